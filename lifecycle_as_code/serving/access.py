@@ -1,0 +1,233 @@
+"""Who may use an endpoint: HTTP Basic against MLflow's users, `USE` by MLflow's resolution of roles.
+
+`resolve` is the decision and pure. `Gate` asks MLflow's auth database and remembers each answer for at most
+`ttl` seconds. Where the database can't be asked the answer is 503: an endpoint never opens by accident.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from lifecycle_as_code.serving.references import resolve as resolve_references
+from lifecycle_as_code.serving.scoring import Answer, error
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+_logger = logging.getLogger(__name__)
+
+Level = Literal["DENY", "NONE", "READ", "USE", "EDIT", "MANAGE"]
+Verdict = Literal["allowed", "forbidden", "unknown", "unreachable"]
+
+RESOURCE_TYPE = "serving_endpoint"
+MAX_TTL = 30.0
+# MLflow (mlflow/server/auth/permissions.py, PERMISSION_PRIORITY), without DENY, which is no rung but a veto
+_ORDER: tuple[Level, ...] = ("NONE", "READ", "USE", "EDIT", "MANAGE")
+# MLflow refuses the password that it once shipped for admins (_is_disabled_legacy_admin_login)
+_LEGACY_ADMIN_PASSWORD = "password1234"  # noqa: S105 - public knowledge, and the reason why it is refused
+_REMEMBERED = 4096
+_WAITING = 64
+# a hash of nothing anybody knows: a user who doesn't exist takes as long to refuse as one who does
+_NOBODY = "scrypt:32768:8:1$lNqGlMuGbEbUsAxj$" + "0" * 128
+
+
+class Grant(NamedTuple):
+    """One row of `role_permissions` that a role of the user in the endpoint's workspace holds."""
+
+    resource_type: str
+    pattern: str
+    permission: str
+
+
+def resolve(grants: Iterable[Grant], endpoint: str) -> Level:
+    """The user's level on `endpoint`.
+
+    MLflow's rules (mlflow/server/auth: resolve_permissions, fold_grants_for_key): MANAGE on the workspace `*` is
+    a workspace admin, whom DENY doesn't bind; otherwise any matching DENY wins, else the highest. A pattern is
+    the exact name or `*`. USE on the workspace says nothing about an endpoint. Without a grant: NONE, where
+    MLflow would give its `default_permission`: that is a setting of its server, which we don't see.
+    """
+    best: Level = "NONE"
+    denied = False
+    for grant in grants:
+        match grant:
+            case ("workspace", "*", "MANAGE"):
+                return "MANAGE"
+            case (kind, pattern, "DENY") if kind == RESOURCE_TYPE and pattern in ("*", endpoint):
+                denied = True
+            case (kind, pattern, level) if kind == RESOURCE_TYPE and pattern in ("*", endpoint):
+                best = max(best, _known(level), key=_ORDER.index)
+    return "DENY" if denied else best
+
+
+def may_use(level: Level) -> bool:
+    """USE, EDIT and MANAGE may."""
+    return level in ("USE", "EDIT", "MANAGE")
+
+
+def _known(level: str) -> Level:
+    return next((known for known in _ORDER if known == level), "NONE")
+
+
+def credentials(header: str | None) -> tuple[str, str] | None:
+    """User and password of an `Authorization: Basic` header; None for any other, or none (RFC 7617, UTF-8)."""
+    scheme, _, encoded = (header or "").strip().partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return (user, password) if colon else None
+
+
+class Gate:
+    """The access check of one endpoint.
+
+    `settings`: `{"mode": "none"}` lets everyone in; `{"mode": "basic", "database", "endpoint", "ttl"}` asks the
+    database, a SQLAlchemy URL that may hold `{{ env.NAME }}`. Anything else lets nobody in.
+    """
+
+    def __init__(self, settings: dict[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
+        self._mode = settings.get("mode")
+        self._database = str(settings.get("database") or "")
+        self._endpoint = str(settings.get("endpoint") or "")
+        self._ttl = min(float(settings.get("ttl", MAX_TTL)), MAX_TTL)
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+        # apart, so that a flood of wrong passwords doesn't push out the right ones
+        self._good: OrderedDict[bytes, tuple[Verdict, float]] = OrderedDict()
+        self._bad: OrderedDict[bytes, tuple[Verdict, float]] = OrderedDict()
+        self._asking: dict[bytes, asyncio.Future[Verdict]] = {}
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="lac-access")
+        self._engine: Engine | None = None
+
+    async def check(self, authorization: str | None) -> Answer | None:
+        """None where the request may go on, otherwise the answer to give (401, 403, 503)."""
+        if self._mode == "none":
+            return None
+        if self._mode != "basic" or not self._endpoint:
+            return error(503, "TEMPORARILY_UNAVAILABLE", "The endpoint's access settings can't be used.")
+        given = credentials(authorization)
+        if given is None:
+            return _unauthenticated()
+        match await self._verdict(*given):
+            case "allowed":
+                return None
+            case "unknown":
+                return _unauthenticated()
+            case "forbidden":
+                return error(403, "PERMISSION_DENIED", "Permission denied")
+            case _:
+                return error(503, "TEMPORARILY_UNAVAILABLE", "Permissions can't be checked at the moment.")
+
+    async def _verdict(self, user: str, password: str) -> Verdict:
+        # HMAC with a key of this process: neither the cache nor a dump of it holds a password to try out
+        secret = b"%d:%s%s" % (len(user), user.encode(), password.encode())
+        key = hmac.digest(self._key, secret, hashlib.sha256)
+        for remembered in (self._good, self._bad):
+            if (entry := remembered.get(key)) and entry[1] > self._clock():
+                return entry[0]
+        if (asked := self._asking.get(key)) is None:
+            if len(self._asking) >= _WAITING:
+                return "unreachable"
+            loop = asyncio.get_running_loop()
+            # a password's hash takes some 100 ms of CPU: never on the event loop
+            asked = asyncio.ensure_future(loop.run_in_executor(self._threads, self._ask, user, password))
+            asked.add_done_callback(lambda future: self._remember(key, future))
+            self._asking[key] = asked
+        # one client that goes away must not cancel the answer that others wait for
+        return await asyncio.shield(asked)
+
+    def _remember(self, key: bytes, answered: asyncio.Future[Verdict]) -> None:
+        self._asking.pop(key, None)
+        if answered.cancelled() or (verdict := answered.result()) == "unreachable":
+            return
+        remembered = self._good if verdict == "allowed" else self._bad
+        remembered[key] = (verdict, self._clock() + self._ttl)
+        remembered.move_to_end(key)
+        while len(remembered) > _REMEMBERED:
+            remembered.popitem(last=False)
+
+    def _ask(self, user: str, password: str) -> Verdict:
+        """Ask the database, in a thread. Never raises, and logs no secret."""
+        from werkzeug.security import check_password_hash
+
+        try:
+            found, grants = self._read(user)
+        except Exception as e:  # noqa: BLE001 - whatever it is: not open
+            _logger.error("The auth database of endpoint %s can't be read: %s", self._endpoint, type(e).__name__)
+            return "unreachable"
+        if not check_password_hash(found[0] if found else _NOBODY, password) or found is None:
+            return "unknown"
+        is_admin = found[1]
+        if is_admin and password == _LEGACY_ADMIN_PASSWORD:
+            return "unknown"
+        return "allowed" if is_admin or may_use(resolve(grants, self._endpoint)) else "forbidden"
+
+    def _read(self, user: str) -> tuple[tuple[str, bool] | None, list[Grant]]:
+        """One user's password hash and admin flag, and the grants of all their roles in the default workspace.
+
+        Roles of other workspaces don't count (MLflow, list_grants); hidden `__user_<id>__` roles do.
+        """
+        from sqlalchemy import text
+
+        self._engine = self._engine or open_read_only(resolve_references(self._database))
+        with self._engine.connect() as db:
+            found = db.execute(
+                text("SELECT id, password_hash, is_admin FROM users WHERE username = :user"), {"user": user}
+            ).one_or_none()
+            if found is None:
+                return None, []
+            rows = db.execute(
+                text(
+                    "SELECT p.resource_type, p.resource_pattern, p.permission FROM role_permissions p"
+                    " JOIN roles r ON r.id = p.role_id JOIN user_role_assignments a ON a.role_id = r.id"
+                    " WHERE a.user_id = :id AND r.workspace = 'default'"
+                    " AND p.resource_type IN ('workspace', 'serving_endpoint')"
+                ),
+                {"id": found.id},
+            ).all()
+        return (found.password_hash, bool(found.is_admin)), [Grant(*row) for row in rows]
+
+
+def open_read_only(url: str) -> Engine:
+    """An engine that can't write, and that doesn't create a SQLite file that isn't there."""
+    from sqlalchemy import create_engine, make_url
+    from sqlalchemy.pool import NullPool
+
+    parsed = make_url(url)
+    match parsed.get_backend_name():
+        case "sqlite":
+            import sqlite3
+            from pathlib import Path
+
+            path = f"{Path(parsed.database or '').resolve().as_uri()}?mode=ro"
+            return create_engine(
+                "sqlite://", creator=lambda: sqlite3.connect(path, uri=True, timeout=5), poolclass=NullPool
+            )
+        case "postgresql":
+            return create_engine(
+                parsed,
+                pool_size=2,
+                pool_pre_ping=True,
+                pool_timeout=5,
+                connect_args={"connect_timeout": 5, "options": "-c default_transaction_read_only=on"},
+            )
+        case _:
+            return create_engine(parsed, pool_size=2, pool_pre_ping=True, pool_timeout=5)
+
+
+def _unauthenticated() -> Answer:
+    return error(401, "UNAUTHENTICATED", "You are not authenticated: send a user and password of MLflow.")

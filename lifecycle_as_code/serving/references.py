@@ -1,0 +1,36 @@
+"""Secret references: `{{ env.NAME }}` in a value, replaced on the node that uses it. Pure but for the mapping."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+_REFERENCE = re.compile(r"\{\{\s*env\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
+
+
+def resolve(value: str, environment: Mapping[str, str] = os.environ) -> str:
+    """`value` with each reference replaced. LookupError names the variable that isn't set, never a value."""
+
+    def look_up(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in environment:
+            raise LookupError(f"environment variable {name} is not set on this node")
+        return environment[name]
+
+    return _REFERENCE.sub(look_up, value)
+
+
+def resolve_all(
+    values: Mapping[str, str], environment: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """Every value resolved. LookupError tells all that are missing, each with the key that wants it."""
+    resolved, missing = {}, []
+    for key, value in values.items():
+        try:
+            resolved[key] = resolve(value, environment)
+        except LookupError as e:
+            missing.append(f"{key}: {e.args[0]}")
+    if missing:
+        raise LookupError("; ".join(missing))
+    return resolved

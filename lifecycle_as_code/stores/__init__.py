@@ -1,0 +1,1 @@
+"""Handles on the stores, without decisions: MLflow's database, Ray Serve."""

@@ -1,0 +1,197 @@
+"""What an endpoint looks like as Ray Serve apps: names, hashes and app configs. Pure.
+
+One immutable app per served entity, named `lac.<endpoint>.<entity>.<hash>` by what it serves, and one ingress app
+`lac.<endpoint>` per endpoint, whose targets, weights and access settings are `user_config`. The hash covers what
+Ray can't change without restarting replicas; the rest (replicas, ongoing requests, timeouts, weights) is in place.
+Every config carries the mark `lac` and its stack, so that a GET alone tells whose it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+# raised when replicas of an earlier release can't work beside an ingress of this one: all hashes change with it
+FORMAT = 1
+ROUTE = "/serving-endpoints"
+
+AppConfig = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedEntity:
+    """One served entity, resolved: a version number and a place to load from, no alias.
+
+    `environment_vars` hold plain values or `{{ env.NAME }}`, looked up on the node. `timeout` in seconds.
+    `min_replicas == max_replicas` is a fixed number, otherwise Ray scales between them.
+    """
+
+    name: str
+    entity_name: str
+    entity_version: int
+    model_uri: str
+    environment_vars: Mapping[str, str] = field(default_factory=dict)
+    tracking_uri: str | None = None
+    runtime_env: Mapping[str, Any] = field(default_factory=dict)
+    num_cpus: float = 1.0
+    num_gpus: float = 0.0
+    min_replicas: int = 1
+    max_replicas: int = 1
+    max_ongoing_requests: int | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Whose an app is, as its config tells. `entity` is None for an ingress."""
+
+    stack: str
+    endpoint: str
+    entity: str | None
+
+
+def ingress_name(endpoint: str) -> str:
+    """The app name of an endpoint's ingress; one per cluster, whatever the stack."""
+    return f"lac.{endpoint}"
+
+
+def entity_name(stack: str, endpoint: str, entity: ServedEntity) -> str:
+    """The app name of a served entity: readable, and different for whatever is served differently."""
+    return f"lac.{endpoint}.{entity.name}.{_hash(_fixed(stack, endpoint, entity))}"
+
+
+def route(endpoint: str) -> str:
+    """The path below which an endpoint answers."""
+    return f"{ROUTE}/{endpoint}"
+
+
+def entity_app(stack: str, endpoint: str, entity: ServedEntity) -> AppConfig:
+    """The config of one served entity's app."""
+    fixed = _fixed(stack, endpoint, entity)
+    deployment: dict[str, Any] = {
+        "name": "entity",
+        "ray_actor_options": {"num_cpus": entity.num_cpus, "num_gpus": entity.num_gpus},
+        **_replicas(entity.min_replicas, entity.max_replicas),
+    }
+    if entity.max_ongoing_requests is not None:
+        deployment["max_ongoing_requests"] = entity.max_ongoing_requests
+    return {
+        "name": entity_name(stack, endpoint, entity),
+        # no route: an entity is reached through its endpoint's ingress only
+        "route_prefix": None,
+        "import_path": "lifecycle_as_code.serving.app:entity",
+        "runtime_env": dict(entity.runtime_env),
+        "args": fixed["args"],
+        "deployments": [deployment],
+    }
+
+
+def target(stack: str, endpoint: str, entity: ServedEntity, weight: int) -> dict[str, Any]:
+    """One row of an ingress' targets. A weight of 0 is reachable by name and gets no traffic."""
+    return {
+        "name": entity.name,
+        "app": entity_name(stack, endpoint, entity),
+        "entity_name": entity.entity_name,
+        "entity_version": entity.entity_version,
+        "weight": weight,
+        "timeout": entity.timeout,
+    }
+
+
+def ingress_app(
+    stack: str,
+    endpoint: str,
+    *,
+    targets: Sequence[Mapping[str, Any]],
+    auth: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    num_replicas: int = 1,
+    num_cpus: float = 0.0,
+    runtime_env: Mapping[str, Any] | None = None,
+) -> AppConfig:
+    """The config of an endpoint's ingress.
+
+    `targets` as `target` makes them, `auth` as `serving.access.Gate` reads it, `spec` any JSON object that is to
+    be found again in `Application.config` (`user_config`).
+    """
+    return {
+        "name": ingress_name(endpoint),
+        "route_prefix": route(endpoint),
+        "import_path": "lifecycle_as_code.serving.app:ingress",
+        "runtime_env": dict(runtime_env or {}),
+        "args": {"lac": FORMAT, "stack": stack, "endpoint": endpoint},
+        "deployments": [
+            {
+                "name": "ingress",
+                "num_replicas": num_replicas,
+                # an ingress waits more than it works: many requests may be on their way through it
+                "max_ongoing_requests": 1000,
+                "ray_actor_options": {"num_cpus": num_cpus, "num_gpus": 0},
+                "user_config": {
+                    "lac": FORMAT,
+                    "stack": stack,
+                    "spec": dict(spec),
+                    "targets": [dict(t) for t in targets],
+                    "auth": dict(auth),
+                },
+            }
+        ],
+    }
+
+
+def mark(config: Mapping[str, Any] | None) -> Mark | None:
+    """Whose app this config is; None for one that isn't ours, or that Ray tells nothing about."""
+    args = (config or {}).get("args") or {}
+    if not (isinstance(args, Mapping) and args.get("lac") and args.get("stack") and args.get("endpoint")):
+        return None
+    name = args.get("name")
+    return Mark(str(args["stack"]), str(args["endpoint"]), None if name is None else str(name))
+
+
+def user_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The `user_config` in an ingress app's config; empty where there is none."""
+    deployments = (config or {}).get("deployments") or [{}]
+    return dict(deployments[0].get("user_config") or {})
+
+
+def revision(config: Mapping[str, Any]) -> str:
+    """The revision that an ingress reports once it works by this app config (see `serving.routing.revision`)."""
+    canonical = json.dumps(user_config(config), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _fixed(stack: str, endpoint: str, entity: ServedEntity) -> dict[str, Any]:
+    """What can't change while replicas run."""
+    args: dict[str, Any] = {
+        "lac": FORMAT,
+        "stack": stack,
+        "endpoint": endpoint,
+        "name": entity.name,
+        "entity_name": entity.entity_name,
+        "entity_version": entity.entity_version,
+        "model_uri": entity.model_uri,
+        "environment_vars": dict(entity.environment_vars),
+    }
+    if entity.tracking_uri is not None:
+        args["tracking_uri"] = entity.tracking_uri
+    return {
+        "args": args,
+        "runtime_env": dict(entity.runtime_env),
+        "num_cpus": float(entity.num_cpus),
+        "num_gpus": float(entity.num_gpus),
+    }
+
+
+def _hash(value: Mapping[str, Any]) -> str:
+    """Ten hex digits of the canonical JSON."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+
+
+def _replicas(fewest: int, most: int) -> dict[str, Any]:
+    if fewest == most:
+        return {"num_replicas": fewest}
+    return {"autoscaling_config": {"min_replicas": fewest, "max_replicas": most}}
