@@ -1,0 +1,104 @@
+"""The words a plan is made of: Action, Change, Step, Plan. Pure data; `plan.py` decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .diagnostics import Diagnostic, Source
+from .diff import FieldChange
+from .spec import Address, Spec, Store
+
+
+class Action(StrEnum):
+    """What happens to one object.
+
+    | desired | recorded | live | action |
+    |---|---|---|---|
+    | ✓ | any | absent | CREATE |
+    | ✓ | ✓ | differs | UPDATE |
+    | ✓ | differs | same | RECORD: only our record catches up |
+    | absent | ✓ | ✓ | DELETE |
+    | absent | ✓ | absent | FORGET: only our record goes |
+    | absent | absent | in a claimed scope | DELETE |
+    """
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    RECORD = "record"
+    FORGET = "forget"
+
+    @property
+    def is_difference(self) -> bool:
+        """Whether it changes anything but our own records."""
+        return self in (Action.CREATE, Action.UPDATE, Action.DELETE)
+
+
+class Phase(StrEnum):
+    """The steps of an apply, in order; DESIGN: prepare, warm up, switch, cut over, retire."""
+
+    PREPARE = "prepare"
+    WARM_UP = "warm up"
+    SWITCH = "switch"
+    CUT_OVER = "cut over"
+    RETIRE = "retire"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One object's part of a plan. No `before` is a creation, no `after` a deletion.
+
+    `before` is what is live, cut down to what is ours to compare. `waits_for` names the changes
+    without which this one is held back.
+    """
+
+    address: Address
+    store: Store
+    action: Action
+    reason: str
+    before: Spec | None
+    after: Spec | None
+    fields: tuple[FieldChange, ...] = ()
+    waits_for: frozenset[Address] = frozenset()
+    at: Source | None = None
+
+    @property
+    def side(self) -> Spec | None:
+        """The side that exists: `after` where there is one."""
+        return self.after or self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One phase on one store: a transaction, or a rollout."""
+
+    phase: Phase
+    store: Store
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that `apply` will do, in order, and what the reader should know about it."""
+
+    stack: str
+    environment: str
+    changes: tuple[Change, ...]
+    steps: tuple[Step, ...]
+    diagnostics: tuple[Diagnostic, ...] = ()
+    destroy: bool = False
+
+    @property
+    def differences(self) -> tuple[Change, ...]:
+        """The changes that change anything but our own records."""
+        return tuple(change for change in self.changes if change.action.is_difference)
+
+    def tally(self) -> Mapping[Action, int]:
+        """How many changes of each action that is a difference, zeros included."""
+        return {
+            action: sum(change.action is action for change in self.changes)
+            for action in Action
+            if action.is_difference
+        }

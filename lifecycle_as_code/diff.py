@@ -1,0 +1,112 @@
+"""Compare two specs of one kind. The only differ. Pure: no clock, no database, no printing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from .spec import ByKey, Derived, Key, OwnedKeys, Part, Spec, WriteOnly, fields_marked, marked, plain
+
+Path = tuple[str | int, ...]
+
+
+class FieldChange(NamedTuple):
+    """One leaf that differs. None stands for absent, as in a tag that is to be added."""
+
+    path: Path
+    before: Any
+    after: Any
+
+    @property
+    def name(self) -> str:
+        """The path as people write it: `tags.team`, `served_entities.champion.entity_version`."""
+        return ".".join(map(str, self.path))
+
+
+def diff(before: Spec, after: Spec) -> tuple[FieldChange, ...]:
+    """Every leaf that differs, in field order. Lists marked `ByKey` are compared as maps."""
+    skipped = fields_marked(type(after), Key) | fields_marked(type(after), WriteOnly)
+    changes: list[FieldChange] = []
+    for field in type(after).model_fields:
+        old, new = getattr(before, field), getattr(after, field)
+        if field in skipped or old == new:
+            continue
+        if _is_leaf(old) and _is_leaf(new):
+            changes.append(FieldChange((field,), old, new))
+        else:
+            changes += _deep((field,), _mapped(type(after), field, before), _mapped(type(after), field, after))
+    return tuple(changes)
+
+
+def owned(live: Spec, *sides: Spec | None) -> Spec:
+    """`live` with its `OwnedKeys` mappings cut down to the keys that `sides` have: ours to compare."""
+    cut: dict[str, Any] = {}
+    for field in fields_marked(type(live), OwnedKeys):
+        held: Mapping[str, Any] = getattr(live, field)
+        keys = {key for side in sides if side is not None for key in getattr(side, field)}
+        if any(key not in keys for key in held):
+            cut[field] = {key: value for key, value in held.items() if key in keys}
+    return live.model_copy(update=cut) if cut else live
+
+
+def leaves(spec: Spec) -> tuple[FieldChange, ...]:
+    """Every field that says something, as changes from nothing: what a creation shows."""
+    shown: list[FieldChange] = []
+    for field, info in type(spec).model_fields.items():
+        value = getattr(spec, field)
+        if value == info.default and field not in fields_marked(type(spec), Key):
+            continue
+        if field in fields_marked(type(spec), Key) | fields_marked(type(spec), Derived):
+            continue
+        shown += _flat((field,), _mapped(type(spec), field, spec))
+    return tuple(shown)
+
+
+def _flat(path: Path, value: Any) -> list[FieldChange]:
+    if isinstance(value, Mapping):
+        return [leaf for key, item in value.items() for leaf in _flat((*path, key), item)]
+    return [] if value is None else [FieldChange(path, None, value)]
+
+
+def _is_leaf(value: object) -> bool:
+    return value is None or isinstance(value, str | int | float | bool)
+
+
+def _mapped(spec: type[Part], field: str, value: Part) -> Any:
+    """The field as plain data, with lists whose order means nothing turned into maps."""
+    return _as_maps(spec, plain(value))[field]
+
+
+def _as_maps(spec: type[Part], data: dict[str, Any]) -> dict[str, Any]:
+    mapped = dict(data)
+    for field, by in marked(spec, ByKey):
+        if isinstance(items := data.get(field), list | tuple):
+            mapped[field] = {
+                item[by.field]: {k: v for k, v in item.items() if k != by.field} for item in items
+            }
+    for field, info in spec.model_fields.items():
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, Part) and isinstance(data.get(field), dict):
+            mapped[field] = _as_maps(inner, data[field])
+    return mapped
+
+
+def _deep(path: Path, before: Any, after: Any) -> list[FieldChange]:
+    if before == after:
+        return []
+    # imported here: it costs more than a whole plan without differences
+    from deepdiff import DeepDiff
+
+    found = DeepDiff(before, after, view="tree", ignore_type_in_groups=[(list, tuple)], verbose_level=2)
+    changes = []
+    for group in found.values():
+        for item in group:
+            here = (*path, *item.path(output_format="list"))
+            changes.append(FieldChange(here, _absent(item.t1), _absent(item.t2)))
+    return sorted(changes, key=lambda change: [str(part) for part in change.path])
+
+
+def _absent(value: Any) -> Any:
+    from deepdiff.helper import notpresent
+
+    return None if value is notpresent else value

@@ -1,0 +1,112 @@
+"""In which order a plan's changes go, in which step, and what holds what back. Pure.
+
+Nobody writes `depends_on`: order comes from what specs refer to. Equal inputs give equal plans,
+however the manifests were ordered.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from graphlib import TopologicalSorter
+
+from .change import Action, Change, Phase, Step
+from .spec import Address, Store
+
+
+def linked(changes: Mapping[Address, Change]) -> list[Change]:
+    """The changes with `waits_for` filled in, and the reason of those that only follow an alias.
+
+    A change waits for the makers of what it refers to. A deletion waits for whatever still refers
+    to it. An alias waits for the endpoints that follow it to be warm, not the other way round.
+    """
+    leavers: dict[Address, set[Address]] = defaultdict(set)
+    followers: dict[Address, set[Address]] = defaultdict(set)
+    for change in changes.values():
+        if change.before is not None and change.action.is_difference:
+            for ref in change.before.refs():
+                leavers[ref].add(change.address)
+        if change.after is not None and change.action.is_difference:
+            for ref in change.after.follows():
+                followers[ref].add(change.address)
+    return [
+        replace(
+            change,
+            reason=_reason(change, changes),
+            waits_for=frozenset(
+                {
+                    *_makers(change, changes),
+                    *followers[change.address],
+                    *(leavers[change.address] if change.action is Action.DELETE else ()),
+                }
+            ),
+        )
+        for change in changes.values()
+    ]
+
+
+def _makers(change: Change, changes: Mapping[Address, Change]) -> set[Address]:
+    if change.after is None:
+        return set()
+    made = {r for r in change.after.refs() if r in changes and changes[r].action is Action.CREATE}
+    return made - set(change.after.follows())
+
+
+def _reason(change: Change, changes: Mapping[Address, Change]) -> str:
+    if change.action is not Action.UPDATE or change.reason != "manifest changed" or change.after is None:
+        return change.reason
+    moved = [r for r in change.after.follows() if r in changes and changes[r].action is Action.UPDATE]
+    return f"follows {', '.join(map(str, moved))}" if moved else change.reason
+
+
+def in_order(changes: Sequence[Change]) -> list[Change]:
+    """What is referred to first; deletions last, in the opposite order."""
+    by_address = {change.address: change for change in changes}
+    graph: TopologicalSorter[Address] = TopologicalSorter()
+    for address, change in sorted(by_address.items(), key=lambda item: _sortable(item[0])):
+        refs = sorted({*change.side.refs()} if change.side else (), key=_sortable)
+        graph.add(address, *(ref for ref in refs if ref in by_address))
+    order = [by_address[address] for address in graph.static_order()]
+    kept = [c for c in order if c.action is not Action.DELETE]
+    return [*kept, *(c for c in reversed(order) if c.action is Action.DELETE)]
+
+
+def _sortable(address: Address) -> tuple[object, ...]:
+    return address.kind, *((isinstance(part, str), part) for part in address.key)
+
+
+def steps(changes: Sequence[Change]) -> tuple[Step, ...]:
+    """The changes by phase and store. Where no endpoint is touched, everything is one switch."""
+    touched = any(c.store is Store.SERVE and c.action.is_difference for c in changes)
+    sorted_in: dict[tuple[Phase, Store], list[Change]] = {}
+    for change in changes:
+        for phase, store in _places(change, rollout=touched):
+            sorted_in.setdefault((phase, store), []).append(change)
+    ranks = {phase: rank for rank, phase in enumerate(Phase)}
+    stores = {Store.SERVE: 0, Store.REGISTRY: 1, Store.AUTH: 2}
+    return tuple(
+        Step(phase, store, tuple(sorted_in[phase, store]))
+        for phase, store in sorted(sorted_in, key=lambda at: (ranks[at[0]], stores[at[1]]))
+    )
+
+
+def _places(change: Change, *, rollout: bool) -> list[tuple[Phase, Store]]:
+    """The steps that one change takes part in, in order."""
+    store = change.store
+    match change.action, store:
+        case (Action.RECORD | Action.FORGET), Store.SERVE:
+            return [(Phase.SWITCH, Store.REGISTRY)]
+        case (Action.RECORD | Action.FORGET), _:
+            return [(Phase.SWITCH, store)]
+        case Action.DELETE, Store.SERVE:
+            return [(Phase.RETIRE, store)]
+        case _, Store.SERVE:
+            return [(Phase.WARM_UP, store), (Phase.CUT_OVER, store), (Phase.RETIRE, store)]
+    if not rollout:
+        return [(Phase.SWITCH, store)]
+    if change.action is Action.CREATE and change.after is not None and change.after.prepared:
+        return [(Phase.PREPARE, store)]
+    if change.action is Action.DELETE and change.before is not None and change.before.retired:
+        return [(Phase.RETIRE, store)]
+    return [(Phase.SWITCH, store)]

@@ -1,0 +1,174 @@
+"""Decide what to do about the difference between desired, recorded and live. Pure.
+
+The action follows from desired and live; recorded says whether the object is ours, and therefore
+why it differs. `apply` executes the very list that is printed from a Plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from .change import Action, Change, Phase, Plan, Step
+from .diagnostics import Diagnostic, Source, refuse
+from .diff import FieldChange, diff, owned
+from .guard import Check, World, emptied, missing, still_used
+from .order import in_order, linked, steps
+from .snapshot import Desired, Live, Observed, Record, Recorded
+from .spec import Address, Immutable, Spec, marked
+
+__all__ = ["Action", "Change", "Check", "Phase", "Plan", "Step", "World", "make_plan"]
+
+
+def make_plan(
+    desired: Desired,
+    recorded: Recorded,
+    live: Live,
+    *,
+    stack: str,
+    environment: str = "",
+    checks: Sequence[Check] = (),
+    destroy: bool = False,
+) -> Plan:
+    """The plan from live to desired. LacError with every obstacle at once.
+
+    `desired` is resolved: aliases pinned, sources in the store's form.
+    """
+    known = {*desired.objects, *recorded.ours, *_in_scope(desired, recorded, live)}
+    decided = [_decide(address, desired, recorded, live) for address in sorted(known, key=_by)]
+    changes = {c.address: c for c in decided if isinstance(c, Change)}
+    world = World(desired.objects, recorded, live, changes, desired.places)
+    problems = [
+        *(d for d in decided if isinstance(d, Diagnostic)),
+        *missing(world),
+        *still_used(world),
+        *(() if destroy else emptied(world)),
+        *(problem for check in checks for problem in check(world)),
+    ]
+    refuse(problems)
+    notes = (*desired.warnings, *live.diagnostics, *_hidden_grants(desired, recorded, live), *problems)
+    ordered = in_order(linked(changes))
+    return Plan(stack, environment, tuple(ordered), steps(ordered), notes, destroy)
+
+
+def _by(address: Address) -> tuple[str, tuple[tuple[bool, object], ...]]:
+    return address.kind, tuple((isinstance(part, str), part) for part in address.key)
+
+
+def _decide(address: Address, desired: Desired, recorded: Recorded, live: Live) -> Change | Diagnostic | None:
+    """The decision table; `desired × recorded × live`, one arm a row."""
+    at = desired.places.get(address)
+    here = live.present(address)
+    match desired.objects.get(address), recorded.ours.get(address), here:
+        case None, Record() as last, None:
+            return Change(address, last.store, Action.FORGET, "already gone", None, None)
+        case None, Record() as last, Observed() as found:
+            before = owned(found.spec, last.spec)
+            return Change(address, last.store, Action.DELETE, "no longer declared", before, None)
+        case None, None, Observed() as found:
+            return Change(address, found.spec.store, Action.DELETE, "granted outside", found.spec, None)
+        case Spec() as wanted, last, None:
+            if address in recorded.others:
+                return _owned_elsewhere(address, recorded.others[address], at)
+            if wanted.made_once and address in live.objects:
+                return _buried(wanted, at)
+            reason = "declared" if last is None else "deleted outside"
+            if last is not None and last.pending is not None:
+                reason = "interrupted apply"
+            return Change(address, wanted.store, Action.CREATE, reason, None, wanted, at=at)
+        case Spec(), None, Observed():
+            return _not_ours(address, recorded.others.get(address), at)
+        case Spec() as wanted, Record() as last, Observed() as found:
+            return _compare(wanted, last, found, at)
+    return None
+
+
+def _compare(wanted: Spec, last: Record, found: Observed, at: Source | None) -> Change | Diagnostic | None:
+    before = owned(found.spec, wanted, last.spec)
+    fields = diff(before, wanted)
+    if not fields:
+        if last.spec == wanted and last.pending is None:
+            return None
+        return Change(wanted.address, wanted.store, Action.RECORD, "already so", before, wanted, at=at)
+    frozen = dict(marked(type(wanted), Immutable))
+    if stuck := [change for change in fields if change.path[0] in frozen]:
+        return _immutable(wanted, stuck, frozen, at)
+    if last.pending is not None:
+        reason = "interrupted apply"
+    elif last.spec is None or diff(owned(found.spec, last.spec), last.spec):
+        reason = "changed outside"
+    else:
+        reason = "manifest changed"
+    return Change(wanted.address, wanted.store, Action.UPDATE, reason, before, wanted, fields, at=at)
+
+
+def _in_scope(desired: Desired, recorded: Recorded, live: Live) -> Iterator[Address]:
+    """Grants in a claimed scope that nobody declared or recorded: drift. Hidden ones only if claimed too."""
+    if not desired.scopes:
+        return
+    for address, found in live.objects.items():
+        if address in desired.objects or address in recorded.ours or address in recorded.others:
+            continue
+        scope = found.spec.scope()
+        claim = desired.scopes.get(scope) if scope else None
+        if claim and (claim.exclusive or not found.hidden) and not found.tombstone:
+            yield address
+
+
+def _hidden_grants(desired: Desired, recorded: Recorded, live: Live) -> Iterator[Diagnostic]:
+    for address, found in live.objects.items():
+        scope = found.spec.scope() if found.hidden else None
+        claim = desired.scopes.get(scope) if scope else None
+        if claim and not claim.exclusive and address not in recorded.ours and address not in recorded.others:
+            yield Diagnostic(
+                "hidden-grant",
+                "a user holds a grant of their own",
+                f"{address} belongs to user `{found.hidden}`, granted through MLflow itself; it is left alone.",
+                hint="write `exclusive: all` beside `permissions:` to have such grants removed",
+                at=claim.at,
+                severity="warning",
+            )
+
+
+def _not_ours(address: Address, owner: str | None, at: Source | None) -> Diagnostic:
+    if owner:
+        return _owned_elsewhere(address, owner, at)
+    return Diagnostic(
+        "not-ours",
+        "the object exists but isn't managed here",
+        f"{address} is already there and was not made from these manifests.",
+        hint=f"take it over with `lac import '{address}'`, or give yours another name",
+        at=at,
+    )
+
+
+def _owned_elsewhere(address: Address, owner: str, at: Source | None) -> Diagnostic:
+    return Diagnostic(
+        "owned-elsewhere",
+        "the object belongs to another stack",
+        f"{address} is managed by stack `{owner}`.",
+        hint="declare it in one stack only; others may refer to it without declaring it",
+        at=at,
+    )
+
+
+def _buried(wanted: Spec, at: Source | None) -> Diagnostic:
+    return Diagnostic(
+        "cannot-be-made-again",
+        "the store can't make this object again",
+        f"{wanted.address} was deleted outside of these manifests.",
+        hint=wanted.made_once,
+        at=at,
+    )
+
+
+def _immutable(
+    wanted: Spec, stuck: Sequence[FieldChange], frozen: Mapping[str, Immutable], at: Source | None
+) -> Diagnostic:
+    told = "; ".join(f"`{c.name}` is {c.before!r} and can't become {c.after!r}" for c in stuck)
+    return Diagnostic(
+        "immutable-field",
+        "the store can't change this in place",
+        f"{wanted.address}: {told}.",
+        hint=frozen[str(stuck[0].path[0])].way_out,
+        at=at,
+    )

@@ -1,0 +1,92 @@
+"""The three snapshots that a plan is made of: desired, recorded, live. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from .diagnostics import Diagnostic, Source
+from .spec import Address, Spec, Store
+
+NOTHING: Mapping[Any, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A resource whose permissions the manifest lists whole. `exclusive`: hidden roles' too."""
+
+    exclusive: bool
+    at: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What the manifests say. `scopes` holds the resources whose permissions are claimed whole."""
+
+    objects: Mapping[Address, Spec] = NOTHING
+    places: Mapping[Address, Source] = NOTHING
+    scopes: Mapping[Address, Claim] = NOTHING
+    warnings: tuple[Diagnostic, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An effect outside SQL that was begun: by which apply, and the names that it makes there."""
+
+    apply_id: str
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What we last applied to one object; `spec` is None while its first apply is pending."""
+
+    address: Address
+    store: Store
+    spec: Spec | None
+    pending: Pending | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Our tables: this stack's records, and which other stack owns which address."""
+
+    ours: Mapping[Address, Record] = NOTHING
+    others: Mapping[Address, str] = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """An object as the store holds it, never validated, with facts beside it.
+
+    `tombstone`: deleted, but its name is still taken (MLflow keeps deleted experiments and
+    soft-deleted versions). `hidden`: the user whose hidden role holds a grant.
+    """
+
+    spec: Spec
+    facts: Mapping[str, Any] = NOTHING
+    tombstone: bool = False
+    hidden: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What the stores hold now.
+
+    `referents` are things that specs may name but that aren't ours to manage, such as users.
+    `settled` holds desired specs in the form in which the store would keep them (`runs:/…` as
+    `models:/m-…`), so that an unchanged manifest plans as empty.
+    """
+
+    objects: Mapping[Address, Observed] = NOTHING
+    referents: frozenset[Address] = frozenset()
+    settled: Mapping[Address, Spec] = NOTHING
+    diagnostics: tuple[Diagnostic, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def present(self, address: Address) -> Observed | None:
+        """The object, unless it is absent or only a tombstone."""
+        found = self.objects.get(address)
+        return None if found is None or found.tombstone else found

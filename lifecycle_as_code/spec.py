@@ -1,0 +1,217 @@
+"""The vocabulary a kind is described in: its fields, what they refer to, and how each may change.
+
+A rule sits on the field it is about, as a marker inside `Annotated`; validation, JSON Schema,
+reference, address, order, diff and views are derived from there. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
+from urllib.parse import quote, unquote
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
+
+KeyPart = str | int
+
+
+class Store(StrEnum):
+    """Where a kind's objects live; also where their records are kept, but for SERVE (REGISTRY's)."""
+
+    REGISTRY = "registry"
+    AUTH = "auth"
+    SERVE = "serve"
+
+
+class Address(NamedTuple):
+    """The name of one object, as plans, errors and commands spell it: `model_alias.fraud/champion`."""
+
+    kind: str
+    key: tuple[KeyPart, ...]
+
+    def __str__(self) -> str:
+        return f"{self.kind}.{self.name}"
+
+    @property
+    def name(self) -> str:
+        """The key as text. Parts of a longer key have `/` and `%` percent-encoded, a lone one stays as it is."""
+        if len(self.key) == 1:
+            return str(self.key[0])
+        return "/".join(str(part).replace("%", "%25").replace("/", "%2F") for part in self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Part of the object's name: a different value is a different object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Immutable:
+    """The store can't change it in place; `way_out` says what to do instead."""
+
+    way_out: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOnly:
+    """The store doesn't give it back, so it is never compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """Filled in while planning, never written by a person: absent from manifests and their schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByKey:
+    """A list whose order means nothing; `field` tells its items apart."""
+
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedKeys:
+    """A mapping owned key by key: what nobody declares is left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Names an object of another kind, which must exist first.
+
+    `fields` are the fields of this spec that make up the other's key; by default the marked one.
+    """
+
+    kind: str
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """Sugar: objects of this kind may be written in `field` of another section's items.
+
+    `fills` maps this spec's fields to the parent's; `constants` sets others. `map_to` names two
+    fields when the sugar is a mapping (`aliases: {champion: 3}`). `claims`: listing the field
+    claims the whole list, so what isn't in it is drift.
+    """
+
+    section: str
+    field: str
+    fills: Mapping[str, str]
+    constants: Mapping[str, str] = MappingProxyType({})
+    map_to: tuple[str, str] | None = None
+    claims: bool = False
+
+
+Tags = Annotated[
+    Mapping[str, str], AfterValidator(MappingProxyType), PlainSerializer(dict, return_type=dict), OwnedKeys()
+]
+"""A read-only mapping of labels; declared keys are ours, others are left alone."""
+
+
+class Part(BaseModel):
+    """A piece of a Spec, such as a served entity. Frozen, strict, closed to unknown fields."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Spec(Part):
+    """What a person writes about one object."""
+
+    kind: ClassVar[str]
+    """As in addresses: `model_alias`."""
+    section: ClassVar[str]
+    """As in manifests: `model_aliases`."""
+    store: ClassVar[Store]
+    nests: ClassVar[tuple[Nest, ...]] = ()
+    prepared: ClassVar[bool] = False
+    """Made in the prepare step: until something points at it, making it changes nothing for anybody."""
+    retired: ClassVar[bool] = True
+    """Removed in the last step; where False (an alias, a grant) removal is part of the switch."""
+    made_once: ClassVar[str] = ""
+    """Non-empty where the store can't make an object again once it was deleted: the way out."""
+
+    @property
+    def address(self) -> Address:
+        """Made of the fields marked `Key`, in their order."""
+        return Address(self.kind, tuple(getattr(self, field) for field in key_fields(type(self))))
+
+    def refs(self) -> Iterator[Address]:
+        """What must exist for this object to exist: its `Ref` fields, where they are set."""
+        for field, ref in marked(type(self), Ref):
+            key = tuple(getattr(self, name) for name in ref.fields or (field,))
+            if all(part not in (None, "") for part in key):
+                yield Address(ref.kind, key)
+
+    def follows(self) -> Iterator[Address]:
+        """Those of `refs` that this object was resolved through, and is pinned apart from: an endpoint's
+        aliases. Their moves wait for this object's warm-up instead of the other way round."""
+        return iter(())
+
+    def scope(self) -> Address | None:
+        """The resource whose list of such objects a manifest may claim whole; None where there is none."""
+        return None
+
+
+M = TypeVar("M")
+
+
+@cache
+def marked(spec: type[Part], marker: type[M]) -> tuple[tuple[str, M], ...]:
+    """Fields of `spec` that carry `marker`, with it, in declaration order."""
+    return tuple(
+        (name, item)
+        for name, field in spec.model_fields.items()
+        for item in field.metadata
+        if isinstance(item, marker)
+    )
+
+
+@cache
+def fields_marked(spec: type[Part], marker: Hashable) -> frozenset[str]:
+    """Names of the fields of `spec` that carry `marker`, a marker class."""
+    return frozenset(
+        name
+        for name, field in spec.model_fields.items()
+        if any(type(item) is marker for item in field.metadata)
+    )
+
+
+@cache
+def key_fields(spec: type[Spec]) -> tuple[str, ...]:
+    """The fields that make up the address, in order."""
+    return tuple(name for name, _ in marked(spec, Key))
+
+
+def plain(spec: Part) -> dict[str, Any]:
+    """A spec as plain data, for comparing, hashing and JSON. Takes unvalidated specs as they are."""
+    return spec.model_dump(warnings="none")
+
+
+def parse_address(text: str, specs: Mapping[str, type[Spec]]) -> Address:
+    """`kind.key` as `Address.__str__` writes it. ValueError says what is wrong with it."""
+    kind, dot, name = text.partition(".")
+    if not dot or kind not in specs:
+        raise ValueError(f"`{text}` doesn't start with a kind, such as `registered_model.`")
+    fields = key_fields(specs[kind])
+    parts = [name] if len(fields) == 1 else [unquote(part) for part in name.split("/")]
+    if len(parts) != len(fields) or not all(parts):
+        raise ValueError(f"`{text}` should be `{kind}.{'/'.join(f'<{f}>' for f in fields)}`")
+    try:
+        return Address(
+            kind,
+            tuple(
+                int(part) if specs[kind].model_fields[field].annotation is int else part
+                for field, part in zip(fields, parts, strict=True)
+            ),
+        )
+    except ValueError:
+        raise ValueError(f"`{text}`: `{parts[-1]}` is not a number") from None
+
+
+def anchor(address: Address) -> str:
+    """The address as a URL fragment or file name part."""
+    return quote(str(address), safe="")
