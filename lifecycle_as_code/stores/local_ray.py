@@ -115,14 +115,14 @@ def up(
         return ray
 
 
-def down(directory: Path, *, timeout: float = 20.0) -> bool:
+def down(directory: Path, *, timeout: float = 5.0) -> bool:
     """End what `up` started for this directory, and nothing else. True if something was running."""
     was_running = status(directory) is not None
     down_leftovers(directory, timeout=timeout)
     return was_running
 
 
-def down_leftovers(directory: Path, *, timeout: float = 20.0) -> None:
+def down_leftovers(directory: Path, *, timeout: float = 5.0) -> None:
     """End what an earlier `up` started, also when its supervisor was killed; then forget the record.
 
     Asks first (SIGTERM), for at most `timeout` seconds, and then doesn't ask (SIGKILL).
@@ -153,8 +153,8 @@ def _start(
     # sockets live below it, and a socket's path may hold some 100 bytes: the stack's own directory may be too deep
     temp_dir = tempfile.mkdtemp(prefix="lac-ray-")
     mark = secrets.token_hex(8)
-    dashboard, data, gcs, client, agent, agent_grpc, env_agent, metrics, proxy_metrics, proxy_stats = _ports(
-        DASHBOARD_PORT, DATA_PORT, *[0] * 8
+    dashboard, data, gcs, client, agent, agent_grpc, env_agent, metrics, *proxy = _ports(
+        DASHBOARD_PORT, DATA_PORT, *[0] * 10
     )
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
@@ -179,7 +179,7 @@ def _start(
         # Ray's default is 15, the nicest: requests would wait for everything else
         "RAY_worker_niceness": "0",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        **_haproxy(temp_dir, proxy_metrics, proxy_stats),
+        **_haproxy(temp_dir, *proxy),
         "RAY_SERVE_LOG_TO_STDERR": "0",
         "RAY_DEDUP_LOGS": "1",
     }
@@ -199,17 +199,24 @@ def _start(
     return ray, process
 
 
-def _haproxy(temp_dir: str, metrics: int, stats: int) -> dict[str, str]:
+def _haproxy(temp_dir: str, stats: int, metrics: int, fallback: int, fallback_grpc: int) -> dict[str, str]:
     """HAProxy's files and ports, which Ray otherwise puts where every Ray of the machine puts them."""
     home = f"{temp_dir}/haproxy"
     return {
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{home}/haproxy.cfg",
         "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{home}/admin.sock",
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{home}/metrics.sock",
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": home,
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{home}/server-state",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
+        # a log line per request, parsed by a Python process: for nobody, here
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_NBTHREAD": "2",
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_grpc),
+        # Ray keeps a leaving replica for 30 s so that load balancers elsewhere notice: there are none
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
     }
 
 

@@ -309,19 +309,21 @@ class Cluster:
 
 
 def readable(message: str) -> str:
-    """Ray's message without Python's frames: what is said, not where Ray's code said it."""
-    kept, in_frames = [], False
-    for line in message.splitlines():
-        text = re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip()
-        if text.lstrip().startswith("Traceback (most recent call last)"):
-            in_frames = True
+    """Ray's message without Python's frames: what is said, not where in Ray's and MLflow's code it was said."""
+    kept: list[str] = []
+    in_frame = False
+    for line in re.sub(r"\x1b\[[0-9;]*m", "", message).splitlines():
+        if line.startswith('  File "'):
+            in_frame = True
+        elif in_frame and line.startswith("    "):
+            # the frame's source line, and the marks below it
             continue
-        # frames are indented; the exception that ends them isn't
-        if in_frames and (not text or text[0].isspace()):
-            continue
-        in_frames = False
-        if text and text not in kept:
-            kept.append(text)
+        else:
+            in_frame = False
+            # an actor's name and address stand where a traceback of Ray's own begins
+            text = "" if line.startswith("ray::") or line.endswith("Traceback (most recent call last):") else line
+            if (text := text.rstrip()) and text not in kept:
+                kept.append(text)
     return "\n".join(kept)
 
 

@@ -182,6 +182,8 @@ def _fixed(stack: str, endpoint: str, entity: ServedEntity) -> dict[str, Any]:
         "runtime_env": dict(entity.runtime_env),
         "num_cpus": float(entity.num_cpus),
         "num_gpus": float(entity.num_gpus),
+        # numbers of replicas change in place; Ray restarts them all when scaling as such comes or goes
+        "scales": entity.min_replicas != entity.max_replicas,
     }
 
 

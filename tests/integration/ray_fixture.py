@@ -1,0 +1,101 @@
+"""One real Ray and a few real models for the whole session. `conftest.py` imports the fixtures."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lifecycle_as_code.stores import local_ray
+from lifecycle_as_code.stores.local_ray import LocalRay
+from lifecycle_as_code.stores.ray import Cluster
+
+SECRET = "value-of-the-nodes-own-variable"
+
+COLUMNS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
+ROW = [5.1, 3.5, 1.4, 0.2]
+SPLIT = {"dataframe_split": {"columns": COLUMNS, "data": [ROW]}}
+
+
+@dataclass(frozen=True)
+class RayForTests:
+    """The running Ray, its directory and a handle on it."""
+
+    ray: LocalRay
+    directory: Path
+    cluster: Cluster
+
+    @property
+    def token(self) -> str:
+        return local_ray.token(self.directory) or ""
+
+    def url(self, endpoint: str, path: str = "invocations") -> str:
+        return f"{self.ray.endpoint_url}/serving-endpoints/{endpoint}/{path}"
+
+
+@pytest.fixture(scope="session")
+def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayForTests]:
+    """A loopback Ray that ends with the session."""
+    directory = tmp_path_factory.mktemp("ray") / ".lac"
+    running = local_ray.up(directory, environment={"NODE_SECRET": SECRET})
+    try:
+        with Cluster(running.address, local_ray.token(directory)) as cluster:
+            yield RayForTests(running, directory, cluster)
+    finally:
+        local_ray.down(directory)
+
+
+@dataclass(frozen=True)
+class Models:
+    """Where the models lie: two classifiers for iris, and one that does as `params` tell it."""
+
+    iris_1: str
+    iris_2: str
+    obedient: str
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """Three small models, logged to a store of their own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _train(tmp_path_factory.mktemp("models"))
+
+
+def _train(home: Path) -> Models:
+    import mlflow
+    import pandas as pd
+    from mlflow.models import infer_signature
+    from sklearn.datasets import load_iris
+    from sklearn.linear_model import LogisticRegression
+
+    class Obedient(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+            import os
+            import time
+
+            told = params or {}
+            time.sleep(told["sleep"])
+            if told["fail"]:
+                raise ValueError("told to fail")
+            return {"rows": [told["factor"] * len(model_input)], "secret": [os.environ.get("SECRET", "")]}
+
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow.db")
+    try:
+        mlflow.set_experiment(experiment_id=mlflow.create_experiment("serving", f"{home}/artifacts"))
+        data, target = load_iris(return_X_y=True, as_frame=True)
+        uris = []
+        for strength in (0.01, 1.0):
+            model = LogisticRegression(C=strength, max_iter=500).fit(data, target)
+            logged = mlflow.sklearn.log_model(model, name="iris", input_example=data.head(2))
+            uris.append(logged.artifact_path)
+        frame = pd.DataFrame({"a": [1.0]})
+        signature = infer_signature(frame, frame, params={"sleep": 0.0, "factor": 1.0, "fail": False})
+        logged = mlflow.pyfunc.log_model(name="obedient", python_model=Obedient(), signature=signature)
+        return Models(*uris, logged.artifact_path)
+    finally:
+        mlflow.set_tracking_uri(before)

@@ -1,0 +1,237 @@
+"""Who gets in: MLflow's users, roles and rules, over a database that MLflow itself made."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifecycle_as_code.serving import access
+from lifecycle_as_code.serving.access import Gate, Grant, Level, resolve
+
+PASSWORD = "correct-horse-battery"  # noqa: S105
+ENDPOINT = "fraud"
+
+
+def grant(permission: str, pattern: str = ENDPOINT, kind: str = access.RESOURCE_TYPE) -> Grant:
+    return Grant(kind, pattern, permission)
+
+
+RULES: dict[str, tuple[list[Grant], Level]] = {
+    "nothing": ([], "NONE"),
+    "use": ([grant("USE")], "USE"),
+    "read is not use": ([grant("READ")], "READ"),
+    "by wildcard": ([grant("USE", "*")], "USE"),
+    "another endpoint": ([grant("USE", "other")], "NONE"),
+    "a pattern is no glob": ([grant("USE", "fra*")], "NONE"),
+    "another resource type": ([grant("MANAGE", kind="gateway_endpoint")], "NONE"),
+    "the highest of several": ([grant("READ"), grant("EDIT", "*")], "EDIT"),
+    "deny wins": ([grant("MANAGE"), grant("DENY")], "DENY"),
+    "deny by wildcard wins": ([grant("MANAGE"), grant("DENY", "*")], "DENY"),
+    "deny elsewhere doesn't": ([grant("USE"), grant("DENY", "other")], "USE"),
+    "use of the workspace says nothing": ([grant("USE", "*", "workspace")], "NONE"),
+    "a workspace admin": ([grant("MANAGE", "*", "workspace")], "MANAGE"),
+    "deny doesn't bind a workspace admin": ([grant("DENY"), grant("MANAGE", "*", "workspace")], "MANAGE"),
+    "a level nobody knows": ([grant("SUPERUSE")], "NONE"),
+    "MLflow's legacy level": ([grant("NO_PERMISSIONS"), grant("USE")], "USE"),
+}
+
+
+@pytest.mark.parametrize(("grants", "level"), RULES.values(), ids=RULES)
+def test_grants_resolve_to_a_level(grants: list[Grant], level: Level) -> None:
+    assert resolve(grants, ENDPOINT) == level
+    assert resolve(reversed(grants), ENDPOINT) == level
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_small_set_of_grants_resolves_as_mlflow_resolves_it() -> None:
+    """Against MLflow's functions, for a type of its own: ours isn't in its table."""
+    from mlflow.server.auth.permissions import GrantLoadKey
+    from mlflow.server.auth.requirements import fold_grants_for_key, is_workspace_admin_grant
+    from mlflow.server.auth.sqlalchemy_store import RoleGrantRow
+
+    levels = ["READ", "USE", "EDIT", "MANAGE", "DENY"]
+    rows = [grant(level, pattern) for level in levels for pattern in (ENDPOINT, "*", "other")]
+    rows += [grant("USE", "*", "workspace"), grant("MANAGE", "*", "workspace"), grant("MANAGE", kind="experiment")]
+    for grants in itertools.chain.from_iterable(itertools.combinations(rows, n) for n in range(4)):
+        theirs = [RoleGrantRow(_their_type(g), g.pattern, g.permission) for g in grants]
+        if any(map(is_workspace_admin_grant, theirs)):
+            expected = "MANAGE"
+        else:
+            folded = fold_grants_for_key(theirs, GrantLoadKey("gateway_endpoint", ENDPOINT))
+            expected = folded.name if folded else "NONE"
+        assert resolve(grants, ENDPOINT) == expected, grants
+
+
+def _their_type(g: Grant) -> str:
+    return "gateway_endpoint" if g.resource_type == access.RESOURCE_TYPE else g.resource_type
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_auth_database(tmp_path_factory.mktemp("auth") / "auth.db")
+
+
+def make_auth_database(path: Path) -> Path:
+    """MLflow's own tables, users and roles; the grants on endpoints by SQL, since MLflow refuses the type."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+
+        store = SqlAlchemyStore()
+        store.init_db(f"sqlite:///{path}")
+    grants: dict[str, tuple[str, str, str]] = {
+        "user": ("USE", ENDPOINT, "default"),
+        "denied": ("DENY", "*", "default"),
+        "reader": ("READ", ENDPOINT, "default"),
+        "elsewhere": ("USE", ENDPOINT, "team-a"),
+    }
+    with sqlite3.connect(path) as db:
+        for name in [*grants, "nobody", "hidden"]:
+            user = store.create_user(name, PASSWORD)
+            permission, pattern, workspace = grants.get(name, ("USE", ENDPOINT, "default"))
+            if name == "nobody":
+                continue
+            role_name = f"__user_{user.id}__" if name == "hidden" else f"role of {name}"
+            role = db.execute("INSERT INTO roles (name, workspace) VALUES (?, ?)", (role_name, workspace)).lastrowid
+            db.execute("INSERT INTO user_role_assignments (user_id, role_id) VALUES (?, ?)", (user.id, role))
+            db.execute(
+                "INSERT INTO role_permissions (role_id, resource_type, resource_pattern, permission)"
+                " VALUES (?, 'serving_endpoint', ?, ?)",
+                (role, pattern, permission),
+            )
+            db.commit()
+    store.create_user("admin", PASSWORD, is_admin=True)
+    store.create_user("legacy", "password1234", is_admin=True)
+    store.engine.dispose()
+    return path
+
+
+def basic(user: str, password: str = PASSWORD) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def settings(database: Path, **more: Any) -> dict[str, Any]:
+    return {"mode": "basic", "database": f"sqlite:///{database}", "endpoint": ENDPOINT, "ttl": 30, **more}
+
+
+def status(gate: Gate, authorization: str | None) -> int:
+    answer = asyncio.run(gate.check(authorization))
+    return 200 if answer is None else answer.status
+
+
+REQUESTS: dict[str, tuple[str | None, int]] = {
+    "no credentials": (None, 401),
+    "not basic": ("Bearer abc", 401),
+    "not base64": ("Basic ???", 401),
+    "no colon": ("Basic " + base64.b64encode(b"user").decode(), 401),
+    "wrong password": (basic("user", "wrong"), 401),
+    "empty password": (basic("user", ""), 401),
+    "unknown user": (basic("stranger"), 401),
+    "an admin with the password MLflow once shipped": (basic("legacy", "password1234"), 401),
+    "no role": (basic("nobody"), 403),
+    "read only": (basic("reader"), 403),
+    "denied": (basic("denied"), 403),
+    "a role of another workspace": (basic("elsewhere"), 403),
+    "use": (basic("user"), 200),
+    "use by the user's hidden role": (basic("hidden"), 200),
+    "admin": (basic("admin"), 200),
+    "the scheme in small letters": (basic("user").replace("Basic", "basic"), 200),
+}
+
+
+@pytest.mark.parametrize(("authorization", "expected"), REQUESTS.values(), ids=REQUESTS)
+def test_a_request_is_let_in_or_not(database: Path, authorization: str | None, expected: int) -> None:
+    assert status(Gate(settings(database)), authorization) == expected
+
+
+UNUSABLE: dict[str, dict[str, Any]] = {
+    "no settings": {},
+    "another mode": {"mode": "oauth", "endpoint": ENDPOINT},
+    "no endpoint": {"mode": "basic", "database": "sqlite:///x"},
+    "a database that isn't there": settings(Path("/nonexistent/auth.db")),
+    "a server that doesn't answer": {**settings(Path("x")), "database": "postgresql+psycopg://u@127.0.0.1:9/x"},
+    "no url": {**settings(Path("x")), "database": "what"},
+    "a variable that isn't set": {**settings(Path("x")), "database": "{{ env.LAC_NOT_SET }}"},
+}
+
+
+@pytest.mark.parametrize("unusable", UNUSABLE.values(), ids=UNUSABLE)
+def test_what_cannot_be_checked_is_never_open(unusable: dict[str, Any]) -> None:
+    assert status(Gate(unusable), basic("admin")) == 503
+
+
+def test_asking_creates_no_database(tmp_path: Path) -> None:
+    assert status(Gate(settings(tmp_path / "auth.db")), basic("admin")) == 503
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_open_means_that_it_says_so() -> None:
+    assert status(Gate({"mode": "none"}), None) == 200
+
+
+def test_an_answer_is_remembered_for_thirty_seconds_and_no_longer(tmp_path: Path) -> None:
+    path = make_auth_database(tmp_path / "auth.db")
+    now = [0.0]
+    gate = Gate(settings(path, ttl=3600), clock=lambda: now[0])
+    assert status(gate, basic("user")) == 200
+    assert status(gate, basic("nobody")) == 403
+    with sqlite3.connect(path) as db:
+        db.execute("DELETE FROM role_permissions")
+        db.execute("UPDATE users SET is_admin = 1 WHERE username = 'nobody'")
+    now[0] = 29.9
+    assert status(gate, basic("user")) == 200
+    assert status(gate, basic("nobody")) == 403
+    now[0] = 30.1
+    assert status(gate, basic("user")) == 403
+    assert status(gate, basic("nobody")) == 200
+
+
+def test_an_unreachable_database_is_not_remembered(tmp_path: Path) -> None:
+    gate = Gate(settings(tmp_path / "auth.db"))
+    assert status(gate, basic("user")) == 503
+    make_auth_database(tmp_path / "auth.db")
+    assert status(gate, basic("user")) == 200
+
+
+def test_many_requests_at_once_ask_once(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(settings(database))
+    asked: list[str] = []
+    ask = gate._ask
+    monkeypatch.setattr(gate, "_ask", lambda user, password: asked.append(user) or ask(user, password))
+
+    async def flood() -> list[Any]:
+        return await asyncio.gather(*(gate.check(basic("user")) for _ in range(50)))
+
+    assert asyncio.run(flood()) == [None] * 50
+    assert asked == ["user"]
+
+
+def test_wrong_passwords_dont_push_out_the_right_one_and_no_password_is_kept(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "_REMEMBERED", 3)
+    gate = Gate(settings(database))
+    assert status(gate, basic("user")) == 200
+    for i in range(5):
+        assert status(gate, basic("user", f"wrong-{i}")) == 401
+    assert len(gate._good) == 1
+    assert len(gate._bad) == 3
+    kept = repr([gate._good, gate._bad, gate._asking])
+    assert PASSWORD not in kept
+    assert "wrong" not in kept
+
+
+def test_the_gate_cannot_write(database: Path) -> None:
+    from sqlalchemy import text
+    from sqlalchemy.exc import OperationalError
+
+    with access.open_read_only(f"sqlite:///{database}").connect() as db, pytest.raises(OperationalError):
+        db.execute(text("DELETE FROM users"))

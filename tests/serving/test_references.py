@@ -1,0 +1,31 @@
+"""Secret references: resolved on the node, never told in an error."""
+
+import pytest
+
+from lifecycle_as_code.serving.references import resolve, resolve_all
+
+NODE = {"A": "one", "B": "two {{ env.A }}"}
+
+
+@pytest.mark.parametrize(
+    ("value", "resolved"),
+    [
+        ("plain", "plain"),
+        ("{{ env.A }}", "one"),
+        ("{{env.A}}", "one"),
+        ("x-{{ env.A }}-{{ env.A }}", "x-one-one"),
+        ("{{ env.B }}", "two {{ env.A }}"),
+        ("{{ var.A }}", "{{ var.A }}"),
+    ],
+    ids=["plain", "alone", "tight", "inside", "once only", "another namespace"],
+)
+def test_a_reference_becomes_the_nodes_value(value: str, resolved: str) -> None:
+    assert resolve(value, NODE) == resolved
+
+
+def test_all_that_is_missing_is_told_at_once_and_no_value_is() -> None:
+    with pytest.raises(LookupError) as raised:
+        resolve_all({"K": "{{ env.X }}", "L": "{{ env.Y }}", "M": "{{ env.A }}"}, NODE)
+    assert "K: environment variable X" in str(raised.value)
+    assert "L: environment variable Y" in str(raised.value)
+    assert "one" not in str(raised.value)

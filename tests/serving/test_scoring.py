@@ -1,0 +1,128 @@
+"""Answers and errors are those of MLflow's own scoring server, body by body."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from lifecycle_as_code.serving.scoring import Scorer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+JSON = "application/json"
+CSV = "text/csv"
+
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A pyfunc model with a signature (a: double, b: long) and params, saved and loaded again."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _save(tmp_path_factory.mktemp("model") / "m")
+
+
+def _save(path: Path) -> Any:
+    import mlflow
+    import pandas as pd
+    from mlflow.models import infer_signature
+
+    class Sum(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+            import numpy as np
+
+            if params and params["fail"]:
+                raise ValueError("told to fail")
+            total = model_input["a"] + model_input["b"]
+            return total.where(total < 1e6, np.nan) * (params or {"factor": 1})["factor"]
+
+    frame = pd.DataFrame({"a": [1.5], "b": [2]})
+    signature = infer_signature(frame, pd.Series([3.5]), params={"factor": 1.0, "fail": False})
+    mlflow.pyfunc.save_model(path, python_model=Sum(), signature=signature)
+    return mlflow.pyfunc.load_model(str(path))
+
+
+@pytest.fixture(scope="module")
+def theirs(model: Any) -> Any:
+    """MLflow's server around the same model, in this process."""
+    from mlflow.pyfunc import scoring_server
+
+    return scoring_server.init(model)
+
+
+def split(*rows: list[Any]) -> dict[str, Any]:
+    return {"dataframe_split": {"columns": ["a", "b"], "data": list(rows)}}
+
+
+BODIES: dict[str, tuple[bytes, str]] = {
+    "split": (json.dumps(split([1.5, 2], [3.0, 4])).encode(), JSON),
+    "split with charset": (json.dumps(split([1.5, 2])).encode(), f"{JSON}; charset=utf-8"),
+    "records": (b'{"dataframe_records": [{"a": 1.5, "b": 2}]}', JSON),
+    "instances": (b'{"instances": [{"a": 1.5, "b": 2}, {"a": 0.5, "b": 1}]}', JSON),
+    "inputs": (b'{"inputs": {"a": [1.5], "b": [2]}}', JSON),
+    "params": (json.dumps({**split([1.5, 2]), "params": {"factor": 3.0}}).encode(), JSON),
+    "unknown params": (json.dumps({**split([1.5, 2]), "params": {"nobody": 3}}).encode(), JSON),
+    "params of a wrong type": (json.dumps({**split([1.5, 2]), "params": {"factor": "x"}}).encode(), JSON),
+    "a model that fails": (json.dumps({**split([1.5, 2]), "params": {"fail": True}}).encode(), JSON),
+    "csv": (b"a,b\n1.5,2\n3.0,4\n", CSV),
+    "csv with charset": (b"a,b\n1.5,2\n", f"{CSV}; charset=UTF-8"),
+    "csv that isn't": (b"a,b\n1.5,x\n", CSV),
+    "csv in latin-1": ("a,b\né,2\n".encode("latin-1"), CSV),
+    "an answer that is not a number": (json.dumps(split([1e7, 2])).encode(), JSON),
+    "NaN in": (b'{"dataframe_split": {"columns": ["a", "b"], "data": [[NaN, 2]]}}', JSON),
+    "an integer beyond 64 bits": (b'{"instances": [{"a": 1.5, "b": 99999999999999999999}]}', JSON),
+    "18446744073709551615": (b'{"instances": [{"a": 18446744073709551615, "b": 1}]}', JSON),
+    "a lone surrogate": (b'{"instances": [{"a": "\\ud800", "b": 1}]}', JSON),
+    "the same key twice": (b'{"inputs": {"a": [9.0], "b": [2]}, "inputs": {"a": [1.5], "b": [2]}}', JSON),
+    "utf-16": (json.dumps(split([1.5, 2])).encode("utf-16"), JSON),
+    "a byte order mark": (b"\xef\xbb\xbf" + json.dumps(split([1.5, 2])).encode(), JSON),
+    "two formats at once": (b'{"instances": [1], "inputs": [1]}', JSON),
+    "no format": (b'{"data": [1]}', JSON),
+    "empty object": (b"{}", JSON),
+    "a list": (b"[1, 2]", JSON),
+    "a number": (b"3", JSON),
+    "no json": (b"{", JSON),
+    "nothing": (b"", JSON),
+    "not utf-8": (b'{"a": "\xff"}', JSON),
+    "a missing column": (b'{"dataframe_records": [{"a": 1.5}]}', JSON),
+    "one column too many": (b'{"dataframe_records": [{"a": 1.5, "b": 2, "c": 3}]}', JSON),
+    "a wrong type": (b'{"dataframe_records": [{"a": "x", "b": 2}]}', JSON),
+    "a lossy type": (b'{"dataframe_records": [{"a": 1.5, "b": 2.5}]}', JSON),
+    "split without data": (b'{"dataframe_split": {"columns": ["a"]}}', JSON),
+    "messages": (b'{"messages": [{"role": "user", "content": "hi"}]}', JSON),
+    "another content type": (b"x", "text/plain"),
+    "another charset": (b"a,b\n1,2\n", f"{CSV}; charset=latin-1"),
+    "another parameter": (b"{}", f"{JSON}; version=1"),
+    "parquet that isn't": (b"PAR1", "application/vnd.apache.parquet"),
+}
+
+
+async def ask(app: Any, body: bytes, content_type: str) -> httpx.Response:
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://mlflow") as client:
+        return await client.post("/invocations", content=body, headers={"Content-Type": content_type})
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("body", "content_type"), BODIES.values(), ids=BODIES)
+def test_answers_as_mlflows_server_does(model: Any, theirs: Any, body: bytes, content_type: str) -> None:
+    import asyncio
+
+    reply = asyncio.run(ask(theirs, body, content_type))
+    answer = Scorer(model).score(body, content_type)
+    assert answer.status == reply.status_code
+    assert answer.media_type == reply.headers["content-type"].partition(";")[0]
+    assert answer.body == reply.content
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_missing_content_type_is_refused_where_mlflow_breaks(model: Any) -> None:
+    answer = Scorer(model).score(b"{}", None)
+    assert answer.status == 415
+    assert b"only supports the following content types" in answer.body
