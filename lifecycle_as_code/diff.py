@@ -34,7 +34,8 @@ def diff(before: Spec, after: Spec) -> tuple[FieldChange, ...]:
         if _is_leaf(old) and _is_leaf(new):
             changes.append(FieldChange((field,), old, new))
         else:
-            changes += _deep((field,), _mapped(type(after), field, before), _mapped(type(after), field, after))
+            kind = type(after)
+            changes += _deep((field,), _mapped(kind, field, before), _mapped(kind, field, after))
     return tuple(changes)
 
 

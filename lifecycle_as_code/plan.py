@@ -122,7 +122,7 @@ def _hidden_grants(desired: Desired, recorded: Recorded, live: Live) -> Iterator
             yield Diagnostic(
                 "hidden-grant",
                 "a user holds a grant of their own",
-                f"{address} belongs to user `{found.hidden}`, granted through MLflow itself; it is left alone.",
+                f"{address} belongs to user `{found.hidden}`, granted through MLflow; it is left alone.",
                 hint="write `exclusive: all` beside `permissions:` to have such grants removed",
                 at=claim.at,
                 severity="warning",

@@ -6,12 +6,12 @@ reference, address, order, diff and views are derived from there. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar, cast, get_args, get_origin
 from urllib.parse import quote, unquote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
@@ -38,7 +38,7 @@ class Address(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The key as text. Parts of a longer key have `/` and `%` percent-encoded, a lone one stays as it is."""
+        """The key as text. Parts of a longer key have `/` and `%` percent-encoded, a lone one not."""
         if len(self.key) == 1:
             return str(self.key[0])
         return "/".join(str(part).replace("%", "%25").replace("/", "%2F") for part in self.key)
@@ -157,6 +157,7 @@ class Spec(Part):
 
 
 M = TypeVar("M")
+P = TypeVar("P", bound=Part)
 
 
 @cache
@@ -171,12 +172,12 @@ def marked(spec: type[Part], marker: type[M]) -> tuple[tuple[str, M], ...]:
 
 
 @cache
-def fields_marked(spec: type[Part], marker: Hashable) -> frozenset[str]:
+def fields_marked(spec: type[Part], marker: type[object]) -> frozenset[str]:
     """Names of the fields of `spec` that carry `marker`, a marker class."""
     return frozenset(
         name
         for name, field in spec.model_fields.items()
-        if any(type(item) is marker for item in field.metadata)
+        if marker in {type(item) for item in field.metadata}
     )
 
 
@@ -189,6 +190,31 @@ def key_fields(spec: type[Spec]) -> tuple[str, ...]:
 def plain(spec: Part) -> dict[str, Any]:
     """A spec as plain data, for comparing, hashing and JSON. Takes unvalidated specs as they are."""
     return spec.model_dump(warnings="none")
+
+
+def construct(part: type[P], data: Mapping[str, Any]) -> P:
+    """A spec from stored data, taken as it is: a foreign row or an older record can't break a plan."""
+    values = dict(data)
+    for field, (inner, many) in _inner_parts(part).items():
+        held = values.get(field)
+        if many and isinstance(held, list | tuple):
+            values[field] = tuple(construct(inner, item) for item in held)
+        elif isinstance(held, Mapping):
+            values[field] = construct(inner, held)
+    known = part.model_fields.keys()
+    made = part.model_construct(**{name: value for name, value in values.items() if name in known})
+    return cast(P, made)
+
+
+@cache
+def _inner_parts(part: type[Part]) -> Mapping[str, tuple[type[Part], bool]]:
+    """Fields that hold a Part, or (True) a tuple of them."""
+    found: dict[str, tuple[type[Part], bool]] = {}
+    for name, field in part.model_fields.items():
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, Part):
+                found[name] = inner, get_origin(field.annotation) is tuple
+    return found
 
 
 def parse_address(text: str, specs: Mapping[str, type[Spec]]) -> Address:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..diagnostics import Diagnostic
 from ..plan import Change, World
@@ -48,7 +49,7 @@ class Databases:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to observe: for each kind, the first key parts (model names, experiment names); None is everything.
+    """What to observe: for each kind, first key parts (model or experiment names); None is everything.
 
     A model's name stands for its versions and aliases too, declared or not.
     """
@@ -69,6 +70,19 @@ class Observation:
     objects: Mapping[Address, Observed]
     referents: frozenset[Address] = frozenset()
     diagnostics: tuple[Diagnostic, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where endpoints run, and for whom. Nothing in here is a secret: all of it reaches Ray's config.
+
+    `auth_database`: MLflow's auth database as a replica reaches it, a URL without password or a
+    reference `{{ env.NAME }}`; empty where the stack has none. `runtime_env`: Ray's, passed through.
+    """
+
+    stack: str
+    auth_database: str = ""
+    runtime_env: Mapping[str, Any] = MappingProxyType({})
 
 
 Settled = Iterable[tuple[Address, Spec] | Diagnostic]
@@ -132,26 +146,32 @@ class ServeKind(Kind[S]):
         """Every object of this kind on the cluster, whoever made it, with its health among the facts."""
 
     @abstractmethod
-    def settle(self, desired: Mapping[Address, S], live: Mapping[Address, Observed]) -> Settled:
-        """Desired specs with aliases pinned and model locations filled in. `live` also holds the
-        settled specs of versions and aliases that are about to be made."""
+    def settle(self, site: Site, desired: Mapping[Address, S], expected: Mapping[Address, Observed]) -> Settled:
+        """Desired specs with aliases pinned and what else the cluster needs filled in. Pure.
+
+        `expected` is what the stores will hold once the plan is applied: live objects, overlaid by
+        the settled specs of declared ones. It also holds `serving_endpoint`s as they are live.
+        """
 
     @abstractmethod
-    def names(self, stack: str, change: Change) -> tuple[str, ...]:
+    def names(self, site: Site, change: Change) -> tuple[str, ...]:
         """What making this change creates on the cluster; recorded as pending before it is made."""
 
     @abstractmethod
-    def warm_up(self, cluster: Cluster, stack: str, changes: Sequence[Change], tell: Tell) -> list[Rollout]:
-        """Bring new parts up beside the old ones, without traffic; wait, probe. What failed is removed."""
+    def warm_up(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> list[Rollout]:
+        """Bring new parts up beside the old ones, without traffic; wait, probe. What failed is removed.
+
+        `tell` is called at least every second; what it raises ends the wait, and the caller undoes.
+        """
 
     @abstractmethod
-    def undo(self, cluster: Cluster, stack: str, changes: Sequence[Change], tell: Tell) -> None:
+    def undo(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> None:
         """Take away what `warm_up` made for these changes; traffic is where it was."""
 
     @abstractmethod
-    def cut_over(self, cluster: Cluster, stack: str, changes: Sequence[Change], tell: Tell) -> list[Rollout]:
+    def cut_over(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> list[Rollout]:
         """Move the traffic, and read back that it moved."""
 
     @abstractmethod
-    def retire(self, cluster: Cluster, stack: str, changes: Sequence[Change], tell: Tell) -> list[Rollout]:
+    def retire(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> list[Rollout]:
         """Remove what no longer serves; for a deletion, everything."""

@@ -1,0 +1,44 @@
+"""Desired specs in the form in which they are planned: aliases pinned to versions, sources as stored.
+
+Pure. The cluster never asks the registry which version an alias means; the plan says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from .diagnostics import Diagnostic, refuse
+from .snapshot import Desired, Live, Observed
+from .spec import Address, Spec
+
+Pin = Callable[
+    [Mapping[Address, Spec], Mapping[Address, Observed]], Iterable[tuple[Address, Spec] | Diagnostic]
+]
+"""A kind's own resolution: its desired specs and what the stores will hold, to resolved specs."""
+
+
+def resolve(desired: Desired, live: Live, pins: Mapping[str, Pin]) -> Desired:
+    """`desired` as a plan compares it. LacError with everything that can't be resolved, at its place."""
+    objects = {**desired.objects, **live.settled}
+    problems: list[Diagnostic] = [*live.diagnostics]
+    for kind, pin in pins.items():
+        mine = {address: spec for address, spec in objects.items() if address.kind == kind}
+        if not mine:
+            continue
+        for found in pin(mine, _expected(objects, live, kind)):
+            if isinstance(found, Diagnostic):
+                problems.append(found)
+            else:
+                objects[found[0]] = found[1]
+    refuse(problems)
+    return replace(desired, objects=objects)
+
+
+def _expected(objects: Mapping[Address, Spec], live: Live, kind: str) -> dict[Address, Observed]:
+    expected = {address: found for address, found in live.objects.items() if not found.tombstone}
+    for address, spec in objects.items():
+        if address.kind != kind:
+            facts = expected[address].facts if address in expected else {}
+            expected[address] = Observed(spec, facts)
+    return expected
