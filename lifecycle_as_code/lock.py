@@ -32,7 +32,7 @@ _DATABASE_CLOCK: ColumnElement[int] = literal_column("CAST(strftime('%s', 'now')
 
 @contextmanager
 def held(store: SqlStore, stack: str, timeout: float, tell: Callable[[str], None]) -> Iterator[None]:
-    """Hold the stack's lock on `store` for the block. LacError `locked` after `timeout` seconds of waiting."""
+    """Hold the stack's lock for the block. LacError `locked` after `timeout` seconds of waiting."""
     taken = _advisory if store.dialect == "postgresql" else _lease
     with taken(store, stack, timeout, tell):
         yield
@@ -130,9 +130,7 @@ def still_held(store: SqlStore, stack: str) -> bool:
     return found is not None and not _is_dead(found[0])
 
 
-def _wait(
-    take: Callable[[], str | None], stack: str, timeout: float, tell: Callable[[str], None]
-) -> None:
+def _wait(take: Callable[[], str | None], stack: str, timeout: float, tell: Callable[[str], None]) -> None:
     deadline = time.monotonic() + timeout
     told = False
     while (holder := take()) is not None:

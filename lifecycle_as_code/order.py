@@ -95,9 +95,9 @@ def _places(change: Change, *, rollout: bool) -> list[tuple[Phase, Store]]:
     """The steps that one change takes part in, in order."""
     store = change.store
     match change.action, store:
-        case (Action.RECORD | Action.FORGET), Store.SERVE:
+        case ((Action.RECORD | Action.FORGET), Store.SERVE):
             return [(Phase.SWITCH, Store.REGISTRY)]
-        case (Action.RECORD | Action.FORGET), _:
+        case ((Action.RECORD | Action.FORGET), _):
             return [(Phase.SWITCH, store)]
         case Action.DELETE, Store.SERVE:
             return [(Phase.RETIRE, store)]

@@ -33,7 +33,7 @@ def make_plan(
 
     `desired` is resolved: aliases pinned, sources in the store's form.
     """
-    known = {*desired.objects, *recorded.ours, *_in_scope(desired, recorded, live)}
+    known = {*desired.objects, *recorded.ours, *in_scope(desired, recorded, live)}
     decided = [_decide(address, desired, recorded, live) for address in sorted(known, key=_by)]
     changes = {c.address: c for c in decided if isinstance(c, Change)}
     world = World(desired.objects, recorded, live, changes, desired.places)
@@ -101,7 +101,7 @@ def _compare(wanted: Spec, last: Record, found: Observed, at: Source | None) -> 
     return Change(wanted.address, wanted.store, Action.UPDATE, reason, before, wanted, fields, at=at)
 
 
-def _in_scope(desired: Desired, recorded: Recorded, live: Live) -> Iterator[Address]:
+def in_scope(desired: Desired, recorded: Recorded, live: Live) -> Iterator[Address]:
     """Grants in a claimed scope that nobody declared or recorded: drift. Hidden ones only if claimed too."""
     if not desired.scopes:
         return

@@ -53,22 +53,12 @@ def settled(kinds: Sequence[Kind[Any]], db: Databases, desired: Desired, live: L
     for kind in kinds:
         if isinstance(kind, SqlKind):
             mine = {a: spec for a, spec in desired.objects.items() if a.kind == kind.spec.kind}
-            for found in kind.settle(db, mine, live.objects) if mine else ():
+            for address, found in kind.settle(db, mine, live.objects) if mine else ():
                 if isinstance(found, Diagnostic):
-                    problems.append(found)
+                    problems.append(replace(found, at=desired.places.get(address)))
                 else:
-                    forms[found[0]] = found[1]
-    placed = (_at_place(problem, desired) for problem in problems)
-    return replace(live, settled=forms, diagnostics=(*live.diagnostics, *placed))
-
-
-def _at_place(problem: Diagnostic, desired: Desired) -> Diagnostic:
-    """A kind knows the address but not the file: it names it first in its detail."""
-    if problem.at is not None:
-        return problem
-    named = problem.detail.partition(": ")[0]
-    place = next((at for address, at in desired.places.items() if str(address) == named), None)
-    return replace(problem, at=place)
+                    forms[address] = found
+    return replace(live, settled=forms, diagnostics=(*live.diagnostics, *problems))
 
 
 def with_cluster(kinds: Sequence[Kind[Any]], cluster: Cluster, live: Live) -> Live:

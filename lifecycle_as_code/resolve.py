@@ -13,7 +13,7 @@ from .snapshot import Desired, Live, Observed
 from .spec import Address, Spec
 
 Pin = Callable[
-    [Mapping[Address, Spec], Mapping[Address, Observed]], Iterable[tuple[Address, Spec] | Diagnostic]
+    [Mapping[Address, Spec], Mapping[Address, Observed]], Iterable[tuple[Address, Spec | Diagnostic]]
 ]
 """A kind's own resolution: its desired specs and what the stores will hold, to resolved specs."""
 
@@ -26,11 +26,11 @@ def resolve(desired: Desired, live: Live, pins: Mapping[str, Pin]) -> Desired:
         mine = {address: spec for address, spec in objects.items() if address.kind == kind}
         if not mine:
             continue
-        for found in pin(mine, _expected(objects, live, kind)):
+        for address, found in pin(mine, _expected(objects, live, kind)):
             if isinstance(found, Diagnostic):
-                problems.append(found)
+                problems.append(replace(found, at=desired.places.get(address)))
             else:
-                objects[found[0]] = found[1]
+                objects[address] = found
     refuse(problems)
     return replace(desired, objects=objects)
 

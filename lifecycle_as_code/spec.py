@@ -151,6 +151,16 @@ class Spec(Part):
         aliases. Their moves wait for this object's warm-up instead of the other way round."""
         return iter(())
 
+    def written(self) -> dict[str, Any]:
+        """The spec as a person would write it: nothing derived, nothing that is the default."""
+        return {
+            name: value
+            for name, value in plain(self).items()
+            if name not in fields_marked(type(self), Derived)
+            and (name in key_fields(type(self)) or value != type(self).model_fields[name].default)
+            and value not in (None, {}, (), [])
+        }
+
     def scope(self) -> Address | None:
         """The resource whose list of such objects a manifest may claim whole; None where there is none."""
         return None
@@ -175,9 +185,7 @@ def marked(spec: type[Part], marker: type[M]) -> tuple[tuple[str, M], ...]:
 def fields_marked(spec: type[Part], marker: type[object]) -> frozenset[str]:
     """Names of the fields of `spec` that carry `marker`, a marker class."""
     return frozenset(
-        name
-        for name, field in spec.model_fields.items()
-        if marker in {type(item) for item in field.metadata}
+        name for name, field in spec.model_fields.items() if marker in {type(item) for item in field.metadata}
     )
 
 

@@ -68,6 +68,7 @@ locks = Table(
     Column("expires", Integer, nullable=False),
 )
 
+
 def install(db: Connection) -> None:
     """Create our tables where they are missing. LacError where a newer version of us made them."""
     if _version(db) is None:

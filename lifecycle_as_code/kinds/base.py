@@ -85,7 +85,8 @@ class Site:
     runtime_env: Mapping[str, Any] = MappingProxyType({})
 
 
-Settled = Iterable[tuple[Address, Spec] | Diagnostic]
+Settled = Iterable[tuple[Address, Spec | Diagnostic]]
+"""For an address, its spec in the store's form, or why it has none; the caller adds the place."""
 
 
 class Kind(ABC, Generic[S]):
@@ -146,7 +147,9 @@ class ServeKind(Kind[S]):
         """Every object of this kind on the cluster, whoever made it, with its health among the facts."""
 
     @abstractmethod
-    def settle(self, site: Site, desired: Mapping[Address, S], expected: Mapping[Address, Observed]) -> Settled:
+    def settle(
+        self, site: Site, desired: Mapping[Address, S], expected: Mapping[Address, Observed]
+    ) -> Settled:
         """Desired specs with aliases pinned and what else the cluster needs filled in. Pure.
 
         `expected` is what the stores will hold once the plan is applied: live objects, overlaid by

@@ -1,0 +1,114 @@
+"""Take live objects over: their records, and the YAML that declares them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from .diagnostics import Diagnostic, refuse
+from .manifest.write import write
+from .snapshot import Desired, Live, Observed, Record, Recorded
+from .spec import Address, OwnedKeys, Spec, fields_marked, parse_address, plain
+
+RESERVED = "mlflow."
+"""MLflow keeps its own notes under tags with this prefix; they are never ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """What was taken over. `yaml` declares those that no manifest declared yet. `skipped` says, for
+    each object that can't be declared, why."""
+
+    addresses: tuple[Address, ...]
+    records: tuple[Record, ...]
+    yaml: str
+    skipped: tuple[Diagnostic, ...] = ()
+
+
+def adopted(
+    addresses: Sequence[Address] | None,
+    desired: Desired,
+    recorded: Recorded,
+    live: Live,
+    specs: Mapping[str, type[Spec]],
+) -> Adopted:
+    """Records and YAML for `addresses`, or for everything that nobody owns (None).
+
+    LacError where an address names nothing, or what another stack owns.
+    """
+    asked = addresses if addresses is not None else _everything(recorded, live)
+    problems = [problem for a in asked if (problem := _obstacle(a, recorded, live))]
+    refuse(problems)
+    records: list[Record] = []
+    declared: list[Spec] = []
+    skipped: list[Diagnostic] = []
+    for address in asked:
+        spec = _ours(live.objects[address])
+        if (why := _undeclarable(spec, specs)) and address not in desired.objects:
+            if addresses is not None:
+                refuse([why])
+            skipped.append(why)
+            continue
+        records.append(Record(address, spec.store, spec))
+        if address not in desired.objects:
+            declared.append(spec)
+    text = write(declared, specs) if declared else ""
+    return Adopted(tuple(r.address for r in records), tuple(records), text, tuple(skipped))
+
+
+def _everything(recorded: Recorded, live: Live) -> list[Address]:
+    return [
+        address
+        for address, found in sorted(live.objects.items(), key=lambda item: str(item[0]))
+        if not found.tombstone
+        and not found.hidden
+        and address not in recorded.ours
+        and address not in recorded.others
+    ]
+
+
+def _obstacle(address: Address, recorded: Recorded, live: Live) -> Diagnostic | None:
+    if owner := recorded.others.get(address):
+        return Diagnostic(
+            "owned-elsewhere",
+            "the object belongs to another stack",
+            f"{address} is managed by stack `{owner}`.",
+            hint=f"run `lac state rm '{address}'` in that stack first",
+        )
+    if live.present(address) is None:
+        return Diagnostic(
+            "nothing-to-import",
+            "there is no such object",
+            f"{address} is in none of the stores.",
+            hint="`lac import --all` takes over whatever is there",
+        )
+    return None
+
+
+def _ours(found: Observed) -> Spec:
+    """The spec without MLflow's own tags."""
+    cut: dict[str, Any] = {
+        field: {k: v for k, v in getattr(found.spec, field).items() if not k.startswith(RESERVED)}
+        for field in fields_marked(type(found.spec), OwnedKeys)
+    }
+    return found.spec.model_copy(update=cut)
+
+
+def _undeclarable(spec: Spec, specs: Mapping[str, type[Spec]]) -> Diagnostic | None:
+    """Why a manifest couldn't hold this object, such as a name that is too long for us."""
+    try:
+        type(spec).model_validate(plain(spec), strict=False)
+        parse_address(str(spec.address), specs)
+    except (ValidationError, ValueError) as error:
+        first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        return Diagnostic(
+            "cannot-be-declared",
+            "the object can't be written as a manifest",
+            f"{spec.address}: {first}",
+            hint="rename it with MLflow first, or leave it unmanaged",
+            severity="warning",
+        )
+    return None

@@ -1,0 +1,299 @@
+"""Carry a plan out, step by step, telling of each event as it happens.
+
+SQL steps are transactions; Ray's can't be undone by anybody else, so they are remembered before they
+are begun, and undone by name where they fail. Nothing here decides what to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from .background import Stopped, in_background
+from .change import Change, Phase, Plan, Step
+from .diagnostics import Diagnostic, LacError
+from .events import Done, Event, Failed, Finished, HeldBack, Progress, StepStarted, Warned
+from .kinds.base import Kind, Rollout, ServeKind, Site, Tell
+from .refresh import with_cluster
+from .snapshot import Live, Pending, Record, Recorded
+from .spec import Address, Store
+from .transaction import (
+    ANALYZE_FROM,
+    REGISTRY_TABLES,
+    Entry,
+    Ledger,
+    analyze,
+    load,
+    look_again,
+    perform,
+    read_back,
+    record,
+    refuse_stale,
+)
+
+if TYPE_CHECKING:
+    from .stores.ray import Cluster
+
+Work = Callable[[ServeKind[Any], list[Change], Tell], list[Rollout]]
+"""One phase of one serving kind."""
+
+
+@dataclass
+class Run:
+    """One apply under way. `cluster` is None where the plan touches no endpoint."""
+
+    plan: Plan
+    ledger: Ledger
+    kinds: Sequence[Kind[Any]]
+    site: Site
+    cluster: Cluster | None
+    entry: Entry
+    stop: Callable[[], bool]
+    recorded: Recorded = field(default_factory=Recorded)
+    failed: dict[Address, Diagnostic] = field(default_factory=dict)
+    held: dict[Address, Address] = field(default_factory=dict)
+    warm: list[Change] = field(default_factory=list)
+    done: set[Address] = field(default_factory=set)
+    checked: bool = False
+    stopped: bool = False
+
+    def events(self) -> Iterator[Event]:
+        """Do it all. LacError where a SQL step is refused or fails: then that step wrote nothing."""
+        for phase, group in groupby(self.plan.steps, key=lambda step: step.phase):
+            steps = list(group)
+            if self.stop() and phase in (Phase.PREPARE, Phase.WARM_UP, Phase.SWITCH):
+                yield from self._give_up()
+                break
+            yield StepStarted(phase, sum(len(self._left(step)) for step in steps))
+            match phase:
+                case Phase.PREPARE:
+                    yield from self._sql(steps)
+                case Phase.WARM_UP:
+                    yield from self._warm_up(steps)
+                case Phase.SWITCH:
+                    yield from self._switch(steps)
+                case Phase.CUT_OVER:
+                    yield from self._cut_over(steps)
+                case Phase.RETIRE:
+                    yield from self._retire([s for s in steps if s.store is Store.SERVE])
+                    yield from self._sql([s for s in steps if s.store is not Store.SERVE])
+            if self.stopped:
+                break
+        yield from self._statistics()
+        yield Finished(
+            self.entry.apply_id, len(self.done), len(self.failed), len(self.held), stopped=self.stopped
+        )
+
+    def _left(self, step: Step) -> list[Change]:
+        """The step's changes that nothing holds back."""
+        return [c for c in step.changes if c.address not in self.failed and c.address not in self.held]
+
+    # --- SQL
+
+    def _sql(self, steps: Sequence[Step]) -> Iterator[Event]:
+        changes = [change for step in steps for change in self._left(step)]
+        if not changes:
+            return
+        with self.ledger.writing(self.entry.now_ms) as db:
+            self._check(db, changes)
+            made = [c for c in changes if c.store is not Store.SERVE and c.action.is_difference]
+            perform(self.kinds, db, made)
+            read_back(self.kinds, db, made)
+            kept = [Record(c.address, c.store, c.after) for c in changes if c.after is not None]
+            record(self.ledger, db, self.entry, kept, [c for c in changes if c.after is None])
+        for change in changes:
+            yield self._finish(change)
+
+    def _check(self, db: Any, changes: Sequence[Change]) -> None:
+        """Everything that the plan saw, in the first transaction; a later one's own part again."""
+        specs = {kind.spec.kind: kind.spec for kind in self.kinds}
+        self.recorded = load(self.ledger, db, specs)
+        look_again(self.kinds, db, changes if self.checked else self.plan.changes, self.recorded)
+        self.checked = True
+
+    def _switch(self, steps: Sequence[Step]) -> Iterator[Event]:
+        try:
+            yield from self._sql(steps)
+        except LacError:
+            yield from self._take_back(self.warm)
+            raise
+
+    def _finish(self, change: Change) -> Done:
+        self.done.add(change.address)
+        return Done(change.address, change.action)
+
+    # --- Ray Serve
+
+    def _warm_up(self, steps: Sequence[Step]) -> Iterator[Event]:
+        changes = [change for step in steps for change in self._left(step)]
+        refuse_stale(changes, with_cluster(self.kinds, self._at[0], Live()), self.recorded)
+        with self.ledger.writing(self.entry.now_ms) as db:
+            self._check(db, [])
+            # remember before making: a crash must not orphan what comes up
+            record(self.ledger, db, self.entry, [self._begun(c) for c in changes])
+        self.warm = changes
+        try:
+            results = yield from self._phase(changes, self._warming, final=False)
+        except Stopped:
+            yield from self._give_up()
+            return
+        self._forget_attempt((yield from self._report(results)))
+        yield from self._hold_followers()
+
+    def _warming(self, kind: ServeKind[Any], changes: list[Change], tell: Tell) -> list[Rollout]:
+        return kind.warm_up(*self._at, changes, tell)
+
+    def _undoing(self, kind: ServeKind[Any], changes: list[Change], tell: Tell) -> list[Rollout]:
+        kind.undo(*self._at, changes, tell)
+        return []
+
+    def _cutting(self, kind: ServeKind[Any], changes: list[Change], tell: Tell) -> list[Rollout]:
+        return kind.cut_over(*self._at, changes, tell)
+
+    def _retiring(self, kind: ServeKind[Any], changes: list[Change], tell: Tell) -> list[Rollout]:
+        return kind.retire(*self._at, changes, tell)
+
+    @property
+    def _at(self) -> tuple[Cluster, Site]:
+        if self.cluster is None:
+            raise RuntimeError("a plan with endpoints needs a cluster")
+        return self.cluster, self.site
+
+    def _begun(self, change: Change) -> Record:
+        last = self.recorded.ours.get(change.address)
+        names = next(k.names(self.site, change) for k in self._serving if k.spec.kind == change.address.kind)
+        before = last.pending.names if last is not None and last.pending is not None else ()
+        spec = last.spec if last is not None else None
+        pending = Pending(self.entry.apply_id, tuple(sorted({*before, *names})))
+        return Record(change.address, change.store, spec, pending)
+
+    @property
+    def _serving(self) -> list[ServeKind[Any]]:
+        return [kind for kind in self.kinds if isinstance(kind, ServeKind)]
+
+    def _hold_followers(self) -> Iterator[Event]:
+        """Whatever follows an alias that can't move stays with it, and so on."""
+        while True:
+            yield from self._hold()
+            stuck = [
+                c for c in self.warm if c.after is not None and self._blocker(c.after.follows()) is not None
+            ]
+            if not stuck:
+                return
+            for change in stuck:
+                assert change.after is not None
+                because = self._blocker(change.after.follows())
+                assert because is not None
+                self.held[change.address] = because
+                yield HeldBack(change.address, because)
+            yield from self._take_back(stuck)
+
+    def _blocker(self, addresses: Any) -> Address | None:
+        return next((a for a in addresses if a in self.failed or a in self.held), None)
+
+    def _hold(self) -> Iterator[Event]:
+        """Hold back what waits for something that failed or is held back."""
+        again = True
+        while again:
+            again = False
+            for change in self.plan.changes:
+                if (
+                    change.address in self.failed
+                    or change.address in self.held
+                    or change.address in self.done
+                ):
+                    continue
+                if (because := self._blocker(sorted(change.waits_for, key=str))) is not None:
+                    self.held[change.address] = because
+                    again = True
+                    yield HeldBack(change.address, because)
+                    if change in self.warm:
+                        yield from self._take_back([change])
+
+    def _cut_over(self, steps: Sequence[Step]) -> Iterator[Event]:
+        changes = [change for step in steps for change in self._left(step)]
+        results = yield from self._phase(changes, self._cutting)
+        yield from self._take_back((yield from self._report(results)))
+        yield from self._hold()
+
+    def _retire(self, steps: Sequence[Step]) -> Iterator[Event]:
+        changes = [change for step in steps for change in self._left(step)]
+        if not changes:
+            return
+        results = yield from self._phase(changes, self._retiring)
+        yield from self._report(results)
+        good = [c for c in changes if c.address not in self.failed]
+        with self.ledger.writing(self.entry.now_ms) as db:
+            # forget after unmaking
+            kept = [Record(c.address, c.store, c.after) for c in good if c.after is not None]
+            record(self.ledger, db, self.entry, kept, [c for c in good if c.after is None])
+        for change in good:
+            yield self._finish(change)
+        yield from self._hold()
+
+    def _report(self, results: Sequence[Rollout]) -> Generator[Event, None, list[Change]]:
+        """Tell of what failed; those changes are returned."""
+        for result in results:
+            if result.problem is not None:
+                self.failed[result.address] = result.problem
+                yield Failed(result.address, result.problem)
+        return [c for c in self.plan.changes if c.address in {r.address for r in results if r.problem}]
+
+    def _take_back(self, changes: Sequence[Change]) -> Iterator[Event]:
+        """Undo the warm-up of `changes`: what came up goes, traffic is where it was."""
+        if not changes:
+            return
+        yield from self._phase(changes, self._undoing)
+        self._forget_attempt(changes)
+
+    def _forget_attempt(self, changes: Sequence[Change]) -> None:
+        """Our records as they were before the attempt."""
+        if not changes:
+            return
+        self.warm = [c for c in self.warm if c not in changes]
+        restored = [
+            replace(last, pending=None)
+            for c in changes
+            if (last := self.recorded.ours.get(c.address)) is not None and last.spec is not None
+        ]
+        known = {r.address for r in restored}
+        with self.ledger.writing(self.entry.now_ms) as db:
+            record(self.ledger, db, self.entry, restored, [c for c in changes if c.address not in known])
+
+    def _give_up(self) -> Iterator[Event]:
+        self.stopped = True
+        yield from self._take_back(self.warm)
+
+    def _phase(
+        self, changes: Sequence[Change], work: Work, *, final: bool = True
+    ) -> Generator[Event, None, list[Rollout]]:
+        """One phase of every serving kind. Unless `final`, Stopped once the caller asked to stop."""
+        results: list[Rollout] = []
+        for kind in self._serving:
+            mine = [c for c in changes if c.address.kind == kind.spec.kind]
+            if mine:
+                lines = in_background(partial(work, kind, mine), _never if final else self.stop)
+                results += yield from _as_progress(lines)
+        return results
+
+    def _statistics(self) -> Iterator[Event]:
+        if sum(c.address in self.done for c in self.plan.changes) < ANALYZE_FROM:
+            return
+        if warning := analyze(self.ledger.registry, REGISTRY_TABLES):
+            yield Warned(warning)
+
+
+def _never() -> bool:
+    return False
+
+
+def _as_progress(lines: Generator[str, None, list[Rollout]]) -> Generator[Event, None, list[Rollout]]:
+    while True:
+        try:
+            yield Progress(next(lines))
+        except StopIteration as end:
+            found: list[Rollout] = end.value
+            return found

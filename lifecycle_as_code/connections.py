@@ -1,0 +1,126 @@
+"""From the settings of `lac.yaml` to open stores and clusters: who is asked, and what is made on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .background import in_background
+from .diagnostics import Diagnostic
+from .events import Event, Progress
+from .kinds.base import Site
+from .stores.bootstrap import create_database
+from .stores.schema_check import check_schema
+from .stores.sql import Role, SqlStore, empty_store, open_store, reading
+from .transaction import Ledger
+
+if TYPE_CHECKING:
+    from .manifest.project import Settings
+    from .stores.ray import Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """The stores and the cluster that a stack's settings name."""
+
+    settings: Settings
+
+    def ledger(self) -> Ledger:
+        """The SQL stores, opened lazily; nothing is made."""
+        settings = self.settings
+        auth = settings.auth_store
+        return Ledger(
+            self.settings.name,
+            self._store(settings.store.value, "tracking"),
+            None if auth is None else self._store(auth.value, "auth"),
+            settings.workspace,
+        )
+
+    def _store(self, url: str, role: Role) -> SqlStore:
+        return open_store(url, role=role, base=self.settings.directory)
+
+    @contextmanager
+    def reading(self) -> Iterator[tuple[Ledger, tuple[Diagnostic, ...]]]:
+        """The ledger for reading: a store that isn't made yet is stood in for by an empty one."""
+        ledger = self.ledger()
+        warnings: list[Diagnostic] = []
+        registry, auth = ledger.registry, ledger.auth
+        if self._is_empty(registry, warnings):
+            registry = empty_store("tracking")
+        if auth is not None and self._is_empty(auth, warnings):
+            auth = empty_store("auth")
+        yield replace(ledger, registry=registry, auth=auth), tuple(warnings)
+
+    def _is_empty(self, store: SqlStore, warnings: list[Diagnostic]) -> bool:
+        if not store.exists:
+            return True
+        with reading(store) as db:
+            schema = check_schema(db, store.role)
+        warnings += schema.diagnostics
+        return schema.empty
+
+    def create_stores(self, stop: Callable[[], bool]) -> Iterator[Event]:
+        """MLflow's databases, made by MLflow's own migrations where they are missing."""
+        ledger = self.ledger()
+        for store in (ledger.registry, ledger.auth):
+            if store is not None and self._is_empty(store, []):
+                yield from as_progress(
+                    in_background(lambda tell, made=store: create_database(made, tell=tell), stop)  # type: ignore[misc]
+                )
+
+    def site(self) -> Site:
+        """What endpoints need to know about this stack. Holds no password: where the auth store's address has
+        one, only a reference to it is passed on."""
+        auth = self.settings.auth_store
+        address = ""
+        if auth is not None:
+            address = auth.reference or self._store(auth.value, "auth").shareable
+        serve = self.settings.serve
+        return Site(self.settings.name, address, serve.runtime_env if serve else {})
+
+    @contextmanager
+    def cluster(self) -> Iterator[Cluster | None]:
+        """A connection to Ray, or None where the stack has no serving plane or its local one is down."""
+        serve = self.settings.serve
+        if serve is None:
+            yield None
+            return
+        if serve.local:
+            from .stores import local_ray
+
+            running = local_ray.status(self.local_state)
+            if running is None:
+                yield None
+                return
+            with local_ray.connect(self.local_state, running) as cluster:
+                yield cluster
+            return
+        from .stores.ray import Cluster
+
+        with Cluster(serve.address, serve.token) as cluster:
+            yield cluster
+
+    @property
+    def local_state(self) -> Path:
+        """Where the stack keeps what is this machine's own, such as which Ray it started."""
+        return self.settings.directory / ".lac"
+
+    def start_ray(self, stop: Callable[[], bool]) -> Iterator[Event]:
+        """The stack's own loopback Ray, where `serve: local` asks for one and none runs."""
+        serve = self.settings.serve
+        if serve is not None and serve.local:
+            from .stores import local_ray
+
+            if local_ray.status(self.local_state) is None:
+                yield from as_progress(
+                    in_background(lambda tell: local_ray.up(self.local_state, on_progress=tell), stop)
+                )
+
+
+def as_progress(lines: Generator[str, None, object]) -> Iterator[Event]:
+    """Lines that slow work tells, as events."""
+    for line in lines:
+        yield Progress(line)
