@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Callable
 from typing import Final
+
+from .mlflow_uris import local_path, parse_source
 
 MODEL_NAME_LENGTH: Final = 256
 DESCRIPTION_LENGTH: Final = 5000
@@ -30,11 +33,19 @@ RESOURCE_LENGTH: Final = 255
 
 STAGES: Final = ("None", "Staging", "Production", "Archived")
 
+MODEL_TAGS_OF_MLFLOW: Final = frozenset({"mlflow.prompt.is_prompt"})
+"""Would turn a model into a prompt."""
+
+EXPERIMENT_TAGS_OF_MLFLOW: Final = frozenset(
+    {"mlflow.note.content", "mlflow.trace.archivalRetention", "mlflow.trace.archiveNow"}
+)
+"""The first is the description; the others are settings that MLflow checks in ways of their own."""
+
 SERVING_ENDPOINT: Final = "serving_endpoint"
 """A resource type of ours: MLflow lists such grants and ignores them; the endpoint enforces them."""
 
 WILDCARD_ONLY: Final = frozenset(
-    [
+    {
         "workspace",
         "run",
         "trace",
@@ -45,10 +56,10 @@ WILDCARD_ONLY: Final = frozenset(
         "prompt_version",
         "scorer_version",
         "mcp_server_version",
-    ]
+    }
 )
 NAMED_TYPES: Final = frozenset(
-    [
+    {
         "experiment",
         "registered_model",
         "prompt",
@@ -57,13 +68,14 @@ NAMED_TYPES: Final = frozenset(
         "gateway_endpoint",
         "gateway_model_definition",
         "mcp_server",
-    ]
+    }
 )
 WORKSPACE_LEVELS: Final = frozenset({"USE", "MANAGE"})
 RESOURCE_LEVELS: Final = frozenset({"READ", "USE", "EDIT", "MANAGE", "DENY"})
 
 _ALIAS: Final = re.compile(r"[\w\-]+")
 _VERSION_ALIAS: Final = re.compile(r"[vV]\d+")
+_RUN_ID: Final = re.compile(r"[a-zA-Z0-9][\w\-]{0,31}")
 _KEY: Final = re.compile(r"[/\w.\- :]*")
 
 
@@ -79,16 +91,19 @@ def model_name(name: str) -> str | None:
 
 
 def alias(name: str) -> str | None:
-    """MLflow: letters, digits, `_` and `-`; not `latest` in any case, not `v<digits>`. Ours: not a bare number."""
+    """MLflow: letters, digits, `_` and `-`; not `latest` in any case, not `v<digits>`; 255 characters."""
     if not _ALIAS.fullmatch(name):
         return "an alias may only contain letters, digits, `_` and `-`"
     if name.lower() == "latest":
         return "`latest` is MLflow's own name for the highest version"
     if _VERSION_ALIAS.fullmatch(name):
         return "`v<number>` is MLflow's own name for a version"
-    if name.isdigit():
-        return "an alias that is a number reads as a version"
     return _too_long("an alias", name, ALIAS_LENGTH)
+
+
+def alias_to_be_made(name: str) -> str | None:
+    """Ours: not a bare number. MLflow takes it, so one that is there already may stay."""
+    return "an alias that is a number reads as a version" if name.isdigit() else None
 
 
 def tag_key(key: str) -> str | None:
@@ -101,6 +116,22 @@ def tag_key(key: str) -> str | None:
     if _reads_as_path(key):
         return "a tag's key can't read as a path such as `.`, `../x`, `/x` or `x//y`"
     return _too_long("a tag's key", key, TAG_KEY_LENGTH)
+
+
+def model_tag_key(key: str) -> str | None:
+    """`tag_key`, and not the mark of a prompt. MLflow: prompts cannot be registered as models."""
+    if key in MODEL_TAGS_OF_MLFLOW:
+        return f"`{key}` is MLflow's own mark of a prompt"
+    return tag_key(key)
+
+
+def experiment_tag_key(key: str) -> str | None:
+    """`tag_key`, and not a key that MLflow gives a meaning of its own."""
+    if key == "mlflow.note.content":
+        return f"`{key}` is the description: write `description:`"
+    if key in EXPERIMENT_TAGS_OF_MLFLOW or key.startswith("mlflow.customView"):
+        return f"`{key}` is a setting of MLflow's own"
+    return tag_key(key)
 
 
 def model_tag_value(value: str) -> str | None:
@@ -127,12 +158,17 @@ def description(text: str) -> str | None:
 
 
 def source(uri: str) -> str | None:
-    """Where a version's files are. The column: 500 characters. MLflow: no `..` in it, no NUL."""
-    if not uri.strip():
-        return "a version's source can't be blank"
-    if ".." in re.split(r"[/\\]", uri):
-        return "a version's source can't contain `..`"
+    """A version's source, as `mlflow_uris.parse_source` reads it. The column: 500 characters."""
+    try:
+        parse_source(uri)
+    except ValueError as error:
+        return str(error)
     return _too_long("a version's source", uri, SOURCE_LENGTH) or _unstorable("a version's source", uri)
+
+
+def run_id(text: str) -> str | None:
+    """MLflow: letters, digits, `_` and `-`. The column: 32 characters."""
+    return None if _RUN_ID.fullmatch(text) else "a run id is up to 32 letters, digits, `_` and `-`"
 
 
 def stage(name: str) -> str | None:
@@ -149,13 +185,15 @@ def experiment_name(name: str) -> str | None:
 
 
 def artifact_location(uri: str) -> str | None:
-    """MLflow: not `runs:`, no fragment or parameters, a query only without `..`; ours: no query. The column: 256 characters."""
+    """MLflow: not `runs:`, no fragment or parameters. The column: 256 characters. Ours: no query, and no
+    relative path, which would count from wherever MLflow's server runs."""
     if uri.startswith("runs:"):
         return "an artifact location can't be a `runs:/` address"
-    if "#" in uri or ";" in uri:
-        return "an artifact location can't contain `#` or `;`"
-    if "?" in uri:
-        return "an artifact location can't contain `?`"
+    if not uri or any(character in uri for character in "#;?"):
+        return "an artifact location can't be empty or contain `#`, `;` or `?`"
+    here = local_path(uri)
+    if here is not None and not here.is_absolute():
+        return "an artifact location must be an absolute path or a URI"
     what = "an artifact location"
     return _too_long(what, uri, ARTIFACT_LOCATION_LENGTH) or _unstorable(what, uri)
 
@@ -187,6 +225,17 @@ def grant(resource_type: str, resource: str, level: str) -> str | None:
     if not resource:
         return "a grant needs a resource, or `*`"
     return _too_long("a resource", resource, RESOURCE_LENGTH) or _unstorable("a resource", resource)
+
+
+def validator(rule: Callable[[str], str | None]) -> Callable[[str], str]:
+    """A rule in the form that a field's `AfterValidator` takes: ValueError with the message."""
+
+    def check(value: str) -> str:
+        if problem := rule(value):
+            raise ValueError(problem)
+        return value
+
+    return check
 
 
 def _reads_as_path(name: str) -> bool:

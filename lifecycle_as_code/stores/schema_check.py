@@ -11,7 +11,7 @@ from ..diagnostics import Diagnostic, LacError
 from .sql import Role
 
 TRACKING_HEADS: Final = frozenset(
-    [
+    {
         "1b5f0d9ad7c1",
         "e1f2a3b4c5d6",
         "76601a5f987d",
@@ -31,7 +31,7 @@ TRACKING_HEADS: Final = frozenset(
         "b7e2c1a4d9f3",
         "75868b020152",
         "dc11669786a5",
-    ]
+    }
 )
 """MLflow's revisions from the first with workspaces (3.10) to the last one seen (3.17)."""
 

@@ -17,9 +17,10 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 from ..diagnostics import Diagnostic, LacError
+from . import tables
 
 Role = Literal["tracking", "auth"]
 Dialect = Literal["sqlite", "postgresql"]
@@ -57,6 +58,21 @@ class SqlStore:
         return url.render_as_string(hide_password=False)
 
 
+    @property
+    def shareable(self) -> str:
+        """The address for other processes' configuration, or nothing where it holds a password."""
+        if self.dialect == "sqlite":
+            return self.uri
+        return "" if self.url.password or "password" in self.url.query else self.uri
+
+
+def empty_store(role: Role) -> SqlStore:
+    """A store that holds MLflow's tables and no rows, in memory: what a store that isn't made yet reads as."""
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    tables.metadata.create_all(engine)
+    return SqlStore(role, "sqlite", "(not made yet)", engine, URL.create("sqlite"))
+
+
 def open_store(url: str, *, role: Role, base: Path, read_only: bool = False) -> SqlStore:
     """A store from an MLflow backend store URI. LacError where it isn't one that we can drive.
 
@@ -73,7 +89,7 @@ def open_store(url: str, *, role: Role, base: Path, read_only: bool = False) -> 
 
 @contextmanager
 def reading(store: SqlStore) -> Iterator[Connection]:
-    """One consistent snapshot. Close it before anything slow: on SQLite an open one blocks MLflow's writers."""
+    """One consistent snapshot. Close it before anything slow: on SQLite it blocks MLflow's writers."""
     options: dict[str, Any] = {}
     if store.dialect == "postgresql":
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
@@ -85,7 +101,7 @@ def reading(store: SqlStore) -> Iterator[Connection]:
 def writing(store: SqlStore) -> Iterator[Connection]:
     """One transaction, committed at the end of the block and undone by any exception. Never retried.
 
-    On SQLite it holds the only write lock from its start (`BEGIN IMMEDIATE`), so what it reads first stays true.
+    On SQLite it holds the only write lock from its start (`BEGIN IMMEDIATE`): what it reads stays true.
     """
     with _told(store), store.engine.connect().execution_options(lac_immediate=True) as db, db.begin():
         yield db

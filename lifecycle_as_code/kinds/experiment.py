@@ -1,0 +1,222 @@
+"""Experiments: rows of `experiments` and `experiment_tags`. A deleted one keeps its name: it is restored.
+
+What MLflow's handlers leave, and so do we: the description is the tag `mlflow.note.content`; tags move no
+time; deleting and restoring an experiment do the same to all of its runs, and deleting takes the
+assessments that those runs made.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, PlainSerializer
+from sqlalchemy import bindparam, delete, exists, select, update
+
+from ..change import Action
+from ..diagnostics import Diagnostic
+from ..guard import World
+from ..snapshot import Observed
+from ..spec import Address, Immutable, Key, OwnedKeys, Spec, Store
+from ..stores import mlflow_rules as rules
+from ..stores import rows
+from ..stores.mlflow_uris import join
+from ..stores.tables import assessments, experiment_tags, experiments, runs
+from .base import Databases, Observation, Settled, SqlKind, Wanted
+
+TagKey = Annotated[str, AfterValidator(rules.validator(rules.experiment_tag_key))]
+TagValue = Annotated[str, AfterValidator(rules.validator(rules.experiment_tag_value))]
+Location = Annotated[str, AfterValidator(rules.validator(rules.artifact_location))]
+NOTE = "mlflow.note.content"
+"""The tag that MLflow's pages show as the description."""
+ACTIVE, GONE = "active", "deleted"
+
+
+class Experiment(Spec):
+    """A place for runs. MLflow stores an id; here it goes by its name."""
+
+    kind = "experiment"
+    section = "experiments"
+    store = Store.REGISTRY
+    prepared = True
+
+    name: Annotated[str, AfterValidator(rules.validator(rules.experiment_name)), Key()]
+    """Unique in the workspace, deleted experiments included; at most 256 characters."""
+    artifact_location: Annotated[
+        Location | None,
+        Immutable("MLflow can't move an experiment's files: leave the field out, or use another name"),
+    ] = None
+    """Where runs keep their files; an absolute path or a URI. By default below MLflow's artifact root."""
+    description: Annotated[str, AfterValidator(rules.validator(rules.experiment_tag_value))] = ""
+    """Markdown that MLflow shows above the runs."""
+    tags: Annotated[
+        Mapping[TagKey, TagValue],
+        AfterValidator(MappingProxyType),
+        PlainSerializer(dict, return_type=dict),
+        OwnedKeys(),
+    ] = {}
+    """Labels. A declared key is ours; keys that others set are left alone."""
+
+
+class Experiments(SqlKind[Experiment]):
+    spec = Experiment
+
+    def check(self, world: World) -> Iterator[Diagnostic]:
+        """A deleted experiment comes back with the files that it had."""
+        for address, change in world.changes.items():
+            seen = world.live.objects.get(address)
+            if not (isinstance(change.after, Experiment) and seen and isinstance(seen.spec, Experiment)):
+                continue
+            there, wanted = seen.spec.artifact_location, change.after.artifact_location
+            if change.action is Action.CREATE and wanted not in (None, there):
+                yield Diagnostic(
+                    "restored-elsewhere",
+                    "a deleted experiment can't be restored with other files",
+                    f"{address} was deleted and would be restored; its artifact location is {there}.",
+                    hint="leave `artifact_location:` out, or give the experiment another name",
+                    at=world.places.get(address),
+                )
+
+    def observe(self, db: Databases, wanted: Wanted) -> Observation:
+        """Two queries. Facts: `id`, which MLflow's grants name, `created` and `updated` in ms."""
+        names = wanted.of("experiment")
+        columns = experiments.c
+        query: Any = select(
+            columns.experiment_id,
+            columns.name,
+            columns.artifact_location,
+            columns.lifecycle_stage,
+            columns.creation_time,
+            columns.last_update_time,
+        ).where(columns.workspace == db.workspace)
+        found = list(rows.among(db.registry, query, columns.name, names))
+        tags = _tags(db, {row.experiment_id for row in found}, everything=names is None)
+        objects = {}
+        for row in found:
+            labels = tags[row.experiment_id]
+            spec = Experiment.model_construct(
+                name=row.name,
+                artifact_location=row.artifact_location or None,
+                description=labels.pop(NOTE, ""),
+                tags=labels,
+            )
+            objects[Address("experiment", (row.name,))] = Observed(
+                spec,
+                {"id": row.experiment_id, "created": row.creation_time, "updated": row.last_update_time},
+                tombstone=row.lifecycle_stage == GONE,
+            )
+        return Observation(objects)
+
+    def settle(
+        self, db: Databases, desired: Mapping[Address, Experiment], live: Mapping[Address, Observed]
+    ) -> Settled:
+        """A location that wasn't declared is the one that is there. A new one gets its id when it is made."""
+        for address, spec in desired.items():
+            seen = live.get(address)
+            if spec.artifact_location is None and seen and isinstance(seen.spec, Experiment):
+                yield address, spec.model_copy(update={"artifact_location": seen.spec.artifact_location})
+
+    def create(self, db: Databases, afters: Sequence[Experiment]) -> None:
+        """Make them, or restore those that were deleted. Ids are the database's to give."""
+        there = _ids(db, afters)
+        new = [after for after in afters if after.name not in there]
+        rows.add(
+            db.registry,
+            experiments,
+            [
+                {
+                    "name": after.name,
+                    "workspace": db.workspace,
+                    "artifact_location": after.artifact_location,
+                    "lifecycle_stage": ACTIVE,
+                    "creation_time": db.now_ms,
+                    "last_update_time": db.now_ms,
+                }
+                for after in new
+            ],
+        )
+        ids = there | _ids(db, new)
+        rows.change(
+            db.registry,
+            experiments,
+            ("experiment_id",),
+            [
+                {
+                    "experiment_id": ids[after.name],
+                    "artifact_location": join(db.artifact_root, str(ids[after.name])),
+                }
+                for after in new
+                if after.artifact_location is None
+            ],
+        )
+        _set_lifecycle(db, sorted(there.values()), ACTIVE)
+        tags = _tags(db, set(there.values()))
+        kept = {number: {NOTE: labels[NOTE]} for number, labels in tags.items() if NOTE in labels}
+        self._tag(db, [(ids[after.name], kept.get(ids[after.name], {}), _labels(after)) for after in afters])
+
+    def update(self, db: Databases, pairs: Sequence[tuple[Experiment, Experiment]]) -> None:
+        ids = _ids(db, [after for _, after in pairs])
+        self._tag(db, [(ids[after.name], _labels(before), _labels(after)) for before, after in pairs])
+
+    def delete(self, db: Databases, befores: Sequence[Experiment]) -> None:
+        """MLflow: the row stays, marked, with its name taken; so do its runs."""
+        ids = sorted(_ids(db, befores).values())
+        _drop_assessments(db, ids)
+        _set_lifecycle(db, ids, GONE)
+
+    def _tag(
+        self, db: Databases, changes: Sequence[tuple[int, Mapping[str, str], Mapping[str, str]]]
+    ) -> None:
+        put, drop = rows.tag_changes(({"experiment_id": i}, before, after) for i, before, after in changes)
+        rows.put(db.registry, experiment_tags, put)
+        rows.drop(db.registry, experiment_tags, drop)
+
+
+def _labels(spec: Experiment) -> dict[str, str]:
+    """All of the tags' rows, with the description among them if there is one."""
+    return {**spec.tags, **({NOTE: spec.description} if spec.description else {})}
+
+
+def _ids(db: Databases, specs: Sequence[Experiment]) -> dict[str, int]:
+    query: Any = select(experiments.c.name, experiments.c.experiment_id).where(
+        experiments.c.workspace == db.workspace
+    )
+    found = rows.within(db.registry, query, experiments.c.name, {spec.name for spec in specs})
+    return dict(found)
+
+
+def _tags(db: Databases, ids: set[int], *, everything: bool = False) -> defaultdict[int, dict[str, str]]:
+    labels = experiment_tags.c
+    tags: defaultdict[int, dict[str, str]] = defaultdict(dict)
+    query: Any = select(labels.experiment_id, labels.key, labels.value)
+    for number, key, value in rows.among(
+        db.registry, query, labels.experiment_id, None if everything else ids
+    ):
+        tags[number][key] = value or ""
+    return tags
+
+
+def _set_lifecycle(db: Databases, ids: Sequence[int], stage: str) -> None:
+    """MLflow: all runs go along, those that were deleted or kept on their own too."""
+    if not ids:
+        return
+    marked = {"lifecycle_stage": stage, "last_update_time": db.now_ms}
+    rows.change(db.registry, experiments, ("experiment_id",), [{"experiment_id": i, **marked} for i in ids])
+    db.registry.execute(
+        update(runs)
+        .where(runs.c.experiment_id == bindparam("experiment"))
+        .values(lifecycle_stage=stage, deleted_time=db.now_ms if stage == GONE else None),
+        [{"experiment": i} for i in ids],
+    )
+
+
+def _drop_assessments(db: Databases, ids: Sequence[int]) -> None:
+    """MLflow: what these runs assessed is deleted with them; only the metadata's JSON names the run."""
+    if not ids:
+        return
+    mark = '%"mlflow.assessment.sourceRunId": "'
+    named = assessments.c.assessment_metadata.like(mark + runs.c.run_uuid + '"%')
+    of_run = exists().where(runs.c.experiment_id == bindparam("experiment"), named)
+    db.registry.execute(delete(assessments).where(of_run), [{"experiment": i} for i in ids])

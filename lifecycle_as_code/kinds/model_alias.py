@@ -1,0 +1,94 @@
+"""Aliases: rows of `registered_model_aliases`. No time column moves with them, as in MLflow.
+
+No foreign key ties an alias to its version, so what it points at is checked here: declared, or there
+and not deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+from sqlalchemy import select
+
+from ..change import Action
+from ..diagnostics import Diagnostic
+from ..guard import World
+from ..snapshot import Observed
+from ..spec import Address, Key, Nest, Ref, Spec, Store
+from ..stores import mlflow_rules as rules
+from ..stores import rows
+from ..stores.tables import registered_model_aliases
+from .base import Databases, Observation, SqlKind, Wanted
+
+
+class ModelAlias(Spec):
+    """A movable name for one version, such as `champion`: `models:/<model>@<alias>`."""
+
+    kind = "model_alias"
+    section = "model_aliases"
+    store = Store.REGISTRY
+    nests = (Nest("registered_models", "aliases", {"model": "name"}, map_to=("alias", "version")),)
+    retired = False
+
+    model: Annotated[str, Key(), Ref("registered_model")]
+    """The registered model."""
+    alias: Annotated[str, Key(), AfterValidator(rules.validator(rules.alias))]
+    """Letters, digits, `_` and `-`; not `latest` or `v<number>`, which MLflow keeps for itself."""
+    version: Annotated[int, Ref("model_version", ("model", "version")), Field(ge=1)]
+    """The version that it points at. Moving it is a change of this field."""
+
+
+class ModelAliases(SqlKind[ModelAlias]):
+    spec = ModelAlias
+
+    def check(self, world: World) -> Iterator[Diagnostic]:
+        """An alias that is a number may stay where MLflow has one, but isn't made."""
+        for address, change in world.changes.items():
+            if address.kind != ModelAlias.kind or change.action is not Action.CREATE:
+                continue
+            if problem := rules.alias_to_be_made(str(address.key[1])):
+                yield Diagnostic(
+                    "ambiguous-alias",
+                    "the alias could be taken for something else",
+                    f"{address}: {problem}.",
+                    hint="give it a name with a letter in it",
+                    at=world.places.get(address),
+                )
+
+    def observe(self, db: Databases, wanted: Wanted) -> Observation:
+        """Two queries: prompts' names, and the aliases."""
+        names = wanted.of("registered_model", "model_version", "model_alias")
+        aliases = registered_model_aliases.c
+        hidden = rows.prompts(db.registry, db.workspace)
+        query: Any = select(aliases.name, aliases.alias, aliases.version).where(
+            aliases.workspace == db.workspace
+        )
+        return Observation(
+            {
+                Address("model_alias", (name, alias)): Observed(
+                    ModelAlias.model_construct(model=name, alias=alias, version=version)
+                )
+                for name, alias, version in rows.among(db.registry, query, aliases.name, names)
+                if name not in hidden
+            }
+        )
+
+    def create(self, db: Databases, afters: Sequence[ModelAlias]) -> None:
+        rows.add(db.registry, registered_model_aliases, [_row(db, after) for after in afters])
+
+    def update(self, db: Databases, pairs: Sequence[tuple[ModelAlias, ModelAlias]]) -> None:
+        keys = ("workspace", "name", "alias")
+        rows.change(db.registry, registered_model_aliases, keys, [_row(db, after) for _, after in pairs])
+
+    def delete(self, db: Databases, befores: Sequence[ModelAlias]) -> None:
+        rows.drop(
+            db.registry,
+            registered_model_aliases,
+            [{"workspace": db.workspace, "name": before.model, "alias": before.alias} for before in befores],
+        )
+
+
+def _row(db: Databases, spec: ModelAlias) -> dict[str, Any]:
+    return {"workspace": db.workspace, "name": spec.model, "alias": spec.alias, "version": spec.version}

@@ -1,0 +1,330 @@
+"""Model versions: rows of `model_versions` and `model_version_tags`, and the mark on the logged model.
+
+What MLflow's handlers leave, and so do we: a new version moves its model's `last_updated_time`; so do a
+stage and a deletion, but not a description or a tag. A deleted version keeps its row, its tags and its
+number, and loses what it pointed at. `user_id` stays NULL.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, PlainSerializer
+from sqlalchemy import select
+
+from ..change import Action
+from ..diagnostics import Diagnostic
+from ..guard import World
+from ..snapshot import Observed
+from ..spec import Address, Derived, Immutable, Key, Nest, OwnedKeys, Ref, Spec, Store
+from ..stores import mlflow_rules as rules
+from ..stores import rows
+from ..stores.mlflow_lineage import left_null, note_versions
+from ..stores.mlflow_sources import Known, Stored, look_up, resolve, same_source
+from ..stores.mlflow_uris import SourceAddress, Version, parse_source
+from ..stores.tables import (
+    DELETED,
+    model_version_tags,
+    model_versions,
+    registered_models,
+)
+from .base import Databases, Observation, Settled, SqlKind, Wanted
+
+TagKey = Annotated[str, AfterValidator(rules.validator(rules.model_tag_key))]
+TagValue = Annotated[str, AfterValidator(rules.validator(rules.version_tag_value))]
+RunId = Annotated[str, AfterValidator(rules.validator(rules.run_id))]
+ANOTHER = "a version always points at the same files: declare the next version number"
+
+
+class ModelVersion(Spec):
+    """One version of a registered model: where its files are, and what is said about it."""
+
+    kind = "model_version"
+    section = "model_versions"
+    store = Store.REGISTRY
+    nests = (Nest("registered_models", "versions", {"model": "name"}),)
+    prepared = True
+    made_once = "MLflow never gives a version's number again: remove this one and declare the next number"
+
+    model: Annotated[str, Key(), Ref("registered_model")]
+    """The registered model."""
+    version: Annotated[int, Key(), Field(ge=1)]
+    """Its number. MLflow counts: a new one is the highest that ever was, plus one."""
+    source: Annotated[str, AfterValidator(rules.validator(rules.source)), Immutable(ANOTHER)]
+    """Where the files are: `runs:/<run id>/<path>`, `models:/<model id>`, `models:/<name>/<version>`, an
+    absolute path or a URI."""
+    run_id: Annotated[RunId | None, Immutable(ANOTHER)] = None
+    """The run that made it. Needn't be written where the source tells it (`runs:/`, `models:/`)."""
+    description: Annotated[str, AfterValidator(rules.validator(rules.description))] = ""
+    """Markdown that MLflow shows on the version's page; at most 5000 characters."""
+    tags: Annotated[
+        Mapping[TagKey, TagValue],
+        AfterValidator(MappingProxyType),
+        PlainSerializer(dict, return_type=dict),
+        OwnedKeys(),
+    ] = {}
+    """Labels. A declared key is ours; keys that others set are left alone."""
+    stage: Literal["None", "Staging", "Production", "Archived"] = "None"
+    """MLflow's stage. Other versions keep theirs. MLflow advises aliases instead."""
+    storage_location: Annotated[str | None, Derived()] = None
+    """Where MLflow will download the files from: `source`, resolved."""
+
+
+class ModelVersions(SqlKind[ModelVersion]):
+    spec = ModelVersion
+
+    def check(self, world: World) -> Iterator[Diagnostic]:
+        """MLflow counts versions: the highest plus one, deleted ones included; from 1 in a new model."""
+        made: defaultdict[str, list[int]] = defaultdict(list)
+        for address, change in world.changes.items():
+            if address.kind == ModelVersion.kind and change.action is Action.CREATE:
+                made[str(address.key[0])].append(int(address.key[1]))
+        if not made:
+            return
+        highest: defaultdict[str, int] = defaultdict(int)
+        for address in world.live.objects:
+            if address.kind == ModelVersion.kind:
+                model = str(address.key[0])
+                highest[model] = max(highest[model], int(address.key[1]))
+        for model, versions in made.items():
+            for place, version in enumerate(sorted(versions), 1):
+                if version != (due := highest[model] + place):
+                    yield _not_next(world, Address(ModelVersion.kind, (model, version)), due)
+                    break
+
+    def observe(self, db: Databases, wanted: Wanted) -> Observation:
+        """Three queries: prompts' names, tags, versions. Deleted versions are tombstones.
+
+        Facts: `created` and `updated` in ms, `status` and `status_message`.
+        """
+        names = wanted.of("registered_model", "model_version", "model_alias")
+        hidden = rows.prompts(db.registry, db.workspace)
+        labels, versions = model_version_tags.c, model_versions.c
+        tags: defaultdict[tuple[str, int], dict[str, str]] = defaultdict(dict)
+        query: Any = select(labels.name, labels.version, labels.key, labels.value).where(
+            labels.workspace == db.workspace
+        )
+        for name, number, key, value in rows.among(db.registry, query, labels.name, names):
+            tags[name, number][key] = value or ""
+        query = select(
+            versions.name,
+            versions.version,
+            versions.source,
+            versions.run_id,
+            versions.description,
+            versions.current_stage,
+            versions.storage_location,
+            versions.status,
+            versions.status_message,
+            versions.creation_time,
+            versions.last_updated_time,
+        ).where(versions.workspace == db.workspace)
+        objects: dict[Address, Observed] = {}
+        for row in rows.among(db.registry, query, versions.name, names):
+            if row.name in hidden:
+                continue
+            spec = ModelVersion.model_construct(
+                model=row.name,
+                version=row.version,
+                source=row.source or "",
+                run_id=row.run_id or None,
+                description=row.description or "",
+                tags=tags[row.name, row.version],
+                stage=row.current_stage or "None",
+                storage_location=row.storage_location or row.source,
+            )
+            objects[Address("model_version", (row.name, row.version))] = Observed(
+                spec,
+                {
+                    "created": row.creation_time,
+                    "updated": row.last_updated_time,
+                    "status": row.status,
+                    "status_message": row.status_message,
+                },
+                tombstone=row.current_stage == DELETED,
+            )
+        return Observation(objects)
+
+    def settle(
+        self, db: Databases, desired: Mapping[Address, ModelVersion], live: Mapping[Address, Observed]
+    ) -> Settled:
+        """Sources as MLflow stores them, with the run and the storage location that follow from them.
+
+        What is there already keeps the form in which it is stored, if that means the same.
+        """
+        asked = {a: spec for a, spec in desired.items() if not _as_stored(spec, _there(live.get(a)))}
+        here = {a: there for a in asked if (there := _there(live.get(a)))}
+        known = look_up(
+            db.registry,
+            db.workspace,
+            [parse_source(spec.source) for spec in asked.values()],
+            {spec.run_id for spec in asked.values() if spec.run_id},
+            {s.source.removeprefix("models:/") for s in here.values() if s.source.startswith("models:/")},
+            root=db.artifact_root,
+        )
+        waiting: dict[Address, ModelVersion] = {}
+        for address, spec in desired.items():
+            stored = _there(live.get(address))
+            if stored is None:
+                waiting[address] = spec
+            elif address not in asked or same_source(
+                parse_source(spec.source), stored.source, stored.run_id, known
+            ):
+                yield address, _like(spec, stored)
+        yield from _resolved(waiting, known)
+
+    def create(self, db: Databases, afters: Sequence[ModelVersion]) -> None:
+        """Rows for specs as `settle` gives them; what could be wrong with them was found there."""
+        afters = sorted(afters, key=lambda after: (after.model, after.version))
+        sources = {(after.model, after.version): parse_source(after.source) for after in afters}
+        runless = {(after.model, after.version) for after in afters if after.run_id is None}
+        null = left_null(db.registry, db.workspace, {key: sources[key] for key in runless})
+        rows.add(
+            db.registry,
+            model_versions,
+            [
+                {
+                    "workspace": db.workspace,
+                    "name": after.model,
+                    "version": after.version,
+                    "creation_time": db.now_ms,
+                    "last_updated_time": db.now_ms,
+                    "description": after.description,
+                    "user_id": None,
+                    "current_stage": after.stage,
+                    "source": after.source,
+                    "storage_location": after.storage_location or after.source,
+                    "run_id": after.run_id or (None if (after.model, after.version) in null else ""),
+                    "run_link": "",
+                    "status": "READY",
+                    "status_message": None,
+                }
+                for after in afters
+            ],
+        )
+        self._tag(db, [({}, after) for after in afters])
+        _touch_models(db, afters)
+        note_versions(db.registry, sources)
+
+    def update(self, db: Databases, pairs: Sequence[tuple[ModelVersion, ModelVersion]]) -> None:
+        described = [after for before, after in pairs if before.description != after.description]
+        staged = [after for before, after in pairs if before.stage != after.stage]
+        for specs, column, field in (
+            (described, "description", "description"),
+            (staged, "current_stage", "stage"),
+        ):
+            values = [
+                {**_key(db, spec), column: getattr(spec, field), "last_updated_time": db.now_ms}
+                for spec in specs
+            ]
+            rows.change(db.registry, model_versions, ("workspace", "name", "version"), values)
+        _touch_models(db, staged)
+        self._tag(db, [(before.tags, after) for before, after in pairs])
+
+    def delete(self, db: Databases, befores: Sequence[ModelVersion]) -> None:
+        """MLflow: the row stays as a tombstone without what it pointed at; tags and location stay."""
+        gone = {
+            "current_stage": DELETED,
+            "last_updated_time": db.now_ms,
+            "description": None,
+            "user_id": None,
+            "source": "REDACTED-SOURCE-PATH",
+            "run_id": "REDACTED-RUN-ID",
+            "run_link": "REDACTED-RUN-LINK",
+            "status_message": None,
+        }
+        rows.change(
+            db.registry,
+            model_versions,
+            ("workspace", "name", "version"),
+            [{**_key(db, before), **gone} for before in befores],
+        )
+        _touch_models(db, befores)
+
+    def _tag(self, db: Databases, pairs: Sequence[tuple[Mapping[str, str], ModelVersion]]) -> None:
+        put, drop = rows.tag_changes((_key(db, after), before, after.tags) for before, after in pairs)
+        rows.put(db.registry, model_version_tags, put)
+        rows.drop(db.registry, model_version_tags, drop)
+
+
+def _key(db: Databases, spec: ModelVersion) -> dict[str, Any]:
+    return {"workspace": db.workspace, "name": spec.model, "version": spec.version}
+
+
+def _touch_models(db: Databases, specs: Iterable[ModelVersion]) -> None:
+    names = sorted({spec.model for spec in specs})
+    values = [{"workspace": db.workspace, "name": n, "last_updated_time": db.now_ms} for n in names]
+    rows.change(db.registry, registered_models, ("workspace", "name"), values)
+
+
+def _there(seen: Observed | None) -> ModelVersion | None:
+    """The version that is live; None for a tombstone too."""
+    return seen.spec if seen and not seen.tombstone and isinstance(seen.spec, ModelVersion) else None
+
+
+def _as_stored(spec: ModelVersion, stored: ModelVersion | None) -> bool:
+    """Whether nothing has to be looked up: the source is there as written, and so is the run."""
+    return stored is not None and spec.source == stored.source and spec.run_id in (None, stored.run_id)
+
+
+def _like(spec: ModelVersion, stored: ModelVersion) -> ModelVersion:
+    """`spec` with the source in its stored form. A run that was declared stays, to be compared."""
+    return spec.model_copy(
+        update={
+            "source": stored.source,
+            "run_id": spec.run_id or stored.run_id,
+            "storage_location": stored.storage_location,
+        }
+    )
+
+
+def _resolved(waiting: Mapping[Address, ModelVersion], known: Known) -> Settled:
+    """Specs of versions to be made. One may point at another that is to be made as well."""
+    made: dict[tuple[str, int], Stored] = {}
+    sources: dict[Address, SourceAddress] = {a: parse_source(spec.source) for a, spec in waiting.items()}
+    todo = dict(waiting)
+    while todo:
+        ready = {
+            address
+            for address in todo
+            if not isinstance(source := sources[address], Version)
+            or Address(ModelVersion.kind, (source.name, source.version)) not in todo
+        }
+        for address in ready or set(todo):
+            spec = todo.pop(address)
+            found = resolve(
+                sources[address], spec.run_id, replace(known, versions={**known.versions, **made})
+            )
+            if isinstance(found, str):
+                yield address, _unresolved(spec, found)
+                continue
+            made[spec.model, spec.version] = found
+            update = {
+                "source": found.source,
+                "run_id": found.run_id,
+                "storage_location": found.storage_location,
+            }
+            yield address, spec.model_copy(update=update)
+
+
+def _not_next(world: World, address: Address, due: int) -> Diagnostic:
+    return Diagnostic(
+        "not-the-next-version",
+        "MLflow would give the new version another number",
+        f"{address} doesn't exist, and the next version of `{address.key[0]}` is {due}.",
+        hint=f"declare it as version {due}",
+        at=world.places.get(address),
+    )
+
+
+def _unresolved(spec: ModelVersion, problem: str) -> Diagnostic:
+    return Diagnostic(
+        "source-not-found",
+        "a version's source can't be resolved",
+        f"{spec.address}: {problem}.",
+        hint="check `source:` and `run_id:`; both must exist in MLflow's tracking store",
+    )

@@ -1,0 +1,151 @@
+"""Registered models: rows of `registered_models` and `registered_model_tags`. Prompts are left out.
+
+What MLflow's handlers leave, and so do we: a description that nobody gave is "", not NULL; a new
+description moves the model's `last_updated_time`, a tag doesn't; deletion is for good, versions included.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, PlainSerializer
+from sqlalchemy import select
+
+from ..change import Action
+from ..diagnostics import Diagnostic
+from ..guard import World
+from ..snapshot import Observed
+from ..spec import Address, Key, OwnedKeys, Spec, Store
+from ..stores import mlflow_rules as rules
+from ..stores import rows
+from ..stores.tables import (
+    model_version_tags,
+    model_versions,
+    registered_model_aliases,
+    registered_model_tags,
+    registered_models,
+)
+from .base import Databases, Observation, SqlKind, Wanted
+
+Name = Annotated[str, AfterValidator(rules.validator(rules.model_name))]
+TagKey = Annotated[str, AfterValidator(rules.validator(rules.model_tag_key))]
+TagValue = Annotated[str, AfterValidator(rules.validator(rules.model_tag_value))]
+
+
+class RegisteredModel(Spec):
+    """A named model. Its versions and aliases are objects of their own."""
+
+    kind = "registered_model"
+    section = "registered_models"
+    store = Store.REGISTRY
+    prepared = True
+
+    name: Annotated[Name, Key()]
+    """Unique in the workspace. No `/` or `:`; at most 256 characters."""
+    description: Annotated[str, AfterValidator(rules.validator(rules.description))] = ""
+    """Markdown that MLflow shows on the model's page; at most 5000 characters."""
+    tags: Annotated[
+        Mapping[TagKey, TagValue],
+        AfterValidator(MappingProxyType),
+        PlainSerializer(dict, return_type=dict),
+        OwnedKeys(),
+    ] = {}
+    """Labels. A declared key is ours; keys that others set are left alone."""
+
+
+class RegisteredModels(SqlKind[RegisteredModel]):
+    spec = RegisteredModel
+
+    def check(self, world: World) -> Iterator[Diagnostic]:
+        """A prompt's name is taken: MLflow keeps prompts among the models."""
+        for address, change in world.changes.items():
+            taken = Address("prompt", address.key) in world.live.referents
+            if change.action is Action.CREATE and address.kind == RegisteredModel.kind and taken:
+                yield Diagnostic(
+                    "is-a-prompt",
+                    "a prompt has this name",
+                    f"`{address.name}` is a prompt in MLflow, and prompts share their names with models.",
+                    hint="give the model another name",
+                    at=world.places.get(address),
+                )
+
+    def observe(self, db: Databases, wanted: Wanted) -> Observation:
+        """Two queries. Facts: `created` and `updated`, in ms. Referents: the prompts among the names."""
+        names = wanted.of("registered_model", "model_version", "model_alias", "prompt")
+        models, labels = registered_models.c, registered_model_tags.c
+        tags: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        query: Any = select(labels.name, labels.key, labels.value).where(labels.workspace == db.workspace)
+        for name, key, value in rows.among(db.registry, query, labels.name, names):
+            tags[name][key] = value or ""
+        query = select(models.name, models.description, models.creation_time, models.last_updated_time).where(
+            models.workspace == db.workspace
+        )
+        objects: dict[Address, Observed] = {}
+        prompts: set[Address] = set()
+        for name, description, created, updated in rows.among(db.registry, query, models.name, names):
+            if tags[name].get(rows.PROMPT_TAG, "").lower() == "true":
+                prompts.add(Address("prompt", (name,)))
+                continue
+            spec = RegisteredModel.model_construct(name=name, description=description or "", tags=tags[name])
+            objects[Address("registered_model", (name,))] = Observed(
+                spec, {"created": created, "updated": updated}
+            )
+        return Observation(objects, frozenset(prompts))
+
+    def create(self, db: Databases, afters: Sequence[RegisteredModel]) -> None:
+        rows.add(
+            db.registry,
+            registered_models,
+            [
+                {
+                    "workspace": db.workspace,
+                    "name": after.name,
+                    "creation_time": db.now_ms,
+                    "last_updated_time": db.now_ms,
+                    "description": after.description,
+                }
+                for after in afters
+            ],
+        )
+        self._tag(db, [({}, after) for after in afters])
+
+    def update(self, db: Databases, pairs: Sequence[tuple[RegisteredModel, RegisteredModel]]) -> None:
+        rows.change(
+            db.registry,
+            registered_models,
+            ("workspace", "name"),
+            [
+                {
+                    "workspace": db.workspace,
+                    "name": after.name,
+                    "description": after.description,
+                    "last_updated_time": db.now_ms,
+                }
+                for before, after in pairs
+                if before.description != after.description
+            ],
+        )
+        self._tag(db, [(before.tags, after) for before, after in pairs])
+
+    def delete(self, db: Databases, befores: Sequence[RegisteredModel]) -> None:
+        """MLflow: with all versions, deleted ones too, and all tags and aliases. Its foreign keys don't
+        cascade on deletion, so the dependent rows go first."""
+        models = [{"workspace": db.workspace, "name": before.name} for before in befores]
+        for table in (
+            model_version_tags,
+            registered_model_aliases,
+            registered_model_tags,
+            model_versions,
+            registered_models,
+        ):
+            rows.drop(db.registry, table, models)
+
+    def _tag(self, db: Databases, pairs: Sequence[tuple[Mapping[str, str], RegisteredModel]]) -> None:
+        put, drop = rows.tag_changes(
+            ({"workspace": db.workspace, "name": after.name}, before, after.tags) for before, after in pairs
+        )
+        rows.put(db.registry, registered_model_tags, put)
+        rows.drop(db.registry, registered_model_tags, drop)

@@ -1,0 +1,153 @@
+"""Read and join the addresses that MLflow stores: version sources and artifact locations. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final
+from urllib.parse import unquote, unquote_plus, urlparse, urlunparse
+
+HOST_ADDRESSED: Final = frozenset(
+    {"ftp", "sftp", "hdfs", "viewfs", "http", "https", "mlflow-artifacts", "r2", "b2", "abfss"}
+)
+"""Schemes that make MLflow's server connect to the host in the address; it does so for its root's only."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPath:
+    """`runs:/<run_id>/<path>`: what a run logged at `path`."""
+
+    run_id: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModel:
+    """`models:/<model_id>`: a model as logged, before any registration."""
+
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """`models:/<name>/<version>`: what another version points at."""
+
+    name: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A path or any other address."""
+
+    uri: str
+
+    @property
+    def local_path(self) -> PurePosixPath | None:
+        """The path, where the address is a path or `file:`."""
+        return local_path(self.uri)
+
+
+SourceAddress = RunPath | LoggedModel | Version | Location
+
+
+def parse_source(text: str) -> SourceAddress:
+    """A version's source. ValueError says what is wrong with it.
+
+    `models:/<name>@<alias>`, `/latest` and stages are refused: what they name changes, and a source can't.
+    """
+    if problem := _unsafe(text):
+        raise ValueError(problem)
+    scheme, rest = urlparse(text).scheme, text.partition(":")[2]
+    if scheme == "runs":
+        match = re.fullmatch(r"/([^/]+)/(.+?)/*", rest)
+        if match is None:
+            raise ValueError("a run's model is `runs:/<run id>/<path>`")
+        return RunPath(match[1], match[2])
+    if scheme == "models":
+        return _parse_model(rest)
+    if scheme in ("", "file") and local_path(text) is None:
+        raise ValueError("a `file:` address can't name another host")
+    return Location(text)
+
+
+def _parse_model(rest: str) -> LoggedModel | Version:
+    if match := re.fullmatch(r"/([^/?]+)/([0-9]+)", rest):
+        return Version(match[1], int(match[2]))
+    if "@" in rest or rest.count("/") > 1:
+        raise ValueError("what aliases and stages name changes: write `models:/<name>/<version>`")
+    if match := re.fullmatch(r"/([^/?]+)", rest):
+        return LoggedModel(match[1])
+    raise ValueError("a model is `models:/<model id>` or `models:/<name>/<version>`")
+
+
+def _unsafe(text: str) -> str | None:
+    """MLflow: no `..` however encoded, no NUL, an absolute path in its normal form."""
+    plain = text
+    while (decoded := unquote_plus(plain)) != plain:
+        plain = decoded
+    if "\x00" in plain or ".." in plain.split("/"):
+        return "a version's source can't contain `..`"
+    try:
+        parsed = urlparse(plain)
+    except ValueError:
+        return "a version's source must be a path or a URI"
+    path = re.sub(r"/+", "/", parsed.path.rstrip("/"))
+    if not path.startswith("/"):
+        return "a version's source must be an absolute path or a whole URI"
+    if path != posixpath.normpath(path):
+        return "a version's source can't contain `.` as a step"
+    if parsed.scheme in ("runs", "models") and (parsed.netloc or text.startswith(f"{parsed.scheme}://")):
+        return f"`{parsed.scheme}:/` has one slash: other servers' models can't be named"
+    return None
+
+
+def local_path(uri: str) -> PurePosixPath | None:
+    """The path of a plain path or a `file:` address on this host; None for any other address."""
+    parsed = urlparse(uri)
+    if parsed.scheme == "":
+        return PurePosixPath(uri)
+    if parsed.scheme == "file" and parsed.netloc in ("", "localhost", "127.0.0.1"):
+        return PurePosixPath(unquote(parsed.path))
+    return None
+
+
+def join(uri: str, path: str) -> str:
+    """`path` below `uri`, before its query. MLflow: `append_to_uri_path`."""
+    parsed = urlparse(uri)
+    if not parsed.scheme:
+        return _joined(uri, path)
+    if not parsed.path.startswith("/"):
+        # urlunparse would make a relative path absolute
+        return f"{parsed.scheme}:" + urlunparse(parsed._replace(scheme="", path=_joined(parsed.path, path)))
+    return urlunparse(parsed._replace(path=_joined(parsed.path, path)))
+
+
+def _joined(prefix: str, suffix: str) -> str:
+    return posixpath.join(prefix, suffix.lstrip("/")) if prefix else suffix
+
+
+def is_below(uri: str, root: str) -> bool:
+    """Whether `uri` is `root` or inside it: same scheme, same host, and a path that begins with root's."""
+    inner, outer = _steps(uri), _steps(root)
+    return inner[:2] == outer[:2] and bool(outer[2]) and inner[2][: len(outer[2])] == outer[2]
+
+
+def _steps(uri: str) -> tuple[str, str, tuple[str, ...]]:
+    parsed = urlparse(uri)
+    scheme = "" if local_path(uri) is not None else parsed.scheme.lower()
+    return (
+        scheme,
+        "" if not scheme else parsed.netloc.lower(),
+        tuple(p for p in unquote(parsed.path).split("/") if p),
+    )
+
+
+def host(uri: str) -> str | None:
+    """`scheme://host` where MLflow's server would have to connect to it; None for other addresses."""
+    parsed = urlparse(uri)
+    if parsed.scheme.lower() in HOST_ADDRESSED and parsed.netloc:
+        return f"{parsed.scheme}://{parsed.netloc}".lower()
+    return None
