@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from .diagnostics import Diagnostic, Source
 from .spec import Address, Spec, Store
-
-NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +22,9 @@ class Claim:
 class Desired:
     """What the manifests say. `scopes` holds the resources whose permissions are claimed whole."""
 
-    objects: Mapping[Address, Spec] = NOTHING
-    places: Mapping[Address, Source] = NOTHING
-    scopes: Mapping[Address, Claim] = NOTHING
+    objects: Mapping[Address, Spec] = field(default_factory=dict)
+    places: Mapping[Address, Source] = field(default_factory=dict)
+    scopes: Mapping[Address, Claim] = field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
 
 
@@ -53,8 +50,8 @@ class Record:
 class Recorded:
     """Our tables: this stack's records, and which other stack owns which address."""
 
-    ours: Mapping[Address, Record] = NOTHING
-    others: Mapping[Address, str] = NOTHING
+    ours: Mapping[Address, Record] = field(default_factory=dict)
+    others: Mapping[Address, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ class Observed:
     """
 
     spec: Spec
-    facts: Mapping[str, Any] = NOTHING
+    facts: Mapping[str, Any] = field(default_factory=dict)
     tombstone: bool = False
     hidden: str = ""
 
@@ -80,9 +77,9 @@ class Live:
     `models:/m-…`), so that an unchanged manifest plans as empty.
     """
 
-    objects: Mapping[Address, Observed] = NOTHING
+    objects: Mapping[Address, Observed] = field(default_factory=dict)
     referents: frozenset[Address] = frozenset()
-    settled: Mapping[Address, Spec] = NOTHING
+    settled: Mapping[Address, Spec] = field(default_factory=dict)
     diagnostics: tuple[Diagnostic, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 

@@ -7,7 +7,7 @@ reference, address, order, diff and views are derived from there. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
@@ -101,7 +101,7 @@ class Nest:
     section: str
     field: str
     fills: Mapping[str, str]
-    constants: Mapping[str, str] = MappingProxyType({})
+    constants: Mapping[str, str] = field(default_factory=dict)
     map_to: tuple[str, str] | None = None
     claims: bool = False
 

@@ -28,7 +28,6 @@ from .drift import Drift, make_drift, pending_only
 from .events import Event, Locked
 from .kinds import KINDS
 from .kinds.base import Kind, ServeKind, Wanted
-from .manifest.load import load as load_manifest
 from .plan import make_plan
 from .refresh import as_recorded, observe, settled, wanted, with_cluster
 from .resolve import Pin, resolve
@@ -87,6 +86,9 @@ class Stack:
         `environ` stands for the process's environment. LacError with every problem at its place.
         Nothing is connected to yet.
         """
+        # a stack that is given its desired objects needs no YAML
+        from .manifest.load import load as load_manifest
+
         manifest = load_manifest(
             Path(path),
             {name: kind.spec for name, kind in KINDS.items()},

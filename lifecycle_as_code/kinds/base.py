@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..diagnostics import Diagnostic
@@ -82,7 +81,7 @@ class Site:
 
     stack: str
     auth_database: str = ""
-    runtime_env: Mapping[str, Any] = MappingProxyType({})
+    runtime_env: Mapping[str, Any] = field(default_factory=dict)
 
 
 Settled = Iterable[tuple[Address, Spec | Diagnostic]]

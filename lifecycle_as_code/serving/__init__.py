@@ -1,1 +1,1 @@
-"""What runs inside Ray: the apps that serve an endpoint. Imports nothing of ours but itself and diagnostics."""
+"""What runs inside Ray: the apps that serve an endpoint. Imports nothing else of ours."""

@@ -35,7 +35,7 @@ MAX_TTL = 30.0
 # MLflow (mlflow/server/auth/permissions.py, PERMISSION_PRIORITY), without DENY, which is no rung but a veto
 _ORDER: tuple[Level, ...] = ("NONE", "READ", "USE", "EDIT", "MANAGE")
 # MLflow refuses the password that it once shipped for admins (_is_disabled_legacy_admin_login)
-_LEGACY_ADMIN_PASSWORD = "password1234"  # noqa: S105 - public knowledge, and the reason why it is refused
+_LEGACY_ADMIN_PASSWORD = "password1234"
 _REMEMBERED = 4096
 _WAITING = 64
 # a hash of nothing anybody knows: a user who doesn't exist takes as long to refuse as one who does
@@ -53,10 +53,10 @@ class Grant(NamedTuple):
 def resolve(grants: Iterable[Grant], endpoint: str) -> Level:
     """The user's level on `endpoint`.
 
-    MLflow's rules (mlflow/server/auth: resolve_permissions, fold_grants_for_key): MANAGE on the workspace `*` is
-    a workspace admin, whom DENY doesn't bind; otherwise any matching DENY wins, else the highest. A pattern is
-    the exact name or `*`. USE on the workspace says nothing about an endpoint. Without a grant: NONE, where
-    MLflow would give its `default_permission`: that is a setting of its server, which we don't see.
+    MLflow's rules (mlflow/server/auth: resolve_permissions, fold_grants_for_key): MANAGE on the workspace `*`
+    is a workspace admin, whom DENY doesn't bind; otherwise any matching DENY wins, else the highest. A
+    pattern is the exact name or `*`. USE on the workspace says nothing about an endpoint. Without a grant:
+    NONE, where MLflow would give its `default_permission`, a setting of its server that we don't see.
     """
     best: Level = "NONE"
     denied = False
@@ -81,7 +81,7 @@ def _known(level: str) -> Level:
 
 
 def credentials(header: str | None) -> tuple[str, str] | None:
-    """User and password of an `Authorization: Basic` header; None for any other, or none (RFC 7617, UTF-8)."""
+    """User and password of an `Authorization: Basic` header; None without one (RFC 7617, UTF-8)."""
     scheme, _, encoded = (header or "").strip().partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -95,8 +95,8 @@ def credentials(header: str | None) -> tuple[str, str] | None:
 class Gate:
     """The access check of one endpoint.
 
-    `settings`: `{"mode": "none"}` lets everyone in; `{"mode": "basic", "database", "endpoint", "ttl"}` asks the
-    database, a SQLAlchemy URL that may hold `{{ env.NAME }}`. Anything else lets nobody in.
+    `settings`: `{"mode": "none"}` lets everyone in; `{"mode": "basic", "database", "endpoint", "ttl"}` asks
+    the database, a SQLAlchemy URL that may hold `{{ env.NAME }}`. Anything else lets nobody in.
     """
 
     def __init__(self, settings: dict[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
@@ -166,8 +166,10 @@ class Gate:
 
         try:
             found, grants = self._read(user)
-        except Exception as e:  # noqa: BLE001 - whatever it is: not open
-            _logger.error("The auth database of endpoint %s can't be read: %s", self._endpoint, type(e).__name__)
+        except Exception as e:
+            _logger.error(
+                "The auth database of endpoint %s can't be read: %s", self._endpoint, type(e).__name__
+            )
             return "unreachable"
         if not check_password_hash(found[0] if found else _NOBODY, password) or found is None:
             return "unknown"
@@ -177,7 +179,7 @@ class Gate:
         return "allowed" if is_admin or may_use(resolve(grants, self._endpoint)) else "forbidden"
 
     def _read(self, user: str) -> tuple[tuple[str, bool] | None, list[Grant]]:
-        """One user's password hash and admin flag, and the grants of all their roles in the default workspace.
+        """A user's password hash and admin flag, and the grants of their roles in the default workspace.
 
         Roles of other workspaces don't count (MLflow, list_grants); hidden `__user_<id>__` roles do.
         """

@@ -1,8 +1,8 @@
-"""The two Ray Serve apps of an endpoint, as builders: `entity` holds one model, `ingress` one endpoint's traffic.
+"""The two Ray Serve apps of an endpoint, as builders: `entity` holds a model, `ingress` directs the traffic.
 
-An entity app is immutable: its name holds a hash of what it serves, and it has no route. An ingress app answers
-`/serving-endpoints/<name>/…`, checks access, picks an entity by weight and passes bytes through unparsed; its
-targets, weights and access settings are its `user_config`, which changes without a restart.
+An entity app is immutable: its name holds a hash of what it serves, and it has no route. An ingress app
+answers `/serving-endpoints/<name>/…`, checks access, picks an entity by weight and passes bytes through
+unparsed; its targets, weights and access settings are its `user_config`, which changes without a restart.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _PING = 10.0
 
 
 def entity(args: dict[str, Any]) -> serve.Application:
-    """The app of one served entity: `{"model_uri", "environment_vars", "tracking_uri"?, …}`, as ray_apps writes it."""
-    return serve.deployment(Entity, name="entity").bind(args)
+    """The app of one served entity. `args`: `model_uri`, `environment_vars`, `tracking_uri`? and marks."""
+    return serve.deployment(Entity, name="entity", max_constructor_retry_count=2).bind(args)
 
 
 def ingress(args: dict[str, Any]) -> serve.Application:
@@ -45,8 +45,8 @@ def ingress(args: dict[str, Any]) -> serve.Application:
 class Entity:
     """A replica of one model.
 
-    It has no `__call__`: under HAProxy Ray gives each replica of an app's first deployment an HTTP port of its
-    own, and a request that comes in there hasn't passed the ingress' access check.
+    It has no `__call__`: under HAProxy Ray gives each replica of an app's first deployment an HTTP port of
+    its own, and a request that comes in there hasn't passed the ingress' access check.
     """
 
     def __init__(self, args: dict[str, Any]) -> None:
@@ -58,7 +58,7 @@ class Entity:
 
     async def score(self, body: bytes, content_type: str | None) -> tuple[int, str, bytes]:
         """Answer one request: (status, media type, body). In a thread, as MLflow's server does it."""
-        return tuple(await asyncio.to_thread(self._scorer.score, body, content_type))
+        return await asyncio.to_thread(self._scorer.score, body, content_type)
 
     async def ping(self) -> bool:
         """True: a replica that can answer this has loaded its model."""
@@ -82,7 +82,9 @@ class Ingress:
         """
         try:
             table = routing.read(config)
-            handles = {t.app: self._handles.get(t.app) or DeploymentHandle("entity", t.app) for t in table.targets}
+            handles = {
+                t.app: self._handles.get(t.app) or DeploymentHandle("entity", t.app) for t in table.targets
+            }
             fresh = [handle for app, handle in handles.items() if app not in self._handles]
             if fresh:
                 await asyncio.wait([asyncio.ensure_future(_ping(h)) for h in fresh], timeout=_WARM_UP)
@@ -90,7 +92,9 @@ class Ingress:
             gate = self._gate if auth == self._auth else Gate(auth)
             self._handles, self._table, self._gate, self._auth = handles, table, gate, auth
         except Exception:
-            _logger.exception("Endpoint %s keeps its configuration: the new one can't be used", self._endpoint)
+            _logger.exception(
+                "Endpoint %s keeps its configuration: the new one can't be used", self._endpoint
+            )
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request below the endpoint's route."""
@@ -124,9 +128,11 @@ async def _invoke(request: Request, handle: DeploymentHandle[Any], target: routi
     except TimeoutError:
         # MLflow's server: this text, under this media type
         answer = Answer(504, JSON, b"Request processing time exceeded limit")
-    except Exception as e:  # noqa: BLE001 - Ray's many errors: no replica, backpressure, a replica that died
+    except Exception as e:
         _logger.warning("%s couldn't answer: %s", target.app, e)
-        answer = error(503, "TEMPORARILY_UNAVAILABLE", f"Served entity {target.name} can't answer at the moment.")
+        answer = error(
+            503, "TEMPORARILY_UNAVAILABLE", f"Served entity {target.name} can't answer at the moment."
+        )
     return _response(answer, target)
 
 
@@ -134,7 +140,7 @@ async def _ping(handle: DeploymentHandle[Any]) -> bool:
     try:
         async with asyncio.timeout(_PING):
             return bool(await handle.ping.remote())
-    except Exception:  # noqa: BLE001 - whatever it is, the entity doesn't answer
+    except Exception:
         return False
 
 

@@ -1,4 +1,4 @@
-"""Secret references: `{{ env.NAME }}` in a value, replaced on the node that uses it. Pure but for the mapping."""
+"""Secret references: `{{ env.NAME }}` in a value, replaced on the node that uses it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ def resolve(value: str, environment: Mapping[str, str] = os.environ) -> str:
     return _REFERENCE.sub(look_up, value)
 
 
-def resolve_all(
-    values: Mapping[str, str], environment: Mapping[str, str] = os.environ
-) -> dict[str, str]:
+def resolve_all(values: Mapping[str, str], environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Every value resolved. LookupError tells all that are missing, each with the key that wants it."""
     resolved, missing = {}, []
     for key, value in values.items():

@@ -1,4 +1,4 @@
-"""Which served entity gets a request. Pure: a table is read from an ingress' `user_config` and never changes."""
+"""Which served entity gets a request. Pure: a table is read from a `user_config` and never changes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Table:
         """A target, at random by weight; `draw` in [0, 1) stands in for the random number."""
         if not self.serves:
             return None
-        at = (random.random() if draw is None else draw) * self.limits[-1]  # noqa: S311 - no secret depends on it
+        at = (random.random() if draw is None else draw) * self.limits[-1]
         return self.targets[bisect(self.limits, at)]
 
     def named(self, name: str) -> Target | None:

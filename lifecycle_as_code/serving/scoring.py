@@ -1,8 +1,8 @@
 """One request to one model, by MLflow's scoring protocol: bytes in, status and bytes out.
 
-Parsing, prediction, formatting and every error are MLflow's own (`mlflow.pyfunc.scoring_server`), so an answer
-is what `mlflow models serve` would have given. What is added: orjson reads plain JSON bodies first, since
-MLflow's function reads a JSON text twice and takes a dict as it is.
+Parsing, prediction, formatting and every error are MLflow's own (`mlflow.pyfunc.scoring_server`), so an
+answer is what `mlflow models serve` would have given. What is added: orjson reads plain JSON bodies first,
+since MLflow's function reads a JSON text twice and takes a dict as it is.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ class Scorer:
             reply = scoring_server.invocations(data, kind, self._model, self._schema)
         except MlflowException as e:
             return Answer(e.get_http_status_code(), JSON, e.serialize_as_json().encode())
-        except Exception as e:  # noqa: BLE001 - what a model or a parser raises must not end the replica's request
+        except Exception as e:
             return error(500, "INTERNAL_ERROR", f"{type(e).__name__}: {e}")
         return Answer(reply.status, reply.mimetype, reply.response.encode())
 
 
 def _read_json(body: bytes) -> dict[str, Any] | bytes:
-    """The object in `body`; `body` itself where MLflow must judge: not an object, or not what orjson takes."""
+    """The object in `body`; `body` itself where MLflow must judge: no object, or not what orjson takes."""
     import orjson
 
     if _HUGE_INTEGER.search(body):

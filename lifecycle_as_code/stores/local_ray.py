@@ -1,8 +1,8 @@
 """A Ray of one's own for one stack: started, found again and ended by what `.lac/ray.json` records.
 
-It serves on loopback and belongs to the directory that started it, so that two stacks on one machine have two
-Rays that share no port, no temporary directory and no token. Nothing is ever ended but the processes that this
-module started: `ray stop` would end everybody's.
+It serves on loopback and belongs to the directory that started it, so that two stacks on one machine have
+two Rays that share no port, no temporary directory and no token. Nothing is ever ended but the processes
+that this module started: `ray stop` would end everybody's.
 
 Ray's own listeners (GCS, raylet) bind every interface, whatever address they are given; a token that never
 leaves `.lac/` (mode 0600) is what keeps others out (`RAY_AUTH_MODE=token`, Ray 2.52 and later).
@@ -28,7 +28,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lifecycle_as_code.diagnostics import Diagnostic, LacError
+from ..diagnostics import Diagnostic, LacError
+from . import processes
+from .ray import Cluster
 
 RECORD = "ray.json"
 TOKEN = "ray.token"
@@ -48,7 +50,7 @@ class LocalRay:
     """One running (or once running) loopback Ray.
 
     `address` is the dashboard's URL, `data_port` where Serve answers on 127.0.0.1, `pid` the supervisor that
-    leads a session of its own, `started` its start time as the kernel tells it (pids are reused, pairs aren't).
+    leads a session of its own, `started` its start time as the kernel tells it: pids are reused, pairs not.
     """
 
     address: str
@@ -57,7 +59,6 @@ class LocalRay:
     started: str
     temp_dir: str
     mark: str
-    ray_version: str = ""
 
     @property
     def endpoint_url(self) -> str:
@@ -68,7 +69,7 @@ class LocalRay:
 def status(directory: Path) -> LocalRay | None:
     """The Ray that `directory` (a stack's `.lac/`) owns and that runs now; None when there is none."""
     record = _read(directory)
-    if record is None or not record.started or _start_time(record.pid) != record.started:
+    if record is None or not record.started or processes.start_time(record.pid) != record.started:
         return None
     return record
 
@@ -79,6 +80,12 @@ def token(directory: Path) -> str | None:
         return (directory / TOKEN).read_text().strip() or None
     except OSError:
         return None
+
+
+def connect(directory: Path, ray: LocalRay) -> Cluster:
+    """A handle on the directory's Ray, with its token, that has Serve answer on loopback alone."""
+    options = {"host": "127.0.0.1", "port": ray.data_port}
+    return Cluster(ray.address, token(directory), http_options=options)
 
 
 def up(
@@ -92,8 +99,8 @@ def up(
     """Start the directory's Ray and wait until its REST API answers; return the running one if there is one.
 
     `num_cpus`: what Ray may hand out, by default eight or what the machine has.
-    `environment` is added to what the replicas see (secret references are resolved there). `timeout` in seconds.
-    Raises LacError `ray-missing` without the `local` extra, `ray-start-failed` with the end of Ray's log.
+    `environment` is added to what the replicas see, where secret references are resolved. `timeout` in
+    seconds. LacError `ray-missing` without the `local` extra, `ray-start-failed` with the end of Ray's log.
     """
     if (running := status(directory)) is not None:
         return running
@@ -132,17 +139,30 @@ def down_leftovers(directory: Path, *, timeout: float = 5.0) -> None:
         return
     members = _members(record)
     # the supervisor first: asked politely, it ends its own
-    _signal([pid for pid in members if pid == record.pid] or members, signal.SIGTERM)
+    processes.send([pid for pid in members if pid == record.pid] or members, signal.SIGTERM)
     deadline = time.monotonic() + timeout
     while (members := _members(record)) and time.monotonic() < deadline:
         if record.pid not in members:
-            _signal(members, signal.SIGTERM)
-        _reap(record.pid)
+            processes.send(members, signal.SIGTERM)
+        processes.reap(record.pid)
         time.sleep(0.2)
-    _signal(members, signal.SIGKILL)
-    _reap(record.pid)
+    processes.send(members, signal.SIGKILL)
+    processes.reap(record.pid)
     shutil.rmtree(record.temp_dir, ignore_errors=True)
     (directory / RECORD).unlink(missing_ok=True)
+
+
+def _members(record: LocalRay) -> list[int]:
+    """The live processes of the record's session: all that `up` started, and nobody else's.
+
+    Ray's workers leave their process group and overwrite their environment, but stay in the session. A
+    session's number isn't given away while it has members, so one member that we know (the supervisor by its
+    start time, or any by the mark in its environment) vouches for all.
+    """
+    members = [pid for pid in processes.living() if processes.session_of(pid) == record.pid]
+    if processes.start_time(record.pid) == record.started:
+        return members
+    return members if any(processes.carries(pid, MARK, record.mark) for pid in members) else []
 
 
 def _start(
@@ -150,7 +170,7 @@ def _start(
 ) -> tuple[LocalRay, subprocess.Popen[bytes]]:
     secret = token(directory) or secrets.token_hex(32)
     _write_private(directory / TOKEN, secret)
-    # sockets live below it, and a socket's path may hold some 100 bytes: the stack's own directory may be too deep
+    # sockets live below it, and a socket's path may hold some 100 bytes: `.lac/` may lie too deep
     temp_dir = tempfile.mkdtemp(prefix="lac-ray-")
     mark = secrets.token_hex(8)
     dashboard, data, gcs, client, agent, agent_grpc, env_agent, metrics, *proxy = _ports(
@@ -191,7 +211,7 @@ def _start(
         address=f"http://127.0.0.1:{dashboard}",
         data_port=data,
         pid=process.pid,
-        started=_start_time(process.pid) or "",
+        started=processes.start_time(process.pid) or "",
         temp_dir=temp_dir,
         mark=mark,
     )
@@ -280,9 +300,8 @@ def _ports(*wished: int) -> list[int]:
     """As many different free TCP ports as asked: the wished one where it is free, another one otherwise."""
     held: list[socket.socket] = []
     try:
-        for port in wished:
-            # every interface: some of Ray's listeners bind all of them
-            held.append(_bind(port) or _bind(0) or _no_port())
+        # one by one, each held until all are found, or the same port would be found twice
+        held.extend(_bind(port) or _bind(0) or _no_port() for port in wished)
         return [s.getsockname()[1] for s in held]
     finally:
         for s in held:
@@ -290,9 +309,10 @@ def _ports(*wished: int) -> list[int]:
 
 
 def _bind(port: int) -> socket.socket | None:
+    """A socket on every interface, as some of Ray's listeners bind; None where the port is taken."""
     s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        s.bind(("0.0.0.0", port))  # noqa: S104 - bound for a moment, to find out whether it is free
+        s.bind(("0.0.0.0", port))
     except OSError:
         s.close()
         return None
@@ -323,73 +343,3 @@ def _locked(directory: Path) -> Iterator[None]:
     with (directory / "ray.lock").open("w") as f:
         fcntl.flock(f, fcntl.LOCK_EX)
         yield
-
-
-def _start_time(pid: int) -> str | None:
-    """When process `pid` started, as `ps` tells it; None when there is no such process (a zombie is none)."""
-    reply = subprocess.run(
-        ["ps", "-o", "stat=,lstart=", "-p", str(pid)],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "LC_ALL": "C"},
-    )
-    state, _, started = reply.stdout.strip().partition(" ")
-    return None if not started or state.startswith("Z") else " ".join(started.split())
-
-
-def _members(record: LocalRay) -> list[int]:
-    """The live processes of the record's session: all that `up` started, and nobody else's.
-
-    Ray's workers leave their process group and overwrite their environment, but stay in the session. A session's
-    number isn't given away while it has members, so one member that we know (the supervisor by its start time,
-    or any by the mark in its environment) vouches for all.
-    """
-    members = [pid for pid in _pids() if _session(pid) == record.pid]
-    known = _start_time(record.pid) == record.started or any(_has_mark(pid, record.mark) for pid in members)
-    return members if known else []
-
-
-def _pids() -> list[int]:
-    """All processes but zombies."""
-    reply = subprocess.run(["ps", "-axo", "pid=,stat="], capture_output=True, text=True, check=True)  # noqa: S607
-    rows = [line.split() for line in reply.stdout.splitlines()]
-    return [int(pid) for pid, state in rows if not state.startswith("Z")]
-
-
-def _session(pid: int) -> int | None:
-    try:
-        return os.getsid(pid)
-    except (ProcessLookupError, PermissionError):
-        return None
-
-
-def _has_mark(pid: int, mark: str) -> bool:
-    wanted = f"{MARK}={mark}"
-    try:
-        return wanted.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        # macOS has no /proc; its `ps -E` shows the environment of one's own processes
-        reply = subprocess.run(
-            ["ps", "-wwE", "-o", "command=", "-p", str(pid)],  # noqa: S607
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return wanted in reply.stdout
-
-
-def _signal(pids: list[int], number: signal.Signals) -> None:
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except (ProcessLookupError, PermissionError):
-            continue
-
-
-def _reap(pid: int) -> None:
-    """Collect the supervisor if it was a child of this very process."""
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        pass

@@ -1,8 +1,9 @@
 """What an endpoint looks like as Ray Serve apps: names, hashes and app configs. Pure.
 
-One immutable app per served entity, named `lac.<endpoint>.<entity>.<hash>` by what it serves, and one ingress app
-`lac.<endpoint>` per endpoint, whose targets, weights and access settings are `user_config`. The hash covers what
-Ray can't change without restarting replicas; the rest (replicas, ongoing requests, timeouts, weights) is in place.
+One immutable app per served entity, named `lac.<endpoint>.<entity>.<hash>` by what it serves, and one ingress
+app `lac.<endpoint>` per endpoint, whose targets, weights and access settings are `user_config`. The hash
+covers what Ray can't change without restarting replicas; the rest (replicas, ongoing requests, timeouts,
+weights) changes in place.
 Every config carries the mark `lac` and its stack, so that a GET alone tells whose it is.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# raised when replicas of an earlier release can't work beside an ingress of this one: all hashes change with it
+# raised when replicas of an earlier release can't work beside an ingress of this one: it changes every hash
 FORMAT = 1
 ROUTE = "/serving-endpoints"
 
@@ -114,8 +115,8 @@ def ingress_app(
 ) -> AppConfig:
     """The config of an endpoint's ingress.
 
-    `targets` as `target` makes them, `auth` as `serving.access.Gate` reads it, `spec` any JSON object that is to
-    be found again in `Application.config` (`user_config`).
+    `targets` as `target` makes them, `auth` as `serving.access.Gate` reads it, `spec` any JSON object that is
+    to be found again in `Application.config` (`user_config`).
     """
     return {
         "name": ingress_name(endpoint),
@@ -158,7 +159,7 @@ def user_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def revision(config: Mapping[str, Any]) -> str:
-    """The revision that an ingress reports once it works by this app config (see `serving.routing.revision`)."""
+    """What an ingress reports once it works by this app config (see `serving.routing.revision`)."""
     canonical = json.dumps(user_config(config), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

@@ -42,7 +42,7 @@ def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayForTests]:
     directory = tmp_path_factory.mktemp("ray") / ".lac"
     running = local_ray.up(directory, environment={"NODE_SECRET": SECRET})
     try:
-        with Cluster(running.address, local_ray.token(directory)) as cluster:
+        with local_ray.connect(directory, running) as cluster:
             yield RayForTests(running, directory, cluster)
     finally:
         local_ray.down(directory)

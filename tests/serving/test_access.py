@@ -14,7 +14,7 @@ import pytest
 from lifecycle_as_code.serving import access
 from lifecycle_as_code.serving.access import Gate, Grant, Level, resolve
 
-PASSWORD = "correct-horse-battery"  # noqa: S105
+PASSWORD = "correct-horse-battery"
 ENDPOINT = "fraud"
 
 
@@ -57,7 +57,11 @@ def test_every_small_set_of_grants_resolves_as_mlflow_resolves_it() -> None:
 
     levels = ["READ", "USE", "EDIT", "MANAGE", "DENY"]
     rows = [grant(level, pattern) for level in levels for pattern in (ENDPOINT, "*", "other")]
-    rows += [grant("USE", "*", "workspace"), grant("MANAGE", "*", "workspace"), grant("MANAGE", kind="experiment")]
+    rows += [
+        grant("USE", "*", "workspace"),
+        grant("MANAGE", "*", "workspace"),
+        grant("MANAGE", kind="experiment"),
+    ]
     for grants in itertools.chain.from_iterable(itertools.combinations(rows, n) for n in range(4)):
         theirs = [RoleGrantRow(_their_type(g), g.pattern, g.permission) for g in grants]
         if any(map(is_workspace_admin_grant, theirs)):
@@ -100,7 +104,9 @@ def make_auth_database(path: Path) -> Path:
             if name == "nobody":
                 continue
             role_name = f"__user_{user.id}__" if name == "hidden" else f"role of {name}"
-            role = db.execute("INSERT INTO roles (name, workspace) VALUES (?, ?)", (role_name, workspace)).lastrowid
+            role = db.execute(
+                "INSERT INTO roles (name, workspace) VALUES (?, ?)", (role_name, workspace)
+            ).lastrowid
             db.execute("INSERT INTO user_role_assignments (user_id, role_id) VALUES (?, ?)", (user.id, role))
             db.execute(
                 "INSERT INTO role_permissions (role_id, resource_type, resource_pattern, permission)"
@@ -157,7 +163,10 @@ UNUSABLE: dict[str, dict[str, Any]] = {
     "another mode": {"mode": "oauth", "endpoint": ENDPOINT},
     "no endpoint": {"mode": "basic", "database": "sqlite:///x"},
     "a database that isn't there": settings(Path("/nonexistent/auth.db")),
-    "a server that doesn't answer": {**settings(Path("x")), "database": "postgresql+psycopg://u@127.0.0.1:9/x"},
+    "a server that doesn't answer": {
+        **settings(Path("x")),
+        "database": "postgresql+psycopg://u@127.0.0.1:9/x",
+    },
     "no url": {**settings(Path("x")), "database": "what"},
     "a variable that isn't set": {**settings(Path("x")), "database": "{{ env.LAC_NOT_SET }}"},
 }

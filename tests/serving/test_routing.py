@@ -10,7 +10,14 @@ from lifecycle_as_code.stores import ray_apps
 
 def config(*targets: tuple[str, str, int]) -> dict[str, object]:
     rows = [
-        {"name": name, "app": app, "entity_name": "fraud", "entity_version": 3, "weight": weight, "timeout": None}
+        {
+            "name": name,
+            "app": app,
+            "entity_name": "fraud",
+            "entity_version": 3,
+            "weight": weight,
+            "timeout": None,
+        }
         for name, app, weight in targets
     ]
     return {"lac": 1, "stack": "s", "spec": {}, "targets": rows, "auth": {"mode": "none"}}

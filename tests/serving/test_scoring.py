@@ -17,7 +17,6 @@ JSON = "application/json"
 CSV = "text/csv"
 
 
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A pyfunc model with a signature (a: double, b: long) and params, saved and loaded again."""
