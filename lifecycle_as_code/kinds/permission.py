@@ -1,0 +1,223 @@
+"""Grants of MLflow's basic-auth: which role may do what with which resource.
+
+MLflow keeps a grant's resource as an exact id or `*`, never as a pattern. Where that id is a number or a
+token (experiments, gateway endpoints), people write the name, and it is translated here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import AfterValidator, model_validator
+from sqlalchemy import Column, Table, select
+
+from ..diagnostics import Diagnostic, refuse
+from ..snapshot import Observed
+from ..spec import Address, Key, Nest, Ref, Spec, Store
+from ..stores import mlflow_rules as rules
+from ..stores import rows
+from ..stores.auth_roles import hidden_user, role_ids, user_ids, vanished
+from ..stores.tables import endpoints, experiments, role_permissions, roles
+from .base import Databases, Observation, SqlKind, Wanted
+
+CLAIMABLE: Final = {
+    "registered_model": "registered_models",
+    "experiment": "experiments",
+    "serving_endpoint": "serving_endpoints",
+}
+"""Types whose objects may list their grants whole, and the section they stand in."""
+
+REFERRED: Final = frozenset({*CLAIMABLE, "prompt", "gateway_endpoint"})
+
+_IDS: Final[Mapping[str, tuple[Table, Column[Any]]]] = {
+    "experiment": (experiments, experiments.c.experiment_id),
+    "gateway_endpoint": (endpoints, endpoints.c.endpoint_id),
+}
+"""Types whose grants hold an id, and where it becomes a name. Deleted experiments keep theirs."""
+
+
+class Permission(Spec):
+    """What a role's members may do with one resource, or with all of its type.
+
+    Within a type, `DENY` wins, otherwise the highest level. `MANAGE` on the workspace is above all, and
+    MLflow's administrators are bound by nothing. A server's `default_permission` is the least that any
+    other grant gives.
+    """
+
+    kind: ClassVar[str] = "permission"
+    section: ClassVar[str] = "permissions"
+    store: ClassVar[Store] = Store.AUTH
+    # revoking is part of the switch: nobody keeps an access until endpoints have been retired
+    retired: ClassVar[bool] = False
+    nests: ClassVar[tuple[Nest, ...]] = tuple(
+        Nest(section, "permissions", {"resource": "name"}, {"resource_type": resource_type}, claims=True)
+        for resource_type, section in CLAIMABLE.items()
+    )
+
+    role: Annotated[str, Key(), Ref("role"), AfterValidator(rules.validator(rules.role_name))]
+    """The role that gets it, declared or not. A single user's own grants are MLflow's to make."""
+
+    resource_type: Annotated[
+        Literal[
+            "registered_model", "experiment", "prompt", "gateway_endpoint", "serving_endpoint", "workspace"
+        ],
+        Key(),
+    ]
+    """What sort of thing it is about. MLflow enforces all but `serving_endpoint`, which it only lists:
+    that one is enforced by the endpoint itself."""
+
+    resource: Annotated[str, Key()]
+    """Its name, also where MLflow stores an id (experiments, gateway endpoints); or `*` for all of the
+    type, those to come included. The workspace has only `*`."""
+
+    level: Literal["READ", "USE", "EDIT", "MANAGE", "DENY"]
+    """`READ` to see it, `USE` to call it, `EDIT` to change it, `MANAGE` to delete it and to grant on it, each
+    with all before it; `DENY` to be kept out. On the workspace only `USE` and `MANAGE`."""
+
+    @model_validator(mode="after")
+    def _legal(self) -> Permission:
+        if problem := rules.grant(self.resource_type, self.resource, self.level):
+            raise ValueError(problem)
+        return self
+
+    def refs(self) -> Iterator[Address]:
+        """The role, and the resource where it has a name."""
+        yield from super().refs()
+        if self.resource_type in REFERRED and self.resource != "*":
+            yield Address(self.resource_type, (self.resource,))
+
+    def scope(self) -> Address | None:
+        """The resource, where its own manifest may list the grants on it whole."""
+        if self.resource_type in CLAIMABLE and self.resource != "*":
+            return Address(self.resource_type, (self.resource,))
+        return None
+
+
+class PermissionKind(SqlKind[Permission]):
+    """Grants: the table `role_permissions`, with names from the registry's database."""
+
+    spec = Permission
+
+    def observe(self, db: Databases, wanted: Wanted) -> Observation:
+        """The wanted grants of the workspace: those of a wanted role, and those on a wanted resource.
+
+        Types that can't be declared here are among them, as they are. A hidden role's grants say whose
+        they are. A grant on an id that names nothing any more shows the id. At most six queries.
+        """
+        if db.auth is None:
+            return Observation({})
+        held = db.auth.execute(_GRANTS.where(roles.c.workspace == db.workspace)).all()
+        types = {row.resource_type for row in held}
+        names = {resource_type: _Names.read(db, resource_type) for resource_type in types}
+        on = {resource_type: wanted.of(resource_type) for resource_type in types}
+        by = wanted.of("role", "permission")
+        own = {role: user_id for role, *_ in held if (user_id := hidden_user(role)) is not None}
+        usernames = {user_id: name for name, user_id in user_ids(db.auth).items()} if own else {}
+        objects: dict[Address, Observed] = {}
+        for role, resource_type, pattern, level in held:
+            resource = names[resource_type].name(pattern)
+            if resource is None or not (by is None or role in by or resource in (on[resource_type] or ())):
+                continue
+            spec = Permission.model_construct(
+                role=role, resource_type=resource_type, resource=resource, level=level
+            )
+            facts = {"pattern": pattern} if resource_type in _IDS else {}
+            hidden = usernames.get(own[role], role) if role in own else ""
+            objects[spec.address] = Observed(spec, facts, hidden=hidden)
+        hidden_roles = {Address("role", (address.key[0],)) for address in objects if address.key[0] in own}
+        return Observation(objects, frozenset(hidden_roles | _referents(db, wanted)))
+
+    def create(self, db: Databases, afters: Sequence[Permission]) -> None:
+        """MLflow: one row a grant, and nothing beside it."""
+        rows.add(db.grants, role_permissions, _rows(db, afters, new=True))
+
+    def update(self, db: Databases, pairs: Sequence[tuple[Permission, Permission]]) -> None:
+        """Set the levels; the rows stay the same ones."""
+        rows.change(db.grants, role_permissions, _THIS, _rows(db, [after for _, after in pairs]))
+
+    def delete(self, db: Databases, befores: Sequence[Permission]) -> None:
+        """Revoke. A grant on an id that names nothing is found by the id that it was shown with."""
+        gone = [{name: row[name] for name in _THIS} for row in _rows(db, befores)]
+        rows.drop(db.grants, role_permissions, gone)
+
+
+_GRANTS: Final = select(
+    roles.c.name,
+    role_permissions.c.resource_type,
+    role_permissions.c.resource_pattern,
+    role_permissions.c.permission,
+).join(roles, roles.c.id == role_permissions.c.role_id)
+
+_THIS: Final = ("role_id", "resource_type", "resource_pattern")
+"""What tells grants apart; MLflow has a unique index on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Both ways between a type's ids and its names; None where the id is the name."""
+
+    id_of: Mapping[str, str] | None = None
+    name_of: Mapping[str, str] | None = None
+
+    @classmethod
+    def read(cls, db: Databases, resource_type: str) -> _Names:
+        if resource_type not in _IDS:
+            return cls()
+        table, key = _IDS[resource_type]
+        found = db.registry.execute(select(key, table.c.name).where(table.c.workspace == db.workspace))
+        # what is called `*` can't be told from all of the type: it goes by its id
+        name_of = {str(key): name for key, name in found if name and name != "*"}
+        return cls({name: key for key, name in name_of.items()}, name_of)
+
+    def name(self, pattern: str) -> str | None:
+        """What people call it. The id itself where it names nothing, and None where another thing has that
+        id for a name: nothing then tells the two apart, and the one without a thing does nothing."""
+        if self.name_of is None or self.id_of is None:
+            return pattern
+        return self.name_of.get(pattern) or (None if pattern in self.id_of else pattern)
+
+    def pattern(self, name: str) -> str | None:
+        """What MLflow keeps; None where nothing has this name."""
+        return name if self.id_of is None or name == "*" else self.id_of.get(name)
+
+
+def _rows(db: Databases, grants: Sequence[Permission], *, new: bool = False) -> list[dict[str, Any]]:
+    """The grants as rows. LacError where the role isn't there any more, or for new ones the resource."""
+    if not grants:
+        return []
+    role_of = role_ids(db.grants, db.workspace)
+    names = {resource_type: _Names.read(db, resource_type) for resource_type in _types(grants)}
+    lost: list[Diagnostic] = []
+    found: list[dict[str, Any]] = []
+    for grant in grants:
+        pattern = names[grant.resource_type].pattern(grant.resource)
+        if grant.role not in role_of:
+            lost.append(vanished(Address("role", (grant.role,)), grant.address))
+        elif pattern is None and new:
+            lost.append(vanished(Address(grant.resource_type, (grant.resource,)), grant.address))
+        else:
+            shown = grant.resource if pattern is None else pattern
+            values = role_of[grant.role], grant.resource_type, shown
+            found.append({**dict(zip(_THIS, values, strict=True)), "permission": grant.level})
+    refuse(lost)
+    return found
+
+
+def _types(grants: Sequence[Permission]) -> set[str]:
+    return {grant.resource_type for grant in grants}
+
+
+def _referents(db: Databases, wanted: Wanted) -> set[Address]:
+    """Prompts and gateway endpoints that grants may name: MLflow's, not ours to manage."""
+    found: set[Address] = set()
+    if (prompts := wanted.of("prompt")) is None or prompts:
+        known = rows.prompts(db.registry, db.workspace)
+        found |= {Address("prompt", (name,)) for name in known if prompts is None or name in prompts}
+    if (gateways := wanted.of("gateway_endpoint")) is None or gateways:
+        ids = _Names.read(db, "gateway_endpoint").id_of or {}
+        found |= {
+            Address("gateway_endpoint", (name,)) for name in ids if gateways is None or name in gateways
+        }
+    return found

@@ -1,0 +1,162 @@
+"""Roles of MLflow's basic-auth: what grants are given to, and who has them.
+
+A role lives in one workspace and counts only there. MLflow has no groups; a user's own grants are in a
+hidden role, which this kind leaves alone: grants in it show up as permissions.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, Field, Strict
+from sqlalchemy import Connection, select
+
+from ..diagnostics import Diagnostic, LacError
+from ..snapshot import Observed
+from ..spec import Address, Key, Spec, Store
+from ..stores import mlflow_rules as rules
+from ..stores import rows
+from ..stores.auth_roles import hidden_user, role_ids, user_ids, vanished
+from ..stores.tables import role_permissions, roles, user_role_assignments, users
+from .base import Databases, Observation, SqlKind, Wanted
+
+
+def _as_set(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"listed twice: {', '.join(f'`{name}`' for name in twice)}")
+    return tuple(sorted(names))
+
+
+class Role(Spec):
+    """A named set of grants, and the users who have it.
+
+    Grants are `permissions`: written under what they are about, or in a section of their own.
+    """
+
+    kind: ClassVar[str] = "role"
+    section: ClassVar[str] = "roles"
+    store: ClassVar[Store] = Store.AUTH
+    prepared: ClassVar[bool] = True
+
+    name: Annotated[str, Key(), AfterValidator(rules.validator(rules.role_name))]
+    """Unique in the workspace, at most 255 characters. `__user_` at the beginning is MLflow's own."""
+
+    description: Annotated[str, AfterValidator(rules.validator(rules.role_description))] = ""
+    """What the role is for, at most 1024 characters. Shown by MLflow's user interface."""
+
+    members: Annotated[
+        tuple[str, ...],
+        Strict(False),
+        AfterValidator(_as_set),
+        Field(json_schema_extra={"uniqueItems": True}),
+    ] = ()
+    """Names of users in MLflow's auth database; their order means nothing. The list is whole: whoever was
+    given the role in another way loses it at the next apply, and the plan says so."""
+
+    def refs(self) -> Iterator[Address]:
+        """The members, who must exist: users are made with MLflow's own tools."""
+        return (Address("user", (member,)) for member in self.members)
+
+
+class RoleKind(SqlKind[Role]):
+    """Roles and their assignments: the tables `roles` and `user_role_assignments`."""
+
+    spec = Role
+
+    def observe(self, db: Databases, wanted: Wanted) -> Observation:
+        """The wanted roles of the workspace but for hidden ones; every user as a referent. Three queries."""
+        if db.auth is None:
+            return Observation({})
+        names = wanted.of("role", "permission")
+        assigned = (
+            select(user_role_assignments.c.role_id, users.c.username)
+            .join(users, users.c.id == user_role_assignments.c.user_id)
+            .join(roles, roles.c.id == user_role_assignments.c.role_id)
+            .where(roles.c.workspace == db.workspace)
+        )
+        members: defaultdict[int, list[str]] = defaultdict(list)
+        for role_id, username in db.auth.execute(assigned):
+            members[role_id].append(username)
+        columns = select(roles.c.id, roles.c.name, roles.c.description)
+        found = {}
+        for role_id, name, description in db.auth.execute(columns.where(roles.c.workspace == db.workspace)):
+            if hidden_user(name) is None and (names is None or name in names):
+                spec = Role.model_construct(
+                    name=name, description=description or "", members=tuple(sorted(members[role_id]))
+                )
+                found[spec.address] = Observed(spec, {"id": role_id})
+        everybody = db.auth.scalars(select(users.c.username))
+        return Observation(found, frozenset(Address("user", (username,)) for username in everybody))
+
+    def create(self, db: Databases, afters: Sequence[Role]) -> None:
+        """MLflow: no description is NULL; whoever makes a role isn't assigned to it."""
+        made = [
+            {"name": role.name, "workspace": db.workspace, "description": role.description or None}
+            for role in afters
+        ]
+        rows.add(db.grants, roles, made)
+        rows.add(db.grants, user_role_assignments, _assignments(db, [(r, {*r.members}) for r in afters]))
+
+    def update(self, db: Databases, pairs: Sequence[tuple[Role, Role]]) -> None:
+        """MLflow: a description that was taken away becomes "", not NULL."""
+        told = [
+            {"name": after.name, "workspace": db.workspace, "description": after.description}
+            for before, after in pairs
+            if before.description != after.description
+        ]
+        rows.change(db.grants, roles, ("name", "workspace"), told)
+        left = [(b, {*b.members} - {*a.members}) for b, a in pairs]
+        came = [(a, {*a.members} - {*b.members}) for b, a in pairs]
+        rows.drop(db.grants, user_role_assignments, _assignments(db, left))
+        rows.add(db.grants, user_role_assignments, _assignments(db, came))
+
+    def delete(self, db: Databases, befores: Sequence[Role]) -> None:
+        """MLflow: assignments go with the role. Its grants would too, but they are objects of their own
+        and gone by now; one that came meanwhile is a LacError."""
+        if not befores:
+            return
+        ids = _role_ids(db, befores)
+        _refuse_granted(db.grants, {ids[role.name]: role for role in befores})
+        rows.drop(db.grants, user_role_assignments, [{"role_id": ids[role.name]} for role in befores])
+        rows.drop(db.grants, roles, [{"id": ids[role.name]} for role in befores])
+
+
+def _assignments(db: Databases, members: Collection[tuple[Role, Collection[str]]]) -> list[dict[str, int]]:
+    """The rows that give each role to these users. LacError where one of the two isn't there any more."""
+    pairs = [(role, name) for role, names in members for name in sorted(names)]
+    if not pairs:
+        return []
+    role_of, user_of = _role_ids(db, [role for role, _ in pairs]), user_ids(db.grants)
+    if lost := [(role, name) for role, name in pairs if name not in user_of]:
+        raise LacError(*(vanished(Address("user", (name,)), role.address) for role, name in lost))
+    return [{"user_id": user_of[name], "role_id": role_of[role.name]} for role, name in pairs]
+
+
+def _role_ids(db: Databases, wanted: Iterable[Role]) -> dict[str, int]:
+    ids = role_ids(db.grants, db.workspace)
+    lost = sorted({role.address for role in wanted if role.name not in ids})
+    if lost:
+        raise LacError(*(vanished(address, address) for address in lost))
+    return ids
+
+
+def _refuse_granted(db: Connection, going: dict[int, Role]) -> None:
+    grants = role_permissions.c
+    query = select(grants.role_id, grants.resource_type, grants.resource_pattern)
+    found = rows.within(db, query, grants.role_id, going)
+    held = [(going[role_id], f"{resource_type} {pattern}") for role_id, resource_type, pattern in found]
+    if held:
+        raise LacError(
+            *(
+                Diagnostic(
+                    "still-used",
+                    "a deletion would touch something else",
+                    f"{role.address} holds a grant that isn't managed here: {grant}.",
+                    hint="plan again, and take the grant over or remove it first",
+                )
+                for role, grant in held
+            )
+        )
