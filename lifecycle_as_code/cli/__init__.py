@@ -1,0 +1,88 @@
+"""The command `lac`: click commands, one file a verb, loaded when they are used.
+
+Only this package prints and exits. Exit codes: 0 done; 1 any error, usage errors too; 2 only and
+always a difference (`plan --detailed-exitcode`, `drift`).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from .. import __version__
+from .group import LazyGroup
+from .options import Options, shared_options
+
+# module and help of every verb: `lac --help` prints the table and imports none of them
+VERBS: dict[str, dict[str, tuple[str, str]]] = {
+    "Commands": {
+        "init": ("init", "Write a starter stack into a directory."),
+        "validate": ("validate", "Check the manifests; touches no store."),
+        "plan": ("plan", "Show what apply would do."),
+        "apply": ("apply", "Make the stores what the manifests say."),
+        "drift": ("drift", "Find what changed outside; changes nothing."),
+        "destroy": ("destroy", "Delete everything that this stack made."),
+    },
+    "Objects": {
+        "show": ("show", "Show one object as declared, recorded and live."),
+        "import": ("adopt", "Take live objects over and write their YAML."),
+        "state": ("state", "List, show or forget what is recorded."),
+    },
+    "Reference": {
+        "kinds": ("kinds", "List the kinds of objects and their fields."),
+        "schema": ("schema", "Print the JSON Schema of manifests or of lac.yaml."),
+    },
+    "Local Ray (serve: local)": {
+        "up": ("up", "Start this stack's Ray on this machine."),
+        "down": ("down", "End it."),
+        "status": ("status", "Say whether it runs, and where."),
+    },
+}
+
+
+def _group() -> LazyGroup:
+    version = click.version_option(__version__, message="lac %(version)s")
+    group = LazyGroup(
+        name="lac",
+        verbs=VERBS,
+        params=shared_options(),
+        context_settings={"terminal_width": _help_width()},
+        help="Terraform for the ML lifecycle: plan and apply MLflow's registry and Ray Serve from YAML.",
+        epilog="Exit codes: 0 done, 1 error, 2 there is a difference (plan --detailed-exitcode, drift).",
+    )
+    return version(group)
+
+
+def _help_width() -> int:
+    """As click reckons it, without `shutil`, which costs a tenth of `lac --help`."""
+    try:
+        columns = os.get_terminal_size(1).columns
+    except OSError:
+        columns = 80
+    return max(min(columns, 80) - 2, 50)
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command and return its exit code; what goes wrong is told on stderr."""
+    options = Options()
+    try:
+        # click ends by itself, with 1, when whoever reads us has gone
+        code = _group().main(list(args), prog_name="lac", obj=options, standalone_mode=False)
+    except (Exception, KeyboardInterrupt) as error:
+        # imported here: the way to success needs none of it
+        from .failures import told
+
+        return told(error, args, options)
+    return code if isinstance(code, int) else 0
+
+
+def main() -> NoReturn:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+__all__ = ["main", "run"]

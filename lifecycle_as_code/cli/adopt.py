@@ -1,0 +1,112 @@
+"""`lac import`: take live objects over and write the YAML that declares them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import click
+
+from .group import Verb
+from .options import Options
+from .output import note, say, warn
+from .stacks import opened
+
+if TYPE_CHECKING:
+    from ..spec import Address
+    from ..stack import Adopted, Stack
+
+
+@click.command(cls=Verb)
+@click.argument("addresses", nargs=-1, metavar="ADDRESS...")
+@click.option("--all", "everything", is_flag=True, help="Whatever is there and that nobody owns.")
+@click.option("--out", metavar="FILE", help="Where to write the YAML; `-` prints it. Never overwrites.")
+@click.pass_obj
+def command(options: Options, addresses: tuple[str, ...], everything: bool, out: str | None) -> int:
+    """Take live objects over: record them as this stack's, and write the YAML that declares them.
+
+    The next plan is empty then. Without --out, a new file is made where lac.yaml's `include` finds it.
+    """
+    from ..views.text import counted, safe
+
+    if everything == bool(addresses):
+        raise click.UsageError("name ADDRESS... or say --all, one of them")
+    stack = opened(options)
+    asked = None if everything else [stack.parse_address(address) for address in dict.fromkeys(addresses)]
+    taken, written = _take(stack, asked, out)
+    warn(taken.skipped, options)
+    for address in taken.addresses:
+        note(f"took over {safe(address)}")
+    if not taken.addresses:
+        note("Nothing was taken over: there is nothing that nobody owns.")
+    elif written is not None:
+        say(f"Took over {counted(len(taken.addresses), 'object')}; declared in {safe(written)}.")
+    elif taken.yaml:
+        note("Put this where lac.yaml's `include` finds it; until then, the next plan deletes them.")
+    else:
+        say(f"Took over {counted(len(taken.addresses), 'object')}, declared already.")
+    return 0
+
+
+def _take(stack: Stack, asked: list[Address] | None, out: str | None) -> tuple[Adopted, Path | None]:
+    """Take over and write. The file is made first: records without their YAML would plan a deletion."""
+    if out == "-":
+        taken = stack.adopt(asked)
+        if taken.yaml:
+            say(taken.yaml.rstrip("\n"))
+        return taken, None
+    path = Path(out) if out else _free_path(stack.directory, stack.settings.include)
+    try:
+        file = path.open("x", encoding="utf-8")
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    try:
+        with file:
+            taken = stack.adopt(asked)
+            try:
+                file.write(taken.yaml)
+                file.flush()
+            except OSError as error:
+                # they are ours now, so their declarations must not get lost
+                sys.stdout.write(taken.yaml)
+                raise _cannot_write(path, error) from None
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    if not taken.yaml:
+        path.unlink()
+        return taken, None
+    return taken, path
+
+
+def _free_path(directory: Path, include: Iterable[str]) -> Path:
+    """A file that isn't there yet, in a directory that is, and that `include` finds."""
+    patterns = [PurePosixPath(pattern) for pattern in include if pattern.endswith((".yaml", ".yml"))]
+    globs = [pattern for pattern in patterns if "*" in pattern.name]
+    for number in range(1, 1000):
+        stem = "imported" if number == 1 else f"imported-{number}"
+        for pattern in globs:
+            folder = PurePosixPath(*(part for part in pattern.parent.parts if part != "**"))
+            relative = folder / pattern.name.replace("*", stem, 1).replace("*", "")
+            path = directory / relative
+            if "*" not in str(folder) and path.parent.is_dir() and not path.exists():
+                return path
+        if not globs:
+            break
+    raise click.UsageError("`include` in lac.yaml has no pattern that would find a new file; say --out FILE")
+
+
+def _cannot_write(path: Path, error: OSError) -> Exception:
+    from ..diagnostics import Diagnostic, LacError
+
+    there = isinstance(error, FileExistsError)
+    return LacError(
+        Diagnostic(
+            "cannot-write",
+            "the file can't be written",
+            f"{path}: {'it is there already' if there else error.strerror or error}.",
+            hint="choose another with `--out`; nothing is ever overwritten" if there else "",
+        )
+    )

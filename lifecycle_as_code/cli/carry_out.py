@@ -1,0 +1,171 @@
+"""What `apply` and `destroy` share: the plan, the question, the work, the end."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+
+from .options import Options
+from .output import ask, interactive, note, paint, say, width
+from .stacks import opened
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from ..change import Plan
+    from ..events import Event
+    from ..stack import Stack
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    """A duration as Terraform writes it: `10s`, `3m`, `1h30m`, `500ms`, `0`."""
+    if value != "0" and not re.fullmatch(r"(\d+(\.\d+)?(ms|s|m|h))+", value):
+        raise click.BadParameter(f"`{value}` is not a duration such as 10s, 3m or 1h30m", ctx, param)
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)(ms|s|m|h)", value))
+
+
+def carrying_options(function: F) -> F:
+    """The options of a command that carries a plan out."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print events as JSON, one a line."),
+        click.option(
+            "--lock-timeout",
+            callback=_seconds,
+            default="0",
+            metavar="DURATION",
+            help="How long to wait for another apply to end, such as 10s or 3m.",
+        ),
+        click.option("--no-input", is_flag=True, help="Never ask."),
+        click.option("--auto-approve", is_flag=True, help="Don't ask for approval."),
+    ):
+        function = option(function)
+    return function
+
+
+def carry_out(
+    options: Options,
+    *,
+    destroy: bool,
+    refresh: bool,
+    auto_approve: bool,
+    no_input: bool,
+    lock_timeout: float,
+    as_json: bool,
+) -> int:
+    """Plan, show, ask, apply. 0 when everything in the plan was done, 1 otherwise."""
+    from ..events import Finished
+    from ..views import human, json
+
+    if not auto_approve and (as_json or not interactive(no_input=no_input)):
+        raise _nobody_to_ask(as_json=as_json)
+    stack = opened(options)
+    plan = stack.plan(destroy=destroy, refresh=refresh)
+    say(json.planned(plan) if as_json else human.plan(plan, paint(options), width=width()))
+    if not plan.changes:
+        if as_json:
+            say(json.event(Finished("", 0, 0, 0)))
+        return 0
+    if plan.differences and not auto_approve and not _approved(plan):
+        note("Nothing was applied.")
+        return 1
+    return _work(stack, plan, options, lock_timeout=lock_timeout, as_json=as_json)
+
+
+def _approved(plan: Plan) -> bool:
+    from ..views import human
+
+    deed = "Delete all of this" if plan.destroy else "Apply these changes"
+    return ask(f"\n{human.place(plan)}. {deed}? Only `yes` counts:") == "yes"
+
+
+def _work(stack: Stack, plan: Plan, options: Options, *, lock_timeout: float, as_json: bool) -> int:
+    from ..background import Stopped
+    from ..diagnostics import LacError
+    from ..events import Finished
+
+    told: list[Event] = []
+    try:
+        _follow(stack, plan, options, told, lock_timeout=lock_timeout, as_json=as_json)
+    except Stopped:
+        # it waited for something that was then undone: a lock, a database, Ray
+        pass
+    except KeyboardInterrupt:
+        raise _aborted() from None
+    except LacError:
+        if told and not as_json:
+            _close(told, options, complete=False)
+        raise
+    complete = bool(told) and isinstance(told[-1], Finished) and told[-1].complete
+    if not as_json:
+        _close(told, options, complete=complete)
+    return 0 if complete else 1
+
+
+def _follow(
+    stack: Stack, plan: Plan, options: Options, told: list[Event], *, lock_timeout: float, as_json: bool
+) -> None:
+    """Carry the plan out, and show each event as it comes; `told` keeps them."""
+    from .progress import reporter
+    from .signals import stopping
+
+    with stopping() as stop, reporter(options, as_json=as_json) as report:
+        work = stack.apply(plan, lock_timeout=lock_timeout, stop=stop.asked)
+        # closed at once, also when the second Ctrl-C comes between two events: locks are released then
+        with closing(cast("Generator[Event, None, None]", work)) as events:
+            for event in events:
+                told.append(event)
+                try:
+                    report(event)
+                except BrokenPipeError:
+                    # nobody reads any more: no reason to leave the effect at hand half done
+                    stop.now()
+                    report = _silence
+
+
+def _silence(event: Event) -> None:
+    """For when nobody reads."""
+
+
+def _close(told: list[Event], options: Options, *, complete: bool) -> None:
+    from ..views import events as view
+
+    if complete:
+        say(f"\n{view.closing(told, paint(options))}")
+    else:
+        note(f"\n{view.closing(told, paint(options, sys.stderr))}")
+
+
+def _nobody_to_ask(*, as_json: bool) -> Exception:
+    from ..diagnostics import Diagnostic, LacError
+
+    why = "`--json` leaves no room for a question." if as_json else "There is no terminal to ask on."
+    return LacError(
+        Diagnostic(
+            "approval-needed",
+            "the plan has to be approved",
+            why,
+            hint="look at `lac plan`, then add `--auto-approve`",
+        )
+    )
+
+
+def _aborted() -> Exception:
+    from ..diagnostics import Diagnostic, LacError
+
+    return LacError(
+        Diagnostic(
+            "aborted",
+            "the apply was aborted",
+            "The effect at hand may be half done; it is recorded as begun.",
+            hint="`lac plan` shows what is left, and `lac apply` does it",
+        )
+    )

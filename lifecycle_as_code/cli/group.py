@@ -1,0 +1,90 @@
+"""Groups that import a verb when it is called, and print a table of help until then."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from .options import SHARED, SharedOption, shared_options
+
+
+class Verb(click.Command):
+    """A command that also takes the shared options, and lists them apart from its own."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.params += shared_options()
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The verb's own options first."""
+        _format_options(self, ctx, formatter)
+
+
+class Group(click.Group):
+    """The same for a verb that has verbs: `lac state list`."""
+
+    command_class = Verb
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.params += shared_options()
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Commands, own options, shared ones."""
+        self.format_commands(ctx, formatter)
+        _format_options(self, ctx, formatter)
+
+
+class LazyGroup(click.Group):
+    """`verbs` maps a heading to verbs, each with its module in this package and its help."""
+
+    def __init__(self, *, verbs: dict[str, dict[str, tuple[str, str]]], **settings: Any) -> None:
+        super().__init__(**settings)
+        self.verbs = verbs
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table."""
+        return [name for section in self.verbs.values() for name in section]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb, imported now. Its module holds it under the name `command`."""
+        for section in self.verbs.values():
+            if cmd_name in section:
+                module, help_ = section[cmd_name]
+                command: click.Command = import_module(f".{module}", __package__).command
+                command.name = cmd_name
+                command.short_help = help_
+                return command
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with a hint made from the table."""
+        name = args[0]
+        if name.startswith("-") or name in self.list_commands(ctx):
+            return super().resolve_command(ctx, args)
+        # imported here: a known verb needs none of it
+        from ..diagnostics import did_you_mean
+
+        hint = did_you_mean(name, self.list_commands(ctx))
+        raise click.UsageError(f"`{name}` is not a command of lac; {hint}", ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table, by heading, then the options."""
+        for heading, section in self.verbs.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, help_) for name, (_, help_) in section.items()])
+        _format_options(self, ctx, formatter)
+
+
+def _format_options(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    params = command.get_params(ctx)
+    own = [p.get_help_record(ctx) for p in params if not isinstance(p, SharedOption)]
+    shared = [p.get_help_record(ctx) for p in params if isinstance(p, SharedOption)]
+    for heading, records in (("Options", own), (SHARED, shared)):
+        if rows := [record for record in records if record]:
+            with formatter.section(heading):
+                formatter.write_dl(rows)

@@ -1,0 +1,93 @@
+"""`lac init`: a starter stack."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from .group import Verb
+from .options import Options
+from .output import say
+
+_PROJECT = """\
+# What this stack is called, which files belong to it, and where its objects live.
+name: {name}
+include:
+  - models/*.yaml
+
+# MLflow's own database; the first `lac apply` makes it. `postgresql://…` works as well.
+store: sqlite:///mlflow.db
+
+# for roles and permissions: MLflow's auth database
+# auth_store: sqlite:///basic_auth.db
+
+# for serving endpoints: a Ray on this machine (`lac up`), or the address of a cluster's dashboard
+# serve: local
+"""
+
+_MODELS = """\
+registered_models:
+  - name: hello
+    description: The first model of this stack.
+    tags:
+      stage: trying-out
+    # once a version is logged (`mlflow.<flavor>.log_model`), declare it and point an alias at it:
+    # versions:
+    #   - version: 1
+    #     source: runs:/<run id>/model
+    # aliases:
+    #   champion: 1
+"""
+
+_IGNORED = """\
+# what is this machine's own
+.lac/
+mlflow.db
+mlruns/
+"""
+
+
+@click.command(cls=Verb)
+@click.option("--name", help="The stack's name; by default the directory's.")
+@click.pass_obj
+def command(options: Options, name: str | None) -> int:
+    """Write a starter stack into the directory: lac.yaml and one model. Overwrites nothing."""
+    from ..diagnostics import Diagnostic, LacError
+    from ..views.text import safe
+
+    directory = Path(options.directory)
+    files = {
+        "lac.yaml": _PROJECT.format(name=name or _named_after(directory)),
+        "models/hello.yaml": _MODELS,
+    }
+    if there := [file for file in files if (directory / file).exists()]:
+        raise LacError(
+            *(
+                Diagnostic(
+                    "already-there",
+                    "a file is in the way",
+                    f"{directory / file} exists and is left alone.",
+                    hint="choose an empty directory with `-C DIR`",
+                )
+                for file in there
+            )
+        )
+    # a list of ignored files that is there already is somebody's own
+    if not (directory / ".gitignore").exists():
+        files[".gitignore"] = _IGNORED
+    for file, text in files.items():
+        path = directory / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+        say(f"wrote {safe(path)}")
+    where = "" if options.directory == "." else f" -C {safe(directory)}"
+    say(f"\nNext: `lac{where} plan` shows what it would make, `lac{where} apply` makes it.")
+    return 0
+
+
+def _named_after(directory: Path) -> str:
+    name = re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower()).strip("-")
+    return name if name[:1].isalpha() else f"stack-{name}".strip("-")

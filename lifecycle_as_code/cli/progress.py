@@ -1,0 +1,64 @@
+"""How an apply is followed: JSON lines, plain lines for a log, or lines under a spinner."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ..events import Event, Progress, StepStarted
+from ..views import events as view
+from ..views import json
+from .options import Options
+from .output import paint, say
+
+Report = Callable[[Event], None]
+
+
+@contextmanager
+def reporter(options: Options, *, as_json: bool) -> Iterator[Report]:
+    """A function that shows one event."""
+    if as_json:
+        yield lambda event: say(json.event(event))
+    elif not sys.stdout.isatty() or os.environ.get("CI") or os.environ.get("TERM") == "dumb":
+        yield _plain(options)
+    else:
+        with _live(options) as report:
+            yield report
+
+
+def _plain(options: Options) -> Report:
+    """A line an event; what is said twice in a row is said once."""
+    said = ""
+
+    def report(event: Event) -> None:
+        nonlocal said
+        line = view.line(event, paint(options))
+        if line is not None and line != said:
+            say(line)
+            said = line
+
+    return report
+
+
+@contextmanager
+def _live(options: Options) -> Iterator[Report]:
+    """Results as lines; what is under way beside a spinner below them."""
+    # imported here: only a terminal needs it
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, no_color=not paint(options).colour)
+    with console.status(Text("getting ready")) as status:
+
+        def report(event: Event) -> None:
+            if isinstance(event, Progress):
+                status.update(Text(view.progress(event)))
+                return
+            if isinstance(event, StepStarted):
+                status.update(Text(str(event.phase)))
+            if line := view.line(event, paint(options)):
+                console.print(Text.from_ansi(line), soft_wrap=True)
+
+        yield report

@@ -1,0 +1,27 @@
+"""`lac up`: the stack's own Ray."""
+
+from __future__ import annotations
+
+import click
+
+from .group import Verb
+from .local import as_data, as_text, state_directory
+from .options import Options
+from .output import note, say
+
+
+@click.command(cls=Verb)
+@click.option("--num-cpus", type=click.IntRange(min=1), help="How many CPUs Ray may hand out.")
+@click.option("--json", "as_json", is_flag=True, help="Print where it is as JSON.")
+@click.pass_obj
+def command(options: Options, num_cpus: int | None, as_json: bool) -> int:
+    """Start this stack's Ray on this machine, on loopback, or find the running one.
+
+    `lac apply` does it too, where lac.yaml says `serve: local`.
+    """
+    from ..stores import local_ray
+    from ..views import json
+
+    ray = local_ray.up(state_directory(options), num_cpus=num_cpus, on_progress=note)
+    say(json.document(as_data(ray)) if as_json else as_text(ray))
+    return 0

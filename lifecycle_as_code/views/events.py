@@ -1,0 +1,67 @@
+"""What an apply tells, one line an event. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from ..change import Action
+from ..events import Done, Event, Failed, Finished, HeldBack, Progress, StepStarted, Warned
+from .problems import diagnostic
+from .text import PLAIN, Paint, counted, safe
+
+_DONE = {Action.CREATE: "created", Action.UPDATE: "updated", Action.DELETE: "deleted"}
+
+
+def line(event: Event, paint: Paint = PLAIN) -> str | None:
+    """The event for a log; None for those that a log is better without."""
+    match event:
+        case StepStarted(phase, count):
+            how_many = f"({counted(count, 'change')})"
+            return f"{paint(str(phase).capitalize(), 'strong')} {paint(how_many, 'faint')}"
+        case Progress():
+            return paint(f"  … {progress(event)}", "faint")
+        case Done(address, action) if action in _DONE:
+            return f"  {paint('✓', 'green')} {safe(address)} {_DONE[action]}"
+        case Failed(address, problem):
+            return f"  {paint('✗', 'red')} {safe(address)} failed: {safe(problem.summary)}"
+        case HeldBack(address, because):
+            return f"  {paint('!', 'yellow')} {safe(address)} held back, for {safe(because)} wasn't done"
+        case Warned(problem):
+            return diagnostic(problem, paint)
+        case _:
+            return None
+
+
+def progress(event: Progress) -> str:
+    """What moved on, and of which object."""
+    return f"{safe(event.address)}: {safe(event.message)}" if event.address else safe(event.message)
+
+
+def closing(events: Iterable[Event], paint: Paint = PLAIN) -> str:
+    """The end of an apply: what went wrong in full, then what was done, and the way out."""
+    told = list(events)
+    failures = [diagnostic(event.diagnostic, paint) for event in told if isinstance(event, Failed)]
+    counts = Counter(event.action for event in told if isinstance(event, Done))
+    done = ", ".join(f"{counts[action]:,} {word}" for action, word in _DONE.items())
+    finished = next((event for event in reversed(told) if isinstance(event, Finished)), None)
+    return "\n".join([*failures, *_verdict(finished, done, paint)])
+
+
+def _verdict(finished: Finished | None, done: str, paint: Paint) -> list[str]:
+    if finished is None:
+        return [f"{paint('Apply ended early:', 'strong', 'red')} {done}.", _WAY_OUT]
+    if finished.complete:
+        return [f"{paint('Applied:', 'strong', 'green')} {done}."]
+    left = [
+        *([f"{finished.failed:,} failed"] if finished.failed else []),
+        *([f"{finished.held_back:,} held back"] if finished.held_back else []),
+        *(["stopped on request"] if finished.stopped else []),
+    ]
+    return [f"{paint('Applied in part:', 'strong', 'red')} {done}; {', '.join(left)}.", _WAY_OUT]
+
+
+_WAY_OUT = (
+    "What was done is recorded, and what failed is as it was before. Mend what is named above;"
+    "\n`lac plan` then shows what is left, and `lac apply` does it."
+)

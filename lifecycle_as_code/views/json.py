@@ -1,0 +1,170 @@
+"""Plans, events, drift and problems as JSON, for programs. Pure.
+
+Every document is an object with `format_version`. A minor number grows when something is added; the
+major one when a reader would break. Everything is ASCII: what could repaint a terminal is escaped.
+
+A plan (`lac plan --json`):
+
+    {"format_version": "1.0", "stack": "payments", "environment": "prod",
+     "changes": [{"address": "model_alias.fraud/champion", "kind": "model_alias",
+                  "action": "update",            create | update | delete | record | forget
+                  "reason": "manifest changed",
+                  "before": {…} | null, "after": {…} | null,
+                  "fields": [{"path": ["version"], "before": 3, "after": 4}],
+                  "waits_for": ["serving_endpoint.fraud"],
+                  "at": {"file": "models/fraud.yaml", "line": 9, "column": 5} | null}],
+     "steps": [{"phase": "warm up", "store": "serve", "changes": ["serving_endpoint.fraud"]}],
+     "diagnostics": [{"severity": "warning", "code": "…", "summary": "…", "detail": "…", "hint": "…",
+                      "at": {…} | null}],
+     "summary": {"create": 0, "update": 1, "delete": 0, "record": 0, "forget": 0, "difference": true}}
+
+`record` and `forget` touch only our own records. `before` is cut down to what is ours to compare.
+
+Drift (`lac drift --json`):
+
+    {"format_version": "1.0", "drift": true, "outside": <plan>, "pending": <plan> | null, "diagnostics": […]}
+
+`outside` holds the changes that would put back what changed outside; `pending` is null where the
+manifests can't be planned, and `diagnostics` says why.
+
+An apply (`lac apply --json`) is one document a line, each with a `type`: `plan` (with the plan in
+`plan`), then `locked`, `step_started`, `progress`, `done`, `failed`, `held_back`, `warned`, and last
+`finished` with `done`, `failed`, `held_back`, `stopped` and `complete`.
+
+A command that fails: `{"format_version": "1.0", "diagnostics": […]}`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from re import sub
+from typing import Any
+
+from ..change import Action, Change, Plan
+from ..diagnostics import Diagnostic, Source, in_file_order
+from ..events import Event, Finished
+from ..snapshot import Observed, Record
+from ..spec import Address, Part, Spec, plain
+
+FORMAT_VERSION = "1.0"
+
+
+def document(body: Mapping[str, Any], *, indent: int | None = 2) -> str:
+    """`body` with its version in front. `indent` None puts it on one line."""
+    return json.dumps({"format_version": FORMAT_VERSION, **body}, indent=indent, default=_data)
+
+
+def plan(shown: Plan) -> str:
+    """The whole plan; see the module's own description."""
+    return document(plan_data(shown))
+
+
+def drift(outside: Plan, pending: Plan | None, obstacles: Iterable[Diagnostic] = ()) -> str:
+    """Both halves of a drift report."""
+    return document(
+        {
+            "drift": bool(outside.changes),
+            "outside": plan_data(outside),
+            "pending": None if pending is None else plan_data(pending),
+            "diagnostics": [diagnostic_data(d) for d in in_file_order(obstacles)],
+        }
+    )
+
+
+def problems(found: Iterable[Diagnostic], *, indent: int | None = 2) -> str:
+    """What a command that failed says."""
+    return document({"diagnostics": [diagnostic_data(d) for d in in_file_order(found)]}, indent=indent)
+
+
+def planned(shown: Plan) -> str:
+    """The first line of an apply: what it will do."""
+    return document({"type": "plan", "plan": plan_data(shown)}, indent=None)
+
+
+def event(told: Event) -> str:
+    """One line of an apply."""
+    kind = sub(r"(?<!^)(?=[A-Z])", "_", type(told).__name__).lower()
+    body = _fields(told)
+    if isinstance(told, Finished):
+        body["complete"] = told.complete
+    return document({"type": kind, **body}, indent=None)
+
+
+def shown(address: Address, desired: Spec | None, recorded: Record | None, live: Observed | None) -> str:
+    """One object in all three snapshots."""
+    return document({"address": str(address), "desired": desired, "recorded": recorded, "live": live})
+
+
+def records(found: Iterable[Record]) -> str:
+    """What this stack recorded."""
+    return document({"records": list(found)})
+
+
+def plan_data(shown: Plan) -> dict[str, Any]:
+    """A plan as plain data."""
+    counts = {str(action): sum(c.action is action for c in shown.changes) for action in Action}
+    return {
+        "stack": shown.stack,
+        "environment": shown.environment,
+        "changes": [change_data(change) for change in shown.changes],
+        "steps": [
+            {"phase": step.phase, "store": step.store, "changes": [str(c.address) for c in step.changes]}
+            for step in shown.steps
+        ],
+        "diagnostics": [diagnostic_data(d) for d in in_file_order(dict.fromkeys(shown.diagnostics))],
+        "summary": {**counts, "difference": bool(shown.differences)},
+    }
+
+
+def change_data(change: Change) -> dict[str, Any]:
+    """One change as plain data."""
+    return {
+        "address": str(change.address),
+        "kind": change.address.kind,
+        "action": change.action,
+        "reason": change.reason,
+        "before": change.before,
+        "after": change.after,
+        "fields": [{"path": list(f.path), "before": f.before, "after": f.after} for f in change.fields],
+        "waits_for": sorted(map(str, change.waits_for)),
+        "at": _place(change.at),
+    }
+
+
+def diagnostic_data(problem: Diagnostic) -> dict[str, Any]:
+    """One problem as plain data."""
+    return {
+        "severity": problem.severity,
+        "code": problem.code,
+        "summary": problem.summary,
+        "detail": problem.detail,
+        "hint": problem.hint,
+        "at": _place(problem.at),
+    }
+
+
+def _place(at: Source | None) -> dict[str, Any] | None:
+    return None if at is None else at._asdict()
+
+
+def _data(item: Any) -> Any:
+    """What `json` doesn't know: our own words, and read-only mappings."""
+    if isinstance(item, Diagnostic):
+        return diagnostic_data(item)
+    if isinstance(item, Part):
+        return plain(item)
+    if isinstance(item, Mapping):
+        return dict(item)
+    if isinstance(item, set | frozenset):
+        return sorted(item, key=str)
+    if is_dataclass(item) and not isinstance(item, type):
+        return _fields(item)
+    return str(item)
+
+
+def _fields(item: Any) -> dict[str, Any]:
+    """A dataclass as a mapping; addresses as people spell them, not as the tuples they are."""
+    values = {field.name: getattr(item, field.name) for field in fields(item)}
+    return {name: str(v) if isinstance(v, Address) else v for name, v in values.items()}

@@ -1,0 +1,139 @@
+"""Text that can't repaint a terminal, values as people write them, and colour for who wants it. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Style = Literal["strong", "faint", "red", "green", "yellow", "cyan"]
+
+_SGR: Mapping[Style, str] = {
+    "strong": "1",
+    "faint": "2",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "cyan": "36",
+}
+
+# what YAML would read as something else than a string, in either version
+_NOT_A_STRING = re.compile(
+    r"[-+]?\.?\d[\d_,.:xobeE+-]*|~|null|true|false|yes|no|on|off|[-+]?\.inf|\.nan", re.IGNORECASE
+)
+
+# printable to Unicode, and yet invisible: joiners, fillers, variation selectors
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+# as wide as it looks, and common in Japanese and Chinese texts
+_IDEOGRAPHIC_SPACE = "\u3000"
+
+
+class Paint:
+    """Wraps text in colours, or leaves it alone."""
+
+    def __init__(self, colour: bool = False) -> None:
+        self.colour = colour
+
+    def __call__(self, text: str, *styles: Style) -> str:
+        if not self.colour or not text or not styles:
+            return text
+        return f"\x1b[{';'.join(_SGR[style] for style in styles)}m{text}\x1b[0m"
+
+
+PLAIN = Paint()
+
+
+def safe(text: object) -> str:
+    """`text` on one line, with everything escaped that moves a cursor, turns direction or hides."""
+    plain = str(text)
+    if plain.isascii() and plain.isprintable():
+        return plain
+    return "".join(char if _shows(char) else _escaped(char) for char in plain)
+
+
+def safe_lines(text: str) -> list[str]:
+    """The same for a text whose line ends are meant."""
+    return [safe(line) for line in text.splitlines()]
+
+
+def _shows(char: str) -> bool:
+    return (char.isprintable() or char == _IDEOGRAPHIC_SPACE) and not _INVISIBLE.match(char)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def value(item: Any) -> str:
+    """A field's value on one line; a string that could be mistaken for something else is quoted."""
+    if isinstance(item, str):
+        bare = item and item == item.strip() and safe(item) == item and "→" not in item
+        return item if bare and not _NOT_A_STRING.fullmatch(item) else safe(_json(item))
+    return safe(_json(item))
+
+
+def _json(item: Any) -> str:
+    return json.dumps(item, ensure_ascii=False, default=_plain)
+
+
+def _plain(item: Any) -> Any:
+    return dict(item) if isinstance(item, Mapping) else str(item)
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal `text` takes."""
+    if text.isascii():
+        return len(text)
+    # imported here: most texts don't need it
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def padded(text: str, width: int) -> str:
+    """`text` filled up with spaces to `width` columns."""
+    return text + " " * (width - cells(text))
+
+
+def shortened(text: str, room: int) -> str:
+    """`text` in at most `room` columns: its middle is left out, for both ends of a path tell something."""
+    if cells(text) <= room:
+        return text
+    tail = max(room // 3, 1)
+    return f"{_cut(text, room - 1 - tail)}…{_cut(text[::-1], tail)[::-1]}"
+
+
+def shortened_pair(before: str, after: str, room: int) -> tuple[str, str]:
+    """Both in at most `room` columns each, such that the place where they part is seen."""
+    unequal = (n for n, (b, a) in enumerate(zip(before, after, strict=False)) if b != a)
+    common = next(unequal, min(len(before), len(after)))
+    start = max(common - room // 3, 0)
+    if start == 0 or max(cells(before), cells(after)) <= room:
+        return _headed(before, room), _headed(after, room)
+    return _headed("…" + before[start:], room), _headed("…" + after[start:], room)
+
+
+def _headed(text: str, room: int) -> str:
+    return text if cells(text) <= room else _cut(text, room - 1) + "…"
+
+
+def _cut(text: str, room: int) -> str:
+    cut = text[: max(room, 0)]
+    while cells(cut) > room:
+        cut = cut[:-1]
+    return cut
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """`1 change`, `2 changes`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def listed(names: list[str], most: int = 3) -> str:
+    """The names, or the first of them and how many more."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
