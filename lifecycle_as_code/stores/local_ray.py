@@ -14,6 +14,7 @@ import fcntl
 import importlib.util
 import json
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -26,6 +27,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 from ..diagnostics import Diagnostic, LacError
@@ -297,11 +299,22 @@ def _python_path() -> str:
 
 
 def _ports(*wished: int) -> list[int]:
-    """As many different free TCP ports as asked: the wished one where it is free, another one otherwise."""
+    """As many different free TCP ports as asked: the wished one where it is free, another one otherwise.
+
+    None from the range that the kernel hands out by itself: until Ray binds them, its own connections would.
+    """
     held: list[socket.socket] = []
+    others = iter(random.sample(range(15_000, 30_000), 2_000))
     try:
-        # one by one, each held until all are found, or the same port would be found twice
-        held.extend(_bind(port) or _bind(0) or _no_port() for port in wished)
+        for port in wished:
+            candidates = chain([port] if port else [], others)
+            free = next((s for candidate in candidates if (s := _bind(candidate))), None)
+            if free is None:
+                raise LacError(
+                    Diagnostic("ray-start-failed", "the local Ray didn't start", "No TCP port is free.")
+                )
+            # held until all are found, or the same port would be found twice
+            held.append(free)
         return [s.getsockname()[1] for s in held]
     finally:
         for s in held:
@@ -317,10 +330,6 @@ def _bind(port: int) -> socket.socket | None:
         s.close()
         return None
     return s
-
-
-def _no_port() -> socket.socket:
-    raise LacError(Diagnostic("ray-start-failed", "the local Ray didn't start", "No TCP port is free."))
 
 
 def _read(directory: Path) -> LocalRay | None:

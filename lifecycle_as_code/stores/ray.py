@@ -317,6 +317,7 @@ def _refused(address: str, method: str, reply: httpx.Response) -> LacError:
                     "ray-refused",
                     "Ray Serve refused the request",
                     f"{address} answers {method} with {status}:\n{what}",
-                    "what Ray says above is the reason; nothing was changed",
+                    "what Ray says above is the reason"
+                    + ("; nothing was changed" if 400 <= status < 500 else "; `lac plan` tells what stands"),
                 )
             )
