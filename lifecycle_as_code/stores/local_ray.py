@@ -143,11 +143,13 @@ def down_leftovers(directory: Path, *, timeout: float = 5.0) -> None:
     # the supervisor first: asked politely, it ends its own
     processes.send([pid for pid in members if pid == record.pid] or members, signal.SIGTERM)
     deadline = time.monotonic() + timeout
-    while (members := _members(record)) and time.monotonic() < deadline:
-        if record.pid not in members:
-            processes.send(members, signal.SIGTERM)
+    while members and time.monotonic() < deadline:
         processes.reap(record.pid)
         time.sleep(0.2)
+        # vouched for above; who vouched may be gone by now
+        members = [pid for pid in _session(record) if pid in members or record.pid in members]
+        if record.pid not in members:
+            processes.send(members, signal.SIGTERM)
     processes.send(members, signal.SIGKILL)
     processes.reap(record.pid)
     shutil.rmtree(record.temp_dir, ignore_errors=True)
@@ -161,10 +163,14 @@ def _members(record: LocalRay) -> list[int]:
     session's number isn't given away while it has members, so one member that we know (the supervisor by its
     start time, or any by the mark in its environment) vouches for all.
     """
-    members = [pid for pid in processes.living() if processes.session_of(pid) == record.pid]
+    members = _session(record)
     if processes.start_time(record.pid) == record.started:
         return members
     return members if any(processes.carries(pid, MARK, record.mark) for pid in members) else []
+
+
+def _session(record: LocalRay) -> list[int]:
+    return [pid for pid in processes.living() if processes.session_of(pid) == record.pid]
 
 
 def _start(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -19,7 +21,7 @@ import httpx
 import pytest
 
 from lifecycle_as_code.diagnostics import LacError
-from lifecycle_as_code.stores import local_ray
+from lifecycle_as_code.stores import local_ray, processes
 from lifecycle_as_code.stores.ray import Application, Cluster
 from lifecycle_as_code.stores.ray_apps import (
     AppConfig,
@@ -477,3 +479,14 @@ def test_two_rays_on_one_machine_dont_disturb_each_other(
         assert not local_ray.down(second_ray)
     assert load.failed == []
     assert set(load.answered) == {("champion", "1")}
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_killed_ray_leaves_nothing_behind_once_it_is_taken_down(second_ray: Path) -> None:
+    running = local_ray.up(second_ray)
+    os.kill(running.pid, signal.SIGKILL)
+    os.waitpid(running.pid, 0)
+    assert local_ray.status(second_ray) is None
+    local_ray.down(second_ray)
+    assert [pid for pid in processes.living() if processes.session_of(pid) == running.pid] == []
+    assert not Path(running.temp_dir).exists()
