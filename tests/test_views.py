@@ -6,10 +6,10 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Annotated, ClassVar
 
 import pytest
+from pydantic import Field
 
 from lifecycle_as_code.change import Action, Change, Phase, Plan
 from lifecycle_as_code.diagnostics import Diagnostic, Source
@@ -50,7 +50,7 @@ class Model(Spec):
     """Its name."""
     description: str = ""
     """Words about it."""
-    tags: Tags = MappingProxyType({})
+    tags: Tags = Field(default_factory=dict)
     """Labels."""
 
 
