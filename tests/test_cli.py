@@ -1,0 +1,710 @@
+"""The command line: what it loads, what it asks, where it prints, and how it exits."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Any, ClassVar
+
+import pytest
+
+from lifecycle_as_code import __version__
+from lifecycle_as_code.adopt import Adopted
+from lifecycle_as_code.background import Stopped
+from lifecycle_as_code.change import Action, Change, Plan
+from lifecycle_as_code.cli import VERBS, run
+from lifecycle_as_code.diagnostics import Diagnostic, LacError, Source
+from lifecycle_as_code.drift import Drift
+from lifecycle_as_code.events import Done, Event, Failed, Finished, Locked, Progress
+from lifecycle_as_code.order import in_order, linked, steps
+from lifecycle_as_code.snapshot import Desired, Record
+from lifecycle_as_code.spec import Address, Key, Spec, Store, parse_address
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Model(Spec):
+    """A model."""
+
+    kind: ClassVar[str] = "model"
+    section: ClassVar[str] = "models"
+    store: ClassVar[Store] = Store.REGISTRY
+    name: Annotated[str, Key()]
+    """Its name."""
+
+
+FRAUD = Model(name="fraud")
+BAD = Diagnostic("bad", "it is bad", "Very.", hint="make it good", at=Source("a.yaml", 2, 1))
+WORSE = Diagnostic("worse", "it is worse", "Much.", at=Source("a.yaml", 1, 1))
+
+
+def planned(*changes: Change, destroy: bool = False) -> Plan:
+    ordered = in_order(linked({change.address: change for change in changes}))
+    return Plan("payments", "prod", tuple(ordered), steps(ordered), destroy=destroy)
+
+
+CREATION = Change(FRAUD.address, Store.REGISTRY, Action.CREATE, "declared", None, FRAUD)
+CATCHING_UP = Change(FRAUD.address, Store.REGISTRY, Action.RECORD, "already so", FRAUD, FRAUD)
+NOTHING = planned()
+SOMETHING = planned(CREATION)
+
+
+@dataclass
+class FakeStack:
+    """Stands for the engine, which has tests of its own; remembers what it was asked."""
+
+    directory: Path = Path()
+    planned: Plan = SOMETHING
+    found: Drift = field(default_factory=lambda: Drift(NOTHING, NOTHING))
+    told: list[Event] = field(
+        default_factory=lambda: [Locked("1"), Done(FRAUD.address, Action.CREATE), Finished("1", 1, 0, 0)]
+    )
+    taken: Adopted = field(
+        default_factory=lambda: Adopted((FRAUD.address,), (), "models:\n  - name: fraud\n")
+    )
+    error: Exception | None = None
+    refusal: Exception | None = None
+    during: Callable[[], None] = lambda: None
+    opened: dict[str, Any] = field(default_factory=dict)
+    asked: list[Any] = field(default_factory=list)
+    stopped: bool = False
+    warnings: tuple[Diagnostic, ...] = ()
+    desired: Desired = field(default_factory=lambda: Desired({FRAUD.address: FRAUD}))
+    include: tuple[str, ...] = ("models/*.yaml",)
+
+    @property
+    def settings(self) -> Any:
+        return SimpleNamespace(include=self.include)
+
+    def open(self, path: str, **settings: Any) -> FakeStack:
+        self.opened = {"path": path, **settings}
+        if self.error:
+            raise self.error
+        return self
+
+    def plan(self, **settings: Any) -> Plan:
+        self.asked.append(("plan", settings))
+        return self.planned
+
+    def drift(self) -> Drift:
+        return self.found
+
+    def apply(self, plan: Plan, *, lock_timeout: float, stop: Callable[[], bool]) -> Iterator[Event]:
+        self.asked.append(("apply", lock_timeout))
+        try:
+            for event in self.told:
+                yield event
+                self.during()
+                if stop():
+                    raise Stopped
+        finally:
+            self.stopped = True
+
+    def records(self) -> tuple[Record, ...]:
+        return (Record(FRAUD.address, Store.REGISTRY, FRAUD),)
+
+    def forget(self, addresses: list[Address]) -> None:
+        self.asked.append(("forget", addresses))
+
+    def show(self, address: Address) -> Any:
+        spec = FRAUD if address == FRAUD.address else None
+        return SimpleNamespace(address=address, desired=spec, recorded=None, live=None)
+
+    def adopt(self, addresses: list[Address] | None) -> Adopted:
+        self.asked.append(("adopt", addresses))
+        if self.refusal:
+            raise self.refusal
+        return self.taken
+
+    def parse_address(self, text: str) -> Address:
+        return parse_address(text, {"model": Model})
+
+
+@pytest.fixture
+def stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeStack:
+    fake = FakeStack(tmp_path)
+    monkeypatch.setitem(sys.modules, "lifecycle_as_code.stack", SimpleNamespace(Stack=fake))
+    monkeypatch.delenv("LAC_ENV", raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    return fake
+
+
+@pytest.fixture
+def somebody_there(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A person at a terminal, who answers what the test says."""
+
+    def answers(line: str) -> None:
+        stdin = io.StringIO(f"{line}\n")
+        stdin.isatty = lambda: True  # type: ignore[method-assign]
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+    return answers
+
+
+Said = pytest.CaptureFixture[str]
+
+
+def lac(*args: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+    """The real command, in a process of its own."""
+    command = [sys.executable, "-m", "lifecycle_as_code", *args]
+    settings = {"cwd": ROOT, "capture_output": True, "text": True, "check": False, **settings}
+    return subprocess.run(command, **settings)
+
+
+# --- what it loads
+
+HEAVY = {
+    "pydantic",
+    "rich",
+    "yaml",
+    "jinja2",
+    "sqlalchemy",
+    "deepdiff",
+    "httpx",
+    "mlflow",
+    "ray",
+    "importlib.metadata",
+}
+
+
+@pytest.mark.parametrize(
+    "args", [["--help"], ["--version"], ["plan", "--help"], ["apply", "--help"]], ids=" ".join
+)
+def test_help_loads_click_and_little_else(args: list[str]) -> None:
+    program = (
+        f"import sys; from lifecycle_as_code.cli import run; run({args!r}); print(*sys.modules, sep='\\n')"
+    )
+    listed = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = set(listed.stdout.splitlines())
+    assert not HEAVY & loaded
+
+
+def test_the_help_of_the_command_imports_no_verb() -> None:
+    program = (
+        "import sys; from lifecycle_as_code.cli import run; run(['--help']); print(*sys.modules, sep='\\n')"
+    )
+    listed = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    ours = {name for name in listed.stdout.splitlines() if name.startswith("lifecycle_as_code")}
+    assert ours == {
+        "lifecycle_as_code",
+        *(f"lifecycle_as_code.cli{part}" for part in ("", ".group", ".options")),
+    }
+
+
+def test_every_verb_of_the_table_is_there_and_documented(capsys: Said) -> None:
+    for section in VERBS.values():
+        for verb in section:
+            assert run([verb, "--help"]) == 0
+            shown = capsys.readouterr().out
+            assert f"Usage: lac {verb}" in shown
+            assert "Shared options:" in shown
+
+
+def test_the_version_is_one_line(capsys: Said) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"lac {__version__}\n"
+
+
+def test_python_m_is_the_command() -> None:
+    assert lac("--version").stdout == f"lac {__version__}\n"
+
+
+# --- exit codes
+
+
+@pytest.mark.usefixtures("stack")
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["paln"],
+        ["--nonsense"],
+        ["plan", "--nonsense"],
+        ["plan", "surplus"],
+        ["show"],
+        ["plan", "--refresh=perhaps"],
+        ["plan", "--var", "novalue"],
+        ["apply", "--lock-timeout", "soon"],
+        ["import"],
+        ["import", "model.fraud", "--all"],
+        ["kinds", "modell"],
+        ["state"],
+        ["state", "lst"],
+    ],
+    ids=" ".join,
+)
+def test_a_usage_error_is_an_error_and_not_a_difference(args: list[str], capsys: Said) -> None:
+    assert run(args) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err
+
+
+def test_an_unknown_verb_gets_a_hint(capsys: Said) -> None:
+    run(["paln"])
+    assert "did you mean `plan`?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("plan", "args", "code"),
+    [
+        (NOTHING, [], 0),
+        (SOMETHING, [], 0),
+        (NOTHING, ["--detailed-exitcode"], 0),
+        (SOMETHING, ["--detailed-exitcode"], 2),
+        (planned(CATCHING_UP), ["--detailed-exitcode"], 0),
+    ],
+    ids=["nothing", "something", "nothing, detailed", "something, detailed", "only records, detailed"],
+)
+def test_two_means_a_difference_and_nothing_else(
+    plan: Plan, args: list[str], code: int, stack: FakeStack
+) -> None:
+    stack.planned = plan
+    assert run(["plan", *args]) == code
+    assert run(["plan", *args, "--json"]) == code
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        (Drift(NOTHING, NOTHING), 0),
+        (Drift(NOTHING, SOMETHING), 0),
+        (Drift(SOMETHING, NOTHING), 2),
+        (Drift(SOMETHING, None, (BAD,)), 2),
+        (Drift(NOTHING, None, (BAD,)), 1),
+    ],
+    ids=["clean", "pending", "drift", "drift, no plan", "no plan"],
+)
+def test_drift_exits_with_two_and_pending_changes_do_not(
+    found: Drift, code: int, stack: FakeStack, capsys: Said
+) -> None:
+    stack.found = found
+    assert run(["drift"]) == code
+    capsys.readouterr()
+    assert run(["drift", "--json"]) == code
+    assert json.loads(capsys.readouterr().out)["drift"] is (code == 2)
+
+
+# --- errors
+
+
+def test_every_problem_is_told_on_stderr_in_file_order(stack: FakeStack, capsys: Said) -> None:
+    stack.error = LacError(BAD, WORSE)
+    assert run(["plan"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == f"{WORSE}\n{BAD}\n"
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply --auto-approve", "drift", "validate"])
+def test_with_json_the_problems_are_a_document_too(verb: str, stack: FakeStack, capsys: Said) -> None:
+    stack.error = LacError(BAD, WORSE)
+    assert run([*verb.split(), "--json"]) == 1
+    said = capsys.readouterr()
+    document = json.loads(said.out)
+    assert document["format_version"] == "1.0"
+    assert [problem["code"] for problem in document["diagnostics"]] == ["worse", "bad"]
+    assert "error[bad]" in said.err
+
+
+def test_a_usage_error_is_a_document_too(capsys: Said) -> None:
+    assert run(["plan", "--nonsense", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["diagnostics"][0]["code"] == "usage"
+
+
+def test_what_nobody_expected_is_short_unless_asked(
+    stack: FakeStack, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.error = RuntimeError("boom")
+    monkeypatch.delenv("LAC_DEBUG", raising=False)
+    assert run(["plan"]) == 1
+    said = capsys.readouterr().err
+    assert "error[unexpected]" in said
+    assert "RuntimeError: boom" in said
+    assert "Traceback" not in said
+    monkeypatch.setenv("LAC_DEBUG", "1")
+    assert run(["plan"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_whoever_stops_reading_gets_no_traceback() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = lac("kinds", "--all", stdout=writer, stderr=subprocess.PIPE, capture_output=False)
+    os.close(writer)
+    assert ended.returncode == 1
+    assert ended.stderr == ""
+
+
+def test_a_log_that_is_not_utf_8_gets_escapes() -> None:
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    assert lac("kinds", "--all", env=environ).returncode == 0
+
+
+# --- options
+
+
+def test_shared_options_may_stand_on_either_side_of_the_verb(stack: FakeStack) -> None:
+    before = ["-C", "d", "-e", "prod", "--var", "a=1", "--var-file", "f", "--no-color"]
+    assert run([*before, "plan"]) == 0
+    first = stack.opened
+    assert run(["plan", *before]) == 0
+    assert stack.opened == first
+    assert first == {"path": "d", "env": "prod", "variables": {"a": "1"}, "var_files": [Path("f")]}
+
+
+def test_the_nearest_option_wins_and_variables_add_up(stack: FakeStack) -> None:
+    assert (
+        run(["-e", "dev", "--var", "a=1", "--var", "b=1", "state", "-e", "prod", "list", "--var", "b=2=3"])
+        == 0
+    )
+    assert stack.opened["env"] == "prod"
+    assert stack.opened["variables"] == {"a": "1", "b": "2=3"}
+
+
+def test_the_environment_may_come_from_outside(stack: FakeStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAC_ENV", "dev")
+    run(["plan"])
+    assert stack.opened["env"] == "dev"
+    run(["-e", "prod", "plan"])
+    assert stack.opened["env"] == "prod"
+
+
+@pytest.mark.parametrize(
+    ("args", "asked"),
+    [
+        ([], {"destroy": False, "refresh": True}),
+        (["--destroy"], {"destroy": True, "refresh": True}),
+        (["--refresh=false"], {"destroy": False, "refresh": False}),
+        (["--refresh=true", "--no-input"], {"destroy": False, "refresh": True}),
+        (["--refresh"], {"destroy": False, "refresh": True}),
+    ],
+    ids=str,
+)
+def test_plan_passes_on_what_it_was_told(args: list[str], asked: dict[str, bool], stack: FakeStack) -> None:
+    run(["plan", *args])
+    assert stack.asked == [("plan", asked)]
+
+
+# --- apply
+
+
+def test_without_a_terminal_apply_fails_at_once(stack: FakeStack, capsys: Said) -> None:
+    for args in (["apply"], ["destroy"], ["apply", "--no-input"]):
+        assert run(args) == 1
+        assert "--auto-approve" in capsys.readouterr().err
+    assert stack.opened == {}
+
+
+@pytest.mark.usefixtures("stack")
+def test_json_leaves_no_room_for_a_question(capsys: Said, somebody_there: Callable[[str], None]) -> None:
+    somebody_there("yes")
+    assert run(["apply", "--json"]) == 1
+    assert "approval-needed" in capsys.readouterr().err
+
+
+def test_no_input_asks_nobody_even_when_somebody_is_there(
+    stack: FakeStack, somebody_there: Callable[[str], None]
+) -> None:
+    somebody_there("yes")
+    assert run(["apply", "--no-input"]) == 1
+    assert stack.asked == []
+
+
+@pytest.mark.parametrize(("answer", "code"), [("yes", 0), ("y", 1), ("", 1), ("no", 1), ("YES", 1)])
+def test_only_yes_is_a_yes(
+    answer: str, code: int, stack: FakeStack, capsys: Said, somebody_there: Callable[[str], None]
+) -> None:
+    somebody_there(answer)
+    assert run(["apply"]) == code
+    said = capsys.readouterr()
+    assert "+ model.fraud" in said.out
+    assert "Stack payments, environment prod. Apply these changes?" in said.err
+    assert [what for what, _ in stack.asked] == (["plan", "apply"] if code == 0 else ["plan"])
+    assert ("Nothing was applied." in said.err) is (code == 1)
+
+
+def test_an_apply_in_a_log_is_plain_lines(stack: FakeStack, capsys: Said) -> None:
+    stack.told[1:1] = [Progress("waiting"), Progress("waiting")]
+    assert run(["apply", "--auto-approve"]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-5:] == [
+        "Plan: 1 to create, 0 to update, 0 to delete.",
+        "  … waiting",
+        "  ✓ model.fraud created",
+        "",
+        "Applied: 1 created, 0 updated, 0 deleted.",
+    ]
+    assert said.err == ""
+
+
+def test_what_failed_or_was_held_back_exits_with_one_and_says_the_way_out(
+    stack: FakeStack, capsys: Said
+) -> None:
+    stack.told = [Locked("1"), Failed(FRAUD.address, BAD), Finished("1", 0, 1, 1)]
+    assert run(["apply", "--auto-approve"]) == 1
+    said = capsys.readouterr().err
+    assert str(BAD) in said
+    assert "1 failed, 1 held back" in said
+    assert "`lac apply` does it" in said
+
+
+def test_an_apply_that_is_refused_half_way_tells_what_was_done(stack: FakeStack, capsys: Said) -> None:
+    def refuse() -> None:
+        raise LacError(BAD)
+
+    stack.told, stack.during = [Done(FRAUD.address, Action.CREATE)], refuse
+    assert run(["apply", "--auto-approve"]) == 1
+    said = capsys.readouterr().err
+    assert "Apply ended early: 1 created" in said
+    assert str(BAD) in said
+
+
+@pytest.mark.usefixtures("stack")
+def test_an_apply_as_json_is_a_plan_and_events_one_a_line(capsys: Said) -> None:
+    assert run(["apply", "--auto-approve", "--json"]) == 0
+    documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [document["type"] for document in documents] == ["plan", "locked", "done", "finished"]
+    assert documents[0]["plan"]["summary"]["create"] == 1
+
+
+def test_nothing_to_apply_takes_no_lock(stack: FakeStack, capsys: Said) -> None:
+    stack.planned = NOTHING
+    assert run(["apply", "--auto-approve"]) == 0
+    assert "No changes." in capsys.readouterr().out
+    assert run(["apply", "--auto-approve", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["complete"] is True
+    assert all(what == "plan" for what, _ in stack.asked)
+
+
+def test_records_catch_up_without_a_question(stack: FakeStack, somebody_there: Callable[[str], None]) -> None:
+    somebody_there("no")
+    stack.planned, stack.told = planned(CATCHING_UP), [Finished("1", 1, 0, 0)]
+    assert run(["apply"]) == 0
+    assert stack.asked[-1][0] == "apply"
+
+
+def test_destroy_plans_a_destruction_and_says_so(
+    stack: FakeStack, capsys: Said, somebody_there: Callable[[str], None]
+) -> None:
+    deletion = Change(FRAUD.address, Store.REGISTRY, Action.DELETE, "no longer declared", FRAUD, None)
+    stack.planned = planned(deletion, destroy=True)
+    somebody_there("yes")
+    assert run(["destroy"]) == 0
+    assert stack.asked[0] == ("plan", {"destroy": True, "refresh": True})
+    assert "Delete all of this?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("10s", 10), ("3m", 180), ("1h30m", 5400), ("500ms", 0.5), ("1.5m", 90)],
+    ids=str,
+)
+def test_lock_timeouts_are_written_as_terraform_does(text: str, seconds: float, stack: FakeStack) -> None:
+    assert run(["apply", "--auto-approve", "--lock-timeout", text]) == 0
+    assert stack.asked[-1] == ("apply", seconds)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_the_first_signal_asks_the_apply_to_end(number: int, stack: FakeStack, capfd: Said) -> None:
+    before = signal.getsignal(number)
+    stack.during = lambda: os.kill(os.getpid(), number)
+    assert run(["apply", "--auto-approve"]) == 1
+    said = capfd.readouterr().err
+    assert "Once more aborts at once." in said
+    assert "Apply ended early" in said
+    assert stack.stopped
+    assert signal.getsignal(number) is before
+
+
+def test_the_second_signal_aborts_at_once_and_still_lets_go_of_locks(stack: FakeStack, capfd: Said) -> None:
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    stack.during = twice
+    assert run(["apply", "--auto-approve"]) == 1
+    assert "error[aborted]" in capfd.readouterr().err
+    assert stack.stopped
+
+
+def test_an_apply_that_nobody_reads_any_more_stops_between_effects(
+    stack: FakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lifecycle_as_code.cli import progress
+
+    def gone(_: str) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(progress, "say", gone)
+    assert run(["apply", "--auto-approve"]) == 1
+    assert stack.stopped
+
+
+# --- objects
+
+
+@pytest.mark.usefixtures("stack")
+def test_state_list_shows_addresses_one_a_line(capsys: Said) -> None:
+    assert run(["state", "list"]) == 0
+    assert capsys.readouterr().out == "model.fraud\n"
+    assert run(["state", "list", "model.*", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["records"][0]["address"] == "model.fraud"
+    assert run(["state", "list", "other.*"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_state_rm_forgets_and_says_what_is_still_declared(stack: FakeStack, capsys: Said) -> None:
+    assert run(["state", "rm", "model.fraud", "model.fraud"]) == 0
+    said = capsys.readouterr()
+    assert said.out == "forgot model.fraud\n"
+    assert "still declared" in said.err
+    assert stack.asked == [("forget", [FRAUD.address])]
+
+
+def test_a_dry_run_forgets_nothing(stack: FakeStack, capsys: Said) -> None:
+    assert run(["state", "rm", "--dry-run", "model.fraud"]) == 0
+    assert capsys.readouterr().out == "would forget model.fraud\n"
+    assert run(["state", "rm", "--dry-run", "model.other"]) == 1
+    assert stack.asked == []
+
+
+@pytest.mark.usefixtures("stack")
+def test_show_says_when_an_object_is_nowhere(capsys: Said) -> None:
+    assert run(["show", "model.fraud"]) == 0
+    assert run(["show", "model.other"]) == 1
+    assert "It is nowhere" in capsys.readouterr().err
+
+
+def test_import_writes_a_new_file_that_include_finds(stack: FakeStack, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    assert run(["import", "model.fraud"]) == 0
+    assert (tmp_path / "models/imported.yaml").read_text() == stack.taken.yaml
+    assert run(["import", "--all"]) == 0
+    assert (tmp_path / "models/imported-2.yaml").read_text() == stack.taken.yaml
+    assert stack.asked == [("adopt", [FRAUD.address]), ("adopt", None)]
+
+
+def test_import_never_overwrites_and_then_takes_nothing_over(
+    stack: FakeStack, tmp_path: Path, capsys: Said
+) -> None:
+    (tmp_path / "mine.yaml").write_text("mine")
+    assert run(["import", "--all", "--out", str(tmp_path / "mine.yaml")]) == 1
+    assert "cannot-write" in capsys.readouterr().err
+    assert (tmp_path / "mine.yaml").read_text() == "mine"
+    assert stack.asked == []
+
+
+def test_an_import_that_fails_leaves_no_file(stack: FakeStack, tmp_path: Path) -> None:
+    stack.refusal = LacError(BAD)
+    assert run(["import", "--all", "--out", str(tmp_path / "new.yaml")]) == 1
+    assert not (tmp_path / "new.yaml").exists()
+
+
+def test_import_may_print_instead(stack: FakeStack, capsys: Said) -> None:
+    assert run(["import", "--all", "--out", "-"]) == 0
+    said = capsys.readouterr()
+    assert said.out == stack.taken.yaml
+    assert "the next plan deletes" in said.err
+
+
+# --- the rest
+
+
+def test_validate_counts_and_warns(stack: FakeStack, capsys: Said) -> None:
+    stack.warnings = (Diagnostic("odd", "it is odd", "", severity="warning"),)
+    assert run(["validate"]) == 0
+    said = capsys.readouterr()
+    assert said.out == "Valid: 1 object declared.\n"
+    assert "warning[odd]" in said.err
+
+
+def test_init_writes_a_starter_and_overwrites_nothing(tmp_path: Path, capsys: Said) -> None:
+    home = tmp_path / "Card Payments"
+    assert run(["-C", str(home), "init"]) == 0
+    assert "name: card-payments" in (home / "lac.yaml").read_text()
+    written = {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}
+    assert {"lac.yaml", "models/hello.yaml", ".gitignore"} <= written
+    (home / "lac.yaml").write_text("mine")
+    (home / "models/hello.yaml").unlink()
+    assert run(["-C", str(home), "init"]) == 1
+    assert "already-there" in capsys.readouterr().err
+    assert (home / "lac.yaml").read_text() == "mine"
+    assert not (home / "models/hello.yaml").exists()
+
+
+def test_kinds_are_listed_and_told_in_full(capsys: Said) -> None:
+    assert run(["kinds"]) == 0
+    assert "registered_models:" in capsys.readouterr().out
+    assert run(["kinds", "model_aliases"]) == 0
+    assert "address  model_alias.<model>/<alias>" in capsys.readouterr().out
+
+
+def test_the_local_ray_needs_a_stack_but_not_a_valid_one(tmp_path: Path, capsys: Said) -> None:
+    for verb in ("up", "down", "status"):
+        assert run(["-C", str(tmp_path), verb]) == 1
+    assert "no-stack" in capsys.readouterr().err
+    (tmp_path / "lac.yaml").write_text("{broken")
+    assert run(["-C", str(tmp_path), "status"]) == 0
+    assert "No Ray of this stack is running" in capsys.readouterr().out
+    assert run(["-C", str(tmp_path), "status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"format_version": "1.0", "running": False}
+    assert run(["-C", str(tmp_path), "down"]) == 0
+
+
+# --- a terminal
+
+
+def on_a_terminal(*args: str, **environ: str) -> str:
+    """What the real command writes to a terminal of its own."""
+    parent, child = pty.openpty()
+    env = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", **environ}
+    command = [sys.executable, "-m", "lifecycle_as_code", *args]
+    subprocess.run(command, cwd=ROOT, stdin=child, stdout=child, stderr=child, env=env, check=False)
+    os.close(child)
+    shown = b""
+    try:
+        while piece := os.read(parent, 65536):
+            shown += piece
+    except OSError:
+        # Linux's way to say that the other end is closed
+        pass
+    os.close(parent)
+    return shown.decode()
+
+
+@pytest.mark.parametrize(
+    ("args", "environ", "coloured"),
+    [
+        (["kinds"], {}, True),
+        (["kinds"], {"NO_COLOR": "1"}, False),
+        (["kinds"], {"TERM": "dumb"}, False),
+        (["--no-color", "kinds"], {}, False),
+        (["kinds", "--no-color"], {}, False),
+        (["kinds", "--nonsense"], {}, True),
+        (["kinds", "--nonsense", "--no-color"], {}, False),
+    ],
+    ids=str,
+)
+def test_a_terminal_gets_colours_unless_it_says_no(
+    args: list[str], environ: dict[str, str], coloured: bool
+) -> None:
+    assert ("\x1b[" in on_a_terminal(*args, **environ)) is coloured
+
+
+def test_a_pipe_gets_no_colours() -> None:
+    assert "\x1b" not in lac("kinds").stdout
