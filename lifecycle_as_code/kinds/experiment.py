@@ -19,12 +19,13 @@ from ..change import Action
 from ..diagnostics import Diagnostic
 from ..guard import World
 from ..snapshot import Observed
-from ..spec import Address, Immutable, Key, OwnedKeys, Spec, Store
+from ..spec import Address, Computed, Immutable, Key, OwnedKeys, Spec, Store
 from ..stores import mlflow_rules as rules
 from ..stores import rows
+from ..stores.artifact_root import artifact_root
 from ..stores.mlflow_uris import join
 from ..stores.tables import assessments, experiment_tags, experiments, runs
-from .base import Databases, Observation, Settled, SqlKind, Wanted
+from .base import Databases, Observation, SqlKind, Wanted
 
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.experiment_tag_key))]
 TagValue = Annotated[str, AfterValidator(rules.validator(rules.experiment_tag_value))]
@@ -46,6 +47,7 @@ class Experiment(Spec):
     """Unique in the workspace, deleted experiments included; at most 256 characters."""
     artifact_location: Annotated[
         Location | None,
+        Computed(),
         Immutable("MLflow can't move an experiment's files: leave the field out, or use another name"),
     ] = None
     """Where runs keep their files; an absolute path or a URI. By default below MLflow's artifact root."""
@@ -109,15 +111,6 @@ class Experiments(SqlKind[Experiment]):
             )
         return Observation(objects)
 
-    def settle(
-        self, db: Databases, desired: Mapping[Address, Experiment], live: Mapping[Address, Observed]
-    ) -> Settled:
-        """A location that wasn't declared is the one that is there. A new one gets its id when it is made."""
-        for address, spec in desired.items():
-            seen = live.get(address)
-            if spec.artifact_location is None and seen and isinstance(seen.spec, Experiment):
-                yield address, spec.model_copy(update={"artifact_location": seen.spec.artifact_location})
-
     def create(self, db: Databases, afters: Sequence[Experiment]) -> None:
         """Make them, or restore those that were deleted. Ids are the database's to give."""
         there = _ids(db, afters)
@@ -138,6 +131,7 @@ class Experiments(SqlKind[Experiment]):
             ],
         )
         ids = there | _ids(db, new)
+        root = artifact_root(db.registry, db.workspace, db.artifact_root)
         rows.change(
             db.registry,
             experiments,
@@ -145,7 +139,7 @@ class Experiments(SqlKind[Experiment]):
             [
                 {
                     "experiment_id": ids[after.name],
-                    "artifact_location": join(db.artifact_root, str(ids[after.name])),
+                    "artifact_location": join(root, str(ids[after.name])),
                 }
                 for after in new
                 if after.artifact_location is None

@@ -23,8 +23,9 @@ from ..snapshot import Observed
 from ..spec import Address, Derived, Immutable, Key, Nest, OwnedKeys, Ref, Spec, Store
 from ..stores import mlflow_rules as rules
 from ..stores import rows
+from ..stores.artifact_root import artifact_root
 from ..stores.mlflow_lineage import left_null, note_versions
-from ..stores.mlflow_sources import Known, Stored, look_up, resolve, same_source
+from ..stores.mlflow_sources import Known, look_up, resolve, same_source
 from ..stores.mlflow_uris import SourceAddress, Version, parse_source
 from ..stores.tables import (
     DELETED,
@@ -37,6 +38,7 @@ from .base import Databases, Observation, Settled, SqlKind, Wanted
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.model_tag_key))]
 TagValue = Annotated[str, AfterValidator(rules.validator(rules.version_tag_value))]
 RunId = Annotated[str, AfterValidator(rules.validator(rules.run_id))]
+MODELS = "models:/"
 ANOTHER = "a version always points at the same files: declare the next version number"
 
 
@@ -156,26 +158,23 @@ class ModelVersions(SqlKind[ModelVersion]):
 
         What is there already keeps the form in which it is stored, if that means the same.
         """
-        asked = {a: spec for a, spec in desired.items() if not _as_stored(spec, _there(live.get(a)))}
-        here = {a: there for a in asked if (there := _there(live.get(a)))}
+        there = {a: stored for a in desired if (stored := _there(live.get(a)))}
+        asked = {a: spec for a, spec in desired.items() if not _as_stored(spec, there.get(a))}
+        sources = {a: parse_source(spec.source) for a, spec in asked.items()}
+        # a logged model tells by itself which run it is from; all else is found by what was written
+        logged = {a: s.source.removeprefix(MODELS) for a, s in there.items() if s.source.startswith(MODELS)}
         known = look_up(
             db.registry,
             db.workspace,
-            [parse_source(spec.source) for spec in asked.values()],
+            [source for a, source in sources.items() if a not in logged],
             {spec.run_id for spec in asked.values() if spec.run_id},
-            {s.source.removeprefix("models:/") for s in here.values() if s.source.startswith("models:/")},
-            root=db.artifact_root,
+            {logged[a] for a in asked if a in logged},
+            root=artifact_root(db.registry, db.workspace, db.artifact_root),
         )
-        waiting: dict[Address, ModelVersion] = {}
-        for address, spec in desired.items():
-            stored = _there(live.get(address))
-            if stored is None:
-                waiting[address] = spec
-            elif address not in asked or same_source(
-                parse_source(spec.source), stored.source, stored.run_id, known
-            ):
-                yield address, _like(spec, stored)
-        yield from _resolved(waiting, known)
+        for address, stored in there.items():
+            if address not in asked or same_source(sources[address], stored.source, stored.run_id, known):
+                yield address, _like(desired[address], stored)
+        yield from _resolved({a: spec for a, spec in asked.items() if a not in live}, sources, known)
 
     def create(self, db: Databases, afters: Sequence[ModelVersion]) -> None:
         """Rows for specs as `settle` gives them; what could be wrong with them was found there."""
@@ -282,27 +281,27 @@ def _like(spec: ModelVersion, stored: ModelVersion) -> ModelVersion:
     )
 
 
-def _resolved(waiting: Mapping[Address, ModelVersion], known: Known) -> Settled:
+def _resolved(
+    waiting: Mapping[Address, ModelVersion], sources: Mapping[Address, SourceAddress], known: Known
+) -> Settled:
     """Specs of versions to be made. One may point at another that is to be made as well."""
-    made: dict[tuple[str, int], Stored] = {}
-    sources: dict[Address, SourceAddress] = {a: parse_source(spec.source) for a, spec in waiting.items()}
+    versions = dict(known.versions)
+    known = replace(known, versions=versions)
     todo = dict(waiting)
     while todo:
-        ready = {
+        ready = [
             address
             for address in todo
             if not isinstance(source := sources[address], Version)
             or Address(ModelVersion.kind, (source.name, source.version)) not in todo
-        }
-        for address in ready or set(todo):
+        ]
+        for address in ready or list(todo):
             spec = todo.pop(address)
-            found = resolve(
-                sources[address], spec.run_id, replace(known, versions={**known.versions, **made})
-            )
+            found = resolve(sources[address], spec.run_id, known)
             if isinstance(found, str):
                 yield address, _unresolved(spec, found)
                 continue
-            made[spec.model, spec.version] = found
+            versions[spec.model, spec.version] = found
             update = {
                 "source": found.source,
                 "run_id": found.run_id,

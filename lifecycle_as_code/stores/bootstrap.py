@@ -46,7 +46,7 @@ migrate(sqlalchemy.create_engine(given["uri"]), "head")
 
 
 def create_database(
-    store: SqlStore, *, artifact_root: str | None = None, tell: Callable[[str], None] = lambda line: None
+    store: SqlStore, *, artifact_root: str | None = None, tell: Callable[[str], object] = str
 ) -> None:
     """Make `store`'s tables. To be called where `check_schema` finds it empty, or its file is missing.
 

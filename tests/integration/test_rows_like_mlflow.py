@@ -239,7 +239,10 @@ class TestVersions:
     def test_register_the_last_of_several_that_a_run_logged(self, world: World) -> None:
         run, first = logged(world.client, "many")
         second = world.client.create_logged_model("0", name="many", source_run_id=run)
-        steps = [mlflow.entities.LoggedModelOutput(second.model_id, 7), mlflow.entities.LoggedModelOutput(first, 3)]
+        steps = [
+            mlflow.entities.LoggedModelOutput(second.model_id, 7),
+            mlflow.entities.LoggedModelOutput(first, 3),
+        ]
         world.client.log_outputs(run, steps)
         world.client.create_registered_model("of-many")
         same(
@@ -320,7 +323,9 @@ class TestVersions:
                 client.delete_model_version_tag("staged", "2", "gone"),
                 client.transition_model_version_stage("staged", "2", "Production"),
             ),
-            _version("staged", 2, "s3://bucket/b", description="Better.", tags={"a": "1"}, stage="Production"),
+            _version(
+                "staged", 2, "s3://bucket/b", description="Better.", tags={"a": "1"}, stage="Production"
+            ),
         )
 
     def test_a_description_alone_leaves_the_models_time(self, world: World) -> None:
@@ -373,7 +378,9 @@ class TestExperiments:
     def test_create(self, world: World) -> None:
         def by_client() -> None:
             world.client.create_experiment("exp")
-            world.client.create_experiment("exp-s3", "s3://bucket/x", {"a": "1", "mlflow.note.content": "Why."})
+            world.client.create_experiment(
+                "exp-s3", "s3://bucket/x", {"a": "1", "mlflow.note.content": "Why."}
+            )
             world.client.create_experiment("exp-file", "file:///srv/my files")
 
         same(
@@ -423,8 +430,8 @@ class TestExperiments:
 SOURCES: dict[str, Callable[[MlflowClient], str]] = {
     "run": lambda client: f"runs:/{logged(client)[0]}/model",
     "logged model": lambda client: f"models:/{logged(client)[1]}",
-    "address": lambda client: "s3://bucket/x",
-    "path": lambda client: "/srv/model",
+    "address": lambda _: "s3://bucket/x",
+    "path": lambda _: "/srv/model",
 }
 
 
@@ -472,12 +479,12 @@ def test_mlflow_reads_what_we_wrote(world: World) -> None:
 
 
 def test_prompts_are_left_out(world: World) -> None:
-    world.client.register_prompt("a prompt", "Say {{what}}")
+    world.client.register_prompt("a-prompt", "Say {{what}}")
     store = open_store(world.server.store, role="tracking", base=Path("/"))
     with writing(store) as connection:
         db = Databases(connection)
-        assert not [address for address in live(db) if address.key[0] == "a prompt"]
-        assert Address("prompt", ("a prompt",)) in KINDS["registered_model"].observe(db, Wanted()).referents
+        assert not [address for address in live(db) if address.key[0] == "a-prompt"]
+        assert Address("prompt", ("a-prompt",)) in KINDS["registered_model"].observe(db, Wanted()).referents
 
 
 def _everything(db: Databases) -> None:

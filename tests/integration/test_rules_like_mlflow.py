@@ -33,7 +33,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 # letters that the rules are about stand out among all of Unicode
 ODD = st.text(st.sampled_from("aZ09é_-. :/@\\$,;?#%+\x00\n２v") | st.characters(), max_size=12)
 LONG = st.integers(240, 520).map(lambda length: "a" * length)
-TEXTS = ODD | LONG | st.sampled_from(["", ".", "..", "latest", "LATEST", "v1", "V２", "__user_1__", "a//b", "/a"])
+TEXTS = (
+    ODD | LONG | st.sampled_from(["", ".", "..", "latest", "LATEST", "v1", "V２", "__user_1__", "a//b", "/a"])
+)
 
 
 def refuses(oracle: Callable[..., Any], *values: Any) -> str | None:
@@ -55,7 +57,10 @@ TEXT_RULES = {
     "alias": (rules.alias, _alias_to_be_set),
     "model tag key": (rules.model_tag_key, lambda key: validation._validate_registered_model_tag(key, "")),
     "version tag key": (rules.model_tag_key, lambda key: validation._validate_model_version_tag(key, "")),
-    "experiment tag key": (rules.experiment_tag_key, lambda key: validation._validate_experiment_tag(key, "")),
+    "experiment tag key": (
+        rules.experiment_tag_key,
+        lambda key: validation._validate_experiment_tag(key, ""),
+    ),
     "experiment name": (rules.experiment_name, validation._validate_experiment_name),
     "artifact location": (
         rules.artifact_location,
@@ -180,4 +185,6 @@ def test_a_grant_that_we_take_is_taken_by_mlflow() -> None:
 
 
 def test_the_artifact_location_limit_is_no_looser_than_mlflows() -> None:
-    assert int(os.environ.get("MLFLOW_ARTIFACT_LOCATION_MAX_LENGTH", "2048")) >= rules.ARTIFACT_LOCATION_LENGTH
+    assert (
+        int(os.environ.get("MLFLOW_ARTIFACT_LOCATION_MAX_LENGTH", "2048")) >= rules.ARTIFACT_LOCATION_LENGTH
+    )

@@ -1,0 +1,297 @@
+"""Opening, checking and making MLflow's databases, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from base64 import b64encode
+from contextlib import closing
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+from mlflow_fixture import ADMIN, ADMIN_PASSWORD, MlflowServer, fresh_postgres, fresh_sqlite
+from sqlalchemy import text
+
+from lifecycle_as_code.diagnostics import LacError
+from lifecycle_as_code.stores import bootstrap, sql
+from lifecycle_as_code.stores.artifact_root import artifact_root
+from lifecycle_as_code.stores.bootstrap import create_database
+from lifecycle_as_code.stores.schema_check import check_schema
+from lifecycle_as_code.stores.sql import Role, SqlStore, open_store, reading, writing
+
+COUNT = text("SELECT count(*) FROM experiments")
+ADD = text("INSERT INTO experiments (name, workspace) VALUES (:name, 'default')")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> SqlStore:
+    url = fresh_sqlite(tmp_path) if request.param == "sqlite" else fresh_postgres()
+    return open_store(url, role="tracking", base=tmp_path)
+
+
+def codes(error: pytest.ExceptionInfo[LacError]) -> list[str]:
+    return [diagnostic.code for diagnostic in error.value.diagnostics]
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://localhost:5000", "REST"),
+        ("https://mlflow.example", "REST"),
+        ("databricks", "Databricks"),
+        ("databricks-uc", "Databricks"),
+        ("mysql://u:secret@h/d", "isn't supported here yet"),
+        ("mssql+pyodbc://u:secret@h/d", "isn't supported here yet"),
+        ("oracle://u:secret@h/d", "isn't a database that is supported"),
+        ("sqlite://", "plain file"),
+        ("sqlite:///:memory:", "plain file"),
+        ("sqlite:///a.db?mode=ro", "plain file"),
+        ("u:secret@h", "doesn't read as a database address"),
+    ],
+)
+@pytest.mark.parametrize("role", ["tracking", "auth"])
+def test_a_store_that_we_cannot_drive_is_named_and_what_we_can_drive_too(
+    url: str, why: str, role: Role, tmp_path: Path
+) -> None:
+    with pytest.raises(LacError) as error:
+        open_store(url, role=role, base=tmp_path)
+    assert codes(error) == ["unsupported-store"]
+    assert why in str(error.value)
+    assert "supported today: `sqlite:///" in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def test_a_password_is_in_no_text_of_a_store(tmp_path: Path) -> None:
+    url = "postgres://u:secret@nowhere.invalid/d?password=hushhush"
+    store = open_store(url, role="tracking", base=tmp_path)
+    with pytest.raises(LacError) as error, reading(store):
+        pass
+    assert codes(error) == ["store-unreachable"]
+    for shown in (repr(store), str(store), str(error.value)):
+        assert "secret" not in shown
+        assert "hushhush" not in shown
+    assert "secret" in store.uri
+
+
+def test_opening_and_reading_a_file_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    store = open_store("sqlite:///sub/mlflow.db", role="tracking", base=tmp_path)
+    assert not store.exists
+    assert store.path == tmp_path / "sub" / "mlflow.db"
+    with pytest.raises(LacError) as error, reading(store):
+        pass
+    assert codes(error) == ["store-unreachable"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_postgresql_reader_keeps_its_snapshot_while_others_write(postgres: str, tmp_path: Path) -> None:
+    store = open_store(postgres, role="tracking", base=tmp_path)
+    with reading(store) as reader:
+        before = reader.scalar(COUNT)
+        with writing(store) as writer:
+            writer.execute(ADD, {"name": "meanwhile"})
+        assert reader.scalar(COUNT) == before
+
+
+def test_a_sqlite_writer_waits_for_readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql, "BUSY_SECONDS", 0.1)
+    store = open_store(fresh_sqlite(tmp_path), role="tracking", base=tmp_path)
+    with reading(store) as reader:
+        reader.scalar(COUNT)
+        with pytest.raises(LacError) as error:
+            _add(store, "meanwhile")
+    assert codes(error) == ["store-locked"]
+    _add(store, "afterwards")
+
+
+def _add(store: SqlStore, name: str, *, then: Exception | None = None) -> None:
+    with writing(store) as db:
+        db.execute(ADD, {"name": name})
+        if then:
+            raise then
+
+
+def test_a_failed_write_leaves_nothing(store: SqlStore) -> None:
+    with pytest.raises(ZeroDivisionError):
+        _add(store, "half done", then=ZeroDivisionError())
+    with reading(store) as db:
+        assert db.scalar(COUNT) == 1
+
+
+def test_a_store_opened_for_reading_cannot_be_written(store: SqlStore, tmp_path: Path) -> None:
+    only = open_store(store.uri, role="tracking", base=tmp_path, read_only=True)
+    with pytest.raises(Exception, match=r"read.?only"):
+        _add(only, "no")
+
+
+def test_a_second_writer_is_told_who_is_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql, "BUSY_SECONDS", 0.1)
+    store = open_store(fresh_sqlite(tmp_path), role="tracking", base=tmp_path)
+    with writing(store), pytest.raises(LacError) as error, writing(store):
+        pass
+    assert codes(error) == ["store-locked"]
+
+
+def test_sqlite_cascades_and_compares_as_mlflow_has_it(tmp_path: Path) -> None:
+    store = open_store(fresh_sqlite(tmp_path), role="tracking", base=tmp_path)
+    with reading(store) as db:
+        assert db.scalar(text("PRAGMA foreign_keys")) == 1
+        assert db.scalar(text("SELECT 'a' LIKE 'A'")) == 0
+
+
+@pytest.mark.parametrize("role", ["tracking", "auth"])
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_the_schema_of_this_mlflow_is_known(dialect: str, role: Role, tmp_path: Path) -> None:
+    url = fresh_sqlite(tmp_path, role) if dialect == "sqlite" else fresh_postgres()
+    with reading(open_store(url, role=role, base=tmp_path)) as db:
+        schema = check_schema(db, role)
+    assert not schema.empty
+    assert not schema.diagnostics
+
+
+@pytest.mark.parametrize(
+    ("role", "statements", "hint"),
+    [
+        ("tracking", ["CREATE TABLE registered_models (name TEXT)"], "mlflow db upgrade"),
+        ("tracking", ["CREATE TABLE experiments (name TEXT)"], "mlflow db upgrade"),
+        ("auth", ["CREATE TABLE users (id INTEGER)"], "python -m mlflow.server.auth db upgrade --url"),
+        (
+            "auth",
+            [
+                "CREATE TABLE roles (workspace TEXT)",
+                "CREATE TABLE alembic_version_auth (version_num TEXT)",
+                "INSERT INTO alembic_version_auth VALUES ('c3d4e5f6a7b8')",
+            ],
+            "python -m mlflow.server.auth db upgrade --url",
+        ),
+    ],
+)
+def test_an_older_schema_is_refused_with_the_way_out(
+    role: Role, statements: list[str], hint: str, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "old.db")) as old:
+        for statement in statements:
+            old.execute(statement)
+        old.commit()
+    store = open_store("sqlite:///old.db", role=role, base=tmp_path)
+    with pytest.raises(LacError) as error, reading(store) as db:
+        check_schema(db, role)
+    assert codes(error) == ["store-too-old"]
+    assert hint in str(error.value)
+
+
+def test_a_newer_schema_is_warned_about(store: SqlStore) -> None:
+    with writing(store) as db:
+        db.execute(text("UPDATE alembic_version SET version_num = 'fedcba987654'"))
+        (warning,) = check_schema(db, "tracking").diagnostics
+    assert (warning.code, warning.severity) == ("unknown-store-revision", "warning")
+
+
+def test_a_database_with_other_tables_only_is_empty(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "ours.db")) as db:
+        db.execute("CREATE TABLE lac_meta (version INTEGER)")
+    store = open_store("sqlite:///ours.db", role="tracking", base=tmp_path)
+    with reading(store) as reader:
+        assert check_schema(reader, "tracking").empty
+        assert check_schema(reader, "auth").empty
+
+
+def test_a_missing_database_is_made_whole_beside_nothing_else(tmp_path: Path) -> None:
+    told: list[str] = []
+    store = open_store("sqlite:///sub/my%20runs?.db".replace("?", "!"), role="tracking", base=tmp_path)
+    create_database(store, tell=told.append)
+    assert told == [f"creating MLflow's database at {store.shown}"]
+    assert store.path is not None
+    assert [entry.name for entry in store.path.parent.iterdir()] == [store.path.name]
+    with reading(store) as db:
+        (row,) = db.execute(text("SELECT experiment_id, name, artifact_location FROM experiments"))
+    # MLflow's own doing at a first start
+    assert tuple(row) == (0, "Default", f"{store.path.parent}/mlruns/0")
+
+
+def test_auth_may_live_in_the_same_file(tmp_path: Path) -> None:
+    url = fresh_sqlite(tmp_path)
+    auth = open_store(url, role="auth", base=tmp_path)
+    with reading(auth) as db:
+        assert check_schema(db, "auth").empty
+    create_database(auth)
+    with reading(auth) as db:
+        assert not check_schema(db, "auth").empty
+        assert not check_schema(db, "tracking").diagnostics
+
+
+def test_two_who_make_the_same_database_get_one(tmp_path: Path) -> None:
+    template = Path(fresh_sqlite(tmp_path, name="template.db").removeprefix("sqlite:///"))
+    store = open_store("sqlite:///mlflow.db", role="tracking", base=tmp_path)
+    assert store.path is not None
+    drafts = [tmp_path / f"draft{n}" for n in range(2)]
+    for draft in drafts:
+        draft.write_bytes(template.read_bytes())
+    makers = [threading.Thread(target=bootstrap._publish, args=(draft, store.path)) for draft in drafts]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join()
+    assert store.exists
+    theirs = store.path.stat().st_ino
+    assert theirs in {draft.stat().st_ino for draft in drafts}
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "said"),
+    [
+        ("import sys; sys.exit(3)", "mlflow-missing", "pip install 'lifecycle-as-code[local]'"),
+        ("raise SystemExit('disk full')", "store-not-created", "disk full"),
+    ],
+)
+def test_a_database_that_cannot_be_made_leaves_nothing(
+    script: str, code: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "_TRACKING", script)
+    store = open_store("sqlite:///mlflow.db", role="tracking", base=tmp_path)
+    with pytest.raises(LacError) as error:
+        create_database(store)
+    assert codes(error) == [code]
+    assert said in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("configured", "locations", "root"),
+    [
+        ("/srv/runs", ["s3://b/{id}"], "/srv/runs"),
+        ("s3://mine", ["s3://b/{id}"], "s3://mine"),
+        ("./mlruns", ["s3://b/{id}"], "s3://b"),
+        ("./mlruns", ["/srv/{id}", "s3://b/elsewhere"], "/srv"),
+        ("", ["mlflow-artifacts:/{id}"], "mlflow-artifacts:/"),
+        ("", ["mlflow-artifacts:/workspaces/default/{id}"], "mlflow-artifacts:/workspaces/default"),
+    ],
+)
+def test_the_artifact_root_is_what_was_said_or_what_mlflow_used_last(
+    configured: str, locations: list[str], root: str, store: SqlStore
+) -> None:
+    with writing(store) as db:
+        for number, location in enumerate(locations, 1):
+            db.execute(ADD, {"name": location})
+            db.execute(
+                text("UPDATE experiments SET artifact_location = :at WHERE experiment_id = :id"),
+                {"at": location.format(id=number), "id": number},
+            )
+        assert artifact_root(db, "default", configured) == root
+
+
+def test_a_server_with_sign_in_lets_its_admin_in_and_nobody_else(basic_auth_server: MlflowServer) -> None:
+    def status(name: str, password: str) -> int:
+        token = b64encode(f"{name}:{password}".encode()).decode()
+        url = f"{basic_auth_server.url}/api/2.0/mlflow/experiments/get?experiment_id=0"
+        try:
+            with urlopen(Request(url, headers={"Authorization": f"Basic {token}"})) as answer:
+                return int(answer.status)
+        except HTTPError as error:
+            error.close()
+            return error.code
+
+    assert status(ADMIN, ADMIN_PASSWORD) == 200
+    assert status(ADMIN, "wrong") == 401
+    assert status("stranger", ADMIN_PASSWORD) == 401
