@@ -1,4 +1,4 @@
-"""From the settings of `lac.yaml` to open stores and clusters: who is asked, and what is made on first use."""
+"""From the settings of `lac.yaml` to open stores and clusters; what is missing is made by an apply."""
 
 from __future__ import annotations
 

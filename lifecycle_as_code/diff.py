@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .spec import ByKey, Derived, Key, OwnedKeys, Part, Spec, WriteOnly, fields_marked, marked, plain
+from .spec import (
+    ByKey,
+    Computed,
+    Derived,
+    Key,
+    OwnedKeys,
+    Part,
+    Spec,
+    WriteOnly,
+    fields_marked,
+    marked,
+    plain,
+)
 
 Path = tuple[str | int, ...]
 
@@ -26,10 +38,11 @@ class FieldChange(NamedTuple):
 def diff(before: Spec, after: Spec) -> tuple[FieldChange, ...]:
     """Every leaf that differs, in field order. Lists marked `ByKey` are compared as maps."""
     skipped = fields_marked(type(after), Key) | fields_marked(type(after), WriteOnly)
+    computed = fields_marked(type(after), Computed)
     changes: list[FieldChange] = []
     for field in type(after).model_fields:
         old, new = getattr(before, field), getattr(after, field)
-        if field in skipped or old == new:
+        if field in skipped or old == new or (new is None and field in computed):
             continue
         if _is_leaf(old) and _is_leaf(new):
             changes.append(FieldChange((field,), old, new))

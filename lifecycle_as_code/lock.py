@@ -94,7 +94,7 @@ def _claim(db: Connection, stack: str, token: str) -> str | None:
     row = db.execute(select(locks).where(locks.c.name == stack)).mappings().first()
     if row is not None and row["expires"] > clock and not _is_dead(row["holder"]):
         return f"{row['holder']}, since {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(row['since']))} UTC"
-    values = {"holder": _myself(), "token": token, "since": clock, "expires": clock + LEASE_SECONDS}
+    values = {"holder": myself(), "token": token, "since": clock, "expires": clock + LEASE_SECONDS}
     if row is None:
         db.execute(insert(locks).values(name=stack, fence=1, **values))
     else:
@@ -149,7 +149,8 @@ def _wait(take: Callable[[], str | None], stack: str, timeout: float, tell: Call
         time.sleep(min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
 
 
-def _myself() -> str:
+def myself() -> str:
+    """This process, as another one can tell whether it still lives."""
     return f"{socket.gethostname()} pid {os.getpid()} started {_started(os.getpid())}"
 
 

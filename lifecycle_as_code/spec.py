@@ -6,8 +6,9 @@ reference, address, order, diff and views are derived from there. Pure.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
@@ -67,6 +68,11 @@ class Derived:
 
 
 @dataclass(frozen=True, slots=True)
+class Computed:
+    """Left out (None), the store chooses a value, and whatever it chose is right. Terraform's word."""
+
+
+@dataclass(frozen=True, slots=True)
 class ByKey:
     """A list whose order means nothing; `field` tells its items apart."""
 
@@ -101,7 +107,7 @@ class Nest:
     section: str
     field: str
     fills: Mapping[str, str]
-    constants: Mapping[str, str] = field(default_factory=dict)
+    constants: Mapping[str, str] = dataclasses.field(default_factory=dict)
     map_to: tuple[str, str] | None = None
     claims: bool = False
 
@@ -203,26 +209,32 @@ def plain(spec: Part) -> dict[str, Any]:
 def construct(part: type[P], data: Mapping[str, Any]) -> P:
     """A spec from stored data, taken as it is: a foreign row or an older record can't break a plan."""
     values = dict(data)
-    for field, (inner, many) in _inner_parts(part).items():
-        held = values.get(field)
+    for field_name, (inner, many) in _shapes(part).items():
+        held = values.get(field_name)
         if many and isinstance(held, list | tuple):
-            values[field] = tuple(construct(inner, item) for item in held)
-        elif isinstance(held, Mapping):
-            values[field] = construct(inner, held)
+            # JSON has no tuples
+            values[field_name] = tuple(construct(inner, item) if inner else item for item in held)
+        elif inner and isinstance(held, Mapping):
+            values[field_name] = construct(inner, held)
     known = part.model_fields.keys()
     made = part.model_construct(**{name: value for name, value in values.items() if name in known})
     return cast(P, made)
 
 
 @cache
-def _inner_parts(part: type[Part]) -> Mapping[str, tuple[type[Part], bool]]:
-    """Fields that hold a Part, or (True) a tuple of them."""
-    found: dict[str, tuple[type[Part], bool]] = {}
-    for name, field in part.model_fields.items():
-        for inner in (field.annotation, *get_args(field.annotation)):
-            if isinstance(inner, type) and issubclass(inner, Part):
-                found[name] = inner, get_origin(field.annotation) is tuple
+def _shapes(part: type[Part]) -> Mapping[str, tuple[type[Part] | None, bool]]:
+    """Fields that hold a Part (its class, False), a tuple of them (True), or any other tuple (None, True)."""
+    found: dict[str, tuple[type[Part] | None, bool]] = {}
+    for name, info in part.model_fields.items():
+        many = get_origin(info.annotation) is tuple
+        parts = [i for i in (info.annotation, *get_args(info.annotation)) if _is_part(i)]
+        if parts or many:
+            found[name] = parts[0] if parts else None, many
     return found
+
+
+def _is_part(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Part)
 
 
 def parse_address(text: str, specs: Mapping[str, type[Spec]]) -> Address:

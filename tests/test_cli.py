@@ -442,8 +442,9 @@ def test_an_apply_in_a_log_is_plain_lines(stack: FakeStack, capsys: Said) -> Non
     stack.told[1:1] = [Progress("waiting"), Progress("waiting")]
     assert run(["apply", "--auto-approve"]) == 0
     said = capsys.readouterr()
-    assert said.out.splitlines()[-5:] == [
+    assert said.out.splitlines()[-6:] == [
         "Plan: 1 to create, 0 to update, 0 to delete.",
+        "",
         "  … waiting",
         "  ✓ model.fraud created",
         "",
@@ -526,7 +527,7 @@ def test_the_first_signal_asks_the_apply_to_end(number: int, stack: FakeStack, c
     assert run(["apply", "--auto-approve"]) == 1
     said = capfd.readouterr().err
     assert "Once more aborts at once." in said
-    assert "Apply ended early" in said
+    assert "stopped on request" in said
     assert stack.stopped
     assert signal.getsignal(number) is before
 

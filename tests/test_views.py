@@ -431,7 +431,8 @@ def test_an_apply_that_failed_ends_with_why_and_the_way_out() -> None:
     closing = events_view.closing(PARTLY)
     assert closing.startswith(str(ERROR))
     assert "Applied in part: 1 created, 0 updated, 0 deleted; 1 failed, 1 held back." in closing
-    assert "`lac plan` then shows what is left" in closing
+    assert "Mend what is named above." in closing
+    assert "`lac plan` shows what is left" in closing
 
 
 @pytest.mark.parametrize(

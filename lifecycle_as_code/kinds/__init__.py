@@ -1,4 +1,4 @@
-"""The one list of kinds, each after those it refers to. A new kind is a file beside this one and a line here."""
+"""The one list of kinds, each after those it refers to. A new kind is a file here and an entry below."""
 
 from __future__ import annotations
 

@@ -1,0 +1,26 @@
+"""Fixtures that every test may use; the real parts come from `integration`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "integration"))
+
+from engine import Bench
+from mlflow_fixture import (  # noqa: F401 - fixtures are found by name
+    basic_auth_server,
+    fresh_sqlite,
+    mlflow_server,
+    mlflow_templates,
+    postgres,
+)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """MLflow's two databases on SQLite, empty."""
+    return Bench(tmp_path, fresh_sqlite(tmp_path), fresh_sqlite(tmp_path, "auth"))

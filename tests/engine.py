@@ -1,0 +1,61 @@
+"""A stack on real databases with desired objects given as specs, for tests of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from lifecycle_as_code.change import Plan
+from lifecycle_as_code.events import Event
+from lifecycle_as_code.kinds import KINDS
+from lifecycle_as_code.kinds.base import Kind, Wanted
+from lifecycle_as_code.refresh import observe
+from lifecycle_as_code.snapshot import Claim, Desired, Observed, Record
+from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.stack import Stack
+
+
+@dataclass
+class Bench:
+    """One pair of databases, and the stacks that share it."""
+
+    directory: Path
+    store: str
+    auth_store: str | None = None
+    kinds: Mapping[str, Kind[Any]] = field(default_factory=lambda: KINDS)
+
+    def stack(
+        self, specs: Iterable[Spec] = (), *, name: str = "test", scopes: Mapping[Address, Claim] | None = None
+    ) -> Stack:
+        """A stack that declares `specs`."""
+        settings = SimpleNamespace(
+            name=name,
+            environment="",
+            directory=self.directory,
+            store=SimpleNamespace(value=self.store, reference=None),
+            auth_store=self.auth_store and SimpleNamespace(value=self.auth_store, reference=None),
+            workspace="default",
+            serve=None,
+        )
+        desired = Desired({spec.address: spec for spec in specs}, scopes=scopes or {})
+        return Stack(SimpleNamespace(settings=settings, desired=desired), self.kinds)  # type: ignore[arg-type]
+
+    def live(self) -> dict[Address, Observed]:
+        """Everything that is there, tombstones apart."""
+        stack = self.stack()
+        with stack._connections.ledger().reading() as db:
+            objects = observe(list(self.kinds.values()), db, Wanted()).objects
+        return {address: found for address, found in objects.items() if not found.tombstone}
+
+    def records(self, name: str = "test") -> dict[Address, Record]:
+        """What the stack recorded."""
+        return {record.address: record for record in self.stack(name=name).records()}
+
+
+def converge(stack: Stack) -> tuple[Plan, list[Event]]:
+    """Plan and apply."""
+    plan = stack.plan()
+    return plan, list(stack.apply(plan))

@@ -1,0 +1,168 @@
+"""What must hold for every pair of worlds, however often the process dies."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from engine import Bench, converge
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mlflow_fixture import fresh_sqlite
+from sqlalchemy import Engine, event
+
+from lifecycle_as_code import lock
+from lifecycle_as_code.diff import diff, owned
+from lifecycle_as_code.kinds.experiment import Experiment
+from lifecycle_as_code.kinds.model_alias import ModelAlias
+from lifecycle_as_code.kinds.model_version import ModelVersion
+from lifecycle_as_code.kinds.permission import Permission
+from lifecycle_as_code.kinds.registered_model import RegisteredModel
+from lifecycle_as_code.kinds.role import Role
+from lifecycle_as_code.spec import Spec
+
+pytestmark = pytest.mark.usefixtures("mlflow_templates")
+
+settings.register_profile(
+    "engine", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("engine")
+
+NAMES = st.sampled_from(["fraud", "churn", "ads"])
+TEXTS = st.sampled_from(["", "v1", "Größe → 5"])
+TAGS = st.dictionaries(st.sampled_from("ab"), st.sampled_from(["x", "y"]))
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> list[Spec]:
+    """Manifests that validate: every alias has its version, every grant its role and its resource."""
+    specs: list[Spec] = []
+    roles = sorted(draw(st.sets(st.sampled_from(["analysts", "ops"]))))
+    specs += [Role(name=name, description=draw(TEXTS)) for name in roles]
+    for name in sorted(draw(st.sets(NAMES))):
+        specs.append(RegisteredModel(name=name, description=draw(TEXTS), tags=draw(TAGS)))
+        count = draw(st.integers(0, 3))
+        for number in range(1, count + 1):
+            stage = draw(st.sampled_from(["None", "Production"]))
+            source = f"s3://bucket/{name}/{number}"
+            specs.append(
+                ModelVersion(model=name, version=number, source=source, tags=draw(TAGS), stage=stage)  # type: ignore[arg-type]
+            )
+        for alias in sorted(draw(st.sets(st.sampled_from(["champion", "shadow"])))) if count else ():
+            specs.append(ModelAlias(model=name, alias=alias, version=draw(st.integers(1, count))))
+        for role in roles:
+            if draw(st.booleans()):
+                level: Any = draw(st.sampled_from(["READ", "EDIT", "DENY"]))
+                specs.append(
+                    Permission(role=role, resource_type="registered_model", resource=name, level=level)
+                )
+    for name in sorted(draw(st.sets(st.sampled_from(["/Users/a/x", "nightly"])))):
+        specs.append(Experiment(name=name, description=draw(TEXTS), tags=draw(TAGS)))
+    return specs
+
+
+@contextmanager
+def benches() -> Iterator[Bench]:
+    with tempfile.TemporaryDirectory() as path:
+        directory = Path(path)
+        yield Bench(directory, fresh_sqlite(directory), fresh_sqlite(directory, "auth"))
+
+
+class DiedError(Exception):
+    """Stands for the end of the process."""
+
+
+@contextmanager
+def death_after(writes: int) -> Iterator[None]:
+    """Let so many statements that write through, then fail every later one and every commit."""
+    left = writes
+
+    def tick(*_: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise DiedError
+
+    def check(conn: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if not statement.lstrip().upper().startswith(("SELECT", "PRAGMA", "BEGIN", "ROLLBACK")):
+            tick()
+
+    # whoever comes next must find the lock's holder dead, as it would be
+    dead = mock.patch.object(lock, "myself", lambda: f"{socket.gethostname()} pid 999999999 started 1")
+    event.listen(Engine, "before_cursor_execute", check)
+    event.listen(Engine, "commit", tick)
+    try:
+        with dead:
+            yield
+    finally:
+        event.remove(Engine, "before_cursor_execute", check)
+        event.remove(Engine, "commit", tick)
+
+
+def assert_reached(bench: Bench, world: list[Spec]) -> None:
+    """The stores hold what the world says, and our records agree."""
+    live, records = bench.live(), bench.records()
+    assert records.keys() == {spec.address for spec in world}
+    for spec in world:
+        recorded = records[spec.address].spec
+        assert recorded is not None
+        assert diff(owned(live[spec.address].spec, recorded), recorded) == ()
+    assert bench.stack(world).plan().changes == ()
+
+
+@given(worlds(), worlds())
+def test_one_apply_reaches_any_world_from_any_other(first: list[Spec], second: list[Spec]) -> None:
+    with benches() as bench:
+        if first:
+            converge(bench.stack(first))
+            assert_reached(bench, first)
+        if second:
+            converge(bench.stack(second))
+            assert_reached(bench, second)
+
+
+@settings(max_examples=60)
+@given(worlds().filter(bool), worlds().filter(bool), st.integers(0, 40))
+def test_a_crash_anywhere_loses_nothing(first: list[Spec], second: list[Spec], writes: int) -> None:
+    with benches() as bench:
+        converge(bench.stack(first))
+        before = bench.live().keys()
+        try:
+            with death_after(writes):
+                converge(bench.stack(second))
+        except DiedError:
+            pass
+        made = bench.live().keys() - before
+        assert made <= bench.records().keys(), "an object nobody remembers"
+        converge(bench.stack(second))
+        assert_reached(bench, second)
+
+
+@given(worlds().filter(bool), worlds().filter(bool), st.randoms())
+def test_the_order_of_declaration_does_not_matter(first: list[Spec], second: list[Spec], luck: Any) -> None:
+    shuffled = [*second]
+    luck.shuffle(shuffled)
+    with benches() as bench:
+        converge(bench.stack(first))
+        assert bench.stack(shuffled).plan() == bench.stack(second).plan()
+
+
+@given(worlds().filter(bool), worlds())
+def test_what_is_not_ours_is_never_touched(theirs: list[Spec], ours: list[Spec]) -> None:
+    with benches() as bench:
+        converge(bench.stack(theirs, name="theirs"))
+        taken = {spec.address for spec in theirs}
+        mine = [s for s in ours if s.address not in taken and not {*s.refs()} & taken]
+        mine = [s for s in mine if {*s.refs()} <= {x.address for x in mine}]
+        held = bench.live()
+        if mine:
+            converge(bench.stack(mine, name="mine"))
+            bench.stack(name="mine").apply(bench.stack(name="mine").plan(destroy=True))
+            list(bench.stack(name="mine").apply(bench.stack(name="mine").plan(destroy=True)))
+        assert {a: found.spec for a, found in bench.live().items()} == {a: f.spec for a, f in held.items()}
