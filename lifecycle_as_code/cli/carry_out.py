@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,7 +15,7 @@ from .output import ask, interactive, note, paint, say, width
 from .stacks import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from ..change import Plan
     from ..events import Event
@@ -88,16 +88,14 @@ def _approved(plan: Plan) -> bool:
 
 
 def _work(stack: Stack, plan: Plan, options: Options, *, lock_timeout: float, as_json: bool) -> int:
-    from ..background import Stopped
     from ..diagnostics import LacError
     from ..events import Finished
 
     told: list[Event] = []
+    if not as_json:
+        say("")
     try:
         _follow(stack, plan, options, told, lock_timeout=lock_timeout, as_json=as_json)
-    except Stopped:
-        # it waited for something that was then undone: a lock, a database, Ray
-        pass
     except KeyboardInterrupt:
         raise _aborted() from None
     except LacError:
@@ -118,9 +116,9 @@ def _follow(
     from .signals import stopping
 
     with stopping() as stop, reporter(options, as_json=as_json) as report:
-        work = stack.apply(plan, lock_timeout=lock_timeout, stop=stop.asked)
+        work = _ending(stack.apply(plan, lock_timeout=lock_timeout, stop=stop.asked), told)
         # closed at once, also when the second Ctrl-C comes between two events: locks are released then
-        with closing(cast("Generator[Event, None, None]", work)) as events:
+        with closing(work) as events:
             for event in events:
                 told.append(event)
                 try:
@@ -129,6 +127,17 @@ def _follow(
                     # nobody reads any more: no reason to leave the effect at hand half done
                     stop.now()
                     report = _silence
+
+
+def _ending(events: Iterator[Event], told: list[Event]) -> Generator[Event, None, None]:
+    """The events, with an end of their own where a wait (for a lock, a database, Ray) was called off."""
+    from ..background import Stopped
+    from ..events import Done, Finished
+
+    try:
+        yield from events
+    except Stopped:
+        yield Finished("", sum(isinstance(event, Done) for event in told), 0, 0, stopped=True)
 
 
 def _silence(event: Event) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ..events import Event, Progress, StepStarted
+from ..events import Event, Locked, Progress, StepStarted
 from ..views import events as view
 from ..views import json
 from .options import Options
@@ -56,6 +56,8 @@ def _live(options: Options) -> Iterator[Report]:
             if isinstance(event, Progress):
                 status.update(Text(view.progress(event)))
                 return
+            if isinstance(event, Locked):
+                status.update(Text("working"))
             if isinstance(event, StepStarted):
                 status.update(Text(str(event.phase)))
             if line := view.line(event, paint(options)):

@@ -50,7 +50,7 @@ def closing(events: Iterable[Event], paint: Paint = PLAIN) -> str:
 
 def _verdict(finished: Finished | None, done: str, paint: Paint) -> list[str]:
     if finished is None:
-        return [f"{paint('Apply ended early:', 'strong', 'red')} {done}.", _WAY_OUT]
+        return [f"{paint('Apply ended early:', 'strong', 'red')} {done}.", _LEFT]
     if finished.complete:
         return [f"{paint('Applied:', 'strong', 'green')} {done}."]
     left = [
@@ -58,10 +58,12 @@ def _verdict(finished: Finished | None, done: str, paint: Paint) -> list[str]:
         *([f"{finished.held_back:,} held back"] if finished.held_back else []),
         *(["stopped on request"] if finished.stopped else []),
     ]
-    return [f"{paint('Applied in part:', 'strong', 'red')} {done}; {', '.join(left)}.", _WAY_OUT]
+    return [
+        f"{paint('Applied in part:', 'strong', 'red')} {done}; {', '.join(left)}.",
+        *([_MEND] if finished.failed else []),
+        _LEFT,
+    ]
 
 
-_WAY_OUT = (
-    "What was done is recorded, and what failed is as it was before. Mend what is named above;"
-    "\n`lac plan` then shows what is left, and `lac apply` does it."
-)
+_MEND = "What failed is as it was before. Mend what is named above."
+_LEFT = "What was done is recorded: `lac plan` shows what is left, and `lac apply` does it."
