@@ -1,0 +1,203 @@
+"""Nodes to specs: each item of each section is read by its shape and checked by its Spec class. Pure.
+
+Sugar unfolds to objects of its own. Every problem is reported at its place; what is found so far is in
+`objects`, `places` and `scopes`, and is worth something only when no problem was reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..diagnostics import Diagnostic, LacError, Source, did_you_mean
+from ..snapshot import Claim
+from ..spec import Address, Spec
+from .convert import SECRET_FIELDS
+from .nodes import Map, Mark, Plain, Seq
+from .report import Report, shown
+from .shapes import EXCLUSIVE, Shape, read_exclusive, shapes_of
+from .text import START
+from .wording import REFUSED, bad_value, missing_field, reworded, unknown_field
+
+NOTHING_GIVEN: Mapping[str, Any] = {}
+
+
+class Binder:
+    """Gathers the objects of all files, each declared once."""
+
+    def __init__(self, specs: Mapping[str, type[Spec]], settings: frozenset[str] = frozenset()) -> None:
+        """`settings`: names that belong into lac.yaml, for a hint."""
+        self._sections = shapes_of(specs)
+        self._settings = settings
+        self.objects: dict[Address, Spec] = {}
+        self.places: dict[Address, Source] = {}
+        self.scopes: dict[Address, Claim] = {}
+
+    def file(self, root: Any, report: Report) -> None:
+        """Bind the sections of one file. Keys that begin with `x-` are the writer's own (for anchors)."""
+        if root is None or (isinstance(root, Plain) and root.value is None):
+            return
+        if not isinstance(root, Map):
+            mark: Mark = root.at if isinstance(root, Seq) else START
+            report.add("not-a-mapping", mark, "A manifest holds sections, such as `registered_models:`.")
+            return
+        for name, items in root.items():
+            shape = self._sections.get(name)
+            if shape is not None:
+                self._items(shape, items, root, name, NOTHING_GIVEN, report)
+            elif not name.startswith("x-"):
+                self._unknown_section(root, name, report)
+
+    def _unknown_section(self, root: Map, name: str, report: Report) -> None:
+        hint = did_you_mean(name, self._sections)
+        if name in self._settings:
+            hint = "settings stand in lac.yaml"
+        report.add("unknown-section", root.place_of_key(name), f"There is no section {shown(name)}.", hint)
+
+    def _items(
+        self, shape: Shape, items: Any, holder: Map, key: str, given: Mapping[str, Any], report: Report
+    ) -> None:
+        nest = shape.nest
+        if nest is not None and nest.map_to is not None:
+            if items.__class__ is not Map:
+                bad_value(items, holder, key, report, "a mapping", secret=False)
+                return
+            for name, value, marks in items.entries():
+                # an odd key is as doubtful a text as a value that is written so
+                text = Plain(name) if items.odd and name in items.odd else name
+                self._item(shape, _pair(text, value, marks, nest.map_to), items, name, given, report)
+            return
+        if nest is None and items.__class__ is Plain and items.value is None:
+            return
+        if items.__class__ is not Seq:
+            bad_value(items, holder, key, report, "a list", secret=False)
+            return
+        for index, item in enumerate(items):
+            self._item(shape, item, items, index, given, report)
+
+    def _item(
+        self, shape: Shape, node: Any, holder: Map | Seq, key: Any, given: Mapping[str, Any], report: Report
+    ) -> None:
+        if node.__class__ is not Map:
+            bad_value(node, holder, key, report, "a mapping", secret=False)
+            return
+        before = len(report.problems)
+        values = dict(given)
+        fields, nests = shape.fields, shape.nests
+        nested = False
+        for name, value in node.items():
+            convert = fields.get(name)
+            if convert is not None:
+                values[name] = convert(value, node, name, report)
+            elif name in nests or (name == EXCLUSIVE and shape.claims):
+                nested = True
+            else:
+                _unknown(shape, node, name, report)
+        for name in sorted(shape.required - node.keys()):
+            missing_field(node, name, shape.what, report)
+        spec = _validated(shape.spec, values, node, report, before)
+        if spec is not None:
+            self._declare(spec, node.at, report)
+        if nested:
+            self._nested(shape, node, spec, report)
+
+    def _declare(self, spec: Spec, at: Mark, report: Report) -> None:
+        address = spec.address
+        if address in self.objects:
+            detail = f"{address} is already declared at {self.places[address]}."
+            report.add("declared-twice", at, detail, "remove one of the two")
+            return
+        self.objects[address] = spec
+        self.places[address] = report.source(at)
+
+    def _nested(self, shape: Shape, node: Map, spec: Spec | None, report: Report) -> None:
+        """Unfold the sugar in an item. Its problems are told even where the item itself has some."""
+        exclusive = False
+        if EXCLUSIVE in node:
+            exclusive = read_exclusive(node[EXCLUSIVE], node, EXCLUSIVE, report) == "all"
+            claiming = [name for name, inner in shape.nests.items() if inner.nest and inner.nest.claims]
+            if not any(name in node for name in claiming):
+                mark = node.place_of_key(EXCLUSIVE)
+                detail = f"`{EXCLUSIVE}` says how far `{claiming[0]}` claims, which isn't there."
+                report.add("bad-value", mark, detail, f"add `{claiming[0]}: []`, or remove it")
+        for name, inner in shape.nests.items():
+            if name not in node or inner.nest is None:
+                continue
+            given: dict[str, Any] = dict(inner.nest.constants)
+            for field, source in inner.nest.fills.items():
+                given[field] = REFUSED if spec is None else getattr(spec, source)
+            if spec is not None and inner.nest.claims:
+                at = report.source(node.place_of_key(name))
+                self.scopes.setdefault(spec.address, Claim(exclusive, at))
+            self._items(inner, node[name], node, name, given, report)
+
+
+def _pair(key: str | Plain, value: Any, marks: tuple[Mark, Mark], fields: tuple[str, str]) -> Map:
+    """An entry of a mapping as the item that it stands for: `champion: 3` as {alias, version}."""
+    at, place = marks
+    item = Map(at)
+    item[fields[0]] = key
+    item[fields[1]] = value
+    item.marks += (at, at, at, place)
+    return item
+
+
+def _unknown(shape: Shape, node: Map, name: str, report: Report) -> None:
+    if shape.nest is not None and name in shape.given:
+        detail = f"`{name}` follows from what this {shape.what} stands in."
+        report.add("unknown-field", node.place_of_key(name), detail, "remove it")
+        return
+    unknown_field(node, name, shape.what, shape.known, report)
+
+
+def _validated(
+    spec: type[Spec], values: dict[str, Any], node: Map, report: Report, before: int
+) -> Spec | None:
+    """The spec, or None with its problems reported; those that are told already, from the `before`th on,
+    aren't told again."""
+    told = report.problems[before:]
+    try:
+        made = spec.model_validate(values)
+    except ValidationError as error:
+        for found in error.errors(include_url=False, include_input=False):
+            if not (told and found["type"] in ("missing", "extra_forbidden")):
+                _explain(found, values, node, report, told)
+    except LacError as error:
+        at = report.source(node.at)
+        report.problems.extend(replace(found, at=found.at or at) for found in error.diagnostics)
+    else:
+        return None if told else made
+    return None
+
+
+def _explain(
+    error: Any, values: Mapping[str, Any], node: Map, report: Report, told: list[Diagnostic]
+) -> None:
+    loc = error["loc"]
+    mark, value, path, secret = _follow(node, loc)
+    refused = value is REFUSED or (loc and values.get(loc[0]) is REFUSED)
+    if not refused and all(known.at != report.source(mark) for known in told):
+        report.add("bad-value", mark, reworded(error, value, path, secret))
+
+
+def _follow(node: Map, loc: tuple[Any, ...]) -> tuple[Mark, Any, str, bool]:
+    """Where pydantic's location is in the manifest: mark, value, path, and whether it is a secret's.
+
+    Steps that aren't in the manifest are pydantic's own (the branch of a union) or were filled in.
+    """
+    mark: Mark = node.at
+    here: Any = node
+    holder: Any = node
+    path: list[str] = []
+    for step in loc:
+        if step in here if isinstance(here, Map) else isinstance(here, Seq) and step in range(len(here)):
+            holder, mark, here = here, here.place(step), here[step]
+            path.append(str(step))
+        elif step == "[key]" and path and isinstance(holder, Map):
+            return holder.place_of_key(path[-1]), path[-1], ".".join(path), False
+        elif not path:
+            path.append(str(step))
+    return mark, here, ".".join(path) or "this item", not SECRET_FIELDS.isdisjoint(path)

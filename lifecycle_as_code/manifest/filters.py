@@ -1,0 +1,196 @@
+"""The filters and tests of templates: few, strict, and each charged for the work that it does. Pure.
+
+Named as Jinja's own. What gets round an undefined name (`default`, `map(attribute=…)`, `groupby`) or makes
+large things from small ones (`center`, `indent`, `format`) isn't among them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Protocol
+
+MAX_TEXT = 1_000_000
+"""The longest text that an expression may make, in characters."""
+MAX_NUMBER = 2**63
+
+
+class TemplateError(Exception):
+    """Why a template can't be filled in. `line` counts from one within the template's text."""
+
+    def __init__(self, detail: str, hint: str = "", *, code: str = "template-error", line: int = 0) -> None:
+        super().__init__(detail)
+        self.code, self.detail, self.hint, self.line = code, detail, hint, line
+
+
+class Charge(Protocol):
+    """Takes what an operation costs; raises TemplateError when the budget is spent."""
+
+    def __call__(self, cost: int) -> None: ...
+
+
+def text_of(value: Any) -> str:
+    """A value inside a text, as YAML writes it. TemplateError for what has no such form."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return str(value)
+        case None:
+            raise TemplateError("A value that is nothing can't stand inside a text.")
+    raise TemplateError("A list or a mapping can't stand inside a text.", "use `| join(', ')` or `| tojson`")
+
+
+def need_text(value: Any) -> str:
+    """The value, which must be text."""
+    if not isinstance(value, str):
+        raise TemplateError("It takes text.", "turn the value into text with `| string`")
+    return value
+
+
+def need_number(value: Any) -> int | float:
+    """The value, which must be a number within 64 bits."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TemplateError("It takes a number.", "turn text into a number with `| int` or `| float`")
+    return value
+
+
+def need_items(value: Any) -> list[Any]:
+    """The items of a list, or the keys of a mapping."""
+    if not isinstance(value, list | Mapping):
+        raise TemplateError("It takes a list.")
+    return list(value)
+
+
+def bounded(value: Any) -> Any:
+    """The result of arithmetic, refused beyond 64 bits."""
+    if isinstance(value, int | float) and not -MAX_NUMBER < value < MAX_NUMBER:
+        raise TemplateError("The number is too large.")
+    return value
+
+
+def weight(value: Any) -> int:
+    """What it costs to read a value whole."""
+    if isinstance(value, str):
+        return 1 + len(value) // 64
+    if isinstance(value, Mapping):
+        return 1 + sum(map(weight, value.values())) + len(value)
+    return 1 + sum(map(weight, value)) if isinstance(value, list) else 1
+
+
+def limited(length: int, charge: Charge) -> None:
+    """Refuse a text of this length before it is made, or charge for it."""
+    if length > MAX_TEXT:
+        raise TemplateError(f"The text would have more than {MAX_TEXT:,} characters.")
+    charge(length // 64)
+
+
+def _replace(charge: Charge, value: Any, old: Any, new: Any) -> str:
+    text, old, new = need_text(value), need_text(old), need_text(new)
+    found = text.count(old) if old else len(text) + 1
+    limited(len(text) + found * max(0, len(new) - len(old)), charge)
+    return text.replace(old, new)
+
+
+def _join(charge: Charge, value: Any, between: str = "") -> str:
+    texts = [text_of(item) for item in need_items(value)]
+    limited(sum(map(len, texts)) + len(texts) * len(need_text(between)), charge)
+    return between.join(texts)
+
+
+def _integer(_: Charge, value: Any) -> int:
+    # Python refuses thousands of digits with an error of its own
+    if isinstance(value, str) and len(value) > 40:
+        raise TemplateError("The number is too large.")
+    return int(bounded(int(value if isinstance(value, str) else need_number(value))))
+
+
+def _float(_: Charge, value: Any) -> float:
+    return float(bounded(float(value) if isinstance(value, str) else float(need_number(value))))
+
+
+def _round(_: Charge, value: Any, digits: int = 0) -> float:
+    return float(round(float(need_number(value)), digits))
+
+
+def _items(_: Charge, value: Any) -> list[list[Any]]:
+    if not isinstance(value, Mapping):
+        raise TemplateError("It takes a mapping.")
+    return [[key, item] for key, item in value.items()]
+
+
+def _to_json(charge: Charge, value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    limited(len(text), charge)
+    return text
+
+
+def _unique(_: Charge, value: Any) -> list[Any]:
+    return list(dict.fromkeys(need_items(value)))
+
+
+def _at(index: int) -> Callable[[Charge, Any], Any]:
+    def pick(_: Charge, value: Any) -> Any:
+        items = value if isinstance(value, str) else need_items(value)
+        if not items:
+            raise TemplateError("It takes what isn't empty.")
+        return items[index]
+
+    return pick
+
+
+def _size(_: Charge, value: Any) -> int:
+    return len(value if isinstance(value, str) else need_items(value))
+
+
+def _of_text(change: Callable[[str], str]) -> Callable[[Charge, Any], str]:
+    return lambda _, value: change(need_text(value))
+
+
+def _of_items(change: Callable[[Iterable[Any]], Any]) -> Callable[[Charge, Any], Any]:
+    return lambda _, value: change(need_items(value))
+
+
+FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
+    "abs": lambda _, value: abs(need_number(value)),
+    "capitalize": _of_text(str.capitalize),
+    "count": _size,
+    "first": _at(0),
+    "float": _float,
+    "int": _integer,
+    "items": _items,
+    "join": _join,
+    "last": _at(-1),
+    "length": _size,
+    "list": lambda _, value: list(value) if isinstance(value, str) else need_items(value),
+    "lower": _of_text(str.lower),
+    "max": _of_items(max),
+    "min": _of_items(min),
+    "replace": _replace,
+    "reverse": lambda _, value: value[::-1] if isinstance(value, str) else need_items(value)[::-1],
+    "round": _round,
+    "sort": _of_items(sorted),
+    "string": lambda _, value: text_of(value),
+    "sum": lambda _, value: bounded(sum(need_number(item) for item in need_items(value))),
+    "tojson": _to_json,
+    "trim": _of_text(str.strip),
+    "unique": _unique,
+    "upper": _of_text(str.upper),
+}
+
+TESTS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "boolean": lambda value: isinstance(value, bool),
+    "even": lambda value: need_number(value) % 2 == 0,
+    "false": lambda value: value is False,
+    "float": lambda value: isinstance(value, float),
+    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "mapping": lambda value: isinstance(value, Mapping),
+    "none": lambda value: value is None,
+    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    "odd": lambda value: need_number(value) % 2 == 1,
+    "sequence": lambda value: isinstance(value, list),
+    "string": lambda value: isinstance(value, str),
+    "true": lambda value: value is True,
+}

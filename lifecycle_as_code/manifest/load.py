@@ -1,0 +1,126 @@
+"""A stack's directory to what it desires: settings, then every manifest, then every problem at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from ..diagnostics import Diagnostic, LacError, Source, in_file_order, refuse, warnings_in
+from ..snapshot import Desired
+from ..spec import Spec
+from .bind import Binder
+from .files import PROJECT, matching, read
+from .filters import TemplateError
+from .project import INCLUDE, Choices, Project, known_settings, read_project
+from .report import Report, problem, shown
+from .settings import Settings
+from .templates import MARKERS, Renderer, TreeRenderer, report_file_error
+from .text import readable
+from .yaml import parse
+
+_MARKERS = tuple(marker.encode() for marker in MARKERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a directory says. `files`: the manifests that were read, as shown in problems."""
+
+    settings: Settings
+    desired: Desired
+    files: tuple[str, ...]
+
+
+def load(
+    directory: str | Path,
+    specs: Mapping[str, type[Spec]],
+    *,
+    environment: str | None = None,
+    variables: Mapping[str, str] = MappingProxyType({}),
+    var_files: Sequence[str | Path] = (),
+    environ: Mapping[str, str] = os.environ,
+) -> Manifest:
+    """Read lac.yaml in `directory` and the manifests that it includes, for one environment or none.
+
+    `specs` by kind. `variables` and `var_files` as from `--var` and `--var-file` (relative to the working
+    directory). LacError with every problem, in file order; warnings are in `desired.warnings`.
+    """
+    root = Path(directory)
+    sections = {spec.section for spec in specs.values()}
+    project = _project(root, sections, environment, variables, var_files, environ)
+    names, problems = _included(root, project)
+    binder = Binder(specs, known_settings())
+    for name in names:
+        problems += _bind(root, name, project.renderer, binder)
+    refuse(problems)
+    warnings = in_file_order([*project.warnings, *warnings_in(problems)])
+    desired = Desired(binder.objects, binder.places, binder.scopes, tuple(warnings))
+    return Manifest(project.settings, desired, tuple(str(root / name) for name in names))
+
+
+def _project(
+    root: Path,
+    sections: set[str],
+    environment: str | None,
+    variables: Mapping[str, str],
+    var_files: Sequence[str | Path],
+    environ: Mapping[str, str],
+) -> Project:
+    path = root / PROJECT
+    if not os.path.lexists(path):
+        detail = f"There is no {shown(str(path))}."
+        raise LacError(problem("no-lac-yaml", detail, "begin with `lac init`, or say where with `-C DIR`"))
+    given = tuple((str(file), read(Path(file), str(file))) for file in var_files)
+    choices = Choices(environment, variables, given, environ)
+    return read_project(read(path, str(path)), str(path), root.resolve(), sections, choices)
+
+
+def _included(root: Path, project: Project) -> tuple[list[str], list[Diagnostic]]:
+    """The files to read. Where lac.yaml names none, all; one of the patterns may match nothing then."""
+    start = Source(str(root / PROJECT), 1, 1)
+    names, problems = matching(root, project.include or [(pattern, start) for pattern in INCLUDE])
+    if not project.include:
+        problems = [p for p in problems if p.severity == "error"]
+        if not names:
+            detail = "There is no manifest beside lac.yaml, nor below it."
+            problems.append(problem("include-matches-nothing", detail, at=start, severity="warning"))
+    return names, problems
+
+
+def _bind(root: Path, name: str, renderer: Renderer, binder: Binder) -> list[Diagnostic]:
+    """Read one manifest into `binder`; the problems that it has."""
+    shown_as = str(root / name)
+    try:
+        data = read(root / name, shown_as)
+    except LacError as error:
+        return list(error.diagnostics)
+    report = Report(shown_as)
+    if name.endswith(".j2"):
+        rendered = _rendered(data, renderer, report)
+        if rendered is not None:
+            data, report = rendered
+            binder.file(parse(data, report), report)
+    else:
+        tree: Any = parse(data, report)
+        if any(marker in data for marker in _MARKERS):
+            TreeRenderer(renderer, report).render(tree)
+        binder.file(tree, report)
+    return report.problems
+
+
+def _rendered(data: bytes, renderer: Renderer, report: Report) -> tuple[bytes, Report] | None:
+    """A template file as YAML, and a report that maps its lines back; None where it can't be rendered.
+
+    What it makes isn't looked through for templates again: a variable's text is never code.
+    """
+    if not readable(data, report):
+        return None
+    try:
+        rendered = renderer.file(data.decode())
+    except TemplateError as error:
+        report_file_error(error, report)
+        return None
+    return rendered.text.encode(), Report(report.file, rendered.lines, report.problems)

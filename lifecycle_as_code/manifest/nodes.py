@@ -1,0 +1,180 @@
+"""What a YAML file is read into: plain Python values that remember where they were written.
+
+A mapping is a `Map`, a list a `Seq`. A scalar is a `str` when it was quoted, or when no reader of YAML
+could take it for anything else; otherwise it is a `Plain`, since what `1.10` means depends on the field
+that it stands in. Templates put `int`, `float`, `bool` and None beside those. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+
+class Mark(Protocol):
+    """A place in a text, both counted from zero."""
+
+    @property
+    def line(self) -> int: ...
+    @property
+    def column(self) -> int: ...
+
+
+class Map(dict[str, Any]):
+    """A mapping. `marks` holds the key's and the value's mark in turn, in the order of the keys.
+
+    `odd` are the keys that were written plain and that some reader takes for no string (`no`, `1.10`).
+    """
+
+    __slots__ = ("at", "marks", "odd")
+
+    def __init__(self, at: Mark) -> None:
+        self.at = at
+        self.marks: list[Mark] = []
+        self.odd: list[str] | None = None
+
+    def place(self, key: object) -> Mark:
+        """Where the value under `key` starts."""
+        return self._mark(key, 1)
+
+    def place_of_key(self, key: object) -> Mark:
+        """Where `key` itself stands."""
+        return self._mark(key, 0)
+
+    def _mark(self, key: object, offset: int) -> Mark:
+        for index, name in enumerate(self):
+            if name == key:
+                return self.marks[2 * index + offset]
+        return self.at
+
+    def entries(self) -> Iterator[tuple[str, Any, tuple[Mark, Mark]]]:
+        """Each key and value with both their marks."""
+        for index, (key, value) in enumerate(self.items()):
+            yield key, value, (self.marks[2 * index], self.marks[2 * index + 1])
+
+    def absorb(self, other: Map) -> None:
+        """Take over what `other` has and this one lacks, as YAML's `<<` says, with its places."""
+        for index, (key, value) in enumerate(other.items()):
+            if key not in self:
+                self[key] = value
+                self.marks += other.marks[2 * index : 2 * index + 2]
+        if other.odd:
+            self.odd = [*(self.odd or ()), *other.odd]
+
+
+class Seq(list[Any]):
+    """A list. `marks` holds the mark of each item."""
+
+    __slots__ = ("at", "marks")
+
+    def __init__(self, at: Mark) -> None:
+        self.at = at
+        self.marks: list[Mark] = []
+
+    def place(self, key: object) -> Mark:
+        """Where the item with index `key` starts."""
+        return self.marks[key] if isinstance(key, int) and key < len(self.marks) else self.at
+
+
+class _Unclear:
+    """No value: YAML 1.1 and 1.2 don't agree, or what 1.1 makes of it is of no use here (dates)."""
+
+    def __repr__(self) -> str:
+        return "UNCLEAR"
+
+
+UNCLEAR = _Unclear()
+
+
+class Plain:
+    """An unquoted scalar that isn't simply text. `value`: None, bool, int, finite float, or UNCLEAR."""
+
+    __slots__ = ("text", "value")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.value = _value(text)
+
+    def __repr__(self) -> str:
+        return f"Plain({self.text!r})"
+
+
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,39})")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+
+# All that YAML 1.1 (its bools, octals, base 60, `_`, dates, `=` and `<<` too) or 1.2's core schema reads as
+# something else than a string. Being too wide costs a pair of quotes, being too narrow costs a git sha.
+_BOOLS_OF_1_1 = "y Y yes Yes YES n N no No NO on On ON off Off OFF"
+_WORDS = frozenset({"=", "<<", *_NULLS, *_BOOLS, *_BOOLS_OF_1_1.split()})
+_BEGINS_NUMBER = frozenset("+-.0123456789")
+_is_number = re.compile(
+    r"""
+      [-+]?(?:0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+)
+      |[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?
+      |[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?
+      |[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)
+      |[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:(?:[Tt]|[\ \t]+).*)?
+    """,
+    re.VERBOSE,
+).fullmatch
+
+
+def scalar(text: str) -> str | Plain:
+    """An unquoted scalar: a string where every reader agrees that it is one."""
+    if text in _WORDS or (text[0] in _BEGINS_NUMBER and _is_number(text)):
+        return Plain(text)
+    return text
+
+
+def decimal(text: str) -> int | None:
+    """The integer that `text` is in plain decimal writing, if it is one."""
+    return int(text) if _INT.fullmatch(text) else None
+
+
+def fraction(text: str) -> float | None:
+    """The finite number that `text` is in plain decimal writing, if it is one."""
+    if not _FLOAT.fullmatch(text):
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def _value(text: str) -> Any:
+    if text in _NULLS:
+        return None
+    if text in _BOOLS:
+        return _BOOLS[text]
+    whole = decimal(text)
+    if whole is not None:
+        return whole
+    part = fraction(text)
+    return UNCLEAR if part is None else part
+
+
+def graft(value: Any, at: Mark) -> Any:
+    """Plain data as nodes, all of which stand at `at`."""
+    if isinstance(value, dict):
+        node = Map(at)
+        for key, inner in value.items():
+            node[key] = graft(inner, at)
+            node.marks += (at, at)
+        return node
+    if isinstance(value, list | tuple):
+        items = Seq(at)
+        for inner in value:
+            items.append(graft(inner, at))
+            items.marks.append(at)
+        return items
+    return value
+
+
+def inside(node: Any) -> Iterator[Any]:
+    """The values right below a mapping or list; none below a scalar."""
+    if isinstance(node, Map):
+        yield from node.values()
+    elif isinstance(node, Seq):
+        yield from node

@@ -1,0 +1,78 @@
+"""Collects the problems of one file and knows its places. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..diagnostics import Diagnostic, Severity, Source
+from .nodes import Mark
+
+SUMMARIES = {
+    "alias-cycle": "alias stands inside what it names",
+    "bad-merge": "only mappings can be merged",
+    "bad-value": "value does not fit the field",
+    "declared-twice": "object is declared twice",
+    "duplicate-key": "key is given twice",
+    "env-not-allowed": "environment variables may not stand here",
+    "env-not-set": "environment variable is not set",
+    "include-matches-nothing": "include matches no file",
+    "include-outside": "include leaves the stack's directory",
+    "key-not-text": "key is not a name",
+    "missing-field": "required field is missing",
+    "no-lac-yaml": "directory holds no lac.yaml",
+    "not-a-file": "not a regular file",
+    "not-a-mapping": "file does not hold sections",
+    "not-utf-8": "file is not UTF-8 text",
+    "quote-it": "unquoted value is not read as text",
+    "several-documents": "file holds more than one document",
+    "tag-refused": "YAML tags are not read",
+    "template-error": "template can't be filled in",
+    "template-in-key": "template stands in a key",
+    "too-deep": "nested too deeply",
+    "too-large": "larger than the limit",
+    "undefined-name": "name is not defined",
+    "unknown-alias": "alias names nothing",
+    "unknown-environment": "environment is not declared",
+    "unknown-field": "name is not known here",
+    "unknown-section": "section is not known",
+    "unknown-variable": "variable is not declared",
+    "unreadable-file": "file can't be read",
+    "variable-not-set": "variable has no value",
+    "yaml-syntax": "not valid YAML",
+}
+"""Each code's one summary: no user's names in it."""
+
+
+def problem(
+    code: str, detail: str, hint: str = "", at: Source | None = None, severity: Severity = "error"
+) -> Diagnostic:
+    """A diagnostic with its code's summary."""
+    return Diagnostic(code, SUMMARIES[code], detail, hint, at, severity)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The problems found in `file` so far. `lines`: for a rendered text, the template's line (from one) that
+    each of its lines comes from; columns are the rendered text's then."""
+
+    file: str
+    lines: Sequence[int] = ()
+    problems: list[Diagnostic] = field(default_factory=list)
+
+    def source(self, mark: Mark) -> Source:
+        """The place to show for `mark`."""
+        line = mark.line
+        if self.lines:
+            return Source(self.file, self.lines[min(line, len(self.lines) - 1)], mark.column + 1)
+        return Source(self.file, line + 1, mark.column + 1)
+
+    def add(self, code: str, mark: Mark, detail: str, hint: str = "") -> None:
+        """Note an error at `mark`."""
+        self.problems.append(problem(code, detail, hint, self.source(mark)))
+
+
+def shown(text: str, limit: int = 60) -> str:
+    """What was written, on one line and of bearable length, between backticks."""
+    line = text if text.isprintable() else repr(text)[1:-1]
+    return f"`{line if len(line) <= limit else line[: limit - 1] + '…'}`"

@@ -1,0 +1,94 @@
+"""What lac.yaml may say, and what becomes of it for one environment. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from ..spec import Part
+
+NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+
+
+class ServeFile(Part):
+    """A Ray cluster that isn't this machine's own."""
+
+    address: str
+    """The address of its dashboard, `http://…` or `https://…`."""
+    token: str | None = None
+    """A bearer token for the dashboard: `"{{ env.NAME }}"`."""
+    data_address: str | None = None
+    """Where endpoints answer, if Ray doesn't tell it right (a proxy, a load balancer)."""
+    runtime_env: Mapping[str, Any] = MappingProxyType({})
+    """Ray's runtime environment, passed through. In `env_vars`, `"{{ env.NAME }}"` is resolved on the
+    cluster."""
+
+
+class EnvironmentFile(Part):
+    """Settings, each of which an environment may have its own of."""
+
+    store: str | None = None
+    """MLflow's backend store: `sqlite:///<path>` (relative to this file) or `postgresql://…`."""
+    auth_store: str | None = None
+    """The database of MLflow's basic-auth, for roles and permissions."""
+    serve: str | ServeFile | None = None
+    """Ray: `local` for one on this machine, the address of a cluster's dashboard, `none`, or a mapping."""
+    workspace: str | None = None
+    """MLflow's workspace; `default` by default."""
+    variables: Mapping[str, Any] = MappingProxyType({})
+    """Values for `{{ var.… }}`. One with nothing after the colon has no default and must be set."""
+    include: tuple[str, ...] | None = None
+    """Patterns of manifests, relative to this file, such as `models/*.yaml` or `**/*.yaml`. By default all
+    `*.yaml`, `*.yml` and `*.yaml.j2` below it, apart from `*.vars.yaml`, hidden directories and other
+    stacks."""
+
+
+class ProjectFile(EnvironmentFile):
+    """`lac.yaml`: a stack, its files, its stores and its environments."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    """The stack's name: it owns what it makes under this name. Lower case letters, digits, `-` and `_`."""
+    environments: Mapping[str, EnvironmentFile | None] = MappingProxyType({})
+    """Settings that differ, by the environment's name: `lac -e prod plan`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An address that may hold a password, so it is in no repr.
+
+    `reference`: the text, where it was exactly one `{{ env.NAME }}`; what is resolved elsewhere gets that
+    and never `value`.
+    """
+
+    value: str = field(repr=False)
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Where endpoints run. `local`: a Ray of the stack's own on this machine, and no address."""
+
+    local: bool
+    address: str = field(default="", repr=False)
+    token: str | None = field(default=None, repr=False)
+    data_address: str | None = None
+    runtime_env: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What lac.yaml says for one environment, or for none. `directory` is absolute."""
+
+    name: str
+    directory: Path
+    environment: str | None
+    workspace: str
+    store: Connection
+    auth_store: Connection | None
+    serve: Serve | None
+    variables: Mapping[str, Any] = field(repr=False)

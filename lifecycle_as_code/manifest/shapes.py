@@ -1,0 +1,67 @@
+"""What may stand where in a manifest: sections, fields, sugar. Worked out once from the classes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from ..spec import Nest, Spec
+from .convert import Convert, converter, fields_of, required_of
+
+EXCLUSIVE: Final = "exclusive"
+"""Beside a list that claims its scope: whether hidden roles' grants belong to the claim."""
+read_exclusive: Final[Convert] = converter(Literal["roles", "all"])
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One sort of item: a section's, or the sugar's inside another section's item.
+
+    `given` are the fields that the place fills in, so nobody writes them there.
+    """
+
+    spec: type[Spec]
+    fields: Mapping[str, Convert]
+    required: frozenset[str]
+    nest: Nest | None = None
+    given: frozenset[str] = frozenset()
+    nests: dict[str, Shape] = field(default_factory=dict)
+
+    @property
+    def what(self) -> str:
+        """The item's name in problems."""
+        return self.spec.kind
+
+    @property
+    def known(self) -> list[str]:
+        """All that may be written in such an item."""
+        return [*self.fields, *self.nests, *([EXCLUSIVE] if self.claims else [])]
+
+    @property
+    def claims(self) -> bool:
+        """Whether a list in it claims a scope."""
+        return any(inner.nest is not None and inner.nest.claims for inner in self.nests.values())
+
+
+def shapes_of(specs: Mapping[str, type[Spec]]) -> dict[str, Shape]:
+    """The shape of each section's items, by section."""
+    sections = {spec.section: _shape(spec) for spec in specs.values()}
+    every = list(sections.values())
+    for spec in specs.values():
+        for nest in spec.nests:
+            if nest.section in sections:
+                inner = _shape(spec, nest)
+                every.append(inner)
+                sections[nest.section].nests[nest.field] = inner
+    # what stands inside a model may itself hold sugar
+    for shape in every:
+        if shape.nest is not None:
+            shape.nests.update(sections[shape.spec.section].nests)
+    return sections
+
+
+def _shape(spec: type[Spec], nest: Nest | None = None) -> Shape:
+    given = frozenset((*nest.fills, *nest.constants)) if nest else frozenset()
+    fields: dict[str, Any] = {name: read for name, read in fields_of(spec).items() if name not in given}
+    return Shape(spec, fields, required_of(spec) - given, nest, given)

@@ -1,0 +1,194 @@
+"""Templates: `{{ … }}` in string values, and whole files that are rendered first.
+
+Three names are given: `var` (the stack's variables), `environment` (the chosen environment's name,
+`default` where none was chosen), and, where a caller admits it, `env` (environment variables). A value that
+is exactly one expression keeps its type. What templates can do and what they may cost: see `evaluate`.
+Most are only names inside a text; those are filled in here without Jinja, which is imported for the others.
+Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ..diagnostics import did_you_mean
+from .convert import SECRET_FIELDS
+from .filters import TemplateError, text_of
+from .nodes import Map, Plain, Seq, graft
+from .report import Report
+from .text import MAX_BYTES, Place
+from .wording import REFUSED
+
+if TYPE_CHECKING:
+    from .evaluate import Template
+
+MARKERS: Final = ("{{", "{%", "{#")
+_SIMPLE: Final = re.compile(r"\{\{\s*(?:'([^'\\]*)'|([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*))\s*\}\}", re.ASCII)
+REFERENCE: Final = re.compile(r"\{\{\s*env\.([A-Za-z_]\w*)\s*\}\}", re.ASCII)
+"""The whole of a secret reference."""
+
+
+class Rendered(NamedTuple):
+    """A rendered file: its text, and for each of its lines the template's line (from one)."""
+
+    text: str
+    lines: list[int]
+
+
+def has_template(text: str) -> bool:
+    """Whether there is anything in `text` to fill in."""
+    return "{{" in text or "{%" in text or "{#" in text
+
+
+class Renderer:
+    """Fills in templates with one set of names. Equal texts are filled in once."""
+
+    def __init__(self, variables: Mapping[str, Any], environment: str) -> None:
+        self._given: dict[str, Any] = {"var": dict(variables), "environment": environment}
+        self._values: dict[str, Any] = {}
+
+    def value(self, text: str, env: Mapping[str, str] | None = None) -> Any:
+        """What `text` gives: plain data where it is exactly one expression, otherwise text.
+
+        `env` admits environment variables. TemplateError where it can't be filled in.
+        """
+        if env is not None:
+            return self._fill(text, {**self._given, "env": env})
+        if text not in self._values:
+            self._values[text] = self._fill(text, self._given)
+        return self._values[text]
+
+    def file(self, text: str) -> Rendered:
+        """A `*.j2` file as the YAML that it makes. TemplateError where it can't be rendered."""
+        from .evaluate import Template
+
+        template = Template(text)
+        _check(template, self._given)
+        parts: list[str] = []
+        lines = [1]
+        size = 0
+        for line, part, copied in template.pieces(self._given):
+            if not part:
+                continue
+            if not parts or parts[-1].endswith("\n"):
+                lines[-1] = line
+            parts.append(part)
+            size += len(part)
+            if size > MAX_BYTES:
+                raise TemplateError(f"It makes more than {MAX_BYTES:,} characters.", line=line)
+            lines += (line + count * copied for count in range(1, part.count("\n") + 1))
+        return Rendered("".join(parts), lines)
+
+    def _fill(self, text: str, given: Mapping[str, Any]) -> Any:
+        whole = _SIMPLE.fullmatch(text)
+        if whole:
+            return _given_value(whole, given)
+        if not has_template(_SIMPLE.sub("", text)):
+            return _SIMPLE.sub(lambda found: text_of(_given_value(found, given)), text)
+        from .evaluate import Template
+
+        template = Template(text)
+        _check(template, given)
+        return template.value(given)
+
+
+def _given_value(found: re.Match[str], given: Mapping[str, Any]) -> Any:
+    """The value of a name such as `var.team.name`, or of a quoted text."""
+    if found[1] is not None:
+        return found[1]
+    first, *rest = found[2].split(".")
+    _check_name(first, rest[0] if rest else None, given)
+    if first not in given:
+        raise TemplateError(
+            f"`{first}` is not defined here.", did_you_mean(first, given), code="undefined-name"
+        )
+    value = given[first]
+    for name in rest:
+        if not isinstance(value, Mapping) or name not in value:
+            known = value if isinstance(value, Mapping) else ()
+            raise TemplateError(
+                f"There is no `{name}` in `{found[2]}`.", did_you_mean(name, known), code="undefined-name"
+            )
+        value = value[name]
+    return value
+
+
+def _check(template: Template, given: Mapping[str, Any]) -> None:
+    """Every given name that is used, in branches not taken too."""
+    for name, attribute, line in template.names():
+        try:
+            _check_name(name, attribute, given)
+        except TemplateError as error:
+            error.line = line
+            raise
+
+
+def _check_name(name: str, attribute: str | None, given: Mapping[str, Any]) -> None:
+    if name == "env" and "env" not in given:
+        raise TemplateError(
+            f"`env.{attribute}` would put a value of this machine's environment into the plan.",
+            "use a variable: `var.…`, set with `LAC_VAR_…`; `env` may stand in lac.yaml's connection "
+            "settings, and as the whole value of an environment variable of an endpoint",
+            code="env-not-allowed",
+        )
+    if name == "env" and attribute is not None and attribute not in given["env"]:
+        raise TemplateError(f"The environment variable `{attribute}` is not set.", code="env-not-set")
+    if name == "var" and attribute is not None and attribute not in given["var"]:
+        raise TemplateError(
+            f"There is no variable `{attribute}`.",
+            did_you_mean(attribute, given["var"]) or "declare it under `variables` in lac.yaml",
+            code="undefined-name",
+        )
+
+
+class TreeRenderer:
+    """Fills in the templates in the values of one file's tree, in place.
+
+    A value below `environment_vars` that is exactly `{{ env.NAME }}` stays as it is: the reference is
+    resolved on the cluster.
+    """
+
+    def __init__(self, renderer: Renderer, report: Report) -> None:
+        self._renderer = renderer
+        self._report = report
+        self._done: set[int] = set()
+
+    def render(self, node: Any, secret: bool = False) -> None:
+        """Fill in everything below `node`. What a template gave isn't looked into again."""
+        if id(node) in self._done:
+            return
+        self._done.add(id(node))
+        if isinstance(node, Map):
+            for key, value in node.items():
+                if "{{" in key or "{%" in key:
+                    self._report.add(
+                        "template-in-key", node.place_of_key(key), "Templates may stand in values only."
+                    )
+                if not isinstance(value, Plain):
+                    node[key] = self._child(node, key, value, secret or key in SECRET_FIELDS)
+        elif isinstance(node, Seq):
+            for index, value in enumerate(node):
+                node[index] = self._child(node, index, value, secret)
+
+    def _child(self, holder: Map | Seq, key: Any, value: Any, secret: bool) -> Any:
+        if isinstance(value, Map | Seq):
+            self.render(value, secret)
+        elif isinstance(value, str) and has_template(value) and not (secret and REFERENCE.fullmatch(value)):
+            return self.fill(holder, key, value)
+        return value
+
+    def fill(self, holder: Map | Seq, key: Any, text: str, env: Mapping[str, str] | None = None) -> Any:
+        """What the template at `holder[key]` gives; REFUSED where it can't be filled in."""
+        place = holder.place(key)
+        try:
+            return graft(self._renderer.value(text, env), place)
+        except TemplateError as error:
+            self._report.add(error.code, place, error.detail, error.hint)
+            return REFUSED
+
+
+def report_file_error(error: TemplateError, report: Report) -> None:
+    """A problem of a template file, at its line."""
+    report.add(error.code, Place(max(error.line, 1) - 1, 0), error.detail, error.hint)

@@ -1,0 +1,76 @@
+"""Whether bytes are text that can be parsed, and what libyaml's complaints mean. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import yaml
+
+from .nodes import Mark
+from .report import Report
+
+MAX_BYTES = 16 * 1024 * 1024
+"""The largest file that is read. The benchmark's 10,000 models take 10.9 MB."""
+
+
+class Place(NamedTuple):
+    """A mark of our own, counted from zero."""
+
+    line: int
+    column: int
+
+
+START = Place(0, 0)
+
+
+def readable(data: bytes, report: Report) -> bool:
+    """Whether size and encoding are fit for reading. (libyaml guesses encodings, and ends at a NUL.)"""
+    if len(data) > MAX_BYTES:
+        report.add(
+            "too-large", START, f"It has {len(data):,} bytes; {MAX_BYTES:,} are read.", "split the file"
+        )
+        return False
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        report.add("not-utf-8", _place_of(data, error.start), f"Byte 0x{data[error.start]:02x} is no UTF-8.")
+        return False
+    if (at := data.find(b"\0")) >= 0:
+        report.add("yaml-syntax", _place_of(data, at), "It holds a NUL character.")
+        return False
+    return True
+
+
+def _place_of(data: bytes, offset: int) -> Place:
+    before = data[:offset]
+    return Place(before.count(b"\n"), len(before[before.rfind(b"\n") + 1 :].decode(errors="replace")))
+
+
+def explain(error: yaml.YAMLError, data: bytes, report: Report) -> None:
+    """libyaml's complaint in a person's words. The text itself is not repeated: it may hold a secret."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark: Mark = error.problem_mark
+        lines = data.splitlines()
+        line = lines[mark.line].decode() if mark.line < len(lines) else ""
+        told = ", ".join(part for part in (error.context, error.problem) if part)
+        report.add("yaml-syntax", mark, f"{told[:1].upper()}{told[1:]}.", _advice(line, mark.column))
+    elif isinstance(error, yaml.reader.ReaderError):
+        offset = error.position if isinstance(error.position, int) else 0
+        report.add(
+            "yaml-syntax", _place_of(data, offset), f"It holds a character that YAML forbids: {error.reason}."
+        )
+    else:
+        report.add("yaml-syntax", START, str(error))
+
+
+def _advice(line: str, column: int) -> str:
+    character = line[column : column + 1]
+    if character in ("@", "`", "%"):
+        return f"a value that starts with `{character}` needs quotes"
+    if character == "\t" or line.startswith("\t"):
+        return "indent with spaces, not with tabs"
+    if "{{" in line:
+        return 'quote a value that holds a template: "{{ … }}"'
+    if ": " in line[:column].partition(": ")[2] or line[column : column + 1] == ":":
+        return "a value that holds `: ` needs quotes"
+    return ""

@@ -1,0 +1,149 @@
+"""A stack's variables: their defaults, and what sets them.
+
+Later ones win, as in Terraform: the default in lac.yaml, the environment's, `LAC_VAR_<name>`, variable files
+in their order, `--var`. A variable declared with nothing (`team:`) has no default and must be set. The
+default's sort is the variable's: text from outside is read as a number, `true`/`false`, or YAML for lists
+and mappings, where the default is one. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ..diagnostics import Diagnostic, Source, did_you_mean
+from .convert import untyped
+from .nodes import Map, decimal, fraction
+from .report import Report, problem
+from .templates import has_template
+from .text import START
+from .wording import REFUSED
+from .yaml import parse
+
+PREFIX: Final = "LAC_VAR_"
+
+
+class Variables:
+    """The declared variables and their values so far. Problems gather in `problems`."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.problems: list[Diagnostic] = []
+        self._places: dict[str, Source] = {}
+
+    def declare(self, node: Any, report: Report) -> None:
+        """Defaults from a `variables:` mapping of lac.yaml; an environment's come after the stack's."""
+        if not isinstance(node, Map):
+            return
+        for name in node:
+            value = untyped(node[name], node, name, report)
+            if _holds_template(value):
+                report.add(
+                    "bad-value", node.place(name), f"`{name}`: variables hold plain values, no templates."
+                )
+            if not name.isidentifier():
+                mark = node.place_of_key(name)
+                report.add(
+                    "bad-value", mark, f"`{name}` can't be written as `var.…`.", "use letters, digits, `_`"
+                )
+            self._places[name] = report.source(node.place(name))
+            self.values[name] = value
+
+    def from_environ(self, environ: Mapping[str, str]) -> None:
+        """`LAC_VAR_<name>`; names that aren't declared are ignored, as in Terraform."""
+        for name in self.values:
+            if PREFIX + name in environ:
+                self._set_text(name, environ[PREFIX + name], PREFIX + name)
+
+    def from_file(self, data: bytes, file: str) -> None:
+        """A YAML mapping of names to values; one that isn't declared is a warning, as in Terraform."""
+        report = Report(file)
+        root = parse(data, report)
+        if isinstance(root, Map):
+            for name in root:
+                value = untyped(root[name], root, name, report)
+                at = report.source(root.place_of_key(name))
+                if name in self.values:
+                    self._set(name, value, at, file)
+                else:
+                    detail = f"`{name}` is not declared under `variables` in lac.yaml."
+                    hint = did_you_mean(name, self.values)
+                    self.problems.append(problem("unknown-variable", detail, hint, at, "warning"))
+        elif not report.problems:
+            detail = f"{file} should be a mapping of variables to values."
+            self.problems.append(problem("bad-value", detail, at=Source(file, 1, 1)))
+        self.problems += report.problems
+
+    def from_options(self, options: Mapping[str, str]) -> None:
+        """`--var name=text`."""
+        for name, text in options.items():
+            if name in self.values:
+                self._set_text(name, text, f"--var {name}")
+            else:
+                detail = f"`{name}` is not declared under `variables` in lac.yaml."
+                hint = did_you_mean(name, self.values)
+                self.problems.append(problem("unknown-variable", detail, hint))
+
+    def complete(self) -> dict[str, Any]:
+        """The values; a problem for each variable that has none."""
+        for name, value in self.values.items():
+            if value is None:
+                hint = f"set it with `--var {name}=…`, `{PREFIX}{name}` or a variable file"
+                self.problems.append(
+                    problem("variable-not-set", f"`{name}` has no default.", hint, self._places[name])
+                )
+        return self.values
+
+    def _set_text(self, name: str, text: str, origin: str) -> None:
+        """Set a variable from text that the shell passed on, which isn't repeated in problems."""
+        value: Any = text
+        match self.values[name]:
+            case bool():
+                value = {"true": True, "false": False}.get(text)
+            case int():
+                value = decimal(text)
+            case float():
+                value = fraction(text)
+            case list() | dict():
+                report = Report(origin)
+                holder = Map(START)
+                value = untyped(parse(text.encode(errors="replace"), report), holder, name, report)
+                value = None if report.problems else value
+        if value is None:
+            self.problems.append(_wrong_sort(name, self.values[name], origin, None))
+        else:
+            self._set(name, value, None, origin)
+
+    def _set(self, name: str, value: Any, at: Source | None, origin: str) -> None:
+        default = self.values[name]
+        if value is REFUSED:
+            return
+        if isinstance(default, float) and type(value) is int:
+            value = float(value)
+        if default is not None and type(value) is not type(default):
+            self.problems.append(_wrong_sort(name, default, origin, at))
+        else:
+            self.values[name] = value
+
+
+_SORTS: Final[Sequence[tuple[type[Any], str]]] = (
+    (bool, "`true` or `false`"),
+    (int, "a whole number"),
+    (float, "a number"),
+    (str, "text"),
+    (list, "a list"),
+    (dict, "a mapping"),
+)
+
+
+def _wrong_sort(name: str, default: Any, origin: str, at: Source | None) -> Diagnostic:
+    wanted = next((text for sort, text in _SORTS if isinstance(default, sort)), "a value")
+    return problem("bad-value", f"`{name}`, set by {origin}, should be {wanted}, as its default is.", at=at)
+
+
+def _holds_template(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_holds_template, value.values()))
+    if isinstance(value, list):
+        return any(map(_holds_template, value))
+    return isinstance(value, str) and has_template(value)

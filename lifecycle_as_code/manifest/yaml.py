@@ -1,0 +1,267 @@
+"""YAML text to nodes with their places, over PyYAML's event stream.
+
+Only libyaml's parser is used, never PyYAML's composer or constructor: those recurse in C, call what tags
+name and have no limits. Refused here, each with its place: tags, several documents, duplicate and complex
+keys, cycles, nesting and alias expansion beyond the limits below. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from yaml.events import (
+    AliasEvent,
+    DocumentEndEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+    StreamStartEvent,
+)
+
+from .nodes import Map, Mark, Plain, Seq, inside, scalar
+from .report import Report, shown
+from .text import START, explain, readable
+
+try:
+    from yaml._yaml import CParser as Parser
+except ImportError:  # PyYAML without libyaml: slower, with the same events
+    from yaml import SafeLoader as Parser  # type: ignore[assignment]
+
+MAX_DEPTH = 64
+MAX_PROBLEMS = 1_000
+"""Past these, a file with duplicate keys isn't read any further."""
+ALIAS_NODES = 100_000
+"""How many nodes aliases may stand for in any file; larger files get one more for every four bytes."""
+
+_DROPPED: Any = object()
+"""The key of a value that isn't kept, since its key was refused."""
+
+
+class _EndedError(Exception):
+    """Nothing more can be read in this file; the report says why."""
+
+
+def parse(data: bytes, report: Report) -> Any:
+    """The file's one document as nodes; None where it declares nothing or can't be read.
+
+    Every problem is in `report`. After a duplicate key, a tag or a complex key reading goes on.
+    """
+    try:
+        if not readable(data, report):
+            return None
+        return _Builder(data, report).document()
+    except _EndedError:
+        return None
+    except yaml.YAMLError as error:
+        explain(error, data, report)
+        return None
+
+
+@dataclass(slots=True)
+class _Open:
+    """A collection that hasn't ended: what to return to, and what it needs at its end."""
+
+    node: Map | Seq
+    anchor: str | None
+    key: Any = None
+    key_mark: Mark = START
+    merge: Any = None
+    merge_mark: Mark | None = None
+
+
+class _Builder:
+    """One pass over the events. Fast because it does next to nothing for each of them."""
+
+    def __init__(self, data: bytes, report: Report) -> None:
+        self._next: Callable[[], Any] = Parser(data).get_event
+        self._report = report
+        self._anchors: dict[str, Any] = {}
+        self._weights: dict[int, int] = {}
+        self._expanded = 0
+        self._expandable = ALIAS_NODES + len(data) // 4
+
+    def document(self) -> Any:
+        """The only document of the stream; None where there is none or nothing but comments."""
+        root: Any = None
+        begun = False
+        while True:
+            event = self._next()
+            kind = event.__class__
+            if kind is StreamEndEvent:
+                return root
+            if kind is DocumentStartEvent:
+                if begun:
+                    self._report.add(
+                        "several-documents",
+                        event.start_mark,
+                        "`---` begins a second document.",
+                        "write it into a file of its own",
+                    )
+                    raise _EndedError
+                begun = True
+                root = self._node()
+            elif kind is not StreamStartEvent and kind is not DocumentEndEvent:  # pragma: no branch
+                raise AssertionError(kind)
+
+    def _node(self) -> Any:
+        """Read one node with all below it. Iterative: depth costs memory here, not stack."""
+        read, report = self._next, self._report
+        stack: list[_Open] = []
+        top: _Open | None = None
+        node: Any
+        value: Any
+        while True:
+            event = read()
+            kind = event.__class__
+            if kind is ScalarEvent:
+                # implicit[0]: plain and without a tag
+                value = scalar(event.value) if event.implicit[0] else event.value
+                if event.tag is not None:
+                    self._refuse_tag(event)
+                if event.anchor is not None:
+                    self._anchors[event.anchor] = value
+                mark = event.start_mark
+            elif kind is MappingStartEvent or kind is SequenceStartEvent:
+                if event.tag is not None:
+                    self._refuse_tag(event)
+                mark = event.start_mark
+                if len(stack) >= MAX_DEPTH:
+                    report.add("too-deep", mark, f"More than {MAX_DEPTH} levels.")
+                    raise _EndedError
+                opened: Map | Seq = Map(mark) if kind is MappingStartEvent else Seq(mark)
+                if event.anchor is not None:
+                    self._anchors[event.anchor] = _DROPPED  # until it ends: a cycle else
+                top = _Open(opened, event.anchor)
+                stack.append(top)
+                continue
+            elif kind is AliasEvent:
+                value = self._alias(event)
+                mark = event.start_mark
+            else:
+                assert kind is MappingEndEvent or kind is SequenceEndEvent
+                ended = stack.pop()
+                value = ended.node
+                if ended.merge_mark is not None:
+                    self._merge(ended)
+                if ended.anchor is not None:
+                    self._anchors[ended.anchor] = value
+                mark = value.at
+                top = stack[-1] if stack else None
+
+            if top is None:
+                return value
+            node = top.node
+            if node.__class__ is Seq:
+                node.append(value)
+                node.marks.append(mark)
+                continue
+            key = top.key
+            if key is None:
+                if value.__class__ is str and value not in node:
+                    top.key = value
+                    top.key_mark = mark
+                else:
+                    self._key(top, value, mark)
+                continue
+            top.key = None
+            if key is _MERGE:
+                top.merge = value
+            elif key is not _DROPPED:
+                node[key] = value
+                node.marks += (top.key_mark, mark)
+
+    def _key(self, top: _Open, value: Any, mark: Mark) -> None:
+        node: Any = top.node
+        top.key_mark = mark
+        if value.__class__ is str:
+            name = value
+        elif value.__class__ is Plain:
+            name = value.text
+            if name == "<<":
+                if top.merge_mark is not None:
+                    self._given_twice(name, mark, top.merge_mark)
+                    top.key = _DROPPED
+                else:
+                    top.key, top.merge_mark = _MERGE, mark
+                return
+            if node.odd is None:
+                node.odd = []
+            node.odd.append(name)
+        else:
+            self._report.add(
+                "key-not-text",
+                mark,
+                "A mapping or a list stands where a key is expected.",
+                'quote a template: "{{ … }}"',
+            )
+            top.key = _DROPPED
+            return
+        if name in node:
+            self._given_twice(name, mark, node.place_of_key(name))
+            top.key = _DROPPED
+            return
+        top.key = name
+
+    def _given_twice(self, name: str, mark: Mark, first: Mark) -> None:
+        self._report.add(
+            "duplicate-key", mark, f"{shown(name)} is already given at {self._report.source(first)}."
+        )
+        if len(self._report.problems) >= MAX_PROBLEMS:
+            raise _EndedError
+
+    def _alias(self, event: Any) -> Any:
+        name = event.anchor
+        if name not in self._anchors:
+            self._report.add("unknown-alias", event.start_mark, f"There is no `&{name}` before `*{name}`.")
+            raise _EndedError
+        value = self._anchors[name]
+        if value is _DROPPED:
+            self._report.add("alias-cycle", event.start_mark, f"`*{name}` stands inside `&{name}`.")
+            raise _EndedError
+        self._expanded += self._weight(value)
+        if self._expanded > self._expandable:
+            self._report.add(
+                "too-large",
+                event.start_mark,
+                f"Written out, the aliases up to here are more than {self._expandable:,} values.",
+            )
+            raise _EndedError
+        return value
+
+    def _weight(self, node: Any) -> int:
+        """How many nodes `node` is when written out. Shared parts are counted anew but walked once."""
+        if not isinstance(node, Map | Seq):
+            return 1
+        known = self._weights.get(id(node))
+        if known is None:
+            known = self._weights[id(node)] = 1 + sum(self._weight(inner) for inner in inside(node))
+        return known
+
+    def _merge(self, ended: _Open) -> None:
+        """What stands here wins over what is merged, and what is named first over what is named later."""
+        sources = list(ended.merge) if isinstance(ended.merge, Seq) else [ended.merge]
+        for source in sources:
+            if isinstance(source, Map) and isinstance(ended.node, Map):
+                ended.node.absorb(source)
+            else:
+                mark = ended.merge_mark or ended.node.at
+                self._report.add("bad-merge", mark, "`<<` takes a mapping or a list of mappings.")
+
+    def _refuse_tag(self, event: Any) -> None:
+        self._report.add(
+            "tag-refused",
+            event.start_mark,
+            f"The tag {shown(str(event.tag))} is not read.",
+            "leave it out; quote what is meant as text",
+        )
+
+
+_MERGE: Any = object()
+"""The key `<<`."""
