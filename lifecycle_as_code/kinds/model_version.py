@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, PlainSerializer
 from sqlalchemy import select
 
 from ..change import Action
-from ..diagnostics import Diagnostic
+from ..diagnostics import Diagnostic, refuse
 from ..guard import World
 from ..snapshot import Observed
 from ..spec import Address, Derived, Immutable, Key, Nest, OwnedKeys, Ref, Spec, Store
@@ -26,11 +26,12 @@ from ..stores import rows
 from ..stores.artifact_root import artifact_root
 from ..stores.mlflow_lineage import left_null, note_versions
 from ..stores.mlflow_sources import Known, look_up, resolve, same_source
-from ..stores.mlflow_uris import SourceAddress, Version, parse_source
+from ..stores.mlflow_uris import SourceAddress, Version, read_source
 from ..stores.tables import (
     DELETED,
     model_version_tags,
     model_versions,
+    registered_model_aliases,
     registered_models,
 )
 from .base import Databases, Observation, Settled, SqlKind, Wanted
@@ -160,7 +161,7 @@ class ModelVersions(SqlKind[ModelVersion]):
         """
         there = {a: stored for a in desired if (stored := _there(live.get(a)))}
         asked = {a: spec for a, spec in desired.items() if not _as_stored(spec, there.get(a))}
-        sources = {a: parse_source(spec.source) for a, spec in asked.items()}
+        sources = {a: read_source(spec.source) for a, spec in asked.items()}
         # a logged model tells by itself which run it is from; all else is found by what was written
         logged = {a: s.source.removeprefix(MODELS) for a, s in there.items() if s.source.startswith(MODELS)}
         known = look_up(
@@ -179,7 +180,7 @@ class ModelVersions(SqlKind[ModelVersion]):
     def create(self, db: Databases, afters: Sequence[ModelVersion]) -> None:
         """Rows for specs as `settle` gives them; what could be wrong with them was found there."""
         afters = sorted(afters, key=lambda after: (after.model, after.version))
-        sources = {(after.model, after.version): parse_source(after.source) for after in afters}
+        sources = {(after.model, after.version): read_source(after.source) for after in afters}
         runless = {(after.model, after.version) for after in afters if after.run_id is None}
         null = left_null(db.registry, db.workspace, {key: sources[key] for key in runless})
         rows.add(
@@ -225,7 +226,22 @@ class ModelVersions(SqlKind[ModelVersion]):
         self._tag(db, [(before.tags, after) for before, after in pairs])
 
     def delete(self, db: Databases, befores: Sequence[ModelVersion]) -> None:
-        """MLflow: the row stays as a tombstone without what it pointed at; tags and location stay."""
+        """MLflow: the row stays as a tombstone without what it pointed at; tags and location stay.
+
+        MLflow takes the version's aliases along. Here they are objects of their own, gone by now; LacError
+        where somebody has made another one since the plan.
+        """
+        versions = {(before.model, before.version) for before in befores}
+        aliases = registered_model_aliases.c
+        query: Any = select(aliases.name, aliases.version, aliases.alias).where(
+            aliases.workspace == db.workspace
+        )
+        left = [
+            f"model_alias.{row.name}/{row.alias}"
+            for row in rows.within(db.registry, query, aliases.name, {name for name, _ in versions})
+            if (row.name, row.version) in versions
+        ]
+        refuse([_in_use(name, "points at a version that is to be deleted") for name in left])
         gone = {
             "current_stage": DELETED,
             "last_updated_time": db.now_ms,
@@ -297,7 +313,7 @@ def _resolved(
         ]
         for address in ready or list(todo):
             spec = todo.pop(address)
-            found = resolve(sources[address], spec.run_id, known)
+            found = rules.source_to_be_made(spec.source) or resolve(sources[address], spec.run_id, known)
             if isinstance(found, str):
                 yield address, _unresolved(spec, found)
                 continue
@@ -326,4 +342,13 @@ def _unresolved(spec: ModelVersion, problem: str) -> Diagnostic:
         "a version's source can't be resolved",
         f"{spec.address}: {problem}.",
         hint="check `source:` and `run_id:`; both must exist in MLflow's tracking store",
+    )
+
+
+def _in_use(name: str, how: str) -> Diagnostic:
+    return Diagnostic(
+        "still-used",
+        "a deletion would touch something else",
+        f"{name} {how}; it was made after the plan.",
+        hint="plan again",
     )

@@ -15,13 +15,14 @@ from pydantic import AfterValidator, PlainSerializer
 from sqlalchemy import select
 
 from ..change import Action
-from ..diagnostics import Diagnostic
+from ..diagnostics import Diagnostic, refuse
 from ..guard import World
 from ..snapshot import Observed
 from ..spec import Address, Key, OwnedKeys, Spec, Store
 from ..stores import mlflow_rules as rules
 from ..stores import rows
 from ..stores.tables import (
+    DELETED,
     model_version_tags,
     model_versions,
     registered_model_aliases,
@@ -132,7 +133,25 @@ class RegisteredModels(SqlKind[RegisteredModel]):
 
     def delete(self, db: Databases, befores: Sequence[RegisteredModel]) -> None:
         """MLflow: with all versions, deleted ones too, and all tags and aliases. Its foreign keys don't
-        cascade on deletion, so the dependent rows go first."""
+        cascade on deletion, so the dependent rows go first.
+
+        Versions and aliases are objects of their own, deleted by now; LacError where somebody has made
+        another one since the plan.
+        """
+        names = {before.name for before in befores}
+        versions, aliases = model_versions.c, registered_model_aliases.c
+        living: Any = select(versions.name, versions.version).where(
+            versions.workspace == db.workspace, versions.current_stage != DELETED
+        )
+        named: Any = select(aliases.name, aliases.alias).where(aliases.workspace == db.workspace)
+        left = [
+            *(
+                Address("model_version", tuple(r))
+                for r in rows.within(db.registry, living, versions.name, names)
+            ),
+            *(Address("model_alias", tuple(r)) for r in rows.within(db.registry, named, aliases.name, names)),
+        ]
+        refuse(map(_in_use, left))
         models = [{"workspace": db.workspace, "name": before.name} for before in befores]
         for table in (
             model_version_tags,
@@ -149,3 +168,12 @@ class RegisteredModels(SqlKind[RegisteredModel]):
         )
         rows.put(db.registry, registered_model_tags, put)
         rows.drop(db.registry, registered_model_tags, drop)
+
+
+def _in_use(address: Address) -> Diagnostic:
+    return Diagnostic(
+        "still-used",
+        "a deletion would touch something else",
+        f"{address} belongs to a model that is to be deleted; it was made after the plan.",
+        hint="plan again",
+    )

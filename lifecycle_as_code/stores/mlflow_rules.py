@@ -158,12 +158,25 @@ def description(text: str) -> str | None:
 
 
 def source(uri: str) -> str | None:
-    """A version's source, as `mlflow_uris.parse_source` reads it. The column: 500 characters."""
+    """A version's source, as a manifest may hold it. The column: 500 characters.
+
+    Stricter rules hold for one that is to be made (`source_to_be_made`): MLflow's client takes anything on
+    a database, and what it took may be declared.
+    """
+    if not uri.strip():
+        return "a version's source can't be blank"
+    if uri.startswith("models:") and (problem := source_to_be_made(uri)):
+        return problem
+    return _too_long("a version's source", uri, SOURCE_LENGTH) or _unstorable("a version's source", uri)
+
+
+def source_to_be_made(uri: str) -> str | None:
+    """What MLflow's server asks of a new version's source; `mlflow_uris.parse_source` tells."""
     try:
         parse_source(uri)
     except ValueError as error:
         return str(error)
-    return _too_long("a version's source", uri, SOURCE_LENGTH) or _unstorable("a version's source", uri)
+    return None
 
 
 def run_id(text: str) -> str | None:

@@ -53,34 +53,35 @@ class Location:
 SourceAddress = RunPath | LoggedModel | Version | Location
 
 
-def parse_source(text: str) -> SourceAddress:
-    """A version's source. ValueError says what is wrong with it.
-
-    `models:/<name>@<alias>`, `/latest` and stages are refused: what they name changes, and a source can't.
-    """
-    if problem := _unsafe(text):
-        raise ValueError(problem)
-    scheme, rest = urlparse(text).scheme, text.partition(":")[2]
-    if scheme == "runs":
-        match = re.fullmatch(r"/([^/]+)/(.+?)/*", rest)
-        if match is None:
-            raise ValueError("a run's model is `runs:/<run id>/<path>`")
+def read_source(text: str) -> SourceAddress:
+    """A version's source, whatever MLflow may have stored: what reads as nothing special is a Location."""
+    if match := re.fullmatch(r"runs:/([^/]+)/(.+?)/*", text):
         return RunPath(match[1], match[2])
-    if scheme == "models":
-        return _parse_model(rest)
-    if scheme in ("", "file") and local_path(text) is None:
-        raise ValueError("a `file:` address can't name another host")
+    if match := re.fullmatch(r"models:/([^/?]+)/([0-9]+)", text):
+        return Version(match[1], int(match[2]))
+    if match := re.fullmatch(r"models:/([^/?@]+)", text):
+        return LoggedModel(match[1])
     return Location(text)
 
 
-def _parse_model(rest: str) -> LoggedModel | Version:
-    if match := re.fullmatch(r"/([^/?]+)/([0-9]+)", rest):
-        return Version(match[1], int(match[2]))
-    if "@" in rest or rest.count("/") > 1:
-        raise ValueError("what aliases and stages name changes: write `models:/<name>/<version>`")
-    if match := re.fullmatch(r"/([^/?]+)", rest):
-        return LoggedModel(match[1])
-    raise ValueError("a model is `models:/<model id>` or `models:/<name>/<version>`")
+def parse_source(text: str) -> SourceAddress:
+    """The source of a version that is to be made. ValueError says why MLflow's server would refuse it.
+
+    `models:/<name>@<alias>`, `/latest` and stages are refused: what they name changes, and a source can't.
+    """
+    source = read_source(text)
+    if isinstance(source, Location) and text.startswith("models:"):
+        raise ValueError(
+            "a model is `models:/<model id>` or `models:/<name>/<version>`; "
+            "aliases and stages, which change, can't be a source"
+        )
+    if problem := _unsafe(text):
+        raise ValueError(problem)
+    if isinstance(source, Location) and text.startswith("runs:"):
+        raise ValueError("a run's model is `runs:/<run id>/<path>`")
+    if text.startswith("file:") and local_path(text) is None:
+        raise ValueError("a `file:` address can't name another host")
+    return source
 
 
 def _unsafe(text: str) -> str | None:

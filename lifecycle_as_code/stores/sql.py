@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from ..diagnostics import Diagnostic, LacError
@@ -101,8 +101,13 @@ def writing(store: SqlStore) -> Iterator[Connection]:
     """One transaction, committed at the end of the block and undone by any exception. Never retried.
 
     On SQLite it holds the only write lock from its start (`BEGIN IMMEDIATE`): what it reads stays true.
+    On PostgreSQL a row that somebody else wrote since the first read can't be written (REPEATABLE READ):
+    the transaction ends with `write-conflict`.
     """
-    with _told(store), store.engine.connect().execution_options(lac_immediate=True) as db, db.begin():
+    options: dict[str, Any] = {"lac_immediate": True}
+    if store.dialect == "postgresql":
+        options = {"isolation_level": "REPEATABLE READ"}
+    with _told(store), store.engine.connect().execution_options(**options) as db, db.begin():
         yield db
 
 
@@ -209,6 +214,13 @@ def _diagnosis(store: SqlStore, error: DBAPIError) -> Diagnostic | None:
             hint="check `store:` and `auth_store:` in lac.yaml",
         )
     sqlstate = getattr(error.orig, "sqlstate", None)
+    if isinstance(error, IntegrityError) or sqlstate == "40001":
+        return Diagnostic(
+            "write-conflict",
+            "another writer was faster",
+            f"{store.shown}: {said}",
+            hint="nothing of this transaction was written; run `lac plan` again",
+        )
     if sqlstate == "42501":
         return Diagnostic(
             "store-forbidden",

@@ -3,6 +3,29 @@
 One MetaData covers MLflow 3.10 to 3.17: since revision 1b5f0d9ad7c1 (3.10) every registry table
 has the `workspace` column. Columns that we neither read nor write are left out, so that a newer
 MLflow may add its own. Server defaults aren't relied on: a writer names every column.
+
+What MLflow's REST handlers leave, as observed on 3.17. M and V are the `last_updated_time` of the model
+and of the version; "none" in a column of times means that no time moves.
+
+| action | rows | times |
+|---|---|---|
+| create a model | description "" where none is given; its tags | its own two |
+| describe a model | "" where nothing is given | M |
+| set or delete a tag or an alias | that row | none |
+| create a version | as below | its own two, M |
+| describe a version | | V |
+| move a version's stage | others keep theirs unless it is asked to archive them | V, M |
+| delete a version | stage Deleted_Internal, source and run redacted, its aliases gone | V, M |
+| delete a model | gone, with its versions, tags and aliases | |
+| create an experiment | the next id; `<root>/<id>` where no location is given | its own two |
+| describe an experiment | the tag `mlflow.note.content` | none |
+| delete an experiment | marked, with all of its runs; their assessments gone | its last, runs' deleted |
+| restore an experiment | active, with all of its runs, whatever they were | its last |
+
+A new version has description, run_link and run_id "" where none is given (run_id NULL where it comes from
+a logged model that has no run), user_id NULL, status READY, stage None. The logged model that it comes from
+gets `{"name", "version"}` into its tag `mlflow.modelVersions`. A deleted version keeps its storage_location
+and its tags, and the logged model's tag keeps naming it.
 """
 
 from __future__ import annotations

@@ -105,6 +105,11 @@ def fresh_postgres() -> str:
     return _database(name)
 
 
+def drop_postgres(url: str) -> None:
+    """Remove a database that `fresh_postgres` gave."""
+    _execute_on_postgres(f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
+
+
 @dataclass(frozen=True, slots=True)
 class MlflowServer:
     """A running `mlflow server`: where it listens, and the databases that it serves."""

@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from mlflow_fixture import MlflowServer, fresh_postgres, fresh_sqlite
 from sqlalchemy import select, text
 
-from lifecycle_as_code.diagnostics import Diagnostic
+from lifecycle_as_code.diagnostics import Diagnostic, LacError
 from lifecycle_as_code.diff import diff, owned
 from lifecycle_as_code.kinds.base import Databases, SqlKind, Wanted
 from lifecycle_as_code.kinds.experiment import Experiment, Experiments
@@ -189,8 +189,24 @@ class TestModels:
         same(
             world,
             lambda: client.delete_registered_model("doomed"),
-            lambda db: remove(db, ("registered_model", ("doomed",))),
+            lambda db: remove(
+                db,
+                ("model_alias", ("doomed", "champion")),
+                ("model_version", ("doomed", 2)),
+                ("registered_model", ("doomed",)),
+            ),
         )
+
+
+def test_nothing_made_since_the_plan_is_deleted_along(tmp_path: Path) -> None:
+    with writing(open_store(fresh_sqlite(tmp_path), role="tracking", base=tmp_path)) as connection:
+        db = Databases(connection, now_ms=NOW)
+        put(db, RegisteredModel(name="m"), ModelVersion(model="m", version=1, source="s3://b/x"))
+        put(db, ModelAlias(model="m", alias="late", version=1))
+        with pytest.raises(LacError, match=r"model_alias\.m/late"):
+            remove(db, ("model_version", ("m", 1)))
+        with pytest.raises(LacError, match=r"model_version\.m/1[^$]*model_alias\.m/late"):
+            remove(db, ("registered_model", ("m",)))
 
 
 def _version(model: str, version: int, source: str, **more: Any) -> Callable[[Databases], None]:
@@ -455,6 +471,40 @@ def test_an_unchanged_manifest_plans_as_empty(world: World, form: str, by: str) 
         db = Databases(connection, now_ms=NOW)
         seen = live(db)[wanted.address].spec
         assert diff(owned(seen, wanted), settled(db, wanted)) == ()
+
+
+def test_a_source_that_only_a_database_client_takes_may_stay_as_it_is(tmp_path: Path) -> None:
+    url = fresh_sqlite(tmp_path)
+    client = MlflowClient(url)
+    client.create_registered_model("odd")
+    client.create_model_version("odd", "somewhere")
+    with writing(open_store(url, role="tracking", base=tmp_path)) as connection:
+        db = Databases(connection)
+        there = ModelVersion(model="odd", version=1, source="somewhere")
+        assert diff(live(db)[there.address].spec, settled(db, there)) == ()
+        with pytest.raises(AssertionError, match="source-not-found"):
+            settled(db, ModelVersion(model="odd", version=2, source="somewhere"))
+
+
+@pytest.mark.parametrize(
+    ("source", "run_id", "said"),
+    [
+        ("runs:/0123/model", None, "there is no run 0123"),
+        ("runs:/0123/model", "4567", "the source is from run 0123"),
+        ("models:/m-0123", None, "there is no logged model m-0123"),
+        ("models:/nobody/1", None, "there is no version 1 of nobody"),
+        ("s3://bucket/x", "0123", "there is no run 0123"),
+        ("https://elsewhere/model", None, "refuses to connect to https://elsewhere"),
+        ("mlflow-artifacts:/0/model", None, "isn't among the files of the run"),
+    ],
+)
+def test_a_source_that_mlflow_would_refuse_is_told(
+    source: str, run_id: str | None, said: str, tmp_path: Path
+) -> None:
+    with writing(open_store(fresh_sqlite(tmp_path), role="tracking", base=tmp_path)) as connection:
+        wanted = ModelVersion(model="m", version=1, source=source, run_id=run_id)
+        with pytest.raises(AssertionError, match=said):
+            settled(Databases(connection), wanted)
 
 
 def test_mlflow_reads_what_we_wrote(world: World) -> None:
