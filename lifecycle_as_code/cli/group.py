@@ -81,7 +81,7 @@ class LazyGroup(click.Group):
 
 
 def _format_options(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-    params = command.get_params(ctx)
+    params = [p for p in command.get_params(ctx) if isinstance(p, click.Option)]
     own = [p.get_help_record(ctx) for p in params if not isinstance(p, SharedOption)]
     shared = [p.get_help_record(ctx) for p in params if isinstance(p, SharedOption)]
     for heading, records in (("Options", own), (SHARED, shared)):
