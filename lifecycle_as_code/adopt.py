@@ -47,7 +47,8 @@ def adopted(
     skipped: list[Diagnostic] = []
     for address in asked:
         spec = _ours(live.objects[address])
-        if (why := _undeclarable(spec, specs)) and address not in desired.objects:
+        why = _undeclarable(spec, specs) or _dangling(spec, live)
+        if why and address not in desired.objects:
             if addresses is not None:
                 refuse([why])
             skipped.append(why)
@@ -111,4 +112,18 @@ def _undeclarable(spec: Spec, specs: Mapping[str, type[Spec]]) -> Diagnostic | N
             hint="rename it with MLflow first, or leave it unmanaged",
             severity="warning",
         )
+    return None
+
+
+def _dangling(spec: Spec, live: Live) -> Diagnostic | None:
+    """What the object refers to and isn't there, such as a deleted experiment that still has grants."""
+    for ref in spec.refs():
+        if live.present(ref) is None and ref not in live.referents:
+            return Diagnostic(
+                "dangling",
+                "the object refers to what doesn't exist",
+                f"{spec.address}: {ref} is nowhere.",
+                hint="remove it with MLflow's own tools, or leave it unmanaged",
+                severity="warning",
+            )
     return None

@@ -13,6 +13,7 @@ from .spec import (
     OwnedKeys,
     Part,
     Spec,
+    Unordered,
     WriteOnly,
     fields_marked,
     marked,
@@ -98,6 +99,9 @@ def _as_maps(spec: type[Part], data: dict[str, Any]) -> dict[str, Any]:
             mapped[field] = {
                 item[by.field]: {k: v for k, v in item.items() if k != by.field} for item in items
             }
+    for field in fields_marked(spec, Unordered):
+        if isinstance(items := data.get(field), list | tuple):
+            mapped[field] = {item: item for item in items}
     for field, info in spec.model_fields.items():
         inner = info.annotation
         if isinstance(inner, type) and issubclass(inner, Part) and isinstance(data.get(field), dict):

@@ -26,6 +26,10 @@ Check = Callable[[World], Iterable[Diagnostic]]
 """A rule of one kind over the whole plan, such as MLflow's counting of versions."""
 
 
+REFERENTS = frozenset({"user", "prompt", "gateway_endpoint"})
+"""What specs may name and manifests can't declare."""
+
+
 def missing(world: World) -> Iterator[Diagnostic]:
     """References to what neither is there nor will be."""
     for address, spec in world.desired.items():
@@ -34,11 +38,15 @@ def missing(world: World) -> Iterator[Diagnostic]:
             going = change is not None and change.action is Action.DELETE
             known = ref in world.desired or ref in world.live.referents or world.live.present(ref)
             if going or not known:
+                ours = f"declare {ref}, or name one that exists"
+                theirs = (
+                    f"make the {ref.kind.replace('_', ' ')} with MLflow's own tools, or name one that exists"
+                )
                 yield Diagnostic(
                     "missing-reference",
                     "names something that doesn't exist",
                     f"{address} refers to {ref}, which is {'no longer declared' if going else 'nowhere'}.",
-                    hint=f"declare {ref}, or name one that exists",
+                    hint=theirs if ref.kind in REFERENTS else ours,
                     at=world.places.get(address),
                 )
 
@@ -49,7 +57,7 @@ def still_used(world: World) -> Iterator[Diagnostic]:
     if not going:
         return
     for address, found in world.live.objects.items():
-        if found.tombstone or address in going or address in world.desired:
+        if found.tombstone or found.hidden or address in going or address in world.desired:
             continue
         for ref in found.spec.refs():
             if ref in going:

@@ -36,6 +36,7 @@ def make_plan(
     known = {*desired.objects, *recorded.ours, *in_scope(desired, recorded, live)}
     decided = [_decide(address, desired, recorded, live) for address in sorted(known, key=_by)]
     changes = {c.address: c for c in decided if isinstance(c, Change)}
+    changes |= {c.address: c for c in _taken_along(changes, live)}
     world = World(desired.objects, recorded, live, changes, desired.places)
     problems = [
         *(d for d in decided if isinstance(d, Diagnostic)),
@@ -112,6 +113,17 @@ def in_scope(desired: Desired, recorded: Recorded, live: Live) -> Iterator[Addre
         claim = desired.scopes.get(scope) if scope else None
         if claim and (claim.exclusive or not found.hidden) and not found.tombstone:
             yield address
+
+
+def _taken_along(changes: Mapping[Address, Change], live: Live) -> Iterator[Change]:
+    """What MLflow itself removes together with an object that goes: users' own grants on a model."""
+    going = {address for address, change in changes.items() if change.action is Action.DELETE}
+    if not going:
+        return
+    for address, found in live.objects.items():
+        owner = found.spec.goes_with()
+        if owner in going and address not in changes:
+            yield Change(address, found.spec.store, Action.DELETE, f"goes with {owner}", found.spec, None)
 
 
 def _hidden_grants(desired: Desired, recorded: Recorded, live: Live) -> Iterator[Diagnostic]:

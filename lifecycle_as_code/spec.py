@@ -80,6 +80,11 @@ class ByKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Unordered:
+    """A list of plain values whose order means nothing; compared value by value."""
+
+
+@dataclass(frozen=True, slots=True)
 class OwnedKeys:
     """A mapping owned key by key: what nobody declares is left alone."""
 
@@ -166,6 +171,11 @@ class Spec(Part):
             and (name in key_fields(type(self)) or value != type(self).model_fields[name].default)
             and value not in (None, {}, (), [])
         }
+
+    def goes_with(self) -> Address | None:
+        """What takes this object along when it is deleted, whoever made it: MLflow's own doing. The plan
+        shows it as a change; None where a deletion that would touch this object is refused instead."""
+        return None
 
     def scope(self) -> Address | None:
         """The resource whose list of such objects a manifest may claim whole; None where there is none."""

@@ -47,7 +47,7 @@ def test_a_second_plan_of_the_same_move_is_stale(bench: Bench) -> None:
     stack = bench.stack(fraud(champion=2))
     reviewed = stack.plan()
     converge(bench.stack(fraud(champion=2)))
-    with pytest.raises(LacError, match="model_alias.fraud/champion: version: 1 → 2") as refusal:
+    with pytest.raises(LacError, match=r"model_alias\.fraud/champion: version: 1 → 2") as refusal:
         list(stack.apply(reviewed))
     assert refusal.value.diagnostics[0].code == "stale-plan"
 

@@ -88,6 +88,13 @@ class Permission(Spec):
         if self.resource_type in REFERRED and self.resource != "*":
             yield Address(self.resource_type, (self.resource,))
 
+    def goes_with(self) -> Address | None:
+        """MLflow takes users' own grants along with a model, so that the next of that name starts without;
+        those of roles that people made stay. A deleted experiment keeps all: it may come back."""
+        if self.resource_type == "registered_model" and hidden_user(self.role) is not None:
+            return self.scope()
+        return None
+
     def scope(self) -> Address | None:
         """The resource, where its own manifest may list the grants on it whole."""
         if self.resource_type in CLAIMABLE and self.resource != "*":

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 
 from ..diagnostics import Diagnostic, LacError
 from ..snapshot import Observed
-from ..spec import Address, Key, Spec, Store
+from ..spec import Address, Key, Spec, Store, Unordered
 from ..stores import mlflow_rules as rules
 from ..stores import rows
 from ..stores.auth_roles import hidden_user, role_ids, user_ids, vanished
@@ -51,6 +51,7 @@ class Role(Spec):
         tuple[str, ...],
         Strict(False),
         AfterValidator(_as_set),
+        Unordered(),
         Field(json_schema_extra={"uniqueItems": True}),
     ] = ()
     """Names of users in MLflow's auth database; their order means nothing. The list is whole: whoever was
