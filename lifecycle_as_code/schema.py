@@ -105,11 +105,11 @@ def _item(shape: Shape, parts: Mapping[str, Json], definitions: Json) -> Json:
             made["required"] = [field for field in made["required"] if field in shape.required]
         if shape.claims:
             claiming = [field for field, inner in shape.nests.items() if inner.nest and inner.nest.claims]
+            reach = f"How far `{claiming[0]}` claims: what roles have, or `all`, what single users have too."
             made["properties"][EXCLUSIVE] = {
                 "enum": ["roles", "all"],
                 "default": "roles",
-                "description": f"How far `{claiming[0]}` claims: what roles are granted, or `all`, users' own "
-                "grants too.",
+                "description": reach,
             }
             made["dependentRequired"] = {EXCLUSIVE: claiming[:1]}
     return {"$ref": f"#/$defs/{name}"}
@@ -145,7 +145,7 @@ def _field(schema: Json) -> Json:
     if schema.get("type") == "object":
         inner = schema.get("additionalProperties")
         return schema | ({"additionalProperties": _field(inner)} if isinstance(inner, dict) else {})
-    about = {word: schema[word] for word in ("description", "default") if word in schema}
+    about: Json = {word: schema[word] for word in ("description", "default") if word in schema}
     core = {word: rule for word, rule in schema.items() if word not in about}
     if "anyOf" in core:
         choices = [_branch(choice) for choice in core["anyOf"]]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -48,13 +50,39 @@ def load(
     `specs` by kind. `variables` and `var_files` as from `--var` and `--var-file` (relative to the working
     directory). LacError with every problem, in file order; warnings are in `desired.warnings`.
     """
-    root = Path(directory)
+    with _uncollected():
+        return _load(Path(directory), specs, environment, variables, var_files, environ)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the cycle collector: all that is made here stays, and looking through it again and again
+    costs a third of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _load(
+    root: Path,
+    specs: Mapping[str, type[Spec]],
+    environment: str | None,
+    variables: Mapping[str, str],
+    var_files: Sequence[str | Path],
+    environ: Mapping[str, str],
+) -> Manifest:
     sections = {spec.section for spec in specs.values()}
     project = _project(root, sections, environment, variables, var_files, environ)
     names, problems = _included(root, project)
     binder = Binder(specs, known_settings())
     for name in names:
         problems += _bind(root, name, project.renderer, binder)
+    # a loop in a template may bring the same one many times
+    problems = list(dict.fromkeys(problems))
     refuse(problems)
     warnings = in_file_order([*project.warnings, *warnings_in(problems)])
     desired = Desired(binder.objects, binder.places, binder.scopes, tuple(warnings))

@@ -69,7 +69,7 @@ def read_project(
     _point_to_files(root, sections, report)
     _check_names(root, values, report)
     own = _environment(root, choices.environment, report)
-    variables = _variables(root, own, choices, report)
+    variables = _variables(root, own, values, choices, report)
     reader = _Reader(root, own, Renderer(variables, choices.environment or UNNAMED), choices.environ, report)
     settings = Settings(
         name=str(values.get("name", "")),
@@ -123,18 +123,21 @@ def _environment(root: Map, name: str | None, report: Report) -> Map | None:
     return None
 
 
-def _variables(root: Map, own: Map | None, choices: Choices, report: Report) -> dict[str, Any]:
+def _variables(
+    root: Map, own: Map | None, values: Mapping[str, Any], choices: Choices, report: Report
+) -> dict[str, Any]:
     variables = Variables()
-    variables.declare(root.get("variables"), report)
+    variables.declare(root.get("variables"), values.get("variables", {}), report)
     if own is not None:
-        variables.declare(own.get("variables"), report)
+        chosen = values["environments"][choices.environment]
+        variables.declare(own.get("variables"), chosen.get("variables", {}), report)
     variables.from_environ(choices.environ)
     for file, data in choices.var_files:
         variables.from_file(data, file)
     variables.from_options(choices.variables)
-    values = variables.complete()
+    complete = variables.complete()
     report.problems.extend(variables.problems)
-    return values
+    return complete
 
 
 class _Reader:

@@ -31,12 +31,14 @@ class Variables:
         self.problems: list[Diagnostic] = []
         self._places: dict[str, Source] = {}
 
-    def declare(self, node: Any, report: Report) -> None:
-        """Defaults from a `variables:` mapping of lac.yaml; an environment's come after the stack's."""
+    def declare(self, node: Any, values: Mapping[str, Any], report: Report) -> None:
+        """Defaults from a `variables:` mapping of lac.yaml; an environment's come after the stack's.
+
+        `values` are the node's, read already.
+        """
         if not isinstance(node, Map):
             return
-        for name in node:
-            value = untyped(node[name], node, name, report)
+        for name, value in values.items():
             if _holds_template(value):
                 report.add(
                     "bad-value", node.place(name), f"`{name}`: variables hold plain values, no templates."

@@ -191,9 +191,11 @@ class _Builder:
                 else:
                     top.key, top.merge_mark = _MERGE, mark
                 return
-            if node.odd is None:
-                node.odd = []
-            node.odd.append(name)
+            # as keys, `y` and `n` are names to every reader but the letter of YAML 1.1
+            if name not in ("y", "Y", "n", "N"):
+                if node.odd is None:
+                    node.odd = []
+                node.odd.append(name)
         else:
             self._report.add(
                 "key-not-text",
