@@ -18,7 +18,7 @@ from .stores.sql import Role, SqlStore, empty_store, open_store, reading
 from .transaction import Ledger
 
 if TYPE_CHECKING:
-    from .manifest.project import Settings
+    from .manifest.settings import Settings
     from .stores.ray import Cluster
 
 
@@ -100,7 +100,7 @@ class Connections:
             return
         from .stores.ray import Cluster
 
-        with Cluster(serve.address, serve.token) as cluster:
+        with Cluster(serve.address, serve.token, data_address=serve.data_address) as cluster:
             yield cluster
 
     @property

@@ -37,7 +37,7 @@ from .transaction import Entry, load, record
 
 if TYPE_CHECKING:
     from .manifest.load import Manifest
-    from .manifest.project import Settings
+    from .manifest.settings import Settings
     from .stores.ray import Cluster
 
 __all__ = ["Adopted", "Drift", "Shown", "Stack"]

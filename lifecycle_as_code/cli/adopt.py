@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from collections import Counter
+from itertools import chain, count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 def command(options: Options, addresses: tuple[str, ...], everything: bool, out: str | None) -> int:
     """Take live objects over: record them as this stack's, and write the YAML that declares them.
 
-    The next plan is empty then. Without --out, a new file is made where lac.yaml's `include` finds it.
+    The next plan is empty then. Without --out, a new file is made beside the manifests that are there.
     """
     from ..views.text import counted, safe
 
@@ -35,7 +36,7 @@ def command(options: Options, addresses: tuple[str, ...], everything: bool, out:
         raise click.UsageError("name ADDRESS... or say --all, one of them")
     stack = opened(options)
     asked = None if everything else [stack.parse_address(address) for address in dict.fromkeys(addresses)]
-    taken, written = _take(stack, asked, out)
+    taken, written = _take(options, stack, asked, out)
     warn(taken.skipped, options)
     for address in taken.addresses:
         note(f"took over {safe(address)}")
@@ -43,6 +44,9 @@ def command(options: Options, addresses: tuple[str, ...], everything: bool, out:
         note("Nothing was taken over: there is nothing that nobody owns.")
     elif written is not None:
         say(f"Took over {counted(len(taken.addresses), 'object')}; declared in {safe(written)}.")
+        # read it back: what is recorded and not declared would be deleted by the next apply
+        if set(taken.addresses) - set(opened(options).desired.objects):
+            raise _not_included(written)
     elif taken.yaml:
         note("Put this where lac.yaml's `include` finds it; until then, the next plan deletes them.")
     else:
@@ -50,14 +54,16 @@ def command(options: Options, addresses: tuple[str, ...], everything: bool, out:
     return 0
 
 
-def _take(stack: Stack, asked: list[Address] | None, out: str | None) -> tuple[Adopted, Path | None]:
+def _take(
+    options: Options, stack: Stack, asked: list[Address] | None, out: str | None
+) -> tuple[Adopted, Path | None]:
     """Take over and write. The file is made first: records without their YAML would plan a deletion."""
     if out == "-":
         taken = stack.adopt(asked)
         if taken.yaml:
             say(taken.yaml.rstrip("\n"))
         return taken, None
-    path = Path(out) if out else _free_path(stack.directory, stack.settings.include)
+    path = Path(out) if out else _free_path(stack, Path(options.directory))
     try:
         file = path.open("x", encoding="utf-8")
     except OSError as error:
@@ -81,21 +87,12 @@ def _take(stack: Stack, asked: list[Address] | None, out: str | None) -> tuple[A
     return taken, path
 
 
-def _free_path(directory: Path, include: Iterable[str]) -> Path:
-    """A file that isn't there yet, in a directory that is, and that `include` finds."""
-    patterns = [PurePosixPath(pattern) for pattern in include if pattern.endswith((".yaml", ".yml"))]
-    globs = [pattern for pattern in patterns if "*" in pattern.name]
-    for number in range(1, 1000):
-        stem = "imported" if number == 1 else f"imported-{number}"
-        for pattern in globs:
-            folder = PurePosixPath(*(part for part in pattern.parent.parts if part != "**"))
-            relative = folder / pattern.name.replace("*", stem, 1).replace("*", "")
-            path = directory / relative
-            if "*" not in str(folder) and path.parent.is_dir() and not path.exists():
-                return path
-        if not globs:
-            break
-    raise click.UsageError("`include` in lac.yaml has no pattern that would find a new file; say --out FILE")
+def _free_path(stack: Stack, directory: Path) -> Path:
+    """A file that isn't there yet, beside most of the manifests that are."""
+    folders = Counter(Path(place.file).parent for place in stack.desired.places.values())
+    folder = folders.most_common(1)[0][0] if folders else directory
+    stems = chain(["imported"], (f"imported-{number}" for number in count(2)))
+    return next(path for stem in stems if not (path := folder / f"{stem}.yaml").exists())
 
 
 def _cannot_write(path: Path, error: OSError) -> Exception:
@@ -108,5 +105,18 @@ def _cannot_write(path: Path, error: OSError) -> Exception:
             "the file can't be written",
             f"{path}: {'it is there already' if there else error.strerror or error}.",
             hint="choose another with `--out`; nothing is ever overwritten" if there else "",
+        )
+    )
+
+
+def _not_included(path: Path) -> Exception:
+    from ..diagnostics import Diagnostic, LacError
+
+    return LacError(
+        Diagnostic(
+            "not-included",
+            "the new file doesn't belong to the stack yet",
+            f"{path} is not among the files that `include` in lac.yaml names.",
+            hint="add it to `include`, or move it: until then, the next plan deletes what was taken over",
         )
     )
