@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -24,7 +23,7 @@ class ServeFile(Part):
     """A bearer token for the dashboard: `"{{ env.NAME }}"`."""
     data_address: str | None = None
     """Where endpoints answer, if Ray doesn't tell it right (a proxy, a load balancer)."""
-    runtime_env: Mapping[str, Any] = MappingProxyType({})
+    runtime_env: Mapping[str, Any] = {}
     """Ray's runtime environment, passed through. In `env_vars`, `"{{ env.NAME }}"` is resolved on the
     cluster."""
 
@@ -40,7 +39,7 @@ class EnvironmentFile(Part):
     """Ray: `local` for one on this machine, the address of a cluster's dashboard, `none`, or a mapping."""
     workspace: str | None = None
     """MLflow's workspace; `default` by default."""
-    variables: Mapping[str, Any] = MappingProxyType({})
+    variables: Mapping[str, Any] = {}
     """Values for `{{ var.… }}`. One with nothing after the colon has no default and must be set."""
     include: tuple[str, ...] | None = None
     """Patterns of manifests, relative to this file, such as `models/*.yaml` or `**/*.yaml`. By default all
@@ -53,7 +52,7 @@ class ProjectFile(EnvironmentFile):
 
     name: Annotated[str, Field(pattern=NAME)]
     """The stack's name: it owns what it makes under this name. Lower case letters, digits, `-` and `_`."""
-    environments: Mapping[str, EnvironmentFile | None] = MappingProxyType({})
+    environments: Mapping[str, EnvironmentFile | None] = {}
     """Settings that differ, by the environment's name: `lac -e prod plan`."""
 
 

@@ -1,0 +1,57 @@
+"""A stack on disk, and reading it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toys import SPECS
+
+from lifecycle_as_code.diagnostics import Diagnostic, LacError
+from lifecycle_as_code.manifest.load import Manifest, load
+
+Files = Mapping[str, str]
+Read = Callable[..., Manifest]
+Problems = Callable[..., list[str]]
+
+PROJECT = "name: payments\n"
+
+
+@pytest.fixture
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
+    """Write files into an empty directory (lac.yaml where it isn't given) and load it as `.`."""
+
+    def read(files: Files, **options: Any) -> Manifest:
+        monkeypatch.chdir(tmp_path)
+        for name, text in {"lac.yaml": PROJECT, **files}.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text.encode())
+        return load(".", SPECS, **{"environ": {}, **options})
+
+    return read
+
+
+@pytest.fixture
+def errors(read: Read) -> Callable[..., tuple[Diagnostic, ...]]:
+    """The errors that files like these lead to."""
+
+    def errors(files: Files, **options: Any) -> tuple[Diagnostic, ...]:
+        with pytest.raises(LacError) as caught:
+            read(files, **options)
+        return caught.value.diagnostics
+
+    return errors
+
+
+@pytest.fixture
+def problems(errors: Callable[..., tuple[Diagnostic, ...]]) -> Problems:
+    """The same as `line:column code`, for one manifest."""
+
+    def problems(text: str, **options: Any) -> list[str]:
+        found = errors({"m.yaml": text}, **options)
+        return [f"{d.at.line}:{d.at.column} {d.code}" if d.at else d.code for d in found]
+
+    return problems
