@@ -79,11 +79,6 @@ class FakeStack:
     stopped: bool = False
     warnings: tuple[Diagnostic, ...] = ()
     desired: Desired = field(default_factory=lambda: Desired({FRAUD.address: FRAUD}))
-    include: tuple[str, ...] = ("models/*.yaml",)
-
-    @property
-    def settings(self) -> Any:
-        return SimpleNamespace(include=self.include)
 
     def open(self, path: str, **settings: Any) -> FakeStack:
         self.opened = {"path": path, **settings}
@@ -591,13 +586,27 @@ def test_show_says_when_an_object_is_nowhere(capsys: Said) -> None:
     assert "It is nowhere" in capsys.readouterr().err
 
 
-def test_import_writes_a_new_file_that_include_finds(stack: FakeStack, tmp_path: Path) -> None:
+def test_import_writes_a_new_file_beside_the_others(stack: FakeStack, tmp_path: Path, capsys: Said) -> None:
+    place = Source(str(tmp_path / "models/fraud.yaml"), 1, 1)
+    stack.desired = Desired({FRAUD.address: FRAUD}, {FRAUD.address: place})
     (tmp_path / "models").mkdir()
     assert run(["import", "model.fraud"]) == 0
+    assert "Took over 1 object; declared in" in capsys.readouterr().out
     assert (tmp_path / "models/imported.yaml").read_text() == stack.taken.yaml
     assert run(["import", "--all"]) == 0
     assert (tmp_path / "models/imported-2.yaml").read_text() == stack.taken.yaml
     assert stack.asked == [("adopt", [FRAUD.address]), ("adopt", None)]
+
+
+def test_import_says_when_its_file_does_not_belong_to_the_stack(
+    stack: FakeStack, tmp_path: Path, capsys: Said
+) -> None:
+    stack.desired = Desired()
+    assert run(["-C", str(tmp_path), "import", "--all"]) == 1
+    said = capsys.readouterr()
+    assert "Took over 1 object" in said.out
+    assert "not-included" in said.err
+    assert (tmp_path / "imported.yaml").exists()
 
 
 def test_import_never_overwrites_and_then_takes_nothing_over(

@@ -25,7 +25,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "plan": ("plan", "Show what apply would do."),
         "apply": ("apply", "Make the stores what the manifests say."),
         "drift": ("drift", "Find what changed outside; changes nothing."),
-        "destroy": ("destroy", "Delete everything that this stack made."),
+        "destroy": ("destroy", "Delete everything that this stack owns."),
     },
     "Objects": {
         "show": ("show", "Show one object as declared, recorded and live."),

@@ -13,7 +13,7 @@ from .options import Options
 @carrying_options
 @click.pass_obj
 def command(options: Options, auto_approve: bool, no_input: bool, lock_timeout: float, as_json: bool) -> int:
-    """Delete everything that this stack made, after showing it and asking.
+    """Delete everything that this stack owns, imported objects too, after showing it and asking.
 
     What isn't this stack's is left alone. `lac plan --destroy` shows the same and deletes nothing.
     """

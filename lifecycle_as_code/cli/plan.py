@@ -11,7 +11,7 @@ from .stacks import opened
 
 
 @click.command(cls=Verb)
-@click.option("--destroy", is_flag=True, help="Plan to delete everything that this stack made.")
+@click.option("--destroy", is_flag=True, help="Plan to delete everything that this stack owns.")
 @click.option(
     "--refresh",
     type=bool,

@@ -42,7 +42,9 @@ def shown(
 
 def recorded(record: Record, paint: Paint = PLAIN, *, width: int = 100) -> str:
     """What we last applied to one object."""
-    lines = [paint(safe(record.address), "strong") + paint(f"  ({_recorded(record)})", "faint")]
+    lines = [paint(safe(record.address), "strong")]
+    if record.pending is not None:
+        lines[0] += paint(f"  ({_recorded(record)})", "yellow")
     if record.spec is not None:
         lines += _sides({"recorded": record.spec}, paint, width)
     return "\n".join(lines)
