@@ -47,6 +47,9 @@ def diff(before: Spec, after: Spec) -> tuple[FieldChange, ...]:
             continue
         if _is_leaf(old) and _is_leaf(new):
             changes.append(FieldChange((field,), old, new))
+        elif field in fields_marked(type(after), Unordered):
+            changes += [FieldChange((field,), item, None) for item in old if item not in new]
+            changes += [FieldChange((field,), None, item) for item in new if item not in old]
         else:
             kind = type(after)
             changes += _deep((field,), _mapped(kind, field, before), _mapped(kind, field, after))
@@ -67,13 +70,14 @@ def owned(live: Spec, *sides: Spec | None) -> Spec:
 def leaves(spec: Spec) -> tuple[FieldChange, ...]:
     """Every field that says something, as changes from nothing: what a creation shows."""
     shown: list[FieldChange] = []
+    said = _as_maps(type(spec), spec.model_dump(warnings="none", exclude_defaults=True))
     for field, info in type(spec).model_fields.items():
         value = getattr(spec, field)
         if value == info.default and field not in fields_marked(type(spec), Key):
             continue
         if field in fields_marked(type(spec), Key) | fields_marked(type(spec), Derived):
             continue
-        shown += _flat((field,), _mapped(type(spec), field, spec))
+        shown += _flat((field,), said.get(field))
     return tuple(shown)
 
 
@@ -99,9 +103,6 @@ def _as_maps(spec: type[Part], data: dict[str, Any]) -> dict[str, Any]:
             mapped[field] = {
                 item[by.field]: {k: v for k, v in item.items() if k != by.field} for item in items
             }
-    for field in fields_marked(spec, Unordered):
-        if isinstance(items := data.get(field), list | tuple):
-            mapped[field] = {item: item for item in items}
     for field, info in spec.model_fields.items():
         inner = info.annotation
         if isinstance(inner, type) and issubclass(inner, Part) and isinstance(data.get(field), dict):
