@@ -13,7 +13,7 @@ from .diagnostics import Diagnostic
 from .events import Event, Progress
 from .kinds.base import Site
 from .stores.bootstrap import create_database
-from .stores.schema_check import check_schema
+from .stores.schema_check import check_schema, check_workspace
 from .stores.sql import Role, SqlStore, empty_store, open_store, reading
 from .transaction import Ledger
 
@@ -59,6 +59,8 @@ class Connections:
             return True
         with reading(store) as db:
             schema = check_schema(db, store.role)
+            if store.role == "tracking" and not schema.empty:
+                check_workspace(db, self.settings.workspace)
         warnings += schema.diagnostics
         return schema.empty
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 
 from ..diagnostics import Diagnostic, LacError
+from . import tables
 from .sql import Role
 
 TRACKING_HEADS: Final = frozenset(
@@ -120,3 +121,22 @@ def _unknown(role: Role, revision: str) -> Diagnostic:
         hint="upgrade lifecycle-as-code; what it needs seems to be there, so this goes on",
         severity="warning",
     )
+
+
+def check_workspace(db: Connection, workspace: str) -> None:
+    """LacError `unknown-workspace` where MLflow has no such workspace. `default` is always there.
+
+    MLflow: rows of another workspace make a server without workspaces refuse to start.
+    """
+    if workspace == "default":
+        return
+    names = sorted(db.execute(select(tables.workspaces.c.name)).scalars())
+    if workspace not in names:
+        raise LacError(
+            Diagnostic(
+                "unknown-workspace",
+                "MLflow has no such workspace",
+                f"`{workspace}` is not among {', '.join(f'`{name}`' for name in names)}.",
+                hint="create it with MLflow's tools (its server has to run with workspaces enabled)",
+            )
+        )
