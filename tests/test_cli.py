@@ -649,6 +649,9 @@ def test_init_writes_a_starter_and_overwrites_nothing(tmp_path: Path, capsys: Sa
     assert "name: card-payments" in (home / "lac.yaml").read_text()
     written = {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}
     assert {"lac.yaml", "models/hello.yaml", ".gitignore"} <= written
+    for file in ("lac.yaml", "models/hello.yaml"):
+        header = (home / file).read_text().splitlines()[0]
+        assert ((home / file).parent / header.partition("$schema=")[2]).is_file()
     (home / "lac.yaml").write_text("mine")
     (home / "models/hello.yaml").unlink()
     assert run(["-C", str(home), "init"]) == 1
@@ -662,6 +665,24 @@ def test_kinds_are_listed_and_told_in_full(capsys: Said) -> None:
     assert "registered_models:" in capsys.readouterr().out
     assert run(["kinds", "model_aliases"]) == 0
     assert "address  model_alias.<model>/<alias>" in capsys.readouterr().out
+
+
+def test_schemas_are_printed_or_written(tmp_path: Path, capsys: Said) -> None:
+    for which, title in (("manifest", "lac manifest"), ("project", "lac.yaml")):
+        assert run(["schema", which]) == 0
+        assert json.loads(capsys.readouterr().out)["title"] == title
+    assert run(["schema", "--out", str(tmp_path / "schemas")]) == 0
+    assert {path.name for path in tmp_path.glob("schemas/*")} == {"manifest.schema.json", "lac.schema.json"}
+
+
+def test_the_starter_is_a_valid_stack_with_something_to_make(tmp_path: Path, capsys: Said) -> None:
+    assert run(["-C", str(tmp_path), "init", "--name", "starter"]) == 0
+    assert run(["-C", str(tmp_path), "validate"]) == 0
+    assert run(["-C", str(tmp_path), "plan", "--detailed-exitcode"]) == 2
+    said = capsys.readouterr()
+    assert "Plan: 1 to create" in said.out
+    assert said.err == ""
+    assert not (tmp_path / "mlflow.db").exists()
 
 
 def test_the_local_ray_needs_a_stack_but_not_a_valid_one(tmp_path: Path, capsys: Said) -> None:

@@ -10,8 +10,12 @@ import click
 from .group import Verb
 from .options import Options
 from .output import say
+from .schema import write
+
+_SCHEMAS = ".lac/schemas"
 
 _PROJECT = """\
+# yaml-language-server: $schema=.lac/schemas/lac.schema.json
 # What this stack is called, which files belong to it, and where its objects live.
 name: {name}
 include:
@@ -28,6 +32,7 @@ store: sqlite:///mlflow.db
 """
 
 _MODELS = """\
+# yaml-language-server: $schema=../.lac/schemas/manifest.schema.json
 registered_models:
   - name: hello
     description: The first model of this stack.
@@ -42,7 +47,7 @@ registered_models:
 """
 
 _IGNORED = """\
-# what is this machine's own
+# what is this machine's own; `lac schema --out .lac/schemas` writes the editor's part of it
 .lac/
 mlflow.db
 mlruns/
@@ -53,7 +58,10 @@ mlruns/
 @click.option("--name", help="The stack's name; by default the directory's.")
 @click.pass_obj
 def command(options: Options, name: str | None) -> int:
-    """Write a starter stack into the directory: lac.yaml and one model. Overwrites nothing."""
+    """Write a starter stack into the directory: lac.yaml and one model. Overwrites nothing.
+
+    Beside them, in `.lac/schemas`, goes what an editor needs to check manifests while they are written.
+    """
     from ..diagnostics import Diagnostic, LacError
     from ..views.text import safe
 
@@ -83,6 +91,7 @@ def command(options: Options, name: str | None) -> int:
         with path.open("x", encoding="utf-8") as stream:
             stream.write(text)
         say(f"wrote {safe(path)}")
+    write(directory / _SCHEMAS)
     where = "" if options.directory == "." else f" -C {safe(directory)}"
     say(f"\nNext: `lac{where} plan` shows what it would make, `lac{where} apply` makes it.")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -10,25 +11,38 @@ from .group import Verb
 from .output import say
 from .stacks import spec_classes
 
+FILES = {"manifest": "manifest.schema.json", "project": "lac.schema.json"}
+
 
 @click.command(cls=Verb)
-@click.argument("which", type=click.Choice(["manifest", "project"]), default="manifest")
+@click.argument("which", type=click.Choice(list(FILES)), default="manifest")
 @click.option("--out", metavar="DIR", help="Write both into DIR instead, over what is there.")
 def command(which: str, out: str | None) -> int:
     """Print the JSON Schema of manifests, or of lac.yaml (`project`).
 
     Editors use it where a file starts with `# yaml-language-server: $schema=PATH`.
     """
-    from .. import schema
     from ..views.text import safe
 
-    texts = schema.texts(spec_classes())
     if out is None:
-        say(texts[f"{which}.schema.json"].rstrip("\n"))
+        say(texts()[FILES[which]].rstrip("\n"))
         return 0
-    directory = Path(out)
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        (directory / name).write_text(text, encoding="utf-8")
-        say(f"wrote {safe(directory / name)}")
+    for path in write(Path(out)):
+        say(f"wrote {safe(path)}")
     return 0
+
+
+def write(directory: Path) -> list[Path]:
+    """Write both into `directory`, and say where."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in texts().items():
+        (directory / name).write_text(text, encoding="utf-8")
+    return [directory / name for name in FILES.values()]
+
+
+def texts() -> dict[str, str]:
+    """Both by file name, as they are committed."""
+    from ..schema import manifest_schema, project_schema
+
+    schemas = {"manifest": manifest_schema(spec_classes()), "project": project_schema()}
+    return {FILES[which]: json.dumps(schema, indent=2) + "\n" for which, schema in schemas.items()}
