@@ -66,6 +66,7 @@ def _everything(recorded: Recorded, live: Live) -> list[Address]:
         for address, found in sorted(live.objects.items(), key=lambda item: str(item[0]))
         if not found.tombstone
         and not found.hidden
+        and not found.builtin
         and address not in recorded.ours
         and address not in recorded.others
     ]

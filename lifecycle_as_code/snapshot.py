@@ -59,13 +59,14 @@ class Observed:
     """An object as the store holds it, never validated, with facts beside it.
 
     `tombstone`: deleted, but its name is still taken (MLflow keeps deleted experiments and
-    soft-deleted versions). `hidden`: the user whose hidden role holds a grant.
+    soft-deleted versions). `hidden`: the user whose hidden role holds a grant. `builtin`: the store made it by itself.
     """
 
     spec: Spec
     facts: Mapping[str, Any] = field(default_factory=dict)
     tombstone: bool = False
     hidden: str = ""
+    builtin: bool = False
 
 
 @dataclass(frozen=True, slots=True)

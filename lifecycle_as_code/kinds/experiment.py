@@ -33,6 +33,8 @@ Location = Annotated[str, AfterValidator(rules.validator(rules.artifact_location
 NOTE = "mlflow.note.content"
 """The tag that MLflow's pages show as the description."""
 ACTIVE, GONE = "active", "deleted"
+DEFAULT_ID = 0
+"""MLflow: every store begins with the experiment `Default`, whose id is 0."""
 
 
 class Experiment(Spec):
@@ -108,6 +110,7 @@ class Experiments(SqlKind[Experiment]):
                 spec,
                 {"id": row.experiment_id, "created": row.creation_time, "updated": row.last_update_time},
                 tombstone=row.lifecycle_stage == GONE,
+                builtin=row.experiment_id == DEFAULT_ID,
             )
         return Observation(objects)
 
