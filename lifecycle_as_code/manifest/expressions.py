@@ -21,6 +21,8 @@ from .filters import (
     bounded,
     limited,
     need_number,
+    no_key,
+    no_part,
     text_of,
     weight,
 )
@@ -146,14 +148,12 @@ class Evaluator:
         if isinstance(value, Mapping) and isinstance(key, str):
             if key in value:
                 return value[key]
-            raise TemplateError(f"There is no `{key}` here.", did_you_mean(key, value), code="undefined-name")
+            raise no_key(key, value)
         if isinstance(value, list | str) and isinstance(key, int):
             if -len(value) <= key < len(value):
                 return value[key]
             raise TemplateError(f"There is no item {key} here.", code="undefined-name")
-        raise TemplateError(
-            f"`{key}` is asked of a value that has no such part.", "methods are not supported"
-        )
+        raise no_part(key)
 
     def _slice(self, node: nodes.Getitem) -> Any:
         value = self.evaluate(node.node)

@@ -10,6 +10,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
+from ..diagnostics import did_you_mean
+
 MAX_TEXT = 1_000_000
 """The longest text that an expression may make, in characters."""
 MAX_NUMBER = 2**63
@@ -21,6 +23,16 @@ class TemplateError(Exception):
     def __init__(self, detail: str, hint: str = "", *, code: str = "template-error", line: int = 0) -> None:
         super().__init__(detail)
         self.code, self.detail, self.hint, self.line = code, detail, hint, line
+
+
+def no_key(key: str, value: Mapping[str, Any]) -> TemplateError:
+    """The error for a key that a mapping lacks."""
+    return TemplateError(f"There is no `{key}` here.", did_you_mean(key, value), code="undefined-name")
+
+
+def no_part(key: object) -> TemplateError:
+    """The error for a part asked of a value that is no mapping or list."""
+    return TemplateError(f"`{key}` is asked of a value that has no parts.", "methods are not supported")
 
 
 class Charge(Protocol):

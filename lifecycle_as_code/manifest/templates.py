@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..diagnostics import did_you_mean
 from .convert import SECRET_FIELDS
-from .filters import TemplateError, text_of
+from .filters import TemplateError, no_key, no_part, text_of
 from .nodes import Map, Plain, Seq, graft
 from .report import Report
 from .text import MAX_BYTES, Place
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from .evaluate import Template
 
 MARKERS: Final = ("{{", "{%", "{#")
-_SIMPLE: Final = re.compile(r"\{\{\s*(?:'([^'\\]*)'|([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*))\s*\}\}", re.ASCII)
+_SIMPLE: Final = re.compile(
+    r"\{\{\s*(?:'([^'\\]*)'|((?:var|env|environment)(?:\.[A-Za-z_]\w*)*))\s*\}\}", re.ASCII
+)
 REFERENCE: Final = re.compile(r"\{\{\s*env\.([A-Za-z_]\w*)\s*\}\}", re.ASCII)
 """The whole of a secret reference."""
 
@@ -100,17 +102,12 @@ def _given_value(found: re.Match[str], given: Mapping[str, Any]) -> Any:
         return found[1]
     first, *rest = found[2].split(".")
     _check_name(first, rest[0] if rest else None, given)
-    if first not in given:
-        raise TemplateError(
-            f"`{first}` is not defined here.", did_you_mean(first, given), code="undefined-name"
-        )
     value = given[first]
     for name in rest:
-        if not isinstance(value, Mapping) or name not in value:
-            known = value if isinstance(value, Mapping) else ()
-            raise TemplateError(
-                f"There is no `{name}` in `{found[2]}`.", did_you_mean(name, known), code="undefined-name"
-            )
+        if not isinstance(value, Mapping):
+            raise no_part(name)
+        if name not in value:
+            raise no_key(name, value)
         value = value[name]
     return value
 
