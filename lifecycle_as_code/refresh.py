@@ -69,6 +69,7 @@ def with_cluster(kinds: Sequence[Kind[Any]], cluster: Cluster, live: Live) -> Li
         objects={**live.objects, **{a: found for part in seen for a, found in part.objects.items()}},
         referents=live.referents | {a for part in seen for a in part.referents},
         diagnostics=(*live.diagnostics, *(problem for part in seen for problem in part.diagnostics)),
+        facts={**live.facts, **{name: fact for part in seen for name, fact in part.facts.items()}},
     )
 
 

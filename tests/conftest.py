@@ -18,9 +18,14 @@ from mlflow_fixture import (  # noqa: F401 - fixtures are found by name
     mlflow_templates,
     postgres,
 )
+from ray_fixture import models, ray  # noqa: F401
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     """MLflow's two databases on SQLite, empty."""
     return Bench(tmp_path, fresh_sqlite(tmp_path), fresh_sqlite(tmp_path, "auth"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update", action="store_true", help="write down what the stories print now")

@@ -12,6 +12,7 @@ from lifecycle_as_code.change import Plan
 from lifecycle_as_code.events import Event
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.base import Kind, Wanted
+from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.refresh import observe
 from lifecycle_as_code.snapshot import Claim, Desired, Observed, Record
 from lifecycle_as_code.spec import Address, Spec
@@ -26,6 +27,7 @@ class Bench:
     store: str
     auth_store: str | None = None
     kinds: Mapping[str, Kind[Any]] = field(default_factory=lambda: KINDS)
+    serve: Serve | None = None
 
     def stack(
         self, specs: Iterable[Spec] = (), *, name: str = "test", scopes: Mapping[Address, Claim] | None = None
@@ -38,7 +40,7 @@ class Bench:
             store=SimpleNamespace(value=self.store, reference=None),
             auth_store=self.auth_store and SimpleNamespace(value=self.auth_store, reference=None),
             workspace="default",
-            serve=None,
+            serve=self.serve,
         )
         desired = Desired({spec.address: spec for spec in specs}, scopes=scopes or {})
         return Stack(SimpleNamespace(settings=settings, desired=desired), self.kinds)  # type: ignore[arg-type]

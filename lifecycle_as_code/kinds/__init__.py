@@ -13,6 +13,7 @@ from .model_version import ModelVersions
 from .permission import PermissionKind
 from .registered_model import RegisteredModels
 from .role import RoleKind
+from .serving_endpoint import ServingEndpoints
 
 KINDS: Mapping[str, Kind[Any]] = MappingProxyType(
     {
@@ -24,6 +25,7 @@ KINDS: Mapping[str, Kind[Any]] = MappingProxyType(
             Experiments(),
             RoleKind(),
             PermissionKind(),
+            ServingEndpoints(),
         )
     }
 )

@@ -64,11 +64,15 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What a kind found: its objects, and things that specs may name but that aren't ours to manage."""
+    """What a kind found: its objects, and things that specs may name but that aren't ours to manage.
+
+    `facts` are about the store as a whole, such as what a cluster has free.
+    """
 
     objects: Mapping[Address, Observed]
     referents: frozenset[Address] = frozenset()
     diagnostics: tuple[Diagnostic, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,33 +98,38 @@ class Ingress:
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request below the endpoint's route."""
-        table, handles, gate = self._table, self._handles, self._gate
+        gate = self._gate
         path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
         match request.method, path.strip("/").split("/"):
             case "GET", ["ping" | "health"]:
+                table = self._table
                 return Response("\n", 200 if table.serves else 404, {REVISION_HEADER: table.revision}, JSON)
             case "GET", ["version"]:
                 return Response(_mlflow_version(), 200, media_type=JSON)
-            case "GET", ["served-entities", name, "ping"] if target := table.named(name):
-                answers = await _ping(handles[target.app])
+            case "GET", ["served-entities", name, "ping"] if target := self._table.named(name):
+                answers = await _ping(self._handles[target.app])
                 return _response(Answer(200 if answers else 503, JSON, b"\n"), target)
             case "POST", ["invocations"] | ["served-entities", _, "invocations"] as parts:
                 if refusal := await gate.check(request.headers.get("authorization")):
                     return _response(refusal)
-                target = table.pick() if len(parts) == 1 else table.named(parts[1])
+                body = await request.body()
+                # no sooner: while a body is on its way, the traffic may be switched and an entity leave
+                target = self._table.pick() if len(parts) == 1 else self._table.named(parts[1])
                 if target is None:
                     return _response(error(503, "TEMPORARILY_UNAVAILABLE", "Nothing serves this yet."))
-                return await _invoke(request, handles[target.app], target)
+                content_type = request.headers.get("content-type")
+                return await _invoke(body, content_type, self._handles[target.app], target)
             case _, ["invocations" | "ping" | "health" | "version"]:
                 return Response(b'{"detail":"Method Not Allowed"}', 405, media_type=JSON)
         return Response(b'{"detail":"Not Found"}', 404, media_type=JSON)
 
 
-async def _invoke(request: Request, handle: DeploymentHandle[Any], target: routing.Target) -> Response:
-    body = await request.body()
+async def _invoke(
+    body: bytes, content_type: str | None, handle: DeploymentHandle[Any], target: routing.Target
+) -> Response:
     try:
         async with asyncio.timeout(target.timeout):
-            answer = Answer(*await handle.score.remote(body, request.headers.get("content-type")))
+            answer = Answer(*await handle.score.remote(body, content_type))
     except TimeoutError:
         # MLflow's server: this text, under this media type
         answer = Answer(504, JSON, b"Request processing time exceeded limit")

@@ -18,6 +18,8 @@ from typing import Any
 # raised when replicas of an earlier release can't work beside an ingress of this one: it changes every hash
 FORMAT = 1
 ROUTE = "/serving-endpoints"
+# Ray's own default, in seconds
+_SHUTDOWN = 20.0
 
 AppConfig = dict[str, Any]
 
@@ -27,7 +29,8 @@ class ServedEntity:
     """One served entity, resolved: a version number and a place to load from, no alias.
 
     `environment_vars` hold plain values or `{{ env.NAME }}`, looked up on the node. `timeout` in seconds.
-    `min_replicas == max_replicas` is a fixed number, otherwise Ray scales between them.
+    `min_replicas == max_replicas` is a fixed number, otherwise Ray scales between them. `attempt`: how many
+    times the same was brought up anew because its app had broken.
     """
 
     name: str
@@ -43,6 +46,7 @@ class ServedEntity:
     max_replicas: int = 1
     max_ongoing_requests: int | None = None
     timeout: float | None = None
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,8 @@ def entity_app(stack: str, endpoint: str, entity: ServedEntity) -> AppConfig:
     deployment: dict[str, Any] = {
         "name": "entity",
         "ray_actor_options": {"num_cpus": entity.num_cpus, "num_gpus": entity.num_gpus},
+        # a replica that leaves answers what it has begun, which may take as long as a request may
+        "graceful_shutdown_timeout_s": max(_SHUTDOWN, entity.timeout or 0.0),
         **_replicas(entity.min_replicas, entity.max_replicas),
     }
     if entity.max_ongoing_requests is not None:
@@ -112,24 +118,27 @@ def ingress_app(
     num_replicas: int = 1,
     num_cpus: float = 0.0,
     runtime_env: Mapping[str, Any] | None = None,
+    attempt: int = 0,
 ) -> AppConfig:
     """The config of an endpoint's ingress.
 
     `targets` as `target` makes them, `auth` as `serving.access.Gate` reads it, `spec` any JSON object that is
-    to be found again in `Application.config` (`user_config`).
+    to be found again in `Application.config` (`user_config`). Another `attempt` makes Ray start it anew.
     """
     return {
         "name": ingress_name(endpoint),
         "route_prefix": route(endpoint),
         "import_path": "lifecycle_as_code.serving.app:ingress",
         "runtime_env": dict(runtime_env or {}),
-        "args": {"lac": FORMAT, "stack": stack, "endpoint": endpoint},
+        "args": {"lac": FORMAT, "stack": stack, "endpoint": endpoint, "attempt": attempt},
         "deployments": [
             {
                 "name": "ingress",
                 "num_replicas": num_replicas,
                 # an ingress waits more than it works: many requests may be on their way through it
                 "max_ongoing_requests": 1000,
+                # another runtime_env starts it anew: the next one first, then the one before goes
+                "max_surge_percent": 100,
                 "ray_actor_options": {"num_cpus": num_cpus, "num_gpus": 0},
                 "user_config": {
                     "lac": FORMAT,
@@ -178,6 +187,8 @@ def _fixed(stack: str, endpoint: str, entity: ServedEntity) -> dict[str, Any]:
     }
     if entity.tracking_uri is not None:
         args["tracking_uri"] = entity.tracking_uri
+    if entity.attempt:
+        args["attempt"] = entity.attempt
     return {
         "args": args,
         "runtime_env": dict(entity.runtime_env),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from lifecycle_as_code.stores import local_ray
@@ -46,6 +49,42 @@ def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayForTests]:
             yield RayForTests(running, directory, cluster)
     finally:
         local_ray.down(directory)
+
+
+class Load:
+    """Two clients that ask some thirty times a second while the block runs."""
+
+    def __init__(self, url: str) -> None:
+        self.answered: Counter[tuple[str, str]] = Counter()
+        self.failed: list[object] = []
+        self._url = url
+        self._end = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(2)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self) -> None:
+        with httpx.Client(timeout=60, trust_env=False) as http:
+            # a pause, so that what is under test gets the machine, too
+            while not self._end.wait(0.05):
+                try:
+                    reply = http.post(self._url, json=SPLIT)
+                except httpx.HTTPError as e:
+                    self.failed.append(e)
+                    continue
+                if reply.status_code == 200:
+                    which = (reply.headers["X-Served-Entity"], reply.headers["X-Served-Entity-Version"])
+                    self.answered[which] += 1
+                else:
+                    self.failed.append((reply.status_code, reply.text))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import os
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,8 @@ from typing import Any
 
 import httpx
 import pytest
+from endpoint_users import PASSWORD, make_auth_database
+from ray_fixture import COLUMNS, SECRET, SPLIT, Load, Models, RayForTests
 
 from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.stores import local_ray, processes
@@ -32,8 +33,6 @@ from lifecycle_as_code.stores.ray_apps import (
     revision,
     target,
 )
-from tests.integration.ray_fixture import COLUMNS, SECRET, SPLIT, Models, RayForTests
-from tests.serving.test_access import PASSWORD, make_auth_database
 
 STACK = "tests"
 # long: a wait that takes its time on a busy machine is no failure, and one that fails ends at once
@@ -76,42 +75,6 @@ def serve(ray: RayForTests, endpoint: str, *weights: tuple[ServedEntity, int], *
 def pids(ray: RayForTests, app: str) -> set[int | None]:
     deployments = ray.cluster.applications()[app].deployments.values()
     return {r.pid for d in deployments for r in d.replicas if r.state == "RUNNING"}
-
-
-class Load:
-    """Two clients that ask some thirty times a second while the block runs."""
-
-    def __init__(self, url: str) -> None:
-        self.answered: Counter[tuple[str, str]] = Counter()
-        self.failed: list[object] = []
-        self._url = url
-        self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(2)]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self) -> None:
-        with httpx.Client(timeout=60, trust_env=False) as http:
-            # a pause, so that what is under test gets the machine, too
-            while not self._end.wait(0.05):
-                try:
-                    reply = http.post(self._url, json=SPLIT)
-                except httpx.HTTPError as e:
-                    self.failed.append(e)
-                    continue
-                if reply.status_code == 200:
-                    which = (reply.headers["X-Served-Entity"], reply.headers["X-Served-Entity-Version"])
-                    self.answered[which] += 1
-                else:
-                    self.failed.append((reply.status_code, reply.text))
 
 
 @dataclass(frozen=True)

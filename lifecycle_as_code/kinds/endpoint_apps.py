@@ -1,0 +1,132 @@
+"""A serving endpoint as Ray apps, and Ray's apps as a serving endpoint. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..spec import construct
+from ..stores.ray_apps import ServedEntity as EntityApp
+from ..stores.ray_endpoint import Endpoint, Held
+from ..stores.ray_state import Application
+from .endpoint_spec import Route, ServedEntity, ServingEndpoint, TrafficConfig
+
+MISSING: Final = "MISSING"
+"""Our word for an app that should be there; the others are Ray's."""
+
+_REMEMBERED_FOR: Final = 30
+"""Seconds for which an endpoint may remember who may use it."""
+
+
+def as_apps(stack: str, spec: ServingEndpoint) -> Endpoint:
+    """A resolved spec as the stack's apps on Ray."""
+    auth: dict[str, Any] = {"mode": spec.auth}
+    if spec.auth == "basic":
+        auth |= {"database": spec.auth_database, "endpoint": spec.name, "ttl": _REMEMBERED_FOR}
+    return Endpoint(
+        stack,
+        spec.name,
+        tuple(entity_as_app(spec, entity) for entity in spec.served_entities),
+        {route.served_entity_name: route.traffic_percentage for route in spec.traffic_config.routes},
+        auth,
+        spec.model_dump(warnings="none", include={"description", "tags", "served_entities"}),
+        spec.runtime_env,
+    )
+
+
+def entity_as_app(spec: ServingEndpoint, entity: ServedEntity) -> EntityApp:
+    version = entity.entity_version
+    return EntityApp(
+        name=entity.name,
+        entity_name=entity.entity_name,
+        # an alias only in what was never resolved, such as a foreign record: then it names no app of ours
+        entity_version=version if isinstance(version, int) else 0,
+        model_uri=entity.location or "",
+        environment_vars=entity.environment_vars,
+        runtime_env=spec.runtime_env,
+        num_cpus=entity.num_cpus,
+        num_gpus=entity.num_gpus,
+        min_replicas=entity.min_replicas,
+        max_replicas=entity.max_replicas or entity.min_replicas,
+        max_ongoing_requests=entity.max_ongoing_requests,
+        timeout=entity.timeout,
+        attempt=entity.redeployed,
+    )
+
+
+def as_held(here: Held) -> ServingEndpoint:
+    """The spec of what is there: as noted when traffic last moved, corrected by what Ray tells."""
+    committed, auth = here.committed, here.config.get("auth") or {}
+    noted = construct(
+        ServingEndpoint,
+        {**here.notes, "name": here.name, "served_entities": here.notes.get("served_entities", ())},
+    )
+    weights = {row.get("app"): row for row in here.targets}
+    entities = [
+        _entity_as_held(entity, here.entities.get(app := committed.get(entity.name, "")), weights.get(app))
+        for entity in noted.served_entities
+    ]
+    routes = [
+        Route.model_construct(served_entity_name=name, traffic_percentage=weights[app].get("weight", 0))
+        for name, app in committed.items()
+        if app in weights
+    ]
+    ingress = here.ingress.config or {} if here.ingress else {}
+    return noted.model_copy(
+        update={
+            "served_entities": tuple(entities),
+            "traffic_config": TrafficConfig.model_construct(routes=tuple(routes)),
+            "auth": auth.get("mode", "none"),
+            "auth_database": auth.get("database", ""),
+            "runtime_env": ingress.get("runtime_env") or {},
+            "state": _state(here.ingress),
+            "leftovers": here.leftovers,
+        }
+    )
+
+
+def _entity_as_held(
+    noted: ServedEntity, app: Application | None, row: Mapping[str, Any] | None
+) -> ServedEntity:
+    told: dict[str, Any] = {"state": _state(app)}
+    if row is not None:
+        told["timeout"] = row.get("timeout", noted.timeout)
+    if app is not None and app.config is not None:
+        args = app.config.get("args") or {}
+        deployment = (app.config.get("deployments") or [{}])[0]
+        options = deployment.get("ray_actor_options") or {}
+        scaling = deployment.get("autoscaling_config") or {}
+        fixed = deployment.get("num_replicas")
+        told |= {
+            "entity_name": args.get("entity_name", noted.entity_name),
+            "entity_version": args.get("entity_version", noted.entity_version),
+            "location": args.get("model_uri", noted.location),
+            "environment_vars": args.get("environment_vars", noted.environment_vars),
+            "redeployed": args.get("attempt", 0),
+            "num_cpus": options.get("num_cpus", noted.num_cpus),
+            "num_gpus": options.get("num_gpus", noted.num_gpus),
+            "min_replicas": scaling.get("min_replicas", fixed),
+            "max_replicas": scaling.get("max_replicas", fixed),
+            "max_ongoing_requests": deployment.get("max_ongoing_requests", noted.max_ongoing_requests),
+        }
+    return noted.model_copy(update=told)
+
+
+def _state(app: Application | None) -> str | None:
+    if app is None:
+        return MISSING
+    return app.status if app.problem is not None else None
+
+
+def facts_of(here: Held) -> dict[str, Any]:
+    apps = {**here.entities} | ({here.ingress.name: here.ingress} if here.ingress else {})
+    return {
+        "stack": here.stack,
+        "status": here.ingress.status if here.ingress else MISSING,
+        "apps": {name: app.status for name, app in sorted(apps.items())},
+        **(
+            {"problems": told}
+            if (told := {n: a.problem for n, a in sorted(apps.items()) if a.problem})
+            else {}
+        ),
+    }

@@ -1,0 +1,220 @@
+"""Serving endpoints: registered models behind one URL on Ray Serve, with their shares of the traffic.
+
+What an endpoint is as Ray apps and how it is rolled out is the store's (`ray_endpoint`, `ray_rollout`);
+here specs are resolved, and translated into apps and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..change import Change
+from ..diagnostics import Diagnostic, LacError, did_you_mean
+from ..guard import World
+from ..snapshot import Observed
+from ..spec import Address
+from ..stores import ray_rollout
+from ..stores.ray_apps import entity_name, ingress_name
+from ..stores.ray_endpoint import Endpoint, held
+from ..stores.ray_rollout import Move, Problems
+from .base import Observation, Rollout, ServeKind, Settled, Site, Tell
+from .endpoint_apps import MISSING, as_apps, as_held, entity_as_app, facts_of
+from .endpoint_checks import RESOURCES, open_doors, room, shut_doors
+from .endpoint_spec import Route, ServedEntity, ServingEndpoint, TrafficConfig, followed
+
+if TYPE_CHECKING:
+    from ..stores.ray import Cluster
+
+__all__ = ["Route", "ServedEntity", "ServingEndpoint", "ServingEndpoints", "TrafficConfig"]
+
+
+class ServingEndpoints(ServeKind[ServingEndpoint]):
+    spec = ServingEndpoint
+
+    def check(self, world: World) -> Iterator[Diagnostic]:
+        """Warnings: who gets in, and whether the cluster has room."""
+        yield from open_doors(world)
+        yield from shut_doors(world)
+        yield from room(world, as_apps)
+
+    def observe(self, cluster: Cluster) -> Observation:
+        """Two requests. Endpoints of every stack, also such as an interrupted apply left in parts.
+
+        Facts: `stack`, Ray's `status` of the endpoint, and that of each of its apps in `apps`.
+        """
+        objects = {}
+        for here in held(cluster.applications()).values():
+            spec = as_held(here)
+            objects[spec.address] = Observed(spec, facts_of(here))
+        try:
+            facts = {RESOURCES: cluster.resources()}
+        except LacError:
+            # some gateways let nothing but Serve's own paths through
+            facts = {}
+        return Observation(objects, facts=facts)
+
+    def settle(
+        self, site: Site, desired: Mapping[Address, ServingEndpoint], expected: Mapping[Address, Observed]
+    ) -> Settled:
+        """Aliases pinned; locations, traffic and the stack's own settings filled in."""
+        for address, spec in desired.items():
+            live = expected.get(address)
+            if (problem := _foreign(address, live, site)) or (problem := _lockless(spec, site)):
+                yield address, problem
+                continue
+            unknown = [p for e in spec.served_entities if (p := _unknown(address, e, expected))]
+            for problem in unknown:
+                yield address, problem
+            if not unknown:
+                yield address, _settled(site, spec, live, expected)
+
+    def names(self, site: Site, change: Change) -> tuple[str, ...]:
+        """The ingress and the apps of the entities."""
+        if not isinstance(change.after, ServingEndpoint):
+            return ()
+        return ingress_name(change.after.name), *sorted(as_apps(site.stack, change.after).apps)
+
+    def warm_up(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> list[Rollout]:
+        """The ingress of a new endpoint comes up here, too, and answers 503 until traffic is given to it."""
+        return _rollouts(changes, ray_rollout.warm_up(cluster, _moves(site, changes), tell))
+
+    def undo(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> None:
+        ray_rollout.undo(cluster, _moves(site, changes), tell)
+
+    def cut_over(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> list[Rollout]:
+        return _rollouts(changes, ray_rollout.cut_over(cluster, _moves(site, changes), tell))
+
+    def retire(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> list[Rollout]:
+        return _rollouts(changes, ray_rollout.retire(cluster, _moves(site, changes), tell))
+
+
+# --- resolved
+
+
+def _settled(
+    site: Site, spec: ServingEndpoint, live: Observed | None, expected: Mapping[Address, Observed]
+) -> ServingEndpoint:
+    entities = tuple(_pinned(entity, expected) for entity in spec.served_entities)
+    routes = spec.traffic_config.routes or (
+        Route(served_entity_name=entities[0].name, traffic_percentage=100),
+    )
+    settled = spec.model_copy(
+        update={
+            "served_entities": entities,
+            "traffic_config": TrafficConfig(routes=routes),
+            "auth_database": site.auth_database if spec.auth == "basic" else "",
+            "runtime_env": site.runtime_env,
+        }
+    )
+    return (
+        _past_broken(site, settled, live.spec) if live and isinstance(live.spec, ServingEndpoint) else settled
+    )
+
+
+def _pinned(entity: ServedEntity, expected: Mapping[Address, Observed]) -> ServedEntity:
+    """A version number in place of an alias, where its files are, and how many replicas at most.
+
+    A version that is nowhere stays without a location: it is a missing reference to whoever checks those.
+    """
+    alias = followed(entity)
+    version = entity.entity_version
+    if alias is not None:
+        version = getattr(expected[Address("model_alias", (entity.entity_name, alias))].spec, "version")  # noqa: B009
+    found = expected.get(Address("model_version", (entity.entity_name, version)))
+    stored = found.spec if found else None
+    location = getattr(stored, "storage_location", None) or getattr(stored, "source", None)
+    return entity.model_copy(
+        update={
+            "entity_version": version,
+            "follows": None if alias is None else f"@{alias}",
+            "location": location,
+            "max_replicas": entity.max_replicas or entity.min_replicas,
+        }
+    )
+
+
+def _past_broken(site: Site, spec: ServingEndpoint, live: ServingEndpoint) -> ServingEndpoint:
+    """Ray doesn't try a broken app again, and what changes in place changes nothing about it. So an entity
+    that is broken as it is comes up under another name, beside it, like any other change."""
+    there = {entity.name: entity for entity in live.served_entities}
+
+    def counted(entity: ServedEntity) -> ServedEntity:
+        seen = there.get(entity.name)
+        if seen is None:
+            return entity
+        same = entity.model_copy(update={"redeployed": seen.redeployed})
+        if _app(site, spec, same) != _app(site, live, seen):
+            return entity
+        broken = seen.state not in (None, MISSING)
+        return entity.model_copy(update={"redeployed": seen.redeployed + broken})
+
+    return spec.model_copy(update={"served_entities": tuple(map(counted, spec.served_entities))})
+
+
+def _app(site: Site, spec: ServingEndpoint, entity: ServedEntity) -> str:
+    return entity_name(site.stack, spec.name, entity_as_app(spec, entity))
+
+
+def _unknown(
+    address: Address, entity: ServedEntity, expected: Mapping[Address, Observed]
+) -> Diagnostic | None:
+    alias = followed(entity)
+    if alias is None or Address("model_alias", (entity.entity_name, alias)) in expected:
+        return None
+    known = [str(a.key[1]) for a in expected if a.kind == "model_alias" and a.key[0] == entity.entity_name]
+    return Diagnostic(
+        "unknown-alias",
+        "a served entity follows an alias that doesn't exist",
+        f"{address}: `{entity.name}` is `@{alias}` of model `{entity.entity_name}`, which has no such alias.",
+        hint=did_you_mean(alias, known) or f"declare it: `aliases: {{{alias}: <version>}}` under the model",
+    )
+
+
+def _lockless(spec: ServingEndpoint, site: Site) -> Diagnostic | None:
+    if spec.auth == "none" or site.auth_database:
+        return None
+    return Diagnostic(
+        "no-auth-store",
+        "an endpoint has nobody to ask who may use it",
+        f"{spec.address} asks for MLflow's users, and the stack names no auth database to look them up in.",
+        hint='set `auth_store:` in lac.yaml, by reference (`"{{ env.NAME }}"`) where its address has a '
+        "password; or let everybody in with `auth: none`",
+    )
+
+
+def _foreign(address: Address, live: Observed | None, site: Site) -> Diagnostic | None:
+    owner = live.facts.get("stack", site.stack) if live else site.stack
+    if owner == site.stack:
+        return None
+    return Diagnostic(
+        "owned-elsewhere",
+        "the object belongs to another stack",
+        f"{address} on this Ray cluster was made by stack `{owner}`.",
+        hint="give yours another name, or remove that one where it was made",
+    )
+
+
+# --- to Ray
+
+
+def _moves(site: Site, changes: Sequence[Change]) -> list[Move]:
+    def side(spec: object) -> Endpoint | None:
+        return as_apps(site.stack, spec) if isinstance(spec, ServingEndpoint) else None
+
+    return [Move(str(c.address.key[0]), site.stack, side(c.before), side(c.after)) for c in changes]
+
+
+def _rollouts(changes: Sequence[Change], problems: Problems) -> list[Rollout]:
+    return [Rollout(c.address, _told(c, problems.get(str(c.address.key[0])))) for c in changes]
+
+
+def _told(change: Change, problem: str | Diagnostic | None) -> Diagnostic | None:
+    if not isinstance(problem, str):
+        return problem
+    way_out = "the endpoint is as it was; put right what Ray says, and apply again"
+    if change.after is None:
+        way_out = "apply again; what is left is then removed"
+    return Diagnostic(
+        "rollout-failed", "an endpoint could not be rolled out", problem, hint=way_out, at=change.at
+    )
