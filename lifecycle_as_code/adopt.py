@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .diagnostics import Diagnostic, refuse
+from .diff import owned
 from .manifest.write import write
 from .snapshot import Desired, Live, Observed, Record, Recorded
 from .spec import Address, OwnedKeys, Spec, fields_marked, parse_address, plain
@@ -46,7 +47,7 @@ def adopted(
     declared: list[Spec] = []
     skipped: list[Diagnostic] = []
     for address in asked:
-        spec = _ours(live.objects[address])
+        spec = _ours(live.objects[address], desired.objects.get(address))
         why = _undeclarable(spec, specs) or _dangling(spec, live)
         if why and address not in desired.objects:
             if addresses is not None:
@@ -90,8 +91,11 @@ def _obstacle(address: Address, recorded: Recorded, live: Live) -> Diagnostic | 
     return None
 
 
-def _ours(found: Observed) -> Spec:
-    """The spec without MLflow's own tags."""
+def _ours(found: Observed, declared: Spec | None) -> Spec:
+    """The spec without MLflow's own tags; of one that is declared already, with its declared keys only: the
+    others are somebody else's, and no apply may remove them."""
+    if declared is not None:
+        return owned(found.spec, declared)
     cut: dict[str, Any] = {
         field: {k: v for k, v in getattr(found.spec, field).items() if not k.startswith(RESERVED)}
         for field in fields_marked(type(found.spec), OwnedKeys)

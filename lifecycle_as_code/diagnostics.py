@@ -52,10 +52,13 @@ def in_file_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     return sorted(diagnostics, key=lambda d: (d.at is None, d.at or ()))
 
 
-def refuse(diagnostics: Iterable[Diagnostic]) -> None:
-    """Raise one LacError with every error among `diagnostics`; do nothing when there is none."""
-    if errors := [d for d in in_file_order(diagnostics) if d.severity == "error"]:
-        raise LacError(*errors)
+def refuse(diagnostics: Iterable[Diagnostic], *, beside: Iterable[Diagnostic] = ()) -> None:
+    """Raise one LacError with every error among `diagnostics`; do nothing when there is none.
+
+    `beside`: warnings that may tell how it came to the errors, told with them.
+    """
+    if errors := [d for d in diagnostics if d.severity == "error"]:
+        raise LacError(*in_file_order([*warnings_in(beside), *errors]))
 
 
 def warnings_in(diagnostics: Iterable[Diagnostic]) -> Iterator[Diagnostic]:

@@ -38,14 +38,16 @@ def missing(world: World) -> Iterator[Diagnostic]:
             going = change is not None and change.action is Action.DELETE
             known = ref in world.desired or ref in world.live.referents or world.live.present(ref)
             if going or not known:
-                ours = f"declare {ref}, or name one that exists"
+                gone = ref in world.live.objects
+                state = "no longer declared" if going else "deleted" if gone else "nowhere"
+                ours = "name one that exists" if gone else f"declare {ref}, or name one that exists"
                 theirs = (
                     f"make the {ref.kind.replace('_', ' ')} with MLflow's own tools, or name one that exists"
                 )
                 yield Diagnostic(
                     "missing-reference",
                     "names something that doesn't exist",
-                    f"{address} refers to {ref}, which is {'no longer declared' if going else 'nowhere'}.",
+                    f"{address} refers to {ref}, which is {state}.",
                     hint=theirs if ref.kind in REFERENTS else ours,
                     at=world.places.get(address),
                 )
@@ -66,7 +68,7 @@ def still_used(world: World) -> Iterator[Diagnostic]:
                 yield Diagnostic(
                     "still-used",
                     "a deletion would touch something else",
-                    f"{ref} is no longer declared, but {address}, which {whose}, depends on it.",
+                    f"{ref} would be deleted, but {address}, which {whose}, depends on it.",
                     hint=f"keep {ref} declared, or remove {address} first (or take it over: `lac import`)",
                 )
 

@@ -45,7 +45,8 @@ def make_plan(
         *(() if destroy else emptied(world)),
         *(problem for check in checks for problem in check(world)),
     ]
-    refuse(problems)
+    # a pattern that matched no file may be why everything would go
+    refuse(problems, beside=(*desired.warnings, *live.diagnostics))
     notes = (*desired.warnings, *live.diagnostics, *_hidden_grants(desired, recorded, live), *problems)
     ordered = in_order(linked(changes))
     return Plan(stack, environment, tuple(ordered), steps(ordered), notes, destroy)
@@ -167,7 +168,7 @@ def _buried(wanted: Spec, at: Source | None) -> Diagnostic:
     return Diagnostic(
         "cannot-be-made-again",
         "the store can't make this object again",
-        f"{wanted.address} was deleted outside of these manifests.",
+        f"{wanted.address} was deleted, and its name stays taken.",
         hint=wanted.made_once,
         at=at,
     )
