@@ -27,7 +27,7 @@ def model(line: str) -> str:
 
 def entity_of(read: Read, written: str) -> Any:
     desired = read({"m.yaml": ENTITY.format(written)}).desired
-    return desired.objects[Address("serving_endpoint", ("e",))].served_entities[0]  # type: ignore[attr-defined]
+    return desired.objects[Address("serving_endpoint", ("e",))].served_entities[0]
 
 
 @pytest.mark.parametrize("written", DOUBTFUL)
@@ -39,7 +39,7 @@ def test_in_a_text_field_a_doubtful_scalar_needs_quotes(
     found = errors({"m.yaml": model(f"description: {written}")})
     assert found[0].hint == f'quote it: "{written}"'
     quoted = read({"m.yaml": model(f'description: "{written}"')}).desired.objects
-    assert quoted[Address("registered_model", ("fraud",))].description == written  # type: ignore[attr-defined]
+    assert quoted[Address("registered_model", ("fraud",))].description == written
 
 
 def test_a_key_of_labels_is_text_too(problems: Problems) -> None:
@@ -97,7 +97,7 @@ def test_what_does_not_fit(written: str, code: str, says: str, errors: Errors) -
 def test_where_a_number_or_text_may_stand_the_writing_decides(written: str, value: Any, read: Read) -> None:
     text = ENTITY.format("x").replace(", x", "").replace("entity_version: 1", f"entity_version: {written}")
     endpoint = read({"m.yaml": text}).desired.objects[Address("serving_endpoint", ("e",))]
-    assert endpoint.served_entities[0].entity_version == value  # type: ignore[attr-defined]
+    assert endpoint.served_entities[0].entity_version == value
 
 
 @pytest.mark.parametrize("written", ["1.10", "no", "~", "2024-01-01"])

@@ -265,7 +265,7 @@ def test_templates_in_a_manifest(read: Read) -> None:
     model, version = desired.objects.values()
     assert model.model_dump() == {"name": "fraud-prod", "description": "Of risk.\n", "tags": {"a": "b"}}
     assert version.address == Address("model_version", ("fraud-prod", 3))
-    assert version.source == "s3://risk/2"  # type: ignore[attr-defined]
+    assert version.source == "s3://risk/2"
 
 
 def test_what_a_template_gives_is_not_a_template(read: Read) -> None:
@@ -301,7 +301,7 @@ ENDPOINT = (
 def test_a_secret_reference_stays_as_it_is(read: Read) -> None:
     written = "environment_vars: {KEY: '{{ env.KEY }}', TEAM: '{{ environment }}'}"
     (endpoint,) = read({"m.yaml": ENDPOINT.format(written)}).desired.objects.values()
-    entity = endpoint.served_entities[0]  # type: ignore[attr-defined]
+    entity = endpoint.served_entities[0]
     assert entity.environment_vars == {"KEY": "{{ env.KEY }}", "TEAM": "default"}
 
 
@@ -332,8 +332,8 @@ def test_a_file_that_is_rendered_first(read: Read) -> None:
     }
     models = list(read(files).desired.objects.values())
     assert [model.address.name for model in models] == ["a", "b", "c"]
-    assert [model.description for model in models] == ["", "B", ""]  # type: ignore[attr-defined]
-    assert models[0].tags == {"team": "risk"}  # type: ignore[attr-defined]
+    assert [model.description for model in models] == ["", "B", ""]
+    assert models[0].tags == {"team": "risk"}
 
 
 def test_a_rendered_file_s_problems_stand_at_the_template_s_lines(errors: Errors) -> None:
