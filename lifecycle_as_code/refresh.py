@@ -43,6 +43,7 @@ def observe(kinds: Sequence[Kind[Any]], db: Databases, wanted: Wanted) -> Live:
         objects={address: found for part in seen for address, found in part.objects.items()},
         referents=frozenset(address for part in seen for address in part.referents),
         diagnostics=tuple(problem for part in seen for problem in part.diagnostics),
+        facts={name: fact for part in seen for name, fact in part.facts.items()},
     )
 
 

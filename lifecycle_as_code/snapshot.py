@@ -59,7 +59,8 @@ class Observed:
     """An object as the store holds it, never validated, with facts beside it.
 
     `tombstone`: deleted, but its name is still taken (MLflow keeps deleted experiments and
-    soft-deleted versions). `hidden`: the user whose hidden role holds a grant. `builtin`: the store made it by itself.
+    soft-deleted versions). `hidden`: the user whose hidden role holds a grant. `builtin`: the store
+    made it by itself.
     """
 
     spec: Spec

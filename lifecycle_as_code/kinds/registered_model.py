@@ -14,13 +14,14 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, PlainSerializer
 from sqlalchemy import select
 
-from ..change import Action
+from ..change import Action, Change
 from ..diagnostics import Diagnostic, refuse
 from ..guard import World
 from ..snapshot import Observed
 from ..spec import Address, Key, OwnedKeys, Spec, Store
 from ..stores import mlflow_rules as rules
 from ..stores import rows
+from ..stores.silent_webhooks import waiting
 from ..stores.tables import (
     DELETED,
     model_version_tags,
@@ -72,9 +73,13 @@ class RegisteredModels(SqlKind[RegisteredModel]):
                     hint="give the model another name",
                     at=world.places.get(address),
                 )
+        yield from _silent_webhooks(world)
 
     def observe(self, db: Databases, wanted: Wanted) -> Observation:
-        """Two queries. Facts: `created` and `updated`, in ms. Referents: the prompts among the names."""
+        """Four queries. Facts: `created` and `updated`, in ms; of the store, its `webhooks`.
+
+        Referents: the prompts among the names.
+        """
         names = wanted.of("registered_model", "model_version", "model_alias", "prompt")
         models, labels = registered_models.c, registered_model_tags.c
         tags: defaultdict[str, dict[str, str]] = defaultdict(dict)
@@ -94,7 +99,9 @@ class RegisteredModels(SqlKind[RegisteredModel]):
             objects[Address("registered_model", (name,))] = Observed(
                 spec, {"created": created, "updated": updated}
             )
-        return Observation(objects, frozenset(prompts))
+        return Observation(
+            objects, frozenset(prompts), facts={"webhooks": waiting(db.registry, db.workspace)}
+        )
 
     def create(self, db: Databases, afters: Sequence[RegisteredModel]) -> None:
         rows.add(
@@ -177,3 +184,36 @@ def _in_use(address: Address) -> Diagnostic:
         f"{address} belongs to a model that is to be deleted; it was made after the plan.",
         hint="plan again",
     )
+
+
+def _silent_webhooks(world: World) -> Iterator[Diagnostic]:
+    """Names the webhooks that the same changes by REST would have called."""
+    silent = world.live.facts.get("webhooks", {})
+    if not silent:
+        return
+    missed = {
+        name for change in world.changes.values() for e in _events(change) for name in silent.get(e, ())
+    }
+    if missed:
+        yield Diagnostic(
+            "webhooks-stay-silent",
+            "webhooks don't fire for these changes",
+            f"MLflow calls webhooks for its REST API only. These wait for such changes: {', '.join(missed)}.",
+            hint="tell whoever relies on them, for example from the job that runs `lac apply`",
+            severity="warning",
+        )
+
+
+def _events(change: Change) -> set[tuple[str, str]]:
+    """What MLflow's handlers would have sent for a change, as (entity, action)."""
+    match change.address.kind, change.action:
+        case ("registered_model" | "model_version") as entity, Action.CREATE:
+            return {(entity, "created")}
+        case "model_alias", (Action.CREATE | Action.UPDATE):
+            return {("model_version_alias", "created")}
+        case "model_alias", Action.DELETE:
+            return {("model_version_alias", "deleted")}
+        case "model_version", Action.UPDATE:
+            tags = [field for field in change.fields if field.path[0] == "tags"]
+            return {("model_version_tag", "deleted" if f.after is None else "set") for f in tags}
+    return set()
