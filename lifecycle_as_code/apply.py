@@ -53,6 +53,7 @@ class Run:
     entry: Entry
     stop: Callable[[], bool]
     recorded: Recorded = field(default_factory=Recorded)
+    remembered: Recorded = field(default_factory=Recorded)
     failed: dict[Address, Diagnostic] = field(default_factory=dict)
     held: dict[Address, Address] = field(default_factory=dict)
     warm: list[Change] = field(default_factory=list)
@@ -132,6 +133,7 @@ class Run:
         refuse_stale(changes, with_cluster(self.kinds, self._at[0], Live()), self.recorded)
         with self.ledger.writing(self.entry.now_ms) as db:
             self._check(db, [])
+            self.remembered = self.recorded
             # remember before making: a crash must not orphan what comes up
             record(self.ledger, db, self.entry, [self._begun(c) for c in changes])
         self.warm = changes
@@ -250,14 +252,15 @@ class Run:
         self._forget_attempt(changes)
 
     def _forget_attempt(self, changes: Sequence[Change]) -> None:
-        """Our records as they were before the attempt."""
+        """Our records as they were before the attempt. What an interrupted first apply may have made stays
+        ours, though nothing is known to have been applied."""
         if not changes:
             return
         self.warm = [c for c in self.warm if c not in changes]
         restored = [
-            replace(last, pending=None)
+            last if last.spec is None else replace(last, pending=None)
             for c in changes
-            if (last := self.recorded.ours.get(c.address)) is not None and last.spec is not None
+            if (last := self.remembered.ours.get(c.address)) is not None
         ]
         known = {r.address for r in restored}
         with self.ledger.writing(self.entry.now_ms) as db:

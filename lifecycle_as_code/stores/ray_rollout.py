@@ -75,7 +75,11 @@ def undo(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> None:
     remove: set[str] = set()
     for move in moves:
         here = found.get(move.name)
-        if here is None or here.stack != move.stack or move.after is None:
+        if here is None or move.after is None:
+            continue
+        if here.stack != move.stack:
+            # the endpoint turned out to be another's; only the entities were made
+            remove |= move.after.apps.keys()
             continue
         if not here.committed:
             remove |= set(here.names)
@@ -213,7 +217,10 @@ def _await(cluster: Cluster, names: Mapping[str, Move], tell: Tell) -> Problems:
         return {}
 
     def progress(app: Application) -> None:
-        tell(f"{_what(app.name, names[app.name])} is {app.status}")
+        move = names[app.name]
+        # that an ingress runs is nothing to talk about
+        if app.name != ingress_name(move.name) or app.status != "RUNNING":
+            tell(f"{_what(app.name, move)} is {app.status}")
 
     seen = cluster.wait(names, DEPLOY_TIMEOUT, progress, lambda: tell(""))
     problems: dict[str, list[str]] = {}

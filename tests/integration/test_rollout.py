@@ -12,8 +12,9 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,115 @@ def test_a_version_that_cannot_load_holds_back_what_depends_on_it_and_nothing_el
         "serving_endpoint.sick": (Action.UPDATE, "follows model_alias.sick/champion"),
     }
     assert converge(served.stack([*world(2, "first")[4:], *world(1, "first")[:4]]))[0].changes == ()
+
+
+def test_what_was_taken_away_outside_comes_back(served: Bench, ray: RayForTests, models: Models) -> None:
+    here = endpoint("taken", (entity("iris", entity_version=1), 100))
+    world = [*model("iris", models.iris_1), here]
+    converge(served.stack(world))
+    (app,) = (name for name in ray.cluster.applications() if name.startswith("lac.taken."))
+    ray.cluster.merge({}, [app], stack="test")
+    drift = served.stack(world).drift()
+    (change,) = drift.outside.changes
+    assert [(f.name, f.before, f.after) for f in change.fields] == [
+        ("served_entities.champion.state", "MISSING", None)
+    ]
+    plan, _ = converge(served.stack(world))
+    assert told(plan) == {"serving_endpoint.taken": (Action.UPDATE, "changed outside")}
+    assert versions(ray, "taken") == {(200, "1")}
+
+    ray.cluster.merge({}, ["lac.taken"], stack="test")
+    plan, events = converge(served.stack(world))
+    assert told(plan) == {"serving_endpoint.taken": (Action.UPDATE, "changed outside")}
+    assert of(events, Finished)[0].complete
+    assert versions(ray, "taken") == {(200, "1")}
+    assert served.stack(world).plan().changes == ()
+
+
+def test_an_endpoint_asks_for_mlflows_users_unless_it_says_otherwise(
+    served: Bench, ray: RayForTests, models: Models, tmp_path: Path
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        users = make_auth_database(tmp_path / "users.db")
+    bench = replace(served, auth_store=f"sqlite:///{users}")
+    here = endpoint("guarded", (entity("iris", entity_version=1), 100), auth="basic")
+    world = [*model("iris", models.iris_1), here]
+    grant = [
+        Role(name="callers", members=("nobody",)),
+        Permission(role="callers", resource_type="serving_endpoint", resource="guarded", level="USE"),
+    ]
+
+    def status(user: str | None) -> int:
+        headers = {}
+        if user:
+            headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{PASSWORD}".encode()).decode()
+        return httpx.post(ray.url("guarded"), json=SPLIT, headers=headers, timeout=30).status_code
+
+    plan = bench.stack(world).plan()
+    assert [d.code for d in plan.diagnostics] == ["nobody-may-use"]
+    plan, events = converge(bench.stack([*world, *grant]))
+    assert plan.diagnostics == ()
+    assert of(events, Finished)[0].complete
+    # `user` may use another endpoint, `denied` none at all
+    assert [status(user) for user in (None, "admin", "nobody", "user", "denied")] == [401, 200, 200, 403, 403]
+
+
+KILLS = 3
+
+
+def test_a_killed_apply_leaves_nothing_that_the_next_one_does_not_find(
+    served: Bench, ray: RayForTests, models: Models
+) -> None:
+    """Killed for good, at random moments: on the way to a first version, to another, and back."""
+    seed = random.randrange(10_000)
+    moments = random.Random(seed)
+    for number in range(KILLS):
+        version = 1 + number % 2
+        answered = versions(ray, "killed") <= {(200, "1"), (200, "2")}
+        # what imports is no apply: the clock starts with the first event
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, *sys.path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        with child:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            child.stdin.write(repr((str(served.directory), served.store, tuple(astuple(models)), version)))
+            child.stdin.close()
+            child.stdout.readline()
+            time.sleep(moments.uniform(0.0, 7.0))
+            os.kill(child.pid, signal.SIGKILL)
+        assert not answered or versions(ray, "killed") <= {(200, "1"), (200, "2")}, seed
+    plan, events = converge(served.stack(_world_of(models, 2)))
+    assert {c.reason for c in plan.changes if c.address.kind == "serving_endpoint"} <= {
+        "declared",
+        "interrupted apply",
+        "follows model_alias.killed/champion",
+    }, seed
+    assert of(events, Finished)[0].complete, seed
+    assert served.stack(_world_of(models, 2)).plan().changes == (), seed
+    assert entities(ray, "killed") == ["champion"], seed
+    assert versions(ray, "killed") == {(200, "2")}, seed
+
+
+CHILD = """
+import ast, sys
+sys.path[:] = sys.argv[1:]
+from test_rollout import killed
+killed(*ast.literal_eval(sys.stdin.read()))
+"""
+
+
+def killed(directory: str, store: str, models: tuple[str, str, str], version: int) -> None:
+    """In a process that won't see the end of it."""
+    stack = Bench(Path(directory), store, serve=Serve(local=True)).stack(_world_of(Models(*models), version))
+    for event in stack.apply(stack.plan()):
+        print(event, flush=True)
+
+
+def _world_of(models: Models, version: int) -> list[Spec]:
+    here = endpoint("killed", (entity("killed"), 100))
+    return [*model("killed", models.iris_1, models.iris_2, champion=version), here]

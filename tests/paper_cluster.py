@@ -1,0 +1,70 @@
+"""A Ray cluster on paper, for what a real one can't be made to do a hundred times a second."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from lifecycle_as_code.stores.ray import Cluster
+
+
+class Killed(BaseException):
+    """As `kill -9`: nothing after it is done."""
+
+
+class Paper(Cluster):
+    """A cluster on paper: a PUT is done at once, and a model in a place called `bad` doesn't load.
+
+    `left`: writes until the process that uses it is as good as dead. `deaf`: endpoints and apps that don't
+    answer a probe. `sick`: apps that Ray calls unhealthy.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("http://paper")
+        self.apps: dict[str, dict[str, Any]] = {}
+        self.left: int | None = None
+        self.deaf: set[str] = set()
+        self.sick: set[str] = set()
+
+    @classmethod
+    def at_once(cls, monkeypatch: pytest.MonkeyPatch) -> Paper:
+        """One that nobody waits for."""
+        monkeypatch.setattr("lifecycle_as_code.stores.ray.time.sleep", lambda _: None)
+        return cls()
+
+    def _get(self, path: str) -> dict[str, Any]:
+        return {
+            "applications": {
+                name: {
+                    "name": name,
+                    "source": "DECLARATIVE",
+                    "route_prefix": config.get("route_prefix"),
+                    "deployed_app_config": config,
+                    **self._status(config),
+                }
+                for name, config in self.apps.items()
+            }
+        }
+
+    def _put(self, body: Mapping[str, Any]) -> None:
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise Killed
+        self.apps = {a["name"]: json.loads(json.dumps(a)) for a in body["applications"]}
+
+    def probe(self, endpoint: str, *, entity: str | None = None, **_: Any) -> str | None:
+        table = self.apps[f"lac.{endpoint}"]["deployments"][0]["user_config"]["targets"]
+        if entity is not None:
+            assert entity in {row["app"] for row in table} & self.apps.keys()
+        return "no answer" if (entity or endpoint) in self.deaf else None
+
+    def _status(self, config: Mapping[str, Any]) -> dict[str, str]:
+        if config["name"] in self.sick:
+            return {"status": "UNHEALTHY", "message": "a node was lost"}
+        if "bad" in str(config["args"].get("model_uri")):
+            return {"status": "DEPLOY_FAILED", "message": "No such artifact: 'bad'"}
+        return {"status": "RUNNING", "message": ""}

@@ -1,0 +1,157 @@
+"""Endpoints through the whole engine, with Ray's part on paper: what is recorded, and what a crash leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+import pytest
+from engine import Bench, converge
+from paper_cluster import Killed, Paper
+
+from lifecycle_as_code.connections import Connections
+from lifecycle_as_code.events import Event, Failed, Finished, Progress
+from lifecycle_as_code.kinds.model_alias import ModelAlias
+from lifecycle_as_code.kinds.model_version import ModelVersion
+from lifecycle_as_code.kinds.registered_model import RegisteredModel
+from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
+from lifecycle_as_code.manifest.settings import Serve
+from lifecycle_as_code.spec import Address, Spec
+
+FRAUD = Address("serving_endpoint", ("fraud",))
+
+
+@pytest.fixture
+def paper(monkeypatch: pytest.MonkeyPatch) -> Paper:
+    made = Paper.at_once(monkeypatch)
+
+    @contextmanager
+    def cluster(_: Connections) -> Iterator[Paper]:
+        yield made
+
+    monkeypatch.setattr(Connections, "cluster", cluster)
+    return made
+
+
+@pytest.fixture
+def served(bench: Bench, paper: Paper) -> Bench:  # noqa: ARG001 - the cluster it is about
+    return replace(bench, serve=Serve(local=False, address="http://paper"))
+
+
+def world(champion: int, **options: str) -> list[Spec]:
+    """Version 3 can't be loaded."""
+    here = ServedEntity(name="champion", entity_name="fraud", entity_version="@champion")
+    return [
+        RegisteredModel(name="fraud"),
+        *(
+            ModelVersion(model="fraud", version=n, source=source)
+            for n, source in enumerate(["/good/1", "/good/2", "/bad/3"], 1)
+        ),
+        ModelAlias(model="fraud", alias="champion", version=champion),
+        ServingEndpoint.model_validate(
+            {"name": "fraud", "served_entities": (here,), "auth": "none", **options}
+        ),
+    ]
+
+
+def reasons(bench: Bench, specs: list[Spec]) -> dict[str, str]:
+    return {str(c.address): c.reason for c in bench.stack(specs).plan().changes}
+
+
+def killed_after(paper: Paper, writes: int, bench: Bench, specs: list[Spec]) -> None:
+    paper.left = writes
+    with suppress(Killed):
+        converge(bench.stack(specs))
+    paper.left = None
+
+
+def settles(paper: Paper, bench: Bench, specs: list[Spec]) -> None:
+    """One apply converges, and nothing is left over."""
+    _, events = converge(bench.stack(specs))
+    # an apply of nothing tells nothing
+    assert all(e.complete for e in events if isinstance(e, Finished))
+    assert bench.stack(specs).plan().changes == ()
+    assert len(paper.apps) == (2 if any(s.address == FRAUD for s in specs) else 0)
+
+
+@pytest.mark.parametrize("then", [1, 2, None])
+@pytest.mark.parametrize("begun", [None, 1])
+@pytest.mark.parametrize("writes", range(4))
+def test_a_crash_anywhere_leaves_nothing_that_one_apply_does_not_mend(
+    paper: Paper, served: Bench, begun: int | None, then: int | None, writes: int
+) -> None:
+    if begun:
+        converge(served.stack(world(begun)))
+    killed_after(paper, writes, served, world(2))
+    told = reasons(served, world(2))
+    assert told.get(str(FRAUD), "interrupted apply") in (
+        "interrupted apply",
+        "already so",
+        "declared",
+        "follows model_alias.fraud/champion",
+    )
+    settles(paper, served, world(then) if then else world(1)[:-1])
+
+
+@pytest.mark.parametrize("writes", range(4))
+def test_what_a_killed_first_apply_made_stays_ours_when_the_next_one_fails(
+    paper: Paper, served: Bench, writes: int
+) -> None:
+    killed_after(paper, writes, served, world(1))
+    _, events = converge(served.stack(world(3)))
+    (failed,) = (e for e in events if isinstance(e, Failed))
+    assert failed.diagnostic.code == "rollout-failed"
+    settles(paper, served, world(1))
+
+
+def test_a_first_rollout_that_fails_leaves_no_trace(paper: Paper, served: Bench) -> None:
+    _, events = converge(served.stack(world(3)))
+    assert [e.address for e in events if isinstance(e, Failed)] == [FRAUD]
+    assert paper.apps == {}
+    assert FRAUD not in served.records()
+    assert reasons(served, world(3)) == {
+        "model_alias.fraud/champion": "declared",
+        "serving_endpoint.fraud": "declared",
+    }
+    settles(paper, served, world(2))
+
+
+def test_a_switch_that_fails_takes_the_warm_up_back(paper: Paper, served: Bench) -> None:
+    converge(served.stack(world(1)))
+    before = dict(paper.apps)
+    paper.deaf.add("fraud")
+    _, events = converge(served.stack(world(2)))
+    assert [str(e.address) for e in events if isinstance(e, Failed)] == [str(FRAUD)]
+    assert paper.apps == before
+    paper.deaf.clear()
+    settles(paper, served, world(2))
+
+
+@pytest.mark.parametrize("line", range(1, 6))
+def test_who_stops_a_warm_up_finds_everything_as_it_was(paper: Paper, served: Bench, line: int) -> None:
+    converge(served.stack(world(1)))
+    before = dict(paper.apps)
+    stack = served.stack(world(2))
+    asked = _after(line)
+    events: list[Event] = list(stack.apply(stack.plan(), stop=asked))
+    (end,) = (e for e in events if isinstance(e, Finished))
+    if end.stopped:
+        assert paper.apps == before
+        assert reasons(served, world(2))[str(FRAUD)] == "follows model_alias.fraud/champion"
+    settles(paper, served, world(2))
+
+
+def _after(times: int) -> Callable[[], bool]:
+    """Asked to stop from the nth look on."""
+    seen = iter(range(times))
+    return lambda: next(seen, None) is None
+
+
+def test_an_apply_tells_what_comes_up(served: Bench) -> None:
+    _, events = converge(served.stack(world(1)))
+    told = [e.message for e in events if isinstance(e, Progress)]
+    assert told == [
+        "fraud: champion v1 is RUNNING",
+        "fraud: switching traffic",
+    ]
