@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
-from pathlib import Path
 
 import httpx
 from sklearn.datasets import load_breast_cancer
 
-state = json.loads(Path(".lac/ray.json").read_text())
+status = subprocess.run(
+    [sys.executable, "-m", "lifecycle_as_code", "status", "--json"], capture_output=True, check=True
+)
+serving = json.loads(status.stdout)["endpoints"]
 rows = load_breast_cancer(as_frame=True).data.iloc[[0, 21]]
 answer = httpx.post(
-    f"http://127.0.0.1:{state['data_port']}/serving-endpoints/breast-cancer/invocations",
+    f"{serving}/serving-endpoints/breast-cancer/invocations",
     json={"dataframe_split": rows.to_dict(orient="split")},
     auth=("clinic", "a-password-for-clinic"),
     timeout=30,
