@@ -18,6 +18,7 @@ from .spec import (
     fields_marked,
     marked,
     plain,
+    shapes,
 )
 
 Path = tuple[str | int, ...]
@@ -103,9 +104,8 @@ def _as_maps(spec: type[Part], data: dict[str, Any]) -> dict[str, Any]:
             mapped[field] = {
                 item[by.field]: {k: v for k, v in item.items() if k != by.field} for item in items
             }
-    for field, info in spec.model_fields.items():
-        inner = info.annotation
-        if isinstance(inner, type) and issubclass(inner, Part) and isinstance(data.get(field), dict):
+    for field, (inner, many) in shapes(spec).items():
+        if inner is not None and not many and isinstance(data.get(field), dict):
             mapped[field] = _as_maps(inner, data[field])
     return mapped
 
@@ -116,7 +116,16 @@ def _deep(path: Path, before: Any, after: Any) -> list[FieldChange]:
     # imported here: it costs more than a whole plan without differences
     from deepdiff import DeepDiff
 
-    found = DeepDiff(before, after, view="tree", ignore_type_in_groups=[(list, tuple)], verbose_level=2)
+    found = DeepDiff(
+        before,
+        after,
+        view="tree",
+        ignore_type_in_groups=[(list, tuple)],
+        verbose_level=2,
+        # a tag's key may begin with `__`, and maps with few keys in common are still told key by key
+        ignore_private_variables=False,
+        threshold_to_diff_deeper=0,
+    )
     changes = []
     for group in found.values():
         for item in group:

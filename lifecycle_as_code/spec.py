@@ -219,7 +219,7 @@ def plain(spec: Part) -> dict[str, Any]:
 def construct(part: type[P], data: Mapping[str, Any]) -> P:
     """A spec from stored data, taken as it is: a foreign row or an older record can't break a plan."""
     values = dict(data)
-    for field_name, (inner, many) in _shapes(part).items():
+    for field_name, (inner, many) in shapes(part).items():
         held = values.get(field_name)
         if many and isinstance(held, list | tuple):
             # JSON has no tuples
@@ -232,7 +232,7 @@ def construct(part: type[P], data: Mapping[str, Any]) -> P:
 
 
 @cache
-def _shapes(part: type[Part]) -> Mapping[str, tuple[type[Part] | None, bool]]:
+def shapes(part: type[Part]) -> Mapping[str, tuple[type[Part] | None, bool]]:
     """Fields that hold a Part (its class, False), a tuple of them (True), or any other tuple (None, True)."""
     found: dict[str, tuple[type[Part] | None, bool]] = {}
     for name, info in part.model_fields.items():
