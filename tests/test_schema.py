@@ -89,7 +89,8 @@ def test_what_it_accepts(text: str) -> None:
         "model_aliases: [{model: a, alias: A1, version: 1}]",
         "serving_endpoints: [{name: e, served_entities: [{name: a, entity_name: m}]}]",
         (
-            "serving_endpoints: [{name: e, served_entities: [], traffic_config: "
+            "serving_endpoints: [{name: e, served_entities: [{name: a, entity_name: m, entity_version: 1}], "
+            "traffic_config: "
             "{routes: [{served_entity_name: a, traffic_percentage: 101}]}}]"
         ),
         (

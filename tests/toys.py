@@ -16,6 +16,12 @@ def _no_slash(name: str) -> str:
     return name
 
 
+def _alias(text: str) -> str:
+    if not text.startswith("@"):
+        raise ValueError("a version is a number or `@` and an alias")
+    return text
+
+
 class RegisteredModel(Spec):
     """A named model.
 
@@ -107,7 +113,7 @@ class ServedEntity(Part):
 
     name: str
     entity_name: str
-    entity_version: int | str
+    entity_version: Annotated[int, Field(ge=1)] | Annotated[str, AfterValidator(_alias)]
     min_replicas: int = 1
     num_cpus: float = 1.0
     scale_to_zero: bool = False
@@ -123,7 +129,7 @@ class ServingEndpoint(Spec):
     store = Store.SERVE
 
     name: Annotated[str, Key()]
-    served_entities: Annotated[tuple[ServedEntity, ...], ByKey("name")]
+    served_entities: Annotated[tuple[ServedEntity, ...], ByKey("name"), Field(min_length=1)]
     traffic_config: TrafficConfig | None = None
     tags: Tags = Field(default_factory=dict)
 

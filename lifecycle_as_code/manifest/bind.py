@@ -6,7 +6,7 @@ Sugar unfolds to objects of its own. Every problem is reported at its place; wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..snapshot import Claim
 from ..spec import Address, Spec
 from .convert import SECRET_FIELDS
 from .nodes import Map, Mark, Plain, Seq
-from .report import Report, shown
+from .report import Report, problem, shown
 from .shapes import EXCLUSIVE, Shape, read_exclusive, shapes_of
 from .text import START
 from .wording import REFUSED, bad_value, missing_field, reworded, unknown_field
@@ -162,25 +162,41 @@ def _validated(
     try:
         made = spec.model_validate(values)
     except ValidationError as error:
-        for found in error.errors(include_url=False, include_input=False):
-            if not (told and found["type"] in ("missing", "extra_forbidden")):
-                _explain(found, values, node, report, told)
+        _explain(error.errors(include_url=False, include_input=False), values, node, report, told)
     except LacError as error:
         at = report.source(node.at)
-        report.problems.extend(replace(found, at=found.at or at) for found in error.diagnostics)
+        for found in error.diagnostics:
+            report.note(replace(found, at=found.at or at))
     else:
         return None if told else made
     return None
 
 
 def _explain(
-    error: Any, values: Mapping[str, Any], node: Map, report: Report, told: list[Diagnostic]
+    errors: Sequence[Any], values: Mapping[str, Any], node: Map, report: Report, told: list[Diagnostic]
 ) -> None:
-    loc = error["loc"]
-    mark, value, path, secret = _follow(node, loc)
-    refused = value is REFUSED or (loc and values.get(loc[0]) is REFUSED)
-    if not refused and all(known.at != report.source(mark) for known in told):
-        report.add("bad-value", mark, reworded(error, value, path, secret))
+    """pydantic's errors at their places, without those that only follow from another.
+
+    Types were seen to before: an error about one comes from a union's other branch. A list that lost an
+    item to an error is called too short. Above an error there is often another.
+    """
+    above = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
+    places = {known.at for known in told}
+    found: dict[Source, tuple[bool, Diagnostic]] = {}
+    for error in errors:
+        loc, sort = error["loc"], error["type"]
+        if told and sort in ("missing", "extra_forbidden", "too_short"):
+            continue
+        mark, value, path, secret = _follow(node, loc)
+        source = report.source(mark)
+        refused = value is REFUSED or (loc and values.get(loc[0]) is REFUSED)
+        if refused or loc in above or source in places:
+            continue
+        of_type = sort.endswith("_type")
+        if source not in found or (found[source][0] and not of_type):
+            found[source] = of_type, problem("bad-value", reworded(error, value, path, secret), at=source)
+    for _, diagnostic in found.values():
+        report.note(diagnostic)
 
 
 def _follow(node: Map, loc: tuple[Any, ...]) -> tuple[Mark, Any, str, bool]:
@@ -192,12 +208,15 @@ def _follow(node: Map, loc: tuple[Any, ...]) -> tuple[Mark, Any, str, bool]:
     here: Any = node
     holder: Any = node
     path: list[str] = []
+    secret = False
     for step in loc:
         if step in here if isinstance(here, Map) else isinstance(here, Seq) and step in range(len(here)):
             holder, mark, here = here, here.place(step), here[step]
-            path.append(str(step))
+            # the place tells which item it is
+            path = [] if isinstance(step, int) else [*path, str(step)]
+            secret = secret or step in SECRET_FIELDS
         elif step == "[key]" and path and isinstance(holder, Map):
             return holder.place_of_key(path[-1]), path[-1], ".".join(path), False
         elif not path:
             path.append(str(step))
-    return mark, here, ".".join(path) or "this item", not SECRET_FIELDS.isdisjoint(path)
+    return mark, here, ".".join(path) or "this item", secret

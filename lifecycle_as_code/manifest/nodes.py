@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from itertools import count, islice
 from typing import Any, Protocol
 
 
@@ -28,10 +29,11 @@ class Map(dict[str, Any]):
     `odd` are the keys that were written plain and that some reader takes for no string (`no`, `1.10`).
     """
 
-    __slots__ = ("at", "marks", "odd")
+    __slots__ = ("_indexes", "at", "marks", "odd")
 
     def __init__(self, at: Mark) -> None:
         self.at = at
+        self._indexes: dict[str, int] | None = None
         self.marks: list[Mark] = []
         self.odd: list[str] | None = None
 
@@ -44,10 +46,13 @@ class Map(dict[str, Any]):
         return self._mark(key, 0)
 
     def _mark(self, key: object, offset: int) -> Mark:
-        for index, name in enumerate(self):
-            if name == key:
-                return self.marks[2 * index + offset]
-        return self.at
+        if key not in self:
+            return self.at
+        # made when the first place is asked for: most mappings have no problem
+        known = self._indexes = self._indexes or {}
+        if key not in known:
+            known.update(zip(islice(self, len(known), None), count(len(known)), strict=False))
+        return self.marks[2 * known[str(key)] + offset]
 
     def entries(self) -> Iterator[tuple[str, Any, tuple[Mark, Mark]]]:
         """Each key and value with both their marks."""

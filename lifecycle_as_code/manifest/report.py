@@ -20,6 +20,7 @@ SUMMARIES = {
     "include-outside": "include leaves the stack's directory",
     "key-not-text": "key is not a name",
     "missing-field": "required field is missing",
+    "more-problems": "file has more problems than are shown",
     "no-lac-yaml": "directory holds no lac.yaml",
     "not-a-file": "not a regular file",
     "not-a-mapping": "file does not hold sections",
@@ -42,6 +43,10 @@ SUMMARIES = {
     "yaml-syntax": "not valid YAML",
 }
 """Each code's one summary: no user's names in it."""
+
+
+MAX_PROBLEMS = 1_000
+"""How many problems of one file are kept."""
 
 
 def problem(
@@ -69,7 +74,15 @@ class Report:
 
     def add(self, code: str, mark: Mark, detail: str, hint: str = "") -> None:
         """Note an error at `mark`."""
-        self.problems.append(problem(code, detail, hint, self.source(mark)))
+        self.note(problem(code, detail, hint, self.source(mark)))
+
+    def note(self, found: Diagnostic) -> None:
+        """Note a problem. Beyond `MAX_PROBLEMS` only that there are more: nobody reads a million."""
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(found)
+        elif len(self.problems) == MAX_PROBLEMS:
+            detail = f"The first {MAX_PROBLEMS:,} are shown."
+            self.problems.append(problem("more-problems", detail, at=found.at))
 
 
 def shown(text: str, limit: int = 60) -> str:

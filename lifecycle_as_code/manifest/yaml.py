@@ -26,7 +26,7 @@ from yaml.events import (
 )
 
 from .nodes import Map, Mark, Plain, Seq, inside, scalar
-from .report import Report, shown
+from .report import MAX_PROBLEMS, Report, shown
 from .text import START, explain, readable
 
 try:
@@ -35,8 +35,6 @@ except ImportError:  # PyYAML without libyaml: slower, with the same events
     from yaml import SafeLoader as Parser  # type: ignore[assignment]
 
 MAX_DEPTH = 64
-MAX_PROBLEMS = 1_000
-"""Past these, a file with duplicate keys isn't read any further."""
 ALIAS_NODES = 100_000
 """How many nodes aliases may stand for in any file; larger files get one more for every four bytes."""
 
@@ -215,7 +213,7 @@ class _Builder:
         self._report.add(
             "duplicate-key", mark, f"{shown(name)} is already given at {self._report.source(first)}."
         )
-        if len(self._report.problems) >= MAX_PROBLEMS:
+        if len(self._report.problems) > MAX_PROBLEMS:
             raise _EndedError
 
     def _alias(self, event: Any) -> Any:

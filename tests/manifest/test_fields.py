@@ -92,7 +92,7 @@ def test_what_does_not_fit(written: str, code: str, says: str, errors: Errors) -
 
 @pytest.mark.parametrize(
     ("written", "value"),
-    [("3", 3), ('"@champion"', "@champion"), ("'3'", "3"), ("latest", "latest"), ('"{{ 1 + 2 }}"', 3)],
+    [("3", 3), ('"@champion"', "@champion"), ("'@3'", "@3"), ('"{{ 1 + 2 }}"', 3)],
 )
 def test_where_a_number_or_text_may_stand_the_writing_decides(written: str, value: Any, read: Read) -> None:
     text = ENTITY.format("x").replace(", x", "").replace("entity_version: 1", f"entity_version: {written}")
@@ -105,6 +105,21 @@ def test_what_is_neither_needs_quotes_there(written: str, errors: Errors) -> Non
     text = ENTITY.format("x").replace(", x", "").replace("entity_version: 1", f"entity_version: {written}")
     (found,) = errors({"m.yaml": text})
     assert found.code == "quote-it"
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("0", "`entity_version`: `0` should be greater than or equal to 1."),
+        ("champion", "`entity_version`: a version is a number or `@` and an alias."),
+        ("[1]", "`entity_version` is a list; text or a whole number is wanted."),
+        ("1.5", "`entity_version`: `1.5` is a number, and text is wanted."),
+    ],
+)
+def test_one_mistake_is_one_problem(written: str, says: str, errors: Errors) -> None:
+    text = ENTITY.format("x").replace(", x", "").replace("entity_version: 1", f"entity_version: {written}")
+    (found,) = errors({"m.yaml": text})
+    assert found.detail == says
 
 
 def test_a_choice_that_is_mistyped(errors: Errors) -> None:
@@ -122,13 +137,13 @@ def test_a_choice_that_is_mistyped(errors: Errors) -> None:
         ("registered_models: [{name: m, aliases: {A1: 1}}]", "1:41", "should match pattern"),
         ("registered_models: [{name: m, aliases: {champion: 0}}]", "1:51", "greater than or equal to 1"),
         (
-            "serving_endpoints: [{name: e, served_entities: [],\n"
+            "serving_endpoints: [{name: e, served_entities: [{name: a, entity_name: m, entity_version: 1}],\n"
             "  traffic_config: {routes: [{served_entity_name: a, traffic_percentage: 90}]}}]",
             "2:19",
             "the routes must add up to 100",
         ),
         (
-            "serving_endpoints: [{name: e, served_entities: [],\n"
+            "serving_endpoints: [{name: e, served_entities: [{name: a, entity_name: m, entity_version: 1}],\n"
             "  traffic_config: {routes: [{served_entity_name: a, traffic_percentage: 101}]}}]",
             "2:73",
             "less than or equal to 100",
