@@ -18,8 +18,8 @@ class Killed(BaseException):
 class Paper(Cluster):
     """A cluster on paper: a PUT is done at once, and a model in a place called `bad` doesn't load.
 
-    `left`: writes until the process that uses it is as good as dead. `deaf`: endpoints and apps that don't
-    answer a probe. `sick`: apps that Ray calls unhealthy.
+    `left`: writes and probes until the process that uses it is as good as dead. `deaf`: endpoints and apps
+    that don't answer a probe. `sick`: apps that Ray calls unhealthy.
     """
 
     def __init__(self) -> None:
@@ -49,14 +49,18 @@ class Paper(Cluster):
             }
         }
 
-    def _put(self, body: Mapping[str, Any]) -> None:
+    def _step(self) -> None:
         if self.left is not None:
             self.left -= 1
             if self.left < 0:
                 raise Killed
+
+    def _put(self, body: Mapping[str, Any]) -> None:
+        self._step()
         self.apps = {a["name"]: json.loads(json.dumps(a)) for a in body["applications"]}
 
     def probe(self, endpoint: str, *, entity: str | None = None, **_: Any) -> str | None:
+        self._step()
         table = self.apps[f"lac.{endpoint}"]["deployments"][0]["user_config"]["targets"]
         if entity is not None:
             assert entity in {row["app"] for row in table} & self.apps.keys()

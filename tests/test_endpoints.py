@@ -59,8 +59,8 @@ def reasons(bench: Bench, specs: list[Spec]) -> dict[str, str]:
     return {str(c.address): c.reason for c in bench.stack(specs).plan().changes}
 
 
-def killed_after(paper: Paper, writes: int, bench: Bench, specs: list[Spec]) -> None:
-    paper.left = writes
+def killed_after(paper: Paper, steps: int, bench: Bench, specs: list[Spec]) -> None:
+    paper.left = steps
     with suppress(Killed):
         converge(bench.stack(specs))
     paper.left = None
@@ -77,13 +77,13 @@ def settles(paper: Paper, bench: Bench, specs: list[Spec]) -> None:
 
 @pytest.mark.parametrize("then", [1, 2, None])
 @pytest.mark.parametrize("begun", [None, 1])
-@pytest.mark.parametrize("writes", range(4))
+@pytest.mark.parametrize("steps", range(6))
 def test_a_crash_anywhere_leaves_nothing_that_one_apply_does_not_mend(
-    paper: Paper, served: Bench, begun: int | None, then: int | None, writes: int
+    paper: Paper, served: Bench, begun: int | None, then: int | None, steps: int
 ) -> None:
     if begun:
         converge(served.stack(world(begun)))
-    killed_after(paper, writes, served, world(2))
+    killed_after(paper, steps, served, world(2))
     told = reasons(served, world(2))
     assert told.get(str(FRAUD), "interrupted apply") in (
         "interrupted apply",
@@ -94,11 +94,11 @@ def test_a_crash_anywhere_leaves_nothing_that_one_apply_does_not_mend(
     settles(paper, served, world(then) if then else world(1)[:-1])
 
 
-@pytest.mark.parametrize("writes", range(4))
+@pytest.mark.parametrize("steps", range(6))
 def test_what_a_killed_first_apply_made_stays_ours_when_the_next_one_fails(
-    paper: Paper, served: Bench, writes: int
+    paper: Paper, served: Bench, steps: int
 ) -> None:
-    killed_after(paper, writes, served, world(1))
+    killed_after(paper, steps, served, world(1))
     _, events = converge(served.stack(world(3)))
     (failed,) = (e for e in events if isinstance(e, Failed))
     assert failed.diagnostic.code == "rollout-failed"

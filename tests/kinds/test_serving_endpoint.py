@@ -400,13 +400,13 @@ def test_what_changes_in_place_keeps_its_app_and_shrinks_last(paper: Paper) -> N
 
 @pytest.mark.parametrize("begins", [None, 1], ids=["created", "updated"])
 @pytest.mark.parametrize("ends", ["the same", "another version", "nothing"])
-@pytest.mark.parametrize("writes", range(5))
-def test_a_crash_after_any_write_is_found_and_mended(
-    paper: Paper, begins: int | None, ends: str, writes: int
+@pytest.mark.parametrize("steps", range(7))
+def test_a_crash_after_any_step_is_found_and_mended(
+    paper: Paper, begins: int | None, ends: str, steps: int
 ) -> None:
     if begins:
         roll_out(paper, change(paper, wanted(begins)))
-    paper.left = writes
+    paper.left = steps
     with suppress(Killed):
         roll_out(paper, change(paper, wanted(2)))
     paper.left = None
