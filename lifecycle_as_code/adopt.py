@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -50,13 +50,14 @@ def adopted(
         spec = _ours(live.objects[address], desired.objects.get(address))
         why = _undeclarable(spec, specs) or _dangling(spec, live)
         if why and address not in desired.objects:
-            if addresses is not None:
-                refuse([why])
             skipped.append(why)
             continue
         records.append(Record(address, spec.store, spec))
         if address not in desired.objects:
             declared.append(spec)
+    if addresses is not None:
+        # asked for by name: leaving it out is no success
+        refuse(replace(why, severity="error") for why in skipped)
     text = write(declared, specs) if declared else ""
     return Adopted(tuple(r.address for r in records), tuple(records), text, tuple(skipped))
 

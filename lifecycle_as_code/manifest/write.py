@@ -42,6 +42,8 @@ def _reads_as_block(value: str) -> bool:
         len(lines) > 1
         and all(line.isprintable() and line == line.rstrip() for line in lines)
         and not value.startswith((" ", "\n"))
+        # kept line ends (`|+`) would end the document, and other sections may follow
+        and not value.endswith("\n\n")
         and not TEMPLATE.search(value)
     )
 

@@ -1,0 +1,136 @@
+"""Taking live objects over: what is recorded, what is written, and what is left where it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from lifecycle_as_code.adopt import Adopted, adopted
+from lifecycle_as_code.diagnostics import LacError
+from lifecycle_as_code.kinds import KINDS
+from lifecycle_as_code.kinds.model_alias import ModelAlias
+from lifecycle_as_code.kinds.model_version import ModelVersion
+from lifecycle_as_code.kinds.permission import Permission
+from lifecycle_as_code.kinds.registered_model import RegisteredModel
+from lifecycle_as_code.kinds.role import Role
+from lifecycle_as_code.snapshot import Desired, Live, Observed, Record, Recorded
+from lifecycle_as_code.spec import Address, Spec
+
+SPECS = {name: kind.spec for name, kind in KINDS.items()}
+
+FRAUD = RegisteredModel(name="fraud", tags={"team": "risk"})
+VERSION = ModelVersion(model="fraud", version=1, source="s3://models/1")
+CHAMPION = ModelAlias(model="fraud", alias="champion", version=1)
+ANALYSTS = Role(name="analysts", members=("ann",))
+GRANT = Permission(role="analysts", resource_type="registered_model", resource="fraud", level="READ")
+HIDDEN = Permission.model_construct(
+    role="__user_3__", resource_type="registered_model", resource="fraud", level="EDIT"
+)
+LONG = RegisteredModel.model_construct(name="x" * 300, description="", tags={})
+
+
+def take(
+    addresses: list[Address] | None,
+    *live: Spec | Observed,
+    desired: tuple[Spec, ...] = (),
+    ours: tuple[Spec, ...] = (),
+    others: dict[Address, str] | None = None,
+) -> Adopted:
+    seen = [found if isinstance(found, Observed) else Observed(found) for found in live]
+    return adopted(
+        addresses,
+        Desired({spec.address: spec for spec in desired}),
+        Recorded({spec.address: Record(spec.address, spec.store, spec) for spec in ours}, others or {}),
+        Live({found.spec.address: found for found in seen}, frozenset({Address("user", ("ann",))})),
+        SPECS,
+    )
+
+
+def test_everything_that_nobody_owns_is_recorded_as_it_is_and_written() -> None:
+    taken = take(None, FRAUD, VERSION, CHAMPION, ANALYSTS, GRANT)
+    assert set(taken.addresses) == {s.address for s in (FRAUD, VERSION, CHAMPION, ANALYSTS, GRANT)}
+    assert {record.address: record.spec for record in taken.records} == {
+        spec.address: spec for spec in (FRAUD, VERSION, CHAMPION, ANALYSTS, GRANT)
+    }
+    assert yaml.safe_load(taken.yaml) == {
+        "registered_models": [
+            {
+                "name": "fraud",
+                "tags": {"team": "risk"},
+                "versions": [{"version": 1, "source": "s3://models/1"}],
+                "aliases": {"champion": 1},
+            }
+        ],
+        "roles": [{"name": "analysts", "members": ["ann"]}],
+        "permissions": [
+            {"role": "analysts", "resource_type": "registered_model", "resource": "fraud", "level": "READ"}
+        ],
+    }
+
+
+LEFT: dict[str, dict[str, Any]] = {
+    "ours": {"live": [FRAUD], "ours": (FRAUD,)},
+    "another stack's": {"live": [FRAUD], "others": {FRAUD.address: "shop"}},
+    "deleted": {"live": [Observed(FRAUD, tombstone=True)]},
+    "a single user's": {"live": [Observed(HIDDEN, hidden="cyd")]},
+}
+
+
+@pytest.mark.parametrize("world", LEFT.values(), ids=LEFT)
+def test_everything_does_not_mean(world: dict[str, Any]) -> None:
+    world = {**world}
+    live = world.pop("live")
+    assert take(None, *live, **world) == Adopted((), (), "")
+
+
+SKIPPED: dict[str, tuple[list[Spec], str]] = {
+    "what can't be declared": ([LONG], "cannot-be-declared"),
+    "what refers to nothing": ([CHAMPION], "dangling"),
+}
+
+
+@pytest.mark.parametrize(("live", "code"), SKIPPED.values(), ids=SKIPPED)
+def test_what_cannot_be_taken_over_is_left_with_a_warning(live: list[Spec], code: str) -> None:
+    taken = take(None, *live)
+    assert taken.addresses == ()
+    assert {found.code for found in taken.skipped} == {code}
+    assert {found.severity for found in taken.skipped} == {"warning"}
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "nowhere": ({"live": []}, "nothing-to-import"),
+    "deleted": ({"live": [Observed(FRAUD, tombstone=True)]}, "nothing-to-import"),
+    "another stack's": ({"live": [FRAUD], "others": {FRAUD.address: "shop"}}, "owned-elsewhere"),
+    "what can't be declared": ({"live": [LONG], "addresses": [LONG.address]}, "cannot-be-declared"),
+    "what refers to nothing": ({"live": [CHAMPION], "addresses": [CHAMPION.address]}, "dangling"),
+}
+
+
+@pytest.mark.parametrize(("world", "code"), REFUSED.values(), ids=REFUSED)
+def test_an_address_that_cannot_be_taken_over_is_refused(world: dict[str, Any], code: str) -> None:
+    world = {**world}
+    live = world.pop("live")
+    with pytest.raises(LacError) as caught:
+        take(world.pop("addresses", [FRAUD.address]), *live, **world)
+    assert [found.code for found in caught.value.diagnostics] == [code]
+
+
+def test_what_is_declared_already_is_recorded_and_not_written() -> None:
+    taken = take([FRAUD.address], FRAUD, desired=(FRAUD,))
+    assert [record.spec for record in taken.records] == [FRAUD]
+    assert taken.yaml == ""
+
+
+def test_mlflows_own_tags_stay_mlflows() -> None:
+    tagged = FRAUD.model_copy(update={"tags": {"team": "risk", "mlflow.note": "x"}})
+    taken = take(None, tagged)
+    assert [record.spec for record in taken.records] == [FRAUD]
+
+
+def test_of_what_is_declared_only_the_declared_keys_become_ours() -> None:
+    """Recorded whole, the next apply would remove what others have written there."""
+    tagged = FRAUD.model_copy(update={"tags": {"team": "shop", "seen_by": "audit"}})
+    taken = take([FRAUD.address], tagged, desired=(FRAUD,))
+    assert [record.spec for record in taken.records] == [FRAUD.model_copy(update={"tags": {"team": "shop"}})]

@@ -1,0 +1,208 @@
+"""The vocabulary that kinds are described in: addresses, markers, and specs from stored data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+import pytest
+
+from lifecycle_as_code.spec import (
+    Address,
+    ByKey,
+    Derived,
+    Key,
+    OwnedKeys,
+    Part,
+    Ref,
+    Spec,
+    Store,
+    anchor,
+    construct,
+    fields_marked,
+    key_fields,
+    marked,
+    parse_address,
+    plain,
+)
+
+
+class Entity(Part):
+    """A part."""
+
+    name: str
+    version: int | str
+    labels: tuple[str, ...] = ()
+
+
+class Traffic(Part):
+    """A part that holds parts."""
+
+    routes: tuple[Entity, ...] = ()
+
+
+class Model(Spec):
+    """A model."""
+
+    kind: ClassVar[str] = "model"
+    section: ClassVar[str] = "models"
+    store: ClassVar[Store] = Store.REGISTRY
+
+    name: Annotated[str, Key()]
+    description: str = ""
+    tags: Annotated[Mapping[str, str], OwnedKeys()] = {}
+
+
+class Alias(Spec):
+    """A pointer."""
+
+    kind: ClassVar[str] = "alias"
+    section: ClassVar[str] = "aliases"
+    store: ClassVar[Store] = Store.REGISTRY
+
+    model: Annotated[str, Key(), Ref("model")]
+    alias: Annotated[str, Key()]
+    version: Annotated[int | None, Ref("version", ("model", "version"))] = None
+
+
+class Version(Spec):
+    """A number."""
+
+    kind: ClassVar[str] = "version"
+    section: ClassVar[str] = "versions"
+    store: ClassVar[Store] = Store.REGISTRY
+
+    model: Annotated[str, Key(), Ref("model")]
+    version: Annotated[int, Key()]
+
+
+class Endpoint(Spec):
+    """Parts in every shape."""
+
+    kind: ClassVar[str] = "endpoint"
+    section: ClassVar[str] = "endpoints"
+    store: ClassVar[Store] = Store.SERVE
+
+    name: Annotated[str, Key()]
+    entities: Annotated[tuple[Entity, ...], ByKey("name")] = ()
+    traffic: Traffic | None = None
+    members: tuple[str, ...] = ()
+    pinned: Annotated[int | None, Derived()] = None
+
+
+SPECS: dict[str, type[Spec]] = {spec.kind: spec for spec in (Model, Alias, Version, Endpoint)}
+
+ADDRESSES = {
+    "model.fraud": Address("model", ("fraud",)),
+    "model.a/b": Address("model", ("a/b",)),
+    "model.50%": Address("model", ("50%",)),
+    "model.a.b": Address("model", ("a.b",)),
+    "model. ": Address("model", (" ",)),
+    "alias.fraud/champion": Address("alias", ("fraud", "champion")),
+    "alias.a%2Fb/c%25d": Address("alias", ("a/b", "c%d")),
+    "version.fraud/3": Address("version", ("fraud", 3)),
+}
+
+
+@pytest.mark.parametrize(("text", "address"), ADDRESSES.items(), ids=ADDRESSES)
+def test_an_address_is_spelled_and_read(text: str, address: Address) -> None:
+    assert str(address) == text
+    assert parse_address(text, SPECS) == address
+
+
+NOT_ADDRESSES = {
+    "": "doesn't start with a kind",
+    "fraud": "doesn't start with a kind",
+    "modle.fraud": "doesn't start with a kind",
+    "model": "doesn't start with a kind",
+    "model.": "should be `model.<name>`",
+    "alias.fraud": "should be `alias.<model>/<alias>`",
+    "alias.fraud/": "should be `alias.<model>/<alias>`",
+    "alias.a/b/c": "should be `alias.<model>/<alias>`",
+    "version.fraud/three": "`three` is not a number",
+    "version.fraud/3.0": "`3.0` is not a number",
+}
+
+
+@pytest.mark.parametrize(("text", "why"), NOT_ADDRESSES.items(), ids=NOT_ADDRESSES)
+def test_what_is_no_address_is_told_why(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why.replace("`", ".")):
+        parse_address(text, SPECS)
+
+
+def test_an_anchor_is_safe_in_a_url_and_a_file_name() -> None:
+    assert anchor(Address("alias", ("a b", "../c"))) == "alias.a%20b%2F..%252Fc"
+
+
+def test_markers_are_found_in_the_order_of_the_fields() -> None:
+    assert key_fields(Alias) == ("model", "alias")
+    assert [name for name, _ in marked(Alias, Ref)] == ["model", "version"]
+    assert fields_marked(Endpoint, Derived) == {"pinned"}
+    assert fields_marked(Model, Ref) == frozenset()
+
+
+REFS: dict[str, tuple[Spec, list[str]]] = {
+    "a field": (Alias(model="fraud", alias="c"), ["model.fraud"]),
+    "several fields": (Alias(model="fraud", alias="c", version=3), ["model.fraud", "version.fraud/3"]),
+    "nothing": (Model(name="fraud"), []),
+}
+
+
+@pytest.mark.parametrize(("spec", "expected"), REFS.values(), ids=REFS)
+def test_a_spec_refers_to_what_its_fields_name(spec: Spec, expected: list[str]) -> None:
+    assert [str(ref) for ref in spec.refs()] == expected
+
+
+WRITTEN: dict[str, tuple[Spec, dict[str, Any]]] = {
+    "the key alone": (Model(name="fraud"), {"name": "fraud"}),
+    "what was said": (
+        Model(name="fraud", description="x", tags={"a": ""}),
+        {"name": "fraud", "description": "x", "tags": {"a": ""}},
+    ),
+    "nothing derived": (Endpoint(name="api", pinned=3), {"name": "api"}),
+}
+
+
+@pytest.mark.parametrize(("spec", "expected"), WRITTEN.values(), ids=WRITTEN)
+def test_a_spec_is_written_without_what_goes_without_saying(spec: Spec, expected: dict[str, Any]) -> None:
+    assert spec.written() == expected
+
+
+def test_stored_data_becomes_the_same_spec_parts_and_all() -> None:
+    spec = Endpoint(
+        name="api",
+        entities=(Entity(name="a", version="@champion", labels=("x",)), Entity(name="b", version=3)),
+        traffic=Traffic(routes=(Entity(name="a", version=1),)),
+        members=("ann",),
+    )
+    data = {
+        "name": "api",
+        "entities": [{"name": "a", "version": "@champion", "labels": ["x"]}, {"name": "b", "version": 3}],
+        "traffic": {"routes": [{"name": "a", "version": 1}]},
+        "members": ["ann"],
+    }
+    made = construct(Endpoint, data)
+    assert made == spec
+    assert plain(made) == plain(spec)
+    assert isinstance(made.entities[0], Entity)
+    assert isinstance(made.traffic, Traffic)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"name": 3}, {"name": "x" * 1000, "description": None}, {"name": "", "tags": {"a": 1}, "unheard": "of"}],
+    ids=["a number", "far too long", "another age"],
+)
+def test_stored_data_is_taken_as_it_is(data: dict[str, Any]) -> None:
+    made = construct(Model, data)
+    assert made.name == data["name"]
+    assert not hasattr(made, "unheard")
+
+
+def test_specs_are_closed_strict_and_frozen() -> None:
+    with pytest.raises(ValueError, match="extra"):
+        Model(name="fraud", descripton="x")  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="valid integer"):
+        Version(model="fraud", version="3")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="frozen"):
+        Model(name="fraud").name = "other"  # type: ignore[misc]
