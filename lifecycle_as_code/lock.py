@@ -1,8 +1,9 @@
 """One apply at a time for each stack and store.
 
 PostgreSQL: a session's advisory lock on a connection of its own, which the server frees when the
-holder dies. SQLite: a lease in `lac_lock`, counted by the database's clock and renewed while held;
-a holder on this machine that is dead is known by its pid and start time, and doesn't have to expire.
+holder dies. SQLite: a lease in `lac_lock`, counted by the database's clock and renewed while held.
+Whether a holder on this machine lives is known by its pid and start time, and no clock is asked: a long
+transaction of its own keeps it from renewing.
 """
 
 from __future__ import annotations
@@ -70,6 +71,10 @@ def _lease(store: SqlStore, stack: str, timeout: float, tell: Callable[[str], No
     token = str(uuid4())
 
     def take() -> str | None:
+        # looked at first: a holder that is writing would let nobody else begin to
+        with reading(store) as db:
+            if state.installed(db) and (holder := _holder(db, stack)):
+                return holder
         with writing(store) as db:
             state.install(db)
             return _claim(db, stack, token)
@@ -87,18 +92,27 @@ def _lease(store: SqlStore, stack: str, timeout: float, tell: Callable[[str], No
             db.execute(delete(state.locks).where(state.locks.c.name == stack, state.locks.c.token == token))
 
 
+def _holder(db: Connection, stack: str) -> str | None:
+    """Who holds the lease and since when, for people; None where it is free."""
+    clock = db.execute(select(_DATABASE_CLOCK)).scalar_one()
+    row = db.execute(select(state.locks).where(state.locks.c.name == stack)).mappings().first()
+    if row is None or not (row["expires"] > clock if (lives := _lives(row["holder"])) is None else lives):
+        return None
+    return f"{row['holder']}, since {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(row['since']))} UTC"
+
+
 def _claim(db: Connection, stack: str, token: str) -> str | None:
     """Take the lease, or say who holds it."""
+    if holder := _holder(db, stack):
+        return holder
     locks = state.locks
     clock = db.execute(select(_DATABASE_CLOCK)).scalar_one()
-    row = db.execute(select(locks).where(locks.c.name == stack)).mappings().first()
-    if row is not None and row["expires"] > clock and not _is_dead(row["holder"]):
-        return f"{row['holder']}, since {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(row['since']))} UTC"
+    fence = db.execute(select(locks.c.fence).where(locks.c.name == stack)).scalar()
     values = {"holder": myself(), "token": token, "since": clock, "expires": clock + LEASE_SECONDS}
-    if row is None:
+    if fence is None:
         db.execute(insert(locks).values(name=stack, fence=1, **values))
     else:
-        db.execute(update(locks).where(locks.c.name == stack).values(fence=row["fence"] + 1, **values))
+        db.execute(update(locks).where(locks.c.name == stack).values(fence=fence + 1, **values))
     return None
 
 
@@ -120,19 +134,13 @@ def _renew(store: SqlStore, stack: str, token: str, ended: threading.Event) -> N
 def still_held(store: SqlStore, stack: str) -> bool:
     """Whether anybody holds a lease on the stack now. SQLite only; for status displays and tests."""
     with reading(store) as db:
-        if not state.installed(db):
-            return False
-        found = db.execute(
-            select(state.locks.c.holder).where(
-                state.locks.c.name == stack, state.locks.c.expires > _DATABASE_CLOCK
-            )
-        ).first()
-    return found is not None and not _is_dead(found[0])
+        return state.installed(db) and _holder(db, stack) is not None
 
 
 def _wait(take: Callable[[], str | None], stack: str, timeout: float, tell: Callable[[str], None]) -> None:
+    """Try until it is taken. `tell` hears of the wait once, and an empty line at each further try."""
     deadline = time.monotonic() + timeout
-    told = False
+    line = f"waiting for the lock of stack {stack}, held by "
     while (holder := take()) is not None:
         if time.monotonic() >= deadline:
             raise LacError(
@@ -143,9 +151,9 @@ def _wait(take: Callable[[], str | None], stack: str, timeout: float, tell: Call
                     hint="wait for it to end, or say how long to wait: --lock-timeout=2m",
                 )
             )
-        if not told:
-            tell(f"waiting for the lock of stack {stack}, held by {holder}")
-            told = True
+        # an empty line lets whoever listens call the wait off
+        tell(line and line + holder)
+        line = ""
         time.sleep(min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
 
 
@@ -154,13 +162,13 @@ def myself() -> str:
     return f"{socket.gethostname()} pid {os.getpid()} started {_started(os.getpid())}"
 
 
-def _is_dead(holder: str) -> bool:
-    """True only where we can know: a process of this machine that isn't there any more."""
+def _lives(holder: str) -> bool | None:
+    """Whether the holder is a process that still runs; None where we can't know."""
     host, _, rest = holder.partition(" pid ")
     pid, _, started = rest.partition(" started ")
     if host != socket.gethostname() or not pid.isdigit() or not Path("/proc").is_dir():
-        return False
-    return _started(int(pid)) != started
+        return None
+    return _started(int(pid)) == started
 
 
 def _started(pid: int) -> str:

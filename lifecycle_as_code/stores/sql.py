@@ -144,6 +144,7 @@ def _open_sqlite(url: URL, role: Role, base: Path, read_only: bool) -> SqlStore:
 
     engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
     event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "invalidate", _undo_sqlite)
     absolute = URL.create("sqlite", database=str(path))
     return SqlStore(role, "sqlite", str(absolute), engine, absolute, path)
 
@@ -152,6 +153,12 @@ def _begin_sqlite(db: Connection) -> None:
     """Begin for real: Python's sqlite3 would otherwise begin at the first write only."""
     immediate = db.get_execution_options().get("lac_immediate", False)
     db.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _undo_sqlite(opened: sqlite3.Connection, *_: object) -> None:
+    """Give up a transaction that Ctrl-C cut off. SQLAlchemy only closes its connection, which SQLite keeps,
+    lock and all, for as long as a cursor in the traceback lives."""
+    opened.rollback()
 
 
 def _open_postgres(url: URL, role: Role, read_only: bool) -> SqlStore:
