@@ -1,0 +1,56 @@
+"""A plan that finds nothing to do, beside a script that asks MLflow's client about each model.
+
+Both start from nothing, read the same SQLite database, and compare every version's source, description and
+tags. The plan also reads and checks the YAML, and compares models and aliases.
+
+python tests/benchmarks/bench_noop_plan.py [MODELS] [VERSIONS] [RUNS]
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from measure import beside, conclude
+
+SCRIPT = """
+import sys
+from mlflow import MlflowClient
+
+client = MlflowClient(sys.argv[1], sys.argv[1])
+for number in range(int(sys.argv[2])):
+    name = f"model-{number:05}"
+    found = {int(v.version): v for v in client.search_model_versions(f"name = '{name}'")}
+    assert len(found) == int(sys.argv[3])
+    for version, held in found.items():
+        assert held.source == f"s3://bucket/{name}/{version}"
+        assert held.description == ""
+        assert held.tags == {"validation_status": "approved"}
+"""
+
+
+def main(count: int = 1000, versions: int = 5, runs: int = 3) -> None:
+    from command import LAC, Directory, models
+    from mlflow_fixture import fresh_sqlite
+
+    with tempfile.TemporaryDirectory() as path:
+        directory = Path(path)
+        store = fresh_sqlite(directory)
+        stack = Directory(directory / "stack").settings(store).declare(models(count, versions))
+        stack.lac("apply", "--auto-approve")
+        print(f"{count} models x {versions} versions on SQLite, nothing to do")
+        plan, script = "lac plan", "a script with MlflowClient"
+        found = beside(
+            {
+                plan: [*LAC, "-C", str(stack.path), "plan", "--detailed-exitcode"],
+                script: [sys.executable, "-c", SCRIPT, store, str(count), str(versions)],
+            },
+            directory,
+            runs,
+        )
+    conclude(found[script] / found[plan], 10, at_least=True)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
