@@ -125,6 +125,11 @@ class Stack:
         return self._manifest.desired
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The manifests that were read, absolute."""
+        return tuple(Path(name).resolve() for name in self._manifest.files)
+
+    @property
     def warnings(self) -> tuple[Diagnostic, ...]:
         """What the manifests make one wonder about."""
         return self.desired.warnings

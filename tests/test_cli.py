@@ -79,6 +79,15 @@ class FakeStack:
     stopped: bool = False
     warnings: tuple[Diagnostic, ...] = ()
     desired: Desired = field(default_factory=lambda: Desired({FRAUD.address: FRAUD}))
+    included: bool = True
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(path.resolve() for path in Path(self.root).rglob("*.yaml")) if self.included else ()
+
+    @property
+    def root(self) -> str:
+        return next((place.file.rpartition("/")[0] for place in self.desired.places.values()), ".")
 
     def open(self, path: str, **settings: Any) -> FakeStack:
         self.opened = {"path": path, **settings}
@@ -598,15 +607,14 @@ def test_import_writes_a_new_file_beside_the_others(stack: FakeStack, tmp_path: 
     assert stack.asked == [("adopt", [FRAUD.address]), ("adopt", None)]
 
 
-def test_import_says_when_its_file_does_not_belong_to_the_stack(
+def test_import_takes_nothing_over_where_its_file_would_not_belong_to_the_stack(
     stack: FakeStack, tmp_path: Path, capsys: Said
 ) -> None:
-    stack.desired = Desired()
+    stack.desired, stack.included = Desired(), False
     assert run(["-C", str(tmp_path), "import", "--all"]) == 1
-    said = capsys.readouterr()
-    assert "Took over 1 object" in said.out
-    assert "not-included" in said.err
-    assert (tmp_path / "imported.yaml").exists()
+    assert "not-included" in capsys.readouterr().err
+    assert stack.asked == []
+    assert not (tmp_path / "imported.yaml").exists()
 
 
 def test_import_never_overwrites_and_then_takes_nothing_over(

@@ -44,9 +44,6 @@ def command(options: Options, addresses: tuple[str, ...], everything: bool, out:
         note("Nothing was taken over: there is nothing that nobody owns.")
     elif written is not None:
         say(f"Took over {counted(len(taken.addresses), 'object')}; declared in {safe(written)}.")
-        # read it back: what is recorded and not declared would be deleted by the next apply
-        if set(taken.addresses) - set(opened(options).desired.objects):
-            raise _not_included(written)
     elif taken.yaml:
         note("Put this where lac.yaml's `include` finds it; until then, the next plan deletes them.")
     else:
@@ -70,6 +67,9 @@ def _take(
         raise _cannot_write(path, error) from None
     try:
         with file:
+            # empty as it is: what is recorded and not declared would be deleted by the next apply
+            if path.resolve() not in opened(options).files:
+                raise _not_included(path)
             taken = stack.adopt(asked)
             try:
                 file.write(taken.yaml)
@@ -117,6 +117,6 @@ def _not_included(path: Path) -> Exception:
             "not-included",
             "the new file doesn't belong to the stack yet",
             f"{path} is not among the files that `include` in lac.yaml names.",
-            hint="add it to `include`, or move it: until then, the next plan deletes what was taken over",
+            hint="nothing was taken over; add the file to `include`, or name another with `--out`",
         )
     )

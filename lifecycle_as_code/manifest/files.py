@@ -81,6 +81,9 @@ def _nothing(pattern: str, at: Source) -> Diagnostic:
 def _is_wild(step: str) -> bool:
     return any(mark in step for mark in "*?[")
 
+ARTIFACTS = frozenset({"mlruns", "mlartifacts"})
+"""Where MLflow keeps models by default, each with YAML of its own; wildcards don't look inside."""
+
 
 @cache
 def _regex(step: str) -> re.Pattern[str]:
@@ -140,7 +143,7 @@ class _Walk:
             )
         if below and PROJECT in names:
             return []
-        return [name for name in names if not name.startswith(".")]
+        return [name for name in names if not name.startswith(".") and name not in ARTIFACTS]
 
     def _is_directory(self, path: str) -> bool:
         return (self._root / path).is_dir()
