@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .background import Stopped, in_background
 from .change import Change, Phase, Plan, Step
-from .diagnostics import Diagnostic, LacError
+from .diagnostics import Diagnostic
 from .events import Done, Event, Failed, Finished, HeldBack, Progress, StepStarted, Warned
 from .kinds.base import Kind, Rollout, ServeKind, Site, Tell
 from .refresh import with_cluster
@@ -118,7 +118,8 @@ class Run:
     def _switch(self, steps: Sequence[Step]) -> Iterator[Event]:
         try:
             yield from self._sql(steps)
-        except LacError:
+        except Exception:
+            # whatever it was, nothing was written: so nothing that waited for it may stay up
             yield from self._take_back(self.warm)
             raise
 
