@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "integration"))
@@ -19,6 +20,10 @@ from mlflow_fixture import (  # noqa: F401 - fixtures are found by name
     postgres,
 )
 from ray_fixture import models, ray  # noqa: F401
+
+# how long an example takes says more about the machine than about the code
+settings.register_profile("lac", deadline=None)
+settings.load_profile("lac")
 
 
 @pytest.fixture
