@@ -35,8 +35,6 @@ USERS = ("ann", "bob", "cyd")
 VARYING = (
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "<apply id>"),
     (re.compile(r"\b1[6-9]\d{11}\b"), "<time>"),
-    # where the template was made, which the experiment that MLflow begins with remembers
-    (re.compile(r"/[^\s\"]*lac-templates-\w+"), "/template"),
 )
 
 
