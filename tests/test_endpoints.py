@@ -7,10 +7,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import pytest
+import yaml
 from engine import Bench, converge
 from paper_cluster import Killed, Paper
 
 from lifecycle_as_code.connections import Connections
+from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.events import Event, Failed, Finished, Progress
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -155,3 +157,18 @@ def test_an_apply_tells_what_comes_up(served: Bench) -> None:
         "fraud: champion v1 is RUNNING",
         "fraud: switching traffic",
     ]
+
+
+def test_an_endpoint_that_is_taken_over_plans_as_empty_and_follows_its_alias_again(served: Bench) -> None:
+    converge(served.stack(world(1)))
+    served.stack().forget([FRAUD])
+    with pytest.raises(LacError, match="not-ours"):
+        served.stack(world(1)).plan()
+    taken = served.stack(world(1)[:-1]).adopt([FRAUD])
+    (written,) = yaml.safe_load(taken.yaml)["serving_endpoints"]
+    assert ServingEndpoint.model_validate(written, strict=False) == world(1)[-1]
+    assert served.stack(world(1)).plan().changes == ()
+    assert set(reasons(served, world(2)).values()) == {
+        "manifest changed",
+        "follows model_alias.fraud/champion",
+    }

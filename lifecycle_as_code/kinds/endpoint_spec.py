@@ -15,7 +15,7 @@ from ..stores import mlflow_rules as rules
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_REFERENCE: Final = re.compile(r"\{\{\s*env\.[A-Za-z_][A-Za-z0-9_]*\s*\}\}")
+REFERENCE: Final = re.compile(r"\{\{\s*env\.[A-Za-z_][A-Za-z0-9_]*\s*\}\}")
 
 
 def _name(text: str) -> str:
@@ -36,7 +36,7 @@ def _variables(given: Mapping[str, str]) -> Mapping[str, str]:
     for name, value in given.items():
         if not _VARIABLE.fullmatch(name):
             raise ValueError(f"`{name}` can't be the name of an environment variable")
-        if "{{" in value and not _REFERENCE.fullmatch(value):
+        if "{{" in value and not REFERENCE.fullmatch(value):
             raise ValueError(f"`{name}`: a secret stands alone, as `{{{{ env.NAME }}}}`")
     return MappingProxyType(given)
 

@@ -7,7 +7,7 @@ here specs are resolved, and translated into apps and back.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..change import Change
 from ..diagnostics import Diagnostic, LacError, did_you_mean
@@ -21,7 +21,7 @@ from ..stores.ray_rollout import Move, Problems
 from .base import Observation, Rollout, ServeKind, Settled, Site, Tell
 from .endpoint_apps import MISSING, as_apps, as_held, entity_as_app, facts_of
 from .endpoint_checks import RESOURCES, open_doors, room, shut_doors
-from .endpoint_spec import Route, ServedEntity, ServingEndpoint, TrafficConfig, followed
+from .endpoint_spec import REFERENCE, Route, ServedEntity, ServingEndpoint, TrafficConfig, followed
 
 if TYPE_CHECKING:
     from ..stores.ray import Cluster
@@ -95,7 +95,11 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
 def _settled(
     site: Site, spec: ServingEndpoint, live: Observed | None, expected: Mapping[Address, Observed]
 ) -> ServingEndpoint:
-    entities = tuple(_pinned(entity, expected) for entity in spec.served_entities)
+    runtime_env, references = _without_references(site.runtime_env)
+    entities = tuple(
+        e.model_copy(update={"environment_vars": {**references, **e.environment_vars}}) if references else e
+        for e in (_pinned(entity, expected) for entity in spec.served_entities)
+    )
     routes = spec.traffic_config.routes or (
         Route(served_entity_name=entities[0].name, traffic_percentage=100),
     )
@@ -104,12 +108,23 @@ def _settled(
             "served_entities": entities,
             "traffic_config": TrafficConfig(routes=routes),
             "auth_database": site.auth_database if spec.auth == "basic" else "",
-            "runtime_env": site.runtime_env,
+            "runtime_env": runtime_env,
         }
     )
     return (
         _past_broken(site, settled, live.spec) if live and isinstance(live.spec, ServingEndpoint) else settled
     )
+
+
+def _without_references(runtime_env: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, str]]:
+    """A runtime environment, and apart from it the variables that are references: Ray would set them as they
+    are written, while an entity looks its own up on the node."""
+    variables: Mapping[str, str] = runtime_env.get("env_vars") or {}
+    references = {name: value for name, value in variables.items() if REFERENCE.fullmatch(value)}
+    if not references:
+        return runtime_env, {}
+    left = {name: value for name, value in variables.items() if name not in references}
+    return {**runtime_env, "env_vars": left}, references
 
 
 def _pinned(entity: ServedEntity, expected: Mapping[Address, Observed]) -> ServedEntity:

@@ -160,6 +160,15 @@ def test_resolving_again_changes_nothing_and_the_written_form_comes_back() -> No
     assert "traffic_config" not in settled(endpoint((entity(), 100))).written()
 
 
+def test_a_reference_in_the_runtime_environment_becomes_the_entitys_which_looks_it_up() -> None:
+    site = replace(SITE, runtime_env={"env_vars": {"A": "1", "K": "{{ env.K }}"}, "pip": ["x"]})
+    found = settled(endpoint((entity(), 100)), site=site)
+    assert found.runtime_env == {"env_vars": {"A": "1"}, "pip": ["x"]}
+    assert found.served_entities[0].environment_vars == {"K": "{{ env.K }}"}
+    own = settled(endpoint((entity(environment_vars={"K": "mine"}), 100)), site=site)
+    assert own.served_entities[0].environment_vars == {"K": "mine"}
+
+
 @pytest.mark.parametrize(
     ("spec", "world", "site", "code", "hint"),
     [
