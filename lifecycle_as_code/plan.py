@@ -34,7 +34,9 @@ def make_plan(
     `desired` is resolved: aliases pinned, sources in the store's form.
     """
     known = {*desired.objects, *recorded.ours, *in_scope(desired, recorded, live)}
-    decided = [_decide(address, desired, recorded, live) for address in sorted(known, key=_by)]
+    # most often nothing is to be done about most objects: only the rest is brought in order
+    found = [(a, it) for a in known if (it := _decide(a, desired, recorded, live)) is not None]
+    decided = [it for _, it in sorted(found, key=lambda pair: _by(pair[0]))]
     changes = {c.address: c for c in decided if isinstance(c, Change)}
     changes |= {c.address: c for c in _taken_along(changes, live)}
     world = World(desired.objects, recorded, live, changes, desired.places)
@@ -85,6 +87,8 @@ def _decide(address: Address, desired: Desired, recorded: Recorded, live: Live) 
 
 
 def _compare(wanted: Spec, last: Record, found: Observed, at: Source | None) -> Change | Diagnostic | None:
+    if found.spec == wanted == last.spec and last.pending is None:
+        return None
     before = owned(found.spec, wanted, last.spec)
     fields = diff(before, wanted)
     if not fields:

@@ -21,8 +21,10 @@ WHOLE = 400
 
 def wanted(desired: Desired, recorded: Recorded) -> Wanted:
     """What the manifests and our records name and refer to."""
-    specs = [*desired.objects.values(), *(r.spec for r in recorded.ours.values() if r.spec is not None)]
     addresses = {*desired.objects, *recorded.ours, *desired.scopes}
+    if (found := naming(addresses)).names is None:
+        return found
+    specs = [*desired.objects.values(), *(r.spec for r in recorded.ours.values() if r.spec is not None)]
     return naming({*addresses, *(ref for spec in specs for ref in spec.refs())})
 
 
@@ -51,9 +53,12 @@ def settled(kinds: Sequence[Kind[Any]], db: Databases, desired: Desired, live: L
     """`live` with the desired specs that the SQL stores would keep in another form."""
     forms: dict[Address, Spec] = {}
     problems: list[Diagnostic] = []
+    by_kind: dict[str, dict[Address, Spec]] = defaultdict(dict)
+    for address, spec in desired.objects.items():
+        by_kind[address.kind][address] = spec
     for kind in kinds:
         if isinstance(kind, SqlKind):
-            mine = {a: spec for a, spec in desired.objects.items() if a.kind == kind.spec.kind}
+            mine = by_kind[kind.spec.kind]
             for address, found in kind.settle(db, mine, live.objects) if mine else ():
                 if isinstance(found, Diagnostic):
                     problems.append(replace(found, at=desired.places.get(address)))

@@ -206,6 +206,11 @@ def fields_marked(spec: type[Part], marker: type[object]) -> frozenset[str]:
 
 
 @cache
+def _key_types(spec: type[Spec]) -> tuple[Any, ...]:
+    return tuple(spec.model_fields[name].annotation for name in key_fields(spec))
+
+
+@cache
 def key_fields(spec: type[Spec]) -> tuple[str, ...]:
     """The fields that make up the address, in order."""
     return tuple(name for name, _ in marked(spec, Key))
@@ -218,7 +223,8 @@ def plain(spec: Part) -> dict[str, Any]:
 
 def construct(part: type[P], data: Mapping[str, Any]) -> P:
     """A spec from stored data, taken as it is: a foreign row or an older record can't break a plan."""
-    values = dict(data)
+    known = part.model_fields.keys()
+    values = {name: value for name, value in data.items() if name in known}
     for field_name, (inner, many) in shapes(part).items():
         held = values.get(field_name)
         if many and isinstance(held, list | tuple):
@@ -226,9 +232,7 @@ def construct(part: type[P], data: Mapping[str, Any]) -> P:
             values[field_name] = tuple(construct(inner, item) if inner else item for item in held)
         elif inner and isinstance(held, Mapping):
             values[field_name] = construct(inner, held)
-    known = part.model_fields.keys()
-    made = part.model_construct(**{name: value for name, value in values.items() if name in known})
-    return cast(P, made)
+    return cast(P, part.model_construct(**values))
 
 
 @cache
@@ -252,18 +256,13 @@ def parse_address(text: str, specs: Mapping[str, type[Spec]]) -> Address:
     kind, dot, name = text.partition(".")
     if not dot or kind not in specs:
         raise ValueError(f"`{text}` doesn't start with a kind, such as `registered_model.`")
-    fields = key_fields(specs[kind])
-    parts = [name] if len(fields) == 1 else [unquote(part) for part in name.split("/")]
-    if len(parts) != len(fields) or not all(parts):
-        raise ValueError(f"`{text}` should be `{kind}.{'/'.join(f'<{f}>' for f in fields)}`")
+    types = _key_types(specs[kind])
+    parts = [name] if len(types) == 1 else [unquote(part) for part in name.split("/")]
+    if len(parts) != len(types) or not all(parts):
+        fields = "/".join(f"<{field}>" for field in key_fields(specs[kind]))
+        raise ValueError(f"`{text}` should be `{kind}.{fields}`")
     try:
-        return Address(
-            kind,
-            tuple(
-                int(part) if specs[kind].model_fields[field].annotation is int else part
-                for field, part in zip(fields, parts, strict=True)
-            ),
-        )
+        return Address(kind, tuple([int(p) if t is int else p for t, p in zip(types, parts, strict=True)]))
     except ValueError:
         raise ValueError(f"`{text}`: `{parts[-1]}` is not a number") from None
 
