@@ -50,14 +50,18 @@ def _advisory(store: SqlStore, stack: str, timeout: float, tell: Callable[[str],
                 return None
             holder = db.execute(
                 text(
-                    "SELECT a.application_name, a.pid, a.backend_start FROM pg_locks l"
+                    "SELECT a.pid, a.backend_start FROM pg_locks l"
                     " JOIN pg_stat_activity a USING (pid)"
                     " WHERE l.locktype = 'advisory' AND l.granted"
                     " AND ((l.classid::bigint << 32) | l.objid::bigint) = :number"
                 ),
                 {"number": number},
             ).first()
-            return f"server process {holder[1]}, since {holder[2]:%Y-%m-%d %H:%M:%S %Z}" if holder else "?"
+            if holder is None:
+                return "?"
+            # another role's session hides when it began
+            since = f", since {holder[1]:%Y-%m-%d %H:%M:%S %Z}" if holder[1] else ""
+            return f"server process {holder[0]}{since}"
 
         _wait(take, stack, timeout, tell)
         try:

@@ -81,9 +81,10 @@ def check_schema(db: Connection, role: Role) -> Schema:
 def _columns(db: Connection, table: str) -> frozenset[str]:
     query = {
         "sqlite": "SELECT name FROM pragma_table_info(:t)",
+        # not information_schema: it hides what we have no right to, and a store would look empty
         "postgresql": (
-            "SELECT column_name FROM information_schema.columns "
-            "WHERE table_name = :t AND table_schema = ANY (current_schemas(false))"
+            "SELECT attname FROM pg_attribute "
+            "WHERE attrelid = to_regclass(:t) AND attnum > 0 AND NOT attisdropped"
         ),
     }[db.dialect.name]
     return frozenset(db.scalars(text(query), {"t": table}))
