@@ -54,7 +54,8 @@ def _makers(change: Change, changes: Mapping[Address, Change]) -> set[Address]:
 
 
 def _reason(change: Change, changes: Mapping[Address, Change]) -> str:
-    if change.action is not Action.UPDATE or change.reason != "manifest changed" or change.after is None:
+    """Of the aliases that an endpoint follows, the ones that this plan moves, where it moves any."""
+    if not change.reason.startswith("follows ") or change.after is None:
         return change.reason
     moved = [r for r in change.after.follows() if r in changes and changes[r].action is Action.UPDATE]
     return f"follows {', '.join(map(str, moved))}" if moved else change.reason

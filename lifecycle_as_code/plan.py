@@ -7,6 +7,7 @@ why it differs. `apply` executes the very list that is printed from a Plan.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from .change import Action, Change, Phase, Plan, Step
 from .diagnostics import Diagnostic, Source, refuse
@@ -39,6 +40,11 @@ def make_plan(
     decided = [it for _, it in sorted(found, key=lambda pair: _by(pair[0]))]
     changes = {c.address: c for c in decided if isinstance(c, Change)}
     changes |= {c.address: c for c in _taken_along(changes, live)}
+    if destroy:
+        changes = {
+            a: replace(c, reason="destroyed with its stack") if c.action is Action.DELETE else c
+            for a, c in changes.items()
+        }
     world = World(desired.objects, recorded, live, changes, desired.places)
     problems = [
         *(d for d in decided if isinstance(d, Diagnostic)),
@@ -102,6 +108,9 @@ def _compare(wanted: Spec, last: Record, found: Observed, at: Source | None) -> 
         reason = "interrupted apply"
     elif last.spec is None or diff(owned(found.spec, last.spec), last.spec):
         reason = "changed outside"
+    elif (followed := sorted(map(str, wanted.follows()))) and last.spec.written() == wanted.written():
+        # the manifest says what it said: what an alias means has moved
+        reason = f"follows {', '.join(followed)}"
     else:
         reason = "manifest changed"
     return Change(wanted.address, wanted.store, Action.UPDATE, reason, before, wanted, fields, at=at)

@@ -290,14 +290,19 @@ class Stack:
                     if connection is not None and mine:
                         state.save(connection, self.name, ledger.workspace, "forgotten", now_ms, (), mine)
 
-    def adopt(self, addresses: Sequence[Address] | None) -> Adopted:
+    def adopt(
+        self, addresses: Sequence[Address] | None, *, write: Callable[[str], None] | None = None
+    ) -> Adopted:
         """Take live objects over: record them as they are, and give the YAML that declares them.
 
         None takes everything that nobody owns. LacError where one isn't there or belongs to another
-        stack. Objects that are already declared are recorded only.
+        stack. Objects that are already declared are recorded only. `write` is given the YAML, where
+        there is any, before anything is recorded; what it raises ends it, and nothing is taken over.
         """
         seen = self._look(Desired(), everything=True, resolved=False)
         taken = adopted(addresses, self.desired, seen.recorded, seen.live, self._specs)
+        if taken.yaml and write is not None:
+            write(taken.yaml)
         if taken.records:
             ledger = self._connections.ledger()
             with lock.held(ledger.registry, self.name, 0.0, _quietly):

@@ -123,10 +123,14 @@ class FakeStack:
         spec = FRAUD if address == FRAUD.address else None
         return SimpleNamespace(address=address, desired=spec, recorded=None, live=None)
 
-    def adopt(self, addresses: list[Address] | None) -> Adopted:
-        self.asked.append(("adopt", addresses))
+    def adopt(
+        self, addresses: list[Address] | None, *, write: Callable[[str], None] | None = None
+    ) -> Adopted:
         if self.refusal:
             raise self.refusal
+        if write is not None and self.taken.yaml:
+            write(self.taken.yaml)
+        self.asked.append(("adopt", addresses))
         return self.taken
 
     def parse_address(self, text: str) -> Address:

@@ -85,9 +85,9 @@ def test_the_first_command_does_what_the_readme_shows(tmp_path: Path) -> None:
         printed = commands(ran.stdout)
         for block in CONSOLE.findall(README):
             for command, lines in commands(block):
-                assert any(
-                    is_part(lines, output) for shown, output in printed if shown == command
-                ), f"`{command}` printed nothing like:\n" + "\n".join(lines)
+                assert any(is_part(lines, output) for shown, output in printed if shown == command), (
+                    f"`{command}` printed nothing like:\n" + "\n".join(lines)
+                )
         assert commands(ran.stdout)[-1][1][0].startswith("HTTP 200")
     finally:
         subprocess.run([*lac, "down"], env=environment, check=False, capture_output=True)

@@ -170,7 +170,8 @@ def test_nothing_waits_for_itself_in_a_circle() -> None:
 
 
 def test_an_endpoint_that_only_follows_says_so() -> None:
-    moved = linked(by_address(change(CHAMPION, UPDATE), change(API, UPDATE)))
+    several = "follows alias.challenger, alias.champion"
+    moved = linked(by_address(change(CHAMPION, UPDATE), change(API, UPDATE, reason=several)))
     assert [found.reason for found in moved] == ["manifest changed", "follows alias.champion"]
 
 

@@ -16,9 +16,10 @@ from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
+from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
 from lifecycle_as_code.plan import make_plan
 from lifecycle_as_code.snapshot import Claim, Desired, Live, Observed, Pending, Record, Recorded
-from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.spec import Address, Spec, Store
 
 FRAUD = RegisteredModel(name="fraud")
 RISK = RegisteredModel(name="fraud", description="Of the risk team.")
@@ -349,3 +350,24 @@ def test_equal_worlds_give_equal_plans() -> None:
     desired: list[Spec] = [FRAUD, VERSION, CHAMPION, ANALYSTS, GRANT]
     assert plan(desired) == plan(reversed(desired))
     assert all(isinstance(change, Change) for change in plan(desired).changes)
+
+
+def test_an_endpoint_follows_an_alias_that_nobody_here_declares() -> None:
+    """A training job moved the alias; the manifest says what it always said."""
+    version_one = ServingEndpoint(
+        name="api",
+        served_entities=(
+            ServedEntity(name="main", entity_name="fraud", entity_version=1, follows="@champion"),
+        ),
+    )
+    entity = version_one.served_entities[0].model_copy(update={"entity_version": 2})
+    version_two = version_one.model_copy(update={"served_entities": (entity,)})
+    address = version_one.address
+    alias = Address("model_alias", ("fraud", "champion"))
+    live = Live(
+        {address: Observed(version_one)},
+        referents=frozenset({alias, Address("model_version", ("fraud", 2))}),
+    )
+    recorded = Recorded({address: Record(address, Store.SERVE, version_one)})
+    (change,) = make_plan(Desired({address: version_two}), recorded, live, stack="test").changes
+    assert change.reason == "follows model_alias.fraud/champion"

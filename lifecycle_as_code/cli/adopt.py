@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from itertools import chain, count
 from pathlib import Path
@@ -54,37 +53,33 @@ def command(options: Options, addresses: tuple[str, ...], everything: bool, out:
 def _take(
     options: Options, stack: Stack, asked: list[Address] | None, out: str | None
 ) -> tuple[Adopted, Path | None]:
-    """Take over and write. The file is made first: records without their YAML would plan a deletion."""
+    """Take over and write. The file comes first: records without their YAML would plan a deletion."""
     if out == "-":
         taken = stack.adopt(asked)
         if taken.yaml:
             say(taken.yaml.rstrip("\n"))
         return taken, None
     path = Path(out) if out else _free_path(stack, Path(options.directory))
+    made = False
+
+    def write(text: str) -> None:
+        nonlocal made
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                made = True
+                file.write(text)
+        except OSError as error:
+            raise _cannot_write(path, error) from None
+        if path.resolve() not in opened(options).files:
+            raise _not_included(path)
+
     try:
-        file = path.open("x", encoding="utf-8")
-    except OSError as error:
-        raise _cannot_write(path, error) from None
-    try:
-        with file:
-            # empty as it is: what is recorded and not declared would be deleted by the next apply
-            if path.resolve() not in opened(options).files:
-                raise _not_included(path)
-            taken = stack.adopt(asked)
-            try:
-                file.write(taken.yaml)
-                file.flush()
-            except OSError as error:
-                # they are ours now, so their declarations must not get lost
-                sys.stdout.write(taken.yaml)
-                raise _cannot_write(path, error) from None
+        taken = stack.adopt(asked, write=write)
     except BaseException:
-        path.unlink(missing_ok=True)
+        if made:
+            path.unlink(missing_ok=True)
         raise
-    if not taken.yaml:
-        path.unlink()
-        return taken, None
-    return taken, path
+    return taken, path if taken.yaml else None
 
 
 def _free_path(stack: Stack, directory: Path) -> Path:

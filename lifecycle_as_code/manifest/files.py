@@ -81,6 +81,7 @@ def _nothing(pattern: str, at: Source) -> Diagnostic:
 def _is_wild(step: str) -> bool:
     return any(mark in step for mark in "*?[")
 
+
 ARTIFACTS = frozenset({"mlruns", "mlartifacts"})
 """Where MLflow keeps models by default, each with YAML of its own; wildcards don't look inside."""
 

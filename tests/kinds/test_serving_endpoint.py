@@ -17,7 +17,6 @@ from lifecycle_as_code.diagnostics import Diagnostic
 from lifecycle_as_code.diff import diff, leaves
 from lifecycle_as_code.guard import World
 from lifecycle_as_code.kinds.base import Site
-from lifecycle_as_code.kinds.endpoint_checks import RESOURCES
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.permission import Permission
@@ -28,6 +27,7 @@ from lifecycle_as_code.kinds.serving_endpoint import (
     ServingEndpoints,
     TrafficConfig,
 )
+from lifecycle_as_code.kinds.serving_endpoint.checks import RESOURCES
 from lifecycle_as_code.snapshot import Live, Observed, Recorded
 from lifecycle_as_code.spec import Address, Spec, construct, plain
 from lifecycle_as_code.stores.ray_state import Resources

@@ -9,22 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..change import Change
-from ..diagnostics import Diagnostic, LacError, did_you_mean
-from ..guard import World
-from ..snapshot import Observed
-from ..spec import Address
-from ..stores import ray_rollout
-from ..stores.ray_apps import entity_name, ingress_name
-from ..stores.ray_endpoint import Endpoint, held
-from ..stores.ray_rollout import Move, Problems
-from .base import Observation, Rollout, ServeKind, Settled, Site, Tell
-from .endpoint_apps import MISSING, as_apps, as_held, entity_as_app, facts_of
-from .endpoint_checks import RESOURCES, open_doors, room, shut_doors
-from .endpoint_spec import REFERENCE, Route, ServedEntity, ServingEndpoint, TrafficConfig, followed
+from ...change import Change
+from ...diagnostics import Diagnostic, LacError, did_you_mean
+from ...guard import World
+from ...snapshot import Observed
+from ...spec import Address
+from ...stores import ray_rollout
+from ...stores.ray_apps import entity_name, ingress_name
+from ...stores.ray_endpoint import Endpoint, held
+from ...stores.ray_rollout import Move, Problems
+from ..base import Observation, Rollout, ServeKind, Settled, Site, Tell
+from .apps import MISSING, as_apps, as_held, entity_as_app, facts_of
+from .checks import RESOURCES, open_doors, room, shut_doors
+from .spec import REFERENCE, Route, ServedEntity, ServingEndpoint, TrafficConfig, followed
 
 if TYPE_CHECKING:
-    from ..stores.ray import Cluster
+    from ...stores.ray import Cluster
 
 __all__ = ["Route", "ServedEntity", "ServingEndpoint", "ServingEndpoints", "TrafficConfig"]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..change import Action, Change
-from ..diagnostics import Diagnostic
-from ..guard import World
-from ..spec import Address, Spec
-from ..stores.ray_endpoint import Endpoint, roomy
-from ..stores.ray_state import Resources
-from .endpoint_spec import ServingEndpoint
+from ...change import Action, Change
+from ...diagnostics import Diagnostic
+from ...guard import World
+from ...spec import Address, Spec
+from ...stores.ray_endpoint import Endpoint, roomy
+from ...stores.ray_state import Resources
+from .spec import ServingEndpoint
 
 RESOURCES = "ray_resources"
 """Among the live facts: what the cluster has, and has free."""

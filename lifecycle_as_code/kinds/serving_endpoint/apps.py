@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..spec import construct
-from ..stores.ray_apps import ServedEntity as EntityApp
-from ..stores.ray_endpoint import Endpoint, Held
-from ..stores.ray_state import Application
-from .endpoint_spec import Route, ServedEntity, ServingEndpoint, TrafficConfig
+from ...spec import construct
+from ...stores.ray_apps import ServedEntity as EntityApp
+from ...stores.ray_endpoint import Endpoint, Held
+from ...stores.ray_state import Application
+from .spec import Route, ServedEntity, ServingEndpoint, TrafficConfig
 
 MISSING: Final = "MISSING"
 """Our word for an app that should be there; the others are Ray's."""

@@ -10,8 +10,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
-from ..spec import Address, ByKey, Derived, Key, OwnedKeys, Part, Spec, Store, fields_marked
-from ..stores import mlflow_rules as rules
+from ...spec import Address, ByKey, Derived, Key, OwnedKeys, Part, Spec, Store, fields_marked
+from ...stores import mlflow_rules as rules
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
