@@ -85,8 +85,11 @@ def main() -> NoReturn:
     """The console script."""
     # a command makes many objects that stay, and ends soon: looking through them for cycles again and
     # again would cost a third of its time
-    gc.set_threshold(200_000, 20, 100)
-    sys.exit(run(sys.argv[1:]))
+    gc.set_threshold(1_000_000, 20, 100)
+    code = run(sys.argv[1:])
+    # nor when Python ends
+    gc.freeze()
+    sys.exit(code)
 
 
 __all__ = ["main", "run"]
