@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,9 +70,7 @@ class Connections:
         ledger = self.ledger()
         for store in (ledger.registry, ledger.auth):
             if store is not None and self._is_empty(store, []):
-                yield from as_progress(
-                    in_background(lambda tell, made=store: create_database(made, tell=tell), stop)  # type: ignore[misc]
-                )
+                yield from as_progress(in_background(partial(_create, store), stop))
 
     def site(self) -> Site:
         """What endpoints need to know about this stack. Holds no password: where the auth store's address has
@@ -126,3 +125,7 @@ def as_progress(lines: Generator[str, None, object]) -> Iterator[Event]:
     """Lines that slow work tells, as events."""
     for line in lines:
         yield Progress(line)
+
+
+def _create(store: SqlStore, tell: Callable[[str], None]) -> None:
+    create_database(store, tell=tell)

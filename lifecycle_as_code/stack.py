@@ -29,7 +29,7 @@ from .events import Event, Locked
 from .kinds import KINDS
 from .kinds.base import Kind, ServeKind, Wanted
 from .plan import make_plan
-from .refresh import as_recorded, observe, settled, wanted, with_cluster
+from .refresh import as_recorded, naming, observe, settled, wanted, with_cluster
 from .resolve import Pin, resolve
 from .snapshot import Desired, Live, Observed, Record, Recorded
 from .spec import Address, Spec, Store, parse_address
@@ -176,7 +176,7 @@ class Stack:
     def show(self, address: Address) -> Shown:
         """One object from every side."""
         asked = Desired({address: spec} if (spec := self.desired.objects.get(address)) else {})
-        seen = self._look(asked, only=address, resolved=False)
+        seen = self._look(asked, resolved=False, names=naming({address}))
         return Shown(address, spec, seen.recorded.ours.get(address), seen.live.objects.get(address))
 
     def records(self) -> tuple[Record, ...]:
@@ -205,19 +205,17 @@ class Stack:
         desired: Desired,
         *,
         refresh: bool = True,
-        everything: bool = False,
         resolved: bool = True,
-        only: Address | None = None,
+        names: Wanted | None = None,
     ) -> _Seen:
-        """All three snapshots. The SQL snapshot is closed before Ray is asked."""
+        """All three snapshots. The SQL snapshot is closed before Ray is asked.
+
+        `names`: what to observe; by default what `desired` and our records name and refer to.
+        """
         self._refuse_unreachable(desired)
         with self._connections.reading() as (ledger, warnings), ledger.reading() as db:
             recorded = load(ledger, db, self._specs)
-            known = recorded if only is None else Recorded()
-            names = Wanted() if everything else wanted(desired, known)
-            if only is not None:
-                names = wanted(Desired({**desired.objects}, scopes={only: None}), known)  # type: ignore[dict-item]
-            live = observe(list(self._kinds.values()), db, names)
+            live = observe(list(self._kinds.values()), db, names or wanted(desired, recorded))
             live = settled(list(self._kinds.values()), db, desired, live)
         live = replace(live, diagnostics=(*warnings, *live.diagnostics))
         if refresh:
@@ -299,7 +297,7 @@ class Stack:
         stack. Objects that are already declared are recorded only. `write` is given the YAML, where
         there is any, before anything is recorded; what it raises ends it, and nothing is taken over.
         """
-        seen = self._look(Desired(), everything=True, resolved=False)
+        seen = self._look(Desired(), resolved=False, names=Wanted())
         taken = adopted(addresses, self.desired, seen.recorded, seen.live, self._specs)
         if taken.yaml and write is not None:
             write(taken.yaml)
