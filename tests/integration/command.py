@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,19 @@ PATIENCE = 300
 def environment() -> dict[str, str]:
     """Ours without what would change a command's output or its stores."""
     return {k: v for k, v in os.environ.items() if not k.startswith(("LAC_", "MLFLOW_", "PYTEST_"))}
+
+
+@contextmanager
+def tracked_at(uri: str) -> Iterator[None]:
+    """MLflow looks logged models up at the process's own address, whatever a client's."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Directory
+from command import Directory, tracked_at
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.entities.model_registry import ModelVersion
@@ -147,16 +147,13 @@ def grant(auth_store: str) -> None:
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
-def test_a_registry_made_by_hand_is_taken_over_whole(
-    tmp_path: Path, dialect: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_registry_made_by_hand_is_taken_over_whole(tmp_path: Path, dialect: str) -> None:
     if dialect == "sqlite":
         store, auth_store = fresh_sqlite(tmp_path), fresh_sqlite(tmp_path, "auth")
     else:
         store = auth_store = fresh_postgres()
-    # MLflow looks logged models up at the process's own address, whatever the client's
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    count = fill(MlflowClient(store, store))
+    with tracked_at(store):
+        count = fill(MlflowClient(store, store))
     grant(auth_store)
     stack = Directory(tmp_path / "stack").settings(store, auth_store=auth_store)
 

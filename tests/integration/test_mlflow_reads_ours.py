@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import mlflow
 import pytest
-from command import Directory
+from command import Directory, tracked_at
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow_fixture import drop_postgres, fresh_postgres, fresh_sqlite, serving_mlflow
@@ -61,24 +60,18 @@ class Shop:
 @pytest.fixture(scope="module", params=["sqlite", "postgresql", "server"])
 def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     directory = tmp_path_factory.mktemp("shop")
-    before = mlflow.get_tracking_uri()
-    try:
-        if request.param == "server":
-            with serving_mlflow(directory, fresh_sqlite(directory)) as server:
-                yield _opened(directory, server.url, server.store)
-        elif request.param == "postgresql":
-            store = fresh_postgres()
-            yield _opened(directory, store, store)
-            drop_postgres(store)
-        else:
-            store = fresh_sqlite(directory)
-            yield _opened(directory, store, store)
-    finally:
-        mlflow.set_tracking_uri(before)
+    if request.param == "server":
+        with serving_mlflow(directory, fresh_sqlite(directory)) as server, tracked_at(server.url):
+            yield _opened(directory, server.url, server.store)
+        return
+    store = fresh_sqlite(directory) if request.param == "sqlite" else fresh_postgres()
+    with tracked_at(store):
+        yield _opened(directory, store, store)
+    if request.param == "postgresql":
+        drop_postgres(store)
 
 
 def _opened(directory: Path, uri: str, store: str) -> Shop:
-    mlflow.set_tracking_uri(uri)
     client = MlflowClient(uri, uri)
     client.register_prompt("greeting", "Say {{ what }}.", tags={"team": "chat"})
     client.set_prompt_alias("greeting", "live", 1)

@@ -81,9 +81,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def desk(tmp_path: Path) -> Iterator[Desk]:
     store = fresh_postgres()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     client = MlflowClient(store, store)
     logged = client.create_logged_model("0", name="scorer").model_id
     owner = create_engine(store)
