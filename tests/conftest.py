@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent / "integration"))
 from engine import Bench
 from mlflow_fixture import (  # noqa: F401 - fixtures are found by name
     basic_auth_server,
+    fresh_postgres,
     fresh_sqlite,
     mlflow_server,
     mlflow_templates,
@@ -26,9 +27,12 @@ settings.register_profile("lac", deadline=None)
 settings.load_profile("lac")
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    """MLflow's two databases on SQLite, empty."""
+@pytest.fixture(params=["sqlite", "postgresql"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+    """MLflow's databases, empty: two files on SQLite, one database on PostgreSQL."""
+    if request.param == "postgresql":
+        url = fresh_postgres()
+        return Bench(tmp_path, url, url)
     return Bench(tmp_path, fresh_sqlite(tmp_path), fresh_sqlite(tmp_path, "auth"))
 
 

@@ -17,6 +17,7 @@ import yaml
 from lifecycle_as_code.cli import schema
 
 ROOT = Path(__file__).parent.parent
+STORIES = ROOT / "tests" / "scenarios"
 README = (ROOT / "README.md").read_text()
 CONSOLE = re.compile(r"```console\n(.*?)```", re.S)
 EXAMPLES = sorted(
@@ -54,6 +55,27 @@ def yaml_blocks() -> list[str]:
 def test_the_manifests_in_the_readme_are_valid(text: str) -> None:
     path = Path(text.splitlines()[0].removeprefix("# "))
     jsonschema.Draft202012Validator(schema_of(path)).validate(yaml.safe_load(text))
+
+
+REFUSED = {"mistyped_field": [0, 1], "quoting": [0, 2], "roles_and_permissions": [2]}
+"""The manifests in the stories that an editor can know to be wrong, by their place in the story."""
+
+
+@pytest.mark.parametrize("story", sorted(STORIES.glob("*.md")), ids=lambda path: path.stem)
+def test_an_editor_refuses_what_it_can_know(story: Path) -> None:
+    refused = []
+    for place, text in enumerate(re.findall(r"```yaml\n(.*?)```", story.read_text(), re.S)):
+        path = Path(text.splitlines()[0].removeprefix("# "))
+        if path.suffix != ".j2" and not accepts(path, text):
+            refused.append(place)
+    assert refused == REFUSED.get(story.stem, [])
+
+
+def accepts(path: Path, text: str) -> bool:
+    try:
+        return jsonschema.Draft202012Validator(schema_of(path)).is_valid(yaml.safe_load(text))
+    except yaml.YAMLError:
+        return False
 
 
 def commands(text: str) -> list[tuple[str, list[str]]]:
