@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-
 import pytest
 from engine import Bench, converge
+from sqlalchemy import text
 
 from lifecycle_as_code.change import Action
 from lifecycle_as_code.diagnostics import LacError
@@ -16,6 +14,7 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.snapshot import Claim
 from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.stores.sql import open_store, writing
 
 MODEL = Address("registered_model", ("fraud",))
 CLAIMED = {MODEL: Claim(exclusive=False)}
@@ -40,15 +39,16 @@ def governed() -> list[Spec]:
 def outside(bench: Bench, *statements: str) -> None:
     """What somebody else does to MLflow's auth database."""
     assert bench.auth_store
-    with closing(sqlite3.connect(bench.auth_store.removeprefix("sqlite:///"))) as db, db:
+    store = open_store(bench.auth_store, role="auth", base=bench.directory)
+    with writing(store) as db:
         for statement in statements:
-            db.execute(statement)
+            db.execute(text(statement))
 
 
 @pytest.fixture
 def staffed(bench: Bench) -> Bench:
     for name in ("ann", "bob"):
-        outside(bench, f"INSERT INTO users (username, password_hash, is_admin) VALUES ('{name}', 'x', 0)")
+        outside(bench, f"INSERT INTO users (username, password_hash, is_admin) VALUES ('{name}', 'x', false)")
     return bench
 
 
