@@ -139,6 +139,7 @@ def test_a_plan_reads_from_warnings_to_tally() -> None:
         changed(
             Endpoint(name="fraud", entities=(Entity(name="champion", version="3"),)),
             Endpoint(name="fraud", entities=(Entity(name="champion", version="4", replicas=2),)),
+            "follows alias.fraud",
         ),
         changed(Model(name="gone"), None),
         changed(Alias(name="so", version=1), Alias(name="so", version=1), "already so", Action.RECORD),
