@@ -135,12 +135,6 @@ def _renew(store: SqlStore, stack: str, token: str, ended: threading.Event) -> N
             continue
 
 
-def still_held(store: SqlStore, stack: str) -> bool:
-    """Whether anybody holds a lease on the stack now. SQLite only; for status displays and tests."""
-    with reading(store) as db:
-        return state.installed(db) and _holder(db, stack) is not None
-
-
 def _wait(take: Callable[[], str | None], stack: str, timeout: float, tell: Callable[[str], None]) -> None:
     """Try until it is taken. `tell` hears of the wait once, and an empty line at each further try."""
     deadline = time.monotonic() + timeout

@@ -58,7 +58,7 @@ def project_schema() -> Json:
 class _Generator(GenerateJsonSchema):
     """Without the titles that repeat names, and without what nobody writes."""
 
-    ignored_warning_kinds: set[Any] = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 # pydantic's
+    ignored_warning_kinds: set[Any] = {"skipped-choice", "non-serializable-default"}  # pydantic's
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar, cast, get_args, get_origin
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
 
@@ -117,10 +117,19 @@ class Nest:
     claims: bool = False
 
 
-Tags = Annotated[
-    Mapping[str, str], AfterValidator(MappingProxyType), PlainSerializer(dict, return_type=dict), OwnedKeys()
+LabelKey = TypeVar("LabelKey", bound=str)
+LabelValue = TypeVar("LabelValue", bound=str)
+
+Labels = Annotated[
+    Mapping[LabelKey, LabelValue],
+    AfterValidator(MappingProxyType),
+    PlainSerializer(dict, return_type=dict),
+    OwnedKeys(),
 ]
-"""A read-only mapping of labels; declared keys are ours, others are left alone."""
+"""A read-only mapping of labels, each side by its own rules; declared keys are ours, others left alone."""
+
+Tags = Labels[str, str]
+"""Labels without rules of their own."""
 
 
 class Part(BaseModel):
@@ -265,8 +274,3 @@ def parse_address(text: str, specs: Mapping[str, type[Spec]]) -> Address:
         return Address(kind, tuple([int(p) if t is int else p for t, p in zip(types, parts, strict=True)]))
     except ValueError:
         raise ValueError(f"`{text}`: `{parts[-1]}` is not a number") from None
-
-
-def anchor(address: Address) -> str:
-    """The address as a URL fragment or file name part."""
-    return quote(str(address), safe="")

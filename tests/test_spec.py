@@ -17,7 +17,6 @@ from lifecycle_as_code.spec import (
     Ref,
     Spec,
     Store,
-    anchor,
     construct,
     fields_marked,
     key_fields,
@@ -128,10 +127,6 @@ NOT_ADDRESSES = {
 def test_what_is_no_address_is_told_why(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why.replace("`", ".")):
         parse_address(text, SPECS)
-
-
-def test_an_anchor_is_safe_in_a_url_and_a_file_name() -> None:
-    assert anchor(Address("alias", ("a b", "../c"))) == "alias.a%20b%2F..%252Fc"
 
 
 def test_markers_are_found_in_the_order_of_the_fields() -> None:

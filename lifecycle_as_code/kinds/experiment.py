@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, PlainSerializer
+from pydantic import AfterValidator
 from sqlalchemy import bindparam, delete, exists, select, update
 
 from ..change import Action
 from ..diagnostics import Diagnostic
 from ..guard import World
 from ..snapshot import Observed
-from ..spec import Address, Computed, Immutable, Key, OwnedKeys, Spec, Store
+from ..spec import Address, Computed, Immutable, Key, Labels, Spec, Store
 from ..stores import mlflow_rules as rules
 from ..stores import rows
 from ..stores.artifact_root import artifact_root
@@ -55,12 +54,7 @@ class Experiment(Spec):
     """Where runs keep their files; an absolute path or a URI. By default below MLflow's artifact root."""
     description: Annotated[str, AfterValidator(rules.validator(rules.experiment_tag_value))] = ""
     """Markdown that MLflow shows above the runs."""
-    tags: Annotated[
-        Mapping[TagKey, TagValue],
-        AfterValidator(MappingProxyType),
-        PlainSerializer(dict, return_type=dict),
-        OwnedKeys(),
-    ] = {}
+    tags: Labels[TagKey, TagValue] = {}
     """Labels. A declared key is ours; keys that others set are left alone."""
 
 

@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PlainSerializer
+from pydantic import AfterValidator, Field
 from sqlalchemy import select
 
 from ..change import Action
 from ..diagnostics import Diagnostic, refuse
 from ..guard import World
 from ..snapshot import Observed
-from ..spec import Address, Derived, Immutable, Key, Nest, OwnedKeys, Ref, Spec, Store
+from ..spec import Address, Derived, Immutable, Key, Labels, Nest, Ref, Spec, Store
 from ..stores import mlflow_rules as rules
 from ..stores import rows
 from ..stores.artifact_root import artifact_root
@@ -64,12 +63,7 @@ class ModelVersion(Spec):
     """The run that made it. Needn't be written where the source tells it (`runs:/`, `models:/`)."""
     description: Annotated[str, AfterValidator(rules.validator(rules.description))] = ""
     """Markdown that MLflow shows on the version's page; at most 5000 characters."""
-    tags: Annotated[
-        Mapping[TagKey, TagValue],
-        AfterValidator(MappingProxyType),
-        PlainSerializer(dict, return_type=dict),
-        OwnedKeys(),
-    ] = {}
+    tags: Labels[TagKey, TagValue] = {}
     """Labels. A declared key is ours; keys that others set are left alone."""
     stage: Literal["None", "Staging", "Production", "Archived"] = "None"
     """MLflow's stage. Other versions keep theirs. MLflow advises aliases instead."""

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, PlainSerializer
+from pydantic import AfterValidator
 from sqlalchemy import select
 
 from ..change import Action, Change
 from ..diagnostics import Diagnostic, refuse
 from ..guard import World
 from ..snapshot import Observed
-from ..spec import Address, Key, OwnedKeys, Spec, Store
+from ..spec import Address, Key, Labels, Spec, Store
 from ..stores import mlflow_rules as rules
 from ..stores import rows
 from ..stores.silent_webhooks import waiting
@@ -49,12 +48,7 @@ class RegisteredModel(Spec):
     """Unique in the workspace. No `/` or `:`; at most 256 characters."""
     description: Annotated[str, AfterValidator(rules.validator(rules.description))] = ""
     """Markdown that MLflow shows on the model's page; at most 5000 characters."""
-    tags: Annotated[
-        Mapping[TagKey, TagValue],
-        AfterValidator(MappingProxyType),
-        PlainSerializer(dict, return_type=dict),
-        OwnedKeys(),
-    ] = {}
+    tags: Labels[TagKey, TagValue] = {}
     """Labels. A declared key is ours; keys that others set are left alone."""
 
 

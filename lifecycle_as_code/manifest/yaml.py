@@ -31,7 +31,8 @@ from .text import START, explain, readable
 
 try:
     from yaml._yaml import CParser as Parser
-except ImportError:  # PyYAML without libyaml: slower, with the same events
+except ImportError:
+    # PyYAML without libyaml: slower, with the same events, which its types don't know
     from yaml import SafeLoader as Parser  # type: ignore[assignment]
 
 MAX_DEPTH = 64

@@ -101,6 +101,15 @@ SLOW = 12
 """Models that take `hinder`'s time: some seconds."""
 
 
+def leases(store: str) -> int:
+    """How many locks the SQLite store says are held."""
+    engine = create_engine(store)
+    with engine.connect() as db:
+        held = db.execute(text("SELECT count(*) FROM lac_lock")).scalar_one()
+    engine.dispose()
+    return int(held)
+
+
 @DIALECTS
 def test_killed_ten_times_it_still_arrives(tmp_path: Path, dialect: str) -> None:
     luck = random.Random(7)
@@ -207,7 +216,7 @@ def test_a_signal_lets_the_transaction_end(tmp_path: Path, dialect: str, number:
         assert len(names) == SLOW
         assert process.returncode == 0, out + told
         if dialect == "sqlite":
-            assert not lock.still_held(open_store(store, role="tracking", base=tmp_path), "test")
+            assert leases(store) == 0
         assert "No changes" in stack.lac("apply", "--auto-approve").stdout
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
-from ...spec import Address, ByKey, Derived, Key, OwnedKeys, Part, Spec, Store, fields_marked
+from ...spec import Address, ByKey, Derived, Key, Part, Spec, Store, Tags, fields_marked
 from ...stores import mlflow_rules as rules
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
@@ -125,12 +125,7 @@ class ServingEndpoint(Spec):
     """Shares of the requests; may be left out where there is one served entity only."""
     description: str = ""
     """What it is for."""
-    tags: Annotated[
-        Mapping[str, str],
-        AfterValidator(MappingProxyType),
-        PlainSerializer(dict, return_type=dict),
-        OwnedKeys(),
-    ] = {}
+    tags: Tags = {}
     """Labels. A declared key is ours; keys that others set are left alone."""
     auth: Literal["basic", "none"] = "basic"
     """`basic`: users of MLflow's auth database with a role that may `USE` the endpoint, and MLflow's
