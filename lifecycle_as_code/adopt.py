@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -27,6 +27,8 @@ class Adopted:
     records: tuple[Record, ...]
     yaml: str
     skipped: tuple[Diagnostic, ...] = ()
+    former: Mapping[Address, str] = field(default_factory=dict)
+    """The stacks that owned them until now."""
 
 
 def adopted(
@@ -35,13 +37,15 @@ def adopted(
     recorded: Recorded,
     live: Live,
     specs: Mapping[str, type[Spec]],
+    *,
+    take_over: bool = False,
 ) -> Adopted:
     """Records and YAML for `addresses`, or for everything that nobody owns (None).
 
-    LacError where an address names nothing, or what another stack owns.
+    LacError where an address names nothing, or what another stack owns, unless `take_over`.
     """
     asked = addresses if addresses is not None else _everything(recorded, live)
-    problems = [problem for a in asked if (problem := _obstacle(a, recorded, live))]
+    problems = [problem for a in asked if (problem := _obstacle(a, recorded, live, take_over=take_over))]
     refuse(problems)
     records: list[Record] = []
     declared: list[Spec] = []
@@ -59,7 +63,17 @@ def adopted(
         # asked for by name: leaving it out is no success
         refuse(replace(why, severity="error") for why in skipped)
     text = write(declared, specs) if declared else ""
-    return Adopted(tuple(r.address for r in records), tuple(records), text, tuple(skipped))
+    former = {r.address: recorded.others[r.address] for r in records if r.address in recorded.others}
+    return Adopted(tuple(r.address for r in records), tuple(records), text, tuple(skipped), former)
+
+
+def refuse_taken(taken: Adopted, recorded: Recorded) -> None:
+    """LacError where an object has another owner than it had when it was looked at."""
+    refuse(
+        _owned_elsewhere(r.address, owner or "this one")
+        for r in taken.records
+        if (owner := recorded.others.get(r.address)) != taken.former.get(r.address)
+    )
 
 
 def _everything(recorded: Recorded, live: Live) -> list[Address]:
@@ -74,14 +88,19 @@ def _everything(recorded: Recorded, live: Live) -> list[Address]:
     ]
 
 
-def _obstacle(address: Address, recorded: Recorded, live: Live) -> Diagnostic | None:
-    if owner := recorded.others.get(address):
-        return Diagnostic(
-            "owned-elsewhere",
-            "the object belongs to another stack",
-            f"{address} is managed by stack `{owner}`.",
-            hint=f"run `lac state rm '{address}'` in that stack first",
-        )
+def _owned_elsewhere(address: Address, owner: str) -> Diagnostic:
+    return Diagnostic(
+        "owned-elsewhere",
+        "the object belongs to another stack",
+        f"{address} is managed by stack `{owner}`.",
+        hint=f"`lac import --take-over '{address}'` makes it this one's;"
+        " then take it out of that one's manifests",
+    )
+
+
+def _obstacle(address: Address, recorded: Recorded, live: Live, *, take_over: bool) -> Diagnostic | None:
+    if (owner := recorded.others.get(address)) and not take_over:
+        return _owned_elsewhere(address, owner)
     if live.present(address) is None:
         return Diagnostic(
             "nothing-to-import",

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from .background import Stopped, in_background
 from .change import Change, Phase, Plan, Step
-from .diagnostics import Diagnostic
+from .diagnostics import Diagnostic, LacError
 from .events import Done, Event, Failed, Finished, HeldBack, Progress, StepStarted, Warned
+from .journal import Journal
 from .kinds.base import Kind, Rollout, ServeKind, Site, Tell
 from .refresh import with_cluster
 from .snapshot import Live, Pending, Record, Recorded
@@ -23,14 +24,11 @@ from .spec import Address, Store
 from .transaction import (
     ANALYZE_FROM,
     REGISTRY_TABLES,
-    Entry,
-    Ledger,
     analyze,
     load,
     look_again,
     perform,
     read_back,
-    record,
     refuse_stale,
 )
 
@@ -46,11 +44,10 @@ class Run:
     """One apply under way. `cluster` is None where the plan touches no endpoint."""
 
     plan: Plan
-    ledger: Ledger
+    journal: Journal
     kinds: Sequence[Kind[Any]]
     site: Site
     cluster: Cluster | None
-    entry: Entry
     stop: Callable[[], bool]
     recorded: Recorded = field(default_factory=Recorded)
     remembered: Recorded = field(default_factory=Recorded)
@@ -85,7 +82,7 @@ class Run:
                 break
         yield from self._statistics()
         yield Finished(
-            self.entry.apply_id, len(self.done), len(self.failed), len(self.held), stopped=self.stopped
+            self.journal.apply_id, len(self.done), len(self.failed), len(self.held), stopped=self.stopped
         )
 
     def _left(self, step: Step) -> list[Change]:
@@ -98,27 +95,31 @@ class Run:
         changes = [change for step in steps for change in self._left(step)]
         if not changes:
             return
-        with self.ledger.writing(self.entry.now_ms) as db:
+        with self.journal.writing() as db:
             self._check(db, changes)
             made = [c for c in changes if c.store is not Store.SERVE and c.action.is_difference]
             perform(self.kinds, db, made)
             read_back(self.kinds, db, made)
-            kept = [Record(c.address, c.store, c.after) for c in changes if c.after is not None]
-            record(self.ledger, db, self.entry, kept, [c for c in changes if c.after is None])
+            gone = [c for c in changes if c.after is None or c.moved_from is not None]
+            forgotten = [(c.moved_from or c.address, c.store) for c in gone]
+            self.journal.record(db, _kept(changes), forgotten, changes)
         for change in changes:
             yield self._finish(change)
 
     def _check(self, db: Any, changes: Sequence[Change]) -> None:
         """Everything that the plan saw, in the first transaction; a later one's own part again."""
         specs = {kind.spec.kind: kind.spec for kind in self.kinds}
-        self.recorded = load(self.ledger, db, specs)
-        look_again(self.kinds, db, changes if self.checked else self.plan.changes, self.recorded)
+        self.recorded = load(self.journal.ledger, db, specs)
+        asked = changes if self.checked else self.plan.changes
+        look_again(self.kinds, db, asked, self.recorded, self.plan.moves)
         self.checked = True
 
     def _switch(self, steps: Sequence[Step]) -> Iterator[Event]:
         try:
             yield from self._sql(steps)
-        except Exception:
+        except Exception as error:
+            if isinstance(error, LacError) and error.diagnostics[0].code in _NOT_OURS_ANY_MORE:
+                raise
             # whatever it was, nothing was written: so nothing that waited for it may stay up
             yield from self._take_back(self.warm)
             raise
@@ -132,11 +133,11 @@ class Run:
     def _warm_up(self, steps: Sequence[Step]) -> Iterator[Event]:
         changes = [change for step in steps for change in self._left(step)]
         refuse_stale(changes, with_cluster(self.kinds, self._at[0], Live()), self.recorded)
-        with self.ledger.writing(self.entry.now_ms) as db:
+        with self.journal.writing() as db:
             self._check(db, [])
             self.remembered = self.recorded
             # remember before making: a crash must not orphan what comes up
-            record(self.ledger, db, self.entry, [self._begun(c) for c in changes])
+            self.journal.record(db, [self._begun(c) for c in changes])
         self.warm = changes
         try:
             results = yield from self._phase(changes, self._warming, final=False)
@@ -170,8 +171,8 @@ class Run:
         names = next(k.names(self.site, change) for k in self._serving if k.spec.kind == change.address.kind)
         before = last.pending.names if last is not None and last.pending is not None else ()
         spec = last.spec if last is not None else None
-        pending = Pending(self.entry.apply_id, tuple(sorted({*before, *names})))
-        return Record(change.address, change.store, spec, pending)
+        pending = Pending(self.journal.apply_id, tuple(sorted({*before, *names})))
+        return Record(change.address, change.store, spec, pending, change.protected)
 
     @property
     def _serving(self) -> list[ServeKind[Any]]:
@@ -229,10 +230,10 @@ class Run:
         results = yield from self._phase(changes, self._retiring)
         yield from self._report(results)
         good = [c for c in changes if c.address not in self.failed]
-        with self.ledger.writing(self.entry.now_ms) as db:
+        with self.journal.writing() as db:
             # forget after unmaking
-            kept = [Record(c.address, c.store, c.after) for c in good if c.after is not None]
-            record(self.ledger, db, self.entry, kept, [c for c in good if c.after is None])
+            gone = [(c.address, c.store) for c in good if c.after is None]
+            self.journal.record(db, _kept(good), gone, good)
         for change in good:
             yield self._finish(change)
         yield from self._hold()
@@ -264,8 +265,9 @@ class Run:
             if (last := self.remembered.ours.get(c.address)) is not None
         ]
         known = {r.address for r in restored}
-        with self.ledger.writing(self.entry.now_ms) as db:
-            record(self.ledger, db, self.entry, restored, [c for c in changes if c.address not in known])
+        with self.journal.writing() as db:
+            gone = [(c.address, c.store) for c in changes if c.address not in known]
+            self.journal.record(db, restored, gone)
 
     def _give_up(self) -> Iterator[Event]:
         self.stopped = True
@@ -275,6 +277,10 @@ class Run:
         self, changes: Sequence[Change], work: Work, *, final: bool = True
     ) -> Generator[Event, None, list[Rollout]]:
         """One phase of every serving kind. Unless `final`, Stopped once the caller asked to stop."""
+        if not changes:
+            return []
+        # Ray can't tell a latecomer from the holder of the lock
+        self.journal.check()
         results: list[Rollout] = []
         for kind in self._serving:
             mine = [c for c in changes if c.address.kind == kind.spec.kind]
@@ -286,8 +292,19 @@ class Run:
     def _statistics(self) -> Iterator[Event]:
         if sum(c.address in self.done for c in self.plan.changes) < ANALYZE_FROM:
             return
-        if warning := analyze(self.ledger.registry, REGISTRY_TABLES):
+        if warning := analyze(self.journal.ledger.registry, REGISTRY_TABLES):
             yield Warned(warning)
+
+
+_NOT_OURS_ANY_MORE = frozenset({"lock-lost", "commit-unknown"})
+"""Whoever gets these may touch nothing more, Ray's apps neither."""
+
+
+def _kept(changes: Sequence[Change]) -> list[Record]:
+    """The records of what these changes leave there."""
+    return [
+        Record(c.address, c.store, c.after, protected=c.protected) for c in changes if c.after is not None
+    ]
 
 
 def _never() -> bool:

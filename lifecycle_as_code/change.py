@@ -22,18 +22,29 @@ class Action(StrEnum):
     | absent | ✓ | ✓ | DELETE |
     | absent | ✓ | absent | FORGET: only our record goes |
     | absent | absent | in a claimed scope | DELETE |
+    | ✓ under a new name | ✓ | same | MOVE: renamed, with what hangs on it |
     """
 
     CREATE = "create"
     UPDATE = "update"
     DELETE = "delete"
+    MOVE = "move"
     RECORD = "record"
     FORGET = "forget"
 
     @property
     def is_difference(self) -> bool:
         """Whether it changes anything but our own records."""
-        return self in (Action.CREATE, Action.UPDATE, Action.DELETE)
+        return self not in (Action.RECORD, Action.FORGET)
+
+
+class Mode(StrEnum):
+    """What a plan is for, in Terraform's words where it has them."""
+
+    NORMAL = "normal"
+    DESTROY = "destroy"
+    REFRESH_ONLY = "refresh-only"
+    ROLLBACK = "rollback"
 
 
 class Phase(StrEnum):
@@ -51,7 +62,8 @@ class Change:
     """One object's part of a plan. No `before` is a creation, no `after` a deletion.
 
     `before` is what is live, cut down to what is ours to compare. `waits_for` names the changes
-    without which this one is held back.
+    without which this one is held back. `moved_from`: its address until now; `before` has the new name
+    already. `protected`: what our record shall say about it.
     """
 
     address: Address
@@ -63,6 +75,8 @@ class Change:
     fields: tuple[FieldChange, ...] = ()
     waits_for: frozenset[Address] = frozenset()
     at: Source | None = None
+    moved_from: Address | None = None
+    protected: bool = False
 
     @property
     def side(self) -> Spec | None:
@@ -80,6 +94,14 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """A guard that would have refused the plan, and was let through by its flag. `detail`: what is lost."""
+
+    guard: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that `apply` will do, in order, and what the reader should know about it."""
 
@@ -88,7 +110,22 @@ class Plan:
     changes: tuple[Change, ...]
     steps: tuple[Step, ...]
     diagnostics: tuple[Diagnostic, ...] = ()
-    destroy: bool = False
+    mode: Mode = Mode.NORMAL
+    verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def destroy(self) -> bool:
+        """Whether it deletes all that the stack owns."""
+        return self.mode is Mode.DESTROY
+
+    @property
+    def moves(self) -> tuple[tuple[Address, Address], ...]:
+        """The renames by themselves, without what goes along: the address before and after."""
+        return tuple(
+            (change.moved_from, change.address)
+            for change in self.changes
+            if change.moved_from is not None and change.side is not None and change.side.movable
+        )
 
     @property
     def differences(self) -> tuple[Change, ...]:
@@ -96,9 +133,10 @@ class Plan:
         return tuple(change for change in self.changes if change.action.is_difference)
 
     def tally(self) -> Mapping[Action, int]:
-        """How many changes of each action that is a difference, zeros included."""
+        """How many changes of each action that is a difference; zeros included, but for moves."""
+        counts = {action: sum(c.action is action for c in self.changes) for action in Action}
         return {
-            action: sum(change.action is action for change in self.changes)
-            for action in Action
-            if action.is_difference
+            action: count
+            for action, count in counts.items()
+            if action.is_difference and (count or action is not Action.MOVE)
         }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .background import in_background
 from .diagnostics import Diagnostic
@@ -17,6 +17,8 @@ from .stores.bootstrap import create_database
 from .stores.schema_check import check_schema, check_workspace
 from .stores.sql import Role, SqlStore, empty_store, open_store, reading
 from .transaction import Ledger
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from .manifest.settings import Settings
@@ -82,6 +84,17 @@ class Connections:
         serve = self.settings.serve
         return Site(self.settings.name, address, serve.runtime_env if serve else {})
 
+    def names(self, ids: Mapping[str, str]) -> dict[str, dict[str, str]]:
+        """What a saved plan says of the stores that it was made for. `ids`: the databases' own, by role."""
+        ledger = self.ledger()
+        named = {
+            role: {"id": ids.get(role, ""), "dialect": store.dialect, "address": store.shown}
+            for role, store in (("registry", ledger.registry), ("auth", ledger.auth))
+            if store is not None
+        }
+        serve = self.settings.serve
+        return named if serve is None else {**named, "serve": {"address": serve.shown}}
+
     @contextmanager
     def cluster(self) -> Iterator[Cluster | None]:
         """A connection to Ray, or None where the stack has no serving plane or its local one is down."""
@@ -121,10 +134,14 @@ class Connections:
                 )
 
 
-def as_progress(lines: Generator[str, None, object]) -> Iterator[Event]:
-    """Lines that slow work tells, as events."""
-    for line in lines:
-        yield Progress(line)
+def as_progress(lines: Generator[str, None, T]) -> Generator[Event, None, T]:
+    """Lines that slow work tells, as events; its result in the end."""
+    while True:
+        try:
+            yield Progress(next(lines))
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 def _create(store: SqlStore, tell: Callable[[str], None]) -> None:

@@ -23,7 +23,10 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One problem. `code` and `summary` belong together and hold no user's names; `detail` does."""
+    """One problem. `code` and `summary` belong together and hold no user's names; `detail` does.
+
+    `guard`: the guard that raises it, where a flag lets it through: `--allow=<guard>`.
+    """
 
     code: str
     summary: str
@@ -31,6 +34,7 @@ class Diagnostic:
     hint: str = ""
     at: Source | None = None
     severity: Severity = "error"
+    guard: str = ""
 
     def __str__(self) -> str:
         where = f"{self.at}: " if self.at else ""

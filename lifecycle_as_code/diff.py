@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from .spec import (
     ByKey,
     Computed,
     Derived,
+    Health,
     Key,
     OwnedKeys,
     Part,
     Spec,
     Unordered,
     WriteOnly,
+    construct,
     fields_marked,
     marked,
     plain,
@@ -66,6 +68,44 @@ def owned(live: Spec, *sides: Spec | None) -> Spec:
         if any(key not in keys for key in held):
             cut[field] = {key: value for key, value in held.items() if key in keys}
     return live.model_copy(update=cut) if cut else live
+
+
+def carried(after: Spec, before: Spec, fields: Collection[str]) -> Spec:
+    """`after` with these fields, such as `description` or `tags.team`, as `before` has them."""
+    if not fields:
+        return after
+    top = {name for name in fields if "." not in name}
+    update: dict[str, Any] = {name: getattr(before, name) for name in top}
+    for name in sorted({*fields} - top):
+        field, _, key = name.partition(".")
+        held: Mapping[str, Any] = update.get(field, getattr(after, field))
+        there: Mapping[str, Any] = getattr(before, field)
+        update[field] = {k: v for k, v in {**held, key: there.get(key)}.items() if v is not None}
+    return after.model_copy(update=update)
+
+
+def is_health(kind: type[Part], path: Path) -> bool:
+    """Whether that leaf is about how an object fares, and not about what it is."""
+    name = str(path[0])
+    if name in fields_marked(kind, Health):
+        return True
+    inner, many = shapes(kind).get(name, (None, False))
+    rest = path[2 if many else 1 :]
+    return inner is not None and bool(rest) and is_health(inner, rest)
+
+
+def without_health(spec: Spec) -> Spec:
+    """The spec as if nothing were wrong with the object."""
+    return construct(type(spec), _well(type(spec), plain(spec)))
+
+
+def _well(part: type[Part], data: Mapping[str, Any]) -> dict[str, Any]:
+    well = {**data, **{n: part.model_fields[n].default for n in fields_marked(part, Health) if n in data}}
+    for name, (inner, many) in shapes(part).items():
+        if inner is not None and well.get(name) is not None:
+            held = well[name]
+            well[name] = [_well(inner, item) for item in held] if many else _well(inner, held)
+    return well
 
 
 def leaves(spec: Spec) -> tuple[FieldChange, ...]:

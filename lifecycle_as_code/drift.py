@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from .change import Action, Change, Plan
 from .diagnostics import Diagnostic
-from .diff import diff, owned
+from .diff import carried, diff, is_health, owned
 from .plan import in_scope
-from .snapshot import Claim, Desired, Live, Record, Recorded
+from .snapshot import Claim, Desired, Lifecycle, Live, Record, Recorded
 from .spec import Address
+from .target import matches
 
-OUTSIDE = frozenset({"changed outside", "deleted outside", "granted outside", "interrupted apply"})
+DEGRADED = "endpoint degraded"
+OUTSIDE = frozenset({"changed outside", "deleted outside", "granted outside", "interrupted apply", DEGRADED})
 """Reasons that come from the world, not from the manifests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """`outside`: as the changes that would put it back. `pending`: what the manifests would change
-    besides; None where no plan can be made, and `problems` says why."""
+    """`outside`: as the changes that would put it back. `pending`: what the manifests would change besides;
+    None where no plan can be made, and `problems` says why. `updated`: when MLflow says that an object was
+    last written, in ms since 1970, where it keeps a time."""
 
     outside: Plan
     pending: Plan | None
     problems: tuple[Diagnostic, ...] = ()
+    updated: Mapping[Address, int] = field(default_factory=dict)
 
     @property
     def found(self) -> bool:
@@ -32,12 +37,25 @@ class Drift:
 
 
 def make_drift(
-    recorded: Recorded, live: Live, scopes: Mapping[Address, Claim], *, stack: str, environment: str
+    recorded: Recorded,
+    live: Live,
+    scopes: Mapping[Address, Claim],
+    lifecycles: Mapping[Address, Lifecycle] = MappingProxyType({}),
+    *,
+    ignore: Collection[str] = (),
+    stack: str,
+    environment: str,
 ) -> Plan:
-    """Records against live: changed, deleted and granted outside, and applies that never ended."""
+    """Records against live: changed, deleted and granted outside, endpoints that fare badly, and applies that
+    never ended. `ignore`: addresses or patterns to pass over. Fields that a lifecycle ignores are no
+    drift."""
     desired = Desired(scopes=scopes)
     changes = [
-        *(change for record in recorded.ours.values() if (change := _drifted(record, live))),
+        *(
+            change
+            for record in recorded.ours.values()
+            if (change := _drifted(record, live, lifecycles.get(record.address)))
+        ),
         *(
             Change(
                 a, live.objects[a].spec.store, Action.DELETE, "granted outside", live.objects[a].spec, None
@@ -45,11 +63,12 @@ def make_drift(
             for a in in_scope(desired, recorded, live)
         ),
     ]
-    ordered = sorted(changes, key=lambda change: str(change.address))
+    left = [change for change in changes if not (ignore and matches(change.address, ignore))]
+    ordered = sorted(left, key=lambda change: str(change.address))
     return Plan(stack, environment, tuple(ordered), (), live.diagnostics)
 
 
-def _drifted(record: Record, live: Live) -> Change | None:
+def _drifted(record: Record, live: Live, lifecycle: Lifecycle | None) -> Change | None:
     address, found = record.address, live.present(record.address)
     if record.pending is not None:
         reason, spec = "interrupted apply", record.spec
@@ -60,9 +79,12 @@ def _drifted(record: Record, live: Live) -> Change | None:
     if found is None:
         return Change(address, record.store, Action.CREATE, "deleted outside", None, record.spec)
     before = owned(found.spec, record.spec)
-    if not (fields := diff(before, record.spec)):
+    after = carried(record.spec, found.spec, lifecycle.ignore_changes if lifecycle else ())
+    if not (fields := diff(before, after)):
         return None
-    return Change(address, record.store, Action.UPDATE, "changed outside", before, record.spec, fields)
+    ill = all(is_health(type(after), field.path) for field in fields)
+    reason = DEGRADED if ill else "changed outside"
+    return Change(address, record.store, Action.UPDATE, reason, before, after, fields)
 
 
 def pending_only(plan: Plan) -> Plan:

@@ -78,5 +78,10 @@ class Finished:
         """Whether everything in the plan was done."""
         return not (self.failed or self.held_back or self.stopped)
 
+    @property
+    def outcome(self) -> str:
+        """The word that history keeps: complete, stopped or partial."""
+        return "complete" if self.complete else "stopped" if self.stopped else "partial"
+
 
 Event = Locked | StepStarted | Progress | Done | Failed | HeldBack | Warned | Finished

@@ -1,25 +1,66 @@
-"""What a plan must never do, whatever the manifests say. Pure: a World in, diagnostics out."""
+"""What a plan must never do unasked. Pure: a World in, diagnostics out.
+
+A diagnostic that names a guard refuses the plan until `--allow=<guard>` lets it through; all others always
+do.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from .change import Action, Change
 from .diagnostics import Diagnostic, Source
-from .snapshot import Live, Recorded
+from .snapshot import Lifecycle, Live, Record, Recorded
 from .spec import Address, Spec
+
+GUARDS: Final[Mapping[str, str]] = {
+    "mass-deletion": "deleting more of a kind at once than `guards:` in lac.yaml admits",
+    "version-in-use": "deleting a version that an alias or an endpoint uses",
+    "model-in-use": "deleting a model that has versions or aliases that aren't managed here",
+    "last-manage": "taking away the last MANAGE on a resource",
+    "own-manage": "taking away one's own MANAGE on a resource",
+    "protected": "deleting what is marked `prevent_destroy`",
+    "nothing-declared": "deleting everything because nothing is declared",
+}
+"""Each guard and what it stands before."""
+
+_LISTED: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many objects of a kind one plan may delete: this share of what is recorded, or this many,
+    whichever is more."""
+
+    share: float = 0.3
+    count: int = 10
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a kind's own rules may look at."""
+    """What a kind's own rules may look at. `principal`: the user of MLflow's that the applier is, where
+    known.
+
+    `judged`: the addresses that the plan is about, None for all.
+    """
 
     desired: Mapping[Address, Spec]
     recorded: Recorded
     live: Live
     changes: Mapping[Address, Change]
     places: Mapping[Address, Source]
+    lifecycles: Mapping[Address, Lifecycle] = field(default_factory=dict)
+    limits: Limits = Limits()
+    judged: frozenset[Address] | None = None
+    principal: str = ""
+
+    @property
+    def going(self) -> dict[Address, Change]:
+        """The deletions."""
+        return {a: c for a, c in self.changes.items() if c.action is Action.DELETE}
 
 
 Check = Callable[[World], Iterable[Diagnostic]]
@@ -33,6 +74,8 @@ REFERENTS = frozenset({"user", "prompt", "gateway_endpoint"})
 def missing(world: World) -> Iterator[Diagnostic]:
     """References to what neither is there nor will be."""
     for address, spec in world.desired.items():
+        if world.judged is not None and address not in world.judged:
+            continue
         for ref in spec.refs():
             change = world.changes.get(ref)
             going = change is not None and change.action is Action.DELETE
@@ -55,7 +98,7 @@ def missing(world: World) -> Iterator[Diagnostic]:
 
 def still_used(world: World) -> Iterator[Diagnostic]:
     """Deletions that would take along, or leave dangling, what isn't being deleted too."""
-    going = {a for a, c in world.changes.items() if c.action is Action.DELETE}
+    going = world.going
     if not going:
         return
     for address, found in world.live.objects.items():
@@ -63,24 +106,121 @@ def still_used(world: World) -> Iterator[Diagnostic]:
             continue
         for ref in found.spec.refs():
             if ref in going:
-                owner = world.recorded.others.get(address)
-                whose = f"belongs to stack `{owner}`" if owner else "isn't managed here"
-                yield Diagnostic(
-                    "still-used",
-                    "a deletion would touch something else",
-                    f"{ref} would be deleted, but {address}, which {whose}, depends on it.",
-                    hint=f"keep {ref} declared, or remove {address} first (or take it over: `lac import`)",
-                )
+                yield _held(world, address, found.spec, ref)
+
+
+def _held(world: World, address: Address, spec: Spec, ref: Address) -> Diagnostic:
+    owner = world.recorded.others.get(address)
+    whose = f"belongs to stack `{owner}`" if owner else "isn't managed here"
+    hold = spec.holds.get(ref.kind)
+    # what another stack owns is taken along by nobody
+    guard = hold.guard if hold and not (owner and hold.taken_along) else ""
+    lost = f" {address} would be deleted with it." if hold and hold.taken_along else ""
+    return Diagnostic(
+        "still-used",
+        "a deletion would touch something else",
+        f"{ref} would be deleted, but {address}, which {whose}, depends on it.{lost if guard else ''}",
+        hint=f"keep {ref} declared, or remove {address} first (or take it over: `lac import`)",
+        guard=guard,
+    )
+
+
+def taken_along(
+    changes: Mapping[Address, Change],
+    desired: Mapping[Address, Spec],
+    recorded: Recorded,
+    live: Live,
+    allow: frozenset[str],
+) -> dict[Address, Change]:
+    """The deletions that others bring with them: MLflow's own doing, and what a guard was let through for."""
+    more: dict[Address, Change] = {}
+    while True:
+        going = {a for a, c in {**changes, **more}.items() if c.action is Action.DELETE}
+        found = {
+            address: Change(address, seen.spec.store, Action.DELETE, f"goes with {owner}", seen.spec, None)
+            for address, seen in (live.objects.items() if going else ())
+            if address not in going and address not in desired and not seen.tombstone
+            if (owner := _owner(seen.spec, going, address in recorded.others, allow)) is not None
+        }
+        if not found:
+            return more
+        more |= found
+
+
+def _owner(spec: Spec, going: set[Address], others: bool, allow: frozenset[str]) -> Address | None:
+    """What takes this object along when it goes; None where nothing does."""
+    owner = spec.goes_with()
+    if owner in going:
+        return owner
+    return next(
+        (
+            ref
+            for ref in spec.refs()
+            if ref in going
+            and (hold := spec.holds.get(ref.kind)) is not None
+            and hold.taken_along
+            and hold.guard in allow
+            and not others
+        ),
+        None,
+    )
 
 
 def emptied(world: World) -> Iterator[Diagnostic]:
     """A stack that owns objects and declares none: more likely a glob that matched nothing."""
-    if world.recorded.ours and not world.desired:
-        lost = sorted(map(str, world.recorded.ours))
-        more = f" and {len(lost) - 10} more" if len(lost) > 10 else ""
+    if world.recorded.ours and not world.desired and world.going:
         yield Diagnostic(
             "nothing-declared",
             "the manifests declare nothing, but this stack owns objects",
-            f"Everything would be deleted: {', '.join(lost[:10])}{more}.",
+            f"Everything would be deleted: {listed(world.recorded.ours)}.",
             hint="check `include:` in lac.yaml; to delete everything on purpose, run `lac destroy`",
+            guard="nothing-declared",
         )
+
+
+def mass_deletion(world: World) -> Iterator[Diagnostic]:
+    """More of a kind than a plan may delete at once."""
+    gone = Counter(address.kind for address in world.going if address in world.recorded.ours)
+    if not gone:
+        return
+    held = Counter(address.kind for address in world.recorded.ours)
+    limits = world.limits
+    for kind, count in sorted(gone.items()):
+        if count > max(limits.count, limits.share * held[kind]):
+            lost = [address for address in world.going if address.kind == kind]
+            yield Diagnostic(
+                "mass-deletion",
+                "too much would be deleted at once",
+                f"{count} of {held[kind]} of kind {kind} would be deleted: {listed(lost)}.",
+                hint="check `include:` and what the change removes; the limits are `guards:` in lac.yaml",
+                guard="mass-deletion",
+            )
+
+
+def protected(world: World) -> Iterator[Diagnostic]:
+    """Deletions of what was marked as not to be destroyed, whether or not it is still declared."""
+    for address in world.going:
+        record, lifecycle = world.recorded.ours.get(address), world.lifecycles.get(address)
+        if (record and record.protected) or (lifecycle and lifecycle.prevent_destroy):
+            yield Diagnostic(
+                "protected",
+                "a protected object would be deleted",
+                f"{address} is marked `prevent_destroy`.",
+                hint="apply `lifecycle: {prevent_destroy: false}` on it first",
+                at=world.places.get(address),
+                guard="protected",
+            )
+
+
+def is_protected(lifecycle: Lifecycle | None, record: Record | None) -> bool:
+    """What the manifest says, and where it says nothing what was said last."""
+    if lifecycle is not None and lifecycle.prevent_destroy is not None:
+        return lifecycle.prevent_destroy
+    return record is not None and record.protected
+
+
+def listed(addresses: Iterable[Address]) -> str:
+    """The addresses in order; of very many, the first and how many more."""
+    names = sorted(map(str, addresses))
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

@@ -1,9 +1,10 @@
-"""One apply at a time for each stack and store.
+"""One apply at a time for each stack and store: a lease in `lac_lock`, and a number that fences off
+latecomers.
 
-PostgreSQL: a session's advisory lock on a connection of its own, which the server frees when the
-holder dies. SQLite: a lease in `lac_lock`, counted by the database's clock and renewed while held.
-Whether a holder on this machine lives is known by its pid and start time, and no clock is asked: a long
-transaction of its own keeps it from renewing.
+The lease is counted by the database's clock and renewed while it is held; every writing transaction checks
+it first, so whoever lost it can't write any more. Whether a holder on this machine lives is known by its
+process, and no clock is asked. On SQLite "the database's clock" is only the machine's own: there, a holder
+on another machine is dead when nothing was heard of it for as long as a lease lasts, by our stopwatch.
 """
 
 from __future__ import annotations
@@ -12,159 +13,279 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from hashlib import blake2b
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from uuid import uuid4
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal_column, select, text, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import DBAPIError
 
 from . import state
 from .diagnostics import Diagnostic, LacError
+from .state import history
 from .stores.sql import SqlStore, reading, writing
 
 LEASE_SECONDS = 30
 POLL_SECONDS = 0.2
 
-_DATABASE_CLOCK: ColumnElement[int] = literal_column("CAST(strftime('%s', 'now') AS INTEGER)")
+_Row = Mapping[str, Any]
+"""A row of `lac_lock`, with `run_out`: whether its lease has, by the database's clock."""
+
+_SOMEBODY: _Row = {
+    "holder": "",
+    "who": "",
+    "what": "",
+    "since": 0,
+    "token": "",
+    "expires": 0,
+    "run_out": False,
+}
+"""Whoever is at the lock's row in this moment."""
+
+
+@dataclass(frozen=True)
+class Grip:
+    """A lock that is held. `mutex` keeps our own renewals apart from our own transactions."""
+
+    stack: str
+    lock_id: str
+    fence: int
+    mutex: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def check(self, db: Connection) -> None:
+        """Renew the lease, first of all in a writing transaction. LacError `lock-lost` where it isn't ours
+        any more: then the transaction must write nothing. Until it ends, nobody else can take the lock."""
+        clock = state.clock_s(db)
+        mine = (
+            (state.locks.c.name == self.stack)
+            & (state.locks.c.token == self.lock_id)
+            & (state.locks.c.fence == self.fence)
+        )
+        done = db.execute(update(state.locks).where(mine).values(expires=clock + LEASE_SECONDS))
+        if done.rowcount != 1:
+            raise LacError(_lost(self.stack))
+
+    def fence_off(self, db: Connection) -> None:
+        """The same in a database beside that of the lock: no holder that came before may write there now."""
+        rows = state.locks
+        this = rows.c.name == self.stack
+        done = db.execute(update(rows).where(this, rows.c.fence <= self.fence).values(fence=self.fence))
+        if done.rowcount:
+            return
+        if db.execute(select(rows.c.fence).where(this)).first() is not None:
+            raise LacError(_lost(self.stack))
+        free = {"holder": "", "token": "", "since": 0, "expires": 0}
+        db.execute(insert(rows).values(name=self.stack, fence=self.fence, **free))
 
 
 @contextmanager
-def held(store: SqlStore, stack: str, timeout: float, tell: Callable[[str], None]) -> Iterator[None]:
-    """Hold the stack's lock for the block. LacError `locked` after `timeout` seconds of waiting."""
-    taken = _advisory if store.dialect == "postgresql" else _lease
-    with taken(store, stack, timeout, tell):
-        yield
+def held(
+    store: SqlStore,
+    stack: str,
+    lock_id: str,
+    *,
+    who: str = "",
+    what: str = "",
+    timeout: float = 0.0,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Iterator[Grip]:
+    """Hold the stack's lock for the block. LacError `locked` after `timeout` seconds of waiting.
 
-
-@contextmanager
-def _advisory(store: SqlStore, stack: str, timeout: float, tell: Callable[[str], None]) -> Iterator[None]:
-    number = int.from_bytes(blake2b(f"lac:{stack}".encode(), digest_size=8).digest(), "big", signed=True)
-    # a connection outside of any pool: one that goes back to a pool would keep the lock
-    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
-
-        def take() -> str | None:
-            if db.execute(select(func.pg_try_advisory_lock(number))).scalar_one():
-                return None
-            holder = db.execute(
-                text(
-                    "SELECT a.pid, a.backend_start FROM pg_locks l"
-                    " JOIN pg_stat_activity a USING (pid)"
-                    " WHERE l.locktype = 'advisory' AND l.granted"
-                    " AND ((l.classid::bigint << 32) | l.objid::bigint) = :number"
-                ),
-                {"number": number},
-            ).first()
-            if holder is None:
-                return "?"
-            # another role's session hides when it began
-            since = f", since {holder[1]:%Y-%m-%d %H:%M:%S %Z}" if holder[1] else ""
-            return f"server process {holder[0]}{since}"
-
-        _wait(take, stack, timeout, tell)
-        try:
-            yield
-        finally:
-            db.execute(select(func.pg_advisory_unlock(number)))
-
-
-@contextmanager
-def _lease(store: SqlStore, stack: str, timeout: float, tell: Callable[[str], None]) -> Iterator[None]:
-    token = str(uuid4())
-
-    def take() -> str | None:
-        # looked at first: a holder that is writing would let nobody else begin to
-        with reading(store) as db:
-            if state.installed(db) and (holder := _holder(db, stack)):
-                return holder
-        with writing(store) as db:
-            state.install(db)
-            return _claim(db, stack, token)
-
-    _wait(take, stack, timeout, tell)
+    `who` and `what` are told to whoever waits meanwhile. Our tables are made where they are missing.
+    """
+    told = {"who": who[:256], "what": what[:256]}
+    grip = _wait(_Watch(store, stack), lock_id, told, timeout, tell)
     ended = threading.Event()
-    renewal = threading.Thread(target=_renew, args=(store, stack, token, ended), daemon=True)
+    renewal = threading.Thread(target=_renew, args=(store, grip, ended), daemon=True)
     renewal.start()
     try:
-        yield
+        yield grip
     finally:
         ended.set()
         renewal.join()
+        # a store that is out of reach now frees the lock by itself when the lease runs out
+        with suppress(LacError, DBAPIError), writing(store) as db:
+            _free(db, stack, lock_id)
+
+
+def force_unlock(store: SqlStore, stack: str, lock_id: str) -> None:
+    """Free the lock that has this id, whoever holds it. Its holder can't write any more, should it still
+    live.
+
+    LacError where the stack isn't locked, or by another id.
+    """
+    with reading(store) as db:
+        row = _row(db, stack) if state.installed(db) > 1 else None
+    if row is not None and row["token"] == lock_id:
         with writing(store) as db:
-            db.execute(delete(state.locks).where(state.locks.c.name == stack, state.locks.c.token == token))
+            _free(db, stack, lock_id)
+            history.end(db, lock_id, "unlocked")
+        return
+    current = f"its lock's id is {row['token']}" if row is not None and row["token"] else "it isn't locked"
+    raise LacError(
+        Diagnostic(
+            "no-such-lock",
+            "there is no lock with this id",
+            f"Stack `{stack}`: {current}.",
+            hint="the id stands in the error of whoever found the stack locked",
+        )
+    )
 
 
-def _holder(db: Connection, stack: str) -> str | None:
-    """Who holds the lease and since when, for people; None where it is free."""
-    clock = db.execute(select(_DATABASE_CLOCK)).scalar_one()
-    row = db.execute(select(state.locks).where(state.locks.c.name == stack)).mappings().first()
-    if row is None or not (row["expires"] > clock if (lives := _lives(row["holder"])) is None else lives):
-        return None
-    return f"{row['holder']}, since {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(row['since']))} UTC"
+class _Watch:
+    """Looks at the lock again and again, and knows for how long nothing was heard of its holder."""
+
+    def __init__(self, store: SqlStore, stack: str) -> None:
+        self._store = store
+        self._stack = stack
+        self._heard: tuple[object, float] = (None, 0.0)
+
+    def take(self, lock_id: str, told: Mapping[str, str]) -> Grip | _Row:
+        """The lock, or the row of whoever has it."""
+        # looked at first: a holder that is writing would let nobody else begin to
+        with reading(self._store) as db:
+            if state.installed(db) > 1 and (row := self._holder(db, _row(db, self._stack))):
+                return row
+        try:
+            with writing(self._store) as db:
+                state.install(db)
+                return self._claim(db, lock_id, told)
+        except LacError as error:
+            # PostgreSQL doesn't wait for the row; SQLite has waited for the whole file
+            if self._store.dialect == "sqlite" or error.diagnostics[0].code not in (
+                "write-conflict",
+                "store-locked",
+            ):
+                raise
+            return _SOMEBODY
+
+    def _claim(self, db: Connection, lock_id: str, told: Mapping[str, str]) -> Grip | _Row:
+        row = _row(db, self._stack, lock=True)
+        if holder := self._holder(db, row):
+            return holder
+        now = db.execute(select(state.clock_s(db))).scalar_one()
+        fence = (row["fence"] if row else 0) + 1
+        lease = {"token": lock_id, "since": now, "expires": now + LEASE_SECONDS}
+        values = {"holder": myself(), "fence": fence, **lease, **told}
+        if row is None:
+            db.execute(insert(state.locks).values(name=self._stack, **values))
+        else:
+            db.execute(update(state.locks).where(state.locks.c.name == self._stack).values(values))
+        return Grip(self._stack, lock_id, fence)
+
+    def _holder(self, db: Connection, row: _Row | None) -> _Row | None:
+        """The row, if somebody holds the lock who lives as far as we can tell."""
+        if row is None or not row["token"]:
+            return None
+        run_out = bool(row["expires"] <= db.execute(select(state.clock_s(db))).scalar_one())
+        told = {**row, "run_out": run_out}
+        if (lives := _lives(row["holder"])) is not None:
+            return told if lives else None
+        if db.dialect.name == "postgresql":
+            return None if run_out else told
+        heard = (row["token"], row["expires"])
+        if heard != self._heard[0]:
+            self._heard = heard, time.monotonic()
+        return told if time.monotonic() - self._heard[1] < LEASE_SECONDS else None
 
 
-def _claim(db: Connection, stack: str, token: str) -> str | None:
-    """Take the lease, or say who holds it."""
-    if holder := _holder(db, stack):
-        return holder
-    locks = state.locks
-    clock = db.execute(select(_DATABASE_CLOCK)).scalar_one()
-    fence = db.execute(select(locks.c.fence).where(locks.c.name == stack)).scalar()
-    values = {"holder": myself(), "token": token, "since": clock, "expires": clock + LEASE_SECONDS}
-    if fence is None:
-        db.execute(insert(locks).values(name=stack, fence=1, **values))
-    else:
-        db.execute(update(locks).where(locks.c.name == stack).values(fence=fence + 1, **values))
-    return None
+def _row(db: Connection, stack: str, *, lock: bool = False) -> _Row | None:
+    query = select(state.locks).where(state.locks.c.name == stack)
+    found = db.execute(query.with_for_update(nowait=True) if lock else query).mappings().first()
+    return None if found is None else dict(found)
 
 
-def _renew(store: SqlStore, stack: str, token: str, ended: threading.Event) -> None:
-    locks = state.locks
+def _free(db: Connection, stack: str, lock_id: str) -> None:
+    """The row stays, for its fence must never count from one again."""
+    mine = (state.locks.c.name == stack) & (state.locks.c.token == lock_id)
+    db.execute(update(state.locks).where(mine).values(holder="", token="", expires=0, who=None, what=None))
+
+
+def _renew(store: SqlStore, grip: Grip, ended: threading.Event) -> None:
     while not ended.wait(LEASE_SECONDS / 3):
+        # a transaction of ours renews by itself
+        if not grip.mutex.acquire(blocking=False):
+            continue
         try:
             with writing(store) as db:
-                db.execute(
-                    update(locks)
-                    .where(locks.c.name == stack, locks.c.token == token)
-                    .values(expires=_DATABASE_CLOCK + LEASE_SECONDS)
-                )
-        except (LacError, OperationalError):
-            # a writer holds the database, most likely ourselves: the next round renews
+                grip.check(db)
+        except (LacError, DBAPIError):
+            # somebody writes just now, or the lock is lost: the next transaction of ours will tell
             continue
+        finally:
+            grip.mutex.release()
 
 
-def _wait(take: Callable[[], str | None], stack: str, timeout: float, tell: Callable[[str], None]) -> None:
+def _wait(
+    watch: _Watch, lock_id: str, told: Mapping[str, str], timeout: float, tell: Callable[[str], None]
+) -> Grip:
     """Try until it is taken. `tell` hears of the wait once, and an empty line at each further try."""
-    deadline = time.monotonic() + timeout
-    line = f"waiting for the lock of stack {stack}, held by "
-    while (holder := take()) is not None:
+    began = time.monotonic()
+    waiting = False
+    while isinstance(found := watch.take(lock_id, told), Mapping):
+        # whose lease seems to have run out is listened for as long as one lasts, and then is dead
+        patience = max(timeout, LEASE_SECONDS + 2 * POLL_SECONDS) if found["run_out"] else timeout
+        deadline = began + patience
         if time.monotonic() >= deadline:
-            raise LacError(
-                Diagnostic(
-                    "locked",
-                    "another apply is at work",
-                    f"Stack `{stack}` is held by {holder}.",
-                    hint="wait for it to end, or say how long to wait: --lock-timeout=2m",
-                )
-            )
+            raise LacError(_locked(watch, found))
         # an empty line lets whoever listens call the wait off
-        tell(line and line + holder)
-        line = ""
+        tell("" if waiting else f"waiting for the lock, held by {_told(found)}")
+        waiting = True
         time.sleep(min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
+    return found
+
+
+def _told(row: _Row) -> str:
+    """The holder, for people."""
+    pid = row["holder"].partition(" pid ")[2].partition(" ")[0]
+    doing = ", ".join(part for part in (row["what"], pid and f"pid {pid}") if part)
+    since = f", since {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(row['since']))} UTC"
+    return f"{row['who'] or 'somebody'}{f' ({doing})' if doing else ''}{since if row['since'] else ''}"
+
+
+def _locked(watch: _Watch, row: _Row) -> Diagnostic:
+    unlock = f"; if you know that it is dead, `lac force-unlock {row['token']}`" if row["token"] else ""
+    return Diagnostic(
+        "locked",
+        "another apply is at work",
+        f"Stack `{watch._stack}` is held by {_told(row)}."
+        + (f"\nLock id: {row['token']}" if row["token"] else ""),
+        hint=f"wait for it to end, or say how long to wait: --lock-timeout=2m{unlock}",
+    )
+
+
+def _lost(stack: str) -> Diagnostic:
+    return Diagnostic(
+        "lock-lost",
+        "the lock is held by somebody else now",
+        f"Stack `{stack}`: it was taken over, by `lac force-unlock` or because nothing was heard of us.",
+        hint="this transaction wrote nothing; run `lac plan` to see what stands",
+    )
 
 
 def myself() -> str:
     """This process, as another one can tell whether it still lives."""
-    return f"{socket.gethostname()} pid {os.getpid()} started {_started(os.getpid())}"
+    return f"{_machine()} pid {os.getpid()} started {_started(os.getpid())}"
+
+
+def _machine() -> str:
+    """This machine since it was started, and this container on it: two containers may share a name."""
+    parts = [socket.gethostname()]
+    try:
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    except OSError:
+        pass
+    return "/".join(parts)
 
 
 def _lives(holder: str) -> bool | None:
     """Whether the holder is a process that still runs; None where we can't know."""
-    host, _, rest = holder.partition(" pid ")
+    machine, _, rest = holder.partition(" pid ")
     pid, _, started = rest.partition(" started ")
-    if host != socket.gethostname() or not pid.isdigit() or not Path("/proc").is_dir():
+    if machine != _machine() or not pid.isdigit() or not Path("/proc").is_dir():
         return None
     return _started(int(pid)) == started
 

@@ -80,9 +80,10 @@ def _sortable(address: Address) -> tuple[object, ...]:
 def steps(changes: Sequence[Change]) -> tuple[Step, ...]:
     """The changes by phase and store. Where no endpoint is touched, everything is one switch."""
     touched = any(c.store is Store.SERVE and c.action.is_difference for c in changes)
+    moved = {c.address for c in changes if c.moved_from is not None}
     sorted_in: dict[tuple[Phase, Store], list[Change]] = {}
     for change in changes:
-        for phase, store in _places(change, rollout=touched):
+        for phase, store in _places(change, moved, rollout=touched):
             sorted_in.setdefault((phase, store), []).append(change)
     ranks = {phase: rank for rank, phase in enumerate(Phase)}
     stores = {Store.SERVE: 0, Store.REGISTRY: 1, Store.AUTH: 2}
@@ -92,8 +93,9 @@ def steps(changes: Sequence[Change]) -> tuple[Step, ...]:
     )
 
 
-def _places(change: Change, *, rollout: bool) -> list[tuple[Phase, Store]]:
-    """The steps that one change takes part in, in order."""
+def _places(change: Change, moved: set[Address], *, rollout: bool) -> list[tuple[Phase, Store]]:
+    """The steps that one change takes part in, in order. What refers to a renamed object isn't made before it
+    has its new name, in the switch."""
     store = change.store
     match change.action, store:
         case ((Action.RECORD | Action.FORGET), Store.SERVE):
@@ -106,7 +108,12 @@ def _places(change: Change, *, rollout: bool) -> list[tuple[Phase, Store]]:
             return [(Phase.WARM_UP, store), (Phase.CUT_OVER, store), (Phase.RETIRE, store)]
     if not rollout:
         return [(Phase.SWITCH, store)]
-    if change.action is Action.CREATE and change.after is not None and change.after.prepared:
+    if (
+        change.action is Action.CREATE
+        and change.after is not None
+        and change.after.prepared
+        and moved.isdisjoint(change.after.refs())
+    ):
         return [(Phase.PREPARE, store)]
     if change.action is Action.DELETE and change.before is not None and change.before.retired:
         return [(Phase.RETIRE, store)]

@@ -7,17 +7,47 @@ why it differs. `apply` executes the very list that is printed from a Plan.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from .change import Action, Change, Phase, Plan, Step
+from .change import Action, Change, Mode, Phase, Plan, Step, Verdict
 from .diagnostics import Diagnostic, Source, refuse
-from .diff import FieldChange, diff, owned
-from .guard import Check, World, emptied, missing, still_used
+from .diff import FieldChange, carried, diff, is_health, owned
+from .guard import (
+    Check,
+    Limits,
+    World,
+    emptied,
+    is_protected,
+    mass_deletion,
+    missing,
+    protected,
+    still_used,
+    taken_along,
+)
 from .order import in_order, linked, steps
-from .snapshot import Desired, Live, Observed, Record, Recorded
+from .snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
 from .spec import Address, Immutable, Spec, marked
+from .target import Selection, in_part, kept, matches, unknown
 
-__all__ = ["Action", "Change", "Check", "Phase", "Plan", "Step", "World", "make_plan"]
+__all__ = ["Action", "Change", "Check", "Mode", "Phase", "Plan", "PlanOptions", "Step", "World", "make_plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """What a plan is asked for, beside what is desired.
+
+    `allow`: guards to let through. `only`: the addresses that it is about, exactly; None for all.
+    `because`: the reason of every change, where the manifests aren't it. `principal`: the user of MLflow's
+    that the applier is.
+    """
+
+    mode: Mode = Mode.NORMAL
+    allow: frozenset[str] = frozenset()
+    selection: Selection = Selection()
+    limits: Limits = Limits()
+    principal: str = ""
+    only: frozenset[Address] | None = None
+    because: str = ""
 
 
 def make_plan(
@@ -28,36 +58,184 @@ def make_plan(
     stack: str,
     environment: str = "",
     checks: Sequence[Check] = (),
-    destroy: bool = False,
+    options: PlanOptions = PlanOptions(),
+    origins: Mapping[Address, Address] | None = None,
 ) -> Plan:
     """The plan from live to desired. LacError with every obstacle at once.
 
-    `desired` is resolved: aliases pinned, sources in the store's form.
+    `desired` is resolved: aliases pinned, sources in the store's form. `origins`: what objects that are
+    renamed are called until then; the snapshots have their new names.
     """
-    known = {*desired.objects, *recorded.ours, *in_scope(desired, recorded, live)}
+    desired = replace(desired, removals=_with_parts(desired, recorded))
+    known = {*desired.objects, *recorded.ours, *in_scope(desired, recorded, live), *(origins or {})}
+    if options.only is not None:
+        known = set(options.only)
     # most often nothing is to be done about most objects: only the rest is brought in order
     found = [(a, it) for a in known if (it := _decide(a, desired, recorded, live)) is not None]
-    decided = [it for _, it in sorted(found, key=lambda pair: _by(pair[0]))]
-    changes = {c.address: c for c in decided if isinstance(c, Change)}
-    changes |= {c.address: c for c in _taken_along(changes, live)}
-    if destroy:
-        changes = {
-            a: replace(c, reason="destroyed with its stack") if c.action is Action.DELETE else c
-            for a, c in changes.items()
-        }
-    world = World(desired.objects, recorded, live, changes, desired.places)
-    problems = [
-        *(d for d in decided if isinstance(d, Diagnostic)),
+    decided = dict(sorted(found, key=lambda pair: _by(pair[0])))
+    changes = {a: c for a, c in decided.items() if isinstance(c, Change)}
+    changes = _with_origins(changes, origins or {}, recorded, live)
+    changes |= taken_along(changes, desired.objects, recorded, live, options.allow)
+    links = [_worded(change, options) for change in linked(changes)]
+    judged: frozenset[Address] | None = options.only
+    problems = [*unknown(options.selection, known)]
+    if options.selection:
+        judged = kept(links, options.selection)
+        links = [change for change in links if change.address in judged]
+        decided = {a: d for a, d in decided.items() if a in judged or _asked(a, options.selection)}
+    world = World(
+        desired.objects,
+        recorded,
+        live,
+        {change.address: change for change in links},
+        desired.places,
+        desired.lifecycles,
+        options.limits,
+        judged,
+        options.principal,
+    )
+    problems += [
+        *(d for d in decided.values() if isinstance(d, Diagnostic)),
         *missing(world),
         *still_used(world),
-        *(() if destroy else emptied(world)),
+        *_guards(world, options),
         *(problem for check in checks for problem in check(world)),
     ]
+    passed = [p for p in problems if p.guard in options.allow and p.severity == "error"]
+    problems = [_with_flag(p) for p in problems if p not in passed]
     # a pattern that matched no file may be why everything would go
     refuse(problems, beside=(*desired.warnings, *live.diagnostics))
-    notes = (*desired.warnings, *live.diagnostics, *_hidden_grants(desired, recorded, live), *problems)
-    ordered = in_order(linked(changes))
-    return Plan(stack, environment, tuple(ordered), steps(ordered), notes, destroy)
+    notes = [*desired.warnings, *live.diagnostics, *_hidden_grants(desired, recorded, live), *problems]
+    if options.selection:
+        notes.append(in_part(options.selection))
+    return Plan(
+        stack,
+        environment,
+        ordered := tuple(in_order(links)),
+        steps(ordered),
+        tuple(notes),
+        options.mode,
+        tuple(Verdict(p.guard, p.detail) for p in passed),
+    )
+
+
+def make_refresh(
+    recorded: Recorded,
+    live: Live,
+    *,
+    stack: str,
+    environment: str = "",
+    selection: Selection = Selection(),
+) -> Plan:
+    """The plan that takes what changed outside for what was applied: only our records change, as with
+    Terraform's `-refresh-only`. How an endpoint fares, and an effect that was interrupted, are left alone."""
+    refuse(unknown(selection, [*recorded.ours]))
+    changes = [
+        change
+        for record in recorded.ours.values()
+        if not selection.targets or matches(record.address, selection.targets)
+        if not matches(record.address, selection.excludes)
+        if (change := _refreshed(record, live)) is not None
+    ]
+    ordered = tuple(in_order(changes))
+    notes = (*live.diagnostics, *([in_part(selection)] if selection else []))
+    return Plan(stack, environment, ordered, steps(ordered), notes, Mode.REFRESH_ONLY)
+
+
+def _refreshed(record: Record, live: Live) -> Change | None:
+    address, found = record.address, live.present(record.address)
+    if record.spec is None or record.pending is not None:
+        return None
+    if found is None:
+        return Change(address, record.store, Action.FORGET, "deleted outside", None, None)
+    now = owned(found.spec, record.spec)
+    fields = tuple(c for c in diff(record.spec, now) if not is_health(type(now), c.path))
+    if not fields:
+        return None
+    return Change(
+        address,
+        record.store,
+        Action.RECORD,
+        "changed outside",
+        now,
+        now,
+        fields,
+        protected=record.protected,
+    )
+
+
+def _with_parts(desired: Desired, recorded: Recorded) -> Mapping[Address, Source | None]:
+    """What is removed from the stack, with what was nested in it and isn't declared elsewhere."""
+    if not desired.removals:
+        return desired.removals
+    sections = {a: r.spec.section for a in desired.removals if (r := recorded.ours.get(a)) and r.spec}
+    parts = {
+        address: desired.removals[ref]
+        for address, record in recorded.ours.items()
+        if record.spec is not None and address not in desired.objects
+        for ref in record.spec.refs()
+        if ref in sections and sections[ref] in {nest.section for nest in record.spec.nests}
+    }
+    return {**parts, **desired.removals}
+
+
+def _guards(world: World, options: PlanOptions) -> Iterator[Diagnostic]:
+    yield from protected(world)
+    if options.mode is Mode.DESTROY:
+        return
+    yield from mass_deletion(world)
+    if options.only is None:
+        yield from emptied(world)
+
+
+def _with_flag(problem: Diagnostic) -> Diagnostic:
+    """The problem with the flag that lets it through among its ways out."""
+    if not problem.guard or problem.severity != "error":
+        return problem
+    way = f"to do it all the same: `--allow={problem.guard}`"
+    return replace(problem, hint=f"{problem.hint}\n{way}" if problem.hint else way)
+
+
+def _asked(address: Address, selection: Selection) -> bool:
+    asked = not selection.targets or matches(address, selection.targets)
+    return asked and not matches(address, selection.excludes)
+
+
+def _worded(change: Change, options: PlanOptions) -> Change:
+    """Why, where it isn't for the manifests."""
+    if options.because and change.action.is_difference:
+        return replace(change, reason=options.because)
+    if options.mode is Mode.DESTROY and change.action is Action.DELETE:
+        return replace(change, reason="destroyed with its stack")
+    return change
+
+
+def _with_origins(
+    changes: Mapping[Address, Change], origins: Mapping[Address, Address], recorded: Recorded, live: Live
+) -> dict[Address, Change]:
+    """Renamed objects say what they are called until then; where nothing else changes, that is the change."""
+    found = dict(changes)
+    for address, origin in origins.items():
+        record, seen = recorded.ours.get(address), live.present(address)
+        if change := found.get(address):
+            found[address] = replace(change, moved_from=origin)
+        elif record is not None and seen is not None and record.spec is not None:
+            spec = owned(seen.spec, record.spec)
+            found[address] = Change(
+                address,
+                record.store,
+                Action.MOVE,
+                f"moved from {origin}",
+                spec,
+                spec,
+                moved_from=origin,
+                protected=record.protected,
+            )
+    return found
+
+
+IMPORTED = "imported"
+"""The reason of a change that an `import:` block asks for."""
 
 
 def _by(address: Address) -> tuple[str, tuple[tuple[bool, object], ...]]:
@@ -68,9 +246,12 @@ def _decide(address: Address, desired: Desired, recorded: Recorded, live: Live) 
     """The decision table; `desired × recorded × live`, one arm a row."""
     at = desired.places.get(address)
     here = live.present(address)
+    kept = is_protected(desired.lifecycles.get(address), recorded.ours.get(address))
     match desired.objects.get(address), recorded.ours.get(address), here:
         case None, Record() as last, None:
             return Change(address, last.store, Action.FORGET, "already gone", None, None)
+        case None, Record() as last, Observed() if address in desired.removals:
+            return Change(address, last.store, Action.FORGET, "removed, and kept as it is", None, None)
         case None, Record() as last, Observed() as found:
             before = owned(found.spec, last.spec)
             return Change(address, last.store, Action.DELETE, "no longer declared", before, None)
@@ -79,41 +260,74 @@ def _decide(address: Address, desired: Desired, recorded: Recorded, live: Live) 
         case Spec() as wanted, last, None:
             if address in recorded.others:
                 return _owned_elsewhere(address, recorded.others[address], at)
+            if last is None and address in desired.imports:
+                return _nothing_to_import(address, desired.imports[address])
             if wanted.made_once and address in live.objects:
                 return _buried(wanted, at)
             reason = "declared" if last is None else "deleted outside"
             if last is not None and last.pending is not None:
                 reason = "interrupted apply"
-            return Change(address, wanted.store, Action.CREATE, reason, None, wanted, at=at)
+            return Change(address, wanted.store, Action.CREATE, reason, None, wanted, at=at, protected=kept)
+        case Spec() as wanted, None, Observed() as found if (
+            address in desired.imports and address not in recorded.others
+        ):
+            return _imported(wanted, found, desired, at, kept)
         case Spec(), None, Observed():
             return _not_ours(address, recorded.others.get(address), at)
         case Spec() as wanted, Record() as last, Observed() as found:
-            return _compare(wanted, last, found, at)
+            return _compare(wanted, last, found, desired.lifecycles.get(address), at, kept)
     return None
 
 
-def _compare(wanted: Spec, last: Record, found: Observed, at: Source | None) -> Change | Diagnostic | None:
-    if found.spec == wanted == last.spec and last.pending is None:
+def _imported(
+    wanted: Spec, found: Observed, desired: Desired, at: Source | None, kept: bool
+) -> Change | Diagnostic:
+    """An object that an `import:` block takes over; what differs from its declaration is updated at once."""
+    seen = owned(found.spec, wanted)
+    last = Record(wanted.address, wanted.store, seen)
+    compared = _compare(wanted, last, found, desired.lifecycles.get(wanted.address), at, kept)
+    if isinstance(compared, Diagnostic):
+        return compared
+    if compared is None:
+        return Change(
+            wanted.address, wanted.store, Action.RECORD, IMPORTED, seen, wanted, at=at, protected=kept
+        )
+    return replace(compared, reason=IMPORTED)
+
+
+def _compare(
+    wanted: Spec, last: Record, found: Observed, lifecycle: Lifecycle | None, at: Source | None, kept: bool
+) -> Change | Diagnostic | None:
+    if found.spec == wanted == last.spec and last.pending is None and last.protected is kept:
         return None
+    ignored = lifecycle.ignore_changes if lifecycle else ()
+    wanted = carried(wanted, found.spec, ignored)
     before = owned(found.spec, wanted, last.spec)
     fields = diff(before, wanted)
     if not fields:
-        if last.spec == wanted and last.pending is None:
+        if last.spec == wanted and last.pending is None and last.protected is kept:
             return None
-        return Change(wanted.address, wanted.store, Action.RECORD, "already so", before, wanted, at=at)
+        reason = "already so"
+        if last.spec == wanted and last.pending is None:
+            reason = "protected from now on" if kept else "no longer protected"
+        return Change(
+            wanted.address, wanted.store, Action.RECORD, reason, before, wanted, at=at, protected=kept
+        )
     frozen = dict(marked(type(wanted), Immutable))
     if stuck := [change for change in fields if change.path[0] in frozen]:
         return _immutable(wanted, stuck, frozen, at)
     if last.pending is not None:
         reason = "interrupted apply"
-    elif last.spec is None or diff(owned(found.spec, last.spec), last.spec):
+    elif last.spec is None or diff(owned(found.spec, last.spec), carried(last.spec, found.spec, ignored)):
         reason = "changed outside"
     elif (followed := sorted(map(str, wanted.follows()))) and last.spec.written() == wanted.written():
         # the manifest says what it said: what an alias means has moved
         reason = f"follows {', '.join(followed)}"
     else:
         reason = "manifest changed"
-    return Change(wanted.address, wanted.store, Action.UPDATE, reason, before, wanted, fields, at=at)
+    return Change(
+        wanted.address, wanted.store, Action.UPDATE, reason, before, wanted, fields, at=at, protected=kept
+    )
 
 
 def in_scope(desired: Desired, recorded: Recorded, live: Live) -> Iterator[Address]:
@@ -127,17 +341,6 @@ def in_scope(desired: Desired, recorded: Recorded, live: Live) -> Iterator[Addre
         claim = desired.scopes.get(scope) if scope else None
         if claim and (claim.exclusive or not found.hidden) and not found.tombstone:
             yield address
-
-
-def _taken_along(changes: Mapping[Address, Change], live: Live) -> Iterator[Change]:
-    """What MLflow itself removes together with an object that goes: users' own grants on a model."""
-    going = {address for address, change in changes.items() if change.action is Action.DELETE}
-    if not going:
-        return
-    for address, found in live.objects.items():
-        owner = found.spec.goes_with()
-        if owner in going and address not in changes:
-            yield Change(address, found.spec.store, Action.DELETE, f"goes with {owner}", found.spec, None)
 
 
 def _hidden_grants(desired: Desired, recorded: Recorded, live: Live) -> Iterator[Diagnostic]:
@@ -172,7 +375,18 @@ def _owned_elsewhere(address: Address, owner: str, at: Source | None) -> Diagnos
         "owned-elsewhere",
         "the object belongs to another stack",
         f"{address} is managed by stack `{owner}`.",
-        hint="declare it in one stack only; others may refer to it without declaring it",
+        hint="declare it in one stack only; others may refer to it without declaring it"
+        f" (to move it here: `lac import --take-over '{address}'`)",
+        at=at,
+    )
+
+
+def _nothing_to_import(address: Address, at: Source | None) -> Diagnostic:
+    return Diagnostic(
+        "nothing-to-import",
+        "there is no such object",
+        f"{address} is in none of the stores.",
+        hint="remove the `import:` block, and it will be created",
         at=at,
     )
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
+from .manifest.blocks import BLOCKS, LIFECYCLE, LifecycleBlock
 from .manifest.settings import ProjectFile
 from .manifest.shapes import EXCLUSIVE, Shape, shapes_of
 from .spec import Derived, Part, Spec, fields_marked
@@ -35,6 +36,12 @@ def manifest_schema(specs: Mapping[str, type[Spec]]) -> Json:
             "items": _item(shape, parts, definitions),
             "description": parts[shape.spec.__name__].get("description", ""),
         }
+    blocks = _definitions([LifecycleBlock, *BLOCKS.values()])
+    for name, block in BLOCKS.items():
+        about = blocks[block.__name__]
+        items = {"$ref": f"#/$defs/{block.__name__}"}
+        properties[name] = {"type": "array", "items": items, "description": about.get("description", "")}
+    definitions |= blocks
     classes = {spec.__name__ for spec in specs.values()}
     definitions |= {name: _admitting(part) for name, part in parts.items() if name not in classes}
     return {
@@ -103,6 +110,7 @@ def _item(shape: Shape, parts: Mapping[str, Json], definitions: Json) -> Json:
         } | {field: _sugar(inner, parts, definitions) for field, inner in shape.nests.items()}
         if "required" in made:
             made["required"] = [field for field in made["required"] if field in shape.required]
+        made["properties"][LIFECYCLE] = {"$ref": f"#/$defs/{LifecycleBlock.__name__}"}
         if shape.claims:
             claiming = [field for field, inner in shape.nests.items() if inner.nest and inner.nest.claims]
             reach = f"How far `{claiming[0]}` claims: what roles have, or `all`, what single users have too."

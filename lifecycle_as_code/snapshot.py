@@ -19,13 +19,42 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """What `lifecycle:` says about one object. Terraform's words.
+
+    `prevent_destroy` None: nothing is said, and what our record says holds. `ignore_changes`: fields, such as
+    `description` or `tags.team`, that stay as they are live once the object exists.
+    """
+
+    prevent_destroy: bool | None = None
+    ignore_changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A `moved:` block: the object at `before` is called `after` from now on."""
+
+    before: Address
+    after: Address
+    at: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
-    """What the manifests say. `scopes` holds the resources whose permissions are claimed whole."""
+    """What the manifests say. `scopes` holds the resources whose permissions are claimed whole.
+
+    `moves`, `removals` (to be forgotten, and kept as they are) and `imports` (to be taken over) are about
+    objects that are there already; the last two with their places.
+    """
 
     objects: Mapping[Address, Spec] = field(default_factory=dict)
     places: Mapping[Address, Source] = field(default_factory=dict)
     scopes: Mapping[Address, Claim] = field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
+    lifecycles: Mapping[Address, Lifecycle] = field(default_factory=dict)
+    moves: tuple[Move, ...] = ()
+    removals: Mapping[Address, Source | None] = field(default_factory=dict)
+    imports: Mapping[Address, Source | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +67,16 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What we last applied to one object; `spec` is None while its first apply is pending."""
+    """What we last applied to one object; `spec` is None while its first apply is pending.
+
+    `protected`: it may not be destroyed, whether or not it is still declared.
+    """
 
     address: Address
     store: Store
     spec: Spec | None
     pending: Pending | None = None
+    protected: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,11 @@ class Computed:
 
 
 @dataclass(frozen=True, slots=True)
+class Health:
+    """What the store says about how the object fares: never declared, and never taken for what is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
 class ByKey:
     """A list whose order means nothing; `field` tells its items apart."""
 
@@ -117,6 +122,14 @@ class Nest:
     claims: bool = False
 
 
+class Hold(NamedTuple):
+    """How an object keeps one that it refers to from being deleted: the guard that says so, and whether the
+    store takes the object along once that guard is let through."""
+
+    guard: str
+    taken_along: bool
+
+
 LabelKey = TypeVar("LabelKey", bound=str)
 LabelValue = TypeVar("LabelValue", bound=str)
 
@@ -153,6 +166,9 @@ class Spec(Part):
     """Removed in the last step; where False (an alias, a grant) removal is part of the switch."""
     made_once: ClassVar[str] = ""
     """Non-empty where the store can't make an object again once it was deleted: the way out."""
+    holds: ClassVar[Mapping[str, Hold]] = MappingProxyType({})
+    """By the kind of what it refers to: which guard stands before a deletion of that while this object stays.
+    A kind that isn't named can't be deleted then at all."""
 
     @property
     def address(self) -> Address:

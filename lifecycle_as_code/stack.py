@@ -9,38 +9,49 @@ for event in stack.apply(plan):
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from . import lock, state
-from .adopt import Adopted, adopted
+from . import lock, planfile
+from .adopt import Adopted, adopted, refuse_taken
 from .apply import Run
 from .background import in_background
-from .change import Plan
+from .change import Action, Change, Mode, Plan
 from .connections import Connections, as_progress
 from .diagnostics import Diagnostic, LacError, did_you_mean, refuse
+from .diff import diff
 from .drift import Drift, make_drift, pending_only
-from .events import Event, Locked
+from .events import Event, Finished, Locked
+from .guard import Check
+from .history import Apply
+from .history import at as recorded_at
+from .journal import Journal
 from .kinds import KINDS
-from .kinds.base import Kind, ServeKind, Wanted
-from .plan import make_plan
-from .refresh import as_recorded, naming, observe, settled, wanted, with_cluster
-from .resolve import Pin, resolve
-from .snapshot import Desired, Live, Observed, Record, Recorded
+from .kinds.base import Kind, Wanted
+from .plan import PlanOptions, make_plan, make_refresh
+from .planfile import same_store
+from .refresh import naming
+from .replay import replayed, wanted_again
+from .rollback import undone
+from .snapshot import Desired, Live, Observed, Record
+from .snapshots import Camera, Snapshots
 from .spec import Address, Spec, Store, parse_address
-from .transaction import Entry, load, record
+from .target import Selection
+from .transaction import load, read_history, refuse_stale
+from .who import actor, principal
 
 if TYPE_CHECKING:
     from .manifest.load import Manifest
     from .manifest.settings import Settings
     from .stores.ray import Cluster
 
-__all__ = ["Adopted", "Drift", "Shown", "Stack"]
+__all__ = ["Adopted", "Drift", "Rollback", "Shown", "Stack"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +65,26 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """The three snapshots of one moment; `desired` is resolved, unless that was not asked for."""
+class Rollback:
+    """A plan that restores what was. `texts`: the manifests that agree with it, whole, by file; only those
+    that change."""
 
-    desired: Desired
-    recorded: Recorded
-    live: Live
+    plan: Plan
+    texts: Mapping[str, str]
 
 
 class Stack:
     """A directory of manifests and the stores that it describes. Holds no connection between calls."""
 
-    def __init__(self, manifest: Manifest, kinds: Mapping[str, Kind[Any]]) -> None:
+    def __init__(
+        self, manifest: Manifest, kinds: Mapping[str, Kind[Any]], environ: Mapping[str, str] | None = None
+    ) -> None:
         self._manifest = manifest
         self._kinds = kinds
         self._specs: dict[str, type[Spec]] = {name: kind.spec for name, kind in kinds.items()}
         self._connections = Connections(manifest.settings)
+        self._camera = Camera(self._connections, kinds)
+        self._environ = os.environ if environ is None else environ
 
     @classmethod
     def open(
@@ -80,10 +95,12 @@ class Stack:
         variables: Mapping[str, str] | None = None,
         var_files: Sequence[Path] = (),
         environ: Mapping[str, str] | None = None,
+        manifests: bool = True,
     ) -> Stack:
         """Read and check the manifests below `path`, for one environment of its `lac.yaml`.
 
-        `environ` stands for the process's environment. LacError with every problem at its place.
+        `environ` stands for the process's environment. `manifests=False` reads lac.yaml alone: for what needs
+        the stores only, whatever state the manifests are in. LacError with every problem at its place.
         Nothing is connected to yet.
         """
         # a stack that is given its desired objects needs no YAML
@@ -96,8 +113,9 @@ class Stack:
             variables=variables or {},
             var_files=var_files,
             environ=os.environ if environ is None else environ,
+            settings_only=not manifests,
         )
-        return cls(manifest, KINDS)
+        return cls(manifest, KINDS, environ)
 
     @property
     def settings(self) -> Settings:
@@ -136,47 +154,85 @@ class Stack:
 
     # --- reading
 
-    def plan(self, *, destroy: bool = False, refresh: bool = True) -> Plan:
+    def plan(
+        self,
+        *,
+        destroy: bool = False,
+        refresh: bool = True,
+        refresh_only: bool = False,
+        targets: Sequence[str] = (),
+        excludes: Sequence[str] = (),
+        allow: Collection[str] = (),
+    ) -> Plan:
         """What `apply` would do. Reads every store and writes nothing. LacError where it can't be done.
 
         `destroy`: the plan that deletes all that this stack owns. `refresh=False`: believe our records
-        of what is ours instead of looking.
+        of what is ours instead of looking. `refresh_only`: take what changed outside for what was applied.
+        `targets` and `excludes`: addresses or patterns that the plan is cut down to. `allow`: guards
+        (`guard.GUARDS`) to let through.
         """
-        desired = Desired() if destroy else self.desired
-        seen = self._look(desired, refresh=refresh)
-        return self._plan(seen, destroy=destroy)
+        selection = Selection(tuple(targets), tuple(excludes))
+        if refresh_only:
+            seen = self._camera.take(Desired(), resolved=False)
+            return make_refresh(
+                seen.recorded, seen.live, stack=self.name, environment=self.environment, selection=selection
+            )
+        desired = Desired(lifecycles=self.desired.lifecycles) if destroy else self.desired
+        self._refuse_unreachable(desired)
+        seen = self._camera.take(desired, refresh=refresh)
+        mode = Mode.DESTROY if destroy else Mode.NORMAL
+        return self._plan(seen, self._options(mode=mode, selection=selection, allow=frozenset(allow)))
 
-    def _plan(self, seen: _Seen, *, destroy: bool = False) -> Plan:
+    def _options(self, **asked: Any) -> PlanOptions:
+        return PlanOptions(limits=self.settings.limits, principal=principal(self._environ), **asked)
+
+    def _plan(self, seen: Snapshots, options: PlanOptions) -> Plan:
         return make_plan(
             seen.desired,
             seen.recorded,
             seen.live,
             stack=self.name,
             environment=self.environment,
-            checks=[kind.check for kind in self._kinds.values()],
-            destroy=destroy,
+            checks=self._checks,
+            options=options,
+            origins=seen.origins,
         )
 
-    def drift(self) -> Drift:
-        """What changed outside since our last apply, apart from what the manifests would change."""
-        seen = self._look(self.desired, resolved=False)
+    @property
+    def _checks(self) -> list[Check]:
+        return [kind.check for kind in self._kinds.values()]
+
+    def drift(self, ignore: Sequence[str] = ()) -> Drift:
+        """What changed outside since our last apply, apart from what the manifests would change.
+
+        `ignore`: addresses or patterns to pass over, beside those that lac.yaml names.
+        """
+        self._refuse_unreachable(self.desired)
+        seen = self._camera.take(self.desired, resolved=False)
         outside = make_drift(
             seen.recorded,
             replace(seen.live, diagnostics=()),
             self.desired.scopes,
+            self.desired.lifecycles,
+            ignore=(*self.settings.drift_ignore, *ignore),
             stack=self.name,
             environment=self.environment,
         )
+        updated = {
+            c.address: at for c in outside.changes if (at := _updated(seen.live, c.address)) is not None
+        }
         try:
-            plan = self._plan(replace(seen, desired=self._resolve(seen.desired, seen.live)))
+            resolved = replace(seen, desired=self._camera.resolve(seen.desired, seen.live))
+            plan = self._plan(resolved, self._options())
         except LacError as error:
-            return Drift(outside, None, error.diagnostics)
-        return Drift(outside, pending_only(plan))
+            return Drift(outside, None, error.diagnostics, updated)
+        return Drift(outside, pending_only(plan), (), updated)
 
     def show(self, address: Address) -> Shown:
         """One object from every side."""
         asked = Desired({address: spec} if (spec := self.desired.objects.get(address)) else {})
-        seen = self._look(asked, resolved=False, names=naming({address}))
+        self._refuse_unreachable(asked)
+        seen = self._camera.take(asked, resolved=False, names=naming({address}))
         return Shown(address, spec, seen.recorded.ours.get(address), seen.live.objects.get(address))
 
     def records(self) -> tuple[Record, ...]:
@@ -200,45 +256,133 @@ class Stack:
                 )
             ) from None
 
-    def _look(
-        self,
-        desired: Desired,
-        *,
-        refresh: bool = True,
-        resolved: bool = True,
-        names: Wanted | None = None,
-    ) -> _Seen:
-        """All three snapshots. The SQL snapshot is closed before Ray is asked.
+    # --- history
 
-        `names`: what to observe; by default what `desired` and our records name and refer to.
+    def history(self, address: Address | None = None) -> list[Apply]:
+        """Every apply of this stack, the first one first; with `address`, those that did something to it."""
+        with self._connections.reading() as (ledger, _), ledger.reading() as db:
+            return read_history(ledger, db, self._specs, address)
+
+    def at(self, moment_ms: int) -> dict[Address, Spec]:
+        """What this stack had recorded at that time, in ms since 1970 by the database's clock."""
+        return recorded_at([line for apply in self.history() for line in apply.lines], moment_ms)
+
+    def rollback(self, what: str, *, allow: Collection[str] = ()) -> Rollback:
+        """The plan that restores what was before an apply (its id or the beginning of it), or before the last
+        change of one object (its address). LacError where that can't be done.
+
+        Endpoints that follow a restored alias go back with it.
         """
-        self._refuse_unreachable(desired)
-        with self._connections.reading() as (ledger, warnings), ledger.reading() as db:
-            recorded = load(ledger, db, self._specs)
-            live = observe(list(self._kinds.values()), db, names or wanted(desired, recorded))
-            live = settled(list(self._kinds.values()), db, desired, live)
-        live = replace(live, diagnostics=(*warnings, *live.diagnostics))
-        if refresh:
-            with self._connections.cluster() as cluster:
-                if cluster is not None:
-                    live = with_cluster(list(self._kinds.values()), cluster, live)
-        else:
-            live = as_recorded(recorded, live)
-        return _Seen(self._resolve(desired, live) if resolved else desired, recorded, live)
+        back = undone(what, self.history(), self.parse_address)
+        recorded = {r.address: r.spec for r in self.records() if r.spec is not None}
+        following = {
+            address: spec
+            for address, spec in recorded.items()
+            if address not in back.wanted and any(alias in back.wanted for alias in spec.follows())
+        }
+        objects = {a: spec for a, spec in back.wanted.items() if spec is not None} | following
+        seen = self._camera.take(Desired(objects))
+        options = self._options(
+            mode=Mode.ROLLBACK,
+            allow=frozenset(allow),
+            only=frozenset({*back.wanted, *following}),
+            because=back.because,
+        )
+        plan = self._plan(seen, options)
+        return Rollback(plan, self._texts(back.wanted, seen.desired))
 
-    def _resolve(self, desired: Desired, live: Live) -> Desired:
-        site = self._connections.site()
+    def _texts(self, wanted: Mapping[Address, Spec | None], settled: Desired) -> dict[str, str]:
+        """The manifests with what is wanted of these objects; what already means the same stays as
+        written."""
+        from .manifest.edit import edited
 
-        def pin(kind: ServeKind[Any]) -> Pin:
-            return lambda mine, expected: kind.settle(site, mine, expected)
+        now = self._camera.take(self.desired, resolved=False, refresh=False).live.settled
+        changed: dict[Address, Spec | None] = {}
+        for address, spec in wanted.items():
+            declared = self.desired.objects.get(address)
+            if spec is None or declared is None:
+                if spec is not declared:
+                    changed[address] = spec
+                continue
+            differing = {str(f.path[0]) for f in diff(now.get(address, declared), spec)}
+            if spec.written() != declared.written() and differing:
+                changed[address] = declared.model_copy(update={n: getattr(spec, n) for n in differing})
+        if not changed:
+            return {}
+        texts = {str(file): Path(file).read_bytes().decode() for file in self._manifest.files}
+        return edited(texts, self.desired.places, self.desired.objects, changed, self._specs)
 
-        pins = {n: pin(k) for n, k in self._kinds.items() if isinstance(k, ServeKind)}
-        return resolve(desired, live, pins)
+    # --- saved plans
+
+    def saved(self, plan: Plan) -> bytes:
+        """The plan as a file's bytes: sealed, with the key in LAC_PLAN_KEY where there is one."""
+        with self._connections.reading() as (ledger, _), ledger.reading() as db:
+            stores = self._connections.names(ledger.ids(db))
+        origin = planfile.Origin(
+            self.settings.workspace,
+            stores,
+            self._manifest.digest(),
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            actor(self.directory, self._environ),
+            version("lifecycle-as-code"),
+        )
+        return planfile.dump(plan, origin, self._key)
+
+    def read_plan(self, data: bytes) -> planfile.SavedPlan:
+        """A plan from a file's bytes. LacError where it was changed, or isn't this stack's."""
+        saved = planfile.load(data, self._specs, self._key)
+        refuse(self._strange(saved))
+        return saved
+
+    @property
+    def _key(self) -> bytes | None:
+        return self._environ.get(planfile.KEY_VARIABLE, "").encode() or None
+
+    def _strange(self, saved: planfile.SavedPlan) -> Iterator[Diagnostic]:
+        """How the plan is another stack's, or about other stores."""
+        plan, origin = saved.plan, saved.origin
+        with self._connections.reading() as (ledger, _), ledger.reading() as db:
+            here = self._connections.names(ledger.ids(db))
+        for what, theirs, ours in (
+            ("stack", plan.stack, self.name),
+            ("environment", plan.environment or "none", self.environment or "none"),
+            ("workspace", origin.workspace, self.settings.workspace),
+        ):
+            if theirs != ours:
+                yield _another(f"The plan is for {what} `{theirs}`, and this is `{ours}`.")
+        for role in sorted({*origin.stores, *here}):
+            if not same_store(origin.stores.get(role), here.get(role)):
+                yield _another(f"The plan was made for another {role} store than lac.yaml names now.")
+
+    def check_saved(self, saved: planfile.SavedPlan) -> Plan:
+        """The plan to be applied: what is live is still what it saw, and it still follows from there."""
+        plan = saved.plan
+        desired = wanted_again(plan)
+        seen = self._camera.take(desired, resolved=False)
+        refuse_stale(plan.changes, seen.live, seen.recorded)
+        return replayed(
+            plan,
+            desired,
+            seen.recorded,
+            seen.live,
+            checks=self._checks,
+            limits=self.settings.limits,
+            principal=principal(self._environ),
+        )
+
+    def manifests_changed(self, saved: planfile.SavedPlan) -> bool:
+        """Whether the manifests aren't those that the plan was made from; it is applied as it was
+        reviewed."""
+        return self._manifest.digest() != saved.origin.manifests
 
     # --- writing
 
     def apply(
-        self, plan: Plan, *, lock_timeout: float = 0.0, stop: Callable[[], bool] | None = None
+        self,
+        plan: Plan,
+        *,
+        lock_timeout: float = 0.0,
+        stop: Callable[[], bool] | None = None,
     ) -> Iterator[Event]:
         """Do what `plan` says, one event after another; nothing happens unless they are read.
 
@@ -246,34 +390,55 @@ class Stack:
         is finished or undone, and the apply ends. LacError where a SQL step is refused: it wrote nothing.
         """
         asked = stop or (lambda: False)
-        entry = Entry(str(uuid4()), time.time_ns() // 1_000_000)
+        command = {Mode.NORMAL: "apply"}.get(plan.mode, str(plan.mode))
         with ExitStack() as open_until_done:
             yield from self._connections.create_stores(asked)
-            ledger = self._connections.ledger()
-            held = lock.held
             waiting = in_background(
                 lambda tell: open_until_done.enter_context(
-                    held(ledger.registry, self.name, lock_timeout, tell)
+                    self._writing(command, planfile.digest(plan), lock_timeout, tell)
                 ),
                 asked,
             )
-            yield from as_progress(waiting)
-            yield Locked(entry.apply_id)
+            journal = yield from as_progress(waiting)
+            yield Locked(journal.apply_id)
             cluster: Cluster | None = None
             if any(step.store is Store.SERVE for step in plan.steps):
                 yield from self._connections.start_ray(asked)
                 cluster = open_until_done.enter_context(self._connections.cluster())
-            run = Run(
-                plan, ledger, list(self._kinds.values()), self._connections.site(), cluster, entry, asked
-            )
-            yield from run.events()
+            run = Run(plan, journal, list(self._kinds.values()), self._connections.site(), cluster, asked)
+            for event in run.events():
+                if isinstance(event, Finished):
+                    journal.outcome = event.outcome
+                yield event
+
+    @contextmanager
+    def _writing(
+        self,
+        command: str,
+        digest: str = "",
+        timeout: float = 0.0,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> Iterator[Journal]:
+        """The stack's lock and its journal; how it ended is noted at the end."""
+        ledger = self._connections.ledger()
+        who = actor(self.directory, self._environ)
+        with lock.held(
+            ledger.registry, self.name, str(uuid4()), who=str(who), what=command, timeout=timeout, tell=tell
+        ) as grip:
+            journal = Journal.begin(ledger, grip, who, command, self.environment, digest)
+            with journal.ending():
+                yield journal
+
+    def force_unlock(self, lock_id: str) -> None:
+        """Free the stack's lock, whoever holds it. LacError where it hasn't this id."""
+        with self._connections.reading() as (ledger, _):
+            lock.force_unlock(ledger.registry, self.name, lock_id)
 
     def forget(self, addresses: Sequence[Address]) -> None:
         """Drop our records of `addresses`; the objects stay as they are, and stop being ours."""
-        ledger = self._connections.ledger()
-        with lock.held(ledger.registry, self.name, 0.0, _quietly):
-            with ledger.reading() as db:
-                ours = load(ledger, db, self._specs).ours
+        with self._writing("state rm") as journal:
+            with journal.ledger.reading() as db:
+                ours = load(journal.ledger, db, self._specs).ours
             if missing := [a for a in addresses if a not in ours]:
                 raise LacError(
                     *(
@@ -281,32 +446,44 @@ class Stack:
                         for a in missing
                     )
                 )
-            now_ms = time.time_ns() // 1_000_000
-            with ledger.writing(now_ms) as db:
-                for connection, is_auth in ((db.registry, False), (db.auth, True)):
-                    mine = [a for a in addresses if (ours[a].store is Store.AUTH) is is_auth]
-                    if connection is not None and mine:
-                        state.save(connection, self.name, ledger.workspace, "forgotten", now_ms, (), mine)
+            done = [
+                Change(a, ours[a].store, Action.FORGET, "forgotten on request", ours[a].spec, None)
+                for a in addresses
+            ]
+            with journal.writing() as db:
+                journal.record(db, (), [(c.address, c.store) for c in done], done)
+            journal.outcome = "complete"
 
     def adopt(
-        self, addresses: Sequence[Address] | None, *, write: Callable[[str], None] | None = None
+        self,
+        addresses: Sequence[Address] | None,
+        *,
+        write: Callable[[str], None] | None = None,
+        take_over: bool = False,
     ) -> Adopted:
         """Take live objects over: record them as they are, and give the YAML that declares them.
 
-        None takes everything that nobody owns. LacError where one isn't there or belongs to another
-        stack. Objects that are already declared are recorded only. `write` is given the YAML, where
-        there is any, before anything is recorded; what it raises ends it, and nothing is taken over.
+        None takes everything that nobody owns. LacError where one isn't there or belongs to another stack,
+        unless `take_over`: then it is that stack's no more, and both histories say so. Objects that are
+        already declared are recorded only. `write` is given the YAML, where there is any, before anything is
+        recorded; what it raises ends it, and nothing is taken over.
         """
-        seen = self._look(Desired(), resolved=False, names=Wanted())
-        taken = adopted(addresses, self.desired, seen.recorded, seen.live, self._specs)
+        seen = self._camera.take(Desired(), resolved=False, names=Wanted())
+        taken = adopted(addresses, self.desired, seen.recorded, seen.live, self._specs, take_over=take_over)
         if taken.yaml and write is not None:
             write(taken.yaml)
         if taken.records:
-            ledger = self._connections.ledger()
-            with lock.held(ledger.registry, self.name, 0.0, _quietly):
-                entry = Entry(str(uuid4()), time.time_ns() // 1_000_000)
-                with ledger.writing(entry.now_ms) as db:
-                    record(ledger, db, entry, taken.records)
+            with ExitStack() as locks:
+                for other in sorted({*taken.former.values()}):
+                    # whoever owns it now must not be at work on it
+                    held = lock.held(self._connections.ledger().registry, other, str(uuid4()), what="import")
+                    locks.enter_context(held)
+                journal = locks.enter_context(self._writing("import"))
+                with journal.writing() as db:
+                    refuse_taken(taken, load(journal.ledger, db, self._specs))
+                    journal.take_over(db, taken.former, {r.address: r for r in taken.records})
+                    journal.record(db, taken.records, (), [_taken_over(r, taken) for r in taken.records])
+                journal.outcome = "complete"
         return taken
 
     def _refuse_unreachable(self, desired: Desired) -> None:
@@ -329,5 +506,24 @@ class Stack:
         )
 
 
-def _quietly(line: str) -> None:
-    """Progress of what takes no time to speak of."""
+def _updated(live: Live, address: Address) -> int | None:
+    """When MLflow says that the object was last written, in ms since 1970; it keeps no time for some
+    kinds."""
+    found = live.objects.get(address)
+    at = found.facts.get("updated") if found else None
+    return at if isinstance(at, int) else None
+
+
+def _taken_over(record: Record, taken: Adopted) -> Change:
+    former = taken.former.get(record.address)
+    reason = f"taken over from stack {former}" if former else "imported"
+    return Change(record.address, record.store, Action.RECORD, reason, None, record.spec)
+
+
+def _another(detail: str) -> Diagnostic:
+    return Diagnostic(
+        "another-stacks-plan",
+        "the plan file can't be applied here",
+        detail,
+        hint="apply it with the lac.yaml and the environment that it was made for, or plan again",
+    )

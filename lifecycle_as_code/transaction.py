@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -13,10 +13,13 @@ from . import state
 from .change import Action, Change
 from .diagnostics import Diagnostic, LacError
 from .diff import diff, owned
+from .history import Apply
 from .kinds.base import Databases, Kind, SqlKind
+from .moves import Pair, carry
 from .refresh import naming, observe
 from .snapshot import Live, Record, Recorded
 from .spec import Address, Spec, Store
+from .state import history
 from .stores.sql import SqlStore, reading, writing
 
 ANALYZE_FROM = 200
@@ -51,39 +54,28 @@ class Ledger:
     def reading(self) -> Iterator[Databases]:
         """One snapshot of each store."""
         with ExitStack() as opened:
-            yield self._databases(opened, reading)
+            registry: Connection = opened.enter_context(reading(self.registry))
+            auth: Connection | None = None
+            if self.auth is not None:
+                auth = registry if self.together else opened.enter_context(reading(self.auth))
+            yield Databases(registry, auth, self.workspace, 0, self.artifact_root)
 
-    @contextmanager
-    def writing(self, now_ms: int) -> Iterator[Databases]:
-        """One transaction a store; the registry's commits first."""
-        with ExitStack() as opened:
-            # contexts end in the opposite order: what is entered last commits first
-            if self.auth is None or self.together:
-                yield self._databases(opened, writing, now_ms)
-            else:
-                auth = opened.enter_context(writing(self.auth))
-                registry = opened.enter_context(writing(self.registry))
-                yield Databases(registry, auth, self.workspace, now_ms, self.artifact_root)
-
-    def _databases(self, opened: ExitStack, enter: Any, now_ms: int = 0) -> Databases:
-        registry: Connection = opened.enter_context(enter(self.registry))
-        auth: Connection | None = None
-        if self.auth is not None:
-            auth = registry if self.together else opened.enter_context(enter(self.auth))
-        return Databases(registry, auth, self.workspace, now_ms, self.artifact_root)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What one apply writes beside each change."""
-
-    apply_id: str
-    now_ms: int
+    def ids(self, db: Databases) -> dict[str, str]:
+        """The databases' own ids by role, as they are kept in them; empty where our tables aren't there."""
+        found = {"registry": state.store_id(db.registry)}
+        return found if db.auth is None else {**found, "auth": state.store_id(db.auth)}
 
 
 def perform(kinds: Sequence[Kind[Any]], db: Databases, changes: Sequence[Change]) -> None:
-    """The effects of `changes`, kind by kind: makers first, removers in the opposite order."""
+    """The effects of `changes`, kind by kind: renames, then makers, then removers in the opposite order."""
     rows = [kind for kind in kinds if isinstance(kind, SqlKind)]
+    for kind in rows:
+        mine = [c for c in changes if c.address.kind == kind.spec.kind and kind.spec.movable]
+        pairs = [
+            (c.before.renamed(c.address, c.moved_from), c.before) for c in mine if c.before and c.moved_from
+        ]
+        if pairs:
+            kind.move(db, pairs)
     for kind in rows:
         mine = [c for c in changes if c.address.kind == kind.spec.kind]
         if made := [c.after for c in mine if c.action is Action.CREATE]:
@@ -94,18 +86,6 @@ def perform(kinds: Sequence[Kind[Any]], db: Databases, changes: Sequence[Change]
         mine = [c for c in changes if c.address.kind == kind.spec.kind]
         if gone := [c.before for c in mine if c.action is Action.DELETE]:
             kind.delete(db, gone)
-
-
-def record(
-    ledger: Ledger, db: Databases, entry: Entry, kept: Sequence[Record], gone: Sequence[Change] = ()
-) -> None:
-    """Write records into the database of what they describe; SERVE's are the registry's."""
-    for connection, in_auth in ((db.registry, False), (db.auth, True)):
-        keep = [r for r in kept if (r.store is Store.AUTH) is in_auth]
-        drop = [c.address for c in gone if (c.store is Store.AUTH) is in_auth]
-        if connection is not None and (keep or drop):
-            state.install(connection)
-            state.save(connection, ledger.stack, ledger.workspace, entry.apply_id, entry.now_ms, keep, drop)
 
 
 def load(ledger: Ledger, db: Databases, specs: Mapping[str, type[Spec]]) -> Recorded:
@@ -120,12 +100,50 @@ def load(ledger: Ledger, db: Databases, specs: Mapping[str, type[Spec]]) -> Reco
     return Recorded(ours, others)
 
 
+def read_history(
+    ledger: Ledger, db: Databases, specs: Mapping[str, type[Spec]], address: Address | None = None
+) -> list[Apply]:
+    """The stack's applies, the first one first; what they did in both databases is told together."""
+    found: dict[str, Apply] = {}
+    databases = [db.registry] if db.auth is None or db.auth is db.registry else [db.registry, db.auth]
+    for connection in databases:
+        for apply in history.read(connection, ledger.stack, ledger.workspace, specs, address):
+            before = found.get(apply.apply_id)
+            found[apply.apply_id] = (
+                apply if before is None else replace(before, lines=(*before.lines, *apply.lines))
+            )
+    return sorted(found.values(), key=lambda apply: (apply.started_ms, apply.apply_id))
+
+
 def look_again(
-    kinds: Sequence[Kind[Any]], db: Databases, changes: Sequence[Change], recorded: Recorded
+    kinds: Sequence[Kind[Any]],
+    db: Databases,
+    changes: Sequence[Change],
+    recorded: Recorded,
+    moves: Sequence[Pair] = (),
 ) -> None:
-    """LacError `stale-plan`, naming every object of `changes` that isn't any more what the plan saw."""
+    """LacError `stale-plan`, naming every object of `changes` that isn't any more what the plan saw.
+
+    `moves`: the plan's renames, for it saw everything under the new names. What the changes refer to can't be
+    changed or removed by anybody until the transaction ends.
+    """
     sql = [c for c in changes if c.store is not Store.SERVE]
-    refuse_stale(sql, observe(kinds, db, naming({c.address for c in sql})), recorded)
+    _hold(kinds, db, sql)
+    asked = naming({*(c.address for c in sql), *(c.moved_from for c in sql if c.moved_from)})
+    seen = carry(moves, recorded, observe(kinds, db, asked))
+    refuse_stale(sql, seen.live, seen.recorded)
+
+
+def _hold(kinds: Sequence[Kind[Any]], db: Databases, changes: Sequence[Change]) -> None:
+    """Keep what the changes refer to as it is. On SQLite nobody else can write anyway; on PostgreSQL nothing
+    else ties an alias to its version."""
+    refs = {ref for c in changes if c.after is not None for ref in c.after.refs()}
+    for kind in kinds:
+        mine = [ref for ref in refs if ref.kind == kind.spec.kind]
+        if isinstance(kind, SqlKind) and kind.keys is not None and mine:
+            kind.keys.share(
+                db.registry if kind.spec.store is Store.REGISTRY else db.grants, db.workspace, mine
+            )
 
 
 def refuse_stale(changes: Sequence[Change], live: Live, recorded: Recorded) -> None:

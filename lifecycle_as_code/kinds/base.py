@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..diagnostics import Diagnostic
 from ..plan import Change, World
 from ..snapshot import Observed
 from ..spec import Address, Spec
+from ..stores.rows import Keys
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -104,7 +105,12 @@ class Kind(ABC, Generic[S]):
 
 class SqlKind(Kind[S]):
     """A kind whose objects are rows. Effects take many objects at once and run inside the caller's
-    transaction; they never commit, and touch no row that their arguments don't name."""
+    transaction; they never commit, and touch no row that their arguments don't name.
+
+    `keys`: where an object's row is, for kinds that others refer to.
+    """
+
+    keys: ClassVar[Keys | None] = None
 
     @abstractmethod
     def observe(self, db: Databases, wanted: Wanted) -> Observation:

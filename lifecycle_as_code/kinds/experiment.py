@@ -60,6 +60,7 @@ class Experiment(Spec):
 
 class Experiments(SqlKind[Experiment]):
     spec = Experiment
+    keys = rows.Keys(experiments, ("name",))
 
     def check(self, world: World) -> Iterator[Diagnostic]:
         """A deleted experiment comes back with the files that it had."""

@@ -16,7 +16,7 @@ from ..change import Action
 from ..diagnostics import Diagnostic
 from ..guard import World
 from ..snapshot import Observed
-from ..spec import Address, Key, Nest, Ref, Spec, Store
+from ..spec import Address, Hold, Key, Nest, Ref, Spec, Store
 from ..stores import mlflow_rules as rules
 from ..stores import rows
 from ..stores.tables import registered_model_aliases
@@ -31,6 +31,10 @@ class ModelAlias(Spec):
     store = Store.REGISTRY
     nests = (Nest("registered_models", "aliases", {"model": "name"}, map_to=("alias", "version")),)
     retired = False
+    holds = {
+        "model_version": Hold("version-in-use", taken_along=True),
+        "registered_model": Hold("model-in-use", taken_along=True),
+    }
 
     model: Annotated[str, Key(), Ref("registered_model")]
     """The registered model."""

@@ -19,7 +19,7 @@ from ..change import Action
 from ..diagnostics import Diagnostic, refuse
 from ..guard import World
 from ..snapshot import Observed
-from ..spec import Address, Derived, Immutable, Key, Labels, Nest, Ref, Spec, Store
+from ..spec import Address, Derived, Hold, Immutable, Key, Labels, Nest, Ref, Spec, Store
 from ..stores import mlflow_rules as rules
 from ..stores import rows
 from ..stores.artifact_root import artifact_root
@@ -50,6 +50,7 @@ class ModelVersion(Spec):
     store = Store.REGISTRY
     nests = (Nest("registered_models", "versions", {"model": "name"}),)
     prepared = True
+    holds = {"registered_model": Hold("model-in-use", taken_along=True)}
     made_once = "MLflow never gives a version's number again: remove this one and declare the next number"
 
     model: Annotated[str, Key(), Ref("registered_model")]
@@ -73,6 +74,7 @@ class ModelVersion(Spec):
 
 class ModelVersions(SqlKind[ModelVersion]):
     spec = ModelVersion
+    keys = rows.Keys(model_versions, ("name", "version"))
 
     def check(self, world: World) -> Iterator[Diagnostic]:
         """MLflow counts versions: the highest plus one, deleted ones included; from 1 in a new model."""

@@ -54,6 +54,7 @@ class RegisteredModel(Spec):
 
 class RegisteredModels(SqlKind[RegisteredModel]):
     spec = RegisteredModel
+    keys = rows.Keys(registered_models, ("name",))
 
     def check(self, world: World) -> Iterator[Diagnostic]:
         """A prompt's name is taken: MLflow keeps prompts among the models."""

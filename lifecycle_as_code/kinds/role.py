@@ -66,6 +66,7 @@ class RoleKind(SqlKind[Role]):
     """Roles and their assignments: the tables `roles` and `user_role_assignments`."""
 
     spec = Role
+    keys = rows.Keys(roles, ("name",))
 
     def observe(self, db: Databases, wanted: Wanted) -> Observation:
         """The wanted roles of the workspace but for hidden ones; every user as a referent. Three queries."""

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from ..diagnostics import Diagnostic, LacError, Source, did_you_mean
 from ..snapshot import Claim
 from ..spec import Address, Spec
+from .blocks import BLOCKS, LIFECYCLE, Blocks
 from .convert import SECRET_FIELDS
 from .nodes import Map, Mark, Plain, Seq
 from .report import Report, problem, shown
@@ -32,6 +33,7 @@ class Binder:
         """`settings`: names that belong into lac.yaml, for a hint."""
         self._sections = shapes_of(specs)
         self._settings = settings
+        self.blocks = Blocks(specs)
         self.objects: dict[Address, Spec] = {}
         self.places: dict[Address, Source] = {}
         self.scopes: dict[Address, Claim] = {}
@@ -48,11 +50,13 @@ class Binder:
             shape = self._sections.get(name)
             if shape is not None:
                 self._items(shape, items, root, name, NOTHING_GIVEN, report)
+            elif name in BLOCKS:
+                self.blocks.section(name, items, root, report)
             elif not name.startswith("x-"):
                 self._unknown_section(root, name, report)
 
     def _unknown_section(self, root: Map, name: str, report: Report) -> None:
-        hint = did_you_mean(name, self._sections)
+        hint = did_you_mean(name, [*self._sections, *BLOCKS])
         if name in self._settings:
             hint = "settings stand in lac.yaml"
         report.add("unknown-section", root.place_of_key(name), f"There is no section {shown(name)}.", hint)
@@ -94,6 +98,8 @@ class Binder:
                 values[name] = convert(value, node, name, report)
             elif name in nests or (name == EXCLUSIVE and shape.claims):
                 nested = True
+            elif name == LIFECYCLE:
+                continue
             else:
                 _unknown(shape, node, name, report)
         for name in sorted(shape.required - node.keys()):
@@ -101,6 +107,8 @@ class Binder:
         spec = _validated(shape.spec, values, node, report, before)
         if spec is not None:
             self._declare(spec, node.at, report)
+            if LIFECYCLE in node:
+                self.blocks.lifecycle(spec, node, report)
         if nested:
             self._nested(shape, node, spec, report)
 

@@ -50,7 +50,8 @@ def fields_of(part: type[Part]) -> Mapping[str, Convert]:
     """How to read each field that a person may write."""
     derived = fields_marked(part, Derived)
     return {
-        name: converter(field.annotation, name in SECRET_FIELDS)
+        # `from` is written by people, and no name in Python
+        field.alias or name: converter(field.annotation, name in SECRET_FIELDS)
         for name, field in part.model_fields.items()
         if name not in derived
     }
@@ -59,7 +60,8 @@ def fields_of(part: type[Part]) -> Mapping[str, Convert]:
 @cache
 def required_of(part: type[Part]) -> frozenset[str]:
     """The fields that a person must write."""
-    return frozenset(name for name in fields_of(part) if part.model_fields[name].is_required())
+    needed = {field.alias or name for name, field in part.model_fields.items() if field.is_required()}
+    return frozenset(needed & fields_of(part).keys())
 
 
 def read_part(node: Any, part: type[Part], what: str, holder: Any, key: Any, report: Report) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,20 @@ class Manifest:
     desired: Desired
     files: tuple[str, ...]
 
+    def digest(self) -> str:
+        """A name for what the files say now, lac.yaml among them: read again, for they may have changed."""
+        found = hashlib.sha256()
+        root = self.settings.directory
+        for name in [str(root / PROJECT), *self.files]:
+            path = Path(name)
+            shown_as = os.path.relpath(path.resolve(), root)
+            try:
+                data = hashlib.sha256(read(path, shown_as)).hexdigest()
+            except LacError:
+                data = "-"
+            found.update(f"{shown_as}\0{data}\n".encode())
+        return f"sha256:{found.hexdigest()}"
+
 
 def load(
     directory: str | Path,
@@ -44,14 +59,16 @@ def load(
     variables: Mapping[str, str] = MappingProxyType({}),
     var_files: Sequence[str | Path] = (),
     environ: Mapping[str, str] = os.environ,
+    settings_only: bool = False,
 ) -> Manifest:
     """Read lac.yaml in `directory` and the manifests that it includes, for one environment or none.
 
-    `specs` by kind. `variables` and `var_files` as from `--var` and `--var-file` (relative to the working
-    directory). LacError with every problem, in file order; warnings are in `desired.warnings`.
+    `specs` by kind. `settings_only`: the manifests are named, and not looked into. `variables` and
+    `var_files` as from `--var` and `--var-file` (relative to the working directory). LacError with every
+    problem, in file order; warnings are in `desired.warnings`.
     """
     with _uncollected():
-        return _load(Path(directory), specs, environment, variables, var_files, environ)
+        return _load(Path(directory), specs, environment, variables, var_files, environ, settings_only)
 
 
 @contextmanager
@@ -74,19 +91,34 @@ def _load(
     variables: Mapping[str, str],
     var_files: Sequence[str | Path],
     environ: Mapping[str, str],
+    settings_only: bool,
 ) -> Manifest:
     sections = {spec.section for spec in specs.values()}
     project = _project(root, sections, environment, variables, var_files, environ)
     names, problems = _included(root, project)
+    files = tuple(str(root / name) for name in names)
+    if settings_only:
+        return Manifest(project.settings, Desired(), files)
     binder = Binder(specs, known_settings())
     for name in names:
         problems += _bind(root, name, project.renderer, binder)
+    problems += binder.blocks.conflicts(binder.objects)
     # a loop in a template may bring the same one many times
     problems = list(dict.fromkeys(problems))
     refuse(problems)
     warnings = in_file_order([*project.warnings, *warnings_in(problems)])
-    desired = Desired(binder.objects, binder.places, binder.scopes, tuple(warnings))
-    return Manifest(project.settings, desired, tuple(str(root / name) for name in names))
+    blocks = binder.blocks
+    desired = Desired(
+        binder.objects,
+        binder.places,
+        binder.scopes,
+        tuple(warnings),
+        blocks.lifecycles,
+        tuple(blocks.moves),
+        blocks.removals,
+        blocks.imports,
+    )
+    return Manifest(project.settings, desired, files)
 
 
 def _project(

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+
 from ..diagnostics import Diagnostic, LacError, Source, did_you_mean, refuse, warnings_in
+from ..guard import Limits
+from ..spec import P
 from .convert import read_part, untyped
 from .nodes import Map, Seq
 from .report import Report, problem, shown
-from .settings import NAME, Connection, ProjectFile, Serve, Settings
+from .settings import NAME, Connection, DriftFile, GuardsFile, ProjectFile, Serve, Settings
 from .templates import REFERENCE, Renderer, TreeRenderer, has_template
 from .text import START
 from .variables import Variables
@@ -80,6 +84,8 @@ def read_project(
         auth_store=reader.connection("auth_store"),
         serve=reader.serve(),
         variables=variables,
+        limits=reader.limits(),
+        drift_ignore=reader.drift_ignore(),
     )
     include = reader.include()
     refuse(report.problems)
@@ -227,6 +233,35 @@ class _Reader:
             detail = f"`{key}` should be {choices}an address such as `http://head.example:8265`."
             self._report.add("bad-value", holder.place(key), detail)
         return address.value
+
+    def limits(self) -> Limits:
+        """How much one plan may delete."""
+        given = self._part("guards", GuardsFile)
+        return Limits() if given is None else Limits(given.max_deletion_share, given.max_deletions)
+
+    def drift_ignore(self) -> tuple[str, ...]:
+        """What drift passes over."""
+        given = self._part("drift", DriftFile)
+        return () if given is None else given.ignore
+
+    def _part(self, key: str, part: type[P]) -> P | None:
+        """A setting with fields of its own; None where there is none or a problem was reported."""
+        holder = self._holder(key)
+        if holder is None or not isinstance(holder[key], Map):
+            return None
+        node = holder[key]
+        # its form is checked with the whole file; asked again for the values alone
+        values = read_part(node, part, key, holder, key, Report(self._report.file))
+        try:
+            return part.model_validate(values)
+        except ValidationError as error:
+            for found in error.errors(include_url=False, include_input=False):
+                name = str(found["loc"][0]) if found["loc"] else key
+                place = node.place(name) if name in node else node.at
+                at = self._report.source(place)
+                if at not in {p.at for p in self._report.problems}:
+                    self._report.add("bad-value", place, f"`{key}.{name}`: {found['msg']}.")
+            return None
 
     def include(self) -> tuple[tuple[str, Source], ...]:
         """The patterns with their places; by default everything."""

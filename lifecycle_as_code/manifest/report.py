@@ -11,6 +11,7 @@ from .nodes import Mark
 SUMMARIES = {
     "alias-cycle": "alias stands inside what it names",
     "bad-merge": "only mappings can be merged",
+    "contradiction": "two parts of the manifests say opposite things",
     "bad-value": "value does not fit the field",
     "declared-twice": "object is declared twice",
     "duplicate-key": "key is given twice",

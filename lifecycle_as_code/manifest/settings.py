@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field
 
+from ..guard import Limits
 from ..spec import Part
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
@@ -28,6 +30,23 @@ class ServeFile(Part):
     cluster."""
 
 
+class GuardsFile(Part):
+    """How many objects of a kind one plan may delete: so many, or that share of what the stack owns of the
+    kind, whichever is more."""
+
+    max_deletions: Annotated[int, Field(ge=0)] = 10
+    """This many objects of a kind."""
+    max_deletion_share: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """This share of the objects of a kind, from 0 to 1."""
+
+
+class DriftFile(Part):
+    """What `lac drift` tells."""
+
+    ignore: tuple[str, ...] = ()
+    """Addresses that it passes over, in which `*`, `?` and `[…]` stand for others: `model_alias.*/shadow`."""
+
+
 class EnvironmentFile(Part):
     """Settings, each of which an environment may have its own of."""
 
@@ -39,6 +58,10 @@ class EnvironmentFile(Part):
     """Ray: `local` for one on this machine, the address of a cluster's dashboard, `none`, or a mapping."""
     workspace: str | None = None
     """MLflow's workspace; `default` by default."""
+    guards: GuardsFile | None = None
+    """How much one plan may delete without being told to."""
+    drift: DriftFile | None = None
+    """What `lac drift` tells."""
     variables: Mapping[str, Any] = {}
     """Values for `{{ var.… }}`. One with nothing after the colon has no default and must be set."""
     include: tuple[str, ...] | None = None
@@ -78,6 +101,14 @@ class Serve:
     data_address: str | None = None
     runtime_env: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+    @property
+    def shown(self) -> str:
+        """Where it is, without a user and a password that an address may hold."""
+        if self.local:
+            return "local"
+        parts = urlsplit(self.address)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -91,3 +122,5 @@ class Settings:
     auth_store: Connection | None
     serve: Serve | None
     variables: Mapping[str, Any] = field(repr=False)
+    limits: Limits = Limits()
+    drift_ignore: tuple[str, ...] = ()

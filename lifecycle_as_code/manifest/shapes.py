@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from ..spec import Nest, Spec
+from .blocks import LIFECYCLE
 from .convert import Convert, converter, fields_of, required_of
 
 EXCLUSIVE: Final = "exclusive"
@@ -36,7 +37,7 @@ class Shape:
     @property
     def known(self) -> list[str]:
         """All that may be written in such an item."""
-        return [*self.fields, *self.nests, *([EXCLUSIVE] if self.claims else [])]
+        return [*self.fields, *self.nests, *([EXCLUSIVE] if self.claims else []), LIFECYCLE]
 
     @property
     def claims(self) -> bool:

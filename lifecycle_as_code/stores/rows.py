@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, bindparam, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, bindparam, delete, func, select, tuple_
 
+from ..spec import Address
 from .tables import registered_model_tags
 
 PROMPT_TAG = "mlflow.prompt.is_prompt"
 """MLflow keeps prompts as registered models that carry this tag with the value `true`."""
 
 Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Where the row of an object is that goes by its key alone: the table, and its columns in order."""
+
+    table: Table
+    columns: tuple[str, ...]
+
+    def share(self, db: Connection, workspace: str, addresses: Collection[Address]) -> None:
+        """Keep these rows from being changed or removed until the transaction ends; reading goes on."""
+        if db.dialect.name != "postgresql":
+            return
+        columns = [self.table.c[name] for name in self.columns]
+        keys = iter(sorted(address.key for address in addresses))
+        while chunk := list(islice(keys, _CHUNK)):
+            query = select(*columns).where(self.table.c.workspace == workspace, tuple_(*columns).in_(chunk))
+            db.execute(query.with_for_update(read=True)).all()
+
 
 _CHUNK = 5000
 _WHOLE = 2000

@@ -5,24 +5,30 @@ major one when a reader would break. Everything is ASCII: what could repaint a t
 
 A plan (`lac plan --json`):
 
-    {"format_version": "1.0", "stack": "payments", "environment": "prod",
+    {"format_version": "1.1", "stack": "payments", "environment": "prod",
+     "mode": "normal",                           normal | destroy | refresh-only | rollback
      "changes": [{"address": "model_alias.fraud/champion", "kind": "model_alias",
-                  "action": "update",            create | update | delete | record | forget
+                  "action": "update",            create | update | delete | move | record | forget
                   "reason": "manifest changed",
                   "before": {…} | null, "after": {…} | null,
                   "fields": [{"path": ["version"], "before": 3, "after": 4}],
                   "waits_for": ["serving_endpoint.fraud"],
+                  "moved_from": "model_alias.frauds/champion" | null,
+                  "protected": false,            may it be destroyed
                   "at": {"file": "models/fraud.yaml", "line": 9, "column": 5} | null}],
      "steps": [{"phase": "warm up", "store": "serve", "changes": ["serving_endpoint.fraud"]}],
      "diagnostics": [{"severity": "warning", "code": "…", "summary": "…", "detail": "…", "hint": "…",
+                      "guard": "",               what `--allow` would let through
                       "at": {…} | null}],
-     "summary": {"create": 0, "update": 1, "delete": 0, "record": 0, "forget": 0, "difference": true}}
+     "guards": [{"guard": "mass-deletion", "detail": "…"}],      those that `--allow` let through
+     "summary": {"create": 0, "update": 1, "delete": 0, "move": 0, "record": 0, "forget": 0,
+                 "difference": true}}
 
 `record` and `forget` touch only our own records. `before` is cut down to what is ours to compare.
 
 Drift (`lac drift --json`):
 
-    {"format_version": "1.0", "drift": true, "outside": <plan>, "pending": <plan> | null, "diagnostics": […]}
+    {"format_version": "1.1", "drift": true, "outside": <plan>, "pending": <plan> | null, "diagnostics": […]}
 
 `outside` holds the changes that would put back what changed outside; `pending` is null where the
 manifests can't be planned, and `diagnostics` says why.
@@ -31,7 +37,7 @@ An apply (`lac apply --json`) is one document a line, each with a `type`: `plan`
 `plan`), then `locked`, `step_started`, `progress`, `done`, `failed`, `held_back`, `warned`, and last
 `finished` with `done`, `failed`, `held_back`, `stopped` and `complete`.
 
-A command that fails: `{"format_version": "1.0", "diagnostics": […]}`.
+A command that fails: `{"format_version": "1.1", "diagnostics": […]}`.
 """
 
 from __future__ import annotations
@@ -48,12 +54,12 @@ from ..events import Event, Finished
 from ..snapshot import Observed, Record
 from ..spec import Address, Part, Spec, plain
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 
 
 def document(body: Mapping[str, Any], *, indent: int | None = 2) -> str:
     """`body` with its version in front. `indent` None puts it on one line."""
-    return json.dumps({"format_version": FORMAT_VERSION, **body}, indent=indent, default=_data)
+    return json.dumps({"format_version": FORMAT_VERSION, **body}, indent=indent, default=as_plain)
 
 
 def plan(shown: Plan) -> str:
@@ -108,12 +114,14 @@ def plan_data(shown: Plan) -> dict[str, Any]:
     return {
         "stack": shown.stack,
         "environment": shown.environment,
+        "mode": shown.mode,
         "changes": [change_data(change) for change in shown.changes],
         "steps": [
             {"phase": step.phase, "store": step.store, "changes": [str(c.address) for c in step.changes]}
             for step in shown.steps
         ],
         "diagnostics": [diagnostic_data(d) for d in in_file_order(dict.fromkeys(shown.diagnostics))],
+        "guards": [{"guard": verdict.guard, "detail": verdict.detail} for verdict in shown.verdicts],
         "summary": {**counts, "difference": bool(shown.differences)},
     }
 
@@ -129,6 +137,8 @@ def change_data(change: Change) -> dict[str, Any]:
         "after": change.after,
         "fields": [{"path": list(f.path), "before": f.before, "after": f.after} for f in change.fields],
         "waits_for": sorted(map(str, change.waits_for)),
+        "moved_from": None if change.moved_from is None else str(change.moved_from),
+        "protected": change.protected,
         "at": _place(change.at),
     }
 
@@ -141,6 +151,7 @@ def diagnostic_data(problem: Diagnostic) -> dict[str, Any]:
         "summary": problem.summary,
         "detail": problem.detail,
         "hint": problem.hint,
+        "guard": problem.guard,
         "at": _place(problem.at),
     }
 
@@ -149,7 +160,7 @@ def _place(at: Source | None) -> dict[str, Any] | None:
     return None if at is None else at._asdict()
 
 
-def _data(item: Any) -> Any:
+def as_plain(item: Any) -> Any:
     """What `json` doesn't know: our own words, and read-only mappings."""
     if isinstance(item, Diagnostic):
         return diagnostic_data(item)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
-from ...spec import Address, ByKey, Derived, Key, Part, Spec, Store, Tags, fields_marked
+from ...spec import Address, ByKey, Derived, Health, Hold, Key, Part, Spec, Store, Tags, fields_marked
 from ...stores import mlflow_rules as rules
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
@@ -73,7 +73,7 @@ class ServedEntity(Part):
     """The alias that the version was resolved through, as written; None for a number."""
     location: Annotated[str | None, Derived()] = None
     """Where the replicas load the model from: the version's storage location."""
-    state: Annotated[str | None, Derived()] = None
+    state: Annotated[str | None, Derived(), Health()] = None
     """Ray's word for what is wrong with it; None when nothing is."""
     redeployed: Annotated[int, Derived()] = 0
     """How many times the same was brought up anew because it had broken."""
@@ -116,6 +116,8 @@ class ServingEndpoint(Spec):
     kind: ClassVar[str] = "serving_endpoint"
     section: ClassVar[str] = "serving_endpoints"
     store: ClassVar[Store] = Store.SERVE
+    # what runs goes on running without the registry's row
+    holds: ClassVar[Mapping[str, Hold]] = {"model_version": Hold("version-in-use", taken_along=False)}
 
     name: Annotated[str, Key(), AfterValidator(_name)]
     """Part of the URL: `/serving-endpoints/<name>/invocations`. One per cluster, whatever the stack."""
@@ -140,9 +142,9 @@ class ServingEndpoint(Spec):
         Derived(),
     ] = {}
     """Ray's runtime environment, from `serve:` in lac.yaml."""
-    state: Annotated[str | None, Derived()] = None
+    state: Annotated[str | None, Derived(), Health()] = None
     """Ray's word for what is wrong with the endpoint itself; None when nothing is."""
-    leftovers: Annotated[tuple[str, ...], Derived()] = ()
+    leftovers: Annotated[tuple[str, ...], Derived(), Health()] = ()
     """Ray apps of the endpoint that nothing routes to: an interrupted apply's."""
 
     @model_validator(mode="after")

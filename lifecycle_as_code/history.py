@@ -1,0 +1,101 @@
+"""Who did what to which object, and when: the words of history, and what follows from it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .spec import Address, Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who ran a command: on which machine, for whom in CI, and from which commit. What isn't known is empty.
+
+    `run`: the address of the CI job. `commit` and `remote` are git's; a remote's password is never kept.
+    `dirty`: the manifests had changes that weren't committed.
+    """
+
+    user: str = ""
+    host: str = ""
+    ci: str = ""
+    run: str = ""
+    commit: str = ""
+    remote: str = ""
+    dirty: bool = False
+
+    def __str__(self) -> str:
+        name = self.ci or self.user or "somebody"
+        return f"{name}@{self.host}" if self.host and not self.ci else name
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Actor:
+        """From stored data, of an older or a newer lac too."""
+        known = {name: data[name] for name in asdict(cls()) if name in data}
+        return cls(**known)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One object's part of an apply, as it was committed. `after` is what was recorded.
+
+    `stack`: whose object it is, for another stack may take it over.
+    """
+
+    apply_id: str
+    number: int
+    stack: str
+    address: Address
+    action: str
+    reason: str
+    before: Spec | None
+    after: Spec | None
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """One run of a command that writes. Times in ms since 1970 by the database's clock.
+
+    `ended_ms` None: it is at work, or it was killed. `outcome`: complete, partial, stopped, failed, refused,
+    unlocked.
+    """
+
+    apply_id: str
+    stack: str
+    environment: str
+    command: str
+    started_ms: int
+    ended_ms: int | None
+    outcome: str
+    actor: Actor
+    plan_digest: str = ""
+    lines: tuple[Line, ...] = ()
+
+
+def at(lines: Iterable[Line], moment_ms: int) -> dict[Address, Spec]:
+    """What was recorded at that moment: the last word on each object until then."""
+    held: dict[Address, Spec] = {}
+    for line in sorted(lines, key=_when):
+        if line.at_ms > moment_ms:
+            break
+        if line.after is None:
+            held.pop(line.address, None)
+        else:
+            held[line.address] = line.after
+    return held
+
+
+def of_address(applies: Sequence[Apply], address: Address) -> list[tuple[Apply, Line]]:
+    """What happened to one object, the latest first."""
+    return [
+        (apply, line)
+        for apply in sorted(applies, key=lambda a: (a.started_ms, a.apply_id), reverse=True)
+        for line in reversed(apply.lines)
+        if line.address == address
+    ]
+
+
+def _when(line: Line) -> tuple[int, str, int]:
+    return line.at_ms, line.apply_id, line.number

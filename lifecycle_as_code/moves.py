@@ -1,0 +1,139 @@
+"""`moved:` blocks: snapshots as they are once something has another name. Pure.
+
+Recorded and live are read under the new name before anything is compared, so a rename shows as a move, and
+whatever else changed shows as itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from .diagnostics import Diagnostic
+from .snapshot import Desired, Live, Move, Observed, Record, Recorded
+from .spec import Address, Spec
+
+Pair = tuple[Address, Address]
+"""An address before a rename, and after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Both snapshots under the new names. `origins`: what each object that goes along is called until
+    then."""
+
+    recorded: Recorded
+    live: Live
+    pairs: tuple[Pair, ...] = ()
+    origins: Mapping[Address, Address] = field(default_factory=dict)
+    problems: tuple[Diagnostic, ...] = ()
+
+
+def moved(desired: Desired, recorded: Recorded, live: Live, specs: Mapping[str, type[Spec]]) -> Moved:
+    """What the `moved:` blocks ask for and isn't done yet. A block whose object has moved says nothing
+    more."""
+    if not desired.moves:
+        return Moved(recorded, live)
+    onward = {move.before: move.after for move in desired.moves}
+    pairs: list[Pair] = []
+    problems: list[Diagnostic] = []
+    for move in desired.moves:
+        if wrong := _wrong(move, desired, specs):
+            problems.append(wrong)
+            continue
+        after = _end(move.after, onward)
+        if after is None:
+            problems.append(_refused(move, "the blocks lead in a circle", "remove one of them"))
+        elif not (move.before in recorded.ours and live.present(move.before)):
+            # moved already, or never made
+            if move.before not in recorded.ours and live.present(move.before) and after not in recorded.ours:
+                problems.append(_refused(move, *_strange(move.before, recorded)))
+        elif live.objects.get(after) is not None:
+            problems.append(
+                _refused(move, f"{after} exists already", "give the object another name, or remove that one")
+            )
+        else:
+            pairs.append((move.before, after))
+    return replace(carry(pairs, recorded, live), problems=tuple(problems))
+
+
+def carry(pairs: Sequence[Pair], recorded: Recorded, live: Live) -> Moved:
+    """The snapshots with every pair's object, and all that refers to it, under the new name."""
+    pairs = [pair for pair in pairs if pair[0] in live.objects and pair[1] not in live.objects]
+    if not pairs:
+        return Moved(recorded, live)
+    origins: dict[Address, Address] = {}
+    objects: dict[Address, Observed] = {}
+    for address, found in live.objects.items():
+        spec = renamed(found.spec, pairs)
+        objects[spec.address] = found if spec is found.spec else replace(found, spec=spec)
+        if spec.address != address:
+            origins[spec.address] = address
+    ours: dict[Address, Record] = {}
+    for address, record in recorded.ours.items():
+        if record.spec is None:
+            ours[address] = record
+            continue
+        spec = renamed(record.spec, pairs)
+        ours[spec.address] = replace(record, address=spec.address, spec=spec)
+        if spec.address != address:
+            origins[spec.address] = address
+    back = {before: after for after, before in origins.items()}
+    others = {back.get(address, address): owner for address, owner in recorded.others.items()}
+    return Moved(
+        replace(recorded, ours=ours, others=others), replace(live, objects=objects), tuple(pairs), origins
+    )
+
+
+def renamed(spec: Spec, pairs: Iterable[Pair]) -> Spec:
+    """A spec after all of these renames."""
+    for before, after in pairs:
+        spec = spec.renamed(before, after)
+    return spec
+
+
+def _end(address: Address, onward: Mapping[Address, Address]) -> Address | None:
+    """Where a chain of moves ends; None where it doesn't."""
+    seen = {address}
+    while (following := onward.get(address)) is not None:
+        if following in seen:
+            return None
+        seen.add(following)
+        address = following
+    return address
+
+
+def _wrong(move: Move, desired: Desired, specs: Mapping[str, type[Spec]]) -> Diagnostic | None:
+    kind = specs[move.before.kind]
+    if move.before.kind != move.after.kind:
+        return _refused(move, "an object keeps its kind", "move it to an address of the same kind")
+    if not kind.movable:
+        movable = ", ".join(name for name, spec in specs.items() if spec.movable)
+        return _refused(move, f"the store can't rename objects of this kind ({movable} can be)", "")
+    if move.before == move.after:
+        return _refused(move, "both addresses are the same", "remove the block")
+    if move.before in desired.objects:
+        return _refused(move, f"{move.before} is still declared", "declare it by its new name only")
+    onward = {m.before for m in desired.moves}
+    if move.after not in desired.objects and move.after not in onward:
+        return _refused(move, f"{move.after} isn't declared", "declare the object by its new name")
+    twice = [m for m in desired.moves if m is not move and (m.before == move.before or m.after == move.after)]
+    if twice:
+        return _refused(move, f"{twice[0].at} moves one of the two as well", "keep one of the blocks")
+    return None
+
+
+def _strange(address: Address, recorded: Recorded) -> tuple[str, str]:
+    if owner := recorded.others.get(address):
+        return f"{address} is managed by stack `{owner}`", "move it there"
+    return f"{address} isn't managed here", f"take it over first: `lac import '{address}'`"
+
+
+def _refused(move: Move, why: str, hint: str) -> Diagnostic:
+    return Diagnostic(
+        "cannot-move",
+        "the object can't be moved so",
+        f"{move.before} to {move.after}: {why}.",
+        hint=hint,
+        at=move.at,
+    )

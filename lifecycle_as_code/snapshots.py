@@ -1,0 +1,83 @@
+"""Take all three snapshots of one moment. Reads every store, and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .connections import Connections
+from .kinds.base import Kind, ServeKind, Wanted
+from .moves import moved
+from .refresh import as_recorded, observe, settled, wanted, with_cluster
+from .resolve import Pin, resolve
+from .snapshot import Desired, Live, Recorded
+from .spec import Address, Spec
+from .transaction import load
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshots:
+    """Desired, recorded and live at one moment; `desired` is resolved, unless that was not asked for.
+
+    What a `moved:` block renames has its new name in all three; `origins` holds the one until then.
+    `store_ids`: the databases' own ids, by role; empty where they don't know us yet.
+    """
+
+    desired: Desired
+    recorded: Recorded
+    live: Live
+    origins: Mapping[Address, Address] = field(default_factory=dict)
+    store_ids: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """What takes them: a stack's connections and its kinds."""
+
+    connections: Connections
+    kinds: Mapping[str, Kind[Any]]
+
+    @property
+    def specs(self) -> dict[str, type[Spec]]:
+        """Every kind's Spec class."""
+        return {name: kind.spec for name, kind in self.kinds.items()}
+
+    def take(
+        self,
+        desired: Desired,
+        *,
+        refresh: bool = True,
+        resolved: bool = True,
+        names: Wanted | None = None,
+    ) -> Snapshots:
+        """All three. The SQL snapshot is closed before Ray is asked.
+
+        `names`: what to observe; by default what `desired` and our records name and refer to.
+        `refresh=False`: believe our records of what is ours instead of looking.
+        """
+        kinds = list(self.kinds.values())
+        with self.connections.reading() as (ledger, warnings), ledger.reading() as db:
+            recorded = load(ledger, db, self.specs)
+            live = observe(kinds, db, names or wanted(desired, recorded))
+            there = moved(desired, recorded, live, self.specs)
+            live = settled(kinds, db, desired, there.live)
+            store_ids = ledger.ids(db)
+        live = replace(live, diagnostics=(*warnings, *there.problems, *live.diagnostics))
+        if refresh:
+            with self.connections.cluster() as cluster:
+                if cluster is not None:
+                    live = with_cluster(kinds, cluster, live)
+        else:
+            live = as_recorded(there.recorded, live)
+        desired = self.resolve(desired, live) if resolved else desired
+        return Snapshots(desired, there.recorded, live, there.origins, store_ids)
+
+    def resolve(self, desired: Desired, live: Live) -> Desired:
+        """`desired` as a plan compares it. LacError with everything that can't be resolved."""
+        site = self.connections.site()
+
+        def pin(kind: ServeKind[Any]) -> Pin:
+            return lambda mine, expected: kind.settle(site, mine, expected)
+
+        return resolve(desired, live, {n: pin(k) for n, k in self.kinds.items() if isinstance(k, ServeKind)})

@@ -1,0 +1,10 @@
+"""Our own tables, `lac_*`: records, history and the lock. They commit with the rows they describe.
+
+No foreign keys to MLflow's tables and no triggers on them, so that MLflow's migrations don't notice
+us. Reading creates nothing: where the tables are missing, nothing is recorded.
+"""
+
+from .records import load, save
+from .tables import clock_ms, clock_s, install, installed, locks, store_id
+
+__all__ = ["clock_ms", "clock_s", "install", "installed", "load", "locks", "save", "store_id"]

@@ -1,0 +1,165 @@
+"""Every apply and what it did, in the database that it did it to: `lac_applies` and `lac_changes`."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
+
+from ..change import Change
+from ..history import Actor, Apply, Line
+from ..spec import Address, Spec, construct, parse_address, plain
+from .tables import applies, changes, clock_ms, installed
+
+
+def begin(db: Connection, apply: Apply, workspace: str) -> None:
+    """Note that an apply has begun. Its times are the caller's: the database's clock, read before."""
+    db.execute(
+        insert(applies).values(
+            apply_id=apply.apply_id,
+            stack=apply.stack,
+            workspace=workspace,
+            environment=apply.environment,
+            command=apply.command,
+            started_ms=apply.started_ms,
+            ended_ms=None,
+            outcome=None,
+            transactions=0,
+            actor=json.dumps(asdict(apply.actor), sort_keys=True),
+            plan_digest=apply.plan_digest,
+        )
+    )
+
+
+def end(db: Connection, apply_id: str, outcome: str) -> None:
+    """Note how it ended."""
+    db.execute(
+        update(applies).where(applies.c.apply_id == apply_id).values(outcome=outcome, ended_ms=clock_ms(db))
+    )
+
+
+def count(db: Connection, apply: Apply, workspace: str, transactions: int) -> None:
+    """Note, inside of it, the apply's n-th transaction on this database."""
+    this = applies.c.apply_id == apply.apply_id
+    done = db.execute(update(applies).where(this).values(transactions=transactions))
+    if not done.rowcount:
+        begin(db, apply, workspace)
+        db.execute(update(applies).where(this).values(transactions=transactions))
+
+
+def counted(db: Connection, apply_id: str) -> int:
+    """How many transactions of that apply this database has."""
+    if not installed(db):
+        return 0
+    return db.execute(select(applies.c.transactions).where(applies.c.apply_id == apply_id)).scalar() or 0
+
+
+def note(db: Connection, apply_id: str, stack: str, workspace: str, done: Iterable[Change]) -> None:
+    """Write down what was done to these objects, in the transaction that does it."""
+    found = list(done)
+    if not found:
+        return
+    mine = changes.c.apply_id == apply_id
+    last = db.execute(select(func.max(changes.c.number)).where(mine)).scalar() or 0
+    now = clock_ms(db)
+    db.execute(
+        insert(changes),
+        [
+            {
+                "apply_id": apply_id,
+                "number": number,
+                "stack": stack,
+                "workspace": workspace,
+                "kind": change.address.kind,
+                "name": change.address.name,
+                "action": str(change.action),
+                "reason": change.reason,
+                "before": _json(change.before),
+                "after": _json(change.after),
+                "at_ms": now,
+            }
+            for number, change in enumerate(found, last + 1)
+        ],
+    )
+
+
+def _json(spec: Spec | None) -> str | None:
+    return None if spec is None else json.dumps(plain(spec), sort_keys=True)
+
+
+def read(
+    db: Connection,
+    stack: str,
+    workspace: str,
+    specs: Mapping[str, type[Spec]],
+    address: Address | None = None,
+) -> list[Apply]:
+    """The applies of a stack, and those of others that took objects from it, the first one first.
+
+    With `address`, only that object's lines, and only the applies that have any.
+    """
+    if installed(db) < 2:
+        return []
+    query = select(changes).where(changes.c.workspace == workspace, changes.c.stack == stack)
+    if address is not None:
+        query = query.where(changes.c.kind == address.kind, changes.c.name == address.name)
+    lines: dict[str, list[Line]] = defaultdict(list)
+    for row in db.execute(query.order_by(changes.c.apply_id, changes.c.number)).mappings():
+        if row["kind"] in specs:
+            lines[row["apply_id"]].append(_line(row, specs))
+    mine = applies.c.workspace == workspace
+    if address is None:
+        mine &= or_(applies.c.stack == stack, applies.c.apply_id.in_(_touching(stack, workspace)))
+    rows = db.execute(select(applies).where(mine).order_by(applies.c.started_ms, applies.c.apply_id))
+    return [
+        _apply(row, lines.get(row["apply_id"], []))
+        for row in rows.mappings()
+        if address is None or row["apply_id"] in lines
+    ]
+
+
+def _touching(stack: str, workspace: str) -> Any:
+    return (
+        select(changes.c.apply_id)
+        .where(changes.c.workspace == workspace, changes.c.stack == stack)
+        .distinct()
+        .scalar_subquery()
+    )
+
+
+def _line(row: RowMapping, specs: Mapping[str, type[Spec]]) -> Line:
+    kind = specs[row["kind"]]
+
+    def spec(text: str | None) -> Spec | None:
+        return None if text is None else construct(kind, json.loads(text))
+
+    return Line(
+        row["apply_id"],
+        row["number"],
+        row["stack"],
+        parse_address(f"{row['kind']}.{row['name']}", specs),
+        row["action"],
+        row["reason"],
+        spec(row["before"]),
+        spec(row["after"]),
+        row["at_ms"],
+    )
+
+
+def _apply(row: RowMapping, lines: Iterable[Line]) -> Apply:
+    return Apply(
+        row["apply_id"],
+        row["stack"],
+        row["environment"],
+        row["command"],
+        row["started_ms"],
+        row["ended_ms"],
+        row["outcome"] or "",
+        Actor.of(json.loads(row["actor"])),
+        row["plan_digest"],
+        tuple(lines),
+    )

@@ -1,0 +1,88 @@
+"""What each stack last applied, object by object: the table `lac_records`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, false, insert, select
+
+from ..snapshot import Pending, Record, Recorded
+from ..spec import Address, Spec, Store, construct, parse_address, plain
+from .tables import installed, records
+
+
+def load(
+    db: Connection, stack: str, specs: Mapping[str, type[Spec]], workspace: str, stores: Iterable[Store]
+) -> Recorded:
+    """This stack's records of kinds that live in `stores`, and other stacks' addresses."""
+    version = installed(db)
+    if not version:
+        return Recorded()
+    kinds = [name for name, spec in specs.items() if spec.store in set(stores)]
+    held = records.c
+    # a plan reads the tables of an earlier lac as they are; an apply brings them up to date
+    protection = held.protected if version > 1 else false()
+    rows = db.execute(
+        select(held.kind, held.name, held.stack, held.applied, held.pending, protection).where(
+            held.workspace == workspace, held.kind.in_(kinds)
+        )
+    )
+    ours: dict[Address, Record] = {}
+    others: dict[Address, str] = {}
+    for kind, name, owner, applied, pending, protected in rows:
+        address = parse_address(f"{kind}.{name}", specs)
+        if owner != stack:
+            others[address] = owner
+            continue
+        spec = construct(specs[kind], json.loads(applied)) if applied else None
+        ours[address] = Record(address, specs[kind].store, spec, _pending(pending), bool(protected))
+    return Recorded(ours, others)
+
+
+def _pending(text: str | None) -> Pending | None:
+    if not text:
+        return None
+    held: dict[str, Any] = json.loads(text)
+    return Pending(held["apply_id"], tuple(held["names"]))
+
+
+def save(
+    db: Connection,
+    stack: str,
+    workspace: str,
+    apply_id: str,
+    now_ms: int,
+    kept: Iterable[Record],
+    forgotten: Iterable[Address] = (),
+) -> None:
+    """Write these records, and drop those of `forgotten`, for one stack, in the caller's transaction."""
+    rows = [
+        {
+            "workspace": workspace,
+            "kind": record.address.kind,
+            "name": record.address.name,
+            "stack": stack,
+            "applied": None if record.spec is None else json.dumps(plain(record.spec), sort_keys=True),
+            "pending": record.pending
+            and json.dumps({"apply_id": record.pending.apply_id, "names": list(record.pending.names)}),
+            "apply_id": apply_id,
+            "updated_ms": now_ms,
+            "protected": record.protected,
+        }
+        for record in kept
+    ]
+    gone = [(row["kind"], row["name"]) for row in rows] + [(a.kind, a.name) for a in forgotten]
+    if gone:
+        db.execute(
+            delete(records).where(
+                records.c.workspace == workspace,
+                records.c.stack == stack,
+                records.c.kind == bindparam("k"),
+                records.c.name == bindparam("n"),
+            ),
+            [{"k": kind, "n": name} for kind, name in gone],
+        )
+    if rows:
+        db.execute(insert(records), rows)
