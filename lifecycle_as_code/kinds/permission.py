@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, model_validator
 from sqlalchemy import Column, Table, select
@@ -87,6 +87,13 @@ class Permission(Spec):
         yield from super().refs()
         if self.resource_type in REFERRED and self.resource != "*":
             yield Address(self.resource_type, (self.resource,))
+
+    def renamed(self, before: Address, after: Address) -> Self:
+        """A grant follows its resource too, whose kind is in a field of its own."""
+        spec = super().renamed(before, after)
+        if Address(spec.resource_type, (spec.resource,)) != before:
+            return spec
+        return spec.model_copy(update={"resource": after.key[0]})
 
     def goes_with(self) -> Address | None:
         """MLflow takes users' own grants along with a model, so that the next of that name starts without;
