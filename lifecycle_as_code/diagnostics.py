@@ -31,6 +31,8 @@ class Diagnostic:
     hint: str = ""
     at: Source | None = None
     severity: Severity = "error"
+    guard: str = ""
+    """The guard that raises it, where a flag lets it through: `--allow=<guard>`."""
 
     def __str__(self) -> str:
         where = f"{self.at}: " if self.at else ""

@@ -20,6 +20,8 @@ class World:
     live: Live
     changes: Mapping[Address, Change]
     places: Mapping[Address, Source]
+    principal: str = ""
+    """The user of MLflow's that the applier is, where known."""
 
 
 Check = Callable[[World], Iterable[Diagnostic]]
