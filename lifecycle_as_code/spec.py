@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar, cast, get_args, get_origin
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar, cast, get_args, get_origin
 from urllib.parse import unquote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
@@ -169,6 +169,8 @@ class Spec(Part):
     holds: ClassVar[Mapping[str, Hold]] = MappingProxyType({})
     """By the kind of what it refers to: which guard stands before a deletion of that while this object stays.
     A kind that isn't named can't be deleted then at all."""
+    movable: ClassVar[bool] = False
+    """Whether the store can rename such an object in place, and all that hangs on it with it."""
 
     @property
     def address(self) -> Address:
@@ -186,6 +188,21 @@ class Spec(Part):
         """Those of `refs` that this object was resolved through, and is pinned apart from: an endpoint's
         aliases. Their moves wait for this object's warm-up instead of the other way round."""
         return iter(())
+
+    def renamed(self, before: Address, after: Address) -> Self:
+        """This spec once the object at `before` is called `after`: under that name if it is that object, and
+        naming it so where it refers to it. The same spec where the two have nothing to do with each other.
+
+        A `Ref` of several fields follows by each field's own `Ref`: an alias whose model is renamed still
+        points at that model's version.
+        """
+        held: list[tuple[str, ...]] = [key_fields(type(self))] if self.kind == before.kind else []
+        held += [ref.fields or (field,) for field, ref in marked(type(self), Ref) if ref.kind == before.kind]
+        changed: dict[str, KeyPart] = {}
+        for fields in held:
+            if tuple(getattr(self, field) for field in fields) == before.key:
+                changed |= zip(fields, after.key, strict=True)
+        return self.model_copy(update=changed) if changed else self
 
     def written(self) -> dict[str, Any]:
         """The spec as a person would write it: nothing derived, nothing that is the default."""

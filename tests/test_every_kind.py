@@ -18,6 +18,7 @@ from lifecycle_as_code.cli import run
 from lifecycle_as_code.diff import diff
 from lifecycle_as_code.guard import REFERENTS
 from lifecycle_as_code.kinds import KINDS
+from lifecycle_as_code.kinds.base import SqlKind
 from lifecycle_as_code.manifest.load import load
 from lifecycle_as_code.manifest.write import write
 from lifecycle_as_code.schema import manifest_schema
@@ -173,6 +174,46 @@ def test_every_kind_refers_to_known_kinds_that_come_before_it(kind: str) -> None
         if ref.kind in SPECS:
             assert len(ref.fields or (name,)) == len(key_fields(SPECS[ref.kind]))
         assert all(field in SPECS[kind].model_fields for field in ref.fields)
+
+
+@every_kind
+def test_a_reference_of_several_fields_follows_the_rename_of_each(kind: str) -> None:
+    """What a field of the other's key refers to, the field that names it here must refer to too."""
+    mine = marked(SPECS[kind], Ref)
+    for _, ref in mine:
+        for here, there in zip(ref.fields, key_fields(SPECS[ref.kind]) if ref.fields else (), strict=True):
+            theirs = {r.kind for field, r in marked(SPECS[ref.kind], Ref) if field == there and not r.fields}
+            assert theirs <= {r.kind for field, r in mine if field == here and not r.fields}, here
+
+
+@every_kind
+@pytest.mark.parametrize("moved", [name for name, spec in SPECS.items() if spec.movable])
+def test_a_renamed_object_is_named_anew_by_all_that_refers_to_it(
+    kind: str, moved: str, tmp_path: Path
+) -> None:
+    spec = example(kind, tmp_path)
+    for before in {ref for ref in [spec.address, *spec.refs()] if ref.kind == moved}:
+        after = Address(moved, ("renamed",))
+        follower = spec.renamed(before, after)
+        assert before not in [follower.address, *follower.refs()]
+        assert after in [follower.address, *follower.refs()]
+        assert follower.renamed(after, before) == spec
+    assert spec.renamed(Address(moved, ("nobody",)), Address(moved, ("renamed",))) is spec
+
+
+@every_kind
+def test_only_kinds_whose_key_is_a_name_are_renamed(kind: str) -> None:
+    assert not SPECS[kind].movable or len(key_fields(SPECS[kind])) == 1
+    moves = isinstance(KINDS[kind], SqlKind) and type(KINDS[kind]).move is not SqlKind.move
+    assert moves == SPECS[kind].movable
+
+
+def test_what_runs_on_ray_stays_as_it_was_brought_up(tmp_path: Path) -> None:
+    endpoint = example("serving_endpoint", tmp_path)
+    assert (
+        endpoint.renamed(Address("registered_model", ("fraud",)), Address("registered_model", ("x",)))
+        is endpoint
+    )
 
 
 @every_kind

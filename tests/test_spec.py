@@ -148,6 +148,53 @@ def test_a_spec_refers_to_what_its_fields_name(spec: Spec, expected: list[str]) 
     assert [str(ref) for ref in spec.refs()] == expected
 
 
+RENAMED: dict[str, tuple[Spec, str, str, Spec]] = {
+    "the object itself": (
+        Model(name="a", description="x"),
+        "model.a",
+        "model.b",
+        Model(name="b", description="x"),
+    ),
+    "what names it": (Version(model="a", version=3), "model.a", "model.b", Version(model="b", version=3)),
+    "all that names it": (
+        Alias(model="a", alias="c", version=3),
+        "model.a",
+        "model.b",
+        Alias(model="b", alias="c", version=3),
+    ),
+    "a reference of several fields": (
+        Alias(model="a", alias="c", version=3),
+        "version.a/3",
+        "version.a/4",
+        Alias(model="a", alias="c", version=4),
+    ),
+    "what was never validated": (
+        Alias.model_construct(model="a/b", alias=3, version="x"),
+        "model.a/b",
+        "model. ",
+        Alias.model_construct(model=" ", alias=3, version="x"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "before", "after", "expected"), RENAMED.values(), ids=RENAMED)
+def test_a_spec_follows_a_rename(spec: Spec, before: str, after: str, expected: Spec) -> None:
+    assert spec.renamed(parse_address(before, SPECS), parse_address(after, SPECS)) == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "before", "after"),
+    [
+        (Model(name="a"), "model.b", "model.c"),
+        (Model(name="a"), "endpoint.a", "endpoint.b"),
+        (Alias(model="b", alias="a"), "model.a", "model.c"),
+        (Alias(model="a", alias="c"), "version.a/3", "version.a/4"),
+    ],
+)
+def test_a_spec_that_is_not_concerned_stays_the_same(spec: Spec, before: str, after: str) -> None:
+    assert spec.renamed(parse_address(before, SPECS), parse_address(after, SPECS)) is spec
+
+
 WRITTEN: dict[str, tuple[Spec, dict[str, Any]]] = {
     "the key alone": (Model(name="fraud"), {"name": "fraud"}),
     "what was said": (

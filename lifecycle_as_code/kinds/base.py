@@ -134,6 +134,14 @@ class SqlKind(Kind[S]):
         """Bring each `before` to its `after`. Mappings marked `OwnedKeys` hold only keys of ours:
         a key in `before` alone is removed, keys in neither are left alone."""
 
+    def move(self, db: Databases, pairs: Sequence[tuple[S, S]]) -> None:
+        """Give each `before` the name of its `after`; what hangs on it goes along, as with MLflow's own
+        rename. Nothing else of `after` is written. LacError `name-taken` where something has that name.
+
+        Asked only of kinds whose Spec is `movable`.
+        """
+        raise RuntimeError(f"a {self.spec.kind} can't be renamed")
+
     @abstractmethod
     def delete(self, db: Databases, befores: Sequence[S]) -> None:
         """Remove them as MLflow would; what depends on them is already gone."""

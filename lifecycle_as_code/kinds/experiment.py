@@ -23,6 +23,7 @@ from ..stores import mlflow_rules as rules
 from ..stores import rows
 from ..stores.artifact_root import artifact_root
 from ..stores.mlflow_uris import join
+from ..stores.renames import rename
 from ..stores.tables import assessments, experiment_tags, experiments, runs
 from .base import Databases, Observation, SqlKind, Wanted
 
@@ -43,6 +44,7 @@ class Experiment(Spec):
     section = "experiments"
     store = Store.REGISTRY
     prepared = True
+    movable = True
 
     name: Annotated[str, AfterValidator(rules.validator(rules.experiment_name)), Key()]
     """Unique in the workspace, deleted experiments included; at most 256 characters."""
@@ -151,6 +153,11 @@ class Experiments(SqlKind[Experiment]):
     def update(self, db: Databases, pairs: Sequence[tuple[Experiment, Experiment]]) -> None:
         ids = _ids(db, [after for _, after in pairs])
         self._tag(db, [(ids[after.name], _labels(before), _labels(after)) for before, after in pairs])
+
+    def move(self, db: Databases, pairs: Sequence[tuple[Experiment, Experiment]]) -> None:
+        """MLflow: its time moves. Runs, tags and grants are tied to the id, and files stay where they are."""
+        names = {before.address: after.address for before, after in pairs}
+        rename(db.registry, experiments, db.workspace, names, {"last_update_time": db.now_ms})
 
     def delete(self, db: Databases, befores: Sequence[Experiment]) -> None:
         """MLflow: the row stays, marked, with its name taken; so do its runs."""

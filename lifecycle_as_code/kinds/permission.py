@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, model_validator
 from sqlalchemy import Column, Table, select
 
 from ..diagnostics import Diagnostic, refuse
+from ..guard import World
+from ..manage import ALL, DENY, MANAGE, lost_by
 from ..snapshot import Observed
 from ..spec import Address, Key, Nest, Ref, Spec, Store
 from ..stores import mlflow_rules as rules
@@ -88,6 +90,13 @@ class Permission(Spec):
         if self.resource_type in REFERRED and self.resource != "*":
             yield Address(self.resource_type, (self.resource,))
 
+    def renamed(self, before: Address, after: Address) -> Self:
+        """A grant follows its resource too, whose kind is in a field of its own."""
+        spec = super().renamed(before, after)
+        if Address(spec.resource_type, (spec.resource,)) != before:
+            return spec
+        return spec.model_copy(update={"resource": after.key[0]})
+
     def goes_with(self) -> Address | None:
         """MLflow takes users' own grants along with a model, so that the next of that name starts without;
         those of roles that people made stay. A deleted experiment keeps all: it may come back."""
@@ -107,11 +116,17 @@ class PermissionKind(SqlKind[Permission]):
 
     spec = Permission
 
+    def check(self, world: World) -> Iterator[Diagnostic]:
+        """Nobody loses MANAGE on what stays without a word about it."""
+        return lost_by(world)
+
     def observe(self, db: Databases, wanted: Wanted) -> Observation:
         """The wanted grants of the workspace: those of a wanted role, and those on a wanted resource.
 
         Types that can't be declared here are among them, as they are. A hidden role's grants say whose
         they are. A grant on an id that names nothing any more shows the id. At most six queries.
+
+        Facts of the store: `grants_on_all`, whoever's MANAGE and DENY on all of a type, wanted or not.
         """
         if db.auth is None:
             return Observation({})
@@ -134,7 +149,14 @@ class PermissionKind(SqlKind[Permission]):
             hidden = usernames.get(own[role], role) if role in own else ""
             objects[spec.address] = Observed(spec, facts, hidden=hidden)
         hidden_roles = {Address("role", (address.key[0],)) for address in objects if address.key[0] in own}
-        return Observation(objects, frozenset(hidden_roles | _referents(db, wanted)))
+        on_all = {
+            Address("permission", (role, resource_type, pattern)): level
+            for role, resource_type, pattern, level in held
+            if pattern == ALL and level in (MANAGE, DENY)
+        }
+        return Observation(
+            objects, frozenset(hidden_roles | _referents(db, wanted)), facts={"grants_on_all": on_all}
+        )
 
     def create(self, db: Databases, afters: Sequence[Permission]) -> None:
         """MLflow: one row a grant, and nothing beside it."""

@@ -20,6 +20,7 @@ from ..snapshot import Observed
 from ..spec import Address, Key, Labels, Spec, Store
 from ..stores import mlflow_rules as rules
 from ..stores import rows
+from ..stores.renames import rename, rename_grants
 from ..stores.silent_webhooks import waiting
 from ..stores.tables import (
     DELETED,
@@ -43,6 +44,7 @@ class RegisteredModel(Spec):
     section = "registered_models"
     store = Store.REGISTRY
     prepared = True
+    movable = True
 
     name: Annotated[Name, Key()]
     """Unique in the workspace. No `/` or `:`; at most 256 characters."""
@@ -132,6 +134,26 @@ class RegisteredModels(SqlKind[RegisteredModel]):
             ],
         )
         self._tag(db, [(before.tags, after) for before, after in pairs])
+
+    def move(self, db: Databases, pairs: Sequence[tuple[RegisteredModel, RegisteredModel]]) -> None:
+        """MLflow: versions, tags and aliases follow by foreign key; the model's time moves and that of every
+        version, deleted ones too. Sources of other versions (`models:/<name>/<version>`) and the tags of
+        logged models keep the name that was.
+
+        MLflow renames users' own grants on the model and leaves those of roles that people made behind. That
+        all of them go along is ours: a rename must not change who may do what.
+        """
+        names = {before.address: after.address for before, after in pairs}
+        moved = {"last_updated_time": db.now_ms}
+        rename(db.registry, registered_models, db.workspace, names, moved)
+        rows.change(
+            db.registry,
+            model_versions,
+            ("workspace", "name"),
+            [{"workspace": db.workspace, "name": after.name, **moved} for _, after in pairs],
+        )
+        if db.auth is not None:
+            rename_grants(db.auth, db.workspace, names)
 
     def delete(self, db: Databases, befores: Sequence[RegisteredModel]) -> None:
         """MLflow: with all versions, deleted ones too, and all tags and aliases. Its foreign keys don't

@@ -69,7 +69,10 @@ class RoleKind(SqlKind[Role]):
     keys = rows.Keys(roles, ("name",))
 
     def observe(self, db: Databases, wanted: Wanted) -> Observation:
-        """The wanted roles of the workspace but for hidden ones; every user as a referent. Three queries."""
+        """The wanted roles of the workspace but for hidden ones; every user as a referent. Three queries.
+
+        Facts of the store: `members` of every role, wanted, hidden or not.
+        """
         if db.auth is None:
             return Observation({})
         names = wanted.of("role", "permission")
@@ -83,15 +86,18 @@ class RoleKind(SqlKind[Role]):
         for role_id, username in db.auth.execute(assigned):
             members[role_id].append(username)
         columns = select(roles.c.id, roles.c.name, roles.c.description)
-        found = {}
+        found, everyone = {}, {}
         for role_id, name, description in db.auth.execute(columns.where(roles.c.workspace == db.workspace)):
+            everyone[name] = tuple(sorted(members[role_id]))
             if hidden_user(name) is None and (names is None or name in names):
-                spec = Role.model_construct(
-                    name=name, description=description or "", members=tuple(sorted(members[role_id]))
-                )
+                spec = Role.model_construct(name=name, description=description or "", members=everyone[name])
                 found[spec.address] = Observed(spec, {"id": role_id})
         everybody = db.auth.scalars(select(users.c.username))
-        return Observation(found, frozenset(Address("user", (username,)) for username in everybody))
+        return Observation(
+            found,
+            frozenset(Address("user", (username,)) for username in everybody),
+            facts={"members": everyone},
+        )
 
     def create(self, db: Databases, afters: Sequence[Role]) -> None:
         """MLflow: no description is NULL; whoever makes a role isn't assigned to it."""

@@ -17,8 +17,10 @@ and of the version; "none" in a column of times means that no time moves.
 | move a version's stage | others keep theirs unless it is asked to archive them | V, M |
 | delete a version | stage Deleted_Internal, source and run redacted, its aliases gone | V, M |
 | delete a model | gone, with its versions, tags and aliases | |
+| rename a model | versions, tags and aliases follow; no source does | M, V of all, deleted ones too |
 | create an experiment | the next id; `<root>/<id>` where no location is given | its own two |
 | describe an experiment | the tag `mlflow.note.content` | none |
+| rename an experiment | grants and runs go by its id | its last |
 | delete an experiment | marked, with all of its runs; their assessments gone | its last, runs' deleted |
 | restore an experiment | active, with all of its runs, whatever they were | its last |
 

@@ -14,8 +14,12 @@ from auth_client import GRANTS, ROLES, V2, V3, Mlflow, Reader, numbers
 from mlflow_fixture import ADMIN, MlflowServer
 
 from lifecycle_as_code.kinds.base import Databases, Wanted
+from lifecycle_as_code.kinds.experiment import Experiment, Experiments
 from lifecycle_as_code.kinds.permission import Permission
+from lifecycle_as_code.kinds.registered_model import RegisteredModel, RegisteredModels
 from lifecycle_as_code.kinds.role import Role
+
+MODELS = RegisteredModels()
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +185,41 @@ def test_mlflow_takes_only_users_own_grants_along_with_a_model(mlflow: Mlflow) -
     with mlflow.writing() as db:
         left = GRANTS.observe(db, Wanted({"registered_model": frozenset({model})})).objects
     assert set(left) == {grant.address}
+
+
+def test_a_renamed_model_keeps_its_grants(mlflow: Mlflow) -> None:
+    """MLflow renames users' own and leaves those of roles that people made behind; we rename them all."""
+    held: dict[str, set[tuple[str, str]]] = {}
+    for by in ("mlflow", "us"):
+        reader, former, given = Reader.of(mlflow), mlflow.model(), f"model{next(numbers)}"
+        reader.get("registered_model", former, "EDIT")
+        with mlflow.writing() as db:
+            if by == "us":
+                before = RegisteredModel(name=former)
+                MODELS.move(
+                    db, [(before, before.renamed(before.address, RegisteredModel(name=given).address))]
+                )
+        if by == "mlflow":
+            mlflow.done("POST", f"{V2}/registered-models/rename", name=former, new_name=given)
+        with mlflow.writing() as db:
+            left = GRANTS.observe(db, Wanted({"registered_model": frozenset({former, given})})).objects
+        called = {former: "former", given: "given"}
+        held[by] = {(found.hidden or "people", called[str(a.key[2])]) for a, found in left.items()}
+        assert reader.on_model(given) == ([403, 403, 403] if by == "mlflow" else [200, 200, 403])
+    assert held["mlflow"] == {(ADMIN, "given"), ("people", "former")}
+    assert held["us"] == {(ADMIN, "given"), ("people", "given")}
+
+
+def test_a_renamed_experiment_keeps_its_grants(mlflow: Mlflow) -> None:
+    reader, (name, number) = Reader.of(mlflow), mlflow.experiment()
+    grant = reader.get("experiment", name, "EDIT")
+    with mlflow.writing() as db:
+        before = Experiment(name=name)
+        after = before.renamed(before.address, Experiment(name=f"experiment{next(numbers)}").address)
+        Experiments().move(db, [(before, after)])
+        left = GRANTS.observe(db, Wanted({"experiment": frozenset({after.name})})).objects
+    assert grant.renamed(before.address, after.address).address in left
+    assert reader.on_experiment(number) == [200, 200, 403]
 
 
 def test_a_deleted_experiment_keeps_its_grants_and_their_name(mlflow: Mlflow) -> None:

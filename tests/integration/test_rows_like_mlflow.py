@@ -69,6 +69,13 @@ def remove(db: Databases, *addresses: tuple[str, Any]) -> None:
         KINDS[kind].delete(db, [live(db)[Address(kind, key)].spec])
 
 
+def move(db: Databases, kind: str, **names: str) -> None:
+    """Rename, as `former=given`."""
+    found = live(db)
+    pairs = {Address(kind, (former,)): Address(kind, (given,)) for former, given in names.items()}
+    KINDS[kind].move(db, [(found[a].spec, found[a].spec.renamed(a, b)) for a, b in pairs.items()])
+
+
 @dataclass(frozen=True)
 class World:
     """A server with a client, and what its database held before the test's action."""
@@ -196,6 +203,24 @@ class TestModels:
                 ("registered_model", ("doomed",)),
             ),
         )
+
+    def test_rename_with_all_that_hangs_on_it(self, world: World) -> None:
+        client = world.client
+        _, model = logged(client)
+        client.create_registered_model("former", {"a": "1"}, "Scores.")
+        client.create_model_version("former", f"models:/{model}", model_id=model, tags={"b": "2"})
+        for source in ("models:/former/1", "s3://bucket/b"):
+            client.create_model_version("former", source)
+        client.set_registered_model_alias("former", "champion", "2")
+        client.delete_model_version("former", "3")
+        client.create_registered_model("unmoved")
+        client.create_model_version("unmoved", "models:/former/1")
+        same(
+            world,
+            lambda: client.rename_registered_model("former", "given"),
+            lambda db: move(db, "registered_model", former="given"),
+        )
+        assert client.get_model_version_by_alias("given", "champion").source == "models:/former/1"
 
 
 def test_nothing_made_since_the_plan_is_deleted_along(tmp_path: Path) -> None:
@@ -425,6 +450,15 @@ class TestExperiments:
             lambda db: put(db, Experiment(name="exp-tags", description="Why.", tags={"kept": "2", "a": "1"})),
         )
 
+    def test_rename(self, world: World) -> None:
+        number = world.client.create_experiment("exp-former", tags={"a": "1"})
+        world.client.create_run(number)
+        same(
+            world,
+            lambda: world.client.rename_experiment(number, "exp-given"),
+            lambda db: move(db, "experiment", **{"exp-former": "exp-given"}),
+        )
+
     def test_delete_and_restore_with_the_runs(self, world: World) -> None:
         client = world.client
         number = client.create_experiment("exp-back")
@@ -550,6 +584,34 @@ def _everything(db: Databases) -> None:
     put(db, Experiment(name="e", tags={"a": "1"}, description="d"), Experiment(name="f"))
     remove(db, ("experiment", ("e",)))
     put(db, Experiment(name="e", tags={"b": "2"}))
+    put(db, RegisteredModel(name="o"), ModelVersion(model="o", version=1, source="s3://b/o"))
+    move(db, "registered_model", m="k", o="p")
+    move(db, "experiment", e="g", f="h")
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_a_name_that_is_taken_is_given_to_nobody(tmp_path: Path, dialect: str) -> None:
+    url = fresh_sqlite(tmp_path) if dialect == "sqlite" else fresh_postgres()
+    with writing(open_store(url, role="tracking", base=tmp_path)) as connection:
+        db = Databases(connection, now_ms=NOW)
+        put(db, *(RegisteredModel(name=name) for name in "ab"))
+        prompt = RegisteredModel.model_construct(name="ask", tags={"mlflow.prompt.is_prompt": "true"})
+        KINDS["registered_model"].create(db, [prompt])
+        put(db, *(Experiment(name=name) for name in "ab"))
+        remove(db, ("experiment", ("b",)))
+        for kind, names in (
+            ("registered_model", {"a": "b"}),
+            ("registered_model", {"a": "ask"}),
+            ("registered_model", {"a": "b", "b": "c"}),
+            ("experiment", {"a": "b"}),
+        ):
+            with pytest.raises(LacError, match=rf"name-taken[^$]*{kind}\.a can't be renamed"):
+                move(db, kind, **names)
+        assert {a for a, seen in live(db).items() if not seen.tombstone and a.key != ("Default",)} == {
+            Address("registered_model", ("a",)),
+            Address("registered_model", ("b",)),
+            Address("experiment", ("a",)),
+        }
 
 
 def test_postgresql_holds_the_same_rows_as_sqlite(tmp_path: Path) -> None:

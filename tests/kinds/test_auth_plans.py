@@ -99,6 +99,57 @@ def test_a_role_that_others_use_is_not_deleted(staffed: Bench) -> None:
         staffed.stack([RegisteredModel(name="fraud")]).plan()
 
 
+def managed(level: str = "MANAGE") -> list[Spec]:
+    """One role with one member, and its grant on the model."""
+    grant = {"role": "owners", "resource_type": "registered_model", "resource": "fraud", "level": level}
+    return [
+        Role(name="owners", members=("ann",)),
+        RegisteredModel(name="fraud"),
+        Permission.model_validate(grant),
+    ]
+
+
+def granted(bench: Bench, role: str, resource: str, level: str = "MANAGE") -> None:
+    """Somebody else makes a role and gives it to `bob`."""
+    outside(
+        bench,
+        f"INSERT INTO roles (name, workspace) VALUES ('{role}', 'default')",
+        f"INSERT INTO user_role_assignments (user_id, role_id) SELECT 2, id FROM roles WHERE name = '{role}'",
+        "INSERT INTO role_permissions (role_id, resource_type, resource_pattern, permission)"
+        f" SELECT id, 'registered_model', '{resource}', '{level}' FROM roles WHERE name = '{role}'",
+    )
+
+
+def test_the_last_manage_is_not_taken_away(staffed: Bench) -> None:
+    converge(staffed.stack(managed()))
+    for taken in (managed("READ"), managed()[1:2], [Role(name="owners"), *managed()[1:]]):
+        with pytest.raises(LacError, match=r"last-manage[^$]*registered_model `fraud`[^$]*`ann` loses it"):
+            staffed.stack(taken).plan()
+
+
+@pytest.mark.parametrize(
+    ("role", "resource"),
+    [("guests", "*"), ("guests", "fraud"), ("__user_2__", "fraud"), ("__user_2__", "*")],
+)
+def test_whoever_else_may_manage_it_counts_declared_or_not(staffed: Bench, role: str, resource: str) -> None:
+    converge(staffed.stack(managed()))
+    granted(staffed, role, resource)
+    converge(staffed.stack(managed("READ")))
+
+
+def test_who_is_denied_it_elsewhere_doesnt_count(staffed: Bench) -> None:
+    converge(staffed.stack(managed()))
+    granted(staffed, "guests", "fraud")
+    granted(staffed, "barred", "*", "DENY")
+    with pytest.raises(LacError, match="last-manage"):
+        staffed.stack(managed("READ")).plan()
+
+
+def test_a_model_and_its_grants_go_together(staffed: Bench) -> None:
+    converge(staffed.stack(managed()))
+    converge(staffed.stack([Role(name="owners", members=("ann",))]))
+
+
 def test_names_that_lead_nowhere_are_told_all_at_once(staffed: Bench) -> None:
     grant = Permission(role="nobody", resource_type="prompt", resource="ask", level="READ")
     with pytest.raises(LacError) as refusal:

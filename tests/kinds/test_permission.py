@@ -19,6 +19,7 @@ from lifecycle_as_code.change import Action
 from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.kinds.base import Databases, Wanted
 from lifecycle_as_code.kinds.permission import Permission, PermissionKind
+from lifecycle_as_code.kinds.registered_model import RegisteredModel, RegisteredModels
 from lifecycle_as_code.kinds.role import Role, RoleKind
 from lifecycle_as_code.plan import make_plan
 from lifecycle_as_code.snapshot import Claim, Desired, Live, Record, Recorded
@@ -284,3 +285,64 @@ def test_a_claimed_scope_revokes_what_was_granted_outside(stocked: Writing) -> N
         )
         assert {c.address.key[0] for c in plan.changes if c.action is Action.DELETE} == revoked
         assert [note.code for note in plan.diagnostics] == ([] if exclusive else ["hidden-grant"])
+
+
+@pytest.fixture
+def modelled(stocked: Writing) -> Writing:
+    """`fraud` and `churn` are models; people's roles and ann's hidden one hold grants on them."""
+    with stocked() as db:
+        row = {"workspace": "default", "creation_time": 1, "last_updated_time": 1}
+        add(db, tables.registered_models, row | {"name": "churn"})
+        add(db, tables.roles, {"name": "__user_1__", "workspace": "default"})
+        add(db, tables.roles, {"name": "analysts", "workspace": "elsewhere"})
+        granted_outside(db, "__user_1__", "registered_model", "fraud", "MANAGE")
+        GRANTS.create(
+            db,
+            [
+                grant("registered_model", "fraud"),
+                grant("registered_model", "churn", "EDIT"),
+                grant("registered_model", "*", "USE", role="authors"),
+                grant("prompt", "ask"),
+            ],
+        )
+    return stocked
+
+
+def renamed(db: Databases, **names: str) -> None:
+    models = {name: RegisteredModel(name=name) for name in {*names, *names.values()}}
+    RegisteredModels().move(db, [(models[former], models[given]) for former, given in names.items()])
+
+
+def test_grants_follow_a_model_that_is_renamed(modelled: Writing) -> None:
+    with modelled() as db:
+        untouched = {a: level for a, level in live(db).items() if not a.endswith("/fraud")}
+        other = db.grants.scalar(select(tables.roles.c.id).where(tables.roles.c.workspace == "elsewhere"))
+        row = {"role_id": other, "resource_type": "registered_model", "permission": "READ"}
+        add(db, tables.role_permissions, row | {"resource_pattern": "fraud"})
+        renamed(db, fraud="scoring")
+        assert live(db) == untouched | {
+            "permission.analysts/registered_model/scoring": "READ",
+            "permission.__user_1__/registered_model/scoring": "MANAGE",
+        }
+        assert [row for row in patterns(db) if row[1] == "fraud"] == [("registered_model", "fraud", "READ")]
+
+
+def test_a_grant_that_was_left_on_the_name_is_not_written_over(modelled: Writing) -> None:
+    with modelled() as db:
+        GRANTS.create(db, [grant("registered_model", "scoring", "DENY")])
+    with (
+        pytest.raises(
+            LacError, match=r"name-taken[^$]*permission\.analysts/registered_model/scoring is there"
+        ),
+        modelled() as db,
+    ):
+        renamed(db, churn="kept", fraud="scoring")
+    with modelled() as db:
+        assert live(db)["permission.analysts/registered_model/fraud"] == "READ"
+        assert live(db)["permission.analysts/registered_model/churn"] == "EDIT"
+
+
+def test_a_model_is_renamed_without_an_auth_database(modelled: Writing) -> None:
+    with modelled() as db:
+        renamed(Databases(db.registry), fraud="scoring")
+        assert "permission.analysts/registered_model/fraud" in live(db)

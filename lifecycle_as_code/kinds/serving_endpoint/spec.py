@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
@@ -182,6 +182,11 @@ class ServingEndpoint(Spec):
         for entity in self.served_entities:
             if alias := followed(entity):
                 yield Address("model_alias", (entity.entity_name, alias))
+
+    def renamed(self, before: Address, after: Address) -> Self:
+        """Itself: a rename in the registry doesn't touch what runs on Ray, which goes on under the name that
+        it was brought up with."""
+        return self
 
     def written(self) -> dict[str, Any]:
         """As a person would write it: with aliases in place of the versions that they stood for."""
