@@ -27,6 +27,9 @@ GUARDS: Final[Mapping[str, str]] = {
 }
 """Each guard and what it stands before."""
 
+REMOVED: Final = "removed, and kept as it is"
+"""The reason of a change that a `removed:` block asks for."""
+
 _LISTED: Final = 40
 
 
@@ -168,11 +171,12 @@ def _owner(spec: Spec, going: set[Address], others: bool, allow: frozenset[str])
 
 def emptied(world: World) -> Iterator[Diagnostic]:
     """A stack that owns objects and declares none: more likely a glob that matched nothing."""
-    if world.recorded.ours and not world.desired and world.going:
+    lost = [a for a in world.recorded.ours if (c := world.changes.get(a)) is None or c.reason != REMOVED]
+    if lost and not world.desired:
         yield Diagnostic(
             "nothing-declared",
             "the manifests declare nothing, but this stack owns objects",
-            f"Everything would be deleted: {listed(world.recorded.ours)}.",
+            f"Everything would be deleted: {listed(lost)}.",
             hint="check `include:` in lac.yaml; to delete everything on purpose, run `lac destroy`",
             guard="nothing-declared",
         )

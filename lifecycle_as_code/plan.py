@@ -13,6 +13,7 @@ from .change import Action, Change, Mode, Phase, Plan, Step, Verdict
 from .diagnostics import Diagnostic, Source, refuse
 from .diff import FieldChange, carried, diff, is_health, owned
 from .guard import (
+    REMOVED,
     Check,
     Limits,
     World,
@@ -251,7 +252,7 @@ def _decide(address: Address, desired: Desired, recorded: Recorded, live: Live) 
         case None, Record() as last, None:
             return Change(address, last.store, Action.FORGET, "already gone", None, None)
         case None, Record() as last, Observed() if address in desired.removals:
-            return Change(address, last.store, Action.FORGET, "removed, and kept as it is", None, None)
+            return Change(address, last.store, Action.FORGET, REMOVED, None, None)
         case None, Record() as last, Observed() as found:
             before = owned(found.spec, last.spec)
             return Change(address, last.store, Action.DELETE, "no longer declared", before, None)

@@ -99,6 +99,13 @@ def load(data: bytes, specs: Mapping[str, type[Spec]], key: bytes | None = None)
     return SavedPlan(plan, origin, held["digest"], signed)
 
 
+def environment_of(data: bytes) -> str | None:
+    """The environment that the file names, before anything about it is believed; None for none."""
+    held = _document(data).get("plan")
+    named = held.get("environment") if isinstance(held, dict) else None
+    return named if isinstance(named, str) and named else None
+
+
 def same_store(planned: Mapping[str, str] | None, here: Mapping[str, str] | None) -> bool:
     """Whether two names mean one store: by its own id where both have one, otherwise by its address."""
     if planned is None or here is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from lifecycle_as_code.change import Plan
 from lifecycle_as_code.events import Event
+from lifecycle_as_code.guard import Limits
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.base import Kind, Wanted
 from lifecycle_as_code.manifest.settings import Serve
@@ -28,11 +29,19 @@ class Bench:
     auth_store: str | None = None
     kinds: Mapping[str, Kind[Any]] = field(default_factory=lambda: KINDS)
     serve: Serve | None = None
+    # tests of other things delete as they like
+    limits: Limits = Limits(share=1.0)
+    environ: Mapping[str, str] = field(default_factory=dict)
 
     def stack(
-        self, specs: Iterable[Spec] = (), *, name: str = "test", scopes: Mapping[Address, Claim] | None = None
+        self,
+        specs: Iterable[Spec] = (),
+        *,
+        name: str = "test",
+        scopes: Mapping[Address, Claim] | None = None,
+        **desired_too: Any,
     ) -> Stack:
-        """A stack that declares `specs`."""
+        """A stack that declares `specs`; `desired_too`: other fields of Desired."""
         settings = SimpleNamespace(
             name=name,
             environment="",
@@ -41,9 +50,12 @@ class Bench:
             auth_store=self.auth_store and SimpleNamespace(value=self.auth_store, reference=None),
             workspace="default",
             serve=self.serve,
+            limits=self.limits,
+            drift_ignore=(),
         )
-        desired = Desired({spec.address: spec for spec in specs}, scopes=scopes or {})
-        return Stack(SimpleNamespace(settings=settings, desired=desired), self.kinds)  # type: ignore[arg-type]
+        desired = Desired({spec.address: spec for spec in specs}, scopes=scopes or {}, **desired_too)
+        manifest = SimpleNamespace(settings=settings, desired=desired, digest=lambda: "", files=())
+        return Stack(manifest, self.kinds, self.environ)  # type: ignore[arg-type]
 
     def live(self) -> dict[Address, Observed]:
         """Everything that is there, tombstones apart."""

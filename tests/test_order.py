@@ -68,7 +68,7 @@ CHAMPION = Alias(name="champion", model="fraud")
 GRANT = Grant(model="fraud")
 API = Endpoint(name="api", model="fraud", alias="champion")
 
-CREATE, UPDATE, DELETE, RECORD, FORGET = Action
+CREATE, UPDATE, DELETE, MOVE, RECORD, FORGET = Action
 
 
 def change(

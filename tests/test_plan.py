@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle_as_code.change import Action, Change, Plan
+from lifecycle_as_code.change import Action, Change, Mode, Plan
 from lifecycle_as_code.diagnostics import Diagnostic, LacError, Source
 from lifecycle_as_code.guard import World
 from lifecycle_as_code.kinds.experiment import Experiment
@@ -17,7 +17,7 @@ from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
-from lifecycle_as_code.plan import make_plan
+from lifecycle_as_code.plan import PlanOptions, make_plan
 from lifecycle_as_code.snapshot import Claim, Desired, Live, Observed, Pending, Record, Recorded
 from lifecycle_as_code.spec import Address, Spec, Store
 
@@ -33,7 +33,7 @@ HIDDEN = Permission.model_construct(
     role="__user_3__", resource_type="registered_model", resource="fraud", level="EDIT"
 )
 
-CREATE, UPDATE, DELETE, RECORD, FORGET = Action
+CREATE, UPDATE, DELETE, MOVE, RECORD, FORGET = Action
 
 
 def record(spec: Spec | None, *, of: Spec | None = None, pending: bool = False) -> Record:
@@ -297,7 +297,7 @@ ALLOWED: dict[str, dict[str, Any]] = {
         "recorded": [Experiment(name="nightly")],
         "live": [Observed(Experiment(name="nightly"), tombstone=True)],
     },
-    "everything, on purpose": {"recorded": [FRAUD], "live": [FRAUD], "destroy": True},
+    "everything, on purpose": {"recorded": [FRAUD], "live": [FRAUD], "options": PlanOptions(Mode.DESTROY)},
     "nothing at all": {},
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,7 +104,7 @@ def death_after(writes: int) -> Iterator[None]:
             tick()
 
     # whoever comes next must find the lock's holder dead, as it would be
-    dead = mock.patch.object(lock, "myself", return_value=f"{socket.gethostname()} pid 999999999 started 1")
+    dead = mock.patch.object(lock, "myself", return_value=f"{lock._machine()} pid 999999999 started 1")
     event.listen(Engine, "before_cursor_execute", check)
     event.listen(Engine, "commit", tick)
     try:

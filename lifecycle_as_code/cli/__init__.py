@@ -26,12 +26,15 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "plan": ("plan", "Show what apply would do."),
         "apply": ("apply", "Make the stores what the manifests say."),
         "drift": ("drift", "Find what changed outside; changes nothing."),
+        "rollback": ("rollback", "Plan to restore what was before an apply."),
         "destroy": ("destroy", "Delete everything that this stack owns."),
     },
     "Objects": {
-        "show": ("show", "Show one object as declared, recorded and live."),
+        "show": ("show", "Show one object, a saved plan, or the records of a time."),
+        "history": ("history", "List applies: who changed what, when, from what."),
         "import": ("adopt", "Take live objects over and write their YAML."),
         "state": ("state", "List, show or forget what is recorded."),
+        "force-unlock": ("force_unlock", "Free a lock whose holder is dead."),
     },
     "Reference": {
         "kinds": ("kinds", "List the kinds of objects and their fields."),

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 @click.command(cls=Verb)
 @click.argument("addresses", nargs=-1, metavar="ADDRESS...")
 @click.option("--all", "everything", is_flag=True, help="Whatever is there and that nobody owns.")
+@click.option("--take-over", is_flag=True, help="Also what another stack owns; its history tells of it.")
 @click.option("--out", metavar="FILE", help="Where to write the YAML; `-` prints it. Never overwrites.")
 @click.pass_obj
-def command(options: Options, addresses: tuple[str, ...], everything: bool, out: str | None) -> int:
+def command(
+    options: Options, addresses: tuple[str, ...], everything: bool, take_over: bool, out: str | None
+) -> int:
     """Take live objects over: record them as this stack's, and write the YAML that declares them.
 
     The next plan is empty then. Without --out, a new file is made beside the manifests that are there.
@@ -33,12 +36,15 @@ def command(options: Options, addresses: tuple[str, ...], everything: bool, out:
 
     if everything == bool(addresses):
         raise click.UsageError("name ADDRESS... or say --all, one of them")
+    if everything and take_over:
+        raise click.UsageError("--take-over needs ADDRESS...: nobody takes over everything")
     stack = opened(options)
     asked = None if everything else [stack.parse_address(address) for address in dict.fromkeys(addresses)]
-    taken, written = _take(options, stack, asked, out)
+    taken, written = _take(options, stack, asked, out, take_over=take_over)
     warn(taken.skipped, options)
     for address in taken.addresses:
-        note(f"took over {safe(address)}")
+        former = taken.former.get(address)
+        note(f"took over {safe(address)}{f' from stack {safe(former)}' if former else ''}")
     if not taken.addresses:
         note("Nothing was taken over: there is nothing that nobody owns.")
     elif written is not None:
@@ -51,11 +57,11 @@ def command(options: Options, addresses: tuple[str, ...], everything: bool, out:
 
 
 def _take(
-    options: Options, stack: Stack, asked: list[Address] | None, out: str | None
+    options: Options, stack: Stack, asked: list[Address] | None, out: str | None, *, take_over: bool
 ) -> tuple[Adopted, Path | None]:
     """Take over and write. The file comes first: records without their YAML would plan a deletion."""
     if out == "-":
-        taken = stack.adopt(asked)
+        taken = stack.adopt(asked, take_over=take_over)
         if taken.yaml:
             say(taken.yaml.rstrip("\n"))
         return taken, None
@@ -74,7 +80,7 @@ def _take(
             raise _not_included(path)
 
     try:
-        taken = stack.adopt(asked, write=write)
+        taken = stack.adopt(asked, write=write, take_over=take_over)
     except BaseException:
         if made:
             path.unlink(missing_ok=True)

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from .carry_out import carry_out, carrying_options
+from .carry_out import Carrying, carry_out, carry_out_saved, carrying_options
 from .group import Verb
 from .options import Options
+from .planning import Planning, planning_options
 
 
 @click.command(cls=Verb)
+@click.argument("file", required=False, metavar="[FILE]")
+@planning_options
 @carrying_options
-@click.option(
-    "--refresh",
-    type=bool,
-    is_flag=False,
-    flag_value="true",
-    default=True,
-    metavar="BOOL",
-    help="`--refresh=false` plans from the records instead of asking the cluster.",
-)
 @click.pass_obj
 def command(
-    options: Options, refresh: bool, auto_approve: bool, no_input: bool, lock_timeout: float, as_json: bool
+    options: Options,
+    file: str | None,
+    auto_approve: bool,
+    no_input: bool,
+    lock_timeout: float,
+    as_json: bool,
+    **planning: Any,
 ) -> int:
-    """Show the plan, ask, and carry it out.
+    """Show the plan, ask, and carry it out. With FILE, carry out the plan that `lac plan -o FILE` saved,
+    exactly and without asking.
 
     The first Ctrl-C finishes or undoes the effect at hand and ends; the second aborts at once. What was
     done is recorded in either case, and the next apply does the rest.
     """
-    return carry_out(
-        options,
-        destroy=False,
-        refresh=refresh,
-        auto_approve=auto_approve,
-        no_input=no_input,
-        lock_timeout=lock_timeout,
-        as_json=as_json,
-    )
+    carrying = Carrying(auto_approve, no_input, lock_timeout, as_json)
+    asked = Planning(**planning)
+    if file is None:
+        return carry_out(options, asked.plan, carrying)
+    if asked or options.variables or options.var_files:
+        raise click.UsageError("a saved plan is carried out as it is: no other options go with FILE")
+    return carry_out_saved(options, file, carrying)

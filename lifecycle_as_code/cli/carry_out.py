@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -51,33 +52,56 @@ def carrying_options(function: F) -> F:
     return function
 
 
-def carry_out(
-    options: Options,
-    *,
-    destroy: bool,
-    refresh: bool,
-    auto_approve: bool,
-    no_input: bool,
-    lock_timeout: float,
-    as_json: bool,
-) -> int:
-    """Plan, show, ask, apply. 0 when everything in the plan was done, 1 otherwise."""
-    from ..events import Finished
-    from ..views import human, json
+@dataclass(frozen=True, slots=True)
+class Carrying:
+    """What those options said."""
 
-    if not auto_approve and (as_json or not interactive(no_input=no_input)):
-        raise _nobody_to_ask(as_json=as_json)
+    auto_approve: bool = False
+    no_input: bool = False
+    lock_timeout: float = 0.0
+    as_json: bool = False
+
+
+def carry_out(options: Options, make: Callable[[Stack], Plan], carrying: Carrying) -> int:
+    """Plan, show, ask, apply. 0 when everything in the plan was done, 1 otherwise."""
+    if not carrying.auto_approve and (carrying.as_json or not interactive(no_input=carrying.no_input)):
+        raise _nobody_to_ask(as_json=carrying.as_json)
     stack = opened(options)
-    plan = stack.plan(destroy=destroy, refresh=refresh)
-    say(json.planned(plan) if as_json else human.plan(plan, paint(options), width=width()))
+    plan = make(stack)
+    _show(plan, options, carrying)
     if not plan.changes:
-        if as_json:
-            say(json.event(Finished("", 0, 0, 0)))
-        return 0
-    if plan.differences and not auto_approve and not _approved(plan):
+        return _nothing(carrying)
+    if plan.differences and not carrying.auto_approve and not _approved(plan):
         note("Nothing was applied.")
         return 1
-    return _work(stack, plan, options, lock_timeout=lock_timeout, as_json=as_json)
+    return _work(stack, plan, options, carrying)
+
+
+def carry_out_saved(options: Options, file: str, carrying: Carrying) -> int:
+    """Do what a saved plan says: it was looked at before."""
+    from .saved import from_file
+
+    stack, saved = from_file(options, file)
+    plan = stack.check_saved(saved)
+    if stack.manifests_changed(saved):
+        note("The manifests have changed since the plan was made; it is carried out as it was reviewed.")
+    _show(plan, options, carrying)
+    return _work(stack, plan, options, carrying) if plan.changes else _nothing(carrying)
+
+
+def _show(plan: Plan, options: Options, carrying: Carrying) -> None:
+    from ..views import human, json
+
+    say(json.planned(plan) if carrying.as_json else human.plan(plan, paint(options), width=width()))
+
+
+def _nothing(carrying: Carrying) -> int:
+    from ..events import Finished
+    from ..views import json
+
+    if carrying.as_json:
+        say(json.event(Finished("", 0, 0, 0)))
+    return 0
 
 
 def _approved(plan: Plan) -> bool:
@@ -87,15 +111,16 @@ def _approved(plan: Plan) -> bool:
     return ask(f"\n{human.place(plan)}. {deed}? Only `yes` counts:") == "yes"
 
 
-def _work(stack: Stack, plan: Plan, options: Options, *, lock_timeout: float, as_json: bool) -> int:
+def _work(stack: Stack, plan: Plan, options: Options, carrying: Carrying) -> int:
     from ..diagnostics import LacError
     from ..events import Finished
 
     told: list[Event] = []
+    as_json = carrying.as_json
     if not as_json:
         say("")
     try:
-        _follow(stack, plan, options, told, lock_timeout=lock_timeout, as_json=as_json)
+        _follow(stack, plan, options, told, lock_timeout=carrying.lock_timeout, as_json=as_json)
     except KeyboardInterrupt:
         raise _aborted() from None
     except LacError:

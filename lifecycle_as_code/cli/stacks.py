@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from ..stack import Stack
 
 
-def opened(options: Options) -> Stack:
-    """The stack that the shared options name. LacError with every problem in its manifests."""
+def opened(options: Options, *, manifests: bool = True) -> Stack:
+    """The stack that the shared options name. LacError with every problem in its manifests, or without
+    `manifests` in lac.yaml alone."""
     from ..stack import Stack
 
     return Stack.open(
@@ -21,6 +22,7 @@ def opened(options: Options) -> Stack:
         env=options.environment,
         variables=options.variables,
         var_files=[Path(file) for file in options.var_files],
+        manifests=manifests,
     )
 
 

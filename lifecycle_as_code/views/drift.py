@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
-from ..change import Plan
+from ..change import Change, Plan
 from ..diagnostics import Diagnostic
+from ..spec import Address
+from .history import moment
 from .human import change, headline, told
 from .problems import problems
 from .text import PLAIN, Paint, counted
@@ -17,9 +20,11 @@ def drift(
     obstacles: Sequence[Diagnostic] = (),
     paint: Paint = PLAIN,
     *,
+    updated: Mapping[Address, int] = MappingProxyType({}),
     width: int = 100,
 ) -> str:
-    """`outside` as the changes that would put it back, in full; `pending` as a list of headlines.
+    """`outside` as the changes that would put it back, in full; `pending` as a list of headlines. `updated`: when
+    MLflow says that an object was last written, in ms since 1970.
 
     `pending` is None where no plan can be made; `obstacles` says why.
     """
@@ -27,11 +32,19 @@ def drift(
     parts = [problems(told_first, paint)] if told_first else []
     if outside.changes:
         parts.append(f"{paint('Changed outside', 'strong')}: live → as it was applied")
-        parts += [change(c, paint, width=width) for c in outside.changes]
+        parts += [_drifted(c, updated.get(c.address), paint, width) for c in outside.changes]
     if pending is not None and pending.differences:
         lines = [headline(c, paint) for c in pending.differences]
         parts.append("\n".join([f"{paint('Pending', 'strong')}: in the manifests, not yet applied", *lines]))
     return "\n\n".join([*parts, _verdict(outside, pending, paint)])
+
+
+def _drifted(shown: Change, at_ms: int | None, paint: Paint, width: int) -> str:
+    told = change(shown, paint, width=width)
+    if at_ms is None:
+        return told
+    head, *rest = told.split("\n")
+    return "\n".join([f"{head}  {paint(f'last written {moment(at_ms)}', 'faint')}", *rest])
 
 
 def _verdict(outside: Plan, pending: Plan | None, paint: Paint) -> str:

@@ -28,10 +28,12 @@ A plan (`lac plan --json`):
 
 Drift (`lac drift --json`):
 
-    {"format_version": "1.1", "drift": true, "outside": <plan>, "pending": <plan> | null, "diagnostics": […]}
+    {"format_version": "1.1", "drift": true, "outside": <plan>, "pending": <plan> | null,
+     "updated_ms": {"registered_model.fraud": 1790000000000}, "diagnostics": […]}
 
 `outside` holds the changes that would put back what changed outside; `pending` is null where the
-manifests can't be planned, and `diagnostics` says why.
+manifests can't be planned, and `diagnostics` says why. `updated_ms`: when MLflow says that an object was
+last written.
 
 An apply (`lac apply --json`) is one document a line, each with a `type`: `plan` (with the plan in
 `plan`), then `locked`, `step_started`, `progress`, `done`, `failed`, `held_back`, `warned`, and last
@@ -46,11 +48,13 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from re import sub
+from types import MappingProxyType
 from typing import Any
 
 from ..change import Action, Change, Plan
 from ..diagnostics import Diagnostic, Source, in_file_order
 from ..events import Event, Finished
+from ..history import Apply
 from ..snapshot import Observed, Record
 from ..spec import Address, Part, Spec, plain
 
@@ -67,12 +71,18 @@ def plan(shown: Plan) -> str:
     return document(plan_data(shown))
 
 
-def drift(outside: Plan, pending: Plan | None, obstacles: Iterable[Diagnostic] = ()) -> str:
+def drift(
+    outside: Plan,
+    pending: Plan | None,
+    obstacles: Iterable[Diagnostic] = (),
+    updated: Mapping[Address, int] = MappingProxyType({}),
+) -> str:
     """Both halves of a drift report."""
     return document(
         {
             "drift": bool(outside.changes),
             "outside": plan_data(outside),
+            "updated_ms": {str(address): at for address, at in sorted(updated.items())},
             "pending": None if pending is None else plan_data(pending),
             "diagnostics": [diagnostic_data(d) for d in in_file_order(obstacles)],
         }
@@ -101,6 +111,16 @@ def event(told: Event) -> str:
 def shown(address: Address, desired: Spec | None, recorded: Record | None, live: Observed | None) -> str:
     """One object in all three snapshots."""
     return document({"address": str(address), "desired": desired, "recorded": recorded, "live": live})
+
+
+def history(found: Iterable[Apply]) -> str:
+    """Applies with all that they did; times in ms since 1970."""
+    return document({"applies": list(found)})
+
+
+def recorded_at(at_ms: int, held: Mapping[Address, Spec]) -> str:
+    """What was recorded at a time."""
+    return document({"at_ms": at_ms, "objects": {str(address): spec for address, spec in held.items()}})
 
 
 def records(found: Iterable[Record]) -> str:

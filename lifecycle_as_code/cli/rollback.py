@@ -1,0 +1,52 @@
+"""`lac rollback`: the plan that restores what was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .group import Verb
+from .options import Options
+from .output import note, say
+from .plan import save, show
+from .planning import allow_option, out_option
+from .stacks import opened
+
+
+@click.command(cls=Verb)
+@click.argument("what", metavar="APPLY|ADDRESS")
+@allow_option
+@out_option
+@click.option("--write", "edit", is_flag=True, help="Edit the manifests so that they agree with the plan.")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@click.pass_obj
+def command(
+    options: Options, what: str, allow: tuple[str, ...], out: str | None, edit: bool, as_json: bool
+) -> int:
+    """Plan to restore what was before an apply, or before the last change of one object.
+
+    APPLY is an id that `lac history` shows, or its beginning. Endpoints that follow a restored alias go back
+    with it. Nothing is applied: save the plan with `-o FILE` and carry it out with `lac apply FILE`, or edit
+    the manifests with --write and let them be reviewed.
+    """
+    from ..views.text import safe
+    from .files import write
+
+    stack = opened(options)
+    found = stack.rollback(what, allow=allow)
+    show(found.plan, options, as_json=as_json)
+    if out is not None:
+        save(stack, found.plan, out)
+    if edit:
+        texts = found.texts()
+        for file, text in texts.items():
+            write(Path(file), text.encode())
+            note(f"Edited {safe(file)}.")
+        if not texts:
+            note("The manifests agree with it already.")
+    elif out is None and found.plan.differences:
+        say(
+            "\nNothing was applied. `-o FILE` saves this plan for `lac apply FILE`; `--write` edits the manifests."
+        )
+    return 0

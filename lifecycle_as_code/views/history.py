@@ -1,0 +1,79 @@
+"""Applies and what they did, for people. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from ..diff import FieldChange, diff, leaves
+from ..history import Actor, Apply, Line
+from ..spec import Address
+from .fields import rows
+from .text import PLAIN, Paint, padded, safe
+
+_WORDS = {
+    "create": "created",
+    "update": "updated",
+    "delete": "deleted",
+    "move": "moved",
+    "record": "recorded",
+    "forget": "forgotten",
+}
+
+
+def applies(shown: Sequence[Apply], paint: Paint = PLAIN, *, width: int = 100) -> str:
+    """One apply on two lines: when, which, who; what came of it, and from which commit."""
+    return "\n".join(line for apply in shown for line in _apply(apply, paint))
+
+
+def of_address(shown: Sequence[Apply], address: Address, paint: Paint = PLAIN, *, width: int = 100) -> str:
+    """Every change of one object, from what to what."""
+    parts = [
+        "\n".join([_head(apply, paint), f"    {_commit(apply.actor)}".rstrip(), *_line(line, paint, width)])
+        for apply in shown
+        for line in reversed(apply.lines)
+        if line.address == address
+    ]
+    return "\n\n".join([paint(safe(address), "strong"), *parts])
+
+
+def moment(at_ms: int) -> str:
+    """A time as people read it, in UTC."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _apply(apply: Apply, paint: Paint) -> Iterator[str]:
+    yield _head(apply, paint)
+    counts = Counter(line.action for line in apply.lines)
+    told = ", ".join(f"{counts[action]:,} {word}" for action, word in _WORDS.items() if counts[action])
+    yield f"    {told or 'nothing changed'}{_commit(apply.actor, '; ')}"
+
+
+def _head(apply: Apply, paint: Paint) -> str:
+    outcome = apply.outcome or "interrupted, or at work"
+    good = paint(outcome, "green" if outcome == "complete" else "yellow")
+    where = f" in {safe(apply.environment)}" if apply.environment else ""
+    return (
+        f"{paint(moment(apply.started_ms), 'strong')}  {paint(apply.apply_id[:8], 'cyan')}"
+        f"  {padded(safe(apply.command), 7)}  {good}  {safe(apply.actor)}{where}"
+    )
+
+
+def _commit(actor: Actor, before: str = "") -> str:
+    parts = [
+        *([f"commit {actor.commit[:12]}{' with changes' if actor.dirty else ''}"] if actor.commit else []),
+        *([actor.remote] if actor.remote else []),
+        *([actor.run] if actor.run else []),
+    ]
+    return f"{before}{safe(', '.join(parts))}" if parts else ""
+
+
+def _line(line: Line, paint: Paint, width: int) -> Iterator[str]:
+    yield f"  {_WORDS.get(line.action, safe(line.action))}  {paint(f'({safe(line.reason)})', 'faint')}"
+    fields: Sequence[FieldChange] = ()
+    if line.before is not None and line.after is not None:
+        fields = diff(line.before, line.after)
+    elif (side := line.after or line.before) is not None:
+        fields = leaves(side)
+    yield from rows(fields, paint, width=width, bare=line.before is None or line.after is None)
