@@ -72,8 +72,8 @@ class Access:
 
 def lost_by(world: World) -> Iterator[Diagnostic]:
     """What the plan takes `MANAGE` from, though it stays: `last-manage` for a resource that some user was
-    granted it on, where no user would have it; `own-manage` for what `world.principal` would lose while it
-    isn't the last one to. Nothing where the plan changes no grant and no role.
+    granted it on, where no user would have it; `own-manage` for what else `world.principal` would lose.
+    Nothing where the plan changes no grant and no role.
     """
     touched = {
         address: change

@@ -18,9 +18,12 @@ from sqlalchemy.exc import ProgrammingError
 
 from lifecycle_as_code import lock
 from lifecycle_as_code.change import Change
+from lifecycle_as_code.kinds.base import Databases
+from lifecycle_as_code.kinds.experiment import Experiment, Experiments
+from lifecycle_as_code.kinds.registered_model import RegisteredModel, RegisteredModels
 from lifecycle_as_code.stack import Stack
 from lifecycle_as_code.stores import tables
-from lifecycle_as_code.stores.sql import open_store
+from lifecycle_as_code.stores.sql import open_store, writing
 
 GRANTS = Path(__file__).parents[2] / "examples" / "postgres" / "grants.sql"
 ROLES = ("lac_plan", "lac_apply")
@@ -161,6 +164,19 @@ def test_importing_needs_no_more(desk: Desk) -> None:
     desk.declare("")
     desk.writer.lac("import", "--all")
     assert "No changes" in desk.writer.lac("plan", "--detailed-exitcode").stdout
+
+
+def test_renaming_needs_no_more(desk: Desk) -> None:
+    """What follows by foreign key is in tables that the same role may write."""
+    applied(desk.writer)
+    store = open_store(desk.as_role("lac_apply"), role="tracking", base=desk.writer.path)
+    with writing(store) as connection:
+        db = Databases(connection, connection)
+        RegisteredModels().move(db, [(RegisteredModel(name="fraud"), RegisteredModel(name="scoring"))])
+        Experiments().move(db, [(Experiment(name="nightly"), Experiment(name="daily"))])
+    client = MlflowClient(desk.store, desk.store)
+    assert client.get_model_version_by_alias("scoring", "champion").tags == {"ok": "yes"}
+    assert client.get_experiment_by_name("daily").tags["team"] == "risk"
 
 
 def test_statistics_are_renewed(desk: Desk) -> None:
