@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+import yaml
 from yaml.events import (
     AliasEvent,
     MappingEndEvent,
@@ -21,9 +22,9 @@ from yaml.events import (
     StreamEndEvent,
 )
 
-from .yaml import Parser
-
 BLOCK: Final = ("|", ">")
+_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's parser, where PyYAML has it. Only events are asked of it."""
 _ANCHOR: Final = re.compile(r"&[^\s,\[\]{}]+(?:\s+(?:#[^\n]*)?)*")
 _COLON: Final = re.compile(r"[ \t]*:")
 
@@ -90,7 +91,7 @@ def outline(text: str) -> Outline:
 class _Reader:
     def __init__(self, text: str) -> None:
         self._text = text
-        self._next: Callable[[], Any] = Parser(text.encode()).get_event
+        self._next: Callable[[], Any] = yaml.parse(text, Loader=_LOADER).__next__
         self.aliases: set[str] = set()
 
     def root(self) -> Node | None:
