@@ -4,9 +4,9 @@ Only the values that differ are touched. `sheet` says what goes along with a rem
 list that claims its scope, that loses its last item becomes `[]`: there it says where the next one belongs,
 here it still claims. Other sugar goes with its last entry.
 
-What is new is written beside what is like it: into its parent's sugar if there is such, else into a section of
-its kind (one that has its siblings, its parent's file's, any), else as sugar in its parent where that is
-written in block style, else in a section at the end of its parent's file or of the first one.
+What is new is written beside what is like it: into its parent's sugar if there is such, else into a section
+of its kind (one in a file with its siblings, in its parent's file, any), else as sugar in its parent where
+that is written in block style, else in a section at the end of its parent's file or of the first one.
 
 Never edited: `*.j2` files, and values that come from anchors, merge keys or templates.
 """
@@ -15,18 +15,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from ..diagnostics import Diagnostic, Source, refuse
-from ..spec import Address, ByKey, Nest, Part, Spec, Unordered, fields_marked, marked, shapes
+from ..spec import Address, Nest, Spec
+from .amend import amend
 from .outline import Node
+from .page import Item, Page, opened
 from .readback import differences, said
-from .report import Report, shown
-from .shapes import Shape, shapes_of
-from .sheet import CannotEditError, Sheet
+from .report import shown
+from .shapes import shapes_of
+from .sheet import CannotEditError
 from .write import in_line, nested, parent_of, without_given
-from .yaml import parse
 
 CODE: Final = "cannot-edit"
 SUMMARY: Final = "manifest can't be edited safely"
@@ -45,8 +45,9 @@ def edited(
     """The files that have to change for `wanted` to be declared, each with its whole text to be.
 
     `texts` by `Source.file`, with their own line ends. `declared` and `places` as loading them gave. None in
-    `wanted`: no longer declared. Specs are compared as a person writes them. LacError `cannot-edit` with every
-    object that can't be edited safely; also if the new texts, read back, don't declare exactly what is wanted.
+    `wanted`: no longer declared. Specs are compared as a person writes them. LacError `cannot-edit` with
+    every object that can't be edited safely; also where the new texts, read back, don't declare exactly what
+    is wanted.
     """
     changes = {address: spec for address, spec in wanted.items() if said(declared.get(address)) != said(spec)}
     editor = _Editor(texts, places, declared, changes, classes)
@@ -58,53 +59,6 @@ def edited(
         editor.refuse(address, why)
     refuse(editor.problems)
     return changed
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """One object's entry in a collection, and the shape that it is read by."""
-
-    holder: Node
-    index: int
-    shape: Shape
-
-    @property
-    def node(self) -> Node:
-        """What is written there: a mapping, or in sugar that is a mapping only a value."""
-        return self.holder.items[self.index]
-
-    @property
-    def claims(self) -> bool:
-        return self.shape.nest is not None and self.shape.nest.claims
-
-
-class _Page:
-    """One file: its sheet, its sections, and the items on it by line and column."""
-
-    def __init__(self, text: str, sections: Mapping[str, Shape]) -> None:
-        self.text = text
-        self.sheet = Sheet(text)
-        self.items: dict[tuple[int, int], _Item] = {}
-        root = self.sheet.root
-        if root is not None:
-            for key, node in zip(root.keys, root.items, strict=True):
-                if shape := sections.get(key.value):
-                    self._find(shape, node)
-
-    def section(self, name: str) -> Node | None:
-        """The list of a section, or a scalar where it says nothing; None where there is no section."""
-        node = self.sheet.root.get(name) if self.sheet.root else None
-        return node if node is not None and node.sort != "alias" else None
-
-    def _find(self, shape: Shape, holder: Node) -> None:
-        pairs = shape.nest is not None and shape.nest.map_to is not None
-        for index, node in enumerate(holder.items):
-            item = _Item(holder, index, shape)
-            self.items[holder.keys[index].at if pairs else node.at] = item
-            if node.sort == "mapping":
-                for name, inner in shape.nests.items():
-                    if (below := node.get(name)) is not None:
-                        self._find(inner, below)
 
 
 class _Editor:
@@ -122,7 +76,7 @@ class _Editor:
         self._changes, self._classes = changes, classes
         self._sections = shapes_of(classes)
         self._by_section = {spec.section: spec for spec in classes.values()}
-        self._pages: dict[str, _Page | CannotEditError] = {}
+        self._pages: dict[str, Page | CannotEditError] = {}
         self.problems: list[Diagnostic] = []
         self._refused: set[Address] = set()
 
@@ -181,11 +135,11 @@ class _Editor:
 
     # finding
 
-    def _page(self, file: str) -> _Page:
+    def _page(self, file: str) -> Page:
         """A file's page, made once. CannotEditError, the same each time, where it can't have one."""
         if file not in self._pages:
             try:
-                self._pages[file] = self._opened(file)
+                self._pages[file] = opened(file, self._texts, self._sections)
             except CannotEditError as error:
                 self._pages[file] = error
         page = self._pages[file]
@@ -193,18 +147,7 @@ class _Editor:
             raise page
         return page
 
-    def _opened(self, file: str) -> _Page:
-        if file.endswith(TEMPLATES):
-            raise CannotEditError(f"{shown(file)} is a template, so its text isn't the manifest's")
-        if file not in self._texts:
-            raise CannotEditError(f"the text of {shown(file)} isn't known")
-        report = Report(file)
-        parse(self._texts[file].encode(), report)
-        if report.problems:
-            raise CannotEditError(f"{shown(file)} can't be read: {report.problems[0].detail.rstrip('.')}")
-        return _Page(self._texts[file], self._sections)
-
-    def _item(self, address: Address) -> tuple[_Page, _Item]:
+    def _item(self, address: Address) -> tuple[Page, Item]:
         at = self._places.get(address)
         if at is None:
             raise CannotEditError("its place isn't known")
@@ -216,7 +159,7 @@ class _Editor:
             )
         return page, item
 
-    def _open_pages(self) -> Iterator[tuple[str, _Page]]:
+    def _open_pages(self) -> Iterator[tuple[str, Page]]:
         """The files that can be edited."""
         for file in self._texts:
             try:
@@ -239,7 +182,7 @@ class _Editor:
                 raise CannotEditError("it needs more than a key and a value: declare it in a section")
             page.sheet.put(item.node, new[nest.map_to[1]])
             return
-        _change_fields(page.sheet, item.node, old, new, type(after))
+        amend(page.sheet, item.node, old, new, type(after))
 
     # adding
 
@@ -264,7 +207,7 @@ class _Editor:
                 for _, _, spec in entries:
                     self.refuse(spec.address, str(error))
 
-    def _parents(self, spec: Spec, item: dict[str, Any]) -> Iterator[tuple[str, _Page, Node, Nest]]:
+    def _parents(self, spec: Spec, item: dict[str, Any]) -> Iterator[tuple[str, Page, Node, Nest]]:
         """Where the objects are written that may hold this one: declared, staying, and able to say it all."""
         for nest in spec.nests:
             if nest.section not in self._by_section:
@@ -341,116 +284,6 @@ def _gathered(entries: list[tuple[Nest, dict[str, Any], Spec]]) -> Any:
         key, value = nest.map_to
         pairs[rest[key]] = rest[value]
     return pairs
-
-
-# fields
-
-
-def _change_fields(
-    sheet: Sheet, node: Node, before: Mapping[str, Any], after: Mapping[str, Any], part: type[Part] | None
-) -> None:
-    """Make a mapping that says `before` say `after`. `part`: the class that it is read as, if one."""
-    for name in [*before, *(name for name in after if name not in before)]:
-        if name in before and name in after and before[name] == after[name]:
-            continue
-        index = node.index(name)
-        if index is None and name in before:
-            raise CannotEditError(f"{shown(name)} isn't written there: it comes from an anchor or a template")
-        if name not in after:
-            assert index is not None
-            sheet.drop(node, index)
-        elif index is None:
-            sheet.add(node, after[name], name, _place_among(node, name, part))
-        else:
-            _change_value(sheet, node.items[index], before.get(name), after[name], part, name)
-
-
-def _change_value(
-    sheet: Sheet, node: Node, before: Any, after: Any, part: type[Part] | None, name: str
-) -> None:
-    inner = shapes(part).get(name, (None, False))[0] if part else None
-    if isinstance(before, Mapping) and isinstance(after, Mapping) and node.sort == "mapping":
-        _change_fields(sheet, node, before, after, inner)
-        return
-    if isinstance(before, list | tuple) and isinstance(after, list | tuple) and node.sort == "list":
-        tell = _telling(part, name)
-        if tell is not None:
-            _change_items(sheet, node, before, after, inner, tell)
-            return
-        if len(before) == len(after) == len(node.items) and all(map(_alike, before, after, node.items)):
-            for item, old, new in zip(node.items, before, after, strict=True):
-                if isinstance(old, Mapping):
-                    _change_fields(sheet, item, old, new, inner)
-                elif old != new:
-                    sheet.put(item, new)
-            return
-    sheet.put(node, _plain(after))
-
-
-def _alike(before: Any, after: Any, node: Node) -> bool:
-    """Whether an item can become the other by changes inside of it."""
-    if isinstance(before, Mapping):
-        return isinstance(after, Mapping) and node.sort == "mapping"
-    return not isinstance(before, list | tuple) and not isinstance(after, Mapping | list | tuple)
-
-
-@dataclass(frozen=True, slots=True)
-class _Telling:
-    """How the items of a list whose order means nothing are told apart: by a field, or as they are."""
-
-    field: str | None
-
-    def value(self, item: Any) -> str:
-        return str(item[self.field] if self.field else item)
-
-    def node(self, node: Node) -> str:
-        held = node.get(self.field) if self.field else node
-        if held is None or held.sort != "scalar":
-            raise CannotEditError("an item of its lists comes from an anchor or a merge")
-        return held.value
-
-
-def _telling(part: type[Part] | None, name: str) -> _Telling | None:
-    if part is None:
-        return None
-    by_key: dict[str, ByKey] = dict(marked(part, ByKey))
-    if name in by_key:
-        return _Telling(by_key[name].field)
-    return _Telling(None) if name in fields_marked(part, Unordered) else None
-
-
-def _change_items(
-    sheet: Sheet, node: Node, before: Any, after: Any, inner: type[Part] | None, tell: _Telling
-) -> None:
-    olds = {tell.value(item): item for item in before}
-    news = {tell.value(item): item for item in after}
-    written = {tell.node(item): index for index, item in enumerate(node.items)}
-    if written.keys() != olds.keys():
-        raise CannotEditError("an item of its lists comes from a template")
-    for name, index in written.items():
-        if name not in news:
-            sheet.drop(node, index)
-        elif tell.field and olds[name] != news[name]:
-            _change_fields(sheet, node.items[index], olds[name], news[name], inner)
-    for name, item in news.items():
-        if name not in olds:
-            sheet.add(node, _plain(item))
-
-
-def _place_among(node: Node, name: str, part: type[Part] | None) -> int | None:
-    """The entry behind which a field comes: the last of those that its class names before it."""
-    if part is None:
-        return None
-    earlier = list(part.model_fields)[: list(part.model_fields).index(name)]
-    there = [index for index, key in enumerate(node.keys) if key.value in earlier]
-    return max(there, default=None)
-
-
-def _plain(value: Any) -> Any:
-    """As lists and dicts, which is what the dumper and the sheet know."""
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 # what to say

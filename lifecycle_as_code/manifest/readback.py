@@ -41,7 +41,8 @@ def differences(
     before = _Read({file: texts[file] for file in changed}, classes, renderer)
     after = _Read(changed, classes, renderer)
     if worse := after.problems - before.problems:
-        yield from ((address, f"the text would not be read: {next(iter(worse))}") for address in changes)
+        why = f"the edited text could not be read: {next(iter(worse)).rstrip('.')}"
+        yield from ((address, why) for address in changes)
         return
     for address, spec in changes.items():
         if said(after.objects.get(address)) != said(spec):

@@ -87,7 +87,7 @@ class Sheet:
             self._put_lines(node, value)
 
     def drop(self, holder: Node, index: int, *, keep: bool = False) -> None:
-        """Remove an entry. A collection that loses its last one goes too, or with `keep` becomes `[]`, `{}`."""
+        """Remove an entry. A collection that loses its last one goes too; with `keep` it becomes `[]`."""
         self._check(holder)
         for inner in holder.items[index].inside():
             if inner.sort != "alias" and inner.anchor in self._outline.shared:
@@ -109,6 +109,10 @@ class Sheet:
 
     def text(self) -> str:
         """The whole text with all changes."""
+        if self.root is not None and self.root.flow:
+            for name, items in self._sections.items():
+                self.add(self.root, items, name)
+            self._sections.clear()
         for node in sorted(self._edits, key=lambda node: -len(list(node.upward()))):
             self._leave_empty(node)
         for node, edit in self._edits.items():
@@ -157,14 +161,17 @@ class Sheet:
         if holder is None or holder.sort != "mapping":
             raise CannotEditError("a value of another sort is wanted there")
         start = self._behind_key(holder, holder.items.index(node))
-        self._end_of_line(node.end)
+        end = self._end_of_line(node.end)
         column = self._column_of_entry(node)
         written = in_blocks({"k": value}, column)[2:].rstrip("\n")
-        line_end = self._next_line(start) - len(self._newline)
-        if written.startswith("\n") and node.start > line_end:
-            # a comment behind the key stays
-            start = line_end
-        self._splices.append(_Splice(start, node.end, self._indented(written, column)))
+        if not written.startswith("\n"):
+            self._splices.append(_Splice(start, node.end, self._indented(written, column)))
+            return
+        # a comment behind the key stays, and so does one behind braces
+        below = self._next_line(start)
+        gone = (below, end) if node.start >= below else (start, node.end)
+        self._splices.append(_Splice(*gone, ""))
+        self._insert(end, column, written[1:] + "\n")
 
     def _column_of_entry(self, node: Node) -> int:
         holder = node.parent
