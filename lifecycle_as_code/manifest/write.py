@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ from ..spec import Address, Nest, Spec
 BARE = re.compile(r"[A-Za-z][A-Za-z0-9 _./@-]*[A-Za-z0-9_/]|[A-Za-z]")
 """Strings that no YAML reads as anything but a string, unless they are one of `WORDS`."""
 WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf"})
+WIDTH = 110
+"""How long lines may be."""
 TEMPLATE = re.compile(r"\{\{|\{%|\{#")
 
 
@@ -56,6 +59,44 @@ def _untemplated(value: str) -> str:
 _Dumper.add_representer(str, lambda dumper, value: _string(dumper, value))
 
 
+class _LineDumper(_Dumper):
+    """All on one line, so without blocks."""
+
+
+def _line_string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    bare = _string(dumper, value).style is None
+    text = value if bare else _untemplated(value)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if bare else '"')
+
+
+_LineDumper.add_representer(str, lambda dumper, value: _line_string(dumper, value))
+
+
+def in_blocks(data: Any, column: int = 0) -> str:
+    """Plain data as YAML over several lines, to be indented by `column`."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=max(WIDTH - column, 40))
+
+
+def in_line(data: Any) -> str:
+    """Plain data as YAML that may stand inside braces: on one line, however long."""
+    text = yaml.dump(
+        [data],
+        Dumper=_LineDumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=True,
+        width=math.inf,
+    )
+    return text[1:-2]
+
+
+def in_quotes(text: str, quote: str) -> str:
+    """A string between quotes of this sort; between double ones where single ones can't say it."""
+    if quote == "'" and text.isprintable():
+        return "'" + _untemplated(text).replace("'", "''") + "'"
+    return yaml.dump(_untemplated(text), default_style='"', allow_unicode=True, width=math.inf).rstrip("\n")
+
+
 def write(specs: Sequence[Spec], classes: Mapping[str, type[Spec]]) -> str:
     """A manifest that declares `specs`: parts under their parents where those are among them, sorted.
 
@@ -63,6 +104,15 @@ def write(specs: Sequence[Spec], classes: Mapping[str, type[Spec]]) -> str:
     objects stand in a section of their own, which claims nothing.
     """
     sections: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for spec, item in nested(specs, classes):
+        sections[spec.section].append(item)
+    order = [cls.section for cls in classes.values() if sections.get(cls.section)]
+    return "\n".join(in_blocks({section: sections[section]}) for section in order)
+
+
+def nested(specs: Sequence[Spec], classes: Mapping[str, type[Spec]]) -> list[tuple[Spec, dict[str, Any]]]:
+    """The items to write for `specs`, sorted: parts inside their parents' where those are among them."""
+    outer: list[tuple[Spec, dict[str, Any]]] = []
     items: dict[Address, dict[str, Any]] = {}
     ranked = sorted(specs, key=lambda spec: (list(classes).index(spec.kind), _order(spec.address)))
     by_section = {cls.section: cls for cls in classes.values()}
@@ -70,32 +120,27 @@ def write(specs: Sequence[Spec], classes: Mapping[str, type[Spec]]) -> str:
         item = spec.written()
         items[spec.address] = item
         for nest in spec.nests:
-            parent = items.get(Address(by_section[nest.section].kind, _parent_key(spec, nest)))
+            parent = items.get(parent_of(spec, nest, by_section[nest.section]))
             if parent is not None and not nest.claims and _put(parent, nest, item):
                 break
         else:
-            sections[spec.section].append(item)
-    order = [cls.section for cls in classes.values() if sections.get(cls.section)]
-    parts = [
-        yaml.dump(
-            {section: sections[section]},
-            Dumper=_Dumper,
-            sort_keys=False,
-            allow_unicode=True,
-            width=110,
-        )
-        for section in order
-    ]
-    return "\n".join(parts)
+            outer.append((spec, item))
+    return outer
 
 
-def _parent_key(spec: Spec, nest: Nest) -> tuple[Any, ...]:
-    return tuple(getattr(spec, field) for field in nest.fills)
+def parent_of(spec: Spec, nest: Nest, parent: type[Spec]) -> Address:
+    """The object in whose item `nest` would write `spec`, if its constants fit."""
+    return Address(parent.kind, tuple(getattr(spec, field) for field in nest.fills))
+
+
+def without_given(item: Mapping[str, Any], nest: Nest) -> dict[str, Any]:
+    """What is left to write of an item that stands inside its parent."""
+    return {name: value for name, value in item.items() if name not in (*nest.fills, *nest.constants)}
 
 
 def _put(parent: dict[str, Any], nest: Nest, item: dict[str, Any]) -> bool:
     """Write `item` inside its parent, where the sugar can say all of it."""
-    rest = {name: value for name, value in item.items() if name not in nest.fills}
+    rest = without_given(item, nest)
     if nest.map_to is None:
         parent.setdefault(nest.field, []).append(rest)
         return True

@@ -1,0 +1,167 @@
+"""YAML text to nodes that know where in it they begin and end: what an editor needs. Pure.
+
+The events are those that `yaml` reads, so places agree. But nothing is resolved: an alias stays one, a
+merge key is a key like others, and a scalar has its text only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import yaml
+from yaml.events import (
+    AliasEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+)
+
+BLOCK: Final = ("|", ">")
+_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's parser, where PyYAML has it. Only events are asked of it."""
+_ANCHOR: Final = re.compile(r"&[^\s,\[\]{}]+(?:\s+(?:#[^\n]*)?)*")
+_COLON: Final = re.compile(r"[ \t]*:")
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """A scalar, mapping, list or alias. `start` and `end` are indexes; an anchor stands before `start`.
+
+    `at`: line and column as `Source` has them. `style` of a scalar: its quote, `|`, `>`, or empty. The
+    values of a mapping and of a list are its `items`; `heads` are the indexes where its entries begin: at a
+    key or a dash, or at the item itself between brackets.
+    """
+
+    sort: Literal["scalar", "mapping", "list", "alias"]
+    at: tuple[int, int]
+    start: int
+    end: int
+    parent: Node | None
+    value: str = ""
+    style: str = ""
+    flow: bool = False
+    anchor: str = ""
+    keys: list[Node] = field(default_factory=list)
+    items: list[Node] = field(default_factory=list)
+    heads: list[int] = field(default_factory=list)
+
+    def index(self, key: str) -> int | None:
+        """Which entry of a mapping has this key."""
+        return next((index for index, node in enumerate(self.keys) if node.value == key), None)
+
+    def get(self, key: str) -> Node | None:
+        """The value that a mapping has for this key, itself."""
+        index = self.index(key) if self.sort == "mapping" else None
+        return None if index is None else self.items[index]
+
+    def upward(self) -> Iterator[Node]:
+        """The node and all that it stands in."""
+        node: Node | None = self
+        while node is not None:
+            yield node
+            node = node.parent
+
+    def inside(self) -> Iterator[Node]:
+        """The node and all below it, but the keys."""
+        yield self
+        for item in self.items:
+            yield from item.inside()
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A text's document. `shared` are the anchors that some alias in it names."""
+
+    root: Node | None
+    shared: frozenset[str]
+
+
+def outline(text: str) -> Outline:
+    """The outline of a text without byte order mark in which `yaml.parse` found nothing to refuse."""
+    reader = _Reader(text)
+    return Outline(reader.root(), frozenset(reader.aliases))
+
+
+class _Reader:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._next: Callable[[], Any] = yaml.parse(text, Loader=_LOADER).__next__
+        self.aliases: set[str] = set()
+
+    def root(self) -> Node | None:
+        while not isinstance(event := self._next(), StreamEndEvent):
+            if isinstance(event, ScalarEvent | MappingStartEvent | SequenceStartEvent):
+                return self._node(event, None)
+        return None
+
+    def _node(self, event: Any, parent: Node | None) -> Node:
+        mark = event.start_mark
+        at = mark.line + 1, mark.column + 1
+        start, end, anchor = mark.index, event.end_mark.index, event.anchor or ""
+        if isinstance(event, AliasEvent):
+            self.aliases.add(anchor)
+            return Node("alias", at, start, end, parent)
+        if anchor and (found := _ANCHOR.match(self._text, start)):
+            start = found.end()
+        if isinstance(event, ScalarEvent):
+            node = Node("scalar", at, min(start, end), end, parent, event.value, event.style or "")
+            node.end = max(node.start, self._end_of_scalar(node))
+        elif isinstance(event, MappingStartEvent):
+            node = Node("mapping", at, start, end, parent, flow=bool(event.flow_style))
+            self._mapping(node)
+        else:
+            node = Node("list", at, start, end, parent, flow=bool(event.flow_style))
+            self._list(node)
+        node.anchor = anchor
+        return node
+
+    def _end_of_scalar(self, node: Node) -> int:
+        """libyaml ends a block where the next token begins; blank lines belong to it with `+` only."""
+        written = self._text[node.start : node.end]
+        if node.style in BLOCK and "+" in written.partition("\n")[0].partition("#")[0]:
+            return node.start + len(written.removesuffix("\n").removesuffix("\r"))
+        return node.start + len(written.rstrip()) if node.style in BLOCK else node.end
+
+    def _mapping(self, node: Node) -> None:
+        while not isinstance(event := self._next(), MappingEndEvent):
+            node.heads.append(event.start_mark.index)
+            key = self._node(event, node)
+            value = self._node(self._next(), node)
+            colon = _COLON.match(self._text, key.end)
+            if value.start == value.end and value.sort == "scalar":
+                # between brackets libyaml puts a value that isn't written where the next token is
+                value.start = value.end = colon.end() if colon else key.end
+            node.keys.append(key)
+            node.items.append(value)
+        self._close(node, event)
+
+    def _list(self, node: Node) -> None:
+        before = node.start
+        column = node.start - self._text.rfind("\n", 0, node.start) - 1
+        while not isinstance(event := self._next(), SequenceEndEvent):
+            head = event.start_mark.index
+            if not node.flow:
+                head = self._dash(before, column) if node.items else node.start
+            node.heads.append(head)
+            node.items.append(self._node(event, node))
+            before = node.items[-1].end
+        self._close(node, event)
+
+    def _close(self, node: Node, event: Any) -> None:
+        """Where a collection ends: at its bracket, or with its last value."""
+        node.end = event.end_mark.index if node.flow else node.items[-1].end
+
+    def _dash(self, after: int, column: int) -> int:
+        """The dash in this column of the first line after an item that has one; comments have none."""
+        line = after
+        while line := self._text.find("\n", line) + 1:
+            dash = line + column
+            if self._text[dash : dash + 1] == "-" and not self._text[line:dash].strip(" "):
+                return dash
+        return after
