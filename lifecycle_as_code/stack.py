@@ -66,11 +66,11 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """A plan that restores what was. `texts`: the manifests that agree with it, whole, by file; only those
-    that change."""
+    """A plan that restores what was. `texts` gives the manifests that agree with it, whole, by file; only
+    those that change. LacError where they can't be edited."""
 
     plan: Plan
-    texts: Mapping[str, str]
+    texts: Callable[[], Mapping[str, str]]
 
 
 class Stack:
@@ -289,9 +289,9 @@ class Stack:
             because=back.because,
         )
         plan = self._plan(seen, options)
-        return Rollback(plan, self._texts(back.wanted, seen.desired))
+        return Rollback(plan, lambda: self._texts(back.wanted))
 
-    def _texts(self, wanted: Mapping[Address, Spec | None], settled: Desired) -> dict[str, str]:
+    def _texts(self, wanted: Mapping[Address, Spec | None]) -> dict[str, str]:
         """The manifests with what is wanted of these objects; what already means the same stays as
         written."""
         from .manifest.edit import edited

@@ -19,6 +19,7 @@ from .planning import Planning, planning_options
 @click.pass_obj
 def command(
     options: Options,
+    /,
     file: str | None,
     auto_approve: bool,
     no_input: bool,

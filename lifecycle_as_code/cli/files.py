@@ -8,7 +8,8 @@ from pathlib import Path
 
 
 def write(path: Path, data: bytes) -> None:
-    """Put `data` in the place of whatever is there. LacError where that can't be done; then nothing changed."""
+    """Put `data` in the place of whatever is there. LacError where that can't be done; then nothing
+    changed."""
     draft = ""
     try:
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()

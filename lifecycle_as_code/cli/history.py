@@ -32,7 +32,7 @@ def command(options: Options, address: str | None, limit: int | None, as_json: b
     elif not latest:
         note("Nothing was applied yet." if asked is None else "No apply of this stack touched it.")
     elif asked is None:
-        say(view.applies(latest, paint(options), width=width()))
+        say(view.applies(latest, paint(options)))
     else:
         say(view.of_address(latest, asked, paint(options), width=width()))
     return 0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.pass_obj
 def command(
-    options: Options, out: str | None, detailed_exitcode: bool, as_json: bool, **planning: Any
+    options: Options, /, out: str | None, detailed_exitcode: bool, as_json: bool, **planning: Any
 ) -> int:
     """Show what `lac apply` would do. Reads the stores and changes nothing."""
     stack = opened(options)

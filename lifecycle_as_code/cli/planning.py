@@ -36,7 +36,9 @@ class Planning:
 
         for name in self.allow:
             if name not in GUARDS:
-                raise click.UsageError(f"--allow={name}: there is no such guard; {did_you_mean(name, GUARDS)}")
+                raise click.UsageError(
+                    f"--allow={name}: there is no such guard; {did_you_mean(name, GUARDS)}"
+                )
         if self.refresh_only and (self.destroy or not self.refresh):
             raise click.UsageError("--refresh-only goes neither with --destroy nor with --refresh=false")
         return stack.plan(

@@ -8,7 +8,7 @@ import click
 
 from .group import Verb
 from .options import Options
-from .output import note, say
+from .output import note
 from .plan import save, show
 from .planning import allow_option, out_option
 from .stacks import opened
@@ -46,7 +46,7 @@ def command(
         if not texts:
             note("The manifests agree with it already.")
     elif out is None and found.plan.differences:
-        say(
-            "\nNothing was applied. `-o FILE` saves this plan for `lac apply FILE`; `--write` edits the manifests."
+        note(
+            "\nNothing was applied: `-o FILE` saves this for `lac apply FILE`, `--write` edits the manifests."
         )
     return 0

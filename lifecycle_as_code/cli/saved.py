@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 
 def from_file(options: Options, file: str) -> tuple[Stack, SavedPlan]:
-    """The plan in `file`, and its stack, whose manifests aren't looked into. The environment is the plan's own,
-    unless another one is named: that is refused. LacError where the file was changed or isn't this stack's."""
+    """The plan in `file`, and its stack, whose manifests aren't looked into. The environment is the plan's
+    own, unless another one is named: that is refused. LacError where the file was changed or isn't this
+    stack's."""
     from ..planfile import MAX_BYTES, environment_of
     from .files import read
 

@@ -22,7 +22,8 @@ from .stacks import opened
 @click.pass_obj
 def command(options: Options, what: str | None, moment: str | None, as_json: bool) -> int:
     """Show one object, such as `model_alias.fraud/champion`, as declared, recorded and live; or a plan that
-    `lac plan -o FILE` saved; or, with --at, all that was recorded at that time (UTC, unless it says otherwise).
+    `lac plan -o FILE` saved; or, with --at, all that was recorded at that time (UTC, unless it says
+    otherwise).
 
     Exits with 1 when there is nothing to show.
     """

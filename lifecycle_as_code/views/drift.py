@@ -23,8 +23,8 @@ def drift(
     updated: Mapping[Address, int] = MappingProxyType({}),
     width: int = 100,
 ) -> str:
-    """`outside` as the changes that would put it back, in full; `pending` as a list of headlines. `updated`: when
-    MLflow says that an object was last written, in ms since 1970.
+    """`outside` as the changes that would put it back, in full; `pending` as a list of headlines. `updated`:
+    when MLflow says that an object was last written, in ms since 1970.
 
     `pending` is None where no plan can be made; `obstacles` says why.
     """

@@ -22,7 +22,7 @@ _WORDS = {
 }
 
 
-def applies(shown: Sequence[Apply], paint: Paint = PLAIN, *, width: int = 100) -> str:
+def applies(shown: Sequence[Apply], paint: Paint = PLAIN) -> str:
     """One apply on two lines: when, which, who; what came of it, and from which commit."""
     return "\n".join(line for apply in shown for line in _apply(apply, paint))
 
