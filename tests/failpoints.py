@@ -148,6 +148,9 @@ def _go_away() -> None:
 
 def warm(place: Place, plan: bytes) -> None:
     """Load and cache what every child needs."""
+    import deepdiff  # noqa: F401 - what the engine loads late
+    import httpx  # noqa: F401
+
     event.listen(Pool, "connect", hurried)
     applied(place, plan)
     standing(place)
