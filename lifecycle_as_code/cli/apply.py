@@ -34,7 +34,7 @@ def command(
     done is recorded in either case, and the next apply does the rest.
     """
     carrying = Carrying(auto_approve, no_input, lock_timeout, as_json)
-    asked = Planning(**planning)
+    asked = Planning.of(**planning)
     if file is None:
         return carry_out(options, asked.plan, carrying)
     if asked or options.variables or options.var_files:
