@@ -203,8 +203,8 @@ def _asked(address: Address, selection: Selection) -> bool:
 
 
 def _worded(change: Change, options: PlanOptions) -> Change:
-    """Why, where it isn't for the manifests."""
-    if options.because and change.action.is_difference:
+    """Why, where it isn't for the manifests. What only follows an alias follows it here, too."""
+    if options.because and change.action.is_difference and not change.reason.startswith("follows "):
         return replace(change, reason=options.because)
     if options.mode is Mode.DESTROY and change.action is Action.DELETE:
         return replace(change, reason="destroyed with its stack")

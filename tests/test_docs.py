@@ -122,4 +122,7 @@ def is_part(lines: list[str], output: list[str]) -> bool:
 
 
 def settled(line: str) -> str:
-    return re.sub(r"served entity \w+, version \d", "served entity", line)
+    """Without what is chance, or differs from one run to the next."""
+    line = re.sub(r"served entity \w+, version \d", "served entity", line)
+    line = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC|\b[0-9a-f]{8}\b", "…", line)
+    return re.sub(r"(…  \w+ +\w+  )\S+", r"\1who", line)
