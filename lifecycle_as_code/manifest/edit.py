@@ -20,12 +20,12 @@ from typing import Any, Final
 from ..diagnostics import Diagnostic, Source, refuse
 from ..spec import Address, Nest, Spec
 from .amend import amend
+from .lines import CannotEditError
 from .outline import Node
 from .page import Item, Page, opened
 from .readback import differences, said
 from .report import shown
 from .shapes import shapes_of
-from .sheet import CannotEditError
 from .write import in_line, nested, parent_of, without_given
 
 CODE: Final = "cannot-edit"

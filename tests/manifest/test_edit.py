@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tempfile
 from collections.abc import Mapping
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+import yaml
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from test_write import ODD
 from toys import SPECS as TOYS
@@ -625,7 +627,23 @@ OTHERS: list[Any] = [
         "braces over several lines: one goes",
         LINES_OF_FLOW,
         {"model_alias.fraud/challenger": None},
-        ["-        challenger: 2  # a tenth\n"],
+        [
+            "-        champion: 3,  # all\n",
+            "-        challenger: 2  # a tenth\n",
+            "+        champion: 3  # all\n",
+        ],
+    ),
+    (
+        "braces over several lines: the first goes, two come",
+        LINES_OF_FLOW,
+        {"model_alias.fraud/champion": None, **alias("fraud", "b", 1), **alias("fraud", "c", 1)},
+        [
+            "-        champion: 3,  # all\n",
+            "-        challenger: 2  # a tenth\n",
+            "+        challenger: 2,  # a tenth\n",
+            "+        b: 1,\n",
+            "+        c: 1\n",
+        ],
     ),
     (
         "braces over several lines: one comes",
@@ -1183,7 +1201,7 @@ def worlds(draw: st.DrawFn) -> dict[Address, Spec]:
 @st.composite
 def turns(draw: st.DrawFn) -> tuple[dict[Address, Spec], dict[Address, Spec | None]]:
     """What is declared, and what is wanted: objects of another world, come, gone or as they are there."""
-    before, other = draw(worlds()), draw(worlds())
+    before, other = draw(worlds().filter(bool)), draw(worlds())
     wanted: dict[Address, Spec | None] = {}
     for address in sorted(before.keys() | other.keys(), key=str):
         if draw(st.booleans()):
@@ -1230,3 +1248,16 @@ def test_any_manifest_can_come_to_declare_anything(
     rest = iter(after.split("\n"))
     assert all(line in rest for line in untouched(text, wanted))
     assert after.count("\r\n") == (after.count("\n") if newline == "\r\n" else 0)
+
+
+@given(turns(), st.sampled_from([None, 2]), st.booleans())
+def test_a_manifest_in_brackets_can_come_to_declare_anything_too(
+    turn: tuple[dict[Address, Spec], dict[Address, Spec | None]], indent: int | None, ended: bool
+) -> None:
+    before, wanted = turn
+    data = yaml.safe_load(write(list(before.values()), SPECS))
+    text = json.dumps(data, indent=indent, ensure_ascii=False) + "\n" * ended
+    # JSON's strings may hold what ends a line in YAML
+    assume(all(line.isprintable() for line in text.splitlines()))
+    after = rewritten_for({"m.yaml": text}, wanted)["m.yaml"]
+    assert after.endswith("\n") == ended
