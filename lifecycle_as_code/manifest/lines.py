@@ -89,10 +89,10 @@ def spliced(text: str, splices: Iterable[Splice]) -> str:
 
 
 def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Ranges that touch or overlap as one; empty ones left out."""
+    """Ranges that overlap as one; empty ones left out. Where two only touch, something may come between."""
     joined: list[tuple[int, int]] = []
     for start, end in sorted(ranges):
-        if joined and start <= joined[-1][1]:
+        if joined and start < joined[-1][1]:
             joined[-1] = joined[-1][0], max(end, joined[-1][1])
         elif start < end:
             joined.append((start, end))

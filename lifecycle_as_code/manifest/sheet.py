@@ -253,7 +253,8 @@ class Sheet:
             self._put_lines(node, values if node.sort == "list" else merged)
         else:
             text = ", ".join(_bare(node, value) for value in values)
-            self._replace(node.start + 1, node.end - 1, text)
+            self._replace(node.start + 1, node.end - 1, "")
+            self._replace(node.end - 1, node.end - 1, text)
 
     def _drop_in_brackets(self, node: Node, index: int, last: int) -> None:
         """`last`: the last entry that stays."""

@@ -123,6 +123,12 @@ registered_models:
           First.
 
           Second.
+      - version: 4
+        source: s3://m/4
+        tags:
+          a: "1"
+          b: "2"
+        stage: Staging
     # Promotions only.
     aliases:
       # all traffic
@@ -232,7 +238,7 @@ VALUES: list[Any] = [
         ["-      # trained in June\n", "-      - version: 2  # best\n", "-        source: s3://m/2\n"],
     ),
     (
-        "the last version goes, with the block that ends it",
+        "a version goes with the block that ends it",
         {"model_version.fraud/3": None},
         [
             "-      - version: 3\n",
@@ -245,10 +251,10 @@ VALUES: list[Any] = [
     ),
     (
         "a version comes after the last",
-        {"model_version.fraud/4": {"model": "fraud", "version": 4, "source": "s3://m/4", "tags": {"a": "1"}}},
+        {"model_version.fraud/5": {"model": "fraud", "version": 5, "source": "s3://m/5", "tags": {"a": "1"}}},
         [
-            "+      - version: 4\n",
-            '+        source: "s3://m/4"\n',
+            "+      - version: 5\n",
+            '+        source: "s3://m/5"\n',
             "+        tags:\n",
             '+          a: "1"\n',
         ],
@@ -299,6 +305,11 @@ VALUES: list[Any] = [
             "-    tags: {team: risk}  # theirs\n",
             '+    tags: {team: risk, cost centre: "a, b"}  # theirs\n',
         ],
+    ),
+    (
+        "a tag comes between one that goes and a field that goes",
+        {"model_version.fraud/4": {"tags": {"a": "1", "c": "3"}, "stage": "None"}},
+        ['-          b: "2"\n', "-        stage: Staging\n", '+          c: "3"\n'],
     ),
     (
         "a text of one line becomes several",
