@@ -862,6 +862,36 @@ OTHERS: list[Any] = [
         ],
     ),
     (
+        "a field that says nothing, and one that says so",
+        "model_versions:\n  - model: fraud\n    version: 1\n    source: s3://m/1\n    run_id: # none\n"
+        "  - {model: fraud, version: 2, source: s3://m/2, run_id: ~, tags: {}} # x\n",
+        {
+            "model_version.fraud/1": {"run_id": "a" * 32},
+            "model_version.fraud/2": {"run_id": "0" * 32, "tags": {"a": "b"}},
+        },
+        [
+            "-    run_id: # none\n",
+            "-  - {model: fraud, version: 2, source: s3://m/2, run_id: ~, tags: {}} # x\n",
+            f"+    run_id: {'a' * 32} # none\n",
+            "+  - {model: fraud, version: 2, source: s3://m/2, "
+            f"run_id: \"{'0' * 32}\", tags: {{a: b}}}} # x\n",
+        ],
+    ),
+    (
+        "tags that are empty braces",
+        "registered_models:\n  - name: fraud\n    tags: {}  # none\n"
+        "    description: |+\n      a\n\n    aliases: {a: 1}\n",
+        {"registered_model.fraud": {"tags": {"a": "b"}, "description": "c"}},
+        [
+            "-    tags: {}  # none\n",
+            "-    description: |+\n",
+            "-      a\n",
+            "-\n",
+            "+    tags: {a: b}  # none\n",
+            "+    description: c\n",
+        ],
+    ),
+    (
         "an end of the document",
         "---\nregistered_models:\n- name: fraud\n  aliases:\n    a: 1\n...\n# end\n",
         {**alias("fraud", "a", 2), **alias("fraud", "b", 1)},
@@ -939,6 +969,22 @@ def test_a_list_whose_order_means_something(shares: list[tuple[str, int]], diffe
     wanted = spec.model_copy(update={"traffic_config": TrafficConfig(routes=routes)})
     after = rewritten_for({"m.yaml": ORDERED}, {address: wanted}, TOYS)
     assert changed_lines(ORDERED, after["m.yaml"]) == difference
+
+
+def test_a_value_of_another_sort() -> None:
+    text = (
+        "serving_endpoints:\n  - name: a\n    traffic_config:  # none yet\n    served_entities:\n"
+        "      - {name: b, entity_name: m, entity_version: 1}\n"
+    )
+    (address, spec) = next(iter(loaded({"m.yaml": text}, TOYS).objects.items()))
+    config = TrafficConfig(routes=(Route(served_entity_name="b", traffic_percentage=100),))
+    wanted = spec.model_copy(update={"traffic_config": config})
+    after = rewritten_for({"m.yaml": text}, {address: wanted}, TOYS)["m.yaml"]
+    assert changed_lines(text, after) == [
+        "+      routes:\n",
+        "+        - served_entity_name: b\n",
+        "+          traffic_percentage: 100\n",
+    ]
 
 
 # which file
@@ -1061,6 +1107,13 @@ REFUSED: list[Any] = [
         "x-a: &a {b: 3}\n" + MODEL + "    aliases: *a\n",
         alias("fraud", "c", 1),
         ["- model_alias.fraud/c: its value comes from an anchor."],
+    ),
+    (
+        "sugar in an item that is used elsewhere",
+        "x-a: &a {description: d}\nregistered_models:\n  - &m\n    name: fraud\n    <<: *a\n"
+        "  - {<<: *m, name: churn}\n",
+        alias("fraud", "c", 1),
+        ["- model_alias.fraud/c: it stands in `&m`, which is used elsewhere."],
     ),
     (
         "sugar that is merged",
