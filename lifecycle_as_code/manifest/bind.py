@@ -12,12 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..diagnostics import Diagnostic, LacError, Source, did_you_mean
+from ..diagnostics import Diagnostic, LacError, Source
 from ..snapshot import Claim
 from ..spec import Address, Spec
 from .convert import SECRET_FIELDS
 from .nodes import Map, Mark, Plain, Seq
-from .report import Report, problem, shown
+from .report import Report, guess, problem, shown
 from .shapes import EXCLUSIVE, Shape, read_exclusive, shapes_of
 from .text import START
 from .wording import REFUSED, bad_value, missing_field, reworded, unknown_field
@@ -52,7 +52,7 @@ class Binder:
                 self._unknown_section(root, name, report)
 
     def _unknown_section(self, root: Map, name: str, report: Report) -> None:
-        hint = did_you_mean(name, self._sections)
+        hint = guess(name, self._sections)
         if name in self._settings:
             hint = "settings stand in lac.yaml"
         report.add("unknown-section", root.place_of_key(name), f"There is no section {shown(name)}.", hint)
