@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..diagnostics import Diagnostic, LacError, Source
-from .report import MAX_PROBLEMS, problem, shown
+from .report import problem, shown
 from .text import MAX_BYTES
 
 PROJECT = "lac.yaml"
@@ -28,8 +28,8 @@ MAX_ENTRIES = 200_000
 a quarter."""
 MAX_LEVELS = 100
 """How deep manifests may be."""
-_VISIT = 10
-"""How many entries it is like to come to a directory at all."""
+_PATTERN, _VISIT = 100, 10
+"""How many entries it is like to begin with a pattern, and to come to a directory at all."""
 
 
 def read(path: Path, shown_as: str, at: Source | None = None) -> bytes:
@@ -60,14 +60,11 @@ def matching(root: Path, patterns: Iterable[tuple[str, Source]]) -> tuple[list[s
     tree = _Tree(root)
     for pattern, at in patterns:
         steps = [step for step in pattern.split("/") if step not in ("", ".")]
-        if len(problems) > MAX_PROBLEMS:
-            break
-        if pattern.startswith(("/", "~")) or ".." in steps or "\0" in pattern:
-            problems.append(
-                problem("include-outside", f"{shown(pattern)} leads out of the stack's directory.", at=at)
-            )
-            continue
         try:
+            tree.charge(_PATTERN, at)
+            if pattern.startswith(("/", "~")) or ".." in steps:
+                detail = f"{shown(pattern)} leads out of the stack's directory."
+                raise LacError(problem("include-outside", detail, at=at))
             matched = list(_Walk(tree, at).match("", _without_repeats(steps)))
         except LacError as error:
             problems += error.diagnostics

@@ -271,12 +271,19 @@ class _Builder:
         if not isinstance(node, Map | Seq):
             return _Size(1 + len(node) // CHARACTERS if isinstance(node, str) else 1, 0)
         known = self._sizes.get(id(node))
-        if known is None:
-            sizes = [self._size(inner) for inner in inside(node)]
-            keys = sum(len(key) // CHARACTERS for key in node) if isinstance(node, Map) else 0
-            weight = 1 + keys + sum(size.weight for size in sizes)
-            depth = 1 + max((size.depth for size in sizes), default=0)
-            known = self._sizes[id(node)] = _Size(weight, depth, node)
+        if known is not None:
+            return known
+        weight, depth = 1, 0
+        if isinstance(node, Map):
+            weight += sum(map(len, node)) // CHARACTERS
+        for inner in inside(node):
+            if inner.__class__ is str:
+                weight += 1 + len(inner) // CHARACTERS
+            else:
+                size = self._size(inner)
+                weight += size.weight
+                depth = max(depth, size.depth)
+        known = self._sizes[id(node)] = _Size(weight, depth + 1, node)
         return known
 
     def _merge(self, ended: _Open) -> None:
