@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import translate
 from functools import cache
 from itertools import islice
@@ -183,10 +183,10 @@ class _Walk:
             path = _join(below, name)
             if rest:
                 if self._is_directory(path):
-                    self._check(path)
+                    self._check(path, stat.S_ISDIR)
                     yield from self.match(path, rest)
             elif self._is_manifest(path, wild=_is_wild(step)):
-                self._check(path)
+                self._check(path, stat.S_ISREG)
                 yield path
 
     def _is_directory(self, path: str) -> bool:
@@ -200,8 +200,8 @@ class _Walk:
             return fits and not self._is_directory(path)
         return os.path.lexists(self._root / path)
 
-    def _check(self, path: str) -> None:
-        """Refuse what a symbolic link leads to outside of the stack's directory, and what isn't a file.
+    def _check(self, path: str, fits: Callable[[int], bool]) -> None:
+        """Refuse what a link leads to outside of the stack's directory, and what isn't what it should be.
 
         What is above `path` was checked on the way to it.
         """
@@ -219,7 +219,7 @@ class _Walk:
             raise LacError(
                 problem("unreadable-file", f"{shown(path)} is a link to nothing.", at=self._at)
             ) from None
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        if not fits(mode):
             raise LacError(problem("not-a-file", f"{shown(path)} is not a regular file.", at=self._at))
 
 

@@ -17,8 +17,8 @@ MAX_TEXT = 1_000_000
 """The longest text that an expression may make, in characters."""
 MAX_LEVELS = 64
 """How deep a value may be nested."""
-STEPS = 600_000
-"""What all templates of a stack may cost together: about half a second."""
+STEPS = 500_000
+"""What all templates of a stack may cost together: under half a second."""
 CHARACTERS = 8
 """How many characters are read or made for one step."""
 

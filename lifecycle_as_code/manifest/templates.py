@@ -209,4 +209,6 @@ class TreeRenderer:
 
 def report_file_error(error: TemplateError, report: Report) -> None:
     """A problem of a template file, at its line."""
-    report.add(error.code, Place(max(error.line, 1) - 1, 0), error.detail, error.hint)
+    # some of Jinja's nodes have no line
+    line = max(error.line or 1, 1)
+    report.add(error.code, Place(line - 1, 0), error.detail, error.hint)

@@ -15,7 +15,7 @@ from typing import Any, Final
 from ..diagnostics import Diagnostic, Source
 from .convert import untyped
 from .nodes import Map, decimal, fraction
-from .report import Report, TooManyError, guess, problem
+from .report import MAX_PROBLEMS, Report, TooManyError, guess, problem
 from .templates import has_template
 from .text import START, unstorable
 from .wording import REFUSED
@@ -93,7 +93,7 @@ class Variables:
     def complete(self) -> dict[str, Any]:
         """The values; a problem for each variable that has none."""
         for name, value in self.values.items():
-            if value is None:
+            if value is None and len(self.problems) <= MAX_PROBLEMS:
                 hint = f"set it with `--var {name}=…`, `{PREFIX}{name}` or a variable file"
                 self.problems.append(
                     problem("variable-not-set", f"`{name}` has no default.", hint, self._places[name])

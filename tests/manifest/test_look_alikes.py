@@ -57,7 +57,7 @@ def test_names_that_can_be_told_apart_are_left_alone(names: tuple[str, ...], rea
 
 
 def test_what_follows_from_a_parent_s_name_is_told_once(problems: Problems) -> None:
-    item = "versions: [{version: 1, source: 's3://a/b'}], aliases: {champion: 1}"
+    item = "versions: [{version: 1, source: 's3://a/b'}]"
     text = f'registered_models:\n  - {{name: "é", {item}}}\n  - {{name: "e\\u0301", {item}}}\n'
     assert problems(text) == ["3:5 look-alike"]
 
