@@ -26,6 +26,8 @@ VARIABLES = (".vars.yaml", ".vars.yml")
 MAX_ENTRIES = 200_000
 """How many directory entries all include patterns together may look at; one that was seen before counts for
 a quarter."""
+MAX_NAME = 500
+"""The longest step of a pattern, in characters; names have at most 255."""
 MAX_LEVELS = 100
 """How deep manifests may be."""
 _PATTERN, _VISIT = 100, 10
@@ -65,6 +67,9 @@ def matching(root: Path, patterns: Iterable[tuple[str, Source]]) -> tuple[list[s
             if pattern.startswith(("/", "~")) or ".." in steps:
                 detail = f"{shown(pattern)} leads out of the stack's directory."
                 raise LacError(problem("include-outside", detail, at=at))
+            if any(len(step) > MAX_NAME for step in steps):
+                detail = f"{shown(pattern)}: no file has so long a name."
+                raise LacError(problem("unreadable-file", detail, at=at))
             matched = list(_Walk(tree, at).match("", _without_repeats(steps)))
         except LacError as error:
             problems += error.diagnostics
