@@ -94,7 +94,7 @@ def _load(
     settings_only: bool,
 ) -> Manifest:
     sections = {spec.section for spec in specs.values()}
-    project = _project(root, sections, environment, variables, var_files, environ)
+    project = _project(root, sections, environment, variables, var_files, environ, settings_only)
     names, problems = _included(root, project)
     files = tuple(str(root / name) for name in names)
     if settings_only:
@@ -132,13 +132,14 @@ def _project(
     variables: Mapping[str, str],
     var_files: Sequence[str | Path],
     environ: Mapping[str, str],
+    settings_only: bool,
 ) -> Project:
     path = root / PROJECT
     if not os.path.lexists(path):
         detail = f"There is no {shown(str(path))}."
         raise LacError(problem("no-lac-yaml", detail, "begin with `lac init`, or say where with `-C DIR`"))
     given = tuple((str(file), read(Path(file), str(file))) for file in var_files)
-    choices = Choices(environment, variables, given, environ)
+    choices = Choices(environment, variables, given, environ, settings_only)
     return read_project(read(path, str(path)), str(path), root.resolve(), sections, choices)
 
 

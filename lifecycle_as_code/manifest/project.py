@@ -43,12 +43,13 @@ class Project:
 @dataclass(frozen=True, slots=True)
 class Choices:
     """What the caller decides: the environment, what sets variables (`var_files`: name and bytes), and the
-    process's environment variables."""
+    process's environment variables. `partial`: variables that nothing uses need no value."""
 
     environment: str | None
     variables: Mapping[str, str]
     var_files: tuple[tuple[str, bytes], ...]
     environ: Mapping[str, str]
+    partial: bool = False
 
 
 def known_settings() -> frozenset[str]:
@@ -150,7 +151,7 @@ def _variables(
     for file, data in choices.var_files:
         variables.from_file(data, file)
     variables.from_options(choices.variables)
-    complete = variables.complete()
+    complete = variables.known() if choices.partial else variables.complete()
     for found in variables.problems:
         report.note(found)
     return complete

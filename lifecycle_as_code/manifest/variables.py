@@ -90,6 +90,10 @@ class Variables:
                 hint = guess(name, self.values)
                 self.problems.append(problem("unknown-variable", detail, hint))
 
+    def known(self) -> dict[str, Any]:
+        """Those that have a value: whoever uses another one is told."""
+        return {name: value for name, value in self.values.items() if value is not None}
+
     def complete(self) -> dict[str, Any]:
         """The values; a problem for each variable that has none."""
         for name, value in self.values.items():
