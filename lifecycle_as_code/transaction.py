@@ -13,7 +13,7 @@ from . import state
 from .change import Action, Change
 from .diagnostics import Diagnostic, LacError
 from .diff import diff, owned
-from .history import Apply
+from .history import Apply, Line
 from .kinds.base import Databases, Kind, SqlKind
 from .moves import Pair, carry
 from .refresh import naming, observe
@@ -103,16 +103,19 @@ def load(ledger: Ledger, db: Databases, specs: Mapping[str, type[Spec]]) -> Reco
 def read_history(
     ledger: Ledger, db: Databases, specs: Mapping[str, type[Spec]], address: Address | None = None
 ) -> list[Apply]:
-    """The stack's applies, the first one first; what they did in both databases is told together."""
-    found: dict[str, Apply] = {}
-    databases = [db.registry] if db.auth is None or db.auth is db.registry else [db.registry, db.auth]
-    for connection in databases:
-        for apply in history.read(connection, ledger.stack, ledger.workspace, specs, address):
-            before = found.get(apply.apply_id)
-            found[apply.apply_id] = (
-                apply if before is None else replace(before, lines=(*before.lines, *apply.lines))
-            )
-    return sorted(found.values(), key=lambda apply: (apply.started_ms, apply.apply_id))
+    """The stack's applies, the first one first. How they ended stands in the registry; what they did in both
+    databases is told together."""
+    mine = (ledger.stack, ledger.workspace, specs)
+    if db.auth is None or db.auth is db.registry:
+        return history.read(db.registry, *mine, address)
+    beside = {apply.apply_id: apply.lines for apply in history.read(db.auth, *mine, address)}
+    applies = history.read(db.registry, *mine, None if beside else address)
+    found = [replace(a, lines=(*_about(a.lines, address), *beside.get(a.apply_id, ()))) for a in applies]
+    return [apply for apply in found if address is None or apply.lines]
+
+
+def _about(lines: Sequence[Line], address: Address | None) -> Iterator[Line]:
+    return (line for line in lines if address in (None, line.address))
 
 
 def look_again(
