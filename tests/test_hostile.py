@@ -70,6 +70,12 @@ def models(fields: str, count: int = 1) -> str:
     return "registered_models:\n" + "".join(f"  - {{name: m{i}, {fields}}}\n" for i in range(count))
 
 
+def sparse(path: Path) -> None:
+    """A gigabyte that takes no room."""
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+
+
 # --- YAML
 
 
@@ -154,10 +160,10 @@ YAML = [
     ),
     Case("deep in lac.yaml", {"lac.yaml": "[" * 100_000}, "too-deep", "lac.yaml:1"),
     Case("dense", manifest("x-a: [" + "a," * 600_000 + "]"), "too-large", "m.yaml:1"),
-    Case("half a million anchors", manifest("x-a:\n" + "- &a\n" * 300_000), "", ""),
+    Case("300,000 anchors", manifest("x-a:\n" + "- &a\n" * 300_000), "", ""),
     Case("over the limit", manifest(b"#" * (16 * 1024 * 1024 + 1)), "too-large", "m.yaml:1"),
-    Case("over the limit, and sparse", {"m.yaml": lambda path: sparse(path)}, "too-large", "m.yaml:1"),
-    Case("lac.yaml over the limit", {"lac.yaml": lambda path: sparse(path)}, "too-large", "lac.yaml:1"),
+    Case("over the limit, and sparse", {"m.yaml": sparse}, "too-large", "m.yaml:1"),
+    Case("lac.yaml over the limit", {"lac.yaml": sparse}, "too-large", "lac.yaml:1"),
     Case("not UTF-8", manifest(b"x-a: b\nx-c: \xff\n"), "not-utf-8", "m.yaml:2"),
     Case("UTF-16", manifest("x-a: b\n".encode("utf-16")), "not-utf-8", "m.yaml:1"),
     Case("surrogates as UTF-8", manifest(b"x-a: \xed\xa0\x80\n"), "not-utf-8", "m.yaml:1"),
@@ -222,7 +228,7 @@ YAML = [
             ".inf",
             "1e3",
             "=",
-            "~x"[:1],
+            "~",
         )
     ),
     Case("YAML 1.1: a key", manifest(models("tags: {no: x}")), "quote-it", "m.yaml:2"),
@@ -276,12 +282,6 @@ YAML = [
 ]
 
 
-def sparse(path: Path) -> None:
-    """A gigabyte that takes no room."""
-    with path.open("wb") as file:
-        file.truncate(1 << 30)
-
-
 # --- templates
 
 TWICE = "".join(f"{{% set a{i + 1} = [a{i}, a{i}] %}}" for i in range(40)).replace("[a0, a0]", "[1]")
@@ -333,7 +333,6 @@ REFUSED = [
     ("format", "{{ '%1000000000d' | format(1) }}"),
     ("format by %", "{{ '%1000000000d' % 1 }}"),
     ("batch", "{{ [1] | batch(1000000000, 'x') }}"),
-    ("replace", "{{ ('x' | replace('', 'x' ~ 'y')) | replacee('', 'x') }}"),
     ("attr", "{{ '' | attr('__class__') }}"),
     ("map", "{{ [''] | map(attribute='__class__') | list }}"),
     ("pprint", "{{ 1 | pprint }}"),
@@ -480,9 +479,7 @@ TEMPLATES = [
     ),
     Case("braces alone", template("{" * 900_000), "template-error", "m.yaml.j2:1"),
     Case("a million comments", template("{# " * 300_000), "template-error", "m.yaml.j2:1"),
-    Case(
-        "a template file over the limit", {"m.yaml.j2": lambda path: sparse(path)}, "too-large", "m.yaml.j2:1"
-    ),
+    Case("a template file over the limit", {"m.yaml.j2": sparse}, "too-large", "m.yaml.j2:1"),
     Case("a template file that isn't UTF-8", {"m.yaml.j2": b"x-a: \xff\n"}, "not-utf-8", "m.yaml.j2:1"),
 ]
 
@@ -658,8 +655,8 @@ SETTINGS = [
         {"X": "a\udcff"},
     ),
     Case(
-        "100,000 variables without a value",
-        {"lac.yaml": f"{PROJECT}variables:\n" + "".join(f"  v{i}:\n" for i in range(100_000))},
+        "50,000 variables without a value",
+        {"lac.yaml": f"{PROJECT}variables:\n" + "".join(f"  v{i}:\n" for i in range(50_000))},
         "more-problems",
         "lac.yaml:1003",
     ),
@@ -857,6 +854,8 @@ def test_hostile_input_ends_with_its_code_and_its_place(
     ran = warm.lac("-C", str(directory), *options, "validate", "--json", environ=case.environ)
     frugal(ran, base)
     clean(ran)
+    # what a link leads to is never repeated
+    assert b"root:" not in ran.out + ran.err
     document = json.loads(ran.out)
     found = [
         (d["code"], place(d["at"], directory)) for d in document["diagnostics"] if d["severity"] == "error"
