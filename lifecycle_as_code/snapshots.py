@@ -70,12 +70,12 @@ class Camera:
                     live = with_cluster(kinds, cluster, live)
         else:
             live = as_recorded(there.recorded, live)
-        desired = self.resolve(desired, live) if resolved else desired
+        desired = self.resolve(desired, live, store_ids) if resolved else desired
         return Snapshots(desired, there.recorded, live, there.origins, store_ids)
 
-    def resolve(self, desired: Desired, live: Live) -> Desired:
+    def resolve(self, desired: Desired, live: Live, store_ids: Mapping[str, str]) -> Desired:
         """`desired` as a plan compares it. LacError with everything that can't be resolved."""
-        site = self.connections.site()
+        site = self.connections.site(store_ids["registry"])
 
         def pin(kind: ServeKind[Any]) -> Pin:
             return lambda mine, expected: kind.settle(site, mine, expected)

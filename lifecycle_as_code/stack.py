@@ -222,7 +222,8 @@ class Stack:
             c.address: at for c in outside.changes if (at := _updated(seen.live, c.address)) is not None
         }
         try:
-            resolved = replace(seen, desired=self._camera.resolve(seen.desired, seen.live))
+            desired = self._camera.resolve(seen.desired, seen.live, seen.store_ids)
+            resolved = replace(seen, desired=desired)
             plan = self._plan(resolved, self._options())
         except LacError as error:
             return Drift(outside, None, error.diagnostics, updated)
@@ -405,7 +406,10 @@ class Stack:
             if any(step.store is Store.SERVE for step in plan.steps):
                 yield from self._connections.start_ray(asked)
                 cluster = open_until_done.enter_context(self._connections.cluster())
-            run = Run(plan, journal, list(self._kinds.values()), self._connections.site(), cluster, asked)
+            if cluster is not None:
+                open_until_done.enter_context(cluster.asking(journal.check))
+            site = self._connections.site(journal.store_id)
+            run = Run(plan, journal, list(self._kinds.values()), site, cluster, asked)
             for event in run.events():
                 if isinstance(event, Finished):
                     journal.outcome = event.outcome
@@ -422,8 +426,16 @@ class Stack:
         """The stack's lock and its journal; how it ended is noted at the end."""
         ledger = self._connections.ledger()
         who = actor(self.directory, self._environ)
+        beside = None if ledger.together else ledger.auth
         with lock.held(
-            ledger.registry, self.name, str(uuid4()), who=str(who), what=command, timeout=timeout, tell=tell
+            ledger.registry,
+            self.name,
+            str(uuid4()),
+            who=str(who),
+            what=command,
+            beside=beside,
+            timeout=timeout,
+            tell=tell,
         ) as grip:
             journal = Journal.begin(ledger, grip, who, command, self.environment, digest)
             with journal.ending():

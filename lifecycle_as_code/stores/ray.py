@@ -49,6 +49,7 @@ class Cluster:
         self._data_address = data_address.rstrip("/") if data_address else None
         self._http_options = dict(http_options or {})
         self._http: httpx.Client | None = None
+        self._permit: Callable[[], None] = _freely
 
     def __enter__(self) -> Cluster:
         return self
@@ -61,6 +62,16 @@ class Cluster:
         if self._http is not None:
             self._http.close()
             self._http = None
+
+    @contextmanager
+    def asking(self, permit: Callable[[], None]) -> Iterator[None]:
+        """Within the block, `permit` is called before every write; what it raises keeps the write from being
+        made. Ray itself knows no fence: this is what keeps off whoever comes too late."""
+        self._permit = permit
+        try:
+            yield
+        finally:
+            self._permit = _freely
 
     def applications(self) -> dict[str, Application]:
         """Every Serve app of the cluster by name, ours or not; empty when Serve doesn't run yet."""
@@ -82,7 +93,7 @@ class Cluster:
         put: Mapping[str, AppConfig],
         remove: Iterable[str] = (),
         *,
-        stack: str,
+        owner: str,
     ) -> None:
         """Make `put` stand and `remove` go, and leave every other app as it is.
 
@@ -96,11 +107,12 @@ class Cluster:
             for _ in range(_ATTEMPTS):
                 instance = self._get(APPLICATIONS)
                 found = applications(instance)
-                refuse_foreign(found, put, leaving, stack)
+                refuse_foreign(found, put, leaving, owner)
                 wanted = body(instance, put, leaving, rescued, self._http_options)
                 sent = {a["name"]: a for a in wanted["applications"]}
                 if not differs(found, put, leaving) and not rescued:
                     return
+                self._permit()
                 self._put(wanted)
                 after = self.applications()
                 rescued = lost(found, after, sent, leaving)
@@ -258,6 +270,10 @@ class Cluster:
             raise _unreachable(self.address, e) from None
         if reply.status_code != 200:
             raise _refused(self.address, "PUT", reply)
+
+
+def _freely() -> None:
+    """Nobody need be asked."""
 
 
 @contextmanager
