@@ -21,7 +21,7 @@ WHOLE = 400
 
 def wanted(desired: Desired, recorded: Recorded) -> Wanted:
     """What the manifests and our records name and refer to."""
-    addresses = {*desired.objects, *recorded.ours, *desired.scopes}
+    addresses = {*desired.objects, *recorded.ours, *desired.scopes, *(move.before for move in desired.moves)}
     if (found := naming(addresses)).names is None:
         return found
     specs = [*desired.objects.values(), *(r.spec for r in recorded.ours.values() if r.spec is not None)]

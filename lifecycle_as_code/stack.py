@@ -42,7 +42,7 @@ from .rollback import undone
 from .snapshot import Desired, Live, Observed, Record
 from .snapshots import Camera, Snapshots
 from .spec import Address, Spec, Store, parse_address
-from .target import Selection
+from .target import Selection, part_of
 from .transaction import load, read_history, refuse_stale
 from .who import actor, principal
 
@@ -178,8 +178,8 @@ class Stack:
                 seen.recorded, seen.live, stack=self.name, environment=self.environment, selection=selection
             )
         desired = Desired(lifecycles=self.desired.lifecycles) if destroy else self.desired
-        self._refuse_unreachable(desired)
-        seen = self._camera.take(desired, refresh=refresh)
+        self._refuse_unreachable(part_of(desired, selection))
+        seen = self._camera.take(desired, refresh=refresh, selection=selection)
         mode = Mode.DESTROY if destroy else Mode.NORMAL
         return self._plan(seen, self._options(mode=mode, selection=selection, allow=frozenset(allow)))
 

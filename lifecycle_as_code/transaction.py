@@ -92,12 +92,14 @@ def load(ledger: Ledger, db: Databases, specs: Mapping[str, type[Spec]]) -> Reco
     """What this stack recorded, and what others own, in every database that is open."""
     ours: dict[Address, Record] = {}
     others: dict[Address, str] = {}
+    kept: frozenset[Address] = frozenset()
     for connection, stores in ((db.registry, (Store.REGISTRY, Store.SERVE)), (db.auth, (Store.AUTH,))):
         if connection is not None:
             part = state.load(connection, ledger.stack, specs, ledger.workspace, stores)
             ours.update(part.ours)
             others.update(part.others)
-    return Recorded(ours, others)
+            kept |= part.kept
+    return Recorded(ours, others, kept)
 
 
 def read_history(

@@ -10,7 +10,17 @@ from ..events import Done, Event, Failed, Finished, HeldBack, Progress, StepStar
 from .problems import diagnostic
 from .text import PLAIN, Paint, counted, safe
 
-_DONE = {Action.CREATE: "created", Action.UPDATE: "updated", Action.DELETE: "deleted"}
+_DONE = {
+    Action.CREATE: "created",
+    Action.UPDATE: "updated",
+    Action.DELETE: "deleted",
+    Action.MOVE: "moved",
+    Action.RECORD: "recorded",
+    Action.FORGET: "forgotten",
+}
+_ALWAYS = (Action.CREATE, Action.UPDATE, Action.DELETE)
+_QUIET = (Action.RECORD, Action.FORGET)
+"""Told at the end only: a log is better without a line for each."""
 
 
 def line(event: Event, paint: Paint = PLAIN) -> str | None:
@@ -21,7 +31,7 @@ def line(event: Event, paint: Paint = PLAIN) -> str | None:
             return f"{paint(str(phase).capitalize(), 'strong')} {paint(how_many, 'faint')}"
         case Progress():
             return paint(f"  … {progress(event)}", "faint")
-        case Done(address, action) if action in _DONE:
+        case Done(address, action) if action not in _QUIET:
             return f"  {paint('✓', 'green')} {safe(address)} {_DONE[action]}"
         case Failed(address, problem):
             return f"  {paint('✗', 'red')} {safe(address)} failed: {safe(problem.summary)}"
@@ -43,7 +53,9 @@ def closing(events: Iterable[Event], paint: Paint = PLAIN) -> str:
     told = list(events)
     failures = [diagnostic(event.diagnostic, paint) for event in told if isinstance(event, Failed)]
     counts = Counter(event.action for event in told if isinstance(event, Done))
-    done = ", ".join(f"{counts[action]:,} {word}" for action, word in _DONE.items())
+    done = ", ".join(
+        f"{counts[action]:,} {word}" for action, word in _DONE.items() if action in _ALWAYS or counts[action]
+    )
     finished = next((event for event in reversed(told) if isinstance(event, Finished)), None)
     return "\n".join([*failures, *_verdict(finished, done, paint)])
 
