@@ -132,7 +132,7 @@ class Run:
 
     def _warm_up(self, steps: Sequence[Step]) -> Iterator[Event]:
         changes = [change for step in steps for change in self._left(step)]
-        refuse_stale(changes, with_cluster(self.kinds, self._at[0], Live()), self.recorded)
+        refuse_stale(changes, with_cluster(self.kinds, self._at[0], Live()))
         with self.journal.writing() as db:
             self._check(db, [])
             self.remembered = self.recorded

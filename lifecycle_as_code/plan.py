@@ -273,7 +273,7 @@ def _decide(address: Address, desired: Desired, recorded: Recorded, live: Live) 
         ):
             return _imported(wanted, found, desired, at, kept)
         case Spec(), None, Observed():
-            return _not_ours(address, recorded.others.get(address), at)
+            return not_ours(address, recorded.others.get(address), at)
         case Spec() as wanted, Record() as last, Observed() as found:
             return _compare(wanted, last, found, desired.lifecycles.get(address), at, kept)
     return None
@@ -360,7 +360,8 @@ def _hidden_grants(desired: Desired, recorded: Recorded, live: Live) -> Iterator
             )
 
 
-def _not_ours(address: Address, owner: str | None, at: Source | None) -> Diagnostic:
+def not_ours(address: Address, owner: str | None, at: Source | None = None) -> Diagnostic:
+    """The object is there, and this stack has no record of it."""
     if owner:
         return _owned_elsewhere(address, owner, at)
     return Diagnostic(

@@ -34,7 +34,7 @@ from .history import at as recorded_at
 from .journal import Journal
 from .kinds import KINDS
 from .kinds.base import Kind, Wanted
-from .plan import PlanOptions, make_plan, make_refresh
+from .plan import PlanOptions, make_plan, make_refresh, not_ours
 from .planfile import same_store
 from .refresh import naming
 from .replay import replayed, wanted_again
@@ -283,6 +283,9 @@ class Stack:
         }
         objects = {a: spec for a, spec in back.wanted.items() if spec is not None} | following
         seen = self._camera.take(Desired(objects))
+        # what was made once and has another owner by now, or none, is nobody's to delete here
+        gone = (a for a, spec in back.wanted.items() if spec is None and a not in seen.recorded.ours)
+        refuse(not_ours(a, seen.recorded.others.get(a)) for a in gone if seen.live.present(a))
         options = self._options(
             mode=Mode.ROLLBACK,
             allow=frozenset(allow),
@@ -361,11 +364,14 @@ class Stack:
         desired = wanted_again(plan)
         seen = self._camera.take(desired, resolved=False)
         refuse_stale(plan.changes, seen.live, seen.recorded)
+        # what records alone are about is resolved already
+        again = desired if plan.mode is Mode.REFRESH_ONLY else self._camera.resolve(desired, seen.live)
         return replayed(
             plan,
-            desired,
+            again,
             seen.recorded,
             seen.live,
+            origins=seen.origins,
             checks=self._checks,
             limits=self.settings.limits,
             principal=principal(self._environ),

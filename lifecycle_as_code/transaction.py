@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +16,7 @@ from .diff import diff, owned
 from .history import Apply, Line
 from .kinds.base import Databases, Kind, SqlKind
 from .moves import Pair, carry
+from .plan import IMPORTED
 from .refresh import naming, observe
 from .snapshot import Live, Record, Recorded
 from .spec import Address, Spec, Store
@@ -136,7 +137,10 @@ def look_again(
     _hold(kinds, db, sql)
     asked = naming({*(c.address for c in sql), *(c.moved_from for c in sql if c.moved_from)})
     seen = carry(moves, recorded, observe(kinds, db, asked))
-    refuse_stale(sql, seen.live, seen.recorded)
+    rows = {c.address for c in sql}
+    _refuse(
+        _lost(c, seen.recorded) or (_moved(c, seen.live) if c.address in rows else "") for c in changes
+    )
 
 
 def _hold(kinds: Sequence[Kind[Any]], db: Databases, changes: Sequence[Change]) -> None:
@@ -151,9 +155,14 @@ def _hold(kinds: Sequence[Kind[Any]], db: Databases, changes: Sequence[Change]) 
             )
 
 
-def refuse_stale(changes: Sequence[Change], live: Live, recorded: Recorded) -> None:
-    """LacError `stale-plan` with one line for each object that moved since the plan was made."""
-    if moved := [told for c in changes if (told := _moved(c, live, recorded))]:
+def refuse_stale(changes: Sequence[Change], live: Live, recorded: Recorded | None = None) -> None:
+    """LacError `stale-plan` with one line for each object that moved since the plan was made, or has another
+    owner. Without `recorded`, owners aren't looked at."""
+    _refuse((_lost(c, recorded) if recorded else "") or _moved(c, live) for c in changes)
+
+
+def _refuse(told: Iterable[str]) -> None:
+    if moved := [line for line in told if line]:
         raise LacError(
             Diagnostic(
                 "stale-plan",
@@ -188,11 +197,20 @@ def read_back(kinds: Sequence[Kind[Any]], db: Databases, changes: Sequence[Chang
         )
 
 
-def _moved(change: Change, live: Live, recorded: Recorded) -> str:
-    """How the object differs from what the plan saw, or nothing."""
-    found = live.present(change.address)
+def _lost(change: Change, recorded: Recorded) -> str:
+    """How the object isn't this stack's any more, or nothing."""
     if owner := recorded.others.get(change.address):
         return f"{change.address}: stack `{owner}` owns it now"
+    # what is made, or taken over, has no record yet; a grant in a claimed scope is deleted without one
+    ours = change.action not in (Action.CREATE, Action.DELETE) and change.reason != IMPORTED
+    if ours and change.address not in recorded.ours:
+        return f"{change.address}: this stack has no record of it any more"
+    return ""
+
+
+def _moved(change: Change, live: Live) -> str:
+    """How the object differs from what the plan saw, or nothing."""
+    found = live.present(change.address)
     match change.before, found:
         case None, None:
             return ""
