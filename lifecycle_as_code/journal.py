@@ -6,7 +6,6 @@ up by the apply's id, so that what was written is never taken for what wasn't.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -16,17 +15,15 @@ from sqlalchemy.exc import DBAPIError
 
 from . import lock, state
 from .change import Action, Change
-from .diagnostics import Diagnostic, LacError
+from .diagnostics import LacError
 from .history import Actor, Apply
 from .kinds.base import Databases
 from .snapshot import Record
 from .spec import Address, Store
 from .state import history
-from .stores.sql import SqlStore, reading, writing
+from .stores.settling import certain
+from .stores.sql import SqlStore, writing
 from .transaction import Ledger
-
-SETTLE_SECONDS = 15.0
-"""For how long an unanswered commit is asked after."""
 
 
 @dataclass
@@ -50,7 +47,12 @@ class Journal:
         apply = Apply(
             grip.lock_id, ledger.stack, environment, command, 0, None, "", actor, plan_digest=plan_digest
         )
-        with grip.mutex, writing(ledger.registry) as db:
+
+        def there(db: Connection) -> bool:
+            grip.await_own(db)
+            return history.begun(db, apply.apply_id)
+
+        with grip.mutex, certain(ledger.registry, apply.apply_id, there) as db:
             grip.check(db)
             apply = replace(apply, started_ms=state.clock_ms(db))
             history.begin(db, apply, ledger.workspace)
@@ -125,7 +127,7 @@ class Journal:
 
     def check(self) -> None:
         """LacError `lock-lost` where somebody else has the lock by now."""
-        with self.grip.mutex, writing(self.ledger.registry) as db:
+        with self.grip.mutex, certain(self.ledger.registry, self.apply_id, self.grip.await_own) as db:
             self.grip.check(db)
 
     def record(
@@ -150,37 +152,13 @@ class Journal:
     def _transaction(self, store: SqlStore) -> Iterator[Connection]:
         """One transaction, counted inside of itself; an unanswered commit is settled."""
         number = self._counts.get(store.role, 0) + 1
-        asked = False
-        try:
-            with writing(store) as db:
-                yield db
-                if state.installed(db):
-                    history.count(db, self.apply, self.ledger.workspace, number)
-                asked = True
-        except (DBAPIError, LacError) as error:
-            if not asked or not self._arrived(store, number, error):
-                raise
+
+        def there(db: Connection) -> bool:
+            self.grip.await_own(db)
+            return history.counted(db, self.apply_id) >= number
+
+        with certain(store, self.apply_id, there) as db:
+            yield db
+            if state.installed(db):
+                history.count(db, self.apply, self.ledger.workspace, number)
         self._counts[store.role] = number
-
-    def _arrived(self, store: SqlStore, number: int, error: Exception) -> bool:
-        """Whether the store has that transaction, though the commit failed or wasn't answered."""
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while True:
-            try:
-                with reading(store) as db:
-                    return history.counted(db, self.apply_id) >= number
-            except (DBAPIError, LacError):
-                if time.monotonic() > deadline:
-                    raise LacError(_unknown(store, self.apply_id, error)) from error
-                time.sleep(0.5)
-
-
-def _unknown(store: SqlStore, apply_id: str, error: Exception) -> Diagnostic:
-    said = (str(error).splitlines() or [type(error).__name__])[0]
-    return Diagnostic(
-        "commit-unknown",
-        "the store didn't answer, and whether it wrote isn't known",
-        f"{store.shown}, apply {apply_id}: {said}",
-        hint="when the store answers again, `lac history` and `lac plan` tell what stands;"
-        " nothing is half done",
-    )

@@ -17,15 +17,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from . import state
 from .diagnostics import Diagnostic, LacError
 from .state import history
+from .stores.settling import certain
 from .stores.sql import SqlStore, reading, writing
 
 LEASE_SECONDS = 30
@@ -58,15 +60,20 @@ class Grip:
     def check(self, db: Connection) -> None:
         """Renew the lease, first of all in a writing transaction. LacError `lock-lost` where it isn't ours
         any more: then the transaction must write nothing. Until it ends, nobody else can take the lock."""
-        clock = state.clock_s(db)
-        mine = (
-            (state.locks.c.name == self.stack)
-            & (state.locks.c.token == self.lock_id)
-            & (state.locks.c.fence == self.fence)
-        )
-        done = db.execute(update(state.locks).where(mine).values(expires=clock + LEASE_SECONDS))
-        if done.rowcount != 1:
+        lease = {"expires": state.clock_s(db) + LEASE_SECONDS}
+        if db.execute(update(state.locks).where(self._mine).values(lease)).rowcount != 1:
             raise LacError(_lost(self.stack))
+
+    def await_own(self, db: Connection) -> bool:
+        """Wait until no transaction under this lock is under way; whether the lock is still ours."""
+        name = state.locks.c.name
+        held = db.execute(select(name, self._mine).where(name == self.stack).with_for_update()).first()
+        return held is not None and bool(held[1])
+
+    @property
+    def _mine(self) -> ColumnElement[bool]:
+        lock = state.locks.c
+        return (lock.name == self.stack) & (lock.token == self.lock_id) & (lock.fence == self.fence)
 
     def fence_off(self, db: Connection) -> None:
         """The same in a database beside that of the lock: no holder that came before may write there now."""
@@ -163,7 +170,7 @@ class _Watch:
             if state.installed(db) > 1 and (row := self._holder(db, _row(db, self._stack))):
                 return row
         try:
-            with writing(self._store) as db:
+            with certain(self._store, lock_id, partial(self._has, lock_id)) as db:
                 state.install(db)
                 return self._claim(db, lock_id, told)
         except LacError as error:
@@ -188,6 +195,10 @@ class _Watch:
         else:
             db.execute(update(state.locks).where(state.locks.c.name == self._stack).values(values))
         return Grip(self._stack, lock_id, fence)
+
+    def _has(self, lock_id: str, db: Connection) -> bool:
+        row = _row(db, self._stack, lock=True) if state.installed(db) else None
+        return row is not None and row["token"] == lock_id
 
     def _holder(self, db: Connection, row: _Row | None) -> _Row | None:
         """The row, if somebody holds the lock who lives as far as we can tell."""

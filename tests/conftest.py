@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "integration"))
 
 from engine import Bench
+from forks import Forks
+from forks import forks as forks_
 from mlflow_fixture import (  # noqa: F401 - fixtures are found by name
     basic_auth_server,
     fresh_postgres,
@@ -34,6 +37,13 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
         url = fresh_postgres()
         return Bench(tmp_path, url, url)
     return Bench(tmp_path, fresh_sqlite(tmp_path), fresh_sqlite(tmp_path, "auth"))
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """What cheap children are forked from."""
+    with forks_() as running:
+        yield running
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -51,6 +51,12 @@ def count(db: Connection, apply: Apply, workspace: str, transactions: int) -> No
         db.execute(update(applies).where(this).values(transactions=transactions))
 
 
+def begun(db: Connection, apply_id: str) -> bool:
+    """Whether this database knows of that apply."""
+    this = select(applies.c.apply_id).where(applies.c.apply_id == apply_id)
+    return db.execute(this).first() is not None
+
+
 def counted(db: Connection, apply_id: str) -> int:
     """How many transactions of that apply this database has."""
     if not installed(db):

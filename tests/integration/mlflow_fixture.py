@@ -110,8 +110,13 @@ def _database(name: str) -> str:
 
 def fresh_postgres() -> str:
     """The URL of a PostgreSQL database of its own with MLflow's tracking and auth tables."""
+    return copy_postgres(_postgres_template())
+
+
+def copy_postgres(database: str) -> str:
+    """The URL of a copy of that database, which nobody may be connected to."""
     name = f"lac_{os.getpid()}_{next(_numbers)}"
-    _execute_on_postgres(f"CREATE DATABASE {name} TEMPLATE {_postgres_template()}")
+    _execute_on_postgres(f"CREATE DATABASE {name} TEMPLATE {database}")
     return _database(name)
 
 
