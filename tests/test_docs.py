@@ -89,6 +89,7 @@ def commands(text: str) -> list[tuple[str, list[str]]]:
     return found
 
 
+@pytest.mark.own_ray
 def test_the_first_command_does_what_the_readme_shows(tmp_path: Path) -> None:
     """The whole main job, on a Ray of its own. Lines that name files or ids are left out of the README."""
     environment = {**os.environ, "NO_COLOR": "1", "PYTHONWARNINGS": "ignore"}
