@@ -13,6 +13,7 @@ from . import state
 from .change import Action, Change
 from .diagnostics import Diagnostic, LacError
 from .diff import diff, owned
+from .guard import REMOVED
 from .history import Apply, Line
 from .kinds.base import Databases, Kind, SqlKind
 from .moves import Pair, carry
@@ -138,9 +139,7 @@ def look_again(
     asked = naming({*(c.address for c in sql), *(c.moved_from for c in sql if c.moved_from)})
     seen = carry(moves, recorded, observe(kinds, db, asked))
     rows = {c.address for c in sql}
-    _refuse(
-        _lost(c, seen.recorded) or (_moved(c, seen.live) if c.address in rows else "") for c in changes
-    )
+    _refuse(_lost(c, seen.recorded) or (_moved(c, seen.live) if c.address in rows else "") for c in changes)
 
 
 def _hold(kinds: Sequence[Kind[Any]], db: Databases, changes: Sequence[Change]) -> None:
@@ -211,6 +210,9 @@ def _lost(change: Change, recorded: Recorded) -> str:
 def _moved(change: Change, live: Live) -> str:
     """How the object differs from what the plan saw, or nothing."""
     found = live.present(change.address)
+    if change.action is Action.FORGET and change.reason == REMOVED:
+        # it stays as it is, whatever that is
+        return ""
     match change.before, found:
         case None, None:
             return ""
