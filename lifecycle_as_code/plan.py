@@ -83,7 +83,7 @@ def make_plan(
     if options.selection:
         judged = kept(links, options.selection)
         links = [change for change in links if change.address in judged]
-        about = {*part_of(desired, options.selection).objects, *judged}
+        about = {*part_of(desired, options.selection, recorded).objects, *judged}
         decided = {a: d for a, d in decided.items() if a in about or asked(a, options.selection)}
     world = World(
         desired.objects,
@@ -250,8 +250,8 @@ def _decide(address: Address, desired: Desired, recorded: Recorded, live: Live) 
     match desired.objects.get(address), recorded.ours.get(address), here:
         case None, Record() as last, None:
             return Change(address, last.store, Action.FORGET, "already gone", None, None)
-        case None, Record() as last, Observed() if address in desired.removals:
-            return Change(address, last.store, Action.FORGET, REMOVED, None, None)
+        case None, Record() as last, Observed() as found if address in desired.removals:
+            return Change(address, last.store, Action.FORGET, REMOVED, owned(found.spec, last.spec), None)
         case None, Record() as last, Observed() as found:
             before = owned(found.spec, last.spec)
             return Change(address, last.store, Action.DELETE, "no longer declared", before, None)

@@ -59,12 +59,12 @@ class Camera:
         `refresh=False`: believe our records of what is ours instead of looking. `selection`: what a plan in
         part is about; what can't be resolved elsewhere is left as written.
         """
-        part = part_of(desired, selection)
         kinds = list(self.kinds.values())
         with self.connections.reading() as (ledger, warnings), ledger.reading() as db:
             recorded = load(ledger, db, self.specs)
             live = observe(kinds, db, names or wanted(desired, recorded))
             there = moved(desired, recorded, live, self.specs)
+            part = part_of(desired, selection, there.recorded)
             live = settled(kinds, db, part, there.live)
             store_ids = ledger.ids(db)
         wrong = [

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from .change import Change
 from .diagnostics import Diagnostic, did_you_mean
-from .snapshot import Desired
+from .snapshot import Desired, Recorded
 from .spec import Address
 
 
@@ -63,7 +63,7 @@ def _reached(needs: Mapping[Address, Collection[Address]], selection: Selection)
     return frozenset(chosen - dropped)
 
 
-def part_of(desired: Desired, selection: Selection) -> Desired:
+def part_of(desired: Desired, selection: Selection, recorded: Recorded = Recorded()) -> Desired:
     """`desired` with only what the selection can be about: targets with all that they may need,
     and nothing that may need what is excluded. What is wrong with others doesn't matter then."""
     if not selection:
@@ -72,6 +72,14 @@ def part_of(desired: Desired, selection: Selection) -> Desired:
     for address, spec in desired.objects.items():
         for alias in spec.follows():
             needs.setdefault(alias, set()).add(address)
+        # what is renamed goes with all that hangs on it
+        for after in (move.after for move in desired.moves if move.after in needs[address]):
+            needs[after].add(address)
+    # what isn't declared any more goes with what still uses it
+    for address, record in recorded.ours.items():
+        for ref in record.spec.refs() if record.spec is not None else ():
+            if ref not in desired.objects:
+                needs.setdefault(ref, set()).add(address)
     about = _reached(needs, selection)
     return replace(desired, objects={a: spec for a, spec in desired.objects.items() if a in about})
 

@@ -53,11 +53,17 @@ def closing(events: Iterable[Event], paint: Paint = PLAIN) -> str:
     told = list(events)
     failures = [diagnostic(event.diagnostic, paint) for event in told if isinstance(event, Failed)]
     counts = Counter(event.action for event in told if isinstance(event, Done))
-    done = ", ".join(
-        f"{counts[action]:,} {word}" for action, word in _DONE.items() if action in _ALWAYS or counts[action]
-    )
+    done = ", ".join(f"{counts[action]:,} {_DONE[action]}" for action in _counted(counts))
     finished = next((event for event in reversed(told) if isinstance(event, Finished)), None)
     return "\n".join([*failures, *_verdict(finished, done, paint)])
+
+
+def _counted(counts: Counter[Action]) -> list[Action]:
+    """The actions worth a number: records only where nothing else was done."""
+    records = [action for action in _QUIET if counts[action]]
+    if records and len(records) == sum(map(bool, counts.values())):
+        return records
+    return [action for action in Action if action in _ALWAYS or (action.is_difference and counts[action])]
 
 
 def _verdict(finished: Finished | None, done: str, paint: Paint) -> list[str]:
