@@ -45,12 +45,12 @@ def principal(environ: Mapping[str, str]) -> str:
 
 
 def without_password(remote: str) -> str:
-    """A git remote without the user and password that its address may hold."""
+    """An address without the user, the password and the parameters that it may hold."""
     try:
         parts = urlsplit(remote)
     except ValueError:
         return ""
-    if not parts.scheme or "@" not in parts.netloc:
+    if not (parts.scheme and parts.netloc):
         return remote
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
