@@ -128,9 +128,8 @@ def _parsed(url: str, role: Role) -> URL:
 def _open_sqlite(url: URL, role: Role, base: Path, read_only: bool) -> SqlStore:
     name = url.database or ""
     if name in ("", ":memory:") or name.startswith("file:") or url.query:
-        raise LacError(
-            _unsupported(role, "not a file", "A SQLite store is a plain file, without parameters.")
-        )
+        why = "A SQLite store is a plain file, without parameters."
+        raise LacError(_unsupported(role, "something else", why))
     path = (base / name).absolute()
     # mode=rw opens but never creates; on a file that we may only read, SQLite falls back to reading
     address = f"file:{quote(str(path))}?mode=rw"

@@ -56,7 +56,7 @@ def loopback_ray() -> Iterator[LoopbackRay]:
 
         do_GET = do_PUT = _any  # noqa: N815 - the library's names
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as there
             """Nothing is printed."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
