@@ -227,7 +227,8 @@ class Stack:
             plan = self._plan(resolved, self._options())
         except LacError as error:
             return Drift(outside, None, error.diagnostics, updated)
-        return Drift(outside, pending_only(plan), (), updated)
+        asked = pending_only(plan, seen.recorded, self.desired.lifecycles)
+        return Drift(outside, asked, (), updated)
 
     def show(self, address: Address) -> Shown:
         """One object from every side."""

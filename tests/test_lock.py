@@ -493,15 +493,13 @@ def test_unlocking_says_nothing_of_an_apply_that_has_just_ended(
     stack = bench.stack(fraud())
     events = stack.apply(stack.plan())
     locked = next(event for event in events if isinstance(event, Locked))
-    free = lock._free
 
-    def later(db: Connection, name: str, lock_id: str) -> bool:
-        monkeypatch.setattr(lock, "_free", free)
-        db.rollback()
+    def later(store: SqlStore) -> Any:
+        monkeypatch.setattr(lock, "writing", writing)
         list(events)
-        return free(db, name, lock_id)
+        return writing(store)
 
-    monkeypatch.setattr(lock, "_free", later)
+    monkeypatch.setattr(lock, "writing", later)
     with pytest.raises(LacError, match="no-such-lock"):
         bench.stack().force_unlock(locked.apply_id)
     assert [apply.outcome for apply in bench.stack().history()] == ["complete"]

@@ -239,7 +239,8 @@ class _Reader:
         """An http(s) address. It isn't repeated in a problem: it may hold a password."""
         try:
             parts = urlsplit(address.value)
-            fits = parts.scheme in ("http", "https") and bool(parts.netloc)
+            # a port that is none raises, too
+            fits = parts.scheme in ("http", "https") and bool(parts.netloc) and parts.port != 0
         except ValueError:
             fits = False
         if not fits:
