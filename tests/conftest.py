@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import settings
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "integration"))
 
+import failpoints
 from engine import Bench
 from forks import Forks
 from forks import forks as forks_
@@ -24,6 +26,9 @@ from mlflow_fixture import (  # noqa: F401 - fixtures are found by name
     postgres,
 )
 from ray_fixture import models, ray  # noqa: F401
+
+from lifecycle_as_code.kinds.registered_model import RegisteredModel
+from lifecycle_as_code.kinds.role import Role
 
 # how long an example takes says more about the machine than about the code
 settings.register_profile("lac", deadline=None)
@@ -42,7 +47,11 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
 @pytest.fixture(scope="session")
 def forks() -> Iterator[Forks]:
     """What cheap children are forked from."""
-    with forks_() as running:
+    with forks_() as running, tempfile.TemporaryDirectory() as path:
+        directory = Path(path)
+        spare = Bench(directory, fresh_sqlite(directory), fresh_sqlite(directory, "auth"))
+        some = spare.stack([RegisteredModel(name="some", tags={"a": "b"}), Role(name="some")])
+        running.here(failpoints.warm, failpoints.place(spare), some.saved(some.plan()))
         yield running
 
 

@@ -21,7 +21,7 @@ from engine import Bench
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, Pool
 
 from lifecycle_as_code import planfile
 from lifecycle_as_code import stack as stacks
@@ -62,6 +62,13 @@ def written(specs: Iterable[Spec]) -> Written:
 def read(specs: Written) -> list[Spec]:
     """The specs of plain data."""
     return [construct(SPECS[kind], data) for kind, data in specs]
+
+
+def hurried(connection: Any, *_: Any) -> None:
+    """For `connect` of SQLAlchemy's Pool. No test's file has to outlive a power cut, and waiting for the disk
+    is most of what SQLite does: a process that is killed is another matter."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
 # --- in a child
@@ -139,6 +146,16 @@ def _go_away() -> None:
     Engine.connect = refuse  # type: ignore[method-assign]
 
 
+def warm(place: Place, plan: bytes) -> None:
+    """Load and cache what every child needs."""
+    import deepdiff  # noqa: F401 - what the engine loads late
+    import httpx  # noqa: F401
+
+    event.listen(Pool, "connect", hurried)
+    applied(place, plan)
+    standing(place)
+
+
 def _outcome(stack: Stack, plan: bytes, lock_timeout: float = 0.0) -> str:
     # four processes of git, for a line that nobody reads here
     stacks.actor = lambda *_: Actor(user="child")
@@ -204,7 +221,10 @@ def _watch(before: Callable[[int], None], after: Callable[[int], None], *, state
 # --- what stands
 
 
-_LEFT_OUT = frozenset({"creation_time", "last_updated_time", "at_ms", "updated_ms", "apply_id", "id"})
+_TIMES = ("creation_time", "last_updated_time", "at_ms", "updated_ms", "started_ms", "ended_ms", "since")
+_LEFT_OUT = frozenset(
+    (*_TIMES, "expires", "apply_id", "id", "holder", "token", "who", "actor", "plan_digest")
+)
 """Columns that differ from run to run."""
 _TABLES = (
     "registered_models",
@@ -214,21 +234,23 @@ _TABLES = (
     "model_version_tags",
     "lac_records",
     "lac_changes",
+    "lac_applies",
+    "lac_lock",
     "roles",
     "role_permissions",
 )
 
 
 def standing(place: Place) -> tuple[str, ...]:
-    """Every row of ours and of MLflow's, and every app on Ray, less what differs from run to run: all that an
-    apply is about. Leases and the list of applies are not."""
+    """Every row of ours and of MLflow's, and every app on Ray, less what differs from run to run."""
     _, store, auth_store, serve = place
     found: list[str] = []
     for url in sorted({store, auth_store or store}):
         engine = create_engine(url, poolclass=NullPool)
         with engine.connect() as db:
             there = set(inspect(db).get_table_names())
-            roles = dict(db.execute(text("SELECT id, name FROM roles")).tuples()) if "roles" in there else {}
+            found += [f"has {name}" for name in there if name.startswith("lac_")]
+            roles = _roles(db) if "roles" in there else {}
             for name in there.intersection(_TABLES):
                 rows = db.execute(text(f"SELECT * FROM {name}")).mappings()
                 shown = name if url == store else f"auth {name}"
@@ -241,9 +263,20 @@ def standing(place: Place) -> tuple[str, ...]:
 
 
 def _told(table: str, row: Mapping[str, Any], roles: Mapping[int, str]) -> str:
-    told = {k: v for k, v in row.items() if v is not None and k not in _LEFT_OUT}
+    told: dict[str, Any] = {k: v for k, v in row.items() if v is not None and k not in _LEFT_OUT}
+    if "token" in row:
+        told["held"] = bool(row["token"])
     if "role_id" in told:
         told["role_id"] = roles[told["role_id"]]
     if pending := told.get("pending"):
         told["pending"] = json.loads(pending)["names"]
     return f"{table} {told}"
+
+
+def work(standing: tuple[str, ...]) -> tuple[str, ...]:
+    """The part of it that an apply is about: neither who holds the lock, nor how an apply ended."""
+    return tuple(line for line in standing if not line.startswith(("lac_applies", "lac_lock")))
+
+
+def _roles(db: Connection) -> dict[int, str]:
+    return {row.id: row.name for row in db.execute(text("SELECT id, name FROM roles"))}

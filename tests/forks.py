@@ -74,11 +74,14 @@ class Forks:
 @contextmanager
 def forks() -> Iterator[Forks]:
     """Start the process, and end it."""
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("LAC_", "MLFLOW_"))}
+    # what somebody imports must not bring threads
+    environ["OPENBLAS_NUM_THREADS"] = "1"
     process = subprocess.Popen(
         [sys.executable, __file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={k: v for k, v in os.environ.items() if not k.startswith(("LAC_", "MLFLOW_"))},
+        env=environ,
     )
     with process:
         yield Forks(process)
