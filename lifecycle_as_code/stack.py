@@ -366,7 +366,11 @@ class Stack:
         seen = self._camera.take(desired, resolved=False)
         refuse_stale(plan.changes, seen.live, seen.recorded)
         # what records alone are about is resolved already
-        again = desired if plan.mode is Mode.REFRESH_ONLY else self._camera.resolve(desired, seen.live)
+        again = (
+            desired
+            if plan.mode is Mode.REFRESH_ONLY
+            else self._camera.resolve(desired, seen.live, seen.store_ids)
+        )
         return replayed(
             plan,
             again,
