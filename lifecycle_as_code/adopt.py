@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from .diagnostics import Diagnostic, refuse
 from .diff import owned
+from .guard import is_protected
 from .manifest.write import write
 from .snapshot import Desired, Live, Observed, Record, Recorded
 from .spec import Address, OwnedKeys, Spec, fields_marked, parse_address, plain
@@ -56,7 +57,11 @@ def adopted(
         if why and address not in desired.objects:
             skipped.append(why)
             continue
-        records.append(Record(address, spec.store, spec))
+        # a mark outlives its owner: taking an object over is no way to destroy it
+        kept = address in recorded.kept or is_protected(
+            desired.lifecycles.get(address), recorded.ours.get(address)
+        )
+        records.append(Record(address, spec.store, spec, protected=kept))
         if address not in desired.objects:
             declared.append(spec)
     if addresses is not None:

@@ -132,7 +132,7 @@ class Run:
 
     def _warm_up(self, steps: Sequence[Step]) -> Iterator[Event]:
         changes = [change for step in steps for change in self._left(step)]
-        refuse_stale(changes, with_cluster(self.kinds, self._at[0], Live()), self.recorded)
+        refuse_stale(changes, with_cluster(self.kinds, self._at[0], Live()))
         with self.journal.writing() as db:
             self._check(db, [])
             self.remembered = self.recorded
@@ -227,6 +227,11 @@ class Run:
         changes = [change for step in steps for change in self._left(step)]
         if not changes:
             return
+        if going := [c for c in changes if c.after is None]:
+            with self.journal.writing() as db:
+                self._check(db, [])
+                # remember before unmaking: what is half gone after a crash was nobody else's doing
+                self.journal.record(db, [self._begun(c) for c in going])
         results = yield from self._phase(changes, self._retiring)
         yield from self._report(results)
         good = [c for c in changes if c.address not in self.failed]

@@ -129,7 +129,9 @@ class Plan:
 
     @property
     def differences(self) -> tuple[Change, ...]:
-        """The changes that change anything but our own records."""
+        """The changes that change anything but our own records; all, where a plan is about records alone."""
+        if self.mode is Mode.REFRESH_ONLY:
+            return self.changes
         return tuple(change for change in self.changes if change.action.is_difference)
 
     def tally(self) -> Mapping[Action, int]:

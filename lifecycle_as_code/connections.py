@@ -74,15 +74,15 @@ class Connections:
             if store is not None and self._is_empty(store, []):
                 yield from as_progress(in_background(partial(_create, store), stop))
 
-    def site(self) -> Site:
-        """What endpoints need to know about this stack. Holds no password: where the auth store's address has
-        one, only a reference to it is passed on."""
+    def site(self, store_id: str) -> Site:
+        """What endpoints need to know about this stack, whose registry has that id. Holds no password: where
+        the auth store's address has one, only a reference to it is passed on."""
         auth = self.settings.auth_store
         address = ""
         if auth is not None:
             address = auth.reference or self._store(auth.value, "auth").shareable
         serve = self.settings.serve
-        return Site(self.settings.name, address, serve.runtime_env if serve else {})
+        return Site(self.settings.name, address, serve.runtime_env if serve else {}, store_id)
 
     def names(self, ids: Mapping[str, str]) -> dict[str, dict[str, str]]:
         """What a saved plan says of the stores that it was made for. `ids`: the databases' own, by role."""

@@ -46,7 +46,8 @@ def diff(before: Spec, after: Spec) -> tuple[FieldChange, ...]:
     changes: list[FieldChange] = []
     for field in type(after).model_fields:
         old, new = getattr(before, field), getattr(after, field)
-        if field in skipped or old == new or (new is None and field in computed):
+        # what the store chose is right, whether we have looked at it yet or not
+        if field in skipped or old == new or (field in computed and None in (old, new)):
             continue
         if _is_leaf(old) and _is_leaf(new):
             changes.append(FieldChange((field,), old, new))
@@ -68,6 +69,16 @@ def owned(live: Spec, *sides: Spec | None) -> Spec:
         if any(key not in keys for key in held):
             cut[field] = {key: value for key, value in held.items() if key in keys}
     return live.model_copy(update=cut) if cut else live
+
+
+def as_chosen(spec: Spec, live: Spec) -> Spec:
+    """`spec` with what the store chose where it left the choice to it."""
+    chosen = {
+        name: getattr(live, name)
+        for name in fields_marked(type(spec), Computed)
+        if getattr(spec, name) is None and getattr(live, name) is not None
+    }
+    return spec.model_copy(update=chosen) if chosen else spec
 
 
 def carried(after: Spec, before: Spec, fields: Collection[str]) -> Spec:

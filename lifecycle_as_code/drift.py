@@ -87,7 +87,25 @@ def _drifted(record: Record, live: Live, lifecycle: Lifecycle | None) -> Change 
     return Change(address, record.store, Action.UPDATE, reason, before, after, fields)
 
 
-def pending_only(plan: Plan) -> Plan:
-    """The part of a plan that the manifests ask for."""
-    asked = [c for c in plan.differences if c.reason not in OUTSIDE]
+def pending_only(
+    plan: Plan,
+    recorded: Recorded = Recorded(),
+    lifecycles: Mapping[Address, Lifecycle] = MappingProxyType({}),
+) -> Plan:
+    """The part of a plan that the manifests ask for, also where something else befell the same object."""
+    asked = [
+        c if c.reason not in OUTSIDE else replace(c, reason="manifest changed")
+        for c in plan.differences
+        if c.reason not in OUTSIDE or _asked_too(c, recorded.ours.get(c.address), lifecycles.get(c.address))
+    ]
     return replace(plan, changes=tuple(asked))
+
+
+def _asked_too(change: Change, record: Record | None, lifecycle: Lifecycle | None) -> bool:
+    """Whether the manifest says something else than it said when it was last applied."""
+    if record is None or record.spec is None or change.after is None:
+        return False
+    applied = record.spec
+    if change.before is not None:
+        applied = carried(applied, change.before, lifecycle.ignore_changes if lifecycle else ())
+    return applied.written() != change.after.written()

@@ -171,12 +171,15 @@ def _owner(spec: Spec, going: set[Address], others: bool, allow: frozenset[str])
 
 def emptied(world: World) -> Iterator[Diagnostic]:
     """A stack that owns objects and declares none: more likely a glob that matched nothing."""
-    lost = [a for a in world.recorded.ours if (c := world.changes.get(a)) is None or c.reason != REMOVED]
-    if lost and not world.desired:
+    if world.desired:
+        return
+    lost = [a for a in world.recorded.ours if (c := world.changes.get(a)) is not None and c.reason != REMOVED]
+    if lost:
+        whole = len(lost) == len(world.recorded.ours)
         yield Diagnostic(
             "nothing-declared",
             "the manifests declare nothing, but this stack owns objects",
-            f"Everything would be deleted: {listed(lost)}.",
+            f"{'Everything' if whole else 'These'} would be deleted: {listed([*{*lost, *world.going}])}.",
             hint="check `include:` in lac.yaml; to delete everything on purpose, run `lac destroy`",
             guard="nothing-declared",
         )
@@ -190,7 +193,8 @@ def mass_deletion(world: World) -> Iterator[Diagnostic]:
     held = Counter(address.kind for address in world.recorded.ours)
     limits = world.limits
     for kind, count in sorted(gone.items()):
-        if count > max(limits.count, limits.share * held[kind]):
+        # a share such as 0.29 has no exact binary form: 29 of 100 aren't more than it
+        if count > max(limits.count, limits.share * held[kind] + 1e-9):
             lost = [address for address in world.going if address.kind == kind]
             yield Diagnostic(
                 "mass-deletion",

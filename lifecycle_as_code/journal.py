@@ -33,6 +33,8 @@ class Journal:
     ledger: Ledger
     grip: lock.Grip
     apply: Apply
+    store_id: str = ""
+    """The registry's own id."""
     outcome: str = ""
     """How it ended, for history; nothing as long as that isn't known."""
     _counts: dict[str, int] = field(default_factory=dict)
@@ -54,7 +56,8 @@ class Journal:
             grip.check(db)
             apply = replace(apply, started_ms=state.clock_ms(db))
             history.begin(db, apply, ledger.workspace)
-        return cls(ledger, grip, apply)
+            store_id = state.store_id(db)
+        return cls(ledger, grip, apply, store_id)
 
     @property
     def apply_id(self) -> str:

@@ -4,7 +4,8 @@ latecomers.
 The lease is counted by the database's clock and renewed while it is held; every writing transaction checks
 it first, so whoever lost it can't write any more. Whether a holder on this machine lives is known by its
 process, and no clock is asked. On SQLite "the database's clock" is only the machine's own: there, a holder
-on another machine is dead when nothing was heard of it for as long as a lease lasts, by our stopwatch.
+on another machine is dead when nothing was heard of it for as long as a lease lasts, by our stopwatch, and
+lives when it was heard to renew.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ LEASE_SECONDS = 30
 POLL_SECONDS = 0.2
 
 _Row = Mapping[str, Any]
-"""A row of `lac_lock`, with `run_out`: whether its lease has, by the database's clock."""
+"""A row of `lac_lock`, with `doubtful`: whether only listening tells if its holder lives."""
 
 _SOMEBODY: _Row = {
     "holder": "",
@@ -42,7 +43,7 @@ _SOMEBODY: _Row = {
     "since": 0,
     "token": "",
     "expires": 0,
-    "run_out": False,
+    "doubtful": False,
 }
 """Whoever is at the lock's row in this moment."""
 
@@ -95,15 +96,18 @@ def held(
     *,
     who: str = "",
     what: str = "",
+    beside: SqlStore | None = None,
     timeout: float = 0.0,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Grip]:
     """Hold the stack's lock for the block. LacError `locked` after `timeout` seconds of waiting.
 
-    `who` and `what` are told to whoever waits meanwhile. Our tables are made where they are missing.
+    `who` and `what` are told to whoever waits meanwhile. `beside`: another database that the holder will
+    write, whose fence must not be ahead of ours: one of the two may have been restored from a backup. Our
+    tables are made where they are missing.
     """
     told = {"who": who[:256], "what": what[:256]}
-    grip = _wait(_Watch(store, stack), lock_id, told, timeout, tell)
+    grip = _wait(_Watch(store, stack, beside), lock_id, told, timeout, tell)
     ended = threading.Event()
     renewal = threading.Thread(target=_renew, args=(store, grip, ended), daemon=True)
     renewal.start()
@@ -125,11 +129,18 @@ def force_unlock(store: SqlStore, stack: str, lock_id: str) -> None:
     """
     with reading(store) as db:
         row = _row(db, stack) if state.installed(db) > 1 else None
-    if row is not None and row["token"] == lock_id:
-        with writing(store) as db:
-            _free(db, stack, lock_id)
-            history.end(db, lock_id, "unlocked")
-        return
+    while row is not None and lock_id and row["token"] == lock_id:
+        try:
+            with writing(store) as db:
+                if _free(db, stack, lock_id):
+                    history.end(db, lock_id, "unlocked")
+                    return
+        except LacError as error:
+            # on PostgreSQL we have waited for its transaction, and come after it
+            if error.diagnostics[0].code != "write-conflict":
+                raise
+        with reading(store) as db:
+            row = _row(db, stack)
     current = f"its lock's id is {row['token']}" if row is not None and row["token"] else "it isn't locked"
     raise LacError(
         Diagnostic(
@@ -144,10 +155,13 @@ def force_unlock(store: SqlStore, stack: str, lock_id: str) -> None:
 class _Watch:
     """Looks at the lock again and again, and knows for how long nothing was heard of its holder."""
 
-    def __init__(self, store: SqlStore, stack: str) -> None:
+    def __init__(self, store: SqlStore, stack: str, beside: SqlStore | None = None) -> None:
         self._store = store
         self._stack = stack
-        self._heard: tuple[object, float] = (None, 0.0)
+        self._floor = 0 if beside is None else _fence(beside, stack)
+        # of the holder: its lock's id, when its lease ends, and when we first saw that
+        self._heard: tuple[str, int, float] = ("", 0, 0.0)
+        self._renewed = False
 
     def take(self, lock_id: str, told: Mapping[str, str]) -> Grip | _Row:
         """The lock, or the row of whoever has it."""
@@ -173,7 +187,7 @@ class _Watch:
         if holder := self._holder(db, row):
             return holder
         now = db.execute(select(state.clock_s(db))).scalar_one()
-        fence = (row["fence"] if row else 0) + 1
+        fence = max(row["fence"] if row else 0, self._floor) + 1
         lease = {"token": lock_id, "since": now, "expires": now + LEASE_SECONDS}
         values = {"holder": myself(), "fence": fence, **lease, **told}
         if row is None:
@@ -190,16 +204,33 @@ class _Watch:
         """The row, if somebody holds the lock who lives as far as we can tell."""
         if row is None or not row["token"]:
             return None
-        run_out = bool(row["expires"] <= db.execute(select(state.clock_s(db))).scalar_one())
-        told = {**row, "run_out": run_out}
         if (lives := _lives(row["holder"])) is not None:
-            return told if lives else None
+            return {**row, "doubtful": False} if lives else None
+        left = row["expires"] - db.execute(select(state.clock_s(db))).scalar_one()
         if db.dialect.name == "postgresql":
-            return None if run_out else told
-        heard = (row["token"], row["expires"])
-        if heard != self._heard[0]:
-            self._heard = heard, time.monotonic()
-        return told if time.monotonic() - self._heard[1] < LEASE_SECONDS else None
+            return {**row, "doubtful": False} if left > 0 else None
+        if self._silence(row["token"], row["expires"]) >= LEASE_SECONDS:
+            return None
+        # with clocks that agree, a lease that is kept up has some of its time left, and never more than all
+        return {**row, "doubtful": not 0 < left <= LEASE_SECONDS and not self._renewed}
+
+    def _silence(self, token: str, expires: int) -> float:
+        """For how many seconds nothing was heard of this holder."""
+        before, then, since = self._heard
+        if (before, then) != (token, expires):
+            self._renewed = before == token
+            since = time.monotonic()
+            self._heard = (token, expires, since)
+        return time.monotonic() - since
+
+
+def _fence(store: SqlStore, stack: str) -> int:
+    """The last fence that a database knows of; 0 where it knows of none."""
+    if not store.exists:
+        return 0
+    with reading(store) as db:
+        row = _row(db, stack) if state.installed(db) > 1 else None
+    return row["fence"] if row else 0
 
 
 def _row(db: Connection, stack: str, *, lock: bool = False) -> _Row | None:
@@ -208,10 +239,11 @@ def _row(db: Connection, stack: str, *, lock: bool = False) -> _Row | None:
     return None if found is None else dict(found)
 
 
-def _free(db: Connection, stack: str, lock_id: str) -> None:
-    """The row stays, for its fence must never count from one again."""
+def _free(db: Connection, stack: str, lock_id: str) -> bool:
+    """Whether it was there to be freed. The row stays, for its fence must never count from one again."""
     mine = (state.locks.c.name == stack) & (state.locks.c.token == lock_id)
-    db.execute(update(state.locks).where(mine).values(holder="", token="", expires=0, who=None, what=None))
+    freed = update(state.locks).where(mine).values(holder="", token="", expires=0, who=None, what=None)
+    return db.execute(freed).rowcount == 1
 
 
 def _renew(store: SqlStore, grip: Grip, ended: threading.Event) -> None:
@@ -236,8 +268,8 @@ def _wait(
     began = time.monotonic()
     waiting = False
     while isinstance(found := watch.take(lock_id, told), Mapping):
-        # whose lease seems to have run out is listened for as long as one lasts, and then is dead
-        patience = max(timeout, LEASE_SECONDS + 2 * POLL_SECONDS) if found["run_out"] else timeout
+        # whoever is heard of in that time lives, and whoever isn't is dead
+        patience = max(timeout, LEASE_SECONDS + 2 * POLL_SECONDS) if found["doubtful"] else timeout
         deadline = began + patience
         if time.monotonic() >= deadline:
             raise LacError(_locked(watch, found))

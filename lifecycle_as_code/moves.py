@@ -6,7 +6,7 @@ whatever else changed shows as itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from .diagnostics import Diagnostic
@@ -26,7 +26,7 @@ class Moved:
     live: Live
     pairs: tuple[Pair, ...] = ()
     origins: Mapping[Address, Address] = field(default_factory=dict)
-    problems: tuple[Diagnostic, ...] = ()
+    problems: tuple[tuple[Move, Diagnostic], ...] = ()
 
 
 def moved(desired: Desired, recorded: Recorded, live: Live, specs: Mapping[str, type[Spec]]) -> Moved:
@@ -36,25 +36,32 @@ def moved(desired: Desired, recorded: Recorded, live: Live, specs: Mapping[str, 
         return Moved(recorded, live)
     onward = {move.before: move.after for move in desired.moves}
     pairs: list[Pair] = []
-    problems: list[Diagnostic] = []
+    problems: list[tuple[Move, Diagnostic]] = []
+    given: dict[Address, Move] = {}
     for move in desired.moves:
-        if wrong := _wrong(move, desired, specs):
-            problems.append(wrong)
-            continue
         after = _end(move.after, onward)
-        if after is None:
-            problems.append(_refused(move, "the blocks lead in a circle", "remove one of them"))
+        if wrong := _wrong(move, desired, specs):
+            problems.append((move, _refused(move, *wrong)))
+        elif after is None:
+            why = "the blocks lead in a circle", "remove one of them"
+            problems.append((move, _refused(move, *why)))
         elif not (move.before in recorded.ours and live.present(move.before)):
             # moved already, or never made
             if move.before not in recorded.ours and live.present(move.before) and after not in recorded.ours:
-                problems.append(_refused(move, *_strange(move.before, recorded)))
+                problems.append((move, _refused(move, *_strange(move.before, recorded))))
         elif live.objects.get(after) is not None:
-            problems.append(
-                _refused(move, f"{after} exists already", "give the object another name, or remove that one")
-            )
+            why = f"{after} exists already", "give the object another name, or remove that one"
+            problems.append((move, _refused(move, *why)))
+        elif after in given:
+            why = f"{given[after].before} would get the same name", "give each a name of its own"
+            problems.append((move, _refused(move, *why)))
         else:
+            given[after] = move
             pairs.append((move.before, after))
-    return replace(carry(pairs, recorded, live), problems=tuple(problems))
+    there = carry(pairs, recorded, live)
+    for after, move in given.items():
+        problems += [(move, _refused(move, *why)) for why in _others(after, there, recorded)]
+    return replace(there, problems=tuple(problems))
 
 
 def carry(pairs: Sequence[Pair], recorded: Recorded, live: Live) -> Moved:
@@ -103,23 +110,24 @@ def _end(address: Address, onward: Mapping[Address, Address]) -> Address | None:
     return address
 
 
-def _wrong(move: Move, desired: Desired, specs: Mapping[str, type[Spec]]) -> Diagnostic | None:
+def _wrong(move: Move, desired: Desired, specs: Mapping[str, type[Spec]]) -> tuple[str, str] | None:
+    """Why it can't be, whatever is there, and the way out."""
     kind = specs[move.before.kind]
     if move.before.kind != move.after.kind:
-        return _refused(move, "an object keeps its kind", "move it to an address of the same kind")
+        return "an object keeps its kind", "move it to an address of the same kind"
     if not kind.movable:
         movable = ", ".join(name for name, spec in specs.items() if spec.movable)
-        return _refused(move, f"the store can't rename objects of this kind ({movable} can be)", "")
+        return f"the store can't rename objects of this kind ({movable} can be)", ""
     if move.before == move.after:
-        return _refused(move, "both addresses are the same", "remove the block")
+        return "both addresses are the same", "remove the block"
     if move.before in desired.objects:
-        return _refused(move, f"{move.before} is still declared", "declare it by its new name only")
+        return f"{move.before} is still declared", "declare it by its new name only"
     onward = {m.before for m in desired.moves}
     if move.after not in desired.objects and move.after not in onward:
-        return _refused(move, f"{move.after} isn't declared", "declare the object by its new name")
+        return f"{move.after} isn't declared", "declare the object by its new name"
     twice = [m for m in desired.moves if m is not move and (m.before == move.before or m.after == move.after)]
     if twice:
-        return _refused(move, f"{twice[0].at} moves one of the two as well", "keep one of the blocks")
+        return f"{twice[0].at} moves one of the two as well", "keep one of the blocks"
     return None
 
 
@@ -127,6 +135,17 @@ def _strange(address: Address, recorded: Recorded) -> tuple[str, str]:
     if owner := recorded.others.get(address):
         return f"{address} is managed by stack `{owner}`", "move it there"
     return f"{address} isn't managed here", f"take it over first: `lac import '{address}'`"
+
+
+def _others(after: Address, there: Moved, recorded: Recorded) -> Iterator[tuple[str, str]]:
+    """What of another stack's would be renamed along with the object that is called `after` then."""
+    for address, origin in sorted(there.origins.items(), key=str):
+        owner, found = recorded.others.get(origin), there.live.objects.get(address)
+        if owner and found is not None and after in found.spec.refs():
+            yield (
+                f"{origin}, which belongs to stack `{owner}`, would be renamed with it",
+                f"take it over first (`lac import --take-over '{origin}'`), or remove it there",
+            )
 
 
 def _refused(move: Move, why: str, hint: str) -> Diagnostic:

@@ -19,8 +19,10 @@ def linked(changes: Mapping[Address, Change]) -> list[Change]:
     """The changes with `waits_for` filled in, and the reason of those that only follow an alias.
 
     A change waits for the makers of what it refers to. A deletion waits for whatever still refers
-    to it. An alias waits for the endpoints that follow it to be warm, not the other way round.
+    to it. An alias waits for the endpoints that follow it to be warm, not the other way round. A rename and
+    what goes along wait for each other: the store does it all at once.
     """
+    parts = _parts(changes)
     leavers: dict[Address, set[Address]] = defaultdict(set)
     followers: dict[Address, set[Address]] = defaultdict(set)
     for change in changes.values():
@@ -38,6 +40,7 @@ def linked(changes: Mapping[Address, Change]) -> list[Change]:
                 {
                     *_makers(change, changes),
                     *followers[change.address],
+                    *parts[change.address],
                     *(leavers[change.address] if change.action is Action.DELETE else ()),
                 }
             ),
@@ -49,8 +52,26 @@ def linked(changes: Mapping[Address, Change]) -> list[Change]:
 def _makers(change: Change, changes: Mapping[Address, Change]) -> set[Address]:
     if change.after is None:
         return set()
-    made = {r for r in change.after.refs() if r in changes and changes[r].action is Action.CREATE}
+    made = {r for r in change.after.refs() if r in changes and _makes(changes[r])}
     return made - set(change.after.follows())
+
+
+def _makes(change: Change) -> bool:
+    """Whether something has this address only once the change is done."""
+    return change.action is Action.CREATE or change.moved_from is not None
+
+
+def _parts(changes: Mapping[Address, Change]) -> dict[Address, set[Address]]:
+    """For each change that takes part in a rename, those that it goes with."""
+    found: dict[Address, set[Address]] = defaultdict(set)
+    for change in changes.values():
+        if change.moved_from is None or change.side is None:
+            continue
+        for ref in change.side.refs():
+            if ref in changes and changes[ref].moved_from is not None:
+                found[ref].add(change.address)
+                found[change.address].add(ref)
+    return found
 
 
 def _reason(change: Change, changes: Mapping[Address, Change]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from .change import Action, Change, Mode, Phase, Plan, Step, Verdict
 from .diagnostics import Diagnostic, Source, refuse
-from .diff import FieldChange, carried, diff, is_health, owned
+from .diff import FieldChange, carried, diff, owned, without_health
 from .guard import (
     REMOVED,
     Check,
@@ -28,7 +28,7 @@ from .guard import (
 from .order import in_order, linked, steps
 from .snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
 from .spec import Address, Immutable, Spec, marked
-from .target import Selection, in_part, kept, matches, unknown
+from .target import Selection, asked, in_part, kept, part_of, unknown
 
 __all__ = ["Action", "Change", "Check", "Mode", "Phase", "Plan", "PlanOptions", "Step", "World", "make_plan"]
 
@@ -83,7 +83,8 @@ def make_plan(
     if options.selection:
         judged = kept(links, options.selection)
         links = [change for change in links if change.address in judged]
-        decided = {a: d for a, d in decided.items() if a in judged or _asked(a, options.selection)}
+        about = {*part_of(desired, options.selection, recorded).objects, *judged}
+        decided = {a: d for a, d in decided.items() if a in about or asked(a, options.selection)}
     world = World(
         desired.objects,
         recorded,
@@ -134,8 +135,7 @@ def make_refresh(
     changes = [
         change
         for record in recorded.ours.values()
-        if not selection.targets or matches(record.address, selection.targets)
-        if not matches(record.address, selection.excludes)
+        if asked(record.address, selection)
         if (change := _refreshed(record, live)) is not None
     ]
     ordered = tuple(in_order(changes))
@@ -149,8 +149,9 @@ def _refreshed(record: Record, live: Live) -> Change | None:
         return None
     if found is None:
         return Change(address, record.store, Action.FORGET, "deleted outside", None, None)
-    now = owned(found.spec, record.spec)
-    fields = tuple(c for c in diff(record.spec, now) if not is_health(type(now), c.path))
+    seen = owned(found.spec, record.spec)
+    now = without_health(seen)
+    fields = diff(without_health(record.spec), now)
     if not fields:
         return None
     return Change(
@@ -158,7 +159,7 @@ def _refreshed(record: Record, live: Live) -> Change | None:
         record.store,
         Action.RECORD,
         "changed outside",
-        now,
+        seen,
         now,
         fields,
         protected=record.protected,
@@ -197,14 +198,9 @@ def _with_flag(problem: Diagnostic) -> Diagnostic:
     return replace(problem, hint=f"{problem.hint}\n{way}" if problem.hint else way)
 
 
-def _asked(address: Address, selection: Selection) -> bool:
-    asked = not selection.targets or matches(address, selection.targets)
-    return asked and not matches(address, selection.excludes)
-
-
 def _worded(change: Change, options: PlanOptions) -> Change:
-    """Why, where it isn't for the manifests."""
-    if options.because and change.action.is_difference:
+    """Why, where it isn't for the manifests. What only follows an alias follows it here, too."""
+    if options.because and change.action.is_difference and not change.reason.startswith("follows "):
         return replace(change, reason=options.because)
     if options.mode is Mode.DESTROY and change.action is Action.DELETE:
         return replace(change, reason="destroyed with its stack")
@@ -214,12 +210,15 @@ def _worded(change: Change, options: PlanOptions) -> Change:
 def _with_origins(
     changes: Mapping[Address, Change], origins: Mapping[Address, Address], recorded: Recorded, live: Live
 ) -> dict[Address, Change]:
-    """Renamed objects say what they are called until then; where nothing else changes, that is the change."""
+    """Renamed objects say what they are called until then; where nothing but our record would change, that
+    is the change."""
     found = dict(changes)
     for address, origin in origins.items():
         record, seen = recorded.ours.get(address), live.present(address)
         if change := found.get(address):
-            found[address] = replace(change, moved_from=origin)
+            # a rename is more than our record's catching up
+            action = Action.MOVE if change.action is Action.RECORD else change.action
+            found[address] = replace(change, action=action, moved_from=origin)
         elif record is not None and seen is not None and record.spec is not None:
             spec = owned(seen.spec, record.spec)
             found[address] = Change(
@@ -251,8 +250,8 @@ def _decide(address: Address, desired: Desired, recorded: Recorded, live: Live) 
     match desired.objects.get(address), recorded.ours.get(address), here:
         case None, Record() as last, None:
             return Change(address, last.store, Action.FORGET, "already gone", None, None)
-        case None, Record() as last, Observed() if address in desired.removals:
-            return Change(address, last.store, Action.FORGET, REMOVED, None, None)
+        case None, Record() as last, Observed() as found if address in desired.removals:
+            return Change(address, last.store, Action.FORGET, REMOVED, owned(found.spec, last.spec), None)
         case None, Record() as last, Observed() as found:
             before = owned(found.spec, last.spec)
             return Change(address, last.store, Action.DELETE, "no longer declared", before, None)
@@ -274,7 +273,7 @@ def _decide(address: Address, desired: Desired, recorded: Recorded, live: Live) 
         ):
             return _imported(wanted, found, desired, at, kept)
         case Spec(), None, Observed():
-            return _not_ours(address, recorded.others.get(address), at)
+            return not_ours(address, recorded.others.get(address), at)
         case Spec() as wanted, Record() as last, Observed() as found:
             return _compare(wanted, last, found, desired.lifecycles.get(address), at, kept)
     return None
@@ -302,14 +301,16 @@ def _compare(
     if found.spec == wanted == last.spec and last.pending is None and last.protected is kept:
         return None
     ignored = lifecycle.ignore_changes if lifecycle else ()
-    wanted = carried(wanted, found.spec, ignored)
     before = owned(found.spec, wanted, last.spec)
+    wanted = carried(wanted, before, ignored)
     fields = diff(before, wanted)
     if not fields:
-        if last.spec == wanted and last.pending is None and last.protected is kept:
+        # what is ignored may have moved on from what was recorded
+        same = last.spec is not None and carried(last.spec, before, ignored) == wanted
+        if same and last.pending is None and last.protected is kept:
             return None
         reason = "already so"
-        if last.spec == wanted and last.pending is None:
+        if same and last.pending is None:
             reason = "protected from now on" if kept else "no longer protected"
         return Change(
             wanted.address, wanted.store, Action.RECORD, reason, before, wanted, at=at, protected=kept
@@ -319,7 +320,7 @@ def _compare(
         return _immutable(wanted, stuck, frozen, at)
     if last.pending is not None:
         reason = "interrupted apply"
-    elif last.spec is None or diff(owned(found.spec, last.spec), carried(last.spec, found.spec, ignored)):
+    elif last.spec is None or diff(owned(found.spec, last.spec), carried(last.spec, before, ignored)):
         reason = "changed outside"
     elif (followed := sorted(map(str, wanted.follows()))) and last.spec.written() == wanted.written():
         # the manifest says what it said: what an alias means has moved
@@ -359,7 +360,8 @@ def _hidden_grants(desired: Desired, recorded: Recorded, live: Live) -> Iterator
             )
 
 
-def _not_ours(address: Address, owner: str | None, at: Source | None) -> Diagnostic:
+def not_ours(address: Address, owner: str | None, at: Source | None = None) -> Diagnostic:
+    """The object is there, and this stack has no record of it."""
     if owner:
         return _owned_elsewhere(address, owner, at)
     return Diagnostic(

@@ -20,7 +20,8 @@ from .change import Action, Change, Mode, Plan, Verdict
 from .diagnostics import Diagnostic, LacError, Source
 from .diff import FieldChange, diff
 from .history import Actor
-from .order import steps
+from .moves import renamed
+from .order import in_order, linked, steps
 from .spec import Spec, construct, parse_address, plain
 from .views.json import as_plain, plan_data
 
@@ -84,15 +85,15 @@ def load(data: bytes, specs: Mapping[str, type[Spec]], key: bytes | None = None)
         _refuse("plan-key-missing", "the plan is signed, and there is no key to check it with", _GIVE_KEY)
     if key is not None and not signed:
         _refuse("plan-unsigned", "the plan isn't signed, and a key is set", "plan again where the key is set")
-    if not isinstance(seal, str) or not hmac.compare_digest(seal, _seal(held, key)):
-        _refuse("plan-altered", "the plan isn't as it was written", _AGAIN)
-    if _written({**held, "seal": seal}) != data:
+    if not _sealed(held, seal, key, data):
         _refuse("plan-altered", "the plan isn't as it was written", _AGAIN)
     try:
+        # half of a character can be written in JSON, and nowhere else
+        json.dumps(held, ensure_ascii=False).encode()
         plan = _plan(held["plan"], specs)
         origin = _origin(held["origin"])
-        same = _plain_data(plan) == held["plan"] and held["digest"] == digest(plan)
-    except (KeyError, TypeError, ValueError, AttributeError, ValidationError, RecursionError) as error:
+        same = _same(plan, held["plan"]) and held["digest"] == digest(plan)
+    except (LookupError, TypeError, ValueError, AttributeError, ValidationError, RecursionError) as error:
         _refuse("bad-plan-file", f"the plan can't be read: {type(error).__name__}", _AGAIN)
     if not same:
         _refuse("plan-altered", "the plan's parts don't agree with each other", _AGAIN)
@@ -144,41 +145,59 @@ def _document(data: bytes) -> dict[str, Any]:
     return held
 
 
+def _sealed(held: Mapping[str, Any], seal: object, key: bytes | None, data: bytes) -> bool:
+    """Whether the seal is right, and the bytes are those that this module would write."""
+    if not isinstance(seal, str):
+        return False
+    try:
+        right = hmac.compare_digest(seal.encode(), _seal(held, key).encode())
+        return right and _written({**held, "seal": seal}) == data
+    except (ValueError, RecursionError):
+        # a number too large for a float, half of a character, too much nesting: never written here
+        return False
+
+
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
 def _plan(data: Mapping[str, Any], specs: Mapping[str, type[Spec]]) -> Plan:
-    changes = tuple(_change(change, specs) for change in data["changes"])
+    mode = Mode(data["mode"])
+    changes = tuple(_change(change, specs, mode) for change in data["changes"])
     return Plan(
         str(data["stack"]),
         str(data["environment"]),
         changes,
         steps(changes),
         tuple(_diagnostic(found) for found in data["diagnostics"]),
-        Mode(data["mode"]),
+        mode,
         tuple(Verdict(str(v["guard"]), str(v["detail"])) for v in data["guards"]),
     )
 
 
-def _change(data: Mapping[str, Any], specs: Mapping[str, type[Spec]]) -> Change:
+def _change(data: Mapping[str, Any], specs: Mapping[str, type[Spec]], mode: Mode) -> Change:
     address = parse_address(data["address"], specs)
     kind = specs[address.kind]
     action = Action(data["action"])
     before, after = (
         None if data[side] is None else construct(kind, data[side]) for side in ("before", "after")
     )
-    if after is not None and action in (Action.CREATE, Action.UPDATE):
-        # what will be written is what a manifest may say
-        kind.model_validate(plain(after), strict=False)
+    # what will be written is what a manifest may say
+    written = after if action in (Action.CREATE, Action.UPDATE) else None
+    if written and _canonical(kind.model_validate(plain(written), strict=False)) != _canonical(written):
+        raise ValueError("after")
     for spec in (before, after):
         if spec is not None and spec.address != address:
             raise ValueError("address")
     fields = tuple(FieldChange(tuple(f["path"]), f["before"], f["after"]) for f in data["fields"])
-    if action is Action.UPDATE and before is not None and after is not None:
-        if json.loads(json.dumps(diff(before, after))) != json.loads(json.dumps(fields)):
+    if not _fits(action, before, after, moved=data["moved_from"] is not None):
+        raise ValueError("action")
+    if before is not None and after is not None and action is Action.UPDATE:
+        if _canonical(diff(before, after)) != _canonical(fields):
             raise ValueError("fields")
         fields = diff(before, after)
+    elif fields and not (mode is Mode.REFRESH_ONLY and action is Action.RECORD):
+        raise ValueError("fields")
     return Change(
         address,
         kind.store,
@@ -191,6 +210,44 @@ def _change(data: Mapping[str, Any], specs: Mapping[str, type[Spec]]) -> Change:
         _source(data["at"]),
         None if data["moved_from"] is None else parse_address(data["moved_from"], specs),
         bool(data["protected"]),
+    )
+
+
+def _fits(action: Action, before: Spec | None, after: Spec | None, *, moved: bool) -> bool:
+    """Whether an action has the sides that it is about."""
+    match action:
+        case Action.CREATE:
+            return before is None and after is not None
+        case Action.DELETE:
+            return before is not None and after is None
+        case Action.FORGET:
+            return before is None and after is None
+        case Action.MOVE:
+            return before is not None and after is not None and moved and not diff(before, after)
+        case Action.UPDATE | Action.RECORD:
+            return before is not None and after is not None
+
+
+def _same(plan: Plan, held: Any) -> bool:
+    """Whether the plan says what is in the file, and what follows from its changes is what follows."""
+    by_address = {change.address: change for change in plan.changes}
+    again = {change.address: change.waits_for for change in linked(by_address)}
+    return (
+        len(by_address) == len(plan.changes)
+        and in_order(plan.changes) == list(plan.changes)
+        and all(change.waits_for == again[change.address] for change in plan.changes)
+        and all(_came_from(change, plan) for change in plan.changes if change.moved_from and change.side)
+        and json.loads(_canonical(plan_data(plan))) == held
+    )
+
+
+def _came_from(change: Change, plan: Plan) -> bool:
+    """Whether the plan's renames explain what the object is called until now."""
+    back = [(after, before) for before, after in reversed(plan.moves)]
+    return (
+        change.side is not None
+        and change.address != change.moved_from
+        and renamed(change.side, back).address == change.moved_from
     )
 
 
@@ -219,10 +276,6 @@ def _origin(data: Mapping[str, Any]) -> Origin:
         Actor.of(data["made_by"]),
         str(data["lac"]),
     )
-
-
-def _plain_data(plan: Plan) -> Any:
-    return json.loads(_canonical(plan_data(plan)))
 
 
 def _seal(body: Mapping[str, Any], key: bytes | None) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .diagnostics import Diagnostic
+from .diff import as_chosen
 from .kinds.base import Databases, Kind, ServeKind, SqlKind, Wanted
 from .snapshot import Desired, Live, Observed, Recorded
 from .spec import Address, Spec
@@ -21,7 +22,7 @@ WHOLE = 400
 
 def wanted(desired: Desired, recorded: Recorded) -> Wanted:
     """What the manifests and our records name and refer to."""
-    addresses = {*desired.objects, *recorded.ours, *desired.scopes}
+    addresses = {*desired.objects, *recorded.ours, *desired.scopes, *(move.before for move in desired.moves)}
     if (found := naming(addresses)).names is None:
         return found
     specs = [*desired.objects.values(), *(r.spec for r in recorded.ours.values() if r.spec is not None)]
@@ -86,5 +87,5 @@ def as_recorded(recorded: Recorded, live: Live) -> Live:
         if record.spec is not None:
             found = live.objects.get(address)
             facts: Mapping[str, Any] = found.facts if found else {}
-            believed[address] = Observed(record.spec, facts)
+            believed[address] = Observed(as_chosen(record.spec, found.spec) if found else record.spec, facts)
     return replace(live, objects=believed)

@@ -7,15 +7,16 @@ from what is live and recorded. What can't (that the manifests asked for it) is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from .change import Action, Change, Mode, Plan
 from .diagnostics import Diagnostic, LacError
 from .guard import Check, Limits
 from .plan import IMPORTED, PlanOptions, make_plan, make_refresh
 from .snapshot import Desired, Lifecycle, Live, Move, Recorded
-from .spec import plain
+from .spec import Address, plain
 
 
 def wanted_again(plan: Plan) -> Desired:
@@ -38,12 +39,14 @@ def replayed(
     *,
     checks: Sequence[Check],
     limits: Limits,
+    origins: Mapping[Address, Address] = MappingProxyType({}),
     principal: str = "",
 ) -> Plan:
     """The saved plan, if it is what would be planned now; its warnings are today's.
 
-    The snapshots have what the plan renames under its new name. LacError where the plan doesn't follow from
-    them; that an object isn't as the plan saw it was found before.
+    `desired` is resolved once more. The snapshots have what the plan renames under its new name; `origins`
+    has the one until now. LacError where the plan doesn't follow from them; that an object isn't as the plan
+    saw it was found before.
     """
     if plan.mode is Mode.REFRESH_ONLY:
         again = make_refresh(recorded, live, stack=plan.stack, environment=plan.environment)
@@ -65,9 +68,11 @@ def replayed(
             environment=plan.environment,
             checks=checks,
             options=options,
-            origins={c.address: c.moved_from for c in plan.changes if c.moved_from is not None},
+            origins=origins,
         )
-    odd = [*_odd(plan, again, recorded)]
+    odd = _odd(plan, again, recorded)
+    if plan.mode is Mode.DESTROY and desired.objects:
+        odd.append("it destroys everything, and yet something is wanted")
     if [c.address for c in again.changes] != [c.address for c in plan.changes] and not odd:
         odd = ["the changes stand in another order"]
     if odd:

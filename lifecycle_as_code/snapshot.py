@@ -81,10 +81,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Our tables: this stack's records, and which other stack owns which address."""
+    """Our tables: this stack's records, and which other stack owns which address. `kept`: those of the others
+    that are marked `prevent_destroy`."""
 
     ours: Mapping[Address, Record] = field(default_factory=dict)
     others: Mapping[Address, str] = field(default_factory=dict)
+    kept: frozenset[Address] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

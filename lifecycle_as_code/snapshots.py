@@ -13,6 +13,7 @@ from .refresh import as_recorded, observe, settled, wanted, with_cluster
 from .resolve import Pin, resolve
 from .snapshot import Desired, Live, Recorded
 from .spec import Address, Spec
+from .target import Selection, asked, part_of
 from .transaction import load
 
 
@@ -50,32 +51,42 @@ class Camera:
         refresh: bool = True,
         resolved: bool = True,
         names: Wanted | None = None,
+        selection: Selection = Selection(),
     ) -> Snapshots:
         """All three. The SQL snapshot is closed before Ray is asked.
 
         `names`: what to observe; by default what `desired` and our records name and refer to.
-        `refresh=False`: believe our records of what is ours instead of looking.
+        `refresh=False`: believe our records of what is ours instead of looking. `selection`: what a plan in
+        part is about; what can't be resolved elsewhere is left as written.
         """
         kinds = list(self.kinds.values())
         with self.connections.reading() as (ledger, warnings), ledger.reading() as db:
             recorded = load(ledger, db, self.specs)
             live = observe(kinds, db, names or wanted(desired, recorded))
             there = moved(desired, recorded, live, self.specs)
-            live = settled(kinds, db, desired, there.live)
+            part = part_of(desired, selection, there.recorded)
+            live = settled(kinds, db, part, there.live)
             store_ids = ledger.ids(db)
-        live = replace(live, diagnostics=(*warnings, *there.problems, *live.diagnostics))
+        wrong = [
+            problem
+            for move, problem in there.problems
+            if move.after in part.objects or asked(move.before, selection)
+        ]
+        live = replace(live, diagnostics=(*warnings, *wrong, *live.diagnostics))
         if refresh:
             with self.connections.cluster() as cluster:
                 if cluster is not None:
                     live = with_cluster(kinds, cluster, live)
         else:
             live = as_recorded(there.recorded, live)
-        desired = self.resolve(desired, live) if resolved else desired
+        if resolved:
+            objects = self.resolve(part, live, store_ids).objects
+            desired = replace(desired, objects={**desired.objects, **objects})
         return Snapshots(desired, there.recorded, live, there.origins, store_ids)
 
-    def resolve(self, desired: Desired, live: Live) -> Desired:
+    def resolve(self, desired: Desired, live: Live, store_ids: Mapping[str, str]) -> Desired:
         """`desired` as a plan compares it. LacError with everything that can't be resolved."""
-        site = self.connections.site()
+        site = self.connections.site(store_ids["registry"])
 
         def pin(kind: ServeKind[Any]) -> Pin:
             return lambda mine, expected: kind.settle(site, mine, expected)

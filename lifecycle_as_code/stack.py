@@ -34,7 +34,7 @@ from .history import at as recorded_at
 from .journal import Journal
 from .kinds import KINDS
 from .kinds.base import Kind, Wanted
-from .plan import PlanOptions, make_plan, make_refresh
+from .plan import PlanOptions, make_plan, make_refresh, not_ours
 from .planfile import same_store
 from .refresh import naming
 from .replay import replayed, wanted_again
@@ -42,7 +42,7 @@ from .rollback import undone
 from .snapshot import Desired, Live, Observed, Record
 from .snapshots import Camera, Snapshots
 from .spec import Address, Spec, Store, parse_address
-from .target import Selection
+from .target import Selection, part_of
 from .transaction import load, read_history, refuse_stale
 from .who import actor, principal
 
@@ -178,8 +178,8 @@ class Stack:
                 seen.recorded, seen.live, stack=self.name, environment=self.environment, selection=selection
             )
         desired = Desired(lifecycles=self.desired.lifecycles) if destroy else self.desired
-        self._refuse_unreachable(desired)
-        seen = self._camera.take(desired, refresh=refresh)
+        self._refuse_unreachable(part_of(desired, selection))
+        seen = self._camera.take(desired, refresh=refresh, selection=selection)
         mode = Mode.DESTROY if destroy else Mode.NORMAL
         return self._plan(seen, self._options(mode=mode, selection=selection, allow=frozenset(allow)))
 
@@ -222,11 +222,13 @@ class Stack:
             c.address: at for c in outside.changes if (at := _updated(seen.live, c.address)) is not None
         }
         try:
-            resolved = replace(seen, desired=self._camera.resolve(seen.desired, seen.live))
+            desired = self._camera.resolve(seen.desired, seen.live, seen.store_ids)
+            resolved = replace(seen, desired=desired)
             plan = self._plan(resolved, self._options())
         except LacError as error:
             return Drift(outside, None, error.diagnostics, updated)
-        return Drift(outside, pending_only(plan), (), updated)
+        asked = pending_only(plan, seen.recorded, self.desired.lifecycles)
+        return Drift(outside, asked, (), updated)
 
     def show(self, address: Address) -> Shown:
         """One object from every side."""
@@ -282,6 +284,9 @@ class Stack:
         }
         objects = {a: spec for a, spec in back.wanted.items() if spec is not None} | following
         seen = self._camera.take(Desired(objects))
+        # what was made once and has another owner by now, or none, is nobody's to delete here
+        gone = (a for a, spec in back.wanted.items() if spec is None and a not in seen.recorded.ours)
+        refuse(not_ours(a, seen.recorded.others.get(a)) for a in gone if seen.live.present(a))
         options = self._options(
             mode=Mode.ROLLBACK,
             allow=frozenset(allow),
@@ -360,11 +365,18 @@ class Stack:
         desired = wanted_again(plan)
         seen = self._camera.take(desired, resolved=False)
         refuse_stale(plan.changes, seen.live, seen.recorded)
+        # what records alone are about is resolved already
+        again = (
+            desired
+            if plan.mode is Mode.REFRESH_ONLY
+            else self._camera.resolve(desired, seen.live, seen.store_ids)
+        )
         return replayed(
             plan,
-            desired,
+            again,
             seen.recorded,
             seen.live,
+            origins=seen.origins,
             checks=self._checks,
             limits=self.settings.limits,
             principal=principal(self._environ),
@@ -405,7 +417,10 @@ class Stack:
             if any(step.store is Store.SERVE for step in plan.steps):
                 yield from self._connections.start_ray(asked)
                 cluster = open_until_done.enter_context(self._connections.cluster())
-            run = Run(plan, journal, list(self._kinds.values()), self._connections.site(), cluster, asked)
+            if cluster is not None:
+                open_until_done.enter_context(cluster.asking(journal.check))
+            site = self._connections.site(journal.store_id)
+            run = Run(plan, journal, list(self._kinds.values()), site, cluster, asked)
             for event in run.events():
                 if isinstance(event, Finished):
                     journal.outcome = event.outcome
@@ -422,8 +437,16 @@ class Stack:
         """The stack's lock and its journal; how it ended is noted at the end."""
         ledger = self._connections.ledger()
         who = actor(self.directory, self._environ)
+        beside = None if ledger.together else ledger.auth
         with lock.held(
-            ledger.registry, self.name, str(uuid4()), who=str(who), what=command, timeout=timeout, tell=tell
+            ledger.registry,
+            self.name,
+            str(uuid4()),
+            who=str(who),
+            what=command,
+            beside=beside,
+            timeout=timeout,
+            tell=tell,
         ) as grip:
             journal = Journal.begin(ledger, grip, who, command, self.environment, digest)
             with journal.ending():

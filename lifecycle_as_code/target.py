@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from .change import Change
 from .diagnostics import Diagnostic, did_you_mean
+from .snapshot import Desired, Recorded
 from .spec import Address
 
 
@@ -44,16 +45,49 @@ def unknown(selection: Selection, known: Collection[Address]) -> Iterator[Diagno
 
 def kept(changes: Sequence[Change], selection: Selection) -> frozenset[Address]:
     """The addresses of the changes that stay: a target with all that it waits for, and nothing that waits for
-    what is excluded."""
-    waits = {change.address: change.waits_for for change in changes}
-    chosen = {a for a in waits if not selection.targets or matches(a, selection.targets)}
-    chosen = _closed(chosen, waits)
-    waiting: dict[Address, set[Address]] = defaultdict(set)
-    for address, others in waits.items():
+    what is excluded. An endpoint goes with the aliases that it follows: it serves what they will mean."""
+    needs: dict[Address, set[Address]] = {change.address: set(change.waits_for) for change in changes}
+    for change in changes:
+        needs[change.address] |= {*change.after.follows()} & needs.keys() if change.after else set()
+    return _reached(needs, selection)
+
+
+def _reached(needs: Mapping[Address, Collection[Address]], selection: Selection) -> frozenset[Address]:
+    chosen = {a for a in needs if not selection.targets or matches(a, selection.targets)}
+    chosen = _closed(chosen, needs)
+    needed_by: dict[Address, set[Address]] = defaultdict(set)
+    for address, others in needs.items():
         for other in others:
-            waiting[other].add(address)
-    dropped = _closed({a for a in waits if matches(a, selection.excludes)}, waiting)
+            needed_by[other].add(address)
+    dropped = _closed({a for a in needs if matches(a, selection.excludes)}, needed_by)
     return frozenset(chosen - dropped)
+
+
+def part_of(desired: Desired, selection: Selection, recorded: Recorded = Recorded()) -> Desired:
+    """`desired` with only what the selection can be about: targets with all that they may need,
+    and nothing that may need what is excluded. What is wrong with others doesn't matter then."""
+    if not selection:
+        return desired
+    needs = {address: {*spec.refs()} & desired.objects.keys() for address, spec in desired.objects.items()}
+    for address, spec in desired.objects.items():
+        for alias in spec.follows():
+            needs.setdefault(alias, set()).add(address)
+        # what is renamed goes with all that hangs on it
+        for after in (move.after for move in desired.moves if move.after in needs[address]):
+            needs[after].add(address)
+    # what isn't declared any more goes with what still uses it
+    for address, record in recorded.ours.items():
+        for ref in record.spec.refs() if record.spec is not None else ():
+            if ref not in desired.objects:
+                needs.setdefault(ref, set()).add(address)
+    about = _reached(needs, selection)
+    return replace(desired, objects={a: spec for a, spec in desired.objects.items() if a in about})
+
+
+def asked(address: Address, selection: Selection) -> bool:
+    """Whether the selection means it by its own name."""
+    chosen = not selection.targets or matches(address, selection.targets)
+    return chosen and not matches(address, selection.excludes)
 
 
 def in_part(selection: Selection) -> Diagnostic:

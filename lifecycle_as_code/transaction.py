@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,9 +13,11 @@ from . import state
 from .change import Action, Change
 from .diagnostics import Diagnostic, LacError
 from .diff import diff, owned
-from .history import Apply
+from .guard import REMOVED
+from .history import Apply, Line
 from .kinds.base import Databases, Kind, SqlKind
 from .moves import Pair, carry
+from .plan import IMPORTED
 from .refresh import naming, observe
 from .snapshot import Live, Record, Recorded
 from .spec import Address, Spec, Store
@@ -92,27 +94,32 @@ def load(ledger: Ledger, db: Databases, specs: Mapping[str, type[Spec]]) -> Reco
     """What this stack recorded, and what others own, in every database that is open."""
     ours: dict[Address, Record] = {}
     others: dict[Address, str] = {}
+    kept: frozenset[Address] = frozenset()
     for connection, stores in ((db.registry, (Store.REGISTRY, Store.SERVE)), (db.auth, (Store.AUTH,))):
         if connection is not None:
             part = state.load(connection, ledger.stack, specs, ledger.workspace, stores)
             ours.update(part.ours)
             others.update(part.others)
-    return Recorded(ours, others)
+            kept |= part.kept
+    return Recorded(ours, others, kept)
 
 
 def read_history(
     ledger: Ledger, db: Databases, specs: Mapping[str, type[Spec]], address: Address | None = None
 ) -> list[Apply]:
-    """The stack's applies, the first one first; what they did in both databases is told together."""
-    found: dict[str, Apply] = {}
-    databases = [db.registry] if db.auth is None or db.auth is db.registry else [db.registry, db.auth]
-    for connection in databases:
-        for apply in history.read(connection, ledger.stack, ledger.workspace, specs, address):
-            before = found.get(apply.apply_id)
-            found[apply.apply_id] = (
-                apply if before is None else replace(before, lines=(*before.lines, *apply.lines))
-            )
-    return sorted(found.values(), key=lambda apply: (apply.started_ms, apply.apply_id))
+    """The stack's applies, the first one first. How they ended stands in the registry; what they did in both
+    databases is told together."""
+    mine = (ledger.stack, ledger.workspace, specs)
+    if db.auth is None or db.auth is db.registry:
+        return history.read(db.registry, *mine, address)
+    beside = {apply.apply_id: apply.lines for apply in history.read(db.auth, *mine, address)}
+    applies = history.read(db.registry, *mine, None if beside else address)
+    found = [replace(a, lines=(*_about(a.lines, address), *beside.get(a.apply_id, ()))) for a in applies]
+    return [apply for apply in found if address is None or apply.lines]
+
+
+def _about(lines: Sequence[Line], address: Address | None) -> Iterator[Line]:
+    return (line for line in lines if address in (None, line.address))
 
 
 def look_again(
@@ -131,7 +138,8 @@ def look_again(
     _hold(kinds, db, sql)
     asked = naming({*(c.address for c in sql), *(c.moved_from for c in sql if c.moved_from)})
     seen = carry(moves, recorded, observe(kinds, db, asked))
-    refuse_stale(sql, seen.live, seen.recorded)
+    rows = {c.address for c in sql}
+    _refuse(_lost(c, seen.recorded) or (_moved(c, seen.live) if c.address in rows else "") for c in changes)
 
 
 def _hold(kinds: Sequence[Kind[Any]], db: Databases, changes: Sequence[Change]) -> None:
@@ -146,9 +154,14 @@ def _hold(kinds: Sequence[Kind[Any]], db: Databases, changes: Sequence[Change]) 
             )
 
 
-def refuse_stale(changes: Sequence[Change], live: Live, recorded: Recorded) -> None:
-    """LacError `stale-plan` with one line for each object that moved since the plan was made."""
-    if moved := [told for c in changes if (told := _moved(c, live, recorded))]:
+def refuse_stale(changes: Sequence[Change], live: Live, recorded: Recorded | None = None) -> None:
+    """LacError `stale-plan` with one line for each object that moved since the plan was made, or has another
+    owner. Without `recorded`, owners aren't looked at."""
+    _refuse((_lost(c, recorded) if recorded else "") or _moved(c, live) for c in changes)
+
+
+def _refuse(told: Iterable[str]) -> None:
+    if moved := [line for line in told if line]:
         raise LacError(
             Diagnostic(
                 "stale-plan",
@@ -183,11 +196,23 @@ def read_back(kinds: Sequence[Kind[Any]], db: Databases, changes: Sequence[Chang
         )
 
 
-def _moved(change: Change, live: Live, recorded: Recorded) -> str:
-    """How the object differs from what the plan saw, or nothing."""
-    found = live.present(change.address)
+def _lost(change: Change, recorded: Recorded) -> str:
+    """How the object isn't this stack's any more, or nothing."""
     if owner := recorded.others.get(change.address):
         return f"{change.address}: stack `{owner}` owns it now"
+    # what is made, or taken over, has no record yet; a grant in a claimed scope is deleted without one
+    ours = change.action not in (Action.CREATE, Action.DELETE) and change.reason != IMPORTED
+    if ours and change.address not in recorded.ours:
+        return f"{change.address}: this stack has no record of it any more"
+    return ""
+
+
+def _moved(change: Change, live: Live) -> str:
+    """How the object differs from what the plan saw, or nothing."""
+    found = live.present(change.address)
+    if change.action is Action.FORGET and change.reason == REMOVED:
+        # it stays as it is, whatever that is
+        return ""
     match change.before, found:
         case None, None:
             return ""

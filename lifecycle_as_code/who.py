@@ -45,13 +45,15 @@ def principal(environ: Mapping[str, str]) -> str:
 
 
 def without_password(remote: str) -> str:
-    """A git remote without the user and password that its address may hold."""
+    """An address without the user, the password and the parameters that it may hold."""
     try:
         parts = urlsplit(remote)
     except ValueError:
         return ""
-    if not parts.scheme or "@" not in parts.netloc:
-        return remote
+    if not (parts.scheme and parts.netloc):
+        # as ssh has it, `git@host:path`: no password belongs there, but somebody may have written one
+        user, at, rest = remote.rpartition("@")
+        return rest if at and ":" in user else remote
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 

@@ -55,6 +55,17 @@ def forks() -> Iterator[Forks]:
         yield running
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever needs a Ray, or MLflow's server, runs in one process: a session starts one of each."""
+    for item in items:
+        needed = {*getattr(item, "fixturenames", ())}
+        if "ray" in needed or item.get_closest_marker("own_ray"):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+        elif needed & {"mlflow_server", "basic_auth_server"}:
+            item.add_marker(pytest.mark.xdist_group("server"))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="write down what the stories print now")
     parser.addoption("--races", type=int, default=20, help="how many races of concurrent applies to run")

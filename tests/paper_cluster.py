@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from lifecycle_as_code.connections import Connections
 from lifecycle_as_code.stores.ray import Cluster
 
 
@@ -72,3 +74,15 @@ class Paper(Cluster):
         if "bad" in str(config["args"].get("model_uri")):
             return {"status": "DEPLOY_FAILED", "message": "No such artifact: 'bad'"}
         return {"status": "RUNNING", "message": ""}
+
+
+def on_paper(monkeypatch: pytest.MonkeyPatch) -> Paper:
+    """One that every stack is connected to."""
+    made = Paper.at_once(monkeypatch)
+
+    @contextmanager
+    def cluster(_: Connections) -> Iterator[Paper]:
+        yield made
+
+    monkeypatch.setattr(Connections, "cluster", cluster)
+    return made

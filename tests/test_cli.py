@@ -9,7 +9,7 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ import pytest
 from lifecycle_as_code import __version__
 from lifecycle_as_code.adopt import Adopted
 from lifecycle_as_code.background import Stopped
-from lifecycle_as_code.change import Action, Change, Plan
+from lifecycle_as_code.change import Action, Change, Mode, Plan
 from lifecycle_as_code.cli import VERBS, run
 from lifecycle_as_code.diagnostics import Diagnostic, LacError, Source
 from lifecycle_as_code.drift import Drift
@@ -47,14 +47,23 @@ BAD = Diagnostic("bad", "it is bad", "Very.", hint="make it good", at=Source("a.
 WORSE = Diagnostic("worse", "it is worse", "Much.", at=Source("a.yaml", 1, 1))
 
 
-def planned(*changes: Change, destroy: bool = False) -> Plan:
+def planned(*changes: Change, mode: Mode = Mode.NORMAL) -> Plan:
     ordered = in_order(linked({change.address: change for change in changes}))
-    return Plan("payments", "prod", tuple(ordered), steps(ordered), destroy=destroy)
+    return Plan("payments", "prod", tuple(ordered), steps(ordered), mode=mode)
 
 
 CREATION = Change(FRAUD.address, Store.REGISTRY, Action.CREATE, "declared", None, FRAUD)
 CATCHING_UP = Change(FRAUD.address, Store.REGISTRY, Action.RECORD, "already so", FRAUD, FRAUD)
 NOTHING = planned()
+PLANNING = {
+    "destroy": False,
+    "refresh": True,
+    "refresh_only": False,
+    "targets": (),
+    "excludes": (),
+    "allow": (),
+}
+"""What a plan is asked for where nothing is said."""
 SOMETHING = planned(CREATION)
 
 
@@ -99,7 +108,8 @@ class FakeStack:
         self.asked.append(("plan", settings))
         return self.planned
 
-    def drift(self) -> Drift:
+    def drift(self, ignore: Sequence[str]) -> Drift:
+        self.asked.append(("drift", ignore))
         return self.found
 
     def apply(self, plan: Plan, *, lock_timeout: float, stop: Callable[[], bool]) -> Iterator[Event]:
@@ -124,7 +134,11 @@ class FakeStack:
         return SimpleNamespace(address=address, desired=spec, recorded=None, live=None)
 
     def adopt(
-        self, addresses: list[Address] | None, *, write: Callable[[str], None] | None = None
+        self,
+        addresses: list[Address] | None,
+        *,
+        write: Callable[[str], None] | None = None,
+        take_over: bool = False,
     ) -> Adopted:
         if self.refusal:
             raise self.refusal
@@ -324,7 +338,7 @@ def test_with_json_the_problems_are_a_document_too(verb: str, stack: FakeStack, 
     assert run([*verb.split(), "--json"]) == 1
     said = capsys.readouterr()
     document = json.loads(said.out)
-    assert document["format_version"] == "1.0"
+    assert document["format_version"] == "1.1"
     assert [problem["code"] for problem in document["diagnostics"]] == ["worse", "bad"]
     assert "error[bad]" in said.err
 
@@ -372,7 +386,13 @@ def test_shared_options_may_stand_on_either_side_of_the_verb(stack: FakeStack) -
     first = stack.opened
     assert run(["plan", *before]) == 0
     assert stack.opened == first
-    assert first == {"path": "d", "env": "prod", "variables": {"a": "1"}, "var_files": [Path("f")]}
+    assert first == {
+        "path": "d",
+        "env": "prod",
+        "variables": {"a": "1"},
+        "var_files": [Path("f")],
+        "manifests": True,
+    }
 
 
 def test_the_nearest_option_wins_and_variables_add_up(stack: FakeStack) -> None:
@@ -395,17 +415,40 @@ def test_the_environment_may_come_from_outside(stack: FakeStack, monkeypatch: py
 @pytest.mark.parametrize(
     ("args", "asked"),
     [
-        ([], {"destroy": False, "refresh": True}),
-        (["--destroy"], {"destroy": True, "refresh": True}),
-        (["--refresh=false"], {"destroy": False, "refresh": False}),
-        (["--refresh=true", "--no-input"], {"destroy": False, "refresh": True}),
-        (["--refresh"], {"destroy": False, "refresh": True}),
+        ([], {}),
+        (["--destroy"], {"destroy": True}),
+        (["--refresh=false"], {"refresh": False}),
+        (["--refresh=true", "--no-input"], {}),
+        (["--refresh"], {}),
+        (["--refresh-only"], {"refresh_only": True}),
+        (["--target", "a.b", "--target=c.*"], {"targets": ("a.b", "c.*")}),
+        (["--exclude", "a.b"], {"excludes": ("a.b",)}),
+        (["--allow=mass-deletion", "--allow=protected"], {"allow": ("mass-deletion", "protected")}),
     ],
     ids=str,
 )
-def test_plan_passes_on_what_it_was_told(args: list[str], asked: dict[str, bool], stack: FakeStack) -> None:
-    run(["plan", *args])
-    assert stack.asked == [("plan", asked)]
+@pytest.mark.parametrize("verb", ["plan", "apply --auto-approve"])
+def test_plan_and_apply_pass_on_what_they_were_told(
+    verb: str, args: list[str], asked: dict[str, Any], stack: FakeStack
+) -> None:
+    assert run([*verb.split(), *args]) == 0
+    assert stack.asked[0] == ("plan", {**PLANNING, **asked})
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--allow=mass-deletions"], "did you mean `mass-deletion`"),
+        (["--refresh-only", "--destroy"], "--refresh-only goes neither"),
+        (["--refresh-only", "--refresh=false"], "--refresh-only goes neither"),
+    ],
+    ids=str,
+)
+def test_what_makes_no_plan_is_a_usage_error(args: list[str], says: str, capsys: Said) -> None:
+    assert run(["plan", *args]) == 1
+    told = capsys.readouterr().err
+    assert "error[usage]" in told
+    assert says in told
 
 
 # --- apply
@@ -511,10 +554,10 @@ def test_destroy_plans_a_destruction_and_says_so(
     stack: FakeStack, capsys: Said, somebody_there: Callable[[str], None]
 ) -> None:
     deletion = Change(FRAUD.address, Store.REGISTRY, Action.DELETE, "no longer declared", FRAUD, None)
-    stack.planned = planned(deletion, destroy=True)
+    stack.planned = planned(deletion, mode=Mode.DESTROY)
     somebody_there("yes")
     assert run(["destroy"]) == 0
-    assert stack.asked[0] == ("plan", {"destroy": True, "refresh": True})
+    assert stack.asked[0] == ("plan", {**PLANNING, "destroy": True})
     assert "Delete all of this?" in capsys.readouterr().err
 
 
@@ -705,7 +748,7 @@ def test_the_local_ray_needs_a_stack_but_not_a_valid_one(tmp_path: Path, capsys:
     assert run(["-C", str(tmp_path), "status"]) == 0
     assert "No Ray of this stack is running" in capsys.readouterr().out
     assert run(["-C", str(tmp_path), "status", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"format_version": "1.0", "running": False}
+    assert json.loads(capsys.readouterr().out) == {"format_version": "1.1", "running": False}
     assert run(["-C", str(tmp_path), "down"]) == 0
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import yaml
 from engine import Bench, converge
-from paper_cluster import Killed, Paper
+from paper_cluster import Killed, Paper, on_paper
 from sqlalchemy import text
 
-from lifecycle_as_code.connections import Connections
 from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.events import Event, Failed, Finished, Progress
 from lifecycle_as_code.kinds.model_alias import ModelAlias
@@ -29,14 +28,7 @@ FRAUD = Address("serving_endpoint", ("fraud",))
 
 @pytest.fixture
 def paper(monkeypatch: pytest.MonkeyPatch) -> Paper:
-    made = Paper.at_once(monkeypatch)
-
-    @contextmanager
-    def cluster(_: Connections) -> Iterator[Paper]:
-        yield made
-
-    monkeypatch.setattr(Connections, "cluster", cluster)
-    return made
+    return on_paper(monkeypatch)
 
 
 @pytest.fixture

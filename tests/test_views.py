@@ -462,7 +462,9 @@ def test_a_plan_as_json_has_what_the_plan_has() -> None:
     )
     document = json.loads(json_view.plan(planned(change, diagnostics=(WARNING,))))
     assert document == {
-        "format_version": "1.0",
+        "format_version": "1.1",
+        "mode": "normal",
+        "guards": [],
         "stack": "payments",
         "environment": "prod",
         "changes": [
@@ -475,6 +477,8 @@ def test_a_plan_as_json_has_what_the_plan_has() -> None:
                 "after": {"name": "fraud", "version": 4},
                 "fields": [{"path": ["version"], "before": 3, "after": 4}],
                 "waits_for": [],
+                "moved_from": None,
+                "protected": False,
                 "at": {"file": "f.yaml", "line": 9, "column": 5},
             }
         ],
@@ -486,10 +490,19 @@ def test_a_plan_as_json_has_what_the_plan_has() -> None:
                 "summary": "it answers everybody",
                 "detail": "`fraud` has no permissions.",
                 "hint": "list some",
+                "guard": "",
                 "at": {"file": "fraud.yaml", "line": 3, "column": 5},
             }
         ],
-        "summary": {"create": 0, "update": 1, "delete": 0, "record": 0, "forget": 0, "difference": True},
+        "summary": {
+            "create": 0,
+            "update": 1,
+            "delete": 0,
+            "move": 0,
+            "record": 0,
+            "forget": 0,
+            "difference": True,
+        },
     }
 
 
@@ -497,7 +510,7 @@ def test_every_event_is_one_line_with_type_and_version() -> None:
     lines = [json_view.event(event) for event in [*PARTLY, Warned(WARNING)]]
     documents = [json.loads(line) for line in lines]
     assert not any("\n" in line for line in lines)
-    assert {document["format_version"] for document in documents} == {"1.0"}
+    assert {document["format_version"] for document in documents} == {"1.1"}
     assert [document["type"] for document in documents] == [
         "locked",
         "step_started",
@@ -513,7 +526,7 @@ def test_every_event_is_one_line_with_type_and_version() -> None:
     assert documents[2]["address"] == "endpoint.fraud"
     assert documents[3]["diagnostic"]["code"] == "rollout-failed"
     assert documents[5] == {
-        "format_version": "1.0",
+        "format_version": "1.1",
         "type": "held_back",
         "address": "alias.fraud",
         "because": "endpoint.fraud",

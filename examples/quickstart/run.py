@@ -65,13 +65,18 @@ models = directory / "models.yaml"
 text = models.read_text()
 models.write_text(text.replace("champion: 1", "champion: 2"))
 print("- champion: 1\n+ champion: 2")
-lac("plan --detailed-exitcode", expect=2)
-lac("apply --auto-approve")
+lac("plan --detailed-exitcode -o promotion.plan", expect=2)
+say("What was reviewed is what is applied")
+lac("apply promotion.plan")
 
 say("Somebody moves the alias by hand, and adds a tag that nobody declared")
 run("python -c 'client.set_registered_model_alias(…, \"champion\", 1)'", sys.executable, "-c", STRAY)
 lac("drift", expect=2)
 lac("apply --auto-approve")
+
+say("Who moved the champion, when, from what; and the plan that would take it back")
+lac("history model_alias.breast-cancer/champion")
+lac("rollback model_alias.breast-cancer/champion")
 
 say("The endpoint answers with the promoted version")
 run("python predict.py", sys.executable, "predict.py")

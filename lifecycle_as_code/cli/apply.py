@@ -28,15 +28,15 @@ def command(
     **planning: Any,
 ) -> int:
     """Show the plan, ask, and carry it out. With FILE, carry out the plan that `lac plan -o FILE` saved,
-    exactly and without asking.
+    exactly and without asking; variables then matter for lac.yaml's connections only.
 
     The first Ctrl-C finishes or undoes the effect at hand and ends; the second aborts at once. What was
     done is recorded in either case, and the next apply does the rest.
     """
     carrying = Carrying(auto_approve, no_input, lock_timeout, as_json)
-    asked = Planning(**planning)
+    asked = Planning.of(**planning)
     if file is None:
         return carry_out(options, asked.plan, carrying)
-    if asked or options.variables or options.var_files:
+    if asked:
         raise click.UsageError("a saved plan is carried out as it is: no other options go with FILE")
     return carry_out_saved(options, file, carrying)

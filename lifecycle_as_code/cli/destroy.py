@@ -26,5 +26,5 @@ def command(
 
     What isn't this stack's is left alone. `lac plan --destroy` shows the same and deletes nothing.
     """
-    asked = Planning(destroy=True, allow=allow)
+    asked = Planning.of(destroy=True, allow=allow)
     return carry_out(options, asked.plan, Carrying(auto_approve, no_input, lock_timeout, as_json))

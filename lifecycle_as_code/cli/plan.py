@@ -28,8 +28,9 @@ def command(
     options: Options, /, out: str | None, detailed_exitcode: bool, as_json: bool, **planning: Any
 ) -> int:
     """Show what `lac apply` would do. Reads the stores and changes nothing."""
+    asked = Planning.of(**planning)
     stack = opened(options)
-    plan = Planning(**planning).plan(stack)
+    plan = asked.plan(stack)
     show(plan, options, as_json=as_json)
     if out is not None:
         save(stack, plan, out)

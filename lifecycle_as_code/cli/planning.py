@@ -29,18 +29,17 @@ class Planning:
     def __bool__(self) -> bool:
         return self != Planning()
 
-    def plan(self, stack: Stack) -> Plan:
-        """The plan. A guard that doesn't exist is a usage error."""
-        from ..diagnostics import did_you_mean
-        from ..guard import GUARDS
-
-        for name in self.allow:
-            if name not in GUARDS:
-                raise click.UsageError(
-                    f"--allow={name}: there is no such guard; {did_you_mean(name, GUARDS)}"
-                )
-        if self.refresh_only and (self.destroy or not self.refresh):
+    @classmethod
+    def of(cls, **said: Any) -> Planning:
+        """From the options' values. UsageError where they make no plan together."""
+        asked = cls(**said)
+        refuse_unknown(asked.allow)
+        if asked.refresh_only and (asked.destroy or not asked.refresh):
             raise click.UsageError("--refresh-only goes neither with --destroy nor with --refresh=false")
+        return asked
+
+    def plan(self, stack: Stack) -> Plan:
+        """The plan."""
         return stack.plan(
             destroy=self.destroy,
             refresh=self.refresh,
@@ -51,8 +50,21 @@ class Planning:
         )
 
 
+def refuse_unknown(guards: tuple[str, ...]) -> None:
+    """UsageError where one isn't a guard's name."""
+    if not guards:
+        return
+    # imported here: most often nobody names any
+    from ..diagnostics import did_you_mean
+    from ..guard import GUARDS
+
+    for name in guards:
+        if name not in GUARDS:
+            raise click.UsageError(f"--allow={name}: there is no such guard; {did_you_mean(name, GUARDS)}")
+
+
 def planning_options(function: F) -> F:
-    """The options as parameters of their own; `Planning(**…)` takes them."""
+    """The options as parameters of their own; `Planning.of` takes them."""
     for option in (
         allow_option,
         click.option(

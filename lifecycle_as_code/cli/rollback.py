@@ -10,7 +10,7 @@ from .group import Verb
 from .options import Options
 from .output import note
 from .plan import save, show
-from .planning import allow_option, out_option
+from .planning import allow_option, out_option, refuse_unknown
 from .stacks import opened
 
 
@@ -33,6 +33,7 @@ def command(
     from ..views.text import safe
     from .files import write
 
+    refuse_unknown(allow)
     stack = opened(options)
     found = stack.rollback(what, allow=allow)
     show(found.plan, options, as_json=as_json)

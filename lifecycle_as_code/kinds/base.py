@@ -11,6 +11,7 @@ from ..diagnostics import Diagnostic
 from ..plan import Change, World
 from ..snapshot import Observed
 from ..spec import Address, Spec
+from ..stores.ray_apps import owner
 from ..stores.rows import Keys
 
 if TYPE_CHECKING:
@@ -82,11 +83,19 @@ class Site:
 
     `auth_database`: MLflow's auth database as a replica reaches it, a URL without password or a
     reference `{{ env.NAME }}`; empty where the stack has none. `runtime_env`: Ray's, passed through.
+    `store`: the registry's own id, for stacks of one name in several stores may share a cluster; empty where
+    it has none yet.
     """
 
     stack: str
     auth_database: str = ""
     runtime_env: Mapping[str, Any] = field(default_factory=dict)
+    store: str = ""
+
+    @property
+    def owner(self) -> str:
+        """Whose the apps on the cluster are."""
+        return owner(self.stack, self.store)
 
 
 Settled = Iterable[tuple[Address, Spec | Diagnostic]]

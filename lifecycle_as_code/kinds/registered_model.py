@@ -62,7 +62,8 @@ class RegisteredModels(SqlKind[RegisteredModel]):
         """A prompt's name is taken: MLflow keeps prompts among the models."""
         for address, change in world.changes.items():
             taken = Address("prompt", address.key) in world.live.referents
-            if change.action is Action.CREATE and address.kind == RegisteredModel.kind and taken:
+            named = change.action is Action.CREATE or change.moved_from is not None
+            if named and address.kind == RegisteredModel.kind and taken:
                 yield Diagnostic(
                     "is-a-prompt",
                     "a prompt has this name",

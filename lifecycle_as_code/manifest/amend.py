@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..spec import ByKey, Part, Unordered, fields_marked, marked, shapes
+from .lines import CannotEditError
 from .outline import Node
 from .report import shown
-from .sheet import CannotEditError, Sheet
+from .sheet import Sheet
 
 
 def amend(

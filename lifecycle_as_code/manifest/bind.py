@@ -12,18 +12,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..diagnostics import Diagnostic, LacError, Source, did_you_mean
+from ..diagnostics import Diagnostic, LacError, Source
 from ..snapshot import Claim
 from ..spec import Address, Spec
 from .blocks import BLOCKS, LIFECYCLE, Blocks
 from .convert import SECRET_FIELDS
+from .invisible import looks
 from .nodes import Map, Mark, Plain, Seq
-from .report import Report, problem, shown
+from .report import Report, guess, problem, shown
 from .shapes import EXCLUSIVE, Shape, read_exclusive, shapes_of
 from .text import START
 from .wording import REFUSED, bad_value, missing_field, reworded, unknown_field
 
 NOTHING_GIVEN: Mapping[str, Any] = {}
+MAX_NAME = 500
+"""The longest part of an address, in characters. No store takes longer names."""
 
 
 class Binder:
@@ -37,6 +40,8 @@ class Binder:
         self.objects: dict[Address, Spec] = {}
         self.places: dict[Address, Source] = {}
         self.scopes: dict[Address, Claim] = {}
+        self._looks: dict[Address, Address] = {}
+        self._alike: set[Address] = set()
 
     def file(self, root: Any, report: Report) -> None:
         """Bind the sections of one file. Keys that begin with `x-` are the writer's own (for anchors)."""
@@ -56,7 +61,7 @@ class Binder:
                 self._unknown_section(root, name, report)
 
     def _unknown_section(self, root: Map, name: str, report: Report) -> None:
-        hint = did_you_mean(name, [*self._sections, *BLOCKS])
+        hint = guess(name, [*self._sections, *BLOCKS])
         if name in self._settings:
             hint = "settings stand in lac.yaml"
         report.add("unknown-section", root.place_of_key(name), f"There is no section {shown(name)}.", hint)
@@ -114,12 +119,41 @@ class Binder:
 
     def _declare(self, spec: Spec, at: Mark, report: Report) -> None:
         address = spec.address
+        for part in address.key:
+            if part.__class__ is str and len(part) > MAX_NAME:
+                detail = (
+                    f"A name of {len(part):,} characters: {shown(part)}. At most {MAX_NAME} are possible."
+                )
+                report.add("bad-value", at, detail)
+                return
         if address in self.objects:
             detail = f"{address} is already declared at {self.places[address]}."
             report.add("declared-twice", at, detail, "remove one of the two")
             return
+        self._compare(spec, address, at, report)
         self.objects[address] = spec
         self.places[address] = report.source(at)
+
+    def _compare(self, spec: Spec, address: Address, at: Mark, report: Report) -> None:
+        """Refuse a name that looks like another: nobody who reviews it can tell which one is meant."""
+        seen = address
+        for part in address.key:
+            if part.__class__ is str and not part.isascii():
+                seen = _seen(address)
+                first = self._looks.setdefault(seen, seen if seen in self.objects else address)
+                break
+        else:
+            # among names in ASCII alone nothing is to be done
+            first = self._looks.get(seen, address) if self._looks else address
+        if first == address:
+            return
+        self._alike.add(address)
+        # what follows from a parent's name is told at the parent
+        if any(other in self._alike for other in spec.refs()):
+            return
+        detail = f"{address} looks like {first}, declared at {self.places[first]}."
+        hint = f"write the same name, or clearly different ones: {address.name!a} is not {first.name!a}"
+        report.add("look-alike", at, detail, hint)
 
     def _nested(self, shape: Shape, node: Map, spec: Spec | None, report: Report) -> None:
         """Unfold the sugar in an item. Its problems are told even where the item itself has some."""
@@ -141,6 +175,10 @@ class Binder:
                 at = report.source(node.place_of_key(name))
                 self.scopes.setdefault(spec.address, Claim(exclusive, at))
             self._items(inner, node[name], node, name, given, report)
+
+
+def _seen(address: Address) -> Address:
+    return Address(address.kind, tuple(looks(p) if isinstance(p, str) else p for p in address.key))
 
 
 def _pair(key: str | Plain, value: Any, marks: tuple[Mark, Mark], fields: tuple[str, str]) -> Map:

@@ -11,12 +11,12 @@ from typing import Annotated, Any, Final, get_args
 
 from pydantic import Field
 
-from ..diagnostics import Diagnostic, Source, did_you_mean
+from ..diagnostics import Diagnostic, Source
 from ..snapshot import Lifecycle, Move
 from ..spec import Address, Derived, Part, Spec, fields_marked, key_fields, parse_address
 from .convert import read_part
 from .nodes import Map, Seq
-from .report import Report, problem, shown
+from .report import Report, guess, problem, shown
 from .wording import REFUSED, bad_value
 
 LIFECYCLE: Final = "lifecycle"
@@ -140,7 +140,7 @@ def _unknown_field(spec: type[Spec], name: str) -> tuple[str, str] | None:
     field, dot, key = name.partition(".")
     known = [n for n in spec.model_fields if n not in {*fields_marked(spec, Derived), *key_fields(spec)}]
     if field not in known:
-        return f"{shown(name)} is not a field of {spec.kind} that can change.", did_you_mean(field, known)
+        return f"{shown(name)} is not a field of {spec.kind} that can change.", guess(field, known)
     if dot and not (key and _is_mapping(spec.model_fields[field].annotation)):
         return f"{shown(name)}: of `{field}` nothing can be named by itself.", f"write `{field}`"
     return None

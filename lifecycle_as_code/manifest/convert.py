@@ -15,10 +15,9 @@ from enum import Enum
 from functools import cache
 from typing import Annotated, Any, Final, Literal, NewType, Union, get_args, get_origin
 
-from ..diagnostics import did_you_mean
 from ..spec import Derived, Part, fields_marked
 from .nodes import UNCLEAR, Map, Plain, Seq, decimal
-from .report import Report, shown
+from .report import Report, guess, shown
 from .wording import (
     REFUSED,
     bad_value,
@@ -162,7 +161,7 @@ def _one_of(members: Mapping[Any, Any], secret: bool) -> Convert:
             "bad-value",
             holder.place(key),
             f"`{name_of(key)}` is {shown(text)}; one of {wanted} is wanted.",
-            did_you_mean(text, (str(member) for member in members)),
+            guess(text, [str(member) for member in members]),
         )
         return REFUSED
 

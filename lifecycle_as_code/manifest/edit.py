@@ -15,17 +15,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import cached_property
 from typing import Any, Final
 
 from ..diagnostics import Diagnostic, Source, refuse
-from ..spec import Address, Nest, Spec
+from ..spec import Address, KeyPart, Nest, Spec
 from .amend import amend
+from .lines import CannotEditError
 from .outline import Node
 from .page import Item, Page, opened
 from .readback import differences, said
 from .report import shown
 from .shapes import shapes_of
-from .sheet import CannotEditError
 from .write import in_line, nested, parent_of, without_given
 
 CODE: Final = "cannot-edit"
@@ -159,13 +161,22 @@ class _Editor:
             )
         return page, item
 
-    def _open_pages(self) -> Iterator[tuple[str, Page]]:
+    @cached_property
+    def _open_pages(self) -> dict[str, Page]:
         """The files that can be edited."""
+        pages: dict[str, Page] = {}
         for file in self._texts:
-            try:
-                yield file, self._page(file)
-            except CannotEditError:
-                continue
+            with suppress(CannotEditError):
+                pages[file] = self._page(file)
+        return pages
+
+    @cached_property
+    def _families(self) -> Mapping[tuple[str, KeyPart], set[str]]:
+        """By kind and first part of the key, such as an alias's model: the files that declare some."""
+        files: defaultdict[tuple[str, KeyPart], set[str]] = defaultdict(set)
+        for address, at in self._places.items():
+            files[address.kind, address.key[0]].add(at.file)
+        return files
 
     # removing and changing
 
@@ -241,15 +252,11 @@ class _Editor:
         return False
 
     def _add_to_section(self, spec: Spec, item: dict[str, Any]) -> bool:
-        siblings = {
-            at.file
-            for address, at in self._places.items()
-            if address.kind == spec.kind and address.key[:1] == spec.address.key[:1]
-        }
+        siblings = self._families.get((spec.kind, spec.address.key[0]), set())
         own = self._file_for(spec)
         having = [
             (file not in siblings, file != own, page, node)
-            for file, page in self._open_pages()
+            for file, page in self._open_pages.items()
             if (node := page.section(spec.section)) is not None
         ]
         if not having:
@@ -266,13 +273,12 @@ class _Editor:
 
     def _file_for(self, spec: Spec) -> str:
         """The file of what this one refers to, if it can be edited; else the first that can."""
-        can = [file for file, _ in self._open_pages()]
         for parent in spec.refs():
-            if (at := self._places.get(parent)) is not None and at.file in can:
+            if (at := self._places.get(parent)) is not None and at.file in self._open_pages:
                 return at.file
-        if not can:
-            raise CannotEditError("there is no file that it could be written to")
-        return can[0]
+        for file in self._open_pages:
+            return file
+        raise CannotEditError("there is no file that it could be written to")
 
 
 def _gathered(entries: list[tuple[Nest, dict[str, Any], Spec]]) -> Any:

@@ -14,11 +14,15 @@ from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
+from jinja2.lexer import Token, TokenStream
+from jinja2.parser import Parser
 
 from .expressions import Evaluator, unsupported
-from .filters import MAX_TEXT, TemplateError, need_items, text_of
+from .filters import CHARACTERS, MAX_TEXT, Charge, TemplateError, need_items, text_of
 
 _SYNTAX: Final = Environment(keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True)
+_TEMPLATE, _TOKEN = 100, 10
+"""What it costs to parse: each template, and each word and sign in it."""
 _GIVEN: Final = frozenset({"var", "env", "environment"})
 
 
@@ -41,11 +45,14 @@ def _not_too_deep() -> Iterator[None]:
 class Template:
     """A parsed template. TemplateError where it isn't one, or uses what isn't supported."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, charge: Charge) -> None:
+        """`charge` takes what parsing costs, and later what rendering does."""
         if len(text) > MAX_TEXT:
             raise TemplateError(f"It has more than {MAX_TEXT:,} characters.", line=1)
+        self._charge = charge
+        charge(_TEMPLATE)
         try:
-            self._tree = _SYNTAX.parse(text)
+            self._tree = _parse(text, charge)
         except TemplateSyntaxError as error:
             raise TemplateError(
                 _sentence(error.message or "It isn't a template."), line=error.lineno
@@ -75,7 +82,7 @@ class Template:
 
     def value(self, given: Mapping[str, Any]) -> Any:
         """What it gives: a lone expression's own value, otherwise text."""
-        run = _Run(given)
+        run = _Run(given, self._charge)
         with _not_too_deep():
             if self.lone is not None:
                 return run.evaluate(self.lone)
@@ -84,7 +91,24 @@ class Template:
     def pieces(self, given: Mapping[str, Any]) -> Iterator[Piece]:
         """Its output, piece by piece."""
         with _not_too_deep():
-            yield from _Run(given).pieces(self._tree.body)
+            yield from _Run(given, self._charge).pieces(self._tree.body)
+
+
+def _parse(text: str, charge: Charge) -> nodes.Template:
+    """Jinja's parser, charged for each token before it sees it."""
+    parser = Parser(_SYNTAX, text)
+
+    def charged(tokens: TokenStream) -> Iterator[Token]:
+        for token in tokens:
+            try:
+                charge(_TOKEN)
+            except TemplateError as error:
+                error.line = token.lineno
+                raise
+            yield token
+
+    parser.stream = TokenStream(charged(parser.stream), None, None)
+    return parser.parse()
 
 
 class _Run(Evaluator):
@@ -97,7 +121,7 @@ class _Run(Evaluator):
                 case nodes.Output():
                     for part in statement.nodes:
                         text = part.data if isinstance(part, nodes.TemplateData) else self._text(part)
-                        self.charge(1 + len(text) // 64)
+                        self.charge(1 + len(text) // CHARACTERS + text.count("\n"))
                         yield Piece(part.lineno, text, isinstance(part, nodes.TemplateData))
                 case nodes.If():
                     yield from self.pieces(self._branch(statement))

@@ -2,7 +2,7 @@
 
 There is no attribute of a Python object to reach, since `a.b` looks up a key and the only callable is
 `range`. Every node costs a step, and each operation is charged for what it reads or makes, before it makes
-it: a template ends with an error once its budget is spent, after about a second at most. Pure.
+it: a template ends with an error once the budget is spent (see `filters`). Pure.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from jinja2 import nodes
 
-from ..diagnostics import did_you_mean
 from .filters import (
+    CHARACTERS,
     FILTERS,
     TESTS,
+    Charge,
     TemplateError,
     bounded,
     limited,
@@ -24,11 +25,11 @@ from .filters import (
     no_key,
     no_part,
     text_of,
-    weight,
+    weigh,
 )
+from .report import guess
+from .text import unstorable
 
-STEPS = 1_000_000
-"""What one template may cost: nodes evaluated, items looped over, and a 64th of the characters made."""
 MAX_RANGE = 100_000
 
 _DICT_METHODS: Final = frozenset({"items", "keys", "values"})
@@ -53,17 +54,11 @@ _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 
 
 class Evaluator:
-    """One evaluation: the names in sight, innermost last, and the steps that are left."""
+    """One evaluation: the names in sight, innermost last, and what takes its cost."""
 
-    def __init__(self, given: Mapping[str, Any]) -> None:
+    def __init__(self, given: Mapping[str, Any], charge: Charge) -> None:
         self.scopes: list[dict[str, Any]] = [dict(given)]
-        self._left = STEPS
-
-    def charge(self, cost: int) -> None:
-        """Take `cost` from the budget. TemplateError when it is spent."""
-        self._left -= cost
-        if self._left < 0:
-            raise TemplateError(f"It takes more than {STEPS:,} steps.", "loop over less")
+        self.charge = charge
 
     def assign(self, target: nodes.Node, value: Any) -> None:
         """Bind a name, or several to the items of a list, in the innermost scope."""
@@ -94,8 +89,10 @@ class Evaluator:
 
     def _evaluate(self, node: nodes.Node) -> Any:
         match node:
-            case nodes.Const() | nodes.TemplateData():
-                return node.as_const()
+            case nodes.Const():
+                return _constant(node.value)
+            case nodes.TemplateData():
+                return node.data
             case nodes.Name():
                 return self._name(node.name)
             case nodes.Getattr():
@@ -140,9 +137,7 @@ class Evaluator:
             if name in scope:
                 return scope[name]
         known = {known for scope in self.scopes for known in scope}
-        raise TemplateError(
-            f"`{name}` is not defined here.", did_you_mean(name, known), code="undefined-name"
-        )
+        raise TemplateError(f"`{name}` is not defined here.", guess(name, known), code="undefined-name")
 
     def _key(self, value: Any, key: Any) -> Any:
         if isinstance(value, Mapping) and isinstance(key, str):
@@ -159,7 +154,7 @@ class Evaluator:
         value = self.evaluate(node.node)
         if not isinstance(value, str | list):
             raise TemplateError("Only a text or a list can be sliced.")
-        self.charge(len(value) // 64)
+        self.charge(len(value) // CHARACTERS if isinstance(value, str) else len(value))
         part: Any = node.arg
         bounds = [None if b is None else self.evaluate(b) for b in (part.start, part.stop, part.step)]
         return value[slice(*bounds)]
@@ -187,7 +182,8 @@ class Evaluator:
         left = self.evaluate(node.expr)
         for operand in node.ops:
             right = self.evaluate(operand.expr)
-            self.charge(weight(left) + weight(right))
+            weigh(left, self.charge)
+            weigh(right, self.charge)
             if not _COMPARISONS[operand.op](left, right):
                 return False
             left = right
@@ -198,9 +194,9 @@ class Evaluator:
         known: Mapping[str, Callable[..., Any]] = FILTERS if is_filter else TESTS
         if node.name not in known or node.node is None:
             sort = "filter" if is_filter else "test"
-            raise TemplateError(f"There is no {sort} `{node.name}` here.", did_you_mean(node.name, known))
+            raise TemplateError(f"There is no {sort} `{node.name}` here.", guess(node.name, known))
         value = self.evaluate(node.node)
-        self.charge(weight(value))
+        weigh(value, self.charge)
         arguments = self._arguments(node)
         return known[node.name](*([self.charge] if is_filter else []), value, *arguments)
 
@@ -215,7 +211,7 @@ class Evaluator:
             case nodes.Getattr(attr=method) if method in _DICT_METHODS and not node.args:
                 held = self.evaluate(node.node.node)
                 if isinstance(held, Mapping):
-                    self.charge(len(held))
+                    self.charge(2 * len(held))
                     pairs: list[Any] = [[key, item] for key, item in held.items()]
                     return pairs if method == "items" else [pair[method == "values"] for pair in pairs]
         raise TemplateError("Only `range(…)` can be called.", "use a filter: `{{ var.team | upper }}`")
@@ -224,6 +220,13 @@ class Evaluator:
         if node.kwargs or node.dyn_args or node.dyn_kwargs:
             raise TemplateError("Named arguments are not supported.")
         return [self.evaluate(argument) for argument in node.args]
+
+
+def _constant(value: Any) -> Any:
+    """A literal. Jinja reads escapes such as `\\ud800`, and numbers of any length."""
+    if isinstance(value, str) and (odd := unstorable(value)):
+        raise TemplateError(f"It holds {odd}.", "leave it out", code="bad-character")
+    return bounded(value)
 
 
 def unsupported(node: nodes.Node) -> TemplateError:

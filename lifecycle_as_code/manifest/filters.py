@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from ..diagnostics import did_you_mean
+from .nodes import MAX_NUMBER
+from .report import guess
 
 MAX_TEXT = 1_000_000
 """The longest text that an expression may make, in characters."""
-MAX_NUMBER = 2**63
+MAX_LEVELS = 64
+"""How deep a value may be nested."""
+STEPS = 500_000
+"""What all templates of a stack may cost together: under half a second."""
+CHARACTERS = 8
+"""How many characters are read or made for one step."""
 
 
 class TemplateError(Exception):
@@ -27,7 +33,7 @@ class TemplateError(Exception):
 
 def no_key(key: str, value: Mapping[str, Any]) -> TemplateError:
     """The error for a key that a mapping lacks."""
-    return TemplateError(f"There is no `{key}` here.", did_you_mean(key, value), code="undefined-name")
+    return TemplateError(f"There is no `{key}` here.", guess(key, value), code="undefined-name")
 
 
 def no_part(key: object) -> TemplateError:
@@ -35,10 +41,39 @@ def no_part(key: object) -> TemplateError:
     return TemplateError(f"`{key}` is asked of a value that has no parts.", "methods are not supported")
 
 
-class Charge(Protocol):
-    """Takes what an operation costs; raises TemplateError when the budget is spent."""
+Charge = Callable[[int], None]
+"""Takes what an operation costs; raises TemplateError when the budget is spent."""
 
-    def __call__(self, cost: int) -> None: ...
+
+def too_long() -> TemplateError:
+    """The error for a text beyond `MAX_TEXT`."""
+    return TemplateError(f"The text would have more than {MAX_TEXT:,} characters.")
+
+
+class Budget:
+    """The steps that are left, for all templates of a stack: nodes evaluated, items looped over, and a part
+    of the characters read and made. Many small templates take as long as a large one."""
+
+    def __init__(self, steps: int = STEPS) -> None:
+        self._steps = self._left = steps
+
+    @property
+    def spent(self) -> bool:
+        """Whether something asked for more than was left; that was told, and once is enough."""
+        return self._left < 0
+
+    def allow(self, steps: int) -> None:
+        """Give more, for a larger input."""
+        self._steps += steps
+        self._left += steps
+
+    def charge(self, cost: int) -> None:
+        """Take `cost` away. TemplateError when nothing is left."""
+        self._left -= cost
+        if self._left < 0:
+            raise TemplateError(
+                f"The stack's templates take more than {self._steps:,} steps.", "loop over less"
+            )
 
 
 def text_of(value: Any) -> str:
@@ -83,20 +118,27 @@ def bounded(value: Any) -> Any:
     return value
 
 
-def weight(value: Any) -> int:
-    """What it costs to read a value whole."""
+def weigh(value: Any, charge: Charge, levels: int = 0) -> None:
+    """Charge for reading a value whole. Step by step: what holds itself twice at each level never ends."""
     if isinstance(value, str):
-        return 1 + len(value) // 64
+        charge(1 + len(value) // CHARACTERS)
+        return
+    charge(1)
+    if not isinstance(value, Mapping | list):
+        return
+    if levels >= MAX_LEVELS:
+        raise TemplateError(f"A value has more than {MAX_LEVELS} levels.")
     if isinstance(value, Mapping):
-        return 1 + sum(map(weight, value.values())) + len(value)
-    return 1 + sum(map(weight, value)) if isinstance(value, list) else 1
+        charge(sum(1 + len(key) // CHARACTERS for key in value))
+    for inner in value.values() if isinstance(value, Mapping) else value:
+        weigh(inner, charge, levels + 1)
 
 
 def limited(length: int, charge: Charge) -> None:
     """Refuse a text of this length before it is made, or charge for it."""
     if length > MAX_TEXT:
-        raise TemplateError(f"The text would have more than {MAX_TEXT:,} characters.")
-    charge(length // 64)
+        raise too_long()
+    charge(length // CHARACTERS)
 
 
 def _replace(charge: Charge, value: Any, old: Any, new: Any) -> str:
@@ -127,10 +169,16 @@ def _round(_: Charge, value: Any, digits: int = 0) -> float:
     return float(round(float(need_number(value)), digits))
 
 
-def _items(_: Charge, value: Any) -> list[list[Any]]:
+def _items(charge: Charge, value: Any) -> list[list[Any]]:
     if not isinstance(value, Mapping):
         raise TemplateError("It takes a mapping.")
+    charge(2 * len(value))
     return [[key, item] for key, item in value.items()]
+
+
+def _list(charge: Charge, value: Any) -> list[Any]:
+    charge(_size(charge, value))
+    return list(value)
 
 
 def _to_json(charge: Charge, value: Any) -> str:
@@ -176,7 +224,7 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "join": _join,
     "last": _at(-1),
     "length": _size,
-    "list": lambda _, value: list(value) if isinstance(value, str) else need_items(value),
+    "list": _list,
     "lower": _of_text(str.lower),
     "max": _of_items(max),
     "min": _of_items(min),

@@ -6,7 +6,7 @@ import gc
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from .bind import Binder
 from .files import PROJECT, matching, read
 from .filters import TemplateError
 from .project import INCLUDE, Choices, Project, known_settings, read_project
-from .report import Report, problem, shown
+from .report import MAX_PROBLEMS, Report, TooManyError, problem, shown
 from .settings import Settings
 from .templates import MARKERS, Renderer, TreeRenderer, report_file_error
 from .text import readable
@@ -94,14 +94,18 @@ def _load(
     settings_only: bool,
 ) -> Manifest:
     sections = {spec.section for spec in specs.values()}
-    project = _project(root, sections, environment, variables, var_files, environ)
+    project = _project(root, sections, environment, variables, var_files, environ, settings_only)
     names, problems = _included(root, project)
     files = tuple(str(root / name) for name in names)
     if settings_only:
         return Manifest(project.settings, Desired(), files)
     binder = Binder(specs, known_settings())
     for name in names:
-        problems += _bind(root, name, project.renderer, binder)
+        found = _bind(root, name, project.renderer, binder)
+        problems += found
+        # nobody reads what is wrong with ten thousand files
+        if found and sum(p.severity == "error" for p in problems) > MAX_PROBLEMS:
+            break
     problems += binder.blocks.conflicts(binder.objects)
     # a loop in a template may bring the same one many times
     problems = list(dict.fromkeys(problems))
@@ -128,13 +132,14 @@ def _project(
     variables: Mapping[str, str],
     var_files: Sequence[str | Path],
     environ: Mapping[str, str],
+    settings_only: bool,
 ) -> Project:
     path = root / PROJECT
     if not os.path.lexists(path):
         detail = f"There is no {shown(str(path))}."
         raise LacError(problem("no-lac-yaml", detail, "begin with `lac init`, or say where with `-C DIR`"))
     given = tuple((str(file), read(Path(file), str(file))) for file in var_files)
-    choices = Choices(environment, variables, given, environ)
+    choices = Choices(environment, variables, given, environ, settings_only)
     return read_project(read(path, str(path)), str(path), root.resolve(), sections, choices)
 
 
@@ -158,16 +163,19 @@ def _bind(root: Path, name: str, renderer: Renderer, binder: Binder) -> list[Dia
     except LacError as error:
         return list(error.diagnostics)
     report = Report(shown_as)
-    if name.endswith(".j2"):
-        rendered = _rendered(data, renderer, report)
-        if rendered is not None:
-            data, report = rendered
-            binder.file(parse(data, report), report)
-    else:
-        tree: Any = parse(data, report)
-        if any(marker in data for marker in _MARKERS):
-            TreeRenderer(renderer, report).render(tree)
-        binder.file(tree, report)
+    # the last of the problems says that there are more
+    with suppress(TooManyError):
+        if name.endswith(".j2"):
+            rendered = _rendered(data, renderer, report)
+            if rendered is not None:
+                data, report = rendered
+                binder.file(parse(data, report), report)
+        else:
+            tree: Any = parse(data, report)
+            if any(marker in data for marker in _MARKERS):
+                renderer.budget.allow(len(data) // 4)
+                TreeRenderer(renderer, report).render(tree)
+            binder.file(tree, report)
     return report.problems
 
 
@@ -176,7 +184,7 @@ def _rendered(data: bytes, renderer: Renderer, report: Report) -> tuple[bytes, R
 
     What it makes isn't looked through for templates again: a variable's text is never code.
     """
-    if not readable(data, report):
+    if renderer.budget.spent or not readable(data, report):
         return None
     try:
         rendered = renderer.file(data.decode())

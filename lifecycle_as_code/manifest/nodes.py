@@ -23,6 +23,10 @@ class Mark(Protocol):
     def column(self) -> int: ...
 
 
+MAX_NUMBER = 2**63
+"""Whole numbers are smaller: no store has room for more."""
+
+
 class Map(dict[str, Any]):
     """A mapping. `marks` holds the key's and the value's mark in turn, in the order of the keys.
 
@@ -136,8 +140,9 @@ def scalar(text: str) -> str | Plain:
 
 
 def decimal(text: str) -> int | None:
-    """The integer that `text` is in plain decimal writing, if it is one."""
-    return int(text) if _INT.fullmatch(text) else None
+    """The integer within 64 bits that `text` is in plain decimal writing, if it is one."""
+    whole = int(text) if _INT.fullmatch(text) else None
+    return whole if whole is None or -MAX_NUMBER <= whole < MAX_NUMBER else None
 
 
 def fraction(text: str) -> float | None:

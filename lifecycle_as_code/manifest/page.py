@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from .lines import CannotEditError
 from .outline import Node
 from .report import Report, shown
 from .shapes import Shape
-from .sheet import CannotEditError, Sheet
+from .sheet import Sheet
 from .yaml import parse
 
 TEMPLATES: Final = ".j2"

@@ -11,17 +11,17 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from ..diagnostics import Diagnostic, LacError, Source, did_you_mean, refuse, warnings_in
+from ..diagnostics import Diagnostic, LacError, Source, in_file_order, refuse, warnings_in
 from ..guard import Limits
 from ..spec import P
 from .convert import read_part, untyped
 from .nodes import Map, Seq
-from .report import Report, problem, shown
+from .report import Report, TooManyError, guess, problem, shown
 from .settings import NAME, Connection, DriftFile, GuardsFile, ProjectFile, Serve, Settings
 from .templates import REFERENCE, Renderer, TreeRenderer, has_template
-from .text import START
+from .text import START, unstorable
 from .variables import Variables
-from .wording import bad_value
+from .wording import bad_value, name_of
 from .yaml import parse
 
 STORE: Final = "sqlite:///mlflow.db"
@@ -37,18 +37,19 @@ class Project:
     settings: Settings
     renderer: Renderer
     include: tuple[tuple[str, Source], ...]
-    warnings: tuple[Diagnostic, ...]
+    warnings: tuple[Diagnostic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
     """What the caller decides: the environment, what sets variables (`var_files`: name and bytes), and the
-    process's environment variables."""
+    process's environment variables. `partial`: variables that nothing uses need no value."""
 
     environment: str | None
     variables: Mapping[str, str]
     var_files: tuple[tuple[str, bytes], ...]
     environ: Mapping[str, str]
+    partial: bool = False
 
 
 def known_settings() -> frozenset[str]:
@@ -64,6 +65,17 @@ def read_project(
     Of the environments that aren't chosen, only the form is checked.
     """
     report = Report(file)
+    try:
+        project = _project(data, directory, sections, choices, report)
+    except TooManyError:
+        raise LacError(*in_file_order(report.problems)) from None
+    refuse(report.problems)
+    return replace(project, warnings=tuple(warnings_in(report.problems)))
+
+
+def _project(
+    data: bytes, directory: Path, sections: Iterable[str], choices: Choices, report: Report
+) -> Project:
     root = parse(data, report)
     if root.__class__ is not Map:
         if not report.problems:
@@ -87,9 +99,7 @@ def read_project(
         limits=reader.limits(),
         drift_ignore=reader.drift_ignore(),
     )
-    include = reader.include()
-    refuse(report.problems)
-    return Project(settings, reader.renderer, include, tuple(warnings_in(report.problems)))
+    return Project(settings, reader.renderer, reader.include())
 
 
 def _point_to_files(root: Map, sections: Iterable[str], report: Report) -> None:
@@ -122,7 +132,7 @@ def _environment(root: Map, name: str | None, report: Report) -> Map | None:
         own = declared[name]
         return own if isinstance(own, Map) else None
     at = report.source(root.place_of_key("environments"))
-    hint = did_you_mean(name, declared) or "declare it under `environments` in lac.yaml"
+    hint = guess(name, declared) or "declare it under `environments` in lac.yaml"
     report.problems.append(
         problem("unknown-environment", f"There is no environment {shown(name)}.", hint, at)
     )
@@ -141,8 +151,9 @@ def _variables(
     for file, data in choices.var_files:
         variables.from_file(data, file)
     variables.from_options(choices.variables)
-    complete = variables.complete()
-    report.problems.extend(variables.problems)
+    complete = variables.known() if choices.partial else variables.complete()
+    for found in variables.problems:
+        report.note(found)
     return complete
 
 
@@ -188,7 +199,10 @@ class _Reader:
             bad_value(value, holder, key, self._report, "text", secret=True)
             return None
         if not value.strip():
-            self._report.add("bad-value", holder.place(key), f"`{key}` is empty.")
+            self._report.add("bad-value", holder.place(key), f"`{name_of(key)}` is empty.")
+            return None
+        if odd := unstorable(value):
+            self._report.add("bad-character", holder.place(key), f"`{name_of(key)}` holds {odd}.")
             return None
         return value
 
@@ -225,7 +239,8 @@ class _Reader:
         """An http(s) address. It isn't repeated in a problem: it may hold a password."""
         try:
             parts = urlsplit(address.value)
-            fits = parts.scheme in ("http", "https") and bool(parts.netloc)
+            # a port that is none raises, too
+            fits = parts.scheme in ("http", "https") and bool(parts.netloc) and parts.port != 0
         except ValueError:
             fits = False
         if not fits:

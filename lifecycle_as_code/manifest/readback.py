@@ -128,8 +128,9 @@ def _lessons(
                 visit(inner, report)
 
     for file, text in texts.items():
-        report = Report(file)
-        visit(parse(text.encode(), report), report)
+        if has_template(text):
+            report = Report(file)
+            visit(parse(text.encode(), report), report)
     return known
 
 

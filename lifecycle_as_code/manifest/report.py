@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
-from ..diagnostics import Diagnostic, Severity, Source
+from ..diagnostics import Diagnostic, Severity, Source, did_you_mean
 from .nodes import Mark
 
 SUMMARIES = {
     "alias-cycle": "alias stands inside what it names",
+    "bad-character": "text holds a character that can't be stored",
     "bad-merge": "only mappings can be merged",
     "contradiction": "two parts of the manifests say opposite things",
     "bad-value": "value does not fit the field",
@@ -20,6 +21,7 @@ SUMMARIES = {
     "include-matches-nothing": "include matches no file",
     "include-outside": "include leaves the stack's directory",
     "key-not-text": "key is not a name",
+    "look-alike": "name can't be told from another by eye",
     "missing-field": "required field is missing",
     "more-problems": "file has more problems than are shown",
     "no-lac-yaml": "directory holds no lac.yaml",
@@ -48,13 +50,31 @@ SUMMARIES = {
 
 MAX_PROBLEMS = 1_000
 """How many problems of one file are kept."""
+MAX_SENTENCE = 1_000
+"""How long a detail or a hint may be, whatever name is in it."""
+_MAX_GUESSED_NAME, _MAX_GUESSES = 64, 100
+
+
+class TooManyError(Exception):
+    """The report is full: reading on would be work for nobody."""
 
 
 def problem(
     code: str, detail: str, hint: str = "", at: Source | None = None, severity: Severity = "error"
 ) -> Diagnostic:
     """A diagnostic with its code's summary."""
-    return Diagnostic(code, SUMMARIES[code], detail, hint, at, severity)
+    return Diagnostic(code, SUMMARIES[code], _bearable(detail), _bearable(hint), at, severity)
+
+
+def _bearable(sentence: str) -> str:
+    return sentence if len(sentence) <= MAX_SENTENCE else sentence[: MAX_SENTENCE - 1] + "…"
+
+
+def guess(name: str, known: Collection[str]) -> str:
+    """`did_you_mean`, where comparing doesn't take long: its cost grows with both."""
+    if len(name) > _MAX_GUESSED_NAME or len(known) > _MAX_GUESSES:
+        return ""
+    return did_you_mean(name, known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +98,14 @@ class Report:
         self.note(problem(code, detail, hint, self.source(mark)))
 
     def note(self, found: Diagnostic) -> None:
-        """Note a problem. Beyond `MAX_PROBLEMS` only that there are more: nobody reads a million."""
+        """Note a problem. TooManyError beyond `MAX_PROBLEMS`, which is noted too: nobody reads a million."""
         if len(self.problems) < MAX_PROBLEMS:
-            self.problems.append(found)
-        elif len(self.problems) == MAX_PROBLEMS:
+            self.problems.append(replace(found, detail=_bearable(found.detail), hint=_bearable(found.hint)))
+            return
+        if len(self.problems) == MAX_PROBLEMS:
             detail = f"The first {MAX_PROBLEMS:,} are shown."
             self.problems.append(problem("more-problems", detail, at=found.at))
+        raise TooManyError
 
 
 def shown(text: str, limit: int = 60) -> str:

@@ -13,11 +13,10 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ..diagnostics import did_you_mean
 from .convert import SECRET_FIELDS
-from .filters import TemplateError, no_key, no_part, text_of
+from .filters import CHARACTERS, MAX_TEXT, Budget, TemplateError, no_key, no_part, text_of, too_long, weigh
 from .nodes import Map, Plain, Seq, graft
-from .report import Report
+from .report import Report, guess
 from .text import MAX_BYTES, Place
 from .wording import REFUSED
 
@@ -45,11 +44,12 @@ def has_template(text: str) -> bool:
 
 
 class Renderer:
-    """Fills in templates with one set of names. Equal texts are filled in once."""
+    """Fills in templates with one set of names, and with one budget. Equal texts are filled in once."""
 
     def __init__(self, variables: Mapping[str, Any], environment: str) -> None:
         self._given: dict[str, Any] = {"var": dict(variables), "environment": environment}
         self._values: dict[str, Any] = {}
+        self.budget = Budget()
 
     def value(self, text: str, env: Mapping[str, str] | None = None) -> Any:
         """What `text` gives: plain data where it is exactly one expression, otherwise text.
@@ -66,7 +66,7 @@ class Renderer:
         """A `*.j2` file as the YAML that it makes. TemplateError where it can't be rendered."""
         from .evaluate import Template
 
-        template = Template(text)
+        template = Template(text, self.budget.charge)
         _check(template, self._given)
         parts: list[str] = []
         lines = [1]
@@ -88,12 +88,27 @@ class Renderer:
         if whole:
             return _given_value(whole, given)
         if not has_template(_SIMPLE.sub("", text)):
-            return _SIMPLE.sub(lambda found: text_of(_given_value(found, given)), text)
+            return self._joined(text, given)
         from .evaluate import Template
 
-        template = Template(text)
+        template = Template(text, self.budget.charge)
         _check(template, given)
         return template.value(given)
+
+    def _joined(self, text: str, given: Mapping[str, Any]) -> str:
+        """A text with nothing but names in it."""
+        size = len(text)
+
+        def part(found: re.Match[str]) -> str:
+            nonlocal size
+            filled = text_of(_given_value(found, given))
+            size += len(filled)
+            if size > MAX_TEXT:
+                raise too_long()
+            self.budget.charge(1 + len(filled) // CHARACTERS)
+            return filled
+
+        return _SIMPLE.sub(part, text)
 
 
 def _given_value(found: re.Match[str], given: Mapping[str, Any]) -> Any:
@@ -135,7 +150,7 @@ def _check_name(name: str, attribute: str | None, given: Mapping[str, Any]) -> N
     if name == "var" and attribute is not None and attribute not in given["var"]:
         raise TemplateError(
             f"There is no variable `{attribute}`.",
-            did_you_mean(attribute, given["var"]) or "declare it under `variables` in lac.yaml",
+            guess(attribute, given["var"]) or "declare it under `variables` in lac.yaml",
             code="undefined-name",
         )
 
@@ -179,8 +194,14 @@ class TreeRenderer:
     def fill(self, holder: Map | Seq, key: Any, text: str, env: Mapping[str, str] | None = None) -> Any:
         """What the template at `holder[key]` gives; REFUSED where it can't be filled in."""
         place = holder.place(key)
+        if self._renderer.budget.spent:
+            return REFUSED
         try:
-            return graft(self._renderer.value(text, env), place)
+            value = self._renderer.value(text, env)
+            if isinstance(value, dict | list):
+                # it is copied, wherever it is asked for
+                weigh(value, self._renderer.budget.charge)
+            return graft(value, place)
         except TemplateError as error:
             self._report.add(error.code, place, error.detail, error.hint)
             return REFUSED
@@ -188,4 +209,6 @@ class TreeRenderer:
 
 def report_file_error(error: TemplateError, report: Report) -> None:
     """A problem of a template file, at its line."""
-    report.add(error.code, Place(max(error.line, 1) - 1, 0), error.detail, error.hint)
+    # some of Jinja's nodes have no line
+    line = max(error.line or 1, 1)
+    report.add(error.code, Place(line - 1, 0), error.detail, error.hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import yaml
@@ -21,6 +22,21 @@ class Place(NamedTuple):
 
 
 START = Place(0, 0)
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def unstorable(text: str) -> str:
+    """What `text` holds that no database stores and no file in UTF-8 has; nothing where all is well."""
+    if text.isascii():
+        return "a NUL character" if "\0" in text else ""
+    found = _UNSTORABLE.search(text)
+    return "" if found is None else "a NUL character" if found[0] == "\0" else "half of a surrogate pair"
+
+
+def without(text: str) -> str:
+    """`text` without what is `unstorable`, so that it isn't told again."""
+    return _UNSTORABLE.sub("", text)
 
 
 def readable(data: bytes, report: Report) -> bool:

@@ -9,14 +9,15 @@ and mappings, where the default is one. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
-from ..diagnostics import Diagnostic, Source, did_you_mean
+from ..diagnostics import Diagnostic, Source
 from .convert import untyped
 from .nodes import Map, decimal, fraction
-from .report import Report, problem
+from .report import MAX_PROBLEMS, Report, TooManyError, guess, problem
 from .templates import has_template
-from .text import START
+from .text import START, unstorable
 from .wording import REFUSED
 from .yaml import parse
 
@@ -60,7 +61,11 @@ class Variables:
     def from_file(self, data: bytes, file: str) -> None:
         """A YAML mapping of names to values; one that isn't declared is a warning, as in Terraform."""
         report = Report(file)
-        root = parse(data, report)
+        with suppress(TooManyError):
+            self._read(parse(data, report), file, report)
+        self.problems += report.problems
+
+    def _read(self, root: Any, file: str, report: Report) -> None:
         if isinstance(root, Map):
             for name in root:
                 value = untyped(root[name], root, name, report)
@@ -69,12 +74,11 @@ class Variables:
                     self._set(name, value, at, file)
                 else:
                     detail = f"`{name}` is not declared under `variables` in lac.yaml."
-                    hint = did_you_mean(name, self.values)
-                    self.problems.append(problem("unknown-variable", detail, hint, at, "warning"))
+                    hint = guess(name, self.values)
+                    report.note(problem("unknown-variable", detail, hint, at, "warning"))
         elif not report.problems:
             detail = f"{file} should be a mapping of variables to values."
-            self.problems.append(problem("bad-value", detail, at=Source(file, 1, 1)))
-        self.problems += report.problems
+            report.note(problem("bad-value", detail, at=Source(file, 1, 1)))
 
     def from_options(self, options: Mapping[str, str]) -> None:
         """`--var name=text`."""
@@ -83,13 +87,17 @@ class Variables:
                 self._set_text(name, text, f"--var {name}")
             else:
                 detail = f"`{name}` is not declared under `variables` in lac.yaml."
-                hint = did_you_mean(name, self.values)
+                hint = guess(name, self.values)
                 self.problems.append(problem("unknown-variable", detail, hint))
+
+    def known(self) -> dict[str, Any]:
+        """Those that have a value: whoever uses another one is told."""
+        return {name: value for name, value in self.values.items() if value is not None}
 
     def complete(self) -> dict[str, Any]:
         """The values; a problem for each variable that has none."""
         for name, value in self.values.items():
-            if value is None:
+            if value is None and len(self.problems) <= MAX_PROBLEMS:
                 hint = f"set it with `--var {name}=…`, `{PREFIX}{name}` or a variable file"
                 self.problems.append(
                     problem("variable-not-set", f"`{name}` has no default.", hint, self._places[name])
@@ -98,6 +106,9 @@ class Variables:
 
     def _set_text(self, name: str, text: str, origin: str) -> None:
         """Set a variable from text that the shell passed on, which isn't repeated in problems."""
+        if odd := unstorable(text):
+            self.problems.append(problem("bad-character", f"`{name}`, set by {origin}, holds {odd}."))
+            return
         value: Any = text
         match self.values[name]:
             case bool():
@@ -109,7 +120,8 @@ class Variables:
             case list() | dict():
                 report = Report(origin)
                 holder = Map(START)
-                value = untyped(parse(text.encode(errors="replace"), report), holder, name, report)
+                with suppress(TooManyError):
+                    value = untyped(parse(text.encode(), report), holder, name, report)
                 value = None if report.problems else value
         if value is None:
             self.problems.append(_wrong_sort(name, self.values[name], origin, None))

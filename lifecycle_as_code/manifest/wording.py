@@ -5,12 +5,11 @@ A value of a secret is never repeated.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, Final
 
-from ..diagnostics import did_you_mean
 from .nodes import UNCLEAR, Map, Plain, Seq, fraction
-from .report import Report, shown
+from .report import Report, guess, shown
 
 
 class _Refused:
@@ -23,10 +22,10 @@ class _Refused:
 REFUSED: Final = _Refused()
 
 
-def unknown_field(node: Map, name: str, what: str, known: Iterable[str], report: Report) -> None:
+def unknown_field(node: Map, name: str, what: str, known: Collection[str], report: Report) -> None:
     """Report a key that is no field of `what`."""
     detail = f"{shown(name)} is not a field of {what}."
-    report.add("unknown-field", node.place_of_key(name), detail, did_you_mean(name, known))
+    report.add("unknown-field", node.place_of_key(name), detail, guess(name, known))
 
 
 def missing_field(node: Map, name: str, what: str, report: Report) -> None:

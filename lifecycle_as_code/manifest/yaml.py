@@ -2,14 +2,15 @@
 
 Only libyaml's parser is used, never PyYAML's composer or constructor: those recurse in C, call what tags
 name and have no limits. Refused here, each with its place: tags, several documents, duplicate and complex
-keys, cycles, nesting and alias expansion beyond the limits below. Pure.
+keys, cycles, and more values, nesting or alias expansion than the limits below. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from itertools import repeat
+from typing import Any, NamedTuple
 
 import yaml
 from yaml.events import (
@@ -26,8 +27,8 @@ from yaml.events import (
 )
 
 from .nodes import Map, Mark, Plain, Seq, inside, scalar
-from .report import MAX_PROBLEMS, Report, shown
-from .text import START, explain, readable
+from .report import Report, TooManyError, shown
+from .text import START, explain, readable, unstorable, without
 
 try:
     from yaml._yaml import CParser as Parser
@@ -36,8 +37,12 @@ except ImportError:
     from yaml import SafeLoader as Parser  # type: ignore[assignment]
 
 MAX_DEPTH = 64
+NODES = 300_000
+"""How many nodes any file may hold; larger files get one more for every eight bytes."""
 ALIAS_NODES = 100_000
 """How many nodes aliases may stand for in any file; larger files get one more for every four bytes."""
+CHARACTERS = 16
+"""How many characters of a text weigh as much as a node, where an alias stands for it."""
 
 _DROPPED: Any = object()
 """The key of a value that isn't kept, since its key was refused."""
@@ -56,7 +61,7 @@ def parse(data: bytes, report: Report) -> Any:
         if not readable(data, report):
             return None
         return _Builder(data, report).document()
-    except _EndedError:
+    except (_EndedError, TooManyError):
         return None
     except yaml.YAMLError as error:
         explain(error, data, report)
@@ -75,6 +80,15 @@ class _Open:
     merge_mark: Mark | None = None
 
 
+class _Size(NamedTuple):
+    """What a node is when written out: how many nodes, and how many levels. `node` is kept, so that no other
+    gets its id."""
+
+    weight: int
+    depth: int
+    node: Any = None
+
+
 class _Builder:
     """One pass over the events. Fast because it does next to nothing for each of them."""
 
@@ -82,9 +96,10 @@ class _Builder:
         self._next: Callable[[], Any] = Parser(data).get_event
         self._report = report
         self._anchors: dict[str, Any] = {}
-        self._weights: dict[int, int] = {}
+        self._sizes: dict[int, _Size] = {}
         self._expanded = 0
         self._expandable = ALIAS_NODES + len(data) // 4
+        self._most = NODES + len(data) // 8
 
     def document(self) -> Any:
         """The only document of the stream; None where there is none or nothing but comments."""
@@ -116,12 +131,12 @@ class _Builder:
         top: _Open | None = None
         node: Any
         value: Any
-        while True:
+        for _ in repeat(None, self._most):
             event = read()
             kind = event.__class__
             if kind is ScalarEvent:
                 # implicit[0]: plain and without a tag
-                value = scalar(event.value) if event.implicit[0] else event.value
+                value = scalar(event.value) if event.implicit[0] else self._text(event)
                 if event.tag is not None:
                     self._refuse_tag(event)
                 if event.anchor is not None:
@@ -141,7 +156,7 @@ class _Builder:
                 stack.append(top)
                 continue
             elif kind is AliasEvent:
-                value = self._alias(event)
+                value = self._alias(event, len(stack))
                 mark = event.start_mark
             else:
                 assert kind is MappingEndEvent or kind is SequenceEndEvent
@@ -175,6 +190,16 @@ class _Builder:
             elif key is not _DROPPED:
                 node[key] = value
                 node.marks += (top.key_mark, mark)
+        report.add("too-large", event.start_mark, f"More than {self._most:,} values.", "split the file")
+        raise _EndedError
+
+    def _text(self, event: Any) -> str:
+        """A quoted scalar or a block: only there an escape may stand for what is no text."""
+        value: str = event.value
+        if odd := unstorable(value):
+            self._report.add("bad-character", event.start_mark, f"It holds {odd}.", "leave it out")
+            return without(value)
+        return value
 
     def _key(self, top: _Open, value: Any, mark: Mark) -> None:
         node: Any = top.node
@@ -214,19 +239,24 @@ class _Builder:
         self._report.add(
             "duplicate-key", mark, f"{shown(name)} is already given at {self._report.source(first)}."
         )
-        if len(self._report.problems) > MAX_PROBLEMS:
-            raise _EndedError
 
-    def _alias(self, event: Any) -> Any:
+    def _alias(self, event: Any, levels: int) -> Any:
+        """What the alias stands for, in a collection on the level `levels`."""
         name = event.anchor
         if name not in self._anchors:
-            self._report.add("unknown-alias", event.start_mark, f"There is no `&{name}` before `*{name}`.")
+            detail = f"There is no {shown('&' + name)} before {shown('*' + name)}."
+            self._report.add("unknown-alias", event.start_mark, detail)
             raise _EndedError
         value = self._anchors[name]
         if value is _DROPPED:
-            self._report.add("alias-cycle", event.start_mark, f"`*{name}` stands inside `&{name}`.")
+            detail = f"{shown('*' + name)} stands inside {shown('&' + name)}."
+            self._report.add("alias-cycle", event.start_mark, detail)
             raise _EndedError
-        self._expanded += self._weight(value)
+        size = self._size(value)
+        if levels + size.depth > MAX_DEPTH:
+            self._report.add("too-deep", event.start_mark, f"Written out, more than {MAX_DEPTH} levels.")
+            raise _EndedError
+        self._expanded += size.weight
         if self._expanded > self._expandable:
             self._report.add(
                 "too-large",
@@ -236,13 +266,24 @@ class _Builder:
             raise _EndedError
         return value
 
-    def _weight(self, node: Any) -> int:
-        """How many nodes `node` is when written out. Shared parts are counted anew but walked once."""
+    def _size(self, node: Any) -> _Size:
+        """What `node` is when written out. Shared parts are counted anew but walked once."""
         if not isinstance(node, Map | Seq):
-            return 1
-        known = self._weights.get(id(node))
-        if known is None:
-            known = self._weights[id(node)] = 1 + sum(self._weight(inner) for inner in inside(node))
+            return _Size(1 + len(node) // CHARACTERS if isinstance(node, str) else 1, 0)
+        known = self._sizes.get(id(node))
+        if known is not None:
+            return known
+        weight, depth = 1, 0
+        if isinstance(node, Map):
+            weight += sum(map(len, node)) // CHARACTERS
+        for inner in inside(node):
+            if inner.__class__ is str:
+                weight += 1 + len(inner) // CHARACTERS
+            else:
+                size = self._size(inner)
+                weight += size.weight
+                depth = max(depth, size.depth)
+        known = self._sizes[id(node)] = _Size(weight, depth + 1, node)
         return known
 
     def _merge(self, ended: _Open) -> None:

@@ -31,14 +31,16 @@ def load(
     )
     ours: dict[Address, Record] = {}
     others: dict[Address, str] = {}
+    kept: set[Address] = set()
     for kind, name, owner, applied, pending, protected in rows:
         address = parse_address(f"{kind}.{name}", specs)
         if owner != stack:
             others[address] = owner
+            kept |= {address} if protected else set()
             continue
         spec = construct(specs[kind], json.loads(applied)) if applied else None
         ours[address] = Record(address, specs[kind].store, spec, _pending(pending), bool(protected))
-    return Recorded(ours, others)
+    return Recorded(ours, others, frozenset(kept))
 
 
 def _pending(text: str | None) -> Pending | None:

@@ -77,6 +77,7 @@ _ALIAS: Final = re.compile(r"[\w\-]+")
 _VERSION_ALIAS: Final = re.compile(r"[vV]\d+")
 _RUN_ID: Final = re.compile(r"[a-zA-Z0-9][\w\-]{0,31}")
 _KEY: Final = re.compile(r"[/\w.\- :]*")
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 
 def model_name(name: str) -> str | None:
@@ -263,6 +264,6 @@ def _too_long(what: str, value: str, limit: int) -> str | None:
 
 def _unstorable(what: str, value: str) -> str | None:
     """PostgreSQL stores no NUL, and half of a surrogate pair is in no encoding."""
-    if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
+    if _UNSTORABLE.search(value):
         return f"{what} contains a character that a database can't store"
     return None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from ..diagnostics import Diagnostic, LacError
+from ..who import without_password
 from .ray_apps import AppConfig, route
 from .ray_merge import body, differs, lost, refuse_foreign
 from .ray_state import Application, Resources, applications, readable, settled
@@ -44,11 +45,13 @@ class Cluster:
         http_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.address = address.rstrip("/")
+        self._shown = without_password(self.address)
         self._token = token
         self._timeout = timeout
         self._data_address = data_address.rstrip("/") if data_address else None
         self._http_options = dict(http_options or {})
         self._http: httpx.Client | None = None
+        self._permit: Callable[[], None] = _freely
 
     def __enter__(self) -> Cluster:
         return self
@@ -61,6 +64,16 @@ class Cluster:
         if self._http is not None:
             self._http.close()
             self._http = None
+
+    @contextmanager
+    def asking(self, permit: Callable[[], None]) -> Iterator[None]:
+        """Within the block, `permit` is called before every write; what it raises keeps the write from being
+        made. Ray itself knows no fence: this is what keeps off whoever comes too late."""
+        self._permit = permit
+        try:
+            yield
+        finally:
+            self._permit = _freely
 
     def applications(self) -> dict[str, Application]:
         """Every Serve app of the cluster by name, ours or not; empty when Serve doesn't run yet."""
@@ -82,7 +95,7 @@ class Cluster:
         put: Mapping[str, AppConfig],
         remove: Iterable[str] = (),
         *,
-        stack: str,
+        owner: str,
     ) -> None:
         """Make `put` stand and `remove` go, and leave every other app as it is.
 
@@ -96,11 +109,12 @@ class Cluster:
             for _ in range(_ATTEMPTS):
                 instance = self._get(APPLICATIONS)
                 found = applications(instance)
-                refuse_foreign(found, put, leaving, stack)
+                refuse_foreign(found, put, leaving, owner)
                 wanted = body(instance, put, leaving, rescued, self._http_options)
                 sent = {a["name"]: a for a in wanted["applications"]}
                 if not differs(found, put, leaving) and not rescued:
                     return
+                self._permit()
                 self._put(wanted)
                 after = self.applications()
                 rescued = lost(found, after, sent, leaving)
@@ -110,7 +124,7 @@ class Cluster:
             Diagnostic(
                 "ray-contended",
                 "other deployers keep overwriting Ray Serve's configuration",
-                f"{self.address}: {_ATTEMPTS} writes in a row were undone by someone else's.",
+                f"{self._shown}: {_ATTEMPTS} writes in a row were undone by someone else's.",
                 "let one deployer finish first, then apply again",
             )
         )
@@ -209,7 +223,7 @@ class Cluster:
                         good, problem = good + 1, None
                         continue
                 except httpx.HTTPError as e:
-                    problem = f"{base}: {type(e).__name__}"
+                    problem = f"{without_password(base)}: {type(e).__name__}"
                 good = 0
                 pulse()
                 time.sleep(0.1)
@@ -219,10 +233,13 @@ class Cluster:
         if self._http is None:
             import httpx
 
-            headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
             # trust_env off: a proxy or a .netrc of the user's must not see the token
             self._http = httpx.Client(
-                base_url=self.address, headers=headers, timeout=self._timeout, trust_env=False
+                base_url=self.address,
+                # without a token, a user and a password in the address count
+                auth=self._signed if self._token else None,
+                timeout=self._timeout,
+                trust_env=False,
             )
         return self._http
 
@@ -236,13 +253,13 @@ class Cluster:
                 reply = self._client().get(path)
             except httpx.HTTPError as e:
                 if last or isinstance(e, httpx.UnsupportedProtocol):
-                    raise _unreachable(self.address, e) from None
+                    raise _unreachable(self._shown, e) from None
             else:
                 if reply.status_code == 200:
                     value: dict[str, Any] = reply.json()
                     return value
                 if reply.status_code not in (500, 502, 503, 504) or last:
-                    raise _refused(self.address, "GET", reply)
+                    raise self._refused("GET", reply)
             time.sleep(0.5 * (attempt + 1))
         raise AssertionError
 
@@ -255,9 +272,24 @@ class Cluster:
         except (httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError):
             return
         except httpx.HTTPError as e:
-            raise _unreachable(self.address, e) from None
+            raise _unreachable(self._shown, e) from None
         if reply.status_code != 200:
-            raise _refused(self.address, "PUT", reply)
+            raise self._refused("PUT", reply)
+
+    def _signed(self, request: httpx.Request) -> httpx.Request:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+    def _refused(self, method: str, reply: httpx.Response) -> LacError:
+        """A gateway may repeat what it was sent."""
+        said = reply.text
+        if secret := reply.request.headers.get("Authorization", "").partition(" ")[2]:
+            said = said.replace(secret, "***")
+        return _refused(self._shown, method, reply.status_code, readable(said)[:2000])
+
+
+def _freely() -> None:
+    """Nobody need be asked."""
 
 
 @contextmanager
@@ -290,15 +322,14 @@ def _unreachable(address: str, e: Exception) -> LacError:
     )
 
 
-def _refused(address: str, method: str, reply: httpx.Response) -> LacError:
-    what = readable(reply.text)[:2000]
-    match reply.status_code:
+def _refused(address: str, method: str, code: int, what: str) -> LacError:
+    match code:
         case 401 | 403:
             return LacError(
                 Diagnostic(
                     "ray-unauthorized",
                     "the Ray cluster wants a valid token",
-                    f"{address} answers {method} with {reply.status_code}.",
+                    f"{address} answers {method} with {code}.",
                     "set the cluster's token (RAY_AUTH_TOKEN) by reference beside `serve:`",
                 )
             )
@@ -307,7 +338,7 @@ def _refused(address: str, method: str, reply: httpx.Response) -> LacError:
                 Diagnostic(
                     "ray-without-serve",
                     "this isn't a Ray cluster with Serve",
-                    f"{address} answers {method} with {reply.status_code}: {what}",
+                    f"{address} answers {method} with {code}: {what}",
                     "check the address; on the cluster, pip install 'lifecycle-as-code[serve]'",
                 )
             )

@@ -4,7 +4,8 @@ One immutable app per served entity, named `lac.<endpoint>.<entity>.<hash>` by w
 app `lac.<endpoint>` per endpoint, whose targets, weights and access settings are `user_config`. The hash
 covers what Ray can't change without restarting replicas; the rest (replicas, ongoing requests, timeouts,
 weights) changes in place.
-Every config carries the mark `lac` and its stack, so that a GET alone tells whose it is.
+Every config carries the mark `lac` and its owner, so that a GET alone tells whose it is: the stack, and which
+store it is in, for stacks of one name in several stores may share a cluster.
 """
 
 from __future__ import annotations
@@ -53,9 +54,25 @@ class ServedEntity:
 class Mark:
     """Whose an app is, as its config tells. `entity` is None for an ingress."""
 
-    stack: str
+    owner: str
     endpoint: str
     entity: str | None
+
+
+def owner(stack: str, store_id: str) -> str:
+    """Who a stack in that store is on a cluster; without the store where that has no id yet."""
+    return f"{stack}@{store_id[:8]}" if store_id else stack
+
+
+def owns(ours: str, marked: str) -> bool:
+    """Whether an app with that mark is ours. An earlier lac marked apps with the stack's name alone."""
+    return marked in (ours, ours.partition("@")[0])
+
+
+def whose(marked: str) -> str:
+    """An owner, for people."""
+    stack, _, store = marked.partition("@")
+    return f"stack `{stack}`" + (f" in the store {store}…" if store else "")
 
 
 def ingress_name(endpoint: str) -> str:
@@ -63,9 +80,9 @@ def ingress_name(endpoint: str) -> str:
     return f"lac.{endpoint}"
 
 
-def entity_name(stack: str, endpoint: str, entity: ServedEntity) -> str:
+def entity_name(owner: str, endpoint: str, entity: ServedEntity) -> str:
     """The app name of a served entity: readable, and different for whatever is served differently."""
-    return f"lac.{endpoint}.{entity.name}.{_hash(_fixed(stack, endpoint, entity))}"
+    return f"lac.{endpoint}.{entity.name}.{_hash(_fixed(owner, endpoint, entity))}"
 
 
 def route(endpoint: str) -> str:
@@ -73,9 +90,9 @@ def route(endpoint: str) -> str:
     return f"{ROUTE}/{endpoint}"
 
 
-def entity_app(stack: str, endpoint: str, entity: ServedEntity) -> AppConfig:
+def entity_app(owner: str, endpoint: str, entity: ServedEntity) -> AppConfig:
     """The config of one served entity's app."""
-    fixed = _fixed(stack, endpoint, entity)
+    fixed = _fixed(owner, endpoint, entity)
     deployment: dict[str, Any] = {
         "name": "entity",
         "ray_actor_options": {"num_cpus": entity.num_cpus, "num_gpus": entity.num_gpus},
@@ -86,7 +103,7 @@ def entity_app(stack: str, endpoint: str, entity: ServedEntity) -> AppConfig:
     if entity.max_ongoing_requests is not None:
         deployment["max_ongoing_requests"] = entity.max_ongoing_requests
     return {
-        "name": entity_name(stack, endpoint, entity),
+        "name": entity_name(owner, endpoint, entity),
         # no route: an entity is reached through its endpoint's ingress only
         "route_prefix": None,
         "import_path": "lifecycle_as_code.serving.app:entity",
@@ -96,11 +113,11 @@ def entity_app(stack: str, endpoint: str, entity: ServedEntity) -> AppConfig:
     }
 
 
-def target(stack: str, endpoint: str, entity: ServedEntity, weight: int) -> dict[str, Any]:
+def target(owner: str, endpoint: str, entity: ServedEntity, weight: int) -> dict[str, Any]:
     """One row of an ingress' targets. A weight of 0 is reachable by name and gets no traffic."""
     return {
         "name": entity.name,
-        "app": entity_name(stack, endpoint, entity),
+        "app": entity_name(owner, endpoint, entity),
         "entity_name": entity.entity_name,
         "entity_version": entity.entity_version,
         "weight": weight,
@@ -109,7 +126,7 @@ def target(stack: str, endpoint: str, entity: ServedEntity, weight: int) -> dict
 
 
 def ingress_app(
-    stack: str,
+    owner: str,
     endpoint: str,
     *,
     targets: Sequence[Mapping[str, Any]],
@@ -130,7 +147,7 @@ def ingress_app(
         "route_prefix": route(endpoint),
         "import_path": "lifecycle_as_code.serving.app:ingress",
         "runtime_env": dict(runtime_env or {}),
-        "args": {"lac": FORMAT, "stack": stack, "endpoint": endpoint, "attempt": attempt},
+        "args": {"lac": FORMAT, "stack": owner, "endpoint": endpoint, "attempt": attempt},
         "deployments": [
             {
                 "name": "ingress",
@@ -142,7 +159,7 @@ def ingress_app(
                 "ray_actor_options": {"num_cpus": num_cpus, "num_gpus": 0},
                 "user_config": {
                     "lac": FORMAT,
-                    "stack": stack,
+                    "stack": owner,
                     "spec": dict(spec),
                     "targets": [dict(t) for t in targets],
                     "auth": dict(auth),
@@ -173,11 +190,11 @@ def revision(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def _fixed(stack: str, endpoint: str, entity: ServedEntity) -> dict[str, Any]:
+def _fixed(owner: str, endpoint: str, entity: ServedEntity) -> dict[str, Any]:
     """What can't change while replicas run."""
     args: dict[str, Any] = {
         "lac": FORMAT,
-        "stack": stack,
+        "stack": owner,
         "endpoint": endpoint,
         "name": entity.name,
         "entity_name": entity.entity_name,

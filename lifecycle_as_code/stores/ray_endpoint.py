@@ -19,6 +19,7 @@ from .ray_apps import (
     entity_name,
     ingress_app,
     ingress_name,
+    owns,
     target,
     user_config,
 )
@@ -29,7 +30,7 @@ from .ray_state import Application
 class Endpoint:
     """An endpoint as it shall be. `weights` by entity name; `notes`: JSON to be found again beside it."""
 
-    stack: str
+    owner: str
     name: str
     entities: tuple[ServedEntity, ...]
     weights: Mapping[str, int]
@@ -40,16 +41,16 @@ class Endpoint:
     @property
     def apps(self) -> dict[str, ServedEntity]:
         """Its entities by the names of their apps."""
-        return {entity_name(self.stack, self.name, entity): entity for entity in self.entities}
+        return {entity_name(self.owner, self.name, entity): entity for entity in self.entities}
 
     def configs(self) -> dict[str, AppConfig]:
         """The configs of its entities' apps, by name."""
-        return {app: entity_app(self.stack, self.name, entity) for app, entity in self.apps.items()}
+        return {app: entity_app(self.owner, self.name, entity) for app, entity in self.apps.items()}
 
     def targets(self, *, weighted: bool) -> list[dict[str, Any]]:
         """Its rows in the ingress' table, with their weights or with none yet."""
         return [
-            target(self.stack, self.name, e, self.weights.get(e.name, 0) if weighted else 0)
+            target(self.owner, self.name, e, self.weights.get(e.name, 0) if weighted else 0)
             for e in self.entities
         ]
 
@@ -57,7 +58,7 @@ class Endpoint:
         """Its ingress once the traffic has moved."""
         notes = {**self.notes, "apps": {entity.name: app for app, entity in self.apps.items()}}
         return ingress_app(
-            self.stack,
+            self.owner,
             self.name,
             targets=self.targets(weighted=True),
             auth=self.auth,
@@ -70,9 +71,9 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a cluster holds of one endpoint of one stack, but for apps that are leaving."""
+    """What a cluster holds of one endpoint of one owner, but for apps that are leaving."""
 
-    stack: str
+    owner: str
     name: str
     ingress: Application | None = None
     entities: Mapping[str, Application] = field(default_factory=dict)
@@ -120,7 +121,7 @@ class Held:
         """The ingress as it is, with the wanted entities' apps added and given no traffic yet."""
         if self.ingress is None or self.ingress.config is None or not self.committed:
             return ingress_app(
-                wanted.stack,
+                wanted.owner,
                 wanted.name,
                 targets=wanted.targets(weighted=False),
                 auth=wanted.auth,
@@ -155,7 +156,7 @@ class Held:
 def held(apps: Mapping[str, Application]) -> dict[str, Held]:
     """Every endpoint of ours on the cluster by name, whole or in parts; apps of others are passed over.
 
-    The ingress says whose it is. Where there is none, the first stack that has parts of it.
+    The ingress says whose it is. Where there is none, one of those that have parts of it.
     """
     ingresses: dict[str, Application] = {}
     entities: dict[tuple[str, str], dict[str, Application]] = defaultdict(dict)
@@ -167,12 +168,25 @@ def held(apps: Mapping[str, Application]) -> dict[str, Held]:
             if name == ingress_name(found.endpoint):
                 ingresses[found.endpoint] = app
         else:
-            entities[found.endpoint, found.stack][name] = app
-    owners = dict(sorted(entities, reverse=True))
-    owners |= {endpoint: mark.stack for endpoint, app in ingresses.items() if (mark := app.mark)}
+            entities[found.endpoint, found.owner][name] = app
+    # the last one stays: a mark that names a store says more than one that does not
+    owners = dict(sorted(entities, key=lambda part: ("@" in part[1], part)))
+    owners |= {endpoint: mark.owner for endpoint, app in ingresses.items() if (mark := app.mark)}
     return {
-        endpoint: Held(stack, endpoint, ingresses.get(endpoint), entities.get((endpoint, stack), {}))
-        for endpoint, stack in sorted(owners.items())
+        endpoint: Held(owner, endpoint, ingresses.get(endpoint), _of(owner, endpoint, entities))
+        for endpoint, owner in sorted(owners.items())
+    }
+
+
+def _of(
+    owner: str, endpoint: str, entities: Mapping[tuple[str, str], Mapping[str, Application]]
+) -> dict[str, Application]:
+    """The entities of that owner; in a rollout that brings an earlier lac's marks up to date, of both."""
+    return {
+        name: app
+        for (of, marked), apps in entities.items()
+        if of == endpoint and (owns(owner, marked) or owns(marked, owner))
+        for name, app in apps.items()
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..diagnostics import Diagnostic, LacError
-from .ray_apps import AppConfig
+from .ray_apps import AppConfig, owns, whose
 from .ray_state import Application, applications
 
 # what a PUT must repeat, or Ray takes its own default for it
@@ -16,23 +16,23 @@ _OPAQUE = frozenset({"user_config", "args", "runtime_env"})
 
 
 def refuse_foreign(
-    found: Mapping[str, Application], put: Mapping[str, AppConfig], remove: frozenset[str], stack: str
+    found: Mapping[str, Application], put: Mapping[str, AppConfig], remove: frozenset[str], owner: str
 ) -> None:
     """Raise for every name that is another's: to write or to remove it would take it from them."""
     problems = []
     for name in sorted({*put, *remove} & found.keys()):
         app = found[name]
-        if (owner := app.mark) is not None and owner.stack == stack:
+        if (marked := app.mark) is not None and owns(owner, marked.owner):
             continue
         # a removed app whose config Ray no longer tells
         if app.config is None and app.leaving:
             continue
-        whose = f"stack `{owner.stack}`" if owner else "someone else"
+        theirs = whose(marked.owner) if marked else "someone else"
         problems.append(
             Diagnostic(
                 "ray-not-ours",
                 "a Ray Serve app of that name isn't ours",
-                f"App `{name}` on the cluster belongs to {whose}.",
+                f"App `{name}` on the cluster belongs to {theirs}.",
                 "give the endpoint another name, or remove that app where it was made",
             )
         )

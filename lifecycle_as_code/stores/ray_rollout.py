@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ..diagnostics import Diagnostic, LacError
 from .ray import Cluster
-from .ray_apps import AppConfig, entity_app, ingress_name, revision
+from .ray_apps import AppConfig, entity_app, ingress_name, owns, revision
 from .ray_endpoint import Endpoint, Held, held, roomy
 from .ray_state import Application
 
@@ -28,7 +28,7 @@ class Move:
     """One endpoint from one form to another. No `after`: it goes."""
 
     name: str
-    stack: str
+    owner: str
     before: Endpoint | None
     after: Endpoint | None
 
@@ -77,7 +77,7 @@ def undo(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> None:
         here = found.get(move.name)
         if here is None or move.after is None:
             continue
-        if here.stack != move.stack:
+        if not owns(move.owner, here.owner):
             # the endpoint turned out to be another's; only the entities were made
             remove |= move.after.apps.keys()
             continue
@@ -87,15 +87,15 @@ def undo(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> None:
         serving = set(here.committed.values())
         before = move.before.apps if move.before else {}
         put |= {
-            app: entity_app(move.stack, move.name, before[app])
+            app: entity_app(move.owner, move.name, before[app])
             for app in serving & move.after.apps.keys() & before.keys()
         }
         put[ingress_name(move.name)] = here.ingress_without()
         remove |= move.after.apps.keys() - serving
-    stack = moves[0].stack
+    owner = moves[0].owner
     # the table first: no app leaves while an ingress may still pick it
-    cluster.merge(put, stack=stack)
-    cluster.merge({}, remove, stack=stack)
+    cluster.merge(put, owner=owner)
+    cluster.merge({}, remove, owner=owner)
 
 
 def cut_over(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
@@ -121,10 +121,13 @@ def cut_over(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
     former = {
         ingress_name(name): here.ingress.config
         for name in problems
-        if (here := found.get(name)) and here.ingress and here.ingress.config and here.stack == moves[0].stack
+        if (here := found.get(name))
+        and here.ingress
+        and here.ingress.config
+        and owns(moves[0].owner, here.owner)
     }
     if former:
-        cluster.merge(former, stack=moves[0].stack)
+        cluster.merge(former, owner=moves[0].owner)
     return problems
 
 
@@ -155,18 +158,27 @@ def _merge(
         return {}
     try:
         put = {app: config for e in edits.values() for app, config in e.put.items()}
-        cluster.merge(put, [app for e in edits.values() for app in e.remove], stack=going[0].stack)
+        cluster.merge(put, [app for e in edits.values() for app in e.remove], owner=going[0].owner)
         return {}
     except LacError as error:
+        if not _of_ray(error):
+            raise
         if len(going) == 1:
             return {going[0].name: error.diagnostics[0]}
     refused: Problems = {}
     for move in going:
         try:
-            cluster.merge(edits[move.name].put, edits[move.name].remove, stack=move.stack)
+            cluster.merge(edits[move.name].put, edits[move.name].remove, owner=move.owner)
         except LacError as error:
+            if not _of_ray(error):
+                raise
             refused[move.name] = error.diagnostics[0]
     return refused
+
+
+def _of_ray(error: LacError) -> bool:
+    """Whether it is about the apps. Otherwise we aren't permitted to write, and no endpoint is to blame."""
+    return error.diagnostics[0].code.startswith("ray-")
 
 
 def _unwedge(cluster: Cluster, moves: Sequence[Move], found: Mapping[str, Held], tell: Tell) -> Problems:
@@ -192,18 +204,18 @@ def _entities(move: Move) -> Edit:
     before = move.before.apps if move.before else {}
     after = move.after.apps if move.after else {}
     return Edit(
-        {app: entity_app(move.stack, move.name, roomy(before.get(app), e)) for app, e in after.items()}
+        {app: entity_app(move.owner, move.name, roomy(before.get(app), e)) for app, e in after.items()}
     )
 
 
 def _table(move: Move, found: Mapping[str, Held]) -> Edit:
     assert move.after is not None
-    here = found.get(move.name) or Held(move.stack, move.name)
+    here = found.get(move.name) or Held(move.owner, move.name)
     return Edit({ingress_name(move.name): here.ingress_with(move.after)})
 
 
 def _retirement(move: Move, here: Held | None) -> Edit:
-    if here is None or here.stack != move.stack:
+    if here is None or not owns(move.owner, here.owner):
         return Edit()
     if move.after is None:
         return Edit(remove=here.names)

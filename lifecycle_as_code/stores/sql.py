@@ -62,7 +62,7 @@ class SqlStore:
         """The address for other processes' configuration, or nothing where it holds a password."""
         if self.dialect == "sqlite":
             return self.uri
-        return "" if self.url.password or "password" in self.url.query else self.uri
+        return "" if self.url.password or any("password" in k.lower() for k in self.url.query) else self.uri
 
 
 def empty_store(role: Role) -> SqlStore:
@@ -115,18 +115,21 @@ def _parsed(url: str, role: Role) -> URL:
     if url in ("databricks", "databricks-uc", "uc"):
         raise LacError(_unsupported(role, url, _why_not(url)))
     try:
-        return make_url(url)
-    except ArgumentError:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        parsed = None
+    # a password that isn't percent-encoded ends at its first `@`, and the rest of it would be shown
+    if parsed is None or "@" in f"{parsed.host}{parsed.database}":
         # not quoted: a mistyped address may still hold a password
-        raise LacError(
-            _unsupported(role, "the given text", "It doesn't read as a database address.")
-        ) from None
+        raise LacError(_unsupported(role, "the given text", "It doesn't read as a database address."))
+    return parsed
 
 
 def _open_sqlite(url: URL, role: Role, base: Path, read_only: bool) -> SqlStore:
     name = url.database or ""
     if name in ("", ":memory:") or name.startswith("file:") or url.query:
-        raise LacError(_unsupported(role, str(url), "A SQLite store is a plain file, without parameters."))
+        why = "A SQLite store is a plain file, without parameters."
+        raise LacError(_unsupported(role, "something else", why))
     path = (base / name).absolute()
     # mode=rw opens but never creates; on a file that we may only read, SQLite falls back to reading
     address = f"file:{quote(str(path))}?mode=rw"

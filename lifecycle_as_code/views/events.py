@@ -10,7 +10,17 @@ from ..events import Done, Event, Failed, Finished, HeldBack, Progress, StepStar
 from .problems import diagnostic
 from .text import PLAIN, Paint, counted, safe
 
-_DONE = {Action.CREATE: "created", Action.UPDATE: "updated", Action.DELETE: "deleted"}
+_DONE = {
+    Action.CREATE: "created",
+    Action.UPDATE: "updated",
+    Action.DELETE: "deleted",
+    Action.MOVE: "moved",
+    Action.RECORD: "recorded",
+    Action.FORGET: "forgotten",
+}
+_ALWAYS = (Action.CREATE, Action.UPDATE, Action.DELETE)
+_QUIET = (Action.RECORD, Action.FORGET)
+"""Told at the end only: a log is better without a line for each."""
 
 
 def line(event: Event, paint: Paint = PLAIN) -> str | None:
@@ -21,7 +31,7 @@ def line(event: Event, paint: Paint = PLAIN) -> str | None:
             return f"{paint(str(phase).capitalize(), 'strong')} {paint(how_many, 'faint')}"
         case Progress():
             return paint(f"  … {progress(event)}", "faint")
-        case Done(address, action) if action in _DONE:
+        case Done(address, action) if action not in _QUIET:
             return f"  {paint('✓', 'green')} {safe(address)} {_DONE[action]}"
         case Failed(address, problem):
             return f"  {paint('✗', 'red')} {safe(address)} failed: {safe(problem.summary)}"
@@ -43,9 +53,17 @@ def closing(events: Iterable[Event], paint: Paint = PLAIN) -> str:
     told = list(events)
     failures = [diagnostic(event.diagnostic, paint) for event in told if isinstance(event, Failed)]
     counts = Counter(event.action for event in told if isinstance(event, Done))
-    done = ", ".join(f"{counts[action]:,} {word}" for action, word in _DONE.items())
+    done = ", ".join(f"{counts[action]:,} {_DONE[action]}" for action in _counted(counts))
     finished = next((event for event in reversed(told) if isinstance(event, Finished)), None)
     return "\n".join([*failures, *_verdict(finished, done, paint)])
+
+
+def _counted(counts: Counter[Action]) -> list[Action]:
+    """The actions worth a number: records only where nothing else was done."""
+    records = [action for action in _QUIET if counts[action]]
+    if records and len(records) == sum(map(bool, counts.values())):
+        return records
+    return [action for action in Action if action in _ALWAYS or (action.is_difference and counts[action])]
 
 
 def _verdict(finished: Finished | None, done: str, paint: Paint) -> list[str]:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from ..manifest.invisible import HIDDEN
+
 Style = Literal["strong", "faint", "red", "green", "yellow", "cyan"]
 
 _SGR: Mapping[Style, str] = {
@@ -21,11 +23,6 @@ _SGR: Mapping[Style, str] = {
 # what YAML would read as something else than a string, in either version
 _NOT_A_STRING = re.compile(
     r"[-+]?\.?\d[\d_,.:xobeE+-]*|~|null|true|false|yes|no|on|off|[-+]?\.inf|\.nan", re.IGNORECASE
-)
-
-# printable to Unicode, and yet invisible: joiners, fillers, variation selectors
-_INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 
 # as wide as it looks, and common in Japanese and Chinese texts
@@ -61,7 +58,7 @@ def safe_lines(text: str) -> list[str]:
 
 
 def _shows(char: str) -> bool:
-    return (char.isprintable() or char == _IDEOGRAPHIC_SPACE) and not _INVISIBLE.match(char)
+    return (char.isprintable() or char == _IDEOGRAPHIC_SPACE) and not HIDDEN.match(char)
 
 
 def _escaped(char: str) -> str:

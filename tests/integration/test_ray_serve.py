@@ -58,7 +58,7 @@ def deploy(
     ray: RayForTests, *apps: AppConfig, remove: Sequence[str] = (), stack: str = STACK
 ) -> dict[str, Application]:
     """Merge and wait; every app must come up."""
-    ray.cluster.merge({a["name"]: a for a in apps}, remove, stack=stack)
+    ray.cluster.merge({a["name"]: a for a in apps}, remove, owner=stack)
     found = ray.cluster.wait([a["name"] for a in apps], WAIT)
     states = {name: app and (app.problem or app.status) for name, app in found.items()}
     assert set(states.values()) <= {"RUNNING"}, states
@@ -236,7 +236,7 @@ def test_a_version_comes_takes_the_traffic_and_goes_again_and_no_request_fails(
         time.sleep(1.0)
         assert set(load.answered) == {("champion", "2")}
         serve(ray, "iris", (first, 100))
-        ray.cluster.merge({}, [app], stack=STACK)
+        ray.cluster.merge({}, [app], owner=STACK)
         assert ray.cluster.gone([app], WAIT) == frozenset()
         load.answered.clear()
         time.sleep(0.5)
@@ -253,9 +253,9 @@ def test_a_model_that_cannot_load_fails_alone_and_says_why(
     apps = {a["name"]: a for a in (entity_app(STACK, "iris", e) for e in (bad, unset))}
     told: list[str] = []
     with Load(ray.url("iris")) as load:
-        ray.cluster.merge(apps, stack=STACK)
+        ray.cluster.merge(apps, owner=STACK)
         found = ray.cluster.wait(apps, WAIT, lambda app: told.append(app.status))
-        ray.cluster.merge({}, apps, stack=STACK)
+        ray.cluster.merge({}, apps, owner=STACK)
     problems = [(app := found[name]) and app.problem for name in apps]
     assert "No such artifact: 'model'" in str(problems[0])
     assert "KEY: environment variable NOT_SET_ANYWHERE is not set on this node" in str(problems[1])
@@ -339,7 +339,7 @@ def test_what_others_run_stays_as_it_is_and_their_names_are_theirs(ray: RayForTe
         ({theirs["name"]: theirs}, [], STACK, "ray-route-taken"),
     ):
         with pytest.raises(LacError) as raised:
-            ray.cluster.merge(put, remove, stack=stack)
+            ray.cluster.merge(put, remove, owner=stack)
         assert raised.value.diagnostics[0].code == code
     assert {"somebody-elses", "lac.beside"} <= ray.cluster.applications().keys()
 
@@ -359,7 +359,7 @@ def test_deployers_at_the_same_moment_all_stand(ray: RayForTests, monkeypatch: p
         with Cluster(ray.ray.address, ray.token) as cluster:
             try:
                 barrier.wait()
-                cluster.merge({app["name"]: app}, stack=STACK)
+                cluster.merge({app["name"]: app}, owner=STACK)
             except BaseException as e:
                 errors.append(e)
 
@@ -371,7 +371,7 @@ def test_deployers_at_the_same_moment_all_stand(ray: RayForTests, monkeypatch: p
     assert errors == []
     found = ray.cluster.applications()
     assert [found[a["name"]].leaving for a in ingresses] == [False] * 3
-    ray.cluster.merge({}, [a["name"] for a in ingresses], stack=STACK)
+    ray.cluster.merge({}, [a["name"] for a in ingresses], owner=STACK)
 
 
 def _without_token(ray: RayForTests) -> Cluster:
@@ -402,7 +402,7 @@ def test_what_goes_wrong_has_a_code_a_way_out_and_no_token(
 def test_ray_refuses_what_is_no_app(ray: RayForTests) -> None:
     broken = {**front("broken", []), "import_path": "nowhere"}
     with pytest.raises(LacError) as raised:
-        ray.cluster.merge({"lac.broken": broken}, stack=STACK)
+        ray.cluster.merge({"lac.broken": broken}, owner=STACK)
     assert raised.value.diagnostics[0].code == "ray-refused"
     assert "import path" in raised.value.diagnostics[0].detail
 
@@ -432,7 +432,7 @@ def test_two_rays_on_one_machine_dont_disturb_each_other(
         with local_ray.connect(second_ray, other) as cluster:
             assert cluster.applications() == {}
             ingress = front("iris", [])
-            cluster.merge({ingress["name"]: ingress}, stack=STACK)
+            cluster.merge({ingress["name"]: ingress}, owner=STACK)
             found = cluster.wait([ingress["name"]], WAIT)[ingress["name"]]
             assert found is not None
             assert found.status == "RUNNING"

@@ -38,7 +38,9 @@ from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import Route, ServedEntity, ServingEndpoint, TrafficConfig
 from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.spec import Spec
+from lifecycle_as_code.state import store_id
 from lifecycle_as_code.stores import local_ray, processes
+from lifecycle_as_code.stores.ray_apps import owner, owns
 
 
 @pytest.fixture
@@ -47,8 +49,15 @@ def served(tmp_path: Path, ray: RayForTests) -> Iterator[Bench]:
     store = fresh_sqlite(tmp_path)
     bench = Bench(ray.directory.parent, store, fresh_sqlite(tmp_path, "auth"), serve=Serve(local=True))
     yield bench
-    ours = [name for name, app in ray.cluster.applications().items() if app.mark and app.mark.stack == "test"]
-    ray.cluster.merge({}, ours, stack="test")
+    marks = {name: app.mark for name, app in ray.cluster.applications().items()}
+    ours = [name for name, mark in marks.items() if mark and owns(owner_in(bench), mark.owner)]
+    ray.cluster.merge({}, ours, owner=owner_in(bench))
+
+
+def owner_in(bench: Bench) -> str:
+    """Who the bench's stack is on the cluster."""
+    with bench.stack()._connections.ledger().reading() as db:
+        return owner("test", store_id(db.registry))
 
 
 def model(name: str, *sources: str, **aliases: int) -> list[Spec]:
@@ -189,7 +198,7 @@ def test_what_was_taken_away_outside_comes_back(served: Bench, ray: RayForTests,
     world = [*model("iris", models.iris_1), here]
     converge(served.stack(world))
     (app,) = (name for name in ray.cluster.applications() if name.startswith("lac.taken."))
-    ray.cluster.merge({}, [app], stack="test")
+    ray.cluster.merge({}, [app], owner=owner_in(served))
     drift = served.stack(world).drift()
     (change,) = drift.outside.changes
     assert [(f.name, f.before, f.after) for f in change.fields] == [
@@ -199,7 +208,7 @@ def test_what_was_taken_away_outside_comes_back(served: Bench, ray: RayForTests,
     assert told(plan) == {"serving_endpoint.taken": (Action.UPDATE, "changed outside")}
     assert versions(ray, "taken") == {(200, "1")}
 
-    ray.cluster.merge({}, ["lac.taken"], stack="test")
+    ray.cluster.merge({}, ["lac.taken"], owner=owner_in(served))
     plan, events = converge(served.stack(world))
     assert told(plan) == {"serving_endpoint.taken": (Action.UPDATE, "changed outside")}
     assert of(events, Failed) == []

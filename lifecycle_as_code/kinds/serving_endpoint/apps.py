@@ -18,13 +18,13 @@ _REMEMBERED_FOR: Final = 30
 """Seconds for which an endpoint may remember who may use it."""
 
 
-def as_apps(stack: str, spec: ServingEndpoint) -> Endpoint:
-    """A resolved spec as the stack's apps on Ray."""
+def as_apps(owner: str, spec: ServingEndpoint) -> Endpoint:
+    """A resolved spec as its owner's apps on Ray."""
     auth: dict[str, Any] = {"mode": spec.auth}
     if spec.auth == "basic":
         auth |= {"database": spec.auth_database, "endpoint": spec.name, "ttl": _REMEMBERED_FOR}
     return Endpoint(
-        stack,
+        owner,
         spec.name,
         tuple(entity_as_app(spec, entity) for entity in spec.served_entities),
         {route.served_entity_name: route.traffic_percentage for route in spec.traffic_config.routes},
@@ -121,7 +121,7 @@ def _state(app: Application | None) -> str | None:
 def facts_of(here: Held) -> dict[str, Any]:
     apps = {**here.entities} | ({here.ingress.name: here.ingress} if here.ingress else {})
     return {
-        "stack": here.stack,
+        "owner": here.owner,
         "status": here.ingress.status if here.ingress else MISSING,
         "apps": {name: app.status for name, app in sorted(apps.items())},
         **(

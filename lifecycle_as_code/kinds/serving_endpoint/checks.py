@@ -18,7 +18,7 @@ RESOURCES = "ray_resources"
 _MAY_USE = frozenset({"USE", "EDIT", "MANAGE"})
 
 AsApps = Callable[[str, ServingEndpoint], Endpoint]
-"""A stack's endpoint as Ray apps."""
+"""An owner's endpoint as Ray apps."""
 
 
 def open_doors(world: World) -> Iterator[Diagnostic]:
@@ -106,12 +106,12 @@ def _opens(grant: Spec, endpoint: str) -> bool:
 def _needed(world: World, change: Change, after: ServingEndpoint, as_apps: AsApps) -> tuple[float, float]:
     """CPUs and GPUs of replicas that aren't there yet."""
     found = world.live.present(change.address)
-    stack = str(found.facts.get("stack", "")) if found else ""
+    owner = str(found.facts.get("owner", "")) if found else ""
     before = change.before if isinstance(change.before, ServingEndpoint) else None
-    there = as_apps(stack, before).apps if before else {}
+    there = as_apps(owner, before).apps if before else {}
     begun = before.leftovers if before else ()
     cpus = gpus = 0.0
-    for app, entity in as_apps(stack, after).apps.items():
+    for app, entity in as_apps(owner, after).apps.items():
         serving = there.get(app)
         more = roomy(serving, entity).min_replicas - (serving.min_replicas if serving else 0)
         if app not in begun:

@@ -15,7 +15,7 @@ from ...guard import World
 from ...snapshot import Observed
 from ...spec import Address
 from ...stores import ray_rollout
-from ...stores.ray_apps import entity_name, ingress_name
+from ...stores.ray_apps import entity_name, ingress_name, owns, whose
 from ...stores.ray_endpoint import Endpoint, held
 from ...stores.ray_rollout import Move, Problems
 from ..base import Observation, Rollout, ServeKind, Settled, Site, Tell
@@ -41,7 +41,8 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
     def observe(self, cluster: Cluster) -> Observation:
         """Two requests. Endpoints of every stack, also such as an interrupted apply left in parts.
 
-        Facts: `stack`, Ray's `status` of the endpoint, and that of each of its apps in `apps`.
+        Facts: `owner` as its mark tells, Ray's `status` of the endpoint, and that of each of its apps in
+        `apps`.
         """
         objects = {}
         for here in held(cluster.applications()).values():
@@ -73,7 +74,7 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
         """The ingress and the apps of the entities."""
         if not isinstance(change.after, ServingEndpoint):
             return ()
-        return ingress_name(change.after.name), *sorted(as_apps(site.stack, change.after).apps)
+        return ingress_name(change.after.name), *sorted(as_apps(site.owner, change.after).apps)
 
     def warm_up(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> list[Rollout]:
         """The ingress of a new endpoint comes up here, too, and answers 503 until traffic is given to it."""
@@ -168,7 +169,7 @@ def _past_broken(site: Site, spec: ServingEndpoint, live: ServingEndpoint) -> Se
 
 
 def _app(site: Site, spec: ServingEndpoint, entity: ServedEntity) -> str:
-    return entity_name(site.stack, spec.name, entity_as_app(spec, entity))
+    return entity_name(site.owner, spec.name, entity_as_app(spec, entity))
 
 
 def _unknown(
@@ -199,13 +200,13 @@ def _lockless(spec: ServingEndpoint, site: Site) -> Diagnostic | None:
 
 
 def _foreign(address: Address, live: Observed | None, site: Site) -> Diagnostic | None:
-    owner = live.facts.get("stack", site.stack) if live else site.stack
-    if owner == site.stack:
+    marked = str(live.facts.get("owner", site.owner)) if live else site.owner
+    if owns(site.owner, marked):
         return None
     return Diagnostic(
         "owned-elsewhere",
         "the object belongs to another stack",
-        f"{address} on this Ray cluster was made by stack `{owner}`.",
+        f"{address} on this Ray cluster was made by {whose(marked)}.",
         hint="give yours another name, or remove that one where it was made",
     )
 
@@ -215,9 +216,9 @@ def _foreign(address: Address, live: Observed | None, site: Site) -> Diagnostic 
 
 def _moves(site: Site, changes: Sequence[Change]) -> list[Move]:
     def side(spec: object) -> Endpoint | None:
-        return as_apps(site.stack, spec) if isinstance(spec, ServingEndpoint) else None
+        return as_apps(site.owner, spec) if isinstance(spec, ServingEndpoint) else None
 
-    return [Move(str(c.address.key[0]), site.stack, side(c.before), side(c.after)) for c in changes]
+    return [Move(str(c.address.key[0]), site.owner, side(c.before), side(c.after)) for c in changes]
 
 
 def _rollouts(changes: Sequence[Change], problems: Problems) -> list[Rollout]:
