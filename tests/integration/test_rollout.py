@@ -245,6 +245,7 @@ def test_an_endpoint_asks_for_mlflows_users_unless_it_says_otherwise(
     assert [status(user) for user in (None, "admin", "nobody", "user", "denied")] == [401, 200, 200, 403, 403]
 
 
+@pytest.mark.own_ray
 def test_a_ray_that_is_killed_mid_rollout_is_started_anew_and_the_next_apply_completes(
     tmp_path: Path, models: Models
 ) -> None:
