@@ -167,8 +167,11 @@ class _Watch:
         """The lock, or the row of whoever has it."""
         # looked at first: a holder that is writing would let nobody else begin to
         with reading(self._store) as db:
-            if state.installed(db) > 1 and (row := self._holder(db, _row(db, self._stack))):
+            version = state.installed(db)
+            if version > 1 and (row := self._holder(db, _row(db, self._stack))):
                 return row
+        if not version:
+            self._install()
         try:
             with certain(self._store, lock_id, partial(self._has, lock_id)) as db:
                 state.install(db)
@@ -181,6 +184,15 @@ class _Watch:
             ):
                 raise
             return _SOMEBODY
+
+    def _install(self) -> None:
+        """Make our tables, before a snapshot is taken that could miss those that somebody else makes."""
+        try:
+            with writing(self._store) as db:
+                state.install(db)
+        except LacError as error:
+            if error.diagnostics[0].code != "write-conflict":
+                raise
 
     def _claim(self, db: Connection, lock_id: str, told: Mapping[str, str]) -> Grip | _Row:
         row = _row(db, self._stack, lock=True)

@@ -18,6 +18,7 @@ from lifecycle_as_code.change import Action, Change, Mode, Plan
 from lifecycle_as_code.connections import Connections
 from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.events import Failed, Finished
+from lifecycle_as_code.history import of_address
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -253,6 +254,17 @@ def test_a_rename_keeps_all_that_hangs_on_the_model(bench: Bench) -> None:
         if any(line.action == "move" for line in apply.lines)
     ]
     assert ("registered_model.fraud", "move") in lines
+
+
+def test_after_a_rename_nothing_is_recorded_under_the_former_name(bench: Bench) -> None:
+    converge(bench.stack(family(FRAUDS)))
+    converge(moving(bench))
+    stack = moving(bench)
+    assert stack.at(2**62) == {address: record.spec for address, record in bench.records("test").items()}
+    (*_, (_, line)) = reversed(of_address(stack.history(), FRAUDS.address))
+    assert (line.action, line.reason, line.after) == ("move", f"moved to {FRAUD.address}", None)
+    with pytest.raises(LacError, match="nothing-to-roll-back"):
+        stack.rollback(str(FRAUDS.address))
 
 
 def test_a_second_apply_of_a_rename_does_nothing(bench: Bench) -> None:

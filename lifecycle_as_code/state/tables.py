@@ -121,14 +121,14 @@ _MAKING: Final = 0x6C6163
 
 def install(db: Connection) -> None:
     """Make our tables where they are missing, and bring older ones up to date. LacError where a newer version
-    of us made them."""
+    of us made them, `write-conflict` where somebody else is faster."""
     version = _version(db)
     if version == SCHEMA_VERSION:
         return
     if db.dialect.name == "postgresql":
         # two first applies at once would both find nothing
         db.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _MAKING})
-        version = _version(db)
+        _refuse_overtaken(db, version)
     if version is None:
         metadata.create_all(db)
         db.execute(insert(meta).values(key=_VERSION, value=str(SCHEMA_VERSION)))
@@ -137,6 +137,22 @@ def install(db: Connection) -> None:
     for number in range(version, SCHEMA_VERSION):
         _UPGRADES[number](db)
     db.execute(update(meta).where(meta.c.key == _VERSION).values(value=str(SCHEMA_VERSION)))
+
+
+def _refuse_overtaken(db: Connection, version: int | None) -> None:
+    """Whoever made or changed the tables while we waited is not in our snapshot: then it is too old."""
+    if version is not None:
+        # fails by itself on a row that was written since
+        db.execute(select(meta.c.value).where(meta.c.key == _VERSION).with_for_update())
+    elif db.execute(text(f"SELECT to_regclass('{meta.name}')")).scalar() is not None:
+        raise LacError(
+            Diagnostic(
+                "write-conflict",
+                "another writer was faster",
+                "Somebody else has made our tables in this moment.",
+                hint="run the command again",
+            )
+        )
 
 
 def installed(db: Connection) -> int:
