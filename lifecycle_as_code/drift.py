@@ -89,7 +89,7 @@ def _drifted(record: Record, live: Live, lifecycle: Lifecycle | None) -> Change 
 
 def pending_only(
     plan: Plan,
-    recorded: Recorded = Recorded(),
+    recorded: Recorded,
     lifecycles: Mapping[Address, Lifecycle] = MappingProxyType({}),
 ) -> Plan:
     """The part of a plan that the manifests ask for, also where something else befell the same object."""
