@@ -1,8 +1,7 @@
-"""Lifecycle words, plans in part and ownership on real databases: what is written, and what stays as it is."""
+"""Lifecycle words, plans in part and ownership on real databases: what is written, and what stays."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +13,7 @@ from paper_cluster import Paper
 from sqlalchemy import create_engine, text
 
 from lifecycle_as_code import lock
-from lifecycle_as_code.change import Action, Change, Mode, Plan
+from lifecycle_as_code.change import Action, Mode, Plan
 from lifecycle_as_code.connections import Connections
 from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.events import Failed, Finished
@@ -27,7 +26,7 @@ from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
 from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.snapshot import Claim, Lifecycle, Move
-from lifecycle_as_code.spec import Address, Spec, parse_address
+from lifecycle_as_code.spec import Address, Spec
 from lifecycle_as_code.stack import Stack
 
 FRAUD = RegisteredModel(name="fraud", description="Scores.", tags={"team": "risk"})
@@ -334,7 +333,7 @@ def test_a_rename_is_refused_when_somebody_took_the_name_meanwhile(bench: Bench)
         list(stack.apply(plan))
     assert [d.code for d in caught.value.diagnostics] == ["stale-plan"]
     assert FRAUDS.address in bench.live()
-    assert codes(stack) == ["cannot-move", "owned-elsewhere"]
+    assert codes(stack) == ["cannot-move"]
 
 
 def test_a_rename_is_refused_when_somebody_renamed_the_model_meanwhile(bench: Bench) -> None:
@@ -380,7 +379,7 @@ def test_only_what_is_ours_can_be_moved(bench: Bench) -> None:
     with pytest.raises(LacError, match="managed by stack `shop`"):
         moving(bench, [FRAUD]).plan()
     bench.stack(name="shop").forget([FRAUDS.address])
-    with pytest.raises(LacError, match="lac import 'registered_model.frauds'"):
+    with pytest.raises(LacError, match="lac import 'registered_model"):
         moving(bench, [FRAUD]).plan()
 
 
