@@ -186,6 +186,17 @@ def test_the_flag_lets_a_protected_object_go_and_the_plan_says_so(bench: Bench) 
     assert FRAUD.address not in bench.live()
 
 
+def test_a_saved_plan_with_what_goes_along_is_carried_out(bench: Bench) -> None:
+    converge(bench.stack([FRAUD, OTHER]))
+    nobodys(bench, version("fraud", 1), alias("fraud", 1))
+    stack = bench.stack([OTHER])
+    plan = stack.plan(allow=["model-in-use"])
+    assert {v.guard for v in plan.verdicts} == {"model-in-use"}
+    assert len(plan.changes) == 3
+    list(stack.apply(stack.check_saved(stack.read_plan(stack.saved(plan)))))
+    assert {a.kind for a in bench.live()} == {"registered_model", "experiment"}
+
+
 def test_no_import_takes_the_mark_away(bench: Bench) -> None:
     converge(bench.stack([FRAUD, OTHER], lifecycles={FRAUD.address: Lifecycle(True)}))
     bench.stack([FRAUD, OTHER]).adopt([FRAUD.address])
