@@ -100,8 +100,8 @@ def missing(world: World) -> Iterator[Diagnostic]:
 
 
 def still_used(world: World) -> Iterator[Diagnostic]:
-    """Deletions that would take along, or leave dangling, what isn't being deleted too. What goes along because
-    its guard is let through is told as well: that verdict belongs to the plan."""
+    """Deletions that would take along, or leave dangling, what isn't being deleted too. What goes along
+    because its guard is let through is told as well: that verdict belongs to the plan."""
     going = world.going
     if not going:
         return

@@ -35,6 +35,7 @@ USERS = ("ann", "bob", "cyd")
 VARYING = (
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "<apply id>"),
     (re.compile(r"\b1[6-9]\d{11}\b"), "<time>"),
+    (re.compile(r"\b20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC\b"), "<time>"),
 )
 
 

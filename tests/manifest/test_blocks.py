@@ -1,4 +1,4 @@
-"""`lifecycle:`, `moved:`, `removed:` and `import:` in manifests: what is read, and each wrong form at its place."""
+"""`lifecycle:`, `moved:`, `removed:`, `import:` in manifests: what is read, and each wrong form's place."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def model(lifecycle: str) -> str:
 
 WRONG_LIFECYCLES: dict[str, tuple[str, str]] = {
     "no mapping": (model("true"), "3:16 bad-value"),
-    "nothing": (model(""), "3:5 bad-value"),
+    "nothing": (model(""), "3:15 bad-value"),
     "a list": (model("[prevent_destroy]"), "3:16 bad-value"),
     "an unknown key": (model("{prevent_destory: true}"), "3:17 unknown-field"),
     "no boolean": (model("{prevent_destroy: 1}"), "3:34 bad-value"),
@@ -109,7 +109,7 @@ WRONG_LIFECYCLES: dict[str, tuple[str, str]] = {
     "what planning fills in": (
         "model_versions:\n"
         "  - {model: fraud, version: 1, source: s3://m, lifecycle: {ignore_changes: [storage_location]}}\n",
-        "2:78 unknown-field",
+        "2:77 unknown-field",
     ),
     "a part of a list": (
         "serving_endpoints:\n"
@@ -156,7 +156,8 @@ def test_blocks_of_all_files_count(read: Read) -> None:
         {
             "a.yaml": DECLARED,
             "b.yaml": "moved:\n  - {from: registered_model.frauds, to: registered_model.fraud}\n",
-            "c.yaml.j2": "removed:\n{% for n in range(2) %}\n  - from: registered_model.m{{ n }}\n{% endfor %}\n",
+            "c.yaml.j2": "removed:\n"
+            "{% for n in range(2) %}\n  - from: registered_model.m{{ n }}\n{% endfor %}\n",
         }
     ).desired
     assert [m.before for m in found.moves] == [FRAUDS]
@@ -169,7 +170,8 @@ def test_blocks_take_templates(read: Read) -> None:
 
 
 def test_a_lifecycle_in_a_template_file_has_its_own_line(errors: Any) -> None:
-    text = "registered_models:\n{% for n in ['a'] %}\n  - name: {{ n }}\n    lifecycle: {nope: 1}\n{% endfor %}\n"
+    item = "  - name: {{ n }}\n    lifecycle: {nope: 1}\n"
+    text = "registered_models:\n{% for n in ['a'] %}\n" + item + "{% endfor %}\n"
     (found,) = errors({"m.yaml.j2": text})
     assert (found.code, found.at.file, found.at.line) == ("unknown-field", "m.yaml.j2", 4)
 
