@@ -615,6 +615,22 @@ def test_a_plan_in_part_is_about_its_targets_and_what_they_need(
     assert clean(stack)
 
 
+def test_a_new_version_needs_those_before_it(bench: Bench) -> None:
+    """MLflow counts them."""
+    converge(bench.stack([FRAUD, version("fraud", 1)]))
+    stack = bench.stack([FRAUD, *(version("fraud", n) for n in (1, 2, 3, 4)), alias("fraud", 3)])
+    two, three, four = (f"model_version.fraud/{n}" for n in (2, 3, 4))
+    assert part(stack.plan(targets=["model_alias.*"])) == {two, three, "model_alias.fraud/champion"}
+    assert part(stack.plan(excludes=[three])) == {two}
+    assert part(stack.plan(excludes=[four])) == {two, three, "model_alias.fraud/champion"}
+
+
+def test_what_is_excluded_and_as_it_should_be_holds_nothing_back(bench: Bench) -> None:
+    converge(bench.stack([FRAUD, version("fraud", 1)]))
+    stack = bench.stack([FRAUD, version("fraud", 1, description="Better.")])
+    assert part(stack.plan(excludes=["registered_model.fraud"])) == {"model_version.fraud/1"}
+
+
 @pytest.mark.parametrize("option", ["targets", "excludes"])
 @pytest.mark.parametrize("pattern", ["registered_model.fruad", "role.*x*", "nonsense"])
 def test_a_pattern_that_means_nothing_is_an_error(bench: Bench, option: str, pattern: str) -> None:
