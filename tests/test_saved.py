@@ -489,11 +489,12 @@ def test_with_a_key_an_edit_is_refused_and_without_one_a_consistent_edit_is_the_
     assert done(applied(begun.stack(), sealed(held))) == ["update model_alias.fraud/champion"]
 
 
-def test_a_signed_plan_is_carried_out_where_the_key_is(begun: Bench) -> None:
-    data = saved(with_key(begun, "k").stack(declared(later=True)))
+@pytest.mark.parametrize("key", ["k", "k\udcff"], ids=["text", "bytes"])
+def test_a_signed_plan_is_carried_out_where_the_key_is(begun: Bench, key: str) -> None:
+    data = saved(with_key(begun, key).stack(declared(later=True)))
     assert codes(refusal(begun.stack(), data)) == {"plan-key-missing"}
     assert codes(refusal(with_key(begun, "other").stack(), data)) == {"plan-altered"}
-    assert done(applied(with_key(begun, "k").stack(), data))
+    assert done(applied(with_key(begun, key).stack(), data))
 
 
 def forged(bench: Bench, edit: Callable[[dict[str, Any]], None], stack: Stack, **asked: Any) -> LacError:
