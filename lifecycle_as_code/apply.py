@@ -227,6 +227,11 @@ class Run:
         changes = [change for step in steps for change in self._left(step)]
         if not changes:
             return
+        if going := [c for c in changes if c.after is None]:
+            with self.journal.writing() as db:
+                self._check(db, [])
+                # remember before unmaking: what is half gone after a crash was nobody else's doing
+                self.journal.record(db, [self._begun(c) for c in going])
         results = yield from self._phase(changes, self._retiring)
         yield from self._report(results)
         good = [c for c in changes if c.address not in self.failed]

@@ -35,9 +35,12 @@ def undone(what: str, applies: Sequence[Apply], parse: Callable[[str], Address])
 
 
 def _of_object(address: Address, applies: Sequence[Apply]) -> Back:
-    told = [(apply, line) for apply, line in of_address(applies, address) if line.action in _UNDONE]
-    if not told:
-        moved = any(line.action == Action.MOVE for _, line in of_address(applies, address))
+    every = of_address(applies, address)
+    told = [(apply, line) for apply, line in every if line.action in _UNDONE]
+    # a rename has its line under the former name, too
+    gone = bool(every) and every[0][1].action == Action.MOVE and every[0][1].after is None
+    if gone or not told:
+        moved = any(line.action == Action.MOVE for _, line in every)
         raise LacError(_nothing(f"No apply of this stack changed {address}.", _MOVE if moved else ""))
     apply, line = told[0]
     return Back({address: _before(line)}, f"as before apply {apply.apply_id[:8]}")

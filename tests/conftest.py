@@ -68,3 +68,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="write down what the stories print now")
+    parser.addoption("--races", type=int, default=20, help="how many races of concurrent applies to run")

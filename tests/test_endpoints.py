@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import yaml
 from engine import Bench, converge
 from paper_cluster import Killed, Paper, on_paper
+from sqlalchemy import text
 
 from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.events import Event, Failed, Finished, Progress
@@ -19,6 +21,7 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
 from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.stores.sql import writing
 
 FRAUD = Address("serving_endpoint", ("fraud",))
 
@@ -120,6 +123,29 @@ def test_a_switch_that_fails_takes_the_warm_up_back(paper: Paper, served: Bench)
     assert paper.apps == before
     paper.deaf.clear()
     settles(paper, served, world(2))
+
+
+def test_an_alias_that_is_moved_during_a_warm_up_stays_where_it_was_moved_to(
+    paper: Paper, served: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converge(served.stack(world(1)))
+    before = dict(paper.apps)
+    probe = paper.probe
+
+    def move_meanwhile(endpoint: str, **options: Any) -> str | None:
+        store = served.stack()._connections.ledger().registry
+        with writing(store) as db:
+            db.execute(text("UPDATE registered_model_aliases SET version = 3"))
+        return probe(endpoint, **options)
+
+    monkeypatch.setattr(paper, "probe", move_meanwhile)
+    with pytest.raises(LacError, match="stale-plan"):
+        converge(served.stack(world(2)))
+    (alias,) = (found.spec for address, found in served.live().items() if address.kind == "model_alias")
+    assert isinstance(alias, ModelAlias)
+    assert alias.version == 3
+    # what had come up for the plan is gone, and traffic was never moved
+    assert paper.apps == before
 
 
 @pytest.mark.parametrize("line", range(1, 6))

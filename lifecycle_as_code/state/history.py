@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
-from ..change import Change
+from ..change import Action, Change
 from ..history import Actor, Apply, Line
 from ..spec import Address, Spec, construct, parse_address, plain
 from .tables import applies, changes, clock_ms, installed
@@ -65,8 +65,9 @@ def counted(db: Connection, apply_id: str) -> int:
 
 
 def note(db: Connection, apply_id: str, stack: str, workspace: str, done: Iterable[Change]) -> None:
-    """Write down what was done to these objects, in the transaction that does it."""
-    found = list(done)
+    """Write down what was done to these objects, in the transaction that does it. What was renamed is told
+    under both names."""
+    found = [line for change in done for line in (*_left_behind(change), change)]
     if not found:
         return
     mine = changes.c.apply_id == apply_id
@@ -91,6 +92,14 @@ def note(db: Connection, apply_id: str, stack: str, workspace: str, done: Iterab
             for number, change in enumerate(found, last + 1)
         ],
     )
+
+
+def _left_behind(change: Change) -> Iterator[Change]:
+    """Of a rename, that nothing has the former name any more."""
+    if change.moved_from is not None and change.before is not None:
+        former = change.before.renamed(change.address, change.moved_from)
+        reason = f"moved to {change.address}"
+        yield Change(change.moved_from, change.store, Action.MOVE, reason, former, None)
 
 
 def _json(spec: Spec | None) -> str | None:

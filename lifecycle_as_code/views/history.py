@@ -45,7 +45,8 @@ def moment(at_ms: int) -> str:
 
 def _apply(apply: Apply, paint: Paint) -> Iterator[str]:
     yield _head(apply, paint)
-    counts = Counter(line.action for line in apply.lines)
+    # what was renamed has two lines, and the one under its former name ends there
+    counts = Counter(x.action for x in apply.lines if x.action != "move" or x.after is not None)
     told = ", ".join(f"{counts[action]:,} {word}" for action, word in _WORDS.items() if counts[action])
     yield f"    {told or 'nothing changed'}{_commit(apply.actor, '; ')}"
 

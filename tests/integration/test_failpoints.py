@@ -28,7 +28,7 @@ from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool, Pool
 
-from lifecycle_as_code.change import Plan
+from lifecycle_as_code.change import Change, Plan
 from lifecycle_as_code.diff import diff, owned
 from lifecycle_as_code.history import at
 from lifecycle_as_code.kinds.model_alias import ModelAlias
@@ -55,7 +55,7 @@ def model(
 ) -> list[Spec]:
     return [
         RegisteredModel(name=name, description=text, tags=tags),
-        *(ModelVersion(model=name, version=v, source=f"s3://bucket/{name}/{v}", tags=tags) for v in versions),
+        *(ModelVersion(model=name, version=v, source=f"s3://bucket/{v}", tags=tags) for v in versions),
         *(ModelAlias(model=name, alias=alias, version=version) for alias, version in aliases.items()),
     ]
 
@@ -330,18 +330,22 @@ def _named(records: Mapping[Address, Record]) -> set[str]:
 
 def _left(plan: Plan, here: Mapping[Address, Observed]) -> set[Address]:
     """What the plan was to do, less what is so by now."""
+    renamed = all(after in here for _, after in plan.moves)
     left = set()
     for change in plan.differences:
-        found = here.get(change.address)
-        if change.after is None:
-            done = found is None
-        else:
-            done = found is not None and not diff(
-                owned(found.spec, change.before, change.after), change.after
-            )
-        if not done:
+        if renamed and change.moved_from in here:
+            # its database was to follow that of the model; what is named after it goes, and comes anew
+            left |= {change.moved_from} if change.after is None else {change.moved_from, change.address}
+        elif not _is_done(change, here):
             left.add(change.address)
     return left
+
+
+def _is_done(change: Change, here: Mapping[Address, Observed]) -> bool:
+    found = here.get(change.address)
+    if change.after is None:
+        return found is None and change.moved_from not in here
+    return found is not None and not diff(owned(found.spec, change.before, change.after), change.after)
 
 
 @DIALECTS

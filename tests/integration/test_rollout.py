@@ -11,9 +11,11 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from mlflow_fixture import fresh_sqlite
 from ray_fixture import SPLIT, Load, Models, RayForTests
 
 from lifecycle_as_code.change import Action, Plan
+from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.events import Event, Failed, HeldBack, Progress
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -36,6 +39,7 @@ from lifecycle_as_code.kinds.serving_endpoint import Route, ServedEntity, Servin
 from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.spec import Spec
 from lifecycle_as_code.state import store_id
+from lifecycle_as_code.stores import local_ray, processes
 from lifecycle_as_code.stores.ray_apps import owner, owns
 
 
@@ -239,6 +243,71 @@ def test_an_endpoint_asks_for_mlflows_users_unless_it_says_otherwise(
     assert of(events, Failed) == []
     # `user` may use another endpoint, `denied` none at all
     assert [status(user) for user in (None, "admin", "nobody", "user", "denied")] == [401, 200, 200, 403, 403]
+
+
+@pytest.mark.own_ray
+def test_a_ray_that_is_killed_mid_rollout_is_started_anew_and_the_next_apply_completes(
+    tmp_path: Path, models: Models
+) -> None:
+    bench = Bench(tmp_path, fresh_sqlite(tmp_path), serve=Serve(local=True))
+    here = endpoint("struck", (entity("iris"), 100))
+    world = [*model("iris", models.iris_1, champion=1), here]
+    refused: list[LacError] = []
+
+    def apply() -> None:
+        try:
+            converge(bench.stack(world))
+        except LacError as error:
+            refused.append(error)
+
+    applying = threading.Thread(target=apply)
+    applying.start()
+    try:
+        running = _once_it_deploys(tmp_path / ".lac", "lac.struck.champion.")
+        # what it started, and nobody else's
+        processes.send(
+            [pid for pid in processes.living() if processes.session_of(pid) == running.pid], signal.SIGKILL
+        )
+        applying.join(BOUND)
+        assert not applying.is_alive(), "it hangs"
+        assert [error.diagnostics[0].code for error in refused] == ["ray-unreachable"]
+        record = bench.records()[here.address]
+        assert record.spec is None
+        assert record.pending is not None
+        assert "lac.struck" in record.pending.names
+        assert told(bench.stack(world).plan()) == {
+            "model_alias.iris/champion": (Action.CREATE, "declared"),
+            "serving_endpoint.struck": (Action.CREATE, "interrupted apply"),
+        }
+
+        _, events = converge(bench.stack(world))
+        assert of(events, Failed) == []
+        assert bench.stack(world).plan().changes == ()
+        anew = local_ray.status(tmp_path / ".lac")
+        assert anew is not None
+        assert anew.pid != running.pid
+        url = f"{anew.endpoint_url}/serving-endpoints/struck/invocations"
+        assert httpx.post(url, json=SPLIT, timeout=30).status_code == 200
+    finally:
+        local_ray.down(tmp_path / ".lac")
+        applying.join(BOUND)
+
+
+BOUND = 120.0
+"""Seconds; what takes longer hangs."""
+
+
+def _once_it_deploys(directory: Path, app: str) -> local_ray.LocalRay:
+    """The directory's Ray, as soon as it has been told of such an app."""
+    until = time.monotonic() + BOUND
+    while time.monotonic() < until:
+        running = local_ray.status(directory)
+        if running is not None:
+            with suppress(LacError), local_ray.connect(directory, running) as cluster:
+                if any(name.startswith(app) for name in cluster.applications()):
+                    return running
+        time.sleep(0.1)
+    raise AssertionError(f"{app} never came")
 
 
 KILLS = 3

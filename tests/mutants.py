@@ -1,0 +1,185 @@
+"""Break the package on purpose, one rule at a time, and tell which test notices.
+
+`python tests/mutants.py [WORD…]` runs those whose name has one of the words, by default all; it takes minutes
+and isn't collected by pytest. Each mutation is made in a copy of the project that goes afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LEFT = shutil.ignore_patterns(".*", "__pycache__", "build", "dist")
+
+FAILPOINTS = "tests/integration/test_failpoints.py"
+RACES = "tests/integration/test_races.py"
+ENDPOINTS = "tests/test_endpoints.py"
+LOCK = "tests/test_lock.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """One rule left out: texts of a file and what stands there instead, and where its test should be.
+
+    `tests`: arguments of pytest, the likeliest first.
+    """
+
+    name: str
+    file: str
+    texts: Sequence[tuple[str, str]]
+    tests: Sequence[str]
+
+
+MUTATIONS = (
+    Mutation(
+        "records in a transaction of their own",
+        "apply.py",
+        [
+            (
+                "            self.journal.record(db, _kept(changes), forgotten, changes)\n",
+                "        with self.journal.writing() as db:\n"
+                "            self.journal.record(db, _kept(changes), forgotten, changes)\n",
+            )
+        ],
+        [FAILPOINTS, "-k", "crash and changes and sqlite"],
+    ),
+    Mutation(
+        "deletions in the order of creation",
+        "transaction.py",
+        [("    for kind in reversed(rows):", "    for kind in rows:")],
+        [FAILPOINTS, "-k", "crash and changes and sqlite"],
+    ),
+    Mutation(
+        "no look again before writing",
+        "apply.py",
+        [("        look_again(self.kinds, db, asked, self.recorded, self.plan.moves)\n", "")],
+        [RACES, "-k", "saved_plans and sqlite"],
+    ),
+    Mutation(
+        "no look again in the switch",
+        "apply.py",
+        [
+            (
+                "        asked = changes if self.checked else self.plan.changes\n",
+                "        asked = [] if self.checked else self.plan.changes\n",
+            )
+        ],
+        [ENDPOINTS, "-k", "moved_during and sqlite"],
+    ),
+    Mutation(
+        "everybody gets the lock",
+        "lock.py",
+        [
+            ("        if holder := self._holder(db, row):\n            return holder\n", ""),
+            ("and (row := self._holder(db, _row(db, self._stack)))", "and (row := None)"),
+        ],
+        [RACES, FAILPOINTS, LOCK, "-k", "one_stack and sqlite or lock and sqlite"],
+    ),
+    Mutation(
+        "no fence",
+        "lock.py",
+        [("self._mine).values(lease)).rowcount != 1:", "self._mine).values(lease)).rowcount > 1:")],
+        [LOCK, "-k", "sqlite"],
+    ),
+    Mutation(
+        "nothing remembered before a warm-up",
+        "apply.py",
+        [("            self.journal.record(db, [self._begun(c) for c in changes])\n", "")],
+        [FAILPOINTS, "-k", "crash and endpoint and sqlite"],
+    ),
+    Mutation(
+        "records forgotten before Ray has unmade",
+        "apply.py",
+        [
+            (
+                "        results = yield from self._phase(changes, self._retiring)\n",
+                "        with self.journal.writing() as db:\n"
+                "            self.journal.record(db, [], [(c.address, c.store) for c in changes])\n"
+                "        results = yield from self._phase(changes, self._retiring)\n",
+            )
+        ],
+        [FAILPOINTS, "-k", "crash and removal and sqlite"],
+    ),
+    Mutation(
+        "lost commits aren't settled",
+        "stores/settling.py",
+        [
+            (
+                "        if not asked or not _arrived(store, apply_id, there, error):\n            raise\n",
+                "        raise\n",
+            )
+        ],
+        [FAILPOINTS, "-k", "answer_is_lost and changes and sqlite"],
+    ),
+    Mutation(
+        "lost commits are taken for done",
+        "stores/settling.py",
+        [("                return there(db)\n", "                return True\n")],
+        [FAILPOINTS, "-k", "not_done and changes and sqlite"],
+    ),
+    Mutation(
+        "no guards",
+        "plan.py",
+        [("        *_guards(world, options),\n", "")],
+        ["tests/test_plan.py", "tests/test_guard.py", "tests/test_cli.py"],
+    ),
+    Mutation(
+        "history beside the transaction",
+        "journal.py",
+        [("                history.note(connection, self.apply_id, *place, told)\n", "")],
+        [FAILPOINTS, "-k", "crash and first and sqlite"],
+    ),
+)
+
+
+def main(words: Sequence[str]) -> int:
+    """Print the table; 1 where a mutant survives."""
+    survived = 0
+    for mutation in MUTATIONS:
+        if words and not any(word in mutation.name for word in words):
+            continue
+        caught = _caught(mutation)
+        survived += not caught
+        print(f"| {mutation.name} | {caught or 'SURVIVED'} |", flush=True)
+    return int(bool(survived))
+
+
+def _caught(mutation: Mutation) -> str:
+    """The first test that fails; nothing where all pass."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as path:
+        copy = Path(path) / "project"
+        shutil.copytree(ROOT, copy, ignore=LEFT)
+        file = copy / "lifecycle_as_code" / mutation.file
+        text = file.read_text()
+        for before, after in mutation.texts:
+            if text.count(before) != 1:
+                raise SystemExit(f"{mutation.name}: {mutation.file} doesn't have once:\n{before}")
+            text = text.replace(before, after)
+        file.write_text(text)
+        # `-m pytest` puts the working directory first on the path
+        tests = [t for t in mutation.tests if not t.endswith(".py") or (copy / t).exists()]
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests],
+            cwd=copy,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(copy), os.environ.get("PYTHONPATH", "")])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode == 0:
+        return ""
+    if found := re.search(r"^(?:FAILED|ERROR) \S*::(\S+)", done.stdout, re.MULTILINE):
+        return found[1]
+    raise SystemExit(f"{mutation.name}: the tests didn't run\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,58 @@
+"""What each process of a race does, once all are let go at once. Called from `forks`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from failpoints import Place, Written, bench_at, read
+
+from lifecycle_as_code import stack as stacks
+from lifecycle_as_code.diagnostics import LacError
+from lifecycle_as_code.history import Actor
+
+PATIENCE = 60.0
+"""Seconds to wait for the lock."""
+TRIES = 5
+AGAIN = frozenset({"write-conflict", "store-locked"})
+"""Another writer was faster: whoever calls may try the same again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How a racer ended: `complete`, or the code of what refused it in the end. `retries`: further tries."""
+
+    outcome: str
+    retries: int = 0
+
+
+def carries_out(place: Place, saved: bytes, gate: Callable[[], None]) -> Finish:
+    """As `lac apply FILE`, once."""
+    stacks.actor = lambda *_: Actor(user="racer")
+    stack = bench_at(place).stack()
+    gate()
+    try:
+        plan = stack.check_saved(stack.read_plan(saved))
+        list(stack.apply(plan, lock_timeout=PATIENCE))
+    except LacError as error:
+        return Finish(error.diagnostics[0].code)
+    return Finish("complete")
+
+
+def plans_and_applies(
+    place: Place, name: str, specs: Written, again: frozenset[str], gate: Callable[[], None]
+) -> Finish:
+    """As `lac apply`, and once more where it was refused for a reason of `again`."""
+    stacks.actor = lambda *_: Actor(user="racer")
+    stack = bench_at(place).stack(read(specs), name=name)
+    gate()
+    code = ""
+    for retries in range(TRIES + 1):
+        try:
+            list(stack.apply(stack.plan(), lock_timeout=PATIENCE))
+            return Finish("complete", retries)
+        except LacError as error:
+            code = error.diagnostics[0].code
+            if code not in again:
+                break
+    return Finish(code, retries)
