@@ -79,7 +79,7 @@ def _drifted(record: Record, live: Live, lifecycle: Lifecycle | None) -> Change 
     if found is None:
         return Change(address, record.store, Action.CREATE, "deleted outside", None, record.spec)
     before = owned(found.spec, record.spec)
-    after = carried(record.spec, found.spec, lifecycle.ignore_changes if lifecycle else ())
+    after = carried(record.spec, before, lifecycle.ignore_changes if lifecycle else ())
     if not (fields := diff(before, after)):
         return None
     ill = all(is_health(type(after), field.path) for field in fields)
@@ -89,7 +89,7 @@ def _drifted(record: Record, live: Live, lifecycle: Lifecycle | None) -> Change 
 
 def pending_only(
     plan: Plan,
-    recorded: Recorded = Recorded(),
+    recorded: Recorded,
     lifecycles: Mapping[Address, Lifecycle] = MappingProxyType({}),
 ) -> Plan:
     """The part of a plan that the manifests ask for, also where something else befell the same object."""

@@ -100,16 +100,25 @@ def missing(world: World) -> Iterator[Diagnostic]:
 
 
 def still_used(world: World) -> Iterator[Diagnostic]:
-    """Deletions that would take along, or leave dangling, what isn't being deleted too."""
+    """Deletions that would take along, or leave dangling, what isn't being deleted too. What goes along
+    because its guard is let through is told as well: that verdict belongs to the plan."""
     going = world.going
     if not going:
         return
     for address, found in world.live.objects.items():
-        if found.tombstone or found.hidden or address in going or address in world.desired:
+        if found.tombstone or found.hidden or address in world.desired:
             continue
+        along = going.get(address)
         for ref in found.spec.refs():
-            if ref in going:
+            if ref in going and (
+                along is None or (along.reason == _along(ref) and ref.kind in found.spec.holds)
+            ):
                 yield _held(world, address, found.spec, ref)
+
+
+def _along(owner: Address) -> str:
+    """The reason of a deletion that another one brings with it."""
+    return f"goes with {owner}"
 
 
 def _held(world: World, address: Address, spec: Spec, ref: Address) -> Diagnostic:
@@ -140,7 +149,7 @@ def taken_along(
     while True:
         going = {a for a, c in {**changes, **more}.items() if c.action is Action.DELETE}
         found = {
-            address: Change(address, seen.spec.store, Action.DELETE, f"goes with {owner}", seen.spec, None)
+            address: Change(address, seen.spec.store, Action.DELETE, _along(owner), seen.spec, None)
             for address, seen in (live.objects.items() if going else ())
             if address not in going and address not in desired and not seen.tombstone
             if (owner := _owner(seen.spec, going, address in recorded.others, allow)) is not None

@@ -68,7 +68,7 @@ def make_plan(
     renamed are called until then; the snapshots have their new names.
     """
     desired = replace(desired, removals=_with_parts(desired, recorded))
-    known = {*desired.objects, *recorded.ours, *in_scope(desired, recorded, live), *(origins or {})}
+    known = {*desired.objects, *recorded.ours, *in_scope(desired, recorded, live)}
     if options.only is not None:
         known = set(options.only)
     # most often nothing is to be done about most objects: only the rest is brought in order
@@ -306,7 +306,7 @@ def _compare(
     fields = diff(before, wanted)
     if not fields:
         # what is ignored may have moved on from what was recorded
-        same = last.spec is not None and carried(last.spec, before, ignored) == wanted
+        same = last.spec is not None and not diff(carried(last.spec, before, ignored), wanted)
         if same and last.pending is None and last.protected is kept:
             return None
         reason = "already so"

@@ -219,6 +219,11 @@ class Spec(Part):
         shows it as a change; None where a deletion that would touch this object is refused instead."""
         return None
 
+    def queued(self) -> tuple[str, int] | None:
+        """The queue in which new objects like this one are made, and its place there: nothing is made before
+        what has a lower one. None where each is made by itself."""
+        return None
+
     def scope(self) -> Address | None:
         """The resource whose list of such objects a manifest may claim whole; None where there is none."""
         return None

@@ -341,7 +341,8 @@ class Stack:
 
     @property
     def _key(self) -> bytes | None:
-        return self._environ.get(planfile.KEY_VARIABLE, "").encode() or None
+        # any bytes are a key, text or not
+        return os.fsencode(self._environ.get(planfile.KEY_VARIABLE, "")) or None
 
     def _strange(self, saved: planfile.SavedPlan) -> Iterator[Diagnostic]:
         """How the plan is another stack's, or about other stores."""

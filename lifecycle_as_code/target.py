@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import pairwise
 
-from .change import Change
+from .change import Action, Change
 from .diagnostics import Diagnostic, did_you_mean
 from .snapshot import Desired, Recorded
-from .spec import Address
+from .spec import Address, Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +50,36 @@ def kept(changes: Sequence[Change], selection: Selection) -> frozenset[Address]:
     needs: dict[Address, set[Address]] = {change.address: set(change.waits_for) for change in changes}
     for change in changes:
         needs[change.address] |= {*change.after.follows()} & needs.keys() if change.after else set()
-    return _reached(needs, selection)
-
-
-def _reached(needs: Mapping[Address, Collection[Address]], selection: Selection) -> frozenset[Address]:
-    chosen = {a for a in needs if not selection.targets or matches(a, selection.targets)}
-    chosen = _closed(chosen, needs)
+    _queue(needs, [c.after for c in changes if c.action is Action.CREATE and c.after is not None])
     needed_by: dict[Address, set[Address]] = defaultdict(set)
     for address, others in needs.items():
         for other in others:
             needed_by[other].add(address)
     dropped = _closed({a for a in needs if matches(a, selection.excludes)}, needed_by)
-    return frozenset(chosen - dropped)
+    return frozenset(_chosen(needs, selection) - dropped)
+
+
+def _chosen(needs: Mapping[Address, Collection[Address]], selection: Selection) -> set[Address]:
+    targets = selection.targets
+    return _closed({a for a in needs if not targets or matches(a, targets)}, needs)
+
+
+def _queue(needs: dict[Address, set[Address]], specs: Iterable[Spec]) -> None:
+    """Let each of `specs` need the one that is made right before it."""
+    placed = [(place, spec.address) for spec in specs if (place := spec.queued()) is not None]
+    for (place, address), (before, earlier) in pairwise(sorted(placed, key=_place, reverse=True)):
+        if address.kind == earlier.kind and place[0] == before[0]:
+            needs[address].add(earlier)
+
+
+def _place(item: tuple[tuple[str, int], Address]) -> tuple[str, str, int]:
+    (queue, number), address = item
+    return address.kind, queue, number
 
 
 def part_of(desired: Desired, selection: Selection, recorded: Recorded = Recorded()) -> Desired:
-    """`desired` with only what the selection can be about: targets with all that they may need,
-    and nothing that may need what is excluded. What is wrong with others doesn't matter then."""
+    """`desired` with only what the selection can be about: targets with all that they may need, and nothing
+    that is excluded. What is wrong with others doesn't matter then."""
     if not selection:
         return desired
     needs = {address: {*spec.refs()} & desired.objects.keys() for address, spec in desired.objects.items()}
@@ -80,7 +94,8 @@ def part_of(desired: Desired, selection: Selection, recorded: Recorded = Recorde
         for ref in record.spec.refs() if record.spec is not None else ():
             if ref not in desired.objects:
                 needs.setdefault(ref, set()).add(address)
-    about = _reached(needs, selection)
+    _queue(needs, desired.objects.values())
+    about = {a for a in _chosen(needs, selection) if not matches(a, selection.excludes)}
     return replace(desired, objects={a: spec for a, spec in desired.objects.items() if a in about})
 
 

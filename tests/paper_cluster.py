@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ class Paper(Cluster):
     """A cluster on paper: a PUT is done at once, and a model in a place called `bad` doesn't load.
 
     `left`: writes and probes until the process that uses it is as good as dead. `deaf`: endpoints and apps
-    that don't answer a probe. `sick`: apps that Ray calls unhealthy.
+    that don't answer a probe. `sick`: apps that Ray calls unhealthy. `probed` is called at each probe.
     """
 
     def __init__(self) -> None:
@@ -29,6 +29,7 @@ class Paper(Cluster):
         self.apps: dict[str, dict[str, Any]] = {}
         self.left: int | None = None
         self.deaf: set[str] = set()
+        self.probed: Callable[[], None] = lambda: None
         self.sick: set[str] = set()
 
     @classmethod
@@ -63,6 +64,7 @@ class Paper(Cluster):
 
     def probe(self, endpoint: str, *, entity: str | None = None, **_: Any) -> str | None:
         self._step()
+        self.probed()
         table = self.apps[f"lac.{endpoint}"]["deployments"][0]["user_config"]["targets"]
         if entity is not None:
             assert entity in {row["app"] for row in table} & self.apps.keys()
@@ -74,6 +76,31 @@ class Paper(Cluster):
         if "bad" in str(config["args"].get("model_uri")):
             return {"status": "DEPLOY_FAILED", "message": "No such artifact: 'bad'"}
         return {"status": "RUNNING", "message": ""}
+
+
+class Side(Paper):
+    """A connection of one's own to a cluster that others use, too."""
+
+    def __init__(self, cluster: Paper) -> None:
+        self._cluster = cluster
+        super().__init__()
+
+    @property
+    def apps(self) -> dict[str, dict[str, Any]]:  # type: ignore[override]
+        """The cluster's."""
+        return self._cluster.apps
+
+    @apps.setter
+    def apps(self, apps: dict[str, dict[str, Any]]) -> None:
+        # what a new connection begins with
+        if apps:
+            self._cluster.apps = apps
+
+    def _put(self, body: Mapping[str, Any]) -> None:
+        self._cluster._put(body)
+
+    def probe(self, endpoint: str, *, entity: str | None = None, **options: Any) -> str | None:
+        return self._cluster.probe(endpoint, entity=entity, **options)
 
 
 def on_paper(monkeypatch: pytest.MonkeyPatch) -> Paper:

@@ -103,4 +103,4 @@ def test_pending_is_what_the_manifests_ask_for() -> None:
         ),
         (),
     )
-    assert [c.reason for c in pending_only(plan).changes] == ["manifest changed", "declared"]
+    assert [c.reason for c in pending_only(plan, Recorded()).changes] == ["manifest changed", "declared"]

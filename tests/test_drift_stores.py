@@ -1,4 +1,4 @@
-"""Drift on real stores: every reason that it tells, apart from what is pending, and that it writes nothing."""
+"""Drift on real stores: every reason that it tells, what is pending, and that it writes nothing."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_what_changed_outside_is_told_from_what_the_manifests_change(bench: Benc
     assert abs(found.updated[FRAUD] - before) < 60_000
     # a version that is gone can't be made again, and the manifests still ask for it
     assert found.pending is None
-    assert [d.code for d in found.problems] == ["made-once"]
+    assert [d.code for d in found.problems] == ["cannot-be-made-again"]
 
 
 def test_pending_changes_are_no_drift(bench: Bench) -> None:

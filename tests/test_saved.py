@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from command import Directory, models
 from engine import Bench, converge
 from mlflow import MlflowClient
 from mlflow_fixture import fresh_sqlite
@@ -19,6 +21,7 @@ from test_endpoints import paper, served, world  # noqa: F401 - fixtures are fou
 from test_planfile import sealed
 
 from lifecycle_as_code.change import Action, Mode
+from lifecycle_as_code.cli import run
 from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.events import Done, Event, Finished
 from lifecycle_as_code.guard import Limits
@@ -486,11 +489,12 @@ def test_with_a_key_an_edit_is_refused_and_without_one_a_consistent_edit_is_the_
     assert done(applied(begun.stack(), sealed(held))) == ["update model_alias.fraud/champion"]
 
 
-def test_a_signed_plan_is_carried_out_where_the_key_is(begun: Bench) -> None:
-    data = saved(with_key(begun, "k").stack(declared(later=True)))
+@pytest.mark.parametrize("key", ["k", "k\udcff"], ids=["text", "bytes"])
+def test_a_signed_plan_is_carried_out_where_the_key_is(begun: Bench, key: str) -> None:
+    data = saved(with_key(begun, key).stack(declared(later=True)))
     assert codes(refusal(begun.stack(), data)) == {"plan-key-missing"}
     assert codes(refusal(with_key(begun, "other").stack(), data)) == {"plan-altered"}
-    assert done(applied(with_key(begun, "k").stack(), data))
+    assert done(applied(with_key(begun, key).stack(), data))
 
 
 def forged(bench: Bench, edit: Callable[[dict[str, Any]], None], stack: Stack, **asked: Any) -> LacError:
@@ -714,6 +718,112 @@ def test_a_move_from_somewhere_else_does_not_follow(begun: Bench) -> None:
     error = forged(begun, edit, begun.stack(specs, moves=(Move(before, after),)))
     assert codes(error) == {"plan-mismatch"}
     assert "model_alias.payments/champion: not in the file, move now" in str(error)
+
+
+# --- the command
+
+
+def test_the_command_asks_nobody_and_does_exactly_what_was_saved(tmp_path: Path) -> None:
+    stack = Directory(tmp_path / "stack").settings(fresh_sqlite(tmp_path)).declare(models(2))
+    file = str(tmp_path / "a plan")
+    assert "Saved the plan to" in stack.lac("plan", "-o", file).stderr
+    stack.declare(models(3, text="Anew."))
+    found = stack.lac("apply", file)
+    assert "The manifests have changed" in found.stderr
+    assert "Applied: 6 created" in found.stdout
+    # broken manifests and no manifests at all are none of its business either
+    for manifest in ("- [", None):
+        (stack.path / "models.yaml").unlink() if manifest is None else stack.declare(manifest)
+        assert "error[stale-plan]" in stack.lac("apply", file, expect=1).stderr
+        assert "2 to create" not in stack.lac("show", file, "--json").stderr
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--destroy"],
+        ["--target", "a.b"],
+        ["--exclude", "a.b"],
+        ["--allow", "protected"],
+        ["--refresh-only"],
+        ["--refresh=false"],
+        ["--var", "a=b"],
+        ["--var-file", "vars.yaml"],
+    ],
+    ids=lambda option: option[0],
+)
+def test_no_other_option_goes_with_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    """Whether or not there is such a file: nothing is read for it."""
+    assert run(["-C", str(tmp_path), "apply", "a.plan", *option]) == 1
+    assert "error[usage]" in capsys.readouterr().err
+
+
+def test_a_plan_names_its_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = fresh_sqlite(tmp_path)
+    (tmp_path / "lac.yaml").write_text(
+        f"name: test\nstore: {store}\nenvironments: {{prod: {{}}, dev: {{}}}}\n"
+    )
+    (tmp_path / "models.yaml").write_text(models(1))
+    here, file = ["-C", str(tmp_path)], str(tmp_path / "a.plan")
+    assert run([*here, "plan", "-e", "prod", "-o", file]) == 0
+    assert run([*here, "apply", "-e", "dev", file]) == 1
+    assert "The plan is for environment `prod`, and this is `dev`." in capsys.readouterr().err
+    assert run([*here, "apply", file, "--json"]) == 0
+    first, *_, end = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["plan"]["environment"] == "prod"
+    assert (end["type"], end["complete"], end["done"]) == ("finished", True, 3)
+    assert run([*here, "history", "-e", "prod"]) == 0
+    assert " in prod" in capsys.readouterr().out
+    # one that names none isn't for the environment that somebody chose meanwhile
+    assert run([*here, "plan", "-o", file]) == 0
+    assert run([*here, "apply", "-e", "prod", file]) == 1
+    assert "The plan is for environment `none`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["nowhere", "a directory", "a FIFO", "nothing", "another file"])
+def test_what_is_no_plan_is_refused_by_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    (tmp_path / "lac.yaml").write_text(f"name: test\nstore: {fresh_sqlite(tmp_path)}\n")
+    path = tmp_path / "a.plan"
+    match what:
+        case "a directory":
+            path.mkdir()
+        case "a FIFO":
+            os.mkfifo(path)
+        case "nothing":
+            path.touch()
+        case "another file":
+            path = tmp_path / "lac.yaml"
+    assert run(["-C", str(tmp_path), "apply", str(path)]) == 1
+    code = "bad-plan-file" if what in ("nothing", "another file") else "unreadable-file"
+    assert f"error[{code}]" in capsys.readouterr().err
+
+
+MOMENTS = {
+    "yesterday": False,
+    "": False,
+    "2026-13-01": False,
+    "2026-11-24T25:00": False,
+    "1": False,
+    "2026-11-24 10:00 UTC": False,
+    "0001-01-01T00:00:00+14:00": True,
+    "9999-12-31T23:59:59-14:00": True,
+    "2026-11-24": True,
+    "2026-11-24T10:00Z": True,
+    "2026-11-24T10:00+02:00": True,
+}
+
+
+@pytest.mark.parametrize(("moment", "good"), MOMENTS.items(), ids=repr)
+def test_a_time_that_is_none_is_a_usage_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], moment: str, good: bool
+) -> None:
+    (tmp_path / "lac.yaml").write_text(f"name: test\nstore: {fresh_sqlite(tmp_path)}\n")
+    assert run(["-C", str(tmp_path), "show", "--at", moment]) == 1
+    assert ("error[usage]" in capsys.readouterr().err) is not good
 
 
 # --- during a rollout

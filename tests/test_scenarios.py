@@ -10,10 +10,12 @@ printed; an exit code other than 0 is shown below it. `lac.yaml` is `PROJECT`, u
 
 from __future__ import annotations
 
+import getpass
 import io
 import os
 import re
 import shlex
+import socket
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, redirect_stderr, redirect_stdout
@@ -25,6 +27,7 @@ import pytest
 from mlflow_fixture import fresh_sqlite
 
 from lifecycle_as_code.cli import run
+from lifecycle_as_code.history import Actor
 
 STORIES = sorted(Path(__file__).parent.glob("scenarios/*.md"))
 BLOCK = re.compile(r"^```(yaml|sql|python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -32,9 +35,16 @@ FILE = re.compile(r"(?:#|--|\{#) (\S+)")
 PROJECT = "name: payments\nstore: sqlite:///mlflow.db\nauth_store: sqlite:///basic_auth.db\n"
 USERS = ("ann", "bob", "cyd")
 
+CI = ("GITHUB_", "GITLAB_", "BUILDKITE_", "CIRCLE_", "BUILD_", "DRONE_", "CI_")
+"""What history would tell of the job that runs the tests."""
+
 VARYING = (
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "<apply id>"),
-    (re.compile(r"\b1[6-9]\d{11}\b|\b20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC\b"), "<time>"),
+    (re.compile(r"\b1[6-9]\d{11}\b"), "<time>"),
+    (re.compile(r"\b20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC"), "<when>"),
+    # as a line of history begins, and as a reason names it
+    (re.compile(r"(?<=<when>  )[0-9a-f]{8}\b|(?<=apply )[0-9a-f]{8}\b"), "<apply>"),
+    (re.compile(re.escape(str(Actor(getpass.getuser(), socket.gethostname())))), "<who>"),
 )
 
 
@@ -117,7 +127,7 @@ COMMANDS: dict[str, Callable[[list[str]], tuple[str, int]]] = {"lac": lac, "cat"
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    for name in [name for name in os.environ if name.startswith(("LAC_", "MLFLOW_"))]:
+    for name in [name for name in os.environ if name.startswith(("LAC_", "MLFLOW_", *CI))]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     fresh_sqlite(tmp_path, name="mlflow.db")

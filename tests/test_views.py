@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 import pytest
 from pydantic import Field
 
-from lifecycle_as_code.change import Action, Change, Phase, Plan
+from lifecycle_as_code.change import Action, Change, Mode, Phase, Plan, Verdict
 from lifecycle_as_code.diagnostics import Diagnostic, Source
 from lifecycle_as_code.diff import diff
 from lifecycle_as_code.events import (
@@ -177,6 +177,98 @@ Steps
 Plan: 1 to create, 2 to update, 1 to delete.
 1 object already so, only to be recorded: alias.so"""
     )
+
+
+MOVABLE = type("Movable", (Model,), {"movable": True, "__doc__": "One that can be renamed."})
+
+
+def moved(spec: Spec, origin: Address, action: Action = Action.MOVE, before: Spec | None = None) -> Change:
+    reason = f"moved from {origin}" if action is Action.MOVE else "manifest changed"
+    return replace(changed(before or spec, spec, reason, action), moved_from=origin)
+
+
+def test_a_rename_is_shown_with_what_goes_along() -> None:
+    names = [Alias(name="m", version=1)]
+    plan = planned(
+        moved(MOVABLE(name="m"), Address("model", ("old",))),
+        *(moved(spec, Address("alias", ("old",))) for spec in names),
+    )
+    assert human.plan(plan).splitlines() == [
+        "Stack payments, environment prod:",
+        "",
+        "  > model.m  (moved from model.old)",
+        "      with alias.m",
+        "",
+        "Plan: 0 to create, 0 to update, 0 to delete, 2 to move.",
+    ]
+
+
+def test_a_rename_that_changes_more_says_both() -> None:
+    before = MOVABLE(name="m", description="a")
+    change = moved(MOVABLE(name="m", description="b"), Address("model", ("old",)), Action.UPDATE, before)
+    assert human.plan(planned(change)).splitlines()[2:4] == [
+        "  ~ model.m  (moved from model.old, manifest changed)",
+        "      ~ description  a → b",
+    ]
+
+
+def test_what_is_protected_says_so() -> None:
+    change = replace(changed(None, Model(name="m")), protected=True)
+    assert human.headline(change) == "  + model.m  (declared)  [protected]"
+
+
+def test_what_was_let_through_is_shown_with_what_is_lost() -> None:
+    verdicts = (Verdict("mass-deletion", "2 of 2: \x1b[2J\nand more."), Verdict("protected", "model.m."))
+    shown = human.plan(planned(changed(Model(name="m"), None), verdicts=verdicts))
+    assert shown.splitlines()[4:8] == [
+        "Let through:",
+        r"  ! mass-deletion  2 of 2: \x1b[2J",
+        "    and more.",
+        "  ! protected  model.m.",
+    ]
+
+
+def refreshing(*changes: Change) -> Plan:
+    return planned(*changes, mode=Mode.REFRESH_ONLY)
+
+
+def test_a_plan_about_records_shows_each_from_record_to_live() -> None:
+    now = Model(name="m", description="b")
+    fields = diff(Model(name="m", description="a"), now)
+    gone = Change(Address("alias", ("x",)), Store.REGISTRY, Action.FORGET, "deleted outside", None, None)
+    change = replace(changed(now, now, "changed outside", Action.RECORD), fields=fields)
+    plan = refreshing(change, gone)
+    assert plan.differences == plan.changes
+    assert human.plan(plan).splitlines() == [
+        "Stack payments, environment prod, records alone (as recorded → as it is live):",
+        "",
+        "  = alias.x  (deleted outside)",
+        "",
+        "  = model.m  (changed outside)",
+        "      ~ description  a → b",
+        "",
+        "Plan: 1 to record as live, 1 to forget. Nothing but our records changes.",
+    ]
+    assert json.loads(json_view.plan(plan))["summary"]["difference"] is True
+
+
+def test_a_plan_about_records_that_are_right_says_so() -> None:
+    assert human.plan(refreshing()) == "No changes. Our records say what is there."
+
+
+def test_a_mark_that_changes_is_told_by_its_own_word() -> None:
+    spec = Model(name="m")
+    shown = human.plan(planned(changed(spec, spec, "protected from now on", Action.RECORD)))
+    assert shown.splitlines()[1] == "1 object protected from now on: model.m"
+
+
+def test_the_end_of_an_apply_counts_moves_and_records_where_there_is_nothing_else() -> None:
+    end = Finished("id", 2, 0, 0)
+    model, alias = Address("model", ("m",)), Address("alias", ("m",))
+    renamed: list[Event] = [Done(model, Action.MOVE), Done(alias, Action.RECORD), end]
+    assert events_view.closing(renamed) == "Applied: 0 created, 0 updated, 0 deleted, 1 moved."
+    told: list[Event] = [Done(model, Action.RECORD), Done(alias, Action.FORGET), end]
+    assert events_view.closing(told) == "Applied: 1 recorded, 1 forgotten."
 
 
 def test_a_plan_without_a_difference_says_so_on_one_line() -> None:
@@ -460,13 +552,13 @@ def test_a_plan_as_json_has_what_the_plan_has() -> None:
     change = replace(
         changed(Alias(name="fraud", version=3), Alias(name="fraud", version=4)), at=Source("f.yaml", 9, 5)
     )
-    document = json.loads(json_view.plan(planned(change, diagnostics=(WARNING,))))
+    verdict = Verdict("protected", "alias.gone is marked.")
+    document = json.loads(json_view.plan(planned(change, diagnostics=(WARNING,), verdicts=(verdict,))))
     assert document == {
         "format_version": "1.1",
-        "mode": "normal",
-        "guards": [],
         "stack": "payments",
         "environment": "prod",
+        "mode": "normal",
         "changes": [
             {
                 "address": "alias.fraud",
@@ -494,6 +586,7 @@ def test_a_plan_as_json_has_what_the_plan_has() -> None:
                 "at": {"file": "fraud.yaml", "line": 3, "column": 5},
             }
         ],
+        "guards": [{"guard": "protected", "detail": "alias.gone is marked."}],
         "summary": {
             "create": 0,
             "update": 1,

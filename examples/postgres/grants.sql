@@ -1,7 +1,9 @@
 -- What `lac` needs on MLflow's PostgreSQL database, for two roles that own nothing there:
 --
---   lac_plan   validate, plan, drift, show, state list    reads only
---   lac_apply  apply, destroy, import, state rm           writes MLflow's rows and the lac_* tables
+--   lac_plan   validate, plan, drift, show, history, rollback, state list
+--              reads only
+--   lac_apply  apply, destroy, import, state rm, force-unlock
+--              writes MLflow's rows and the lac_* tables
 --
 -- Run it as the owner of MLflow's tables or as a superuser, in the schema that they are in, after
 -- `CREATE ROLE lac_plan LOGIN …; CREATE ROLE lac_apply LOGIN …;`. Running it again does no harm.

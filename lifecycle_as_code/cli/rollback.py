@@ -37,8 +37,6 @@ def command(
     stack = opened(options)
     found = stack.rollback(what, allow=allow)
     show(found.plan, options, as_json=as_json)
-    if out is not None:
-        save(stack, found.plan, out)
     if edit:
         texts = found.texts()
         for file, text in texts.items():
@@ -46,7 +44,10 @@ def command(
             note(f"Edited {safe(file)}.")
         if not texts:
             note("The manifests agree with it already.")
-    elif out is None and found.plan.differences:
+    # the plan names the manifests as they are now: it agrees with them
+    if out is not None:
+        save(stack, found.plan, out)
+    if out is None and not edit and found.plan.differences:
         note(
             "\nNothing was applied: `-o FILE` saves this for `lac apply FILE`, `--write` edits the manifests."
         )

@@ -19,7 +19,7 @@ from ..change import Action
 from ..diagnostics import Diagnostic, refuse
 from ..guard import World
 from ..snapshot import Observed
-from ..spec import Address, Derived, Hold, Immutable, Key, Labels, Nest, Ref, Spec, Store
+from ..spec import Address, Computed, Derived, Hold, Immutable, Key, Labels, Nest, Ref, Spec, Store
 from ..stores import mlflow_rules as rules
 from ..stores import rows
 from ..stores.artifact_root import artifact_root
@@ -60,7 +60,7 @@ class ModelVersion(Spec):
     source: Annotated[str, AfterValidator(rules.validator(rules.source)), Immutable(ANOTHER)]
     """Where the files are: `runs:/<run id>/<path>`, `models:/<model id>`, `models:/<name>/<version>`, an
     absolute path or a URI."""
-    run_id: Annotated[RunId | None, Immutable(ANOTHER)] = None
+    run_id: Annotated[RunId | None, Computed(), Immutable(ANOTHER)] = None
     """The run that made it. Needn't be written where the source tells it (`runs:/`, `models:/`)."""
     description: Annotated[str, AfterValidator(rules.validator(rules.description))] = ""
     """Markdown that MLflow shows on the version's page; at most 5000 characters."""
@@ -68,8 +68,12 @@ class ModelVersion(Spec):
     """Labels. A declared key is ours; keys that others set are left alone."""
     stage: Literal["None", "Staging", "Production", "Archived"] = "None"
     """MLflow's stage. Other versions keep theirs. MLflow advises aliases instead."""
-    storage_location: Annotated[str | None, Derived()] = None
+    storage_location: Annotated[str | None, Computed(), Derived()] = None
     """Where MLflow will download the files from: `source`, resolved."""
+
+    def queued(self) -> tuple[str, int]:
+        """MLflow counts the versions of a model."""
+        return self.model, self.version
 
 
 class ModelVersions(SqlKind[ModelVersion]):

@@ -35,7 +35,10 @@ class LifecycleBlock(Part):
 
 
 class MovedBlock(Part):
-    """An object that has another name from now on. Only models and experiments can be renamed."""
+    """An object that has another name from now on. Only models and experiments can be renamed.
+
+    Sources of versions that name the model as it was called (`models:/<name>/<version>`) stay as they are,
+    here as in MLflow: a version keeps the source that it was registered with."""
 
     from_: Annotated[str, Field(alias="from")]
     """The address until now, `registered_model.fraud`."""

@@ -30,7 +30,7 @@ def applies(shown: Sequence[Apply], paint: Paint = PLAIN) -> str:
 def of_address(shown: Sequence[Apply], address: Address, paint: Paint = PLAIN, *, width: int = 100) -> str:
     """Every change of one object, from what to what."""
     parts = [
-        "\n".join([_head(apply, paint), f"    {_commit(apply.actor)}".rstrip(), *_line(line, paint, width)])
+        "\n".join([_head(apply, paint), *_from(apply.actor), *_line(line, paint, width)])
         for apply in shown
         for line in reversed(apply.lines)
         if line.address == address
@@ -59,6 +59,11 @@ def _head(apply: Apply, paint: Paint) -> str:
         f"{paint(moment(apply.started_ms), 'strong')}  {paint(apply.apply_id[:8], 'cyan')}"
         f"  {padded(safe(apply.command), 7)}  {good}  {safe(apply.actor)}{where}"
     )
+
+
+def _from(actor: Actor) -> Iterator[str]:
+    if told := _commit(actor):
+        yield f"    {told}"
 
 
 def _commit(actor: Actor, before: str = "") -> str:

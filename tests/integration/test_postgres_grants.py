@@ -127,6 +127,9 @@ def test_the_grants_are_enough_and_the_reader_only_reads(desk: Desk) -> None:
     assert "No changes" in desk.reader.lac("plan", "--detailed-exitcode").stdout
     desk.reader.lac("drift")
     assert "model_alias.fraud/champion" in desk.reader.lac("state", "list").stdout
+    assert "complete" in desk.reader.lac("history").stdout
+    assert "name: fraud" in desk.reader.lac("show", "--at", "2999-01-01").stdout
+    desk.reader.lac("show", "permission.ops/experiment/nightly")
 
     logged = re.findall(r"models:/[\w-]+", (desk.writer.path / "models.yaml").read_text())[0]
     desk.declare(SECOND.replace("models:/LOGGED", logged))
@@ -155,6 +158,28 @@ def test_the_right_to_create_is_needed_once(desk: Desk) -> None:
     desk.declare("registered_models: [{name: fraud}, {name: another}]")
     assert applied(desk.writer)
     assert "No changes" in desk.reader.lac("plan", "--detailed-exitcode").stdout
+
+
+def test_the_reader_sees_drift_and_can_plan_a_rollback_and_a_file_that_the_writer_applies(desk: Desk) -> None:
+    applied(desk.writer)
+    client = MlflowClient(desk.store, desk.store)
+    client.set_registered_model_alias("fraud", "champion", "2")
+    assert "model_alias.fraud/champion" in desk.reader.lac("drift", expect=2).stdout
+    file = str(desk.reader.path / "plan.json")
+    desk.reader.lac("plan", "-o", file)
+    desk.writer.lac("apply", file)
+    desk.reader.lac("drift")
+    desk.reader.lac("rollback", "model_alias.fraud/champion")
+    refused = desk.reader.lac("force-unlock", "--force", "nonsense", expect=1)
+    assert "error[no-such-lock]" in refused.stderr
+
+
+def test_unlocking_needs_no_more(desk: Desk, tmp_path: Path) -> None:
+    applied(desk.writer)
+    with lock.held(open_store(desk.store, role="tracking", base=tmp_path), "test", "a-lock"):
+        refused = desk.reader.lac("force-unlock", "--force", "a-lock", expect=1)
+        assert "error[store-forbidden]" in refused.stderr
+        desk.writer.lac("force-unlock", "--force", "a-lock")
 
 
 def test_importing_needs_no_more(desk: Desk) -> None:

@@ -1,0 +1,254 @@
+"""What applies share: a cluster with other stacks and stores, and a database with MLflow's writers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from engine import Bench, converge
+from mlflow import MlflowClient
+from mlflow_fixture import fresh_postgres, fresh_sqlite
+from paper_cluster import Paper, Side
+
+from lifecycle_as_code.change import Action
+from lifecycle_as_code.connections import Connections
+from lifecycle_as_code.diagnostics import LacError
+from lifecycle_as_code.events import Event, Failed, Finished
+from lifecycle_as_code.kinds.model_alias import ModelAlias
+from lifecycle_as_code.kinds.model_version import ModelVersion
+from lifecycle_as_code.kinds.registered_model import RegisteredModel
+from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
+from lifecycle_as_code.manifest.settings import Serve
+from lifecycle_as_code.spec import Spec
+from lifecycle_as_code.stores.ray_apps import Mark, owns, whose
+
+SERVE = Serve(local=False, address="http://paper")
+ROUNDS = 3
+PATIENCE = 60
+
+
+@pytest.fixture
+def paper(monkeypatch: pytest.MonkeyPatch) -> Paper:
+    """One cluster, to which each connects for itself."""
+    made = Paper.at_once(monkeypatch)
+
+    @contextmanager
+    def cluster(_: Connections) -> Iterator[Paper]:
+        yield Side(made)
+
+    monkeypatch.setattr(Connections, "cluster", cluster)
+    return made
+
+
+@pytest.fixture
+def stores(paper: Paper, tmp_path: Path) -> dict[str, Bench]:  # noqa: ARG001 - the cluster they share
+    """One store of each sort."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    return {
+        "here": Bench(tmp_path / "here", fresh_sqlite(tmp_path / "here"), serve=SERVE),
+        "there": Bench(tmp_path / "there", fresh_postgres(), serve=SERVE),
+    }
+
+
+def world(endpoint: str, champion: int = 1, place: str = "/good") -> list[Spec]:
+    entity = ServedEntity(name="champion", entity_name=endpoint, entity_version="@champion")
+    return [
+        RegisteredModel(name=endpoint),
+        *(ModelVersion(model=endpoint, version=n, source=f"{place}/{n}") for n in (1, 2)),
+        ModelAlias(model=endpoint, alias="champion", version=champion),
+        ServingEndpoint(name=endpoint, served_entities=(entity,), auth="none"),
+    ]
+
+
+def at_once(*works: Callable[[], object]) -> None:
+    """All of them, beginning together; the first that fails is raised."""
+    problems: list[BaseException] = []
+    ready = threading.Barrier(len(works))
+
+    def run(work: Callable[[], object]) -> None:
+        try:
+            ready.wait(PATIENCE)
+            work()
+        except BaseException as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if problems:
+        raise problems[0]
+
+
+def names(paper: Paper, endpoint: str) -> set[str]:
+    return {name for name in paper.apps if name == f"lac.{endpoint}" or name.startswith(f"lac.{endpoint}.")}
+
+
+@pytest.mark.parametrize("second", ["first", "second"], ids=["of one name", "of two names"])
+def test_two_stacks_in_two_stores_never_lose_each_others_apps(
+    paper: Paper, stores: dict[str, Bench], second: str
+) -> None:
+    mine = [(stores["here"], "first", "fraud"), (stores["there"], second, "churn")]
+    paper.apps["plain"] = {"name": "plain", "args": {}}
+    for number in range(ROUNDS):
+        champion = 1 + number % 2
+        stacks = [bench.stack(world(endpoint, champion), name=name) for bench, name, endpoint in mine]
+        at_once(*(partial(converge, stack) for stack in stacks))
+        for bench, name, endpoint in mine:
+            assert bench.stack(world(endpoint, champion), name=name).plan().changes == ()
+            assert len(names(paper, endpoint)) == 2
+        assert "plain" in paper.apps
+    left = names(paper, "churn")
+    converge(stores["here"].stack(world("fraud")[:-1], name="first"))
+    assert {*paper.apps} == {"plain", *left}
+
+
+@pytest.mark.parametrize("second", ["first", "second"], ids=["of one name", "of two names"])
+def test_an_endpoint_of_another_store_is_refused_and_untouched(
+    paper: Paper, stores: dict[str, Bench], second: str
+) -> None:
+    converge(stores["here"].stack(world("fraud"), name="first"))
+    # its tables are there, or aren't yet
+    for prepared in (False, True):
+        if prepared:
+            converge(stores["there"].stack([RegisteredModel(name="other")], name=second))
+        before = dict(paper.apps)
+        with pytest.raises(LacError) as refused:
+            stores["there"].stack([*world("fraud"), RegisteredModel(name="other")], name=second).plan()
+        (told,) = refused.value.diagnostics
+        assert told.code == "owned-elsewhere"
+        assert "made by stack `first` in the store " in told.detail
+        assert paper.apps == before
+    assert stores["here"].stack(world("fraud"), name="first").plan().changes == ()
+
+
+@pytest.mark.parametrize("second", ["first", "second"], ids=["of one name", "of two names"])
+def test_who_comes_second_with_an_endpoints_name_fails_and_touches_nothing(
+    paper: Paper, stores: dict[str, Bench], second: str
+) -> None:
+    """Both were planned when neither was there."""
+    plans = {
+        place: (stack := stores[place].stack(world("fraud"), name=name), stack.plan())
+        for place, name in (("here", "first"), ("there", second))
+    }
+    assert all(Action.CREATE in {c.action for c in plan.changes} for _, plan in plans.values())
+    stack, plan = plans["here"]
+    list(stack.apply(plan))
+    before = dict(paper.apps)
+    stack, plan = plans["there"]
+    told: list[Event] = []
+    with pytest.raises(LacError, match="stale-plan"):
+        told += stack.apply(plan)
+    assert paper.apps == before
+
+    # and at the same moment
+    paper.apps = {}
+    stores["here"].stack(name="first").forget([world("fraud")[-1].address])
+    failed: list[Failed] = []
+    refused: set[str] = set()
+
+    def apply(place: str, name: str) -> None:
+        stack = stores[place].stack(world("fraud"), name=name)
+        try:
+            failed.extend(e for e in stack.apply(stack.plan()) if isinstance(e, Failed))
+        except LacError as error:
+            refused.add(error.diagnostics[0].code)
+
+    at_once(lambda: apply("here", "first"), lambda: apply("there", second))
+    assert refused <= {"stale-plan", "owned-elsewhere"}
+    assert {f.diagnostic.code for f in failed} <= {"ray-not-ours", "rollout-failed"}
+    owners = {mark.owner for app in Side(paper).applications().values() if (mark := app.mark)}
+    assert len(owners) <= 1
+    assert len(names(paper, "fraud")) in (0, 2)
+
+
+def test_apps_that_an_earlier_lac_made_are_ours_and_are_brought_up_to_date(
+    paper: Paper, stores: dict[str, Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = stores["here"]
+    with monkeypatch.context() as earlier:
+        earlier.setattr("lifecycle_as_code.kinds.base.owner", lambda stack, _: stack)
+        converge(here.stack(world("fraud")))
+    before = set(paper.apps)
+    assert {m.owner for a in Side(paper).applications().values() if (m := a.mark)} == {"test"}
+    assert here.stack(world("fraud")).plan().changes == ()
+    _, events = converge(here.stack(world("fraud", 2)))
+    assert [e.complete for e in events if isinstance(e, Finished)] == [True]
+    assert here.stack(world("fraud", 2)).plan().changes == ()
+    assert len(paper.apps) == 2
+    assert paper.apps.keys() & before == {"lac.fraud"}
+    (owner,) = {m.owner for a in Side(paper).applications().values() if (m := a.mark)}
+    assert owner.startswith("test@")
+
+
+OWNERS = {
+    "the same": ("a@1", "a@1", True),
+    "an earlier mark": ("a@1", "a", True),
+    "another store": ("a@1", "a@2", False),
+    "another stack": ("a@1", "b@1", False),
+    "another stack, an earlier mark": ("a@1", "b", False),
+    "a store of which nothing is known yet": ("a", "a@1", False),
+}
+
+
+@pytest.mark.parametrize(("ours", "marked", "expected"), OWNERS.values(), ids=OWNERS)
+def test_whose_an_app_is(ours: str, marked: str, expected: bool) -> None:
+    assert owns(ours, marked) is expected
+
+
+def test_an_owner_is_told_in_words() -> None:
+    assert whose("payments") == "stack `payments`"
+    assert whose(Mark("payments@1a2b3c4d", "fraud", None).owner) == "stack `payments` in the store 1a2b3c4d…"
+
+
+# --- MLflow's own writers
+
+WRITES = 2.0
+"""Seconds that one of MLflow's may take at most."""
+
+
+def test_mlflows_writers_go_on_while_ray_rolls_out(bench: Bench, paper: Paper) -> None:
+    bench = replace(bench, serve=SERVE)
+    converge(bench.stack(world("fraud")))
+    client = MlflowClient(bench.store, bench.store)
+    written = threading.Event()
+    times: list[float] = []
+    in_rollout = threading.Event()
+    ended = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not ended.is_set():
+            began = time.monotonic()
+            client.set_registered_model_tag("fraud", "seen", str(number))
+            times.append(time.monotonic() - began)
+            number += 1
+            if in_rollout.is_set():
+                written.set()
+
+    def slow(*_: object, **__: object) -> None:
+        """The new version is asked, and takes its time: until some more was written."""
+        in_rollout.set()
+        for _ in range(5):
+            written.clear()
+            assert written.wait(PATIENCE)
+
+    paper.probed = slow
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        _, events = converge(bench.stack(world("fraud", 2)))
+    finally:
+        ended.set()
+        writer.join()
+    assert [e.complete for e in events if isinstance(e, Finished)] == [True]
+    assert len(times) > 5
+    assert max(times) < WRITES
