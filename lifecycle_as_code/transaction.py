@@ -112,9 +112,13 @@ def read_history(
     mine = (ledger.stack, ledger.workspace, specs)
     if db.auth is None or db.auth is db.registry:
         return history.read(db.registry, *mine, address)
-    beside = {apply.apply_id: apply.lines for apply in history.read(db.auth, *mine, address)}
+    held = history.read(db.auth, *mine, address)
+    beside = {apply.apply_id: apply.lines for apply in held}
     applies = history.read(db.registry, *mine, None if beside else address)
     found = [replace(a, lines=(*_about(a.lines, address), *beside.get(a.apply_id, ()))) for a in applies]
+    # what only the other database did ends there, too: its upgrade
+    found += [a for a in held if a.ended_ms is not None]
+    found.sort(key=lambda apply: (apply.started_ms, apply.apply_id))
     return [apply for apply in found if address is None or apply.lines]
 
 
