@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from .background import in_background
-from .diagnostics import Diagnostic
+from .diagnostics import Diagnostic, refuse
 from .events import Event, Progress
 from .kinds.base import Site
+from .snapshot import Desired
+from .spec import Store
 from .stores.bootstrap import create_database
 from .stores.schema_check import check_schema, check_workspace
 from .stores.sql import Role, SqlStore, empty_store, open_store, reading
@@ -66,6 +68,25 @@ class Connections:
                 check_workspace(db, self.settings.workspace)
         warnings += schema.diagnostics
         return schema.empty
+
+    def refuse_unreachable(self, desired: Desired) -> None:
+        """Objects declared for a store that `lac.yaml` doesn't name."""
+        missing = []
+        for address, spec in desired.objects.items():
+            if spec.store is Store.SERVE and self.settings.serve is None:
+                missing.append((address, "serve", "serve: local"))
+            if spec.store is Store.AUTH and self.settings.auth_store is None:
+                missing.append((address, "auth_store", "auth_store: sqlite:///basic_auth.db"))
+        refuse(
+            Diagnostic(
+                "no-store",
+                "the stack has nowhere to put this",
+                f"{address} needs `{setting}:`, which lac.yaml doesn't set.",
+                hint=f"add `{example}` to lac.yaml",
+                at=desired.places.get(address),
+            )
+            for address, setting, example in missing
+        )
 
     def create_stores(self, stop: Callable[[], bool]) -> Iterator[Event]:
         """MLflow's databases, made by MLflow's own migrations where they are missing."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from .change import Action, Change, Plan
+from .decide import in_scope
 from .diagnostics import Diagnostic
 from .diff import carried, diff, is_health, owned
-from .plan import in_scope
 from .snapshot import Claim, Desired, Lifecycle, Live, Record, Recorded
 from .spec import Address
 from .target import matches

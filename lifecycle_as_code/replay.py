@@ -12,9 +12,10 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from .change import Action, Change, Mode, Plan
+from .decide import IMPORTED
 from .diagnostics import Diagnostic, LacError
 from .guard import Check, Limits
-from .plan import IMPORTED, PlanOptions, make_plan, make_refresh
+from .plan import PlanOptions, make_plan, make_refresh
 from .snapshot import Desired, Lifecycle, Live, Move, Recorded
 from .spec import Address, plain
 

@@ -84,6 +84,10 @@ class Camera:
             desired = replace(desired, objects={**desired.objects, **objects})
         return Snapshots(desired, there.recorded, live, there.origins, store_ids)
 
+    def resolved(self, seen: Snapshots) -> Snapshots:
+        """The same with `desired` as a plan compares it. LacError with everything that can't be resolved."""
+        return replace(seen, desired=self.resolve(seen.desired, seen.live, seen.store_ids))
+
     def resolve(self, desired: Desired, live: Live, store_ids: Mapping[str, str]) -> Desired:
         """`desired` as a plan compares it. LacError with everything that can't be resolved."""
         site = self.connections.site(store_ids["registry"])

@@ -12,39 +12,33 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from . import lock, planfile
+from . import lock, past, planfile, saved
 from .adopt import Adopted, adopted, refuse_taken
 from .apply import Run
 from .background import in_background
 from .change import Action, Change, Mode, Plan
-from .connections import Connections, as_progress
-from .diagnostics import Diagnostic, LacError, did_you_mean, refuse
-from .diff import diff
+from .connections import as_progress
+from .core import Core
+from .diagnostics import Diagnostic, LacError
 from .drift import Drift, make_drift, pending_only
 from .events import Event, Finished, Locked
-from .guard import Check
 from .history import Apply
-from .history import at as recorded_at
 from .journal import Journal
 from .kinds import KINDS
 from .kinds.base import Kind, Wanted
-from .plan import PlanOptions, make_plan, make_refresh, not_ours
-from .planfile import same_store
+from .past import Rollback
+from .plan import make_refresh
+from .planfile import SavedPlan
 from .refresh import naming
-from .replay import replayed, wanted_again
-from .rollback import undone
 from .snapshot import Desired, Live, Observed, Record
-from .snapshots import Camera, Snapshots
-from .spec import Address, Spec, Store, parse_address
+from .spec import Address, Spec, Store
 from .target import Selection, part_of
-from .transaction import load, read_history, refuse_stale
-from .who import actor, principal
+from .transaction import load
+from .who import actor
 
 if TYPE_CHECKING:
     from .manifest.load import Manifest
@@ -64,27 +58,14 @@ class Shown:
     live: Observed | None
 
 
-@dataclass(frozen=True, slots=True)
-class Rollback:
-    """A plan that restores what was. `texts` gives the manifests that agree with it, whole, by file; only
-    those that change. LacError where they can't be edited."""
-
-    plan: Plan
-    texts: Callable[[], Mapping[str, str]]
-
-
 class Stack:
     """A directory of manifests and the stores that it describes. Holds no connection between calls."""
 
     def __init__(
         self, manifest: Manifest, kinds: Mapping[str, Kind[Any]], environ: Mapping[str, str] | None = None
     ) -> None:
-        self._manifest = manifest
-        self._kinds = kinds
-        self._specs: dict[str, type[Spec]] = {name: kind.spec for name, kind in kinds.items()}
-        self._connections = Connections(manifest.settings)
-        self._camera = Camera(self._connections, kinds)
-        self._environ = os.environ if environ is None else environ
+        self._core = Core(manifest, kinds, os.environ if environ is None else environ)
+        self._connections = self._core.connections
 
     @classmethod
     def open(
@@ -120,7 +101,7 @@ class Stack:
     @property
     def settings(self) -> Settings:
         """What `lac.yaml` says, for the chosen environment."""
-        return self._manifest.settings
+        return self._core.manifest.settings
 
     @property
     def name(self) -> str:
@@ -140,12 +121,12 @@ class Stack:
     @property
     def desired(self) -> Desired:
         """What the manifests declare, as written."""
-        return self._manifest.desired
+        return self._core.manifest.desired
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The manifests that were read, absolute."""
-        return tuple(Path(name).resolve() for name in self._manifest.files)
+        return tuple(Path(name).resolve() for name in self._core.manifest.files)
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
@@ -173,42 +154,25 @@ class Stack:
         """
         selection = Selection(tuple(targets), tuple(excludes))
         if refresh_only:
-            seen = self._camera.take(Desired(), resolved=False)
+            seen = self._core.camera.take(Desired(), resolved=False)
             return make_refresh(
                 seen.recorded, seen.live, stack=self.name, environment=self.environment, selection=selection
             )
         desired = Desired(lifecycles=self.desired.lifecycles) if destroy else self.desired
-        self._refuse_unreachable(part_of(desired, selection))
-        seen = self._camera.take(desired, refresh=refresh, selection=selection)
+        self._connections.refuse_unreachable(part_of(desired, selection))
+        seen = self._core.camera.take(desired, refresh=refresh, selection=selection)
         mode = Mode.DESTROY if destroy else Mode.NORMAL
-        return self._plan(seen, self._options(mode=mode, selection=selection, allow=frozenset(allow)))
-
-    def _options(self, **asked: Any) -> PlanOptions:
-        return PlanOptions(limits=self.settings.limits, principal=principal(self._environ), **asked)
-
-    def _plan(self, seen: Snapshots, options: PlanOptions) -> Plan:
-        return make_plan(
-            seen.desired,
-            seen.recorded,
-            seen.live,
-            stack=self.name,
-            environment=self.environment,
-            checks=self._checks,
-            options=options,
-            origins=seen.origins,
+        return self._core.plan(
+            seen, self._core.options(mode=mode, selection=selection, allow=frozenset(allow))
         )
-
-    @property
-    def _checks(self) -> list[Check]:
-        return [kind.check for kind in self._kinds.values()]
 
     def drift(self, ignore: Sequence[str] = ()) -> Drift:
         """What changed outside since our last apply, apart from what the manifests would change.
 
         `ignore`: addresses or patterns to pass over, beside those that lac.yaml names.
         """
-        self._refuse_unreachable(self.desired)
-        seen = self._camera.take(self.desired, resolved=False)
+        self._connections.refuse_unreachable(self.desired)
+        seen = self._core.camera.take(self.desired, resolved=False)
         outside = make_drift(
             seen.recorded,
             replace(seen.live, diagnostics=()),
@@ -222,9 +186,7 @@ class Stack:
             c.address: at for c in outside.changes if (at := _updated(seen.live, c.address)) is not None
         }
         try:
-            desired = self._camera.resolve(seen.desired, seen.live, seen.store_ids)
-            resolved = replace(seen, desired=desired)
-            plan = self._plan(resolved, self._options())
+            plan = self._core.plan(self._core.camera.resolved(seen), self._core.options())
         except LacError as error:
             return Drift(outside, None, error.diagnostics, updated)
         asked = pending_only(plan, seen.recorded, self.desired.lifecycles)
@@ -233,160 +195,51 @@ class Stack:
     def show(self, address: Address) -> Shown:
         """One object from every side."""
         asked = Desired({address: spec} if (spec := self.desired.objects.get(address)) else {})
-        self._refuse_unreachable(asked)
-        seen = self._camera.take(asked, resolved=False, names=naming({address}))
+        self._connections.refuse_unreachable(asked)
+        seen = self._core.camera.take(asked, resolved=False, names=naming({address}))
         return Shown(address, spec, seen.recorded.ours.get(address), seen.live.objects.get(address))
 
     def records(self) -> tuple[Record, ...]:
         """What this stack last applied, in the order of addresses."""
-        with self._connections.reading() as (ledger, _), ledger.reading() as db:
-            recorded = load(ledger, db, self._specs)
-        return tuple(sorted(recorded.ours.values(), key=lambda r: str(r.address)))
+        return past.records(self._core)
 
     def parse_address(self, text: str) -> Address:
         """An address as people write it. LacError with a hint where it isn't one."""
-        try:
-            return parse_address(text, self._specs)
-        except ValueError as error:
-            kind = text.partition(".")[0]
-            raise LacError(
-                Diagnostic(
-                    "bad-address",
-                    "not an address",
-                    f"{error}.",
-                    hint="" if kind in self._specs else did_you_mean(kind, self._specs),
-                )
-            ) from None
+        return self._core.address(text)
 
-    # --- history
+    # --- the past
 
     def history(self, address: Address | None = None) -> list[Apply]:
         """Every apply of this stack, the first one first; with `address`, those that did something to it."""
-        with self._connections.reading() as (ledger, _), ledger.reading() as db:
-            return read_history(ledger, db, self._specs, address)
+        return past.history(self._core, address)
 
     def at(self, moment_ms: int) -> dict[Address, Spec]:
         """What this stack had recorded at that time, in ms since 1970 by the database's clock."""
-        return recorded_at([line for apply in self.history() for line in apply.lines], moment_ms)
+        return past.at(self._core, moment_ms)
 
     def rollback(self, what: str, *, allow: Collection[str] = ()) -> Rollback:
         """The plan that restores what was before an apply (its id or the beginning of it), or before the last
-        change of one object (its address). LacError where that can't be done.
-
-        Endpoints that follow a restored alias go back with it.
-        """
-        back = undone(what, self.history(), self.parse_address)
-        recorded = {r.address: r.spec for r in self.records() if r.spec is not None}
-        following = {
-            address: spec
-            for address, spec in recorded.items()
-            if address not in back.wanted and any(alias in back.wanted for alias in spec.follows())
-        }
-        objects = {a: spec for a, spec in back.wanted.items() if spec is not None} | following
-        seen = self._camera.take(Desired(objects))
-        # what was made once and has another owner by now, or none, is nobody's to delete here
-        gone = (a for a, spec in back.wanted.items() if spec is None and a not in seen.recorded.ours)
-        refuse(not_ours(a, seen.recorded.others.get(a)) for a in gone if seen.live.present(a))
-        options = self._options(
-            mode=Mode.ROLLBACK,
-            allow=frozenset(allow),
-            only=frozenset({*back.wanted, *following}),
-            because=back.because,
-        )
-        plan = self._plan(seen, options)
-        return Rollback(plan, lambda: self._texts(back.wanted))
-
-    def _texts(self, wanted: Mapping[Address, Spec | None]) -> dict[str, str]:
-        """The manifests with what is wanted of these objects; what already means the same stays as
-        written."""
-        from .manifest.edit import edited
-
-        now = self._camera.take(self.desired, resolved=False, refresh=False).live.settled
-        changed: dict[Address, Spec | None] = {}
-        for address, spec in wanted.items():
-            declared = self.desired.objects.get(address)
-            if spec is None or declared is None:
-                if spec is not declared:
-                    changed[address] = spec
-                continue
-            differing = {str(f.path[0]) for f in diff(now.get(address, declared), spec)}
-            if spec.written() != declared.written() and differing:
-                changed[address] = declared.model_copy(update={n: getattr(spec, n) for n in differing})
-        if not changed:
-            return {}
-        texts = {str(file): Path(file).read_bytes().decode() for file in self._manifest.files}
-        return edited(texts, self.desired.places, self.desired.objects, changed, self._specs)
+        change of one object (its address). LacError where that can't be done."""
+        return past.rollback(self._core, what, allow=allow)
 
     # --- saved plans
 
     def saved(self, plan: Plan) -> bytes:
         """The plan as a file's bytes: sealed, with the key in LAC_PLAN_KEY where there is one."""
-        with self._connections.reading() as (ledger, _), ledger.reading() as db:
-            stores = self._connections.names(ledger.ids(db))
-        origin = planfile.Origin(
-            self.settings.workspace,
-            stores,
-            self._manifest.digest(),
-            datetime.now(UTC).isoformat(timespec="seconds"),
-            actor(self.directory, self._environ),
-            version("lifecycle-as-code"),
-        )
-        return planfile.dump(plan, origin, self._key)
+        return saved.save(self._core, plan)
 
-    def read_plan(self, data: bytes) -> planfile.SavedPlan:
+    def read_plan(self, data: bytes) -> SavedPlan:
         """A plan from a file's bytes. LacError where it was changed, or isn't this stack's."""
-        saved = planfile.load(data, self._specs, self._key)
-        refuse(self._strange(saved))
-        return saved
+        return saved.read(self._core, data)
 
-    @property
-    def _key(self) -> bytes | None:
-        # any bytes are a key, text or not
-        return os.fsencode(self._environ.get(planfile.KEY_VARIABLE, "")) or None
-
-    def _strange(self, saved: planfile.SavedPlan) -> Iterator[Diagnostic]:
-        """How the plan is another stack's, or about other stores."""
-        plan, origin = saved.plan, saved.origin
-        with self._connections.reading() as (ledger, _), ledger.reading() as db:
-            here = self._connections.names(ledger.ids(db))
-        for what, theirs, ours in (
-            ("stack", plan.stack, self.name),
-            ("environment", plan.environment or "none", self.environment or "none"),
-            ("workspace", origin.workspace, self.settings.workspace),
-        ):
-            if theirs != ours:
-                yield _another(f"The plan is for {what} `{theirs}`, and this is `{ours}`.")
-        for role in sorted({*origin.stores, *here}):
-            if not same_store(origin.stores.get(role), here.get(role)):
-                yield _another(f"The plan was made for another {role} store than lac.yaml names now.")
-
-    def check_saved(self, saved: planfile.SavedPlan) -> Plan:
+    def check_saved(self, plan: SavedPlan) -> Plan:
         """The plan to be applied: what is live is still what it saw, and it still follows from there."""
-        plan = saved.plan
-        desired = wanted_again(plan)
-        seen = self._camera.take(desired, resolved=False)
-        refuse_stale(plan.changes, seen.live, seen.recorded)
-        # what records alone are about is resolved already
-        again = (
-            desired
-            if plan.mode is Mode.REFRESH_ONLY
-            else self._camera.resolve(desired, seen.live, seen.store_ids)
-        )
-        return replayed(
-            plan,
-            again,
-            seen.recorded,
-            seen.live,
-            origins=seen.origins,
-            checks=self._checks,
-            limits=self.settings.limits,
-            principal=principal(self._environ),
-        )
+        return saved.check(self._core, plan)
 
-    def manifests_changed(self, saved: planfile.SavedPlan) -> bool:
+    def manifests_changed(self, plan: SavedPlan) -> bool:
         """Whether the manifests aren't those that the plan was made from; it is applied as it was
         reviewed."""
-        return self._manifest.digest() != saved.origin.manifests
+        return saved.manifests_changed(self._core, plan)
 
     # --- writing
 
@@ -421,7 +274,7 @@ class Stack:
             if cluster is not None:
                 open_until_done.enter_context(cluster.asking(journal.check))
             site = self._connections.site(journal.store_id)
-            run = Run(plan, journal, list(self._kinds.values()), site, cluster, asked)
+            run = Run(plan, journal, list(self._core.kinds.values()), site, cluster, asked)
             for event in run.events():
                 if isinstance(event, Finished):
                     journal.outcome = event.outcome
@@ -437,7 +290,7 @@ class Stack:
     ) -> Iterator[Journal]:
         """The stack's lock and its journal; how it ended is noted at the end."""
         ledger = self._connections.ledger()
-        who = actor(self.directory, self._environ)
+        who = actor(self.directory, self._core.environ)
         beside = None if ledger.together else ledger.auth
         with lock.held(
             ledger.registry,
@@ -462,7 +315,7 @@ class Stack:
         """Drop our records of `addresses`; the objects stay as they are, and stop being ours."""
         with self._writing("state rm") as journal:
             with journal.ledger.reading() as db:
-                ours = load(journal.ledger, db, self._specs).ours
+                ours = load(journal.ledger, db, self._core.specs).ours
             if missing := [a for a in addresses if a not in ours]:
                 raise LacError(
                     *(
@@ -492,8 +345,10 @@ class Stack:
         already declared are recorded only. `write` is given the YAML, where there is any, before anything is
         recorded; what it raises ends it, and nothing is taken over.
         """
-        seen = self._camera.take(Desired(), resolved=False, names=Wanted())
-        taken = adopted(addresses, self.desired, seen.recorded, seen.live, self._specs, take_over=take_over)
+        seen = self._core.camera.take(Desired(), resolved=False, names=Wanted())
+        taken = adopted(
+            addresses, self.desired, seen.recorded, seen.live, self._core.specs, take_over=take_over
+        )
         if taken.yaml and write is not None:
             write(taken.yaml)
         if taken.records:
@@ -504,30 +359,11 @@ class Stack:
                     locks.enter_context(held)
                 journal = locks.enter_context(self._writing("import"))
                 with journal.writing() as db:
-                    refuse_taken(taken, load(journal.ledger, db, self._specs))
+                    refuse_taken(taken, load(journal.ledger, db, self._core.specs))
                     journal.take_over(db, taken.former, {r.address: r for r in taken.records})
                     journal.record(db, taken.records, (), [_taken_over(r, taken) for r in taken.records])
                 journal.outcome = "complete"
         return taken
-
-    def _refuse_unreachable(self, desired: Desired) -> None:
-        """Objects declared for a store that `lac.yaml` doesn't name."""
-        missing = []
-        for address, spec in desired.objects.items():
-            if spec.store is Store.SERVE and self.settings.serve is None:
-                missing.append((address, "serve", "serve: local"))
-            if spec.store is Store.AUTH and self.settings.auth_store is None:
-                missing.append((address, "auth_store", "auth_store: sqlite:///basic_auth.db"))
-        refuse(
-            Diagnostic(
-                "no-store",
-                "the stack has nowhere to put this",
-                f"{address} needs `{setting}:`, which lac.yaml doesn't set.",
-                hint=f"add `{example}` to lac.yaml",
-                at=desired.places.get(address),
-            )
-            for address, setting, example in missing
-        )
 
 
 def _updated(live: Live, address: Address) -> int | None:
@@ -542,12 +378,3 @@ def _taken_over(record: Record, taken: Adopted) -> Change:
     former = taken.former.get(record.address)
     reason = f"taken over from stack {former}" if former else "imported"
     return Change(record.address, record.store, Action.RECORD, reason, None, record.spec)
-
-
-def _another(detail: str) -> Diagnostic:
-    return Diagnostic(
-        "another-stacks-plan",
-        "the plan file can't be applied here",
-        detail,
-        hint="apply it with the lac.yaml and the environment that it was made for, or plan again",
-    )

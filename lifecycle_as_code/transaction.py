@@ -11,13 +11,13 @@ from sqlalchemy import Connection, text
 
 from . import state
 from .change import Action, Change
+from .decide import IMPORTED
 from .diagnostics import Diagnostic, LacError
 from .diff import diff, owned
 from .guard import REMOVED
 from .history import Apply, Line
 from .kinds.base import Databases, Kind, SqlKind
 from .moves import Pair, carry
-from .plan import IMPORTED
 from .refresh import naming, observe
 from .snapshot import Live, Record, Recorded
 from .spec import Address, Spec, Store

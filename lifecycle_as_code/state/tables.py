@@ -69,8 +69,8 @@ locks: Final = Table(
     # one more with each holder, and never less: whoever comes with a lower one comes too late
     Column("fence", Integer, nullable=False),
     # seconds since 1970 by the database's clock
-    Column("since", Integer, nullable=False),
-    Column("expires", Integer, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
     # for people: who it is, and what they are doing
     Column("who", String(256)),
     Column("what", String(256)),
@@ -170,7 +170,7 @@ def store_id(db: Connection) -> str:
 def clock_s(db: Connection) -> ColumnElement[int]:
     """The database's clock in whole seconds since 1970, as part of a statement."""
     if db.dialect.name == "postgresql":
-        return literal_column("CAST(extract(epoch FROM clock_timestamp()) AS INTEGER)")
+        return literal_column("CAST(extract(epoch FROM clock_timestamp()) AS BIGINT)")
     return literal_column("CAST(strftime('%s', 'now') AS INTEGER)")
 
 
