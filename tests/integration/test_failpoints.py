@@ -379,9 +379,9 @@ def test_a_commit_that_was_not_done_is_no_success(theatre: Theatre) -> None:
         if outcome == "complete":
             assert stands == states[-1]
         _completes(theatre)
-    # how it ended and that the lock is free are noted last; before, only a renewal may be lost
-    kept = [n for n, outcome in enumerate(outcomes) if outcome == "complete"]
-    assert len(kept) <= 2 + (theatre.ray is not None) * 4, outcomes
+    # last it is noted how it ended and that the lock is free; a rollout renews its lease in between
+    assert outcomes[-2:] == ["complete"] * 2
+    assert theatre.ray is not None or "complete" not in outcomes[:-2]
 
 
 @DIALECTS
