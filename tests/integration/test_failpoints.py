@@ -194,6 +194,7 @@ def _await_alone(url: str) -> None:
     engine = create_engine(url, poolclass=NullPool)
     others = text(
         "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " AND backend_type = 'client backend'"
     )
     until = time.monotonic() + 60
     while True:
