@@ -171,7 +171,7 @@ class _Watch:
             if version > 1 and (row := self._holder(db, _row(db, self._stack))):
                 return row
         if not version:
-            self._install()
+            self._install(lock_id)
         try:
             with certain(self._store, lock_id, partial(self._has, lock_id)) as db:
                 state.install(db)
@@ -185,10 +185,10 @@ class _Watch:
                 raise
             return _SOMEBODY
 
-    def _install(self) -> None:
+    def _install(self, lock_id: str) -> None:
         """Make our tables, before a snapshot is taken that could miss those that somebody else makes."""
         try:
-            with writing(self._store) as db:
+            with certain(self._store, lock_id, lambda db: bool(state.installed(db))) as db:
                 state.install(db)
         except LacError as error:
             if error.diagnostics[0].code != "write-conflict":
