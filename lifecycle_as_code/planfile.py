@@ -221,7 +221,7 @@ def _fits(action: Action, before: Spec | None, after: Spec | None, *, moved: boo
         case Action.DELETE:
             return before is not None and after is None
         case Action.FORGET:
-            return before is None and after is None
+            return after is None
         case Action.MOVE:
             return before is not None and after is not None and moved and not diff(before, after)
         case Action.UPDATE | Action.RECORD:

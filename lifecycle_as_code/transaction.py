@@ -14,7 +14,6 @@ from .change import Action, Change
 from .decide import IMPORTED
 from .diagnostics import Diagnostic, LacError
 from .diff import diff, owned
-from .guard import REMOVED
 from .history import Apply, Line
 from .kinds.base import Databases, Kind, SqlKind
 from .moves import Pair, carry
@@ -214,9 +213,6 @@ def _lost(change: Change, recorded: Recorded) -> str:
 def _moved(change: Change, live: Live) -> str:
     """How the object differs from what the plan saw, or nothing."""
     found = live.present(change.address)
-    if change.action is Action.FORGET and change.reason == REMOVED:
-        # it stays as it is, whatever that is
-        return ""
     match change.before, found:
         case None, None:
             return ""

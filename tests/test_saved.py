@@ -712,6 +712,8 @@ def test_a_move_from_somewhere_else_does_not_follow(begun: Bench) -> None:
 
     def edit(plan: dict[str, Any]) -> None:
         plan["changes"] = [c for c in plan["changes"] if c["kind"] != "model_alias"]
+        for change in plan["changes"]:
+            change["waits_for"] = [name for name in change["waits_for"] if "model_alias" not in name]
         (step, *_) = plan["steps"]
         step["changes"] = [name for name in step["changes"] if "model_alias" not in name]
 
@@ -747,8 +749,6 @@ def test_the_command_asks_nobody_and_does_exactly_what_was_saved(tmp_path: Path)
         ["--allow", "protected"],
         ["--refresh-only"],
         ["--refresh=false"],
-        ["--var", "a=b"],
-        ["--var-file", "vars.yaml"],
     ],
     ids=lambda option: option[0],
 )
