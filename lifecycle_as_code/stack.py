@@ -101,17 +101,17 @@ class Stack:
     @property
     def settings(self) -> Settings:
         """What `lac.yaml` says, for the chosen environment."""
-        return self._core.manifest.settings
+        return self._core.settings
 
     @property
     def name(self) -> str:
         """The stack's name, by which it owns objects in a store that it may share."""
-        return self.settings.name
+        return self._core.name
 
     @property
     def environment(self) -> str:
         """The chosen environment, or nothing."""
-        return self.settings.environment or ""
+        return self._core.environment
 
     @property
     def directory(self) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from engine import Bench
 from forks import Forks
 from forks import forks as forks_
 from mlflow_fixture import (  # noqa: F401 - fixtures are found by name
+    SHARED,
     basic_auth_server,
     fresh_postgres,
     fresh_sqlite,
@@ -55,6 +58,13 @@ def forks() -> Iterator[Forks]:
         yield running
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """One directory for the templates of all processes; the first of them begins and ends."""
+    if not hasattr(config, "workerinput") and SHARED not in os.environ:
+        os.environ[SHARED] = tempfile.mkdtemp(prefix="lac-templates-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(SHARED), ignore_errors=True))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever needs a Ray, or MLflow's server, runs in one process: a session starts one of each."""
@@ -68,4 +78,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="write down what the stories print now")
+    parser.addoption("--everywhere", action="store_true", help="every crash on every store")
     parser.addoption("--races", type=int, default=20, help="how many races of concurrent applies to run")

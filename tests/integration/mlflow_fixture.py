@@ -6,6 +6,7 @@ Hypothesis example) needs a database of its own.
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import shutil
@@ -33,6 +34,8 @@ from lifecycle_as_code.stores.sql import Role, open_store
 
 ADMIN, ADMIN_PASSWORD = "admin", "correct-horse-battery"
 START_SECONDS = 120
+SHARED = "PYTEST_MLFLOW_TEMPLATES"
+"""The environment variable that names a directory for what the processes of one run have in common."""
 
 _numbers = itertools.count(1)
 
@@ -48,9 +51,14 @@ def _templates() -> Path:
 
 @cache
 def template(role: Role) -> Path:
-    """A SQLite database as MLflow's own migrations leave it. Made once a process; copy it."""
-    store = open_store(f"sqlite:///{role}.db", role=role, base=_templates())
-    create_database(store)
+    """A SQLite database as MLflow's own migrations leave it. Made once for all processes of a run; copy
+    it."""
+    base = Path(os.environ.get(SHARED) or _templates())
+    store = open_store(f"sqlite:///{role}.db", role=role, base=base)
+    with (base / f"{role}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not store.exists:
+            create_database(store)
     assert store.path is not None
     return store.path
 

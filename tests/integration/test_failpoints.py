@@ -123,8 +123,22 @@ STORIES = {
     "promotion": Story(served(1), served(2), on_ray=True),
     "removal": Story(served(1), served(1, endpoint=False), on_ray=True),
 }
-CASES = pytest.mark.parametrize("name", STORIES)
-DIALECTS = pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+HERE = {
+    "test_a_crash_at_any_effect_leaves_what_one_apply_completes": (STORIES, ["changes"]),
+    "test_a_commit_whose_answer_is_lost_is_settled": (["first", "promotion"], ["changes"]),
+    "test_a_commit_that_was_not_done_is_no_success": (["first", "promotion"], ["changes"]),
+    "test_a_store_that_stays_away_leaves_it_unknown_and_not_half_done": (["promotion"], ["changes"]),
+}
+"""By test, the stories that it plays on SQLite and those on PostgreSQL; `--everywhere` plays all on both."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    name = metafunc.function.__name__
+    if name in HERE:
+        everywhere = metafunc.config.getoption("--everywhere")
+        stores = zip(("sqlite", "postgresql"), HERE[name], strict=True)
+        cases = [(story, store) for store, some in stores for story in (STORIES if everywhere else some)]
+        metafunc.parametrize(("name", "dialect"), cases, ids=map("-".join, cases))
 
 
 @dataclass
@@ -244,8 +258,6 @@ def _theatre(path: Path, forks: Forks, story: Story, dialect: str) -> Iterator[T
         made.strike()
 
 
-@DIALECTS
-@CASES
 def test_a_crash_at_any_effect_leaves_what_one_apply_completes(
     theatre: Theatre, record_property: Callable[[str, object], None]
 ) -> None:
@@ -353,8 +365,6 @@ def _is_done(change: Change, here: Mapping[Address, Observed]) -> bool:
     return found is not None and not diff(owned(found.spec, change.before, change.after), change.after)
 
 
-@DIALECTS
-@pytest.mark.parametrize("name", ["first", "changes", "promotion"])
 def test_a_commit_whose_answer_is_lost_is_settled(
     theatre: Theatre, record_property: Callable[[str, object], None]
 ) -> None:
@@ -369,8 +379,6 @@ def test_a_commit_whose_answer_is_lost_is_settled(
     print(f"{number} commits")
 
 
-@DIALECTS
-@pytest.mark.parametrize("name", ["first", "changes", "promotion"])
 def test_a_commit_that_was_not_done_is_no_success(theatre: Theatre) -> None:
     states = [*map(work, theatre.states())]
     number = 0
@@ -389,8 +397,6 @@ def test_a_commit_that_was_not_done_is_no_success(theatre: Theatre) -> None:
     assert theatre.ray is not None or "complete" not in outcomes[:-2]
 
 
-@DIALECTS
-@pytest.mark.parametrize("name", ["changes", "promotion"])
 def test_a_store_that_stays_away_leaves_it_unknown_and_not_half_done(theatre: Theatre) -> None:
     states = [*map(work, theatre.states())]
     number = 0
