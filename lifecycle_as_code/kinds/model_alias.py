@@ -40,7 +40,7 @@ class ModelAlias(Spec):
     """The registered model."""
     alias: Annotated[str, Key(), AfterValidator(rules.validator(rules.alias))]
     """Letters, digits, `_` and `-`; not `latest` or `v<number>`, which MLflow keeps for itself."""
-    version: Annotated[int, Ref("model_version", ("model", "version")), Field(ge=1)]
+    version: Annotated[int, Ref("model_version", ("model", "version")), Field(ge=1, le=rules.LAST_VERSION)]
     """The version that it points at. Moving it is a change of this field."""
 
 

@@ -55,7 +55,7 @@ class ModelVersion(Spec):
 
     model: Annotated[str, Key(), Ref("registered_model")]
     """The registered model."""
-    version: Annotated[int, Key(), Field(ge=1)]
+    version: Annotated[int, Key(), Field(ge=1, le=rules.LAST_VERSION)]
     """Its number. MLflow counts: a new one is the highest that ever was, plus one."""
     source: Annotated[str, AfterValidator(rules.validator(rules.source)), Immutable(ANOTHER)]
     """Where the files are: `runs:/<run id>/<path>`, `models:/<model id>`, `models:/<name>/<version>`, an

@@ -31,6 +31,8 @@ ROLE_NAME_LENGTH: Final = 255
 ROLE_DESCRIPTION_LENGTH: Final = 1024
 RESOURCE_LENGTH: Final = 255
 
+LAST_VERSION: Final = 2**31 - 1
+"""What the column holds on PostgreSQL."""
 STAGES: Final = ("None", "Staging", "Production", "Archived")
 
 MODEL_TAGS_OF_MLFLOW: Final = frozenset({"mlflow.prompt.is_prompt"})

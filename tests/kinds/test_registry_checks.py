@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from lifecycle_as_code.change import Action, Change
 from lifecycle_as_code.guard import World
@@ -103,3 +104,11 @@ def test_what_mlflow_or_its_columns_refuse_is_refused_in_the_manifest(
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
         spec.model_validate(fields)
+
+
+@pytest.mark.parametrize("version", [2**31, 10**11])
+def test_a_version_that_no_store_can_hold_is_refused(version: int) -> None:
+    with pytest.raises(ValidationError, match="2147483647"):
+        ModelVersion(model="fraud", version=version, source="s3://models/1")
+    with pytest.raises(ValidationError, match="2147483647"):
+        ModelAlias(model="fraud", alias="champion", version=version)

@@ -48,7 +48,9 @@ class ServedEntity(Part):
     """What the endpoint's answers and its routes call it, such as `champion`."""
     entity_name: Annotated[str, AfterValidator(rules.validator(rules.model_name))]
     """The registered model."""
-    entity_version: Annotated[int, Field(ge=1)] | Annotated[str, AfterValidator(_followed)]
+    entity_version: (
+        Annotated[int, Field(ge=1, le=rules.LAST_VERSION)] | Annotated[str, AfterValidator(_followed)]
+    )
     """A version number, or an alias such as `"@champion"`: then the endpoint moves when the alias does. The
     plan says which version that is; the cluster never asks."""
     min_replicas: Annotated[int, Field(ge=1)] = 1
