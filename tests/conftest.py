@@ -20,6 +20,7 @@ from engine import Bench
 from forks import Forks
 from forks import forks as forks_
 from mlflow_fixture import (  # noqa: F401 - fixtures are found by name
+    SERVICES,
     SHARED,
     basic_auth_server,
     fresh_postgres,
@@ -69,11 +70,29 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever needs a Ray, or MLflow's server, runs in one process: a session starts one of each."""
     for item in items:
-        needed = {*getattr(item, "fixturenames", ())}
-        if "ray" in needed or item.get_closest_marker("own_ray"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
-        elif needed & {"mlflow_server", "basic_auth_server"}:
-            item.add_marker(pytest.mark.xdist_group("server"))
+        if group := group_of(item):
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def group_of(item: pytest.Item | None) -> str:
+    """The tests that an item stays together with; nothing for those that may run anywhere."""
+    needed = {*getattr(item, "fixturenames", ())}
+    if item is not None and ("ray" in needed or item.get_closest_marker("own_ray")):
+        return "ray"
+    return "server" if needed & {"mlflow_server", "basic_auth_server"} else ""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    yield
+    group = group_of(item)
+    if group and "PYTEST_XDIST_WORKER" in os.environ and group_of(nextitem) != group:
+        SERVICES[group].close()
+
+
+def pytest_sessionfinish() -> None:
+    for services in SERVICES.values():
+        services.close()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -113,14 +113,24 @@ def declared(*, later: bool = False) -> list[Spec]:
     ]
 
 
-@pytest.fixture
-def begun(bench: Bench) -> Bench:
-    """With all of it applied, and a version 4 that nobody declares."""
+def _begin(bench: Bench) -> Bench:
     for number, name in enumerate(("ann", "bob"), 1):
         user = f"({number}, '{name}', 'x', false)"
         outside(bench, f"INSERT INTO users (id, username, password_hash, is_admin) VALUES {user}", "auth")
     converge(bench.stack(declared()))
     return bench
+
+
+@pytest.fixture
+def begun(bench: Bench) -> Bench:
+    """With all of it applied, and a version 4 that nobody declares."""
+    return _begin(bench)
+
+
+@pytest.fixture
+def once(tmp_path: Path) -> Bench:
+    """The same on SQLite alone: for what no database has a part in."""
+    return _begin(Bench(tmp_path, fresh_sqlite(tmp_path), fresh_sqlite(tmp_path, "auth")))
 
 
 # --- exactly that
@@ -583,16 +593,16 @@ def test_an_update_of_another_stacks_object_does_not_follow(shared: Bench) -> No
     assert "stack `another` owns it now" in str(error)
 
 
-def test_a_before_that_is_not_live_is_out_of_date(begun: Bench) -> None:
+def test_a_before_that_is_not_live_is_out_of_date(once: Bench) -> None:
     def edit(plan: dict[str, Any]) -> None:
         change = plan["changes"][0]
         change["before"]["version"] = change["fields"][0]["before"] = 3
 
-    error = forged(begun, edit, begun.stack(declared(later=True)), **PART)
+    error = forged(once, edit, once.stack(declared(later=True)), **PART)
     assert "model_alias.fraud/champion: version: 3 → 1" in str(error)
 
 
-def test_a_version_that_is_not_the_next_one_does_not_follow(begun: Bench) -> None:
+def test_a_version_that_is_not_the_next_one_does_not_follow(once: Bench) -> None:
     fourth = ModelVersion(model="fraud", version=4, source="s3://fraud/4")
 
     def edit(plan: dict[str, Any]) -> None:
@@ -601,30 +611,30 @@ def test_a_version_that_is_not_the_next_one_does_not_follow(begun: Bench) -> Non
         change["after"]["version"] = 9
         only(plan, change)
 
-    error = forged(begun, edit, begun.stack([*declared(), fourth]))
+    error = forged(once, edit, once.stack([*declared(), fourth]))
     assert codes(error) == {"not-the-next-version"}
 
 
-def test_where_a_versions_files_are_follows_from_its_source(begun: Bench) -> None:
+def test_where_a_versions_files_are_follows_from_its_source(once: Bench) -> None:
     fourth = ModelVersion(model="fraud", version=4, source="s3://fraud/4")
 
     def edit(plan: dict[str, Any]) -> None:
         plan["changes"][0]["after"]["storage_location"] = "s3://elsewhere/4"
 
-    error = forged(begun, edit, begun.stack([*declared(), fourth]))
+    error = forged(once, edit, once.stack([*declared(), fourth]))
     assert codes(error) == {"plan-mismatch"}
     assert "model_version.fraud/4" in str(error)
 
 
-def test_a_reference_to_nothing_does_not_follow(begun: Bench) -> None:
+def test_a_reference_to_nothing_does_not_follow(once: Bench) -> None:
     def edit(plan: dict[str, Any]) -> None:
         change = plan["changes"][0]
         change["after"]["version"] = change["fields"][0]["after"] = 8
 
-    assert codes(forged(begun, edit, begun.stack(declared(later=True)), **PART)) == {"missing-reference"}
+    assert codes(forged(once, edit, once.stack(declared(later=True)), **PART)) == {"missing-reference"}
 
 
-def test_a_field_that_the_store_cannot_change_does_not_follow(begun: Bench) -> None:
+def test_a_field_that_the_store_cannot_change_does_not_follow(once: Bench) -> None:
     def edit(plan: dict[str, Any]) -> None:
         (change,) = plan["changes"]
         change["after"]["source"] = "s3://elsewhere/3"
@@ -633,29 +643,29 @@ def test_a_field_that_the_store_cannot_change_does_not_follow(begun: Bench) -> N
             *change["fields"],
         ]
 
-    stack = begun.stack(declared(later=True))
-    error = forged(begun, edit, stack, targets=["model_version.fraud/3"])
+    stack = once.stack(declared(later=True))
+    error = forged(once, edit, stack, targets=["model_version.fraud/3"])
     assert codes(error) <= {"immutable-field", "source-not-found", "plan-mismatch"}
 
 
-def test_a_destroy_that_makes_something_does_not_follow(begun: Bench) -> None:
+def test_a_destroy_that_makes_something_does_not_follow(once: Bench) -> None:
     def edit(plan: dict[str, Any]) -> None:
         plan["mode"] = "destroy"
 
-    assert codes(forged(begun, edit, begun.stack(declared(later=True)), **PART)) == {"plan-mismatch"}
+    assert codes(forged(once, edit, once.stack(declared(later=True)), **PART)) == {"plan-mismatch"}
 
 
-def test_protection_outlives_a_plan_that_was_altered(begun: Bench) -> None:
+def test_protection_outlives_a_plan_that_was_altered(once: Bench) -> None:
     marked = {spec.address: Lifecycle(prevent_destroy=True) for spec in declared()}
-    converge(begun.stack(declared(), lifecycles=marked))
-    stack = begun.stack([s for s in declared() if s.address != OLD.address])
+    converge(once.stack(declared(), lifecycles=marked))
+    stack = once.stack([s for s in declared() if s.address != OLD.address])
     with pytest.raises(LacError, match="--allow=protected"):
         stack.plan()
 
     def edit(plan: dict[str, Any]) -> None:
         plan["guards"] = []
 
-    assert codes(forged(begun, edit, stack, allow=["protected"])) == {"protected"}
+    assert codes(forged(once, edit, stack, allow=["protected"])) == {"protected"}
 
 
 OLD = ModelAlias(model="fraud", alias="old", version=1)
@@ -706,7 +716,7 @@ def test_who_became_the_last_to_manage_since_is_asked_again(begun: Bench) -> Non
     assert codes(refusal(begun.stack(), data)) == {"last-manage"}
 
 
-def test_a_move_from_somewhere_else_does_not_follow(begun: Bench) -> None:
+def test_a_move_from_somewhere_else_does_not_follow(once: Bench) -> None:
     before, after = (Address("registered_model", (name,)) for name in ("fraud", "payments"))
     specs = [spec.renamed(before, after) for spec in declared()]
 
@@ -717,7 +727,7 @@ def test_a_move_from_somewhere_else_does_not_follow(begun: Bench) -> None:
         (step, *_) = plan["steps"]
         step["changes"] = [name for name in step["changes"] if "model_alias" not in name]
 
-    error = forged(begun, edit, begun.stack(specs, moves=(Move(before, after),)))
+    error = forged(once, edit, once.stack(specs, moves=(Move(before, after),)))
     assert codes(error) == {"plan-mismatch"}
     assert "model_alias.payments/champion: not in the file, move now" in str(error)
 

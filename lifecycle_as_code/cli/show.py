@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 
@@ -31,7 +31,8 @@ def command(options: Options, what: str | None, moment: str | None, as_json: boo
         return _at(options, what, moment, as_json=as_json)
     if what is None:
         raise click.UsageError("name an ADDRESS or a FILE, or say --at")
-    if Path(what).is_file():
+    # asked so, a name that is too long for a file is none
+    if os.path.isfile(what):
         from .plan import show
         from .saved import from_file
 

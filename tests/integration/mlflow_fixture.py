@@ -19,7 +19,7 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -36,6 +36,9 @@ ADMIN, ADMIN_PASSWORD = "admin", "correct-horse-battery"
 START_SECONDS = 120
 SHARED = "PYTEST_MLFLOW_TEMPLATES"
 """The environment variable that names a directory for what the processes of one run have in common."""
+
+SERVICES = {"ray": ExitStack(), "server": ExitStack()}
+"""What runs beside the tests of a group: it ends after the last of them, for idle it costs, too."""
 
 _numbers = itertools.count(1)
 
@@ -224,22 +227,19 @@ def mlflow_templates() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> MlflowServer:
     """One MLflow server without sign-in for the whole session: tests keep to names of their own."""
     directory = tmp_path_factory.mktemp("mlflow-server")
-    with serving_mlflow(directory, fresh_sqlite(directory)) as server:
-        yield server
+    return SERVICES["server"].enter_context(serving_mlflow(directory, fresh_sqlite(directory)))
 
 
 @pytest.fixture(scope="session")
-def basic_auth_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+def basic_auth_server(tmp_path_factory: pytest.TempPathFactory) -> MlflowServer:
     """One MLflow server with basic-auth, where nothing is permitted by default."""
     directory = tmp_path_factory.mktemp("mlflow-auth")
     store, auth_store = fresh_sqlite(directory), fresh_sqlite(directory, "auth")
-    with serving_mlflow(
-        directory, store, auth_store=auth_store, default_permission="NO_PERMISSIONS"
-    ) as server:
-        yield server
+    server = serving_mlflow(directory, store, auth_store=auth_store, default_permission="NO_PERMISSIONS")
+    return SERVICES["server"].enter_context(server)
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+from mlflow_fixture import SERVICES
 
 from lifecycle_as_code.stores import local_ray
 from lifecycle_as_code.stores.local_ray import LocalRay
@@ -40,15 +40,14 @@ class RayForTests:
 
 
 @pytest.fixture(scope="session")
-def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayForTests]:
-    """A loopback Ray that ends with the session."""
+def ray(tmp_path_factory: pytest.TempPathFactory) -> RayForTests:
+    """A loopback Ray for all tests that need one."""
     directory = tmp_path_factory.mktemp("ray") / ".lac"
     running = local_ray.up(directory, environment={"NODE_SECRET": SECRET})
-    try:
-        with local_ray.connect(directory, running) as cluster:
-            yield RayForTests(running, directory, cluster)
-    finally:
-        local_ray.down(directory)
+    until_done = SERVICES["ray"]
+    until_done.callback(local_ray.down, directory)
+    cluster = until_done.enter_context(local_ray.connect(directory, running))
+    return RayForTests(running, directory, cluster)
 
 
 class Load:
