@@ -85,7 +85,8 @@ def replayed(
                 hint="nothing was written; run `lac plan` again and review the new plan",
             )
         )
-    return replace(plan, steps=again.steps if plan.mode is not Mode.REFRESH_ONLY else plan.steps)
+    # its own words, for history: why it was planned is nothing that could be looked up
+    return plan
 
 
 def _odd(plan: Plan, again: Plan, recorded: Recorded) -> list[str]:

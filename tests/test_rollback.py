@@ -35,6 +35,7 @@ def rolled_back(bench: Bench, what: str, *, allow: Sequence[str] = ()) -> list[s
     found = done(applied(stack, stack.saved(plan)))
     last = bench.stack().history()[-1]
     assert (last.command, last.outcome) == ("rollback", "complete")
+    assert {line.reason for line in last.lines} == {change.reason for change in plan.changes}
     return found
 
 
