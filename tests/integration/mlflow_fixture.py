@@ -10,6 +10,7 @@ import fcntl
 import itertools
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -221,6 +222,9 @@ def mlflow_templates() -> Iterator[None]:
     """Remove this process's templates when the session ends."""
     yield
     if _postgres.cache_info().currsize:
+        # at once: nobody wants what is in it, and a tidy end writes all of it first
+        master = int((_templates() / "pgdata" / "postmaster.pid").read_text().split()[0])
+        os.kill(master, signal.SIGQUIT)
         _postgres().cleanup()
     if _templates.cache_info().currsize:
         shutil.rmtree(_templates(), ignore_errors=True)
