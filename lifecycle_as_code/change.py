@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from .diagnostics import Diagnostic, Source
 from .diff import FieldChange
+from .review import Review
 from .spec import Address, Spec, Store
 
 
@@ -94,7 +95,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Allowed:
     """A guard that would have refused the plan, and was let through by its flag. `detail`: what is lost."""
 
     guard: str
@@ -111,7 +112,8 @@ class Plan:
     steps: tuple[Step, ...]
     diagnostics: tuple[Diagnostic, ...] = ()
     mode: Mode = Mode.NORMAL
-    verdicts: tuple[Verdict, ...] = ()
+    allowed: tuple[Allowed, ...] = ()
+    review: Review = Review()
 
     @property
     def destroy(self) -> bool:

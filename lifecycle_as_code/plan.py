@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .change import Action, Change, Mode, Phase, Plan, Step, Verdict
+from .change import Action, Allowed, Change, Mode, Phase, Plan, Step
 from .decide import decide, in_scope
 from .diagnostics import Diagnostic, Source, refuse
 from .diff import diff, owned, without_health
@@ -115,7 +115,7 @@ def make_plan(
         steps(ordered),
         tuple(notes),
         options.mode,
-        tuple(Verdict(p.guard, p.detail) for p in passed),
+        tuple(Allowed(p.guard, p.detail) for p in passed),
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn
 
 from pydantic import ValidationError
 
-from .change import Action, Change, Mode, Plan, Verdict
+from .change import Action, Allowed, Change, Mode, Plan
 from .diagnostics import Diagnostic, LacError, Source
 from .diff import FieldChange, diff
 from .history import Actor
@@ -171,7 +171,7 @@ def _plan(data: Mapping[str, Any], specs: Mapping[str, type[Spec]]) -> Plan:
         steps(changes),
         tuple(_diagnostic(found) for found in data["diagnostics"]),
         mode,
-        tuple(Verdict(str(v["guard"]), str(v["detail"])) for v in data["guards"]),
+        tuple(Allowed(str(v["guard"]), str(v["detail"])) for v in data["guards"]),
     )
 
 

@@ -56,7 +56,7 @@ def replayed(
     else:
         options = PlanOptions(
             mode=plan.mode,
-            allow=frozenset(verdict.guard for verdict in plan.verdicts),
+            allow=frozenset(allowed.guard for allowed in plan.allowed),
             limits=limits,
             principal=principal,
             only=frozenset(change.address for change in plan.changes),

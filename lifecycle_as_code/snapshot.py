@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .diagnostics import Diagnostic, Source
+from .review import Choice
+from .rules import Rules
 from .spec import Address, Spec, Store
 
 
@@ -44,7 +46,8 @@ class Desired:
     """What the manifests say. `scopes` holds the resources whose permissions are claimed whole.
 
     `moves`, `removals` (to be forgotten, and kept as they are) and `imports` (to be taken over) are about
-    objects that are there already; the last two with their places.
+    objects that are there already; the last two with their places. `rules`: what plans are judged by.
+    `choices`: how version selectors were resolved, once they are.
     """
 
     objects: Mapping[Address, Spec] = field(default_factory=dict)
@@ -55,6 +58,8 @@ class Desired:
     moves: tuple[Move, ...] = ()
     removals: Mapping[Address, Source | None] = field(default_factory=dict)
     imports: Mapping[Address, Source | None] = field(default_factory=dict)
+    rules: Rules = Rules()
+    choices: tuple[Choice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

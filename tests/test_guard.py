@@ -107,13 +107,13 @@ def test_a_guard_refuses_says_what_is_lost_and_is_let_through_by_its_flag(
 
     made = plan(**world, options=PlanOptions(allow=frozenset({guard})))
     assert {str(c.address) for c in made.changes if c.action is Action.DELETE} == gone
-    assert {v.guard for v in made.verdicts} == {guard}
-    assert {v.detail for v in made.verdicts} >= {d.detail for d in found}
+    assert {v.guard for v in made.allowed} == {guard}
+    assert {v.detail for v in made.allowed} >= {d.detail for d in found}
 
 
 def test_a_flag_that_nothing_needs_leaves_no_verdict() -> None:
     made = plan([OTHER], [OTHER, FRAUD], [OTHER, FRAUD], options=PlanOptions(allow=frozenset(GUARDS)))
-    assert made.verdicts == ()
+    assert made.allowed == ()
 
 
 @pytest.mark.parametrize("owned", [VERSION, CHAMPION], ids=["a version", "an alias"])
@@ -277,7 +277,7 @@ def test_destroying_is_stopped_by_no_amount() -> None:
     world: dict[str, Any] = {"recorded": models(50), "live": models(50)}
     made = plan(**world, options=PlanOptions(Mode.DESTROY))
     assert len(made.changes) == 50
-    assert made.verdicts == ()
+    assert made.allowed == ()
 
 
 def test_destroying_is_stopped_by_what_is_not_ours_too() -> None:

@@ -180,7 +180,7 @@ def test_the_flag_lets_a_protected_object_go_and_the_plan_says_so(bench: Bench) 
     converge(bench.stack([FRAUD, OTHER], lifecycles={FRAUD.address: Lifecycle(True)}))
     stack = bench.stack([OTHER])
     plan = stack.plan(allow=["protected"])
-    assert [(v.guard, v.detail) for v in plan.verdicts] == [
+    assert [(v.guard, v.detail) for v in plan.allowed] == [
         ("protected", "registered_model.fraud is marked `prevent_destroy`.")
     ]
     list(stack.apply(stack.check_saved(stack.read_plan(stack.saved(plan)))))
@@ -192,7 +192,7 @@ def test_a_saved_plan_with_what_goes_along_is_carried_out(bench: Bench) -> None:
     nobodys(bench, version("fraud", 1), alias("fraud", 1))
     stack = bench.stack([OTHER])
     plan = stack.plan(allow=["model-in-use"])
-    assert {v.guard for v in plan.verdicts} == {"model-in-use"}
+    assert {v.guard for v in plan.allowed} == {"model-in-use"}
     assert len(plan.changes) == 3
     list(stack.apply(stack.check_saved(stack.read_plan(stack.saved(plan)))))
     assert {a.kind for a in bench.live()} == {"registered_model", "experiment"}

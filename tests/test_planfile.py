@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from test_every_kind import SPECS, every_kind, example
 
-from lifecycle_as_code.change import Action, Change, Mode, Plan, Verdict
+from lifecycle_as_code.change import Action, Allowed, Change, Mode, Plan
 from lifecycle_as_code.diagnostics import Diagnostic, LacError, Source
 from lifecycle_as_code.diff import FieldChange, diff
 from lifecycle_as_code.history import Actor
@@ -98,7 +98,7 @@ WHOLE = plan_of(
         change(None, ENDPOINT, Action.CREATE),
     ],
     diagnostics=(Diagnostic("webhooks", "webhooks won't fire", "Two.", "send them", severity="warning"),),
-    verdicts=(Verdict("mass-deletion", "11 of 12 of kind model_alias would be deleted."),),
+    allowed=(Allowed("mass-deletion", "11 of 12 of kind model_alias would be deleted."),),
 )
 FILE = dump(SMALL, ORIGIN)
 
@@ -517,7 +517,7 @@ def test_a_store_is_known_by_its_id_and_without_one_by_its_address(
 
 
 def test_a_file_says_no_more_of_a_change_than_the_plan_does() -> None:
-    """FieldChange and Verdict are read back as such, not as lists."""
+    """FieldChange and Allowed are read back as such, not as lists."""
     saved = load(dump(WHOLE, ORIGIN), SPECS).plan
     assert all(isinstance(field, FieldChange) for c in saved.changes for field in c.fields)
-    assert all(isinstance(verdict, Verdict) for verdict in saved.verdicts)
+    assert all(isinstance(verdict, Allowed) for verdict in saved.allowed)

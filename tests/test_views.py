@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 import pytest
 from pydantic import Field
 
-from lifecycle_as_code.change import Action, Change, Mode, Phase, Plan, Verdict
+from lifecycle_as_code.change import Action, Allowed, Change, Mode, Phase, Plan
 from lifecycle_as_code.diagnostics import Diagnostic, Source
 from lifecycle_as_code.diff import diff
 from lifecycle_as_code.events import (
@@ -218,8 +218,8 @@ def test_what_is_protected_says_so() -> None:
 
 
 def test_what_was_let_through_is_shown_with_what_is_lost() -> None:
-    verdicts = (Verdict("mass-deletion", "2 of 2: \x1b[2J\nand more."), Verdict("protected", "model.m."))
-    shown = human.plan(planned(changed(Model(name="m"), None), verdicts=verdicts))
+    verdicts = (Allowed("mass-deletion", "2 of 2: \x1b[2J\nand more."), Allowed("protected", "model.m."))
+    shown = human.plan(planned(changed(Model(name="m"), None), allowed=verdicts))
     assert shown.splitlines()[4:8] == [
         "Let through:",
         r"  ! mass-deletion  2 of 2: \x1b[2J",
@@ -552,8 +552,8 @@ def test_a_plan_as_json_has_what_the_plan_has() -> None:
     change = replace(
         changed(Alias(name="fraud", version=3), Alias(name="fraud", version=4)), at=Source("f.yaml", 9, 5)
     )
-    verdict = Verdict("protected", "alias.gone is marked.")
-    document = json.loads(json_view.plan(planned(change, diagnostics=(WARNING,), verdicts=(verdict,))))
+    verdict = Allowed("protected", "alias.gone is marked.")
+    document = json.loads(json_view.plan(planned(change, diagnostics=(WARNING,), allowed=(verdict,))))
     assert document == {
         "format_version": "1.1",
         "stack": "payments",

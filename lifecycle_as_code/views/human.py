@@ -82,11 +82,11 @@ def _with(along: Sequence[Change], paint: Paint) -> list[str]:
 
 def _allowed(shown: Plan, paint: Paint) -> Iterator[str]:
     """The guards that would have refused this, with what they stand before."""
-    if shown.verdicts:
+    if shown.allowed:
         head = paint("Let through:", "strong", "yellow")
         lines = [
             f"  {paint('!', 'yellow')} {safe(v.guard)}  {line}" if first else f"    {line}"
-            for v in shown.verdicts
+            for v in shown.allowed
             for first, line in _numbered(v.detail)
         ]
         yield "\n".join([head, *lines])

@@ -141,7 +141,7 @@ def plan_data(shown: Plan) -> dict[str, Any]:
             for step in shown.steps
         ],
         "diagnostics": [diagnostic_data(d) for d in in_file_order(dict.fromkeys(shown.diagnostics))],
-        "guards": [{"guard": verdict.guard, "detail": verdict.detail} for verdict in shown.verdicts],
+        "guards": [{"guard": allowed.guard, "detail": allowed.detail} for allowed in shown.allowed],
         "summary": {**counts, "difference": bool(shown.differences)},
     }
 

@@ -1,0 +1,209 @@
+"""What MLflow knows about a model version, and how two versions compare. Pure data; `stores` read it.
+
+Nothing in here decides: a reviewer does, or a policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+
+from .signature import Signature, SignatureChange, compare_signatures
+from .spec import Address
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class Better(StrEnum):
+    """Which direction of a metric is an improvement."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """What a manifest says of a metric: `name` and `model` are exact names or patterns with `*` and `?`."""
+
+    name: str
+    better: Better
+    model: str = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric's last value, as MLflow's UI shows it. `value` None: not a number.
+
+    `dataset` and `digest` name the data that it was measured on, where MLflow has a link (metrics of a
+    LoggedModel); otherwise they are empty.
+    """
+
+    name: str
+    value: float | None
+    dataset: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A data set that the run or the model used. `context`: MLflow's `mlflow.data.context`, such as
+    `training`."""
+
+    name: str
+    digest: str
+    context: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The run that made a version. `status` is MLflow's word (`FINISHED`); times in ms since 1970.
+
+    `deleted`: MLflow has it in its trash. `commit`: the tag `mlflow.source.git.commit`. `link`: its page in
+    MLflow's UI, a path below the server's address (`#/experiments/<id>/runs/<id>`).
+    """
+
+    run_id: str
+    name: str = ""
+    experiment: str = ""
+    status: str = ""
+    user: str = ""
+    commit: str = ""
+    source: str = ""
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    deleted: bool = False
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known about one version. What isn't there is None, empty, or named in `missing`.
+
+    `version` is 0 where it has none. `tags`: as they will be after the plan. `aliases`: those that point at
+    it now, before the plan. `flavors`: each flavor and its library's version, where MLmodel says it.
+    `size`: of the artifacts, in bytes. `missing`: what should be there and isn't, or could not be read, as
+    sentences for people ("the artifact: no MLmodel at …"). `artifact`: whether its MLmodel was read; None
+    where that can't be told (a store that can't be reached from here, or not in time). `since_ms`: since
+    when it has held an alias without a break, by our own history, in ms since 1970.
+    """
+
+    model: str
+    version: int = 0
+    source: str = ""
+    run: Run | None = None
+    metrics: tuple[Metric, ...] = ()
+    params: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    datasets: tuple[Dataset, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    aliases: tuple[str, ...] = ()
+    flavors: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    python: str = ""
+    mlflow: str = ""
+    size: int | None = None
+    signature: Signature | None = None
+    artifact: bool | None = None
+    missing: tuple[str, ...] = ()
+    since_ms: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class MetricChange:
+    """One metric on one data set, before and after. None: not measured, or not a number.
+
+    `better`: whether it improved, where the manifest says which direction is better and it moved; None
+    otherwise.
+    """
+
+    name: str
+    dataset: str
+    digest: str
+    before: float | None
+    after: float | None
+    better: bool | None = None
+
+    @property
+    def delta(self) -> float | None:
+        """After minus before; None where one of them is missing."""
+        return None if self.before is None or self.after is None else self.after - self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One version in the place of another, because of one change.
+
+    `address`: the change. `entity`: the served entity, where the change is an endpoint's; otherwise empty.
+    `before` None: nothing was there (a creation); `after` None: nothing will be.
+    """
+
+    address: Address
+    model: str
+    before: Evidence | None
+    after: Evidence | None
+    metrics: tuple[MetricChange, ...] = ()
+    signature: SignatureChange = SignatureChange()
+    entity: str = ""
+
+    @property
+    def params(self) -> Iterator[tuple[str, str | None, str | None]]:
+        """Parameters that differ: name, before, after; None where one side hasn't it. None at a creation."""
+        if self.before is None or self.after is None:
+            return
+        for name in sorted({*self.before.params, *self.after.params}):
+            before, after = self.before.params.get(name), self.after.params.get(name)
+            if before != after:
+                yield name, before, after
+
+
+def compare(
+    address: Address,
+    model: str,
+    before: Evidence | None,
+    after: Evidence | None,
+    directions: tuple[Direction, ...] = (),
+    entity: str = "",
+) -> Comparison:
+    """The two sides of a change, held against each other."""
+    return Comparison(
+        address,
+        model,
+        before,
+        after,
+        tuple(_metrics(model, before, after, directions)),
+        compare_signatures(
+            before.signature if before else None,
+            after.signature if after else None,
+            was_there=before is not None,
+            will_be_there=after is not None,
+        ),
+        entity,
+    )
+
+
+def _metrics(
+    model: str, before: Evidence | None, after: Evidence | None, directions: tuple[Direction, ...]
+) -> Iterator[MetricChange]:
+    was, will_be = _values(before), _values(after)
+    for key in sorted({*was, *will_be}):
+        name, dataset, digest = key
+        old, new = was.get(key), will_be.get(key)
+        yield MetricChange(name, dataset, digest, old, new, _improved(model, name, old, new, directions))
+
+
+def _values(side: Evidence | None) -> dict[tuple[str, str, str], float | None]:
+    """By name and data set: a metric on other data is another one."""
+    return {(m.name, m.dataset, m.digest): m.value for m in side.metrics} if side else {}
+
+
+def _improved(
+    model: str, name: str, before: float | None, after: float | None, directions: tuple[Direction, ...]
+) -> bool | None:
+    if before is None or after is None or before == after:
+        return None
+    # the last one that fits counts, as in .gitignore
+    for said in reversed(directions):
+        if fnmatchcase(name, said.name) and fnmatchcase(model, said.model):
+            return (after > before) is (said.better is Better.HIGHER)
+    return None
