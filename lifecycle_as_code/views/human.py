@@ -120,9 +120,9 @@ def headline(shown: Change, paint: Paint = PLAIN) -> str:
     reason = shown.reason
     if shown.moved_from is not None and shown.action is not Action.MOVE:
         reason = f"moved from {shown.moved_from}, {reason}"
-    why = paint(f"({safe(reason)})", "faint" if reason in _USUAL else "yellow")
+    why = "  " + paint(f"({safe(reason)})", "faint" if reason in _USUAL else "yellow") if reason else ""
     kept = f"  {paint('[protected]', 'faint')}" if shown.protected else ""
-    return f"  {paint(sign, colour)} {paint(safe(shown.address), 'strong')}  {why}{kept}"
+    return f"  {paint(sign, colour)} {paint(safe(shown.address), 'strong')}{why}{kept}"
 
 
 def tally(shown: Plan, paint: Paint = PLAIN) -> str:

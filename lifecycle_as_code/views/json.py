@@ -83,6 +83,7 @@ from typing import Any
 from ..change import Action, Change, Plan
 from ..diagnostics import Diagnostic, Source, in_file_order
 from ..events import Event, Finished
+from ..explain import Explanation
 from ..history import Apply
 from ..snapshot import Observed, Record
 from ..spec import Address, Part, Spec, plain
@@ -140,6 +141,34 @@ def event(told: Event) -> str:
 def shown(address: Address, desired: Spec | None, recorded: Record | None, live: Observed | None) -> str:
     """One object in all three snapshots."""
     return document({"address": str(address), "desired": desired, "recorded": recorded, "live": live})
+
+
+def explained(shown: Explanation) -> str:
+    """Why an object is changed: `change` is null where it isn't."""
+    apply, line = shown.last or (None, None)
+    return document(
+        {
+            "address": str(shown.address),
+            "why": shown.why,
+            "change": None if shown.change is None else change_data(shown.change),
+            "fields": list(shown.fields),
+            "at": _place(shown.at),
+            "last": None
+            if apply is None or line is None
+            else {
+                "apply": apply.apply_id,
+                "action": line.action,
+                "at_ms": line.at_ms,
+                "actor": str(apply.actor),
+                "commit": apply.actor.commit,
+            },
+        }
+    )
+
+
+def difference(before: str, after: str, changes: Iterable[Change]) -> str:
+    """What differs from one state to another, as changes."""
+    return document({"from": before, "to": after, "changes": [change_data(change) for change in changes]})
 
 
 def history(found: Iterable[Apply]) -> str:
