@@ -1,0 +1,1 @@
+"""What else each change of a plan touches: traffic, capacity, access. Pure."""
