@@ -32,6 +32,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "Objects": {
         "show": ("show", "Show one object, a saved plan, or the records of a time."),
         "history": ("history", "List applies: who changed what, when, from what."),
+        "graph": ("graph", "Draw what needs what, and what a plan reaches."),
         "import": ("adopt", "Take live objects over and write their YAML."),
         "state": ("state", "List, show or forget what is recorded."),
         "force-unlock": ("force_unlock", "Free a lock whose holder is dead."),
