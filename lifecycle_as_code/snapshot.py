@@ -88,8 +88,8 @@ class Record:
 class Recorded:
     """Our tables: this stack's records, and which other stack owns which address.
 
-    `kept`: those of the others that are marked `prevent_destroy`. `elsewhere`: what others last applied outside
-    SQL, maybe on a cluster that isn't ours.
+    `kept`: those of the others that are marked `prevent_destroy`. `elsewhere`: what others last applied
+    outside SQL, maybe on a cluster that is not ours.
     """
 
     ours: Mapping[Address, Record] = field(default_factory=dict)
