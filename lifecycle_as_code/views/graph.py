@@ -27,7 +27,7 @@ COLOURS = {
 
 _REACHED = "#8250df"
 
-_PLAIN = re.compile(r"[A-Za-z0-9 _./@:%→,()+~>-]|[^\x00-\x7f]")
+_PLAIN = re.compile(r"[A-Za-z0-9 _./@:%→,()+~-]|[^\x00-\x7f]")
 
 
 def dot(graph: Graph) -> str:
