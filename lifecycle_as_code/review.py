@@ -7,8 +7,10 @@ refuses it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from .diagnostics import Source
 from .evidence import Comparison
@@ -160,3 +162,15 @@ class Review:
     def denied(self) -> tuple[Verdict, ...]:
         """The verdicts that refuse the plan."""
         return tuple(v for v in self.verdicts if v.outcome is Outcome.DENIED)
+
+    def by_address(self) -> Mapping[Address, Review]:
+        """Each change's part of it, for those that have one. Rules belong to no change."""
+        found: dict[Address, tuple[list[Any], list[Any], list[Any], list[Any]]] = {}
+        parts: tuple[tuple[Any, ...], ...] = (self.evidence, self.impacts, self.verdicts, self.choices)
+        for place, part in enumerate(parts):
+            for item in part:
+                found.setdefault(item.address, ([], [], [], []))[place].append(item)
+        return {
+            address: Review(tuple(evidence), tuple(impacts), tuple(verdicts), tuple(choices))
+            for address, (evidence, impacts, verdicts, choices) in found.items()
+        }

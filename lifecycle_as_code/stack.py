@@ -19,6 +19,7 @@ from uuid import uuid4
 from . import lock, past, planfile, saved
 from .adopt import Adopted, adopted, refuse_taken
 from .apply import Run
+from .asked import explain, states
 from .background import in_background
 from .change import Action, Change, Mode, Plan
 from .connections import as_progress
@@ -26,6 +27,7 @@ from .core import Core
 from .diagnostics import Diagnostic, LacError
 from .drift import Drift, make_drift, pending_only
 from .events import Event, Finished, Locked
+from .explain import Explanation
 from .history import Apply
 from .journal import Journal
 from .kinds import KINDS
@@ -34,6 +36,7 @@ from .past import Rollback
 from .plan import make_refresh
 from .planfile import SavedPlan
 from .refresh import naming
+from .sides import Side, States
 from .snapshot import Desired, Live, Observed, Record
 from .spec import Address, Spec, Store
 from .target import Selection, part_of
@@ -198,6 +201,15 @@ class Stack:
         self._connections.refuse_unreachable(asked)
         seen = self._core.camera.take(asked, resolved=False, names=naming({address}))
         return Shown(address, spec, seen.recorded.ours.get(address), seen.live.objects.get(address))
+
+    def explain(self, address: Address) -> Explanation:
+        """Why the plan changes an object, or doesn't. LacError where nothing can be planned."""
+        return explain(self._core, address)
+
+    def states(self, side: Side, *, written: bool = False) -> States:
+        """What one side of a comparison holds, but for a saved plan's. `written`: manifests as they are
+        written, without asking a store. LacError where there is no such apply."""
+        return states(self._core, side, written=written)
 
     def records(self) -> tuple[Record, ...]:
         """What this stack last applied, in the order of addresses."""

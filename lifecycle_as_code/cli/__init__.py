@@ -31,6 +31,8 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Objects": {
         "show": ("show", "Show one object, a saved plan, or the records of a time."),
+        "diff": ("diff", "Compare environments, points of history, a plan file, what is live."),
+        "explain": ("explain", "Say why an object is changed, or isn't."),
         "history": ("history", "List applies: who changed what, when, from what."),
         "import": ("adopt", "Take live objects over and write their YAML."),
         "state": ("state", "List, show or forget what is recorded."),

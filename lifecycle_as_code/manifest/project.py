@@ -86,6 +86,7 @@ def _project(
     _check_names(root, values, report)
     own = _environment(root, choices.environment, report)
     variables = _variables(root, own, values, choices, report)
+    environments = root.get("environments")
     reader = _Reader(root, own, Renderer(variables, choices.environment or UNNAMED), choices.environ, report)
     settings = Settings(
         name=str(values.get("name", "")),
@@ -98,6 +99,7 @@ def _project(
         variables=variables,
         limits=reader.limits(),
         drift_ignore=reader.drift_ignore(),
+        environments=frozenset(environments) if isinstance(environments, Map) else frozenset(),
     )
     return Project(settings, reader.renderer, reader.include())
 

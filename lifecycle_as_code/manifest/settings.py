@@ -124,3 +124,4 @@ class Settings:
     variables: Mapping[str, Any] = field(repr=False)
     limits: Limits = Limits()
     drift_ignore: tuple[str, ...] = ()
+    environments: frozenset[str] = frozenset()
