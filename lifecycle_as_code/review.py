@@ -37,10 +37,12 @@ class Choice:
 class Traffic:
     """A served entity that a change reaches.
 
-    `stack`: whose endpoint it is; empty for this plan's own. `share`: of the endpoint's traffic, in percent;
-    None where it has no weight of its own. `follows`: the alias that it follows, such as `@champion`, or
-    empty where its version is pinned. `moves`: whether this plan puts it on another version (an endpoint of
-    another stack stays until that stack is applied).
+    `stack`: whose endpoint it is; empty for this plan's own. `share`: of the endpoint's traffic after the
+    plan, in percent, and of an entity that goes, until then; None where it has no weight of its own.
+    `follows`: the alias that it follows, such as `@champion`, or empty where its version is pinned.
+    `version_before`, `version_after`: what it serves; None where there is no such entity then. `moves`:
+    whether this plan puts it on another version. An endpoint of another stack stays as it is until that stack
+    is applied: its `version_after` is what the alias that it follows will mean then.
     """
 
     endpoint: Address
@@ -58,7 +60,8 @@ class Capacity:
     """What an endpoint's replicas take, at the least, before and after; CPUs and GPUs as Ray counts them.
 
     `peak_cpus`, `peak_gpus`: added while both versions are up. `free_cpus`, `free_gpus`: what the cluster has
-    free now, None where it can't be asked. `fits`: whether that is enough for the peak; None if unknown.
+    free now, None where it can't be asked. `fits`: whether that is enough for what it adds, and for what the
+    plan's other endpoints add at the same time; None if unknown.
     """
 
     endpoint: Address

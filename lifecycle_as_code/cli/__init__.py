@@ -34,6 +34,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "diff": ("diff", "Compare environments, points of history, a plan file, what is live."),
         "explain": ("explain", "Say why an object is changed, or isn't."),
         "history": ("history", "List applies: who changed what, when, from what."),
+        "graph": ("graph", "Draw what needs what, and what a plan reaches."),
         "import": ("adopt", "Take live objects over and write their YAML."),
         "state": ("state", "List, show or forget what is recorded."),
         "force-unlock": ("force_unlock", "Free a lock whose holder is dead."),
