@@ -81,7 +81,7 @@ def row(page: Page, first: str) -> list[str]:
 def test_the_first_line_sums_it_up() -> None:
     first = markdown.plan(rich()).splitlines()[0]
     assert first == (
-        "**Plan:** 1 to create, 3 to update, 1 to delete · **1 denied** · 1 waived · 1 warned"
+        "**Plan:** 1 to create, 3 to update, 1 to delete · **1 denied** · 1 warned · 1 waived"
         " · **signature breaking** · **1 endpoint without room** · 2 endpoints touched"
         " · 1 user gains access · 1 user loses access"
     )
@@ -95,7 +95,7 @@ def test_the_denial_comes_before_the_changes_with_policy_place_and_what_was_not_
     assert "(policy: `policies.yaml:3`)" in caution
     assert '`signature != "breaking"`' in caution
     assert "champion-must-be-better" not in rest
-    assert text.index("**waived**") < text.index("**warned**") < text.index("**passed**")
+    assert text.index("**warned**") < text.index("**waived**") < text.index("**passed**")
 
 
 def test_a_waiver_says_why_and_until_when() -> None:
@@ -106,7 +106,7 @@ def test_a_waiver_says_why_and_until_when() -> None:
 def test_evidence_is_a_table_of_before_and_after_with_words_beside_the_arrows() -> None:
     page = read(markdown.plan(rich()))
     assert row(page, "auc_holdout") == ["auc_holdout", "", "0.9101", "0.9088", "-0.0013", "▼ worse"]
-    assert row(page, "log_loss") == ["log_loss", "", "0.2134", "0.1987", "-0.0147", "▼ better"]
+    assert row(page, "log_loss") == ["log_loss", "", "0.2134", "0.1987", "-0.0147", "▲ better"]
     data = "payments-2026-q2 (a1b2c3d4)"
     assert row(page, "auc") == ["auc", data, "0.9312", "0.9447", "+0.0135", "▲ better"]
     assert row(page, "calibration")[-1] == "first measured"

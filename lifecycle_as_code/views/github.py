@@ -14,8 +14,9 @@ from typing import Literal
 from ..change import Plan
 from ..diagnostics import Diagnostic, Source, in_file_order
 from ..review import Outcome, Verdict
-from . import human, overview, sides
-from .text import PLAIN, counted, safe, safe_lines, shortened
+from . import human, overview, versions
+from .review import OUTCOMES
+from .text import counted, safe, safe_lines, shortened
 
 Level = Literal["error", "warning", "notice"]
 
@@ -72,7 +73,7 @@ def _verdicts(shown: Plan) -> Iterator[Annotation]:
         Outcome.WARNED: "warning",
         Outcome.WAIVED: "notice",
     }
-    for outcome in overview.ORDER:
+    for outcome in OUTCOMES:
         for verdict in shown.review.verdicts:
             if verdict.outcome is outcome and outcome in levels:
                 title = f"{outcome} by {verdict.policy}: {verdict.address}"
@@ -95,7 +96,7 @@ def _signatures(shown: Plan) -> Iterator[Annotation]:
     places = {change.address: change.at for change in shown.changes}
     for compared in shown.review.evidence:
         if compared.signature.breaking:
-            title = f"signature breaking: {sides.title(compared)}"
+            title = f"signature breaking: {versions.title(compared)}"
             at = places.get(compared.address)
             yield Annotation("warning", title, "\n".join(compared.signature.breaking), at)
 
@@ -108,8 +109,7 @@ def _problem(problem: Diagnostic) -> Annotation:
 
 def _tally(shown: Plan) -> Annotation:
     words = [b.words for b in overview.badges(shown)]
-    tally = human.tally(shown, PLAIN).removesuffix(".")
-    return Annotation("notice", human.place(shown), ", ".join([tally, *words]))
+    return Annotation("notice", human.place(shown), ", ".join([overview.tally(shown), *words]))
 
 
 def _command(shown: Annotation, root: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from ..change import Plan
 from ..diagnostics import Diagnostic, in_file_order
-from . import human, overview, sides
+from . import human, overview, versions
 from .fit import Detail, Draft, fitted
 from .gfm import code, html_code, items, length, named, place, prose, quoted, said, table
 from .markdown_change import change, rows
@@ -37,8 +37,8 @@ class _Bold(Paint):
 def plan(shown: Plan) -> str:
     """The comment, without a marker to find it by: whoever posts it adds one."""
     changes = overview.listed(shown)
-    compared = sides.by_change(shown.review.evidence)
-    told = sides.told_first(each for c in changes for each in compared.get(c.address, ()))
+    compared = {address: part.evidence for address, part in shown.review.by_address().items()}
+    told = versions.told_first(each for c in changes for each in compared.get(c.address, ()))
     draft = Draft(
         [*_summary(shown), *_denied(shown)],
         rows(changes, compared),
@@ -69,7 +69,7 @@ def problems(found: Iterable[Diagnostic]) -> str:
 
 def _summary(shown: Plan) -> Iterator[str]:
     words = [f"**{b.words}**" if b.tone == "bad" else b.words for b in overview.badges(shown)]
-    yield " · ".join([human.tally(shown, _Bold()).removesuffix("."), *words])
+    yield " · ".join([overview.tally(shown, _Bold()), *words])
     where = f", environment {named(shown.environment)}" if shown.environment else ""
     yield f"Stack {named(shown.stack)}{where}"
 

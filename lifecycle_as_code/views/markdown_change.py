@@ -11,7 +11,7 @@ from ..diff import FieldChange
 from ..evidence import Comparison
 from ..signature import SignatureChange, SignatureClass
 from ..spec import Address
-from . import human, overview, sides
+from . import human, overview, versions
 from .fit import Detail
 from .gfm import (
     NAME,
@@ -115,24 +115,24 @@ def _row(field: FieldChange, *, whole: bool) -> list[str]:
 
 def _evidence(shown: Comparison, told: Address | None) -> Iterator[str]:
     also = f", the same as under {named(told)}" if told else ""
-    yield f"**Evidence** for {named(sides.title(shown), 2 * NAME)}{also}"
+    yield f"**Evidence** for {named(versions.title(shown), 2 * NAME)}{also}"
     yield from _signature(shown.signature)
     if told:
         return
-    rows = sides.metric_rows(shown)
+    rows = versions.metric_rows(shown)
     if moved := [_metric(row) for row in rows if row.moved]:
         yield some(["Metric", "Data set", "Before", "After", "Δ", "Trend"], moved, right=(2, 3, 4))
     if still := [f"{named(r.name)} {r.after}".rstrip() for r in rows if not r.moved]:
         yield f"{counted(len(still), 'metric')} as before: {listed(still, 10)}"
     if params := [[named(name), held(before), held(after)] for name, before, after in shown.params]:
         yield some(["Parameter", "Before", "After"], params)
-    if facts := [[_name(f.name), _fact(f.before), _fact(f.after)] for f in sides.facts(shown)]:
+    if facts := [[_name(f.name), _fact(f.before), _fact(f.after)] for f in versions.facts(shown)]:
         yield some(["About", "Before", "After"], facts)
-    if missing := [said(what) for what in sides.absent(shown)]:
+    if missing := [said(what) for what in versions.absent(shown)]:
         yield "\n".join(["Missing:", "", *items(missing)])
 
 
-def _metric(shown: sides.MetricRow) -> list[str]:
+def _metric(shown: versions.MetricRow) -> list[str]:
     trend = f"**{shown.trend}**" if shown.tone == "bad" else shown.trend
     data = named(shown.data) if shown.data else ""
     return [named(shown.name), data, shown.before, shown.after, shown.delta, trend]

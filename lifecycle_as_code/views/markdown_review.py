@@ -10,9 +10,11 @@ from ..review import Outcome, Verdict
 from . import overview, reach
 from .fit import Detail
 from .gfm import NAME, VALUE, items, named, place, prose, said, some
+from .review import OUTCOMES
 from .text import listed
 
 _MOST_FAILED = 12
+_REST = [outcome for outcome in OUTCOMES if outcome not in (Outcome.DENIED, Outcome.PASSED)]
 
 
 def verdict(shown: Verdict) -> str:
@@ -34,7 +36,7 @@ def verdict(shown: Verdict) -> str:
 def review(shown: Plan) -> Iterator[Detail]:
     """The parts, as far as there is anything to say."""
     verdicts = shown.review.verdicts
-    told = [verdict(v) for outcome in overview.ORDER[1:-1] for v in verdicts if v.outcome is outcome]
+    told = [verdict(v) for outcome in _REST for v in verdicts if v.outcome is outcome]
     if passed := dict.fromkeys(named(v.policy) for v in verdicts if v.outcome is Outcome.PASSED):
         told.append(f"- **passed**: {listed([*passed], 20)}")
     if told:

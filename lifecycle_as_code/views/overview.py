@@ -4,20 +4,19 @@ escaped in here."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from difflib import unified_diff
 from typing import NamedTuple
 
 from ..change import Action, Change, Plan, Step
 from ..diff import FieldChange, leaves
-from ..review import Outcome, Verdict
+from ..review import Outcome, Review, Verdict
 from ..signature import SignatureClass
 from ..spec import Address, Store
 from . import human
-from .sides import Tone
-from .text import counted
-
-ORDER = (Outcome.DENIED, Outcome.WAIVED, Outcome.WARNED, Outcome.PASSED)
-"""What a reviewer has to know first, first."""
+from .review import OUTCOMES
+from .text import PLAIN, Paint, counted
+from .versions import Tone
 
 
 class Badge(NamedTuple):
@@ -27,11 +26,16 @@ class Badge(NamedTuple):
     tone: Tone
 
 
+def tally(shown: Plan, paint: Paint = PLAIN) -> str:
+    """How many of what; what else there is to say has badges."""
+    return human.tally(replace(shown, review=Review()), paint).removesuffix(".")
+
+
 def badges(shown: Plan) -> Iterator[Badge]:
     """What the summary says beside the tally."""
     review = shown.review
     tones: Mapping[Outcome, Tone] = {Outcome.DENIED: "bad", Outcome.PASSED: "good"}
-    for outcome in ORDER:
+    for outcome in OUTCOMES:
         number = sum(v.outcome is outcome for v in review.verdicts)
         if number and outcome is not Outcome.PASSED:
             yield Badge(f"{number:,} {outcome}", tones.get(outcome, "warn"))
@@ -102,7 +106,7 @@ def why(shown: Change) -> str:
 
 def counts(verdicts: Sequence[Verdict]) -> str:
     """`1 denied, 2 passed`."""
-    found = ((o, sum(v.outcome is o for v in verdicts)) for o in ORDER)
+    found = ((o, sum(v.outcome is o for v in verdicts)) for o in OUTCOMES)
     return ", ".join(f"{number:,} {outcome}" for outcome, number in found if number)
 
 

@@ -3,23 +3,20 @@ in here: that is each view's own matter."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from ..evidence import Comparison, Dataset, Evidence, MetricChange, Run
 from ..spec import Address
-from .text import counted
+from .review import data, improvement, size, versions
 
 Tone = Literal["bad", "warn", "good", "plain"]
 """How something is meant. It is always said in words, too."""
 
 _COMMIT = 12
-_BETTER = {True: "better", False: "worse", None: ""}
 _TONES: Mapping[bool | None, Tone] = {True: "good", False: "bad", None: "plain"}
-_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 class Row(NamedTuple):
@@ -32,7 +29,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """A metric on one data set. `data`: the set and its digest, or empty. `trend`: up or down, and whether
+    """A metric on one data set. `data`: the set and its digest, or empty. `trend`: whether
     that is better, in words and not by colour alone."""
 
     name: str
@@ -54,14 +51,6 @@ class MetricRow:
         return _TONES[self.measured.better]
 
 
-def by_change(comparisons: Sequence[Comparison]) -> dict[Address, list[Comparison]]:
-    """The comparisons of each change."""
-    found: dict[Address, list[Comparison]] = {}
-    for comparison in comparisons:
-        found.setdefault(comparison.address, []).append(comparison)
-    return found
-
-
 def told_first(comparisons: Iterable[Comparison]) -> dict[tuple[Address, str], Address]:
     """For the comparisons, by change and entity, that say what an earlier one said: that one's change. An
     endpoint that follows an alias serves the very versions that the alias goes from and to."""
@@ -78,18 +67,8 @@ def told_first(comparisons: Iterable[Comparison]) -> dict[tuple[Address, str], A
 
 def title(shown: Comparison) -> str:
     """`fraud: version 3 → 4, served as champion`."""
-    before, after = shown.before, shown.after
-    if before and after:
-        what = f"{_version(before)} → {after.version or 'a new one'}"
-    elif after:
-        what = f"{_version(after)}, where nothing was"
-    else:
-        what = f"{_version(before)}, and nothing after it" if before else "no version"
+    what = versions(shown) or "no version"
     return f"{shown.model}: {what}" + (f", served as {shown.entity}" if shown.entity else "")
-
-
-def _version(side: Evidence) -> str:
-    return f"version {side.version}" if side.version else "a new version"
 
 
 def metric_rows(shown: Comparison) -> list[MetricRow]:
@@ -101,12 +80,10 @@ def metric_rows(shown: Comparison) -> list[MetricRow]:
 def _metric(measured: MetricChange) -> MetricRow:
     before, after = numbers(measured.before, measured.after)
     delta = measured.delta
-    data = f"{measured.dataset} ({measured.digest})" if measured.digest else measured.dataset
-    arrow = "" if not delta or math.isnan(delta) else "▲" if delta > 0 else "▼"
-    words = " ".join(filter(None, (arrow, _BETTER[measured.better])))
+    words, _ = improvement(measured)
     return MetricRow(
         measured.name,
-        data,
+        data(measured),
         before,
         after,
         "" if delta is None else "0" if delta == 0 else _number(delta, 3, "+"),
@@ -182,14 +159,6 @@ def _built_with(side: Evidence | None) -> dict[str, str]:
     return {"Python": side.python, "MLflow": side.mlflow, **flavors, **tags, **since}
 
 
-def size(count: int) -> str:
-    """`12.4 MB`, by thousands."""
-    number, unit = float(count), 0
-    while number >= 999.95 and unit < len(_UNITS) - 1:
-        number, unit = number / 1000, unit + 1
-    return f"{number:.1f} {_UNITS[unit]}" if unit else counted(count, "byte")
-
-
 def moment(at_ms: int) -> str:
     """`2026-11-24 10:00 UTC`."""
     try:
@@ -202,7 +171,7 @@ def moment(at_ms: int) -> str:
 def absent(shown: Comparison) -> list[str]:
     """What is missing, by side."""
     return [
-        f"{_version(side)}: {what}"
+        f"version {side.version}: {what}" if side.version else what
         for side in (shown.before, shown.after)
         if side is not None
         for what in side.missing
