@@ -34,7 +34,7 @@ _WHOLE = frozenset({"protected from now on", "no longer protected"})
 
 def plan(shown: Plan, paint: Paint = PLAIN, *, width: int = 100) -> str:
     """Everything that a reader decides by: warnings first, then the changes, the steps and the tally."""
-    along = _along(shown)
+    along = going_along(shown)
     carried = {c.address for changes in along.values() for c in changes}
     judged = shown.review.by_address()
     return "\n\n".join(
@@ -72,7 +72,7 @@ def _about(shown: Plan) -> str:
     return ""
 
 
-def _along(shown: Plan) -> dict[Address, list[Change]]:
+def going_along(shown: Plan) -> dict[Address, list[Change]]:
     """By what is renamed, that which only goes along."""
     roots = [after for _, after in shown.moves]
     found: dict[Address, list[Change]] = {}
