@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlparse
 
-from .mlflow_uris import host, join, local_path
+from .mlflow_uris import HOST_ADDRESSED, join, local_path
 
 FILE: Final = "MLmodel"
 LARGEST: Final = 8 * 1024 * 1024
@@ -140,18 +140,41 @@ _NEEDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
 
 def _out_of_reach(place: str, root: str, environ: Mapping[str, str]) -> str:
     """Why it is no use to ask for it, or nothing. Nothing is imported to find out."""
+    server = environ.get("MLFLOW_TRACKING_URI", "")
     try:
         scheme = urlparse(place).scheme.lower()
-        asked, known = host(place), host(root)
+        asked, trusted = _target(place), {_target(root), *_served_by(server)}
     except ValueError:
         return "its address can't be read"
-    if asked is not None and asked != known:
+    if "::" in place:
+        # to fsspec that is one address inside of another, and could lead anywhere
+        return "its address can't be read"
+    if asked is not None and asked not in trusted:
         return "its address names another host than MLflow's artifact root"
-    if scheme == "mlflow-artifacts" and not environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):
+    if scheme == "mlflow-artifacts" and not server.startswith(("http:", "https:")):
         return "it is read through MLflow's server, and MLFLOW_TRACKING_URI doesn't say where that is"
     if not _reader(scheme):
         return f"nothing that is installed here reads `{scheme}:`"
     return ""
+
+
+Target = tuple[str, str | None, int | None]
+"""What one connects to: scheme, host, port."""
+
+
+def _target(uri: str) -> Target | None:
+    """Where reading it leads, if the address itself says so. ValueError where its port is none."""
+    parsed = urlparse(uri)
+    if parsed.scheme.lower() in HOST_ADDRESSED and parsed.netloc:
+        return parsed.scheme.lower(), parsed.hostname, parsed.port
+    return None
+
+
+def _served_by(server: str) -> Iterator[Target]:
+    """What leads to MLflow's server, which is asked with our credentials in any case."""
+    if (target := _target(server)) is not None:
+        yield target
+        yield "mlflow-artifacts", *target[1:]
 
 
 def _reader(scheme: str) -> str:

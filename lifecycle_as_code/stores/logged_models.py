@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -27,7 +27,7 @@ class ModelFacts:
     model_id: str
     location: str
     metrics: Sequence[Metric] = ()
-    params: Mapping[str, str] = NOTHING
+    params: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
 def read(db: Connection, workspace: str, versions: Mapping[Number, Made]) -> dict[Number, ModelFacts]:

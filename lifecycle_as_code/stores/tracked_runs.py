@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Connection, and_, select
@@ -30,7 +30,7 @@ class RunFacts:
     run: Run
     artifacts: str
     metrics: Sequence[Metric] = ()
-    params: Mapping[str, str] = NOTHING
+    params: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     datasets: Sequence[Dataset] = ()
 
 
