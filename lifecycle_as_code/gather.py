@@ -15,6 +15,7 @@ What changes about a version that is there (its tags, its description) puts noth
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -24,18 +25,18 @@ from .evidence import NOTHING, Comparison, Direction, Evidence, compare
 from .history import Line, since
 from .kinds.model_alias import ModelAlias
 from .kinds.model_version import ModelVersion
-from .mlmodel import read_mlmodel
+from .mlmodel import MlModel, read_mlmodel
 from .snapshot import Live
 from .snapshots import Snapshots
 from .spec import Address
 from .state import history
 from .stores import tracking
 from .stores.artifact_root import artifact_root
-from .stores.artifacts import FILE, File, Unread, read_files
+from .stores.artifacts import FILE, Unread, read_files
 from .stores.mlflow_lineage import Number
 from .stores.mlflow_uris import shown
 from .stores.sql import reading
-from .stores.tracking import Registered, Tracked
+from .stores.tracking import Registered
 
 NOWHERE: Mapping[Address, Address] = MappingProxyType({})
 
@@ -170,9 +171,15 @@ def _read(
         aliases = [_alias(n, alias) for n, t in known.items() for alias in t.evidence.aliases]
         told = history.of(db, workspace, {ModelAlias.kind: ModelAlias}, aliases)
     places = {tracked.location for tracked in known.values() if tracked.location}
-    files = read_files(places, seconds=seconds, root=root, environ=environ)
+    found: dict[str, MlModel | Unread] = {}
+    # reading what they say takes time as well
+    with closing(read_files(places, seconds=seconds, root=root, environ=environ)) as files:
+        for place, file in files:
+            found[place] = read_mlmodel(file) if isinstance(file, bytes) else file
     return {
-        number: with_file(with_past(number, tracked.evidence, told), tracked, files.get(tracked.location))
+        number: with_file(
+            with_past(number, tracked.evidence, told), tracked.location, found.get(tracked.location)
+        )
         for number, tracked in known.items()
     }
 
@@ -193,9 +200,9 @@ def with_past(number: Number, evidence: Evidence, told: Mapping[Address, Iterabl
     return replace(evidence, since_ms=held)
 
 
-def with_file(evidence: Evidence, tracked: Tracked, file: File | None) -> Evidence:
+def with_file(evidence: Evidence, location: str, file: MlModel | Unread | None) -> Evidence:
     """The evidence, and what MLmodel says. `file` None: there was nowhere to look."""
-    place = shown(tracked.location)
+    place = shown(location)
     match file:
         case None if evidence.artifact is False:
             return evidence
@@ -205,19 +212,19 @@ def with_file(evidence: Evidence, tracked: Tracked, file: File | None) -> Eviden
             return _without(evidence, False, f"the artifact: no {FILE} at {place}")
         case Unread(why):
             return _without(evidence, None, f"the artifact: {FILE} at {place} wasn't read ({why})")
-    said = read_mlmodel(file)
+        case MlModel(problem=problem, flavors=flavors) if problem and not flavors:
+            return _without(evidence, False, f"the artifact: at {place}, {problem}")
     missing = evidence.missing
-    if said.problem:
-        missing = (*missing, f"the artifact: {FILE} at {place}: {said.problem}")
-    if said.signature is None:
-        missing = (*missing, "the signature: the model was logged without one")
+    if file.signature is None:
+        why = file.problem or "the model was logged without one"
+        missing = (*missing, f"the signature: {why}")
     return replace(
         evidence,
-        flavors=said.flavors,
-        python=said.python,
-        mlflow=said.mlflow,
-        size=said.size,
-        signature=said.signature,
+        flavors=file.flavors,
+        python=file.python,
+        mlflow=file.mlflow,
+        size=file.size,
+        signature=file.signature,
         artifact=True,
         missing=missing,
     )

@@ -19,20 +19,21 @@ import tempfile
 import threading
 import time
 from base64 import b64decode
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlparse
 
+from ..mlmodel import MAX_BYTES
 from .mlflow_uris import HOST_ADDRESSED, join, local_path
 
 FILE: Final = "MLmodel"
-LARGEST: Final = 8 * 1024 * 1024
-"""Bytes of such a file; a larger one isn't read. MLflow's own are a few thousand."""
+LARGEST: Final = MAX_BYTES
 THREADS: Final = 8
 
 
@@ -49,8 +50,9 @@ File = bytes | Unread
 
 def read_files(
     locations: Collection[str], *, seconds: float, root: str = "", environ: Mapping[str, str] | None = None
-) -> dict[str, File]:
-    """The MLmodel below each of `locations`, paths or URIs as MLflow stores them.
+) -> Generator[tuple[str, File]]:
+    """The MLmodel below each of `locations`, paths or URIs as MLflow stores them, as they arrive; each of
+    them once, and the last one after `seconds` at the latest. Close it (`contextlib.closing`).
 
     `root`: MLflow's artifact root. Like MLflow's server, this connects to no other host that an address
     names, or whoever registers a version could have our credentials sent to a host of theirs. `environ`
@@ -58,46 +60,46 @@ def read_files(
     """
     until = time.monotonic() + seconds
     environ = os.environ if environ is None else environ
-    here = {place: Path(path) for place in locations if (path := local_path(place)) is not None}
-    answers: queue.SimpleQueue[tuple[str, File]] = queue.SimpleQueue()
-    found: dict[str, File] = {}
-    away: list[str] = []
-    for place in locations:
-        if place in here:
-            continue
-        if problem := _out_of_reach(place, root, environ):
-            found[place] = Unread(problem)
+    here: dict[str, Path] = {}
+    away: dict[str, str] = {}
+    for place in sorted({*locations}):
+        if (path := local_path(place)) is not None:
+            here[place] = Path(path)
+        elif problem := out_of_reach(place, root, environ):
+            yield place, Unread(problem)
         else:
-            away.append(place)
-    waiting = len(here)
-    _read_here(here, answers)
-    if away:
-        found |= _read_away(sorted(away), until, environ)
-    while waiting:
-        try:
-            place, file = answers.get(timeout=max(0.0, until - time.monotonic()))
-        except queue.Empty:
-            break
-        found[place] = file
-        waiting -= 1
-    late = Unread(f"it couldn't be read within {seconds:g} s")
-    return {place: found.get(place, late) for place in locations}
+            away[place] = reader_of(place)
+    waiting = {*here, *away}
+    answers: queue.SimpleQueue[tuple[str, File]] = queue.SimpleQueue()
+    with ExitStack() as running:
+        if away:
+            running.enter_context(_apart(away, until, environ, answers))
+        _read_here(here, answers)
+        while waiting and (left := until - time.monotonic()) > 0:
+            try:
+                place, file = answers.get(timeout=left)
+            except queue.Empty:
+                break
+            if place in waiting:
+                waiting.discard(place)
+                yield place, file
+    for place in sorted(waiting):
+        yield place, Unread(f"there was no answer within {seconds:g} s")
 
 
 # --- on this machine
 
 
 def _read_here(paths: Mapping[str, Path], answers: queue.SimpleQueue[tuple[str, File]]) -> None:
-    """A few threads, which nobody waits for: a network drive may never answer."""
+    """By a few threads that nobody waits for: a network drive may never answer."""
     rest = list(paths.items())
-    shares = [rest[n::THREADS] for n in range(min(THREADS, len(rest)))]
 
     def work(share: list[tuple[str, Path]]) -> None:
         for place, path in share:
             answers.put((place, _local(path / FILE)))
 
-    for share in shares:
-        threading.Thread(target=work, args=(share,), daemon=True).start()
+    for number in range(min(THREADS, len(rest))):
+        threading.Thread(target=work, args=(rest[number::THREADS],), daemon=True).start()
 
 
 def _local(path: Path) -> File:
@@ -138,7 +140,7 @@ _NEEDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
 }
 
 
-def _out_of_reach(place: str, root: str, environ: Mapping[str, str]) -> str:
+def out_of_reach(place: str, root: str, environ: Mapping[str, str]) -> str:
     """Why it is no use to ask for it, or nothing. Nothing is imported to find out."""
     server = environ.get("MLFLOW_TRACKING_URI", "")
     try:
@@ -177,8 +179,13 @@ def _served_by(server: str) -> Iterator[Target]:
         yield "mlflow-artifacts", *target[1:]
 
 
+def reader_of(place: str) -> str:
+    """Which of fsspec and mlflow reads it here, or nothing."""
+    return _reader(urlparse(place).scheme.lower())
+
+
+@cache
 def _reader(scheme: str) -> str:
-    """Which of the two reads it, or nothing."""
     by_fsspec, by_mlflow = _NEEDS.get(scheme, ((), ()))
     if _there("fsspec") and any(map(_there, by_fsspec)):
         return "fsspec"
@@ -247,15 +254,21 @@ with concurrent.futures.ThreadPoolExecutor(given["threads"]) as pool:
 """
 
 
-def _read_away(places: list[str], until: float, environ: Mapping[str, str]) -> dict[str, File]:
-    """By one process apart; what it hasn't answered in time has no answer."""
-    left = until - time.monotonic()
-    files = {place: (_reader(urlparse(place).scheme.lower()), join(place, FILE)) for place in places}
-    given = {"files": files, "seconds": max(1, int(left) + 2), "largest": LARGEST, "threads": THREADS}
-    with tempfile.TemporaryDirectory(prefix="lac-") as directory:
-        # in a directory of its own: mlflow may leave a database in the one that it is started in
+@contextmanager
+def _apart(
+    places: Mapping[str, str],
+    until: float,
+    environ: Mapping[str, str],
+    answers: queue.SimpleQueue[tuple[str, File]],
+) -> Iterator[None]:
+    """The process apart, while the block lasts. `places`: each with what reads it."""
+    files = {place: (reader, join(place, FILE)) for place, reader in places.items()}
+    seconds = max(1, int(until - time.monotonic()) + 2)
+    given = json.dumps({"files": files, "seconds": seconds, "largest": LARGEST, "threads": THREADS})
+    with tempfile.TemporaryDirectory(prefix="lac-", ignore_cleanup_errors=True) as directory:
         process = subprocess.Popen(
             [sys.executable, "-c", _APART],
+            # mlflow may leave a database in the directory that it is started in
             cwd=directory,
             env={**environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"},
             stdin=subprocess.PIPE,
@@ -264,16 +277,38 @@ def _read_away(places: list[str], until: float, environ: Mapping[str, str]) -> d
             text=True,
             start_new_session=True,
         )
+
+        def listen() -> None:
+            # it may be ended at any point of this
+            with suppress(OSError, ValueError):
+                assert process.stdin is not None
+                assert process.stdout is not None
+                # not as an argument: addresses may hold passwords, and arguments are there for all to see
+                with process.stdin as asking:
+                    asking.write(given)
+                with process.stdout as said:
+                    for line in said:
+                        answers.put(_answer(line))
+            process.wait()
+            for place in places:
+                # after its own answer, where there was one, nobody asks for this
+                answers.put((place, Unread("the process that reads it ended early")))
+
+        listening = threading.Thread(target=listen, daemon=True)
+        listening.start()
         try:
-            # by stdin: addresses may hold passwords, and arguments are there for everybody to see
-            said, _ = process.communicate(json.dumps(given), timeout=max(0.0, left))
-        except subprocess.TimeoutExpired:
-            _end(process)
-            # what it answered until then
-            said, _ = process.communicate(timeout=1.0)
+            yield
         finally:
             _end(process)
-    return dict(_answers(said))
+            listening.join(1.0)
+
+
+def _answer(line: str) -> tuple[str, File]:
+    place, data, problem = json.loads(line)
+    if data is not None:
+        read = b64decode(data)
+        return place, read if len(read) <= LARGEST else Unread("it is too large")
+    return place, Unread(problem) if problem else Unread("no such file", absent=True)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -282,19 +317,3 @@ def _end(process: subprocess.Popen[str]) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def _answers(said: str) -> Iterator[tuple[str, File]]:
-    for line in said.splitlines():
-        try:
-            place, data, problem = json.loads(line)
-        except ValueError:
-            # it was ended in the middle of a line
-            return
-        if data is not None:
-            read = b64decode(data)
-            yield place, read if len(read) <= LARGEST else Unread("it is too large")
-        elif problem:
-            yield place, Unread(problem)
-        else:
-            yield place, Unread("no such file", absent=True)
