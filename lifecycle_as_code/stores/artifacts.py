@@ -106,18 +106,25 @@ def _local(path: Path) -> File:
     try:
         # a pipe would wait for its writer
         opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(opened).st_mode):
+                return Unread("not a file", absent=True)
+            return _whole(opened)
+        finally:
+            os.close(opened)
     except (FileNotFoundError, NotADirectoryError):
         return Unread("no such file", absent=True)
     except (OSError, ValueError) as error:
         return Unread(type(error).__name__)
-    with open(opened, "rb") as file:
-        if not stat.S_ISREG(os.fstat(opened).st_mode):
-            return Unread("not a file", absent=True)
-        try:
-            data = file.read(LARGEST + 1)
-        except OSError as error:
-            return Unread(type(error).__name__)
-    return data if len(data) <= LARGEST else Unread("it is too large")
+
+
+def _whole(opened: int) -> File:
+    read = b""
+    while part := os.read(opened, LARGEST + 1 - len(read)):
+        read += part
+        if len(read) > LARGEST:
+            return Unread("it is too large")
+    return read
 
 
 # --- on other machines
