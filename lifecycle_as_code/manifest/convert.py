@@ -149,6 +149,10 @@ def _scalar(wanted: type[Any], secret: bool) -> Convert:
     return typed
 
 
+def _is_nothing(value: Any) -> bool:
+    return value.__class__ is Plain and value.value is None
+
+
 def _date(value: Any, holder: Any, key: Any, report: Report) -> Any:
     """A day, quoted or not: nothing else is written so."""
     text = value.text if value.__class__ is Plain else value
@@ -249,6 +253,8 @@ def _union(members: tuple[Any, ...], secret: bool) -> Convert:
     )
 
     def read(value: Any, holder: Any, key: Any, report: Report) -> Any:
+        if date in members and value.__class__ in (str, Plain) and not _is_nothing(value):
+            return _date(value, holder, key, report)
         if value.__class__ is str:
             if str in scalars:
                 return value
