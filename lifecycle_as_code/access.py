@@ -30,7 +30,7 @@ VERSIONS: Final[Mapping[str, str]] = {
 }
 """Types of versions, whose grants are on all versions there are, and the type whose name they go by."""
 
-_ON_ALL_ONLY: Final = frozenset(
+ON_ALL_ONLY: Final = frozenset(
     {
         WORKSPACE,
         "run",
@@ -149,6 +149,10 @@ class Effective:
             return self._on_versions(held, resource_type, parent, resource_id)
         return self._on(held, resource_type, resource_id)
 
+    def workspace_of(self, resource_type: str) -> str:
+        """The workspace whose roles count for this type: the resource's own, but for endpoints."""
+        return endpoints.WORKSPACE if resource_type == endpoints.RESOURCE_TYPE else self.workspace
+
     def grants(self, user: str, workspace: str) -> _Grants:
         """What the user's roles in that workspace are granted."""
         key = user, workspace
@@ -214,7 +218,7 @@ def _fold(held: _Grants, resource_type: str, name: str) -> Decision | None:
 
     A level that MLflow doesn't know gives nothing: its server fails over it.
     """
-    by_name = held.get((resource_type, name), []) if resource_type not in _ON_ALL_ONLY else []
+    by_name = held.get((resource_type, name), []) if resource_type not in ON_ALL_ONLY else []
     on_all = held.get((resource_type, ALL), [])
     if not by_name and not on_all:
         return None

@@ -1,4 +1,4 @@
-"""What a user may do with an endpoint by the grants of their roles. Pure: the endpoint asks it, and plans do."""
+"""What a user may do with an endpoint by their roles' grants. Pure: the endpoint asks it, and so do plans."""
 
 from __future__ import annotations
 
