@@ -109,7 +109,7 @@ def _load(
             break
     problems += binder.blocks.conflicts(binder.objects)
     rules = binder.rules.rules
-    problems += [*binder.rules.conflicts(project.environments), *check_rules(rules)]
+    problems += [*binder.rules.conflicts(project.settings.environments), *check_rules(rules)]
     # a loop in a template may bring the same one many times
     problems = list(dict.fromkeys(problems))
     refuse(problems)
