@@ -60,11 +60,9 @@ def access_changes(
     `resources`: what is there. Of a type that occurs in it, names that are neither there nor in the plan
     aren't told of. Such a grant waits for something of that name.
     """
-    if plan.mode is Mode.REFRESH_ONLY:
+    if not touches_access(plan):
         return {}
     changes = [change for change in plan.changes if change.action.is_difference]
-    if not any(change.address.kind in ("permission", "role", *_RESOURCES) for change in changes):
-        return {}
     sides = _Sides.of(before, changes, workspace, resources)
     rows: dict[Address, list[_Row]] = {}
     told: set[tuple[str, Address]] = set()
@@ -75,6 +73,13 @@ def access_changes(
                 told.add((row.user, row.resource))
                 rows.setdefault(change.address, []).append(row)
     return {c.address: _limited(rows[c.address]) for c in changes if c.address in rows}
+
+
+def touches_access(plan: Plan) -> bool:
+    """Whether a plan is about grants, roles, or what can be granted; otherwise nobody gains or loses."""
+    kinds = {"permission", "role", *_RESOURCES}
+    about = (c for c in plan.changes if c.action.is_difference and c.address.kind in kinds)
+    return plan.mode is not Mode.REFRESH_ONLY and any(about)
 
 
 class _Pair(NamedTuple):

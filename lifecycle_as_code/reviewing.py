@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from .access_changes import access_changes, touches_access
 from .change import Mode, Plan
 from .core import Core
 from .diagnostics import refuse
@@ -21,6 +22,7 @@ from .review import Access, Review
 from .rules import Rules
 from .snapshots import Snapshots
 from .spec import Address
+from .stores.auth_state import read_access_state
 from .who import actor
 
 
@@ -30,7 +32,7 @@ def reviewed(core: Core, plan: Plan, seen: Snapshots, rules: Rules) -> Plan:
         return replace(plan, review=Review(choices=seen.desired.choices, rules=rules))
     refuse(check_rules(rules))
     evidence = gather(core.connections, plan, seen, directions=rules.directions, environ=core.environ)
-    impacts = make_impacts(plan, seen.recorded, seen.live, access=_access(core, plan, seen))
+    impacts = make_impacts(plan, seen.recorded, seen.live, access=_access(core, plan))
     plan = replace(plan, review=Review(evidence, impacts, (), seen.desired.choices, rules))
     now = datetime.now(UTC)
     verdicts = judge(plan, rules, actor=actor(core.settings.directory, core.environ), now=now)
@@ -51,6 +53,14 @@ def refuse_denied(core: Core, plan: Plan) -> None:
     refuse(denials(again.review.verdicts))
 
 
-def _access(core: Core, plan: Plan, seen: Snapshots) -> Mapping[Address, tuple[Access, ...]]:
-    """Who gains or loses by the plan; nothing where it touches no grant and no resource of grants."""
-    return {}
+def _access(core: Core, plan: Plan) -> Mapping[Address, tuple[Access, ...]]:
+    """Who gains or loses by the plan; nothing where the stack has no auth database, or none yet."""
+    if core.settings.auth_store is None or not touches_access(plan):
+        return {}
+    with core.connections.reading() as (ledger, _), ledger.reading() as db:
+        if db.auth is None:
+            return {}
+        state = read_access_state(
+            db.auth, db.registry, db.workspace, default_permission=core.settings.default_permission
+        )
+    return access_changes(plan, state, core.settings.workspace)

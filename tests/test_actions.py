@@ -1,5 +1,5 @@
-"""The composite actions, run as a runner runs them: their step's command, its `env`, fake `GITHUB_*` files, and
-GitHub's API on loopback. `lac` is the real one, on a real SQLite store.
+"""The composite actions, run as a runner runs them: their step's command, its `env`, fake `GITHUB_*` files,
+and GitHub's API on loopback. `lac` is the real one, on a real SQLite store.
 """
 
 from __future__ import annotations
