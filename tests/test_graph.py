@@ -286,10 +286,18 @@ def test_a_plan_shows_in_every_language() -> None:
     assert '"model_alias.fraud/champion" [label="model alias\\n~ fraud/champion"' in dot(graph)
     assert "champion: v1 → v2, 100 %" in dot(graph)
     assert '"]:::update' in mermaid(graph)
-    assert "serving endpoint of stack risk<br>risk<br>main: v1 → v2, 100 %" in mermaid(graph)
+    assert "serving endpoint of stack risk<br>risk<br>main: v1 (later v2), 100 %" in mermaid(graph)
     assert "==>" in mermaid(graph)
     assert "~ fraud/champion" in svg(graph)
     assert "purple: reached by a change" in svg(graph)
+
+
+def test_a_chart_is_never_longer_than_mermaid_reads() -> None:
+    rows = tuple(Traffic(FIRST.address, "#" * 60 + str(n), "", 50, "", 1, 2) for n in range(5))
+    nodes = tuple(Node(Address("registered_model", (f"m{n}" + "#" * 80,)), served=rows) for n in range(400))
+    chart = mermaid(Graph(nodes))
+    assert 20_000 < len(chart) < 50_000
+    assert "more objects are not drawn" in chart
 
 
 # --- the picture
