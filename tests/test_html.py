@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ class Seen:
 def opened(
     browser: Browser, directory: Path, plan: Plan, width: int = DESK, **settings: Any
 ) -> Iterator[Seen]:
+    """The plan's page, in a window of that width."""
     file = directory / "plan.html"
     file.write_text(html.plan(plan))
     context = browser.new_context(viewport={"width": width, "height": 800}, **settings)
@@ -107,8 +109,10 @@ def opened(
     seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
     seen.page.on("dialog", lambda dialog: seen.complaints.append(dialog.message))
     seen.page.goto(file.as_uri())
-    yield seen
-    context.close()
+    try:
+        yield seen
+    finally:
+        context.close()
     assert seen.requests == [file.as_uri()], "nothing is loaded but the file itself"
     assert seen.complaints == []
 
@@ -205,7 +209,7 @@ def test_parts_have_headings_names_and_tables_have_heads(browser: Browser, tmp_p
         levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map(e => +e.tagName[1])")
         assert levels[0] == 1
         assert levels.count(1) == 1
-        assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+        assert all(after - before <= 1 for before, after in pairwise(levels))
         assert page.evaluate("document.documentElement.lang") == "en"
         assert page.locator("th:not([scope])").count() == 0
         assert page.locator("table:not(:has(thead th[scope=col]))").count() == 0
