@@ -39,8 +39,9 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
+@pytest.mark.usefixtures("stack")
 @pytest.mark.parametrize("view", BEGINNINGS)
-def test_a_plan_and_its_file_look_the_same_in_every_view(view: str, stack: Path, capsys: Said) -> None:
+def test_a_plan_and_its_file_look_the_same_in_every_view(view: str, capsys: Said) -> None:
     assert run(["plan", view, "-o", "p.plan"]) == 0
     planned = capsys.readouterr().out
     assert planned.startswith(BEGINNINGS[view])
@@ -48,16 +49,18 @@ def test_a_plan_and_its_file_look_the_same_in_every_view(view: str, stack: Path,
     assert capsys.readouterr().out == planned
 
 
+@pytest.mark.usefixtures("stack")
 @pytest.mark.parametrize("verb", [["plan"], ["show", "p.plan"], ["rollback", "1"]], ids=lambda verb: verb[0])
-def test_only_one_view_at_a_time(verb: list[str], stack: Path, capsys: Said) -> None:
+def test_only_one_view_at_a_time(verb: list[str], capsys: Said) -> None:
     assert run([*verb, "--html", "--markdown"]) == 1
     said = capsys.readouterr()
     assert "--markdown and --html: choose one" in said.err
     assert "**No plan:** 1 error" in said.out, "whoever posts the comment has something to post"
 
 
+@pytest.mark.usefixtures("stack")
 @pytest.mark.parametrize("what", [["registered_model.fraud"], ["--at", "2026-11-24"], []], ids=str)
-def test_what_is_no_plan_has_no_such_view(what: list[str], stack: Path, capsys: Said) -> None:
+def test_what_is_no_plan_has_no_such_view(what: list[str], capsys: Said) -> None:
     assert run(["show", *what, "--html"]) == 1
     said = capsys.readouterr()
     assert "--html shows a plan" in said.err
@@ -75,9 +78,8 @@ def test_problems_are_annotations_at_their_lines_from_the_root(stack: Path, caps
     (stack / "models.yaml").write_text("registered_models:\n  - nam: fraud\n")
     assert run(["plan", "--github"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert any(
-        line.startswith("::error file=ml/models.yaml,line=2,col=5,title=unknown-field") for line in lines
-    )
+    expected = "::error file=ml/models.yaml,line=2,col=5,title=unknown-field"
+    assert [line for line in lines if line.startswith(expected)]
 
 
 def test_problems_are_a_comment_and_a_document_too(stack: Path, capsys: Said) -> None:

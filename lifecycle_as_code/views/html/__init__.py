@@ -84,7 +84,7 @@ def plan(shown: Plan) -> str:
         verdicts=[v for outcome in OUTCOMES for v in shown.review.verdicts if v.outcome is outcome],
         warnings=in_file_order(dict.fromkeys(shown.diagnostics)),
     )
-    return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
+    return page.strip().encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
 def _entries(shown: Plan, changes: Sequence[Change]) -> Iterator[Entry]:
