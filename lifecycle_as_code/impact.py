@@ -77,6 +77,7 @@ class _Served:
         """The row that is shown. `stands_for`: what the alias means after the plan, to whom it matters."""
         alias = followed(self.side)
         before, after = _version(self.before), _version(self.after)
+        # of another stack's, both sides are the same
         return Traffic(
             self.endpoint,
             self.name,
@@ -85,7 +86,7 @@ class _Served:
             f"@{alias}" if alias else "",
             before,
             stands_for if self.stack and stands_for is not None else after,
-            moves=not self.stack and before != after,
+            moves=before != after,
         )
 
 

@@ -36,6 +36,7 @@ from .past import Rollback
 from .plan import make_refresh
 from .planfile import SavedPlan
 from .refresh import naming
+from .reviewing import refuse_denied, reviewed
 from .sides import Side, States
 from .snapshot import Desired, Live, Observed, Record
 from .spec import Address, Spec, Store
@@ -165,9 +166,8 @@ class Stack:
         self._connections.refuse_unreachable(part_of(desired, selection))
         seen = self._core.camera.take(desired, refresh=refresh, selection=selection)
         mode = Mode.DESTROY if destroy else Mode.NORMAL
-        return self._core.plan(
-            seen, self._core.options(mode=mode, selection=selection, allow=frozenset(allow))
-        )
+        options = self._core.options(mode=mode, selection=selection, allow=frozenset(allow))
+        return reviewed(self._core, self._core.plan(seen, options), seen, self.desired.rules)
 
     def drift(self, ignore: Sequence[str] = ()) -> Drift:
         """What changed outside since our last apply, apart from what the manifests would change.
@@ -265,8 +265,10 @@ class Stack:
         """Do what `plan` says, one event after another; nothing happens unless they are read.
 
         Waits up to `lock_timeout` seconds for another apply. Once `stop()` is true, the effect at hand
-        is finished or undone, and the apply ends. LacError where a SQL step is refused: it wrote nothing.
+        is finished or undone, and the apply ends. LacError where a SQL step is refused: it wrote nothing; and
+        where a policy denies the plan, by its own verdicts or by what is known now.
         """
+        refuse_denied(self._core, plan)
         asked = stop or (lambda: False)
         command = {Mode.NORMAL: "apply"}.get(plan.mode, str(plan.mode))
         with ExitStack() as open_until_done:

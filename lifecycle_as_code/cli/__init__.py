@@ -40,6 +40,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "force-unlock": ("force_unlock", "Free a lock whose holder is dead."),
     },
     "Reference": {
+        "policy": ("policy", "List, explain and test what is asked of changes."),
         "kinds": ("kinds", "List the kinds of objects and their fields."),
         "schema": ("schema", "Print the JSON Schema of manifests or of lac.yaml."),
     },

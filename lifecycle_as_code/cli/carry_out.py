@@ -71,6 +71,8 @@ def carry_out(options: Options, make: Callable[[Stack], Plan], carrying: Carryin
     _show(plan, options, carrying)
     if not plan.changes:
         return _nothing(carrying)
+    if plan.review.denied:
+        raise _denied(plan)
     if plan.differences and not carrying.auto_approve and not _approved(plan):
         note("Nothing was applied.")
         return 1
@@ -194,6 +196,13 @@ def _nobody_to_ask(*, as_json: bool) -> Exception:
             hint="look at `lac plan`, then add `--auto-approve`",
         )
     )
+
+
+def _denied(plan: Plan) -> Exception:
+    from ..diagnostics import LacError
+    from ..policy import denials
+
+    return LacError(*denials(plan.review.verdicts))
 
 
 def _other_manifests() -> Exception:

@@ -28,14 +28,28 @@ if TYPE_CHECKING:
 def command(
     options: Options, /, out: str | None, detailed_exitcode: bool, view: str | None, **planning: Any
 ) -> int:
-    """Show what `lac apply` would do. Reads the stores and changes nothing."""
+    """Show what `lac apply` would do. Reads the stores and changes nothing.
+
+    Exits with 1 where a policy denies it; the plan is shown, and with -o saved, all the same.
+    """
     asked = Planning.of(**planning)
     stack = opened(options)
     plan = asked.plan(stack)
     show(plan, options, view)
     if out is not None:
         save(stack, plan, out)
+    if plan.review.denied:
+        return denied(plan, options)
     return 2 if detailed_exitcode and plan.differences else 0
+
+
+def denied(plan: Plan, options: Options) -> int:
+    """Say on stderr which policies deny the plan. The exit code: 1, for it can't be applied."""
+    from ..policy import denials
+    from .output import warn
+
+    warn(denials(plan.review.verdicts), options)
+    return 1
 
 
 def save(stack: Stack, plan: Plan, out: str) -> None:

@@ -9,7 +9,7 @@ import click
 from .group import Verb
 from .options import Options
 from .output import note
-from .plan import save
+from .plan import denied, save
 from .planning import allow_option, out_option, refuse_unknown
 from .stacks import opened
 from .viewing import show, view_options
@@ -52,4 +52,4 @@ def command(
         note(
             "\nNothing was applied: `-o FILE` saves this for `lac apply FILE`, `--write` edits the manifests."
         )
-    return 0
+    return denied(found.plan, options) if found.plan.review.denied else 0

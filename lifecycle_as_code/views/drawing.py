@@ -111,7 +111,7 @@ def _legend(graph: Graph) -> Iterator[str]:
         )
     actions = [action for action in Action if any(node.action is action for node in graph.nodes)]
     told = [f"{SIGNS[action][0]} {EXPLAINED[action]}" for action in actions]
-    if any(node.served and node.action is None for node in graph.nodes):
+    if any(edge.reached for edge in graph.edges):
         told.append("purple: reached by a change")
     if any(not node.declared and not node.stack for node in graph.nodes):
         told.append("dashed outline: referred to, not declared here")

@@ -15,6 +15,7 @@ __all__ = ["dot", "mermaid", "svg"]
 
 MOST_NODES = 150
 MOST_EDGES = 450
+MOST_CHARACTERS = 49_000
 """Mermaid's own limits are 500 edges and 50,000 characters; beyond, it draws an error."""
 
 COLOURS = {
@@ -27,7 +28,7 @@ COLOURS = {
 
 _REACHED = "#8250df"
 
-_PLAIN = re.compile(r"[A-Za-z0-9 _./@:%→,()+~>-]|[^\x00-\x7f]")
+_PLAIN = re.compile(r"[A-Za-z0-9 _./@:%→,()+~-]|[^\x00-\x7f]")
 
 
 def dot(graph: Graph) -> str:
@@ -79,7 +80,13 @@ def _quoted(text: str) -> str:
 def mermaid(graph: Graph) -> str:
     """A flowchart for a Markdown block ```` ```mermaid ````. Of very many objects those nearest to the plan's
     changes, and a line that says how many more there are."""
-    graph = fitted(graph, MOST_NODES, MOST_EDGES)
+    nodes = MOST_NODES
+    while len(text := _chart(fitted(graph, nodes, MOST_EDGES))) > MOST_CHARACTERS and nodes > 1:
+        nodes //= 2
+    return text
+
+
+def _chart(graph: Graph) -> str:
     names = {node.address: f"n{number}" for number, node in enumerate(graph.nodes, 1)}
     note = left_out(graph)
     return "\n".join(

@@ -37,6 +37,7 @@ def plan(shown: Plan, paint: Paint = PLAIN, *, width: int = 100) -> str:
     along = going_along(shown)
     carried = {c.address for changes in along.values() for c in changes}
     judged = shown.review.by_address()
+    told = review.told_with_versions(shown.review)
     return "\n\n".join(
         [
             *([problems(shown.diagnostics, paint)] if shown.diagnostics else []),
@@ -46,7 +47,7 @@ def plan(shown: Plan, paint: Paint = PLAIN, *, width: int = 100) -> str:
                     [
                         change(c, paint, width=width),
                         *_with(along.get(c.address, []), paint),
-                        *review.beneath(judged.get(c.address), paint, width=width),
+                        *review.beneath(judged.get(c.address), paint, width=width, told=told),
                     ]
                 )
                 for c in shown.differences

@@ -95,9 +95,13 @@ def _all_rows(node: Node) -> Iterator[str]:
 
 
 def _served(row: Traffic) -> str:
-    """`champion: v3 → v4, 90 %`."""
+    """`champion: v3 → v4, 90 %`; of another stack's, which stays for now, `main: v3 (later v4), 90 %`."""
     before, after = _version(row.version_before), _version(row.version_after)
-    moved = f"{before or 'nothing'} → {after or 'nothing'}" if before != after else after
+    moved = f"{before or 'nothing'} → {after or 'nothing'}"
+    if before == after:
+        moved = after or "version unknown"
+    elif row.stack:
+        moved = f"{before} (later {after})"
     share = "" if row.share is None else f", {row.share:g} %"
     return f"{row.entity}: {moved}{share}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from io import StringIO
 from typing import TYPE_CHECKING
@@ -39,15 +39,35 @@ CLASSES: dict[SignatureClass, Style] = {
 }
 
 
-def beneath(part: Review | None, paint: Paint = PLAIN, *, width: int = 100) -> list[str]:
-    """What belongs below one change: how its versions were chosen, evidence, blast radius."""
+def told_with_versions(review: Review) -> frozenset[tuple[str, int]]:
+    """Versions whose evidence stands below their own creation: an alias that is made with one says nothing
+    that isn't said there."""
+    made = (c for c in review.evidence if c.address.kind == "model_version" and c.after is not None)
+    return frozenset((c.model, c.after.version) for c in made if c.after is not None)
+
+
+def beneath(
+    part: Review | None,
+    paint: Paint = PLAIN,
+    *,
+    width: int = 100,
+    told: Collection[tuple[str, int]] = frozenset(),
+) -> list[str]:
+    """What belongs below one change: how its versions were chosen, evidence, blast radius. `told`: versions
+    whose evidence stands elsewhere; where nothing was before, it isn't repeated."""
     if part is None:
         return []
     return [
         *(line for choice in part.choices for line in _chosen(choice, paint)),
-        *(line for comparison in part.evidence for line in _compared(comparison, paint, width)),
+        *(line for c in part.evidence if not _repeats(c, told) for line in _compared(c, paint, width)),
         *(line for impact in part.impacts for line in _reached(impact, paint)),
     ]
+
+
+def _repeats(found: Comparison, told: Collection[tuple[str, int]]) -> bool:
+    after = found.after
+    own = found.address.kind == "model_version"
+    return not own and found.before is None and after is not None and (found.model, after.version) in told
 
 
 def verdicts(review: Review, paint: Paint = PLAIN) -> Iterator[str]:
@@ -97,15 +117,21 @@ def _chosen(choice: Choice, paint: Paint) -> Iterator[str]:
 
 def _compared(found: Comparison, paint: Paint, width: int) -> Iterator[str]:
     indent = " " * _INDENT
+    head = f"{indent}{paint('evidence', 'strong')}"
     entity = f" for served entity {safe(found.entity)}" if found.entity else ""
-    yield f"{indent}{paint('evidence', 'strong')}  {safe(found.model)} {versions(found)}{entity}"
-    if found.metrics:
-        yield from (f"{indent}  {line}" for line in _metrics(found.metrics, paint, width - _INDENT - 2))
-    for label, text in _facts(found):
-        yield f"{indent}  {paint(label, 'faint')}  {text}"
-    yield from (f"{indent}  {line}" for line in _signature(found.signature, paint))
-    if found.after is not None:
-        yield from (f"{indent}  {paint('missing ', 'yellow')}  {safe(text)}" for text in found.after.missing)
+    missing = found.after.missing if found.after else ()
+    told = [
+        *(f"{indent}  {line}" for line in _metrics(found.metrics, paint, width - _INDENT - 2)),
+        *(f"{indent}  {paint(label, 'faint')}  {text}" for label, text in _facts(found)),
+        *(f"{indent}  {line}" for line in _signature(found.signature, paint)),
+    ]
+    if not told and missing:
+        why = paint(f"{safe(found.model)} {versions(found)}{entity}: {safe('; '.join(missing))}", "faint")
+        yield f"{head}  {why}"
+        return
+    yield f"{head}  {safe(found.model)} {versions(found)}{entity}"
+    yield from told
+    yield from (f"{indent}  {paint('missing ', 'yellow')}  {safe(text)}" for text in missing)
 
 
 def versions(found: Comparison) -> str:
@@ -127,6 +153,8 @@ def _version(side: Evidence, *, bare: bool = False) -> str:
 
 
 def _metrics(found: Sequence[MetricChange], paint: Paint, width: int) -> list[str]:
+    if not found:
+        return []
     with_data = any(metric.dataset for metric in found)
     table = _table("metric", *(["data set"] if with_data else []), ">before", ">after", ">change", "")
     for metric in found:
