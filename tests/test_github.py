@@ -75,9 +75,9 @@ def test_no_word_can_begin_a_command_or_a_property(word: str) -> None:
 
 
 def test_what_a_runner_would_unescape_arrives_as_it_was() -> None:
-    problem = Diagnostic("c", "100 %, a:b", "50%0A\nb", at=Source("a,b:c%.yaml", 1, 2), severity="warning")
+    problem = Diagnostic("c", "100 %, a::b", "50%0A\nb", at=Source("a,b:c%.yaml", 1, 2), severity="warning")
     _, properties, message = read(github.problems([problem]))[0]
-    assert properties["title"] == "c: 100 %, a:b"
+    assert properties["title"] == "c: 100 %, a::b"
     assert properties["file"] == "a,b:c%.yaml"
     assert message == "50%0A\nb"
 

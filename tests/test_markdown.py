@@ -152,6 +152,17 @@ def test_texts_of_many_lines_are_diffs() -> None:
     assert "```diff\n Scores card payments.\n+\n+Owned by the risk team.\n" in text
 
 
+def test_a_text_with_a_fence_of_its_own_stays_inside_ours() -> None:
+    before, after = (
+        RegisteredModel.model_construct(name="m", description=f"a\n```\n# b\n````\n{end}", tags={})
+        for end in ("c", "d")
+    )
+    page = read(markdown.plan(planned(changed(before, after))))
+    assert page.tags.count("pre") == 1
+    assert {*page.depths} == {1}
+    assert not {"h1", "hr"} & {*page.tags}
+
+
 @pytest.mark.parametrize("word", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_word_of_a_user_is_anything_but_text(word: str) -> None:
     plan = rich(always(word))
@@ -169,9 +180,10 @@ def test_no_word_of_a_user_is_anything_but_text(word: str) -> None:
 
 @pytest.mark.parametrize("word", [w for w in HOSTILE if len(w) < 100], ids=str)
 def test_a_hostile_word_is_still_readable(word: str) -> None:
-    page = read(f"{gfm.table(['a', 'b'], [[gfm.code(word), gfm.prose(word)]])}\n\n- {gfm.prose(word)}")
-    inside, running = page.rows[1]
-    assert inside.strip() == safe(word).strip()
+    cells = [gfm.code(word), gfm.prose(word), gfm.html_code(word)]
+    page = read(f"{gfm.table(['a', 'b', 'c'], [cells])}\n\n- {gfm.prose(word)}")
+    inside, running, as_html = page.rows[1]
+    assert inside.strip() == as_html.strip() == safe(word).strip()
     assert running.replace("\u200b", "").strip() == safe(word).replace("`", "").strip() or "`" in word
     assert page.tags.count("li") == 1
 
