@@ -121,7 +121,7 @@ def _tried(path: Path, stack: Stack) -> Iterator[Trial]:
 
     rules, specs = stack.desired.rules, spec_classes()
     data = read(path, planfile.MAX_BYTES)
-    if planfile.FORMAT.encode() in data[:100]:
+    if f'"format": "{planfile.FORMAT}"'.encode() in data[:100]:
         key = os.fsencode(os.environ.get(planfile.KEY_VARIABLE, "")) or None
         saved = planfile.load(data, specs, key)
         made = datetime.fromisoformat(saved.origin.made_at)
