@@ -161,6 +161,19 @@ def test_a_recorded_plan_is_judged_as_of_when_it_was_made(stack: Path, capsys: S
     assert run(["policy", "test", "plan.lac"]) == 0
 
 
+def test_tests_of_other_stacks_and_hidden_ones_are_left_alone(stack: Path, capsys: Said) -> None:
+    for name in ("other", ".hidden", "mlruns", "own"):
+        (stack / name).mkdir()
+        (stack / name / "x.policytest.yaml").write_text(TESTS if name == "own" else "nonsense")
+    (stack / "other" / "lac.yaml").write_text("name: other\n")
+    assert run(["policy", "test"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert [line for line in out if line.endswith(".yaml")] == [
+        "champion.policytest.yaml",
+        "own/x.policytest.yaml",
+    ]
+
+
 def test_without_tests_it_says_what_they_would_be_called(stack: Path, capsys: Said) -> None:
     (stack / "champion.policytest.yaml").unlink()
     assert run(["policy", "test"]) == 1
