@@ -121,7 +121,7 @@ def _compiled(rules: Rules) -> tuple[_Compiled, list[Diagnostic]]:
 
 def _told(policy: Policy, expression: Expression, error: FaultyError) -> Iterator[Diagnostic]:
     for fault in error.faults:
-        at = expression.place(fault.line, fault.column)
+        at = expression.place(fault.column)
         # what can't be pointed at is said
         unseen = expression.offset is None and fault.line > 0
         where = f" (line {fault.line}, column {fault.column} of the expression)" if unseen else ""

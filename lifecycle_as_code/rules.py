@@ -22,9 +22,10 @@ class Expression:
     at: Source | None = None
     offset: int | None = None
 
-    def place(self, line: int, column: int) -> Source | None:
-        """The place of a line and column in the text, both counted from one, as far as it can be told."""
-        if self.at is None or self.offset is None or line != 1 or column < 1:
+    def place(self, column: int) -> Source | None:
+        """The place of a column in the text, counted from one, as far as it can be told; of the whole of it
+        for 0."""
+        if self.at is None or self.offset is None or column < 1:
             return self.at
         return self.at._replace(column=self.at.column + self.offset + column - 1)
 

@@ -82,31 +82,24 @@ def test(options: Options, files: tuple[str, ...], as_json: bool) -> int:
 
 
 def _tests(stack: Stack) -> list[Path]:
-    """The tests below the stack's directory, apart from hidden directories. LacError where there are none."""
-    import os
+    """The tests below the stack's directory, as one would type them. LacError where there are none."""
     from pathlib import Path
 
     from ..diagnostics import Diagnostic, LacError
-    from ..manifest.files import TESTS
+    from ..manifest.files import TESTS, tests_below
 
-    below = stack.directory
     here = Path.cwd()
-    found = [
-        path.relative_to(here) if path.is_relative_to(here) else path
-        for suffix in TESTS
-        for path in below.rglob(f"*{suffix}")
-        if not any(part.startswith(".") for part in path.relative_to(below).parts)
-    ]
+    found = tests_below(stack.directory)
     if not found:
         raise LacError(
             Diagnostic(
                 "no-policy-tests",
                 "there is nothing to test policies with",
-                f"No file below {os.fspath(below)} ends in {' or '.join(TESTS)}.",
+                f"No file below {stack.directory} ends in {' or '.join(TESTS)}.",
                 hint="write one, or name a saved plan: lac plan -o FILE; lac policy test FILE",
             )
         )
-    return sorted(found)
+    return [path.relative_to(here) if path.is_relative_to(here) else path for path in found]
 
 
 def _tried(path: Path, stack: Stack) -> Iterator[Trial]:
@@ -121,7 +114,7 @@ def _tried(path: Path, stack: Stack) -> Iterator[Trial]:
 
     rules, specs = stack.desired.rules, spec_classes()
     data = read(path, planfile.MAX_BYTES)
-    if planfile.FORMAT.encode() in data[:100]:
+    if f'"format": "{planfile.FORMAT}"'.encode() in data[:100]:
         key = os.fsencode(os.environ.get(planfile.KEY_VARIABLE, "")) or None
         saved = planfile.load(data, specs, key)
         made = datetime.fromisoformat(saved.origin.made_at)

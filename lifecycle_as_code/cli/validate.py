@@ -15,14 +15,18 @@ from .stacks import opened
 @click.pass_obj
 def command(options: Options, as_json: bool) -> int:
     """Check the manifests: syntax, fields, references to variables. Touches no store and no cluster."""
+    from datetime import UTC, datetime
+
+    from ..policy import expired
     from ..views import json
     from ..views.text import counted
 
     stack = opened(options)
+    warnings = [*stack.warnings, *expired(stack.desired.rules, datetime.now(UTC))]
     if as_json:
-        found = [json.diagnostic_data(warning) for warning in stack.warnings]
+        found = [json.diagnostic_data(warning) for warning in warnings]
         say(json.document({"objects": len(stack.desired.objects), "diagnostics": found}))
         return 0
-    warn(stack.warnings, options)
+    warn(warnings, options)
     say(f"Valid: {counted(len(stack.desired.objects), 'object')} declared.")
     return 0

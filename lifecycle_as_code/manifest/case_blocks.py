@@ -88,7 +88,7 @@ class Expected(Part):
     failed: tuple[str, ...] = ()
 
 
-class TestCase(Part):
+class PolicyTest(Part):
     """One change and the verdicts that it should meet."""
 
     name: str
@@ -106,7 +106,7 @@ class TestCase(Part):
     expect: Mapping[str, Verdict | Expected]
 
 
-class TestFile(Part):
+class PolicyTests(Part):
     """A file of tests."""
 
-    tests: tuple[TestCase, ...]
+    tests: tuple[PolicyTest, ...]

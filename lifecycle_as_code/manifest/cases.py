@@ -20,7 +20,7 @@ from ..history import Actor
 from ..review import Access, Impact, Review, Traffic
 from ..signature import Signature, SignatureChange, SignatureClass
 from ..spec import Address, Spec, key_fields, parse_address
-from .case_blocks import EvidenceCase, Expected, SideCase, TestCase, TestFile
+from .case_blocks import EvidenceCase, Expected, PolicyTest, PolicyTests, SideCase
 from .convert import fields_of, read_part
 from .nodes import Map, Seq
 from .report import Report, TooManyError, guess, shown
@@ -76,7 +76,7 @@ def _cases(
     now: datetime,
     report: Report,
 ) -> Iterator[Case]:
-    values = read_part(root, TestFile, "a file of tests", root, "tests", report)
+    values = read_part(root, PolicyTests, "a file of tests", root, "tests", report)
     nodes = root.get("tests")
     if report.problems or not isinstance(nodes, Seq):
         return
@@ -85,7 +85,7 @@ def _cases(
         return
     for node, said in zip(nodes, values["tests"], strict=True):
         try:
-            case = TestCase.model_validate(said)
+            case = PolicyTest.model_validate(said)
         except ValidationError as error:
             for wrong in error.errors(include_url=False, include_input=False):
                 report.add(
@@ -106,7 +106,7 @@ def _cases(
 class _Builder:
     """One test as a plan."""
 
-    def __init__(self, node: Map, case: TestCase, specs: Mapping[str, type[Spec]], report: Report) -> None:
+    def __init__(self, node: Map, case: PolicyTest, specs: Mapping[str, type[Spec]], report: Report) -> None:
         self._node, self._case, self._specs, self._report = node, case, specs, report
 
     def plan(self, stack: str, now: datetime) -> Case | None:

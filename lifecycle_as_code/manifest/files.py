@@ -85,6 +85,19 @@ def matching(root: Path, patterns: Iterable[tuple[str, Source]]) -> tuple[list[s
     return sorted(found), problems
 
 
+def tests_below(root: Path) -> list[Path]:
+    """The tests of policies in a stack's directory, sorted: not in hidden directories, other stacks' and
+    those of artifacts."""
+    found: list[Path] = []
+    for directory, folders, names in os.walk(root):
+        if directory != str(root) and PROJECT in names:
+            folders.clear()
+            continue
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in ARTIFACTS]
+        found += [Path(directory, name) for name in names if name.endswith(TESTS)]
+    return sorted(found)
+
+
 def _without_repeats(steps: list[str]) -> tuple[str, ...]:
     """`**/**` is `**`, and finds everything once."""
     return tuple(

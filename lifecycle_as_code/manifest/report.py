@@ -80,8 +80,8 @@ def guess(name: str, known: Collection[str]) -> str:
 @dataclass(frozen=True, slots=True)
 class Report:
     """The problems found in `file` so far. `lines`: for a rendered text, the template's line (from one) that
-    each of its lines comes from; columns are the rendered text's then. `data`: the file's bytes, where they
-    are at hand."""
+    each of its lines comes from; columns are the rendered text's then. `data`: the file's bytes; none for
+    a rendered text, whose columns aren't the file's."""
 
     file: str
     lines: Sequence[int] = ()

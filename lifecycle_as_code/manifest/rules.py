@@ -232,9 +232,7 @@ class _Lines:
 
     def _at(self, mark: Mark) -> str:
         if self._lines is None:
-            # a rendered text's columns aren't the template's
-            data = b"" if self._report.lines else self._report.data
-            self._lines = data.decode(errors="replace").splitlines()
+            self._lines = self._report.data.decode(errors="replace").splitlines()
         return self._lines[mark.line][mark.column :] if mark.line < len(self._lines) else ""
 
 
