@@ -218,6 +218,8 @@ def _parameter(item: Any, index: int) -> Parameter:
         raise MalformedError(f"{what} has no default")
     # MLflow 2.6 wrote `dtype`
     read = _type({**parameter, "type": parameter.get("type") or parameter.get("dtype")}, what)
+    if not isinstance(read, Scalar | Object):
+        raise MalformedError(f"{what} is neither a value nor an object")
     return Parameter(name, read, parameter["default"], shape is not None)
 
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..diagnostics import Diagnostic, LacError, Source, in_file_order, refuse, warnings_in
+from ..policy import check_rules
 from ..snapshot import Desired
 from ..spec import Spec
 from .bind import Binder
@@ -107,6 +108,8 @@ def _load(
         if found and sum(p.severity == "error" for p in problems) > MAX_PROBLEMS:
             break
     problems += binder.blocks.conflicts(binder.objects)
+    rules = binder.rules.rules
+    problems += [*binder.rules.conflicts(project.settings.environments), *check_rules(rules)]
     # a loop in a template may bring the same one many times
     problems = list(dict.fromkeys(problems))
     refuse(problems)
@@ -121,6 +124,7 @@ def _load(
         tuple(blocks.moves),
         blocks.removals,
         blocks.imports,
+        rules=rules,
     )
     return Manifest(project.settings, desired, files)
 
@@ -162,7 +166,7 @@ def _bind(root: Path, name: str, renderer: Renderer, binder: Binder) -> list[Dia
         data = read(root / name, shown_as)
     except LacError as error:
         return list(error.diagnostics)
-    report = Report(shown_as)
+    report = Report(shown_as, data=data)
     # the last of the problems says that there are more
     with suppress(TooManyError):
         if name.endswith(".j2"):
