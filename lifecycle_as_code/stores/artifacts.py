@@ -278,7 +278,11 @@ def _apart(
             [sys.executable, "-c", _APART],
             # mlflow may leave a database in the directory that it is started in
             cwd=directory,
-            env={**environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"},
+            env={
+                **_without_ours(environ),
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -309,6 +313,11 @@ def _apart(
         finally:
             _end(process)
             listening.join(1.0)
+
+
+def _without_ours(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what is lac's alone, such as the key that plans are sealed with."""
+    return {name: value for name, value in environ.items() if not name.startswith("LAC_")}
 
 
 def _answer(line: str) -> tuple[str, File]:
