@@ -82,8 +82,9 @@ class Run:
 class Evidence:
     """What is known about one version. What isn't there is None, empty, or named in `missing`.
 
-    `version` is 0 where it has none. `tags`: as they will be after the plan. `aliases`: those that point at
-    it now, before the plan. `flavors`: each flavor and its library's version, where MLmodel says it.
+    `version` is 0 where it has none. `tags`: as they are, and on the side after as the plan leaves them.
+    `aliases`: those that point at it now, before the plan. `flavors`: each flavor and its library's version,
+    where MLmodel says it.
     `size`: of the artifacts, in bytes. `missing`: what should be there and isn't, or could not be read, as
     sentences for people ("the artifact: no MLmodel at …"). `artifact`: whether its MLmodel was read; None
     where that can't be told (a store that can't be reached from here, or not in time). `since_ms`: since

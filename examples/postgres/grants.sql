@@ -17,6 +17,10 @@ GRANT SELECT ON
   model_versions, model_version_tags, experiments, experiment_tags, runs,
   logged_models, inputs, workspaces, endpoints
   TO lac_plan, lac_apply;
+-- what a plan's evidence is read from: what runs and logged models used and measured
+GRANT SELECT ON
+  tags, params, metrics, latest_metrics, datasets, input_tags, logged_model_metrics, logged_model_params
+  TO lac_plan, lac_apply;
 -- not their secrets
 GRANT SELECT (webhook_id, workspace, name, status, deleted_timestamp) ON webhooks TO lac_plan, lac_apply;
 GRANT SELECT ON webhook_events TO lac_plan, lac_apply;
@@ -37,7 +41,7 @@ GRANT SELECT, DELETE ON assessments TO lac_apply;
 -- auth: read, without the password hashes
 GRANT SELECT ON alembic_version_auth, roles, role_permissions, user_role_assignments
   TO lac_plan, lac_apply;
-GRANT SELECT (id, username) ON users TO lac_plan, lac_apply;
+GRANT SELECT (id, username, is_admin) ON users TO lac_plan, lac_apply;
 
 -- auth: write
 GRANT INSERT, UPDATE, DELETE ON roles, role_permissions TO lac_apply;

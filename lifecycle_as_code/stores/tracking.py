@@ -136,6 +136,9 @@ def _followed(number: Number, known: Mapping[Number, Registered]) -> Registered:
             run_id=version.run_id or found.run_id or origin.run_id,
             location=version.location or found.location or origin.location,
         )
+    source = read_source(found.source)
+    if found.run_id is None and isinstance(source, RunPath):
+        return replace(found, run_id=source.run_id)
     return found
 
 
