@@ -190,6 +190,12 @@ LEVELS: dict[str, tuple[AccessState, str, str, str]] = {
         "READ",
         "role analysts: READ",
     ),
+    "a run by its name does nothing": (
+        state(role("run abc EDIT")),
+        "run abc",
+        "READ",
+        "default permission",
+    ),
     "an endpoint has no default": (state(), "serving_endpoint fraud", "NO_PERMISSIONS", "no grant"),
     "an endpoint": (
         state(role("serving_endpoint fraud USE", "serving_endpoint * READ"), default="MANAGE"),
