@@ -30,7 +30,9 @@ from .review import LEVELS, Access
 from .spec import Address
 
 MOST: Final = 200
-"""Rows that one change is told with. The last of them says how many more there are."""
+"""Rows that one change is told with, and fewer where very many have some."""
+MOST_IN_ALL: Final = 2000
+"""Rows of a whole plan, though every change that has any is told with one."""
 
 _RESOURCES: Final = ("registered_model", "experiment", "serving_endpoint")
 _TYPES: Final = (*_RESOURCES, "prompt", "gateway_endpoint")
@@ -54,8 +56,8 @@ def access_changes(
     for those whom a grant on its very name reaches. Users without a change have no row.
 
     A row belongs to the first change, in the plan's order, that touches a grant on that resource or a role
-    with one which the user has or had; otherwise to the resource's own. At most `MOST` rows a change, the
-    weightiest ones; the last `why` then ends with how many more there are.
+    with one which the user has or had; otherwise to the resource's own. At most `MOST` rows a change and
+    about `MOST_IN_ALL` a plan, the weightiest; a change's last `why` then ends with how many more there are.
 
     `resources`: what is there. Of a type that occurs in it, names that are neither there nor in the plan
     aren't told of. Such a grant waits for something of that name.
@@ -72,7 +74,8 @@ def access_changes(
             if (row.user, row.resource) not in told:
                 told.add((row.user, row.resource))
                 rows.setdefault(change.address, []).append(row)
-    return {c.address: _limited(rows[c.address]) for c in changes if c.address in rows}
+    most = max(1, min(MOST, MOST_IN_ALL // max(1, len(rows))))
+    return {c.address: _limited(rows[c.address], most) for c in changes if c.address in rows}
 
 
 def touches_access(plan: Plan) -> bool:
@@ -119,8 +122,8 @@ class _Row(NamedTuple):
         return Access(self.user, self.resource, *self.pair.levels, " → ".join(reasons) + self.note + unlisted)
 
 
-def _limited(rows: list[_Row]) -> tuple[Access, ...]:
-    kept = sorted(rows, key=lambda row: row.weight, reverse=True)[:MOST]
+def _limited(rows: list[_Row], most: int) -> tuple[Access, ...]:
+    kept = sorted(rows, key=lambda row: row.weight, reverse=True)[:most]
     kept.sort(key=lambda row: (str(row.resource), row.user))
     more = len(rows) - len(kept)
     return tuple(row.access(more if row is kept[-1] else 0) for row in kept)
@@ -188,9 +191,12 @@ class _Sides:
 
     def rows(self, change: Change) -> Iterator[_Row]:
         """Everybody whose level this change has to do with, and it differs."""
-        for reach in self._reached(change):
+        for reach in filter(self._there, self._reached(change)):
             for user in sorted(reach.users):
                 yield from self._of_user(user, reach)
+
+    def _there(self, reach: _Reach) -> bool:
+        return reach.name == ALL or reach.type not in self.there or reach.name in self.there[reach.type]
 
     def _reached(self, change: Change) -> Iterator[_Reach]:
         match change.address:
@@ -220,12 +226,14 @@ class _Sides:
     def _of_user(self, user: str, reach: _Reach) -> Iterator[_Row]:
         names = [reach.name] if reach.name != ALL else [ALL, *sorted(self._names(user, reach.type))]
         on = {name: self._pair(user, reach.type, name) for name in names}
-        versions = _VERSIONS_OF.get(reach.type)
-        of = {name: self._pair(user, versions, name) for name in names} if versions else on
+        versions = _VERSIONS_OF.get(reach.type, "")
+        # without a grant on versions they go with their model
+        own = any((versions, ALL) in side.grants(user, side.workspace) for side in (self.before, self.after))
+        of = {name: self._pair(user, versions, name) for name in names} if own else on
         for name, pair in _worth_telling(on):
             stay = f"; versions stay {of[name].after.level}" if not of[name].differs else ""
             yield _Row(user, Address(reach.type, (name,)), pair, _but(on, name) + stay)
-        for name, pair in _worth_telling(of) if versions else ():
+        for name, pair in _worth_telling(of):
             if pair.levels != on[name].levels:
                 yield _Row(user, Address(_VERSION_KIND[reach.type], (name, ALL)), pair, _but(of, name))
 
