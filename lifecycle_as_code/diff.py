@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from .selectors import pinned, slots
 from .spec import (
     ByKey,
     Computed,
@@ -113,14 +114,19 @@ def without_health(spec: Spec) -> Spec:
 def _well(part: type[Part], data: Mapping[str, Any]) -> dict[str, Any]:
     well = {**data, **{n: part.model_fields[n].default for n in fields_marked(part, Health) if n in data}}
     for name, (inner, many) in shapes(part).items():
-        if inner is not None and well.get(name) is not None:
-            held = well[name]
-            well[name] = [_well(inner, item) for item in held] if many else _well(inner, held)
+        held = well.get(name)
+        if inner is not None and held is not None and many:
+            well[name] = [_well(inner, item) for item in held]
+        elif inner is not None and isinstance(held, Mapping):
+            well[name] = _well(inner, held)
     return well
 
 
 def leaves(spec: Spec) -> tuple[FieldChange, ...]:
     """Every field that says something, as changes from nothing: what a creation shows."""
+    for slot in slots(spec):
+        # one thing to a reader, and no field has its parts
+        spec = pinned(spec, slot.loc, str(slot.selector))
     shown: list[FieldChange] = []
     said = _as_maps(type(spec), spec.model_dump(warnings="none", exclude_defaults=True))
     for field, info in type(spec).model_fields.items():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from .change import Action, Allowed, Change, Mode, Phase, Plan, Step
 from .decide import decide, in_scope
-from .diagnostics import Diagnostic, Source, refuse
+from .diagnostics import Diagnostic, refuse
 from .diff import diff, owned, without_health
 from .guard import (
     Check,
@@ -23,6 +23,7 @@ from .guard import (
     still_used,
     taken_along,
 )
+from .moves import removed
 from .order import in_order, linked, steps
 from .snapshot import Desired, Live, Record, Recorded
 from .spec import Address
@@ -65,7 +66,7 @@ def make_plan(
     `desired` is resolved: aliases pinned, sources in the store's form. `origins`: what objects that are
     renamed are called until then; the snapshots have their new names.
     """
-    desired = replace(desired, removals=_with_parts(desired, recorded))
+    desired = replace(desired, removals=removed(desired, recorded))
     known = {*desired.objects, *recorded.ours, *in_scope(desired, recorded, live)}
     if options.only is not None:
         known = set(options.only)
@@ -162,21 +163,6 @@ def _refreshed(record: Record, live: Live) -> Change | None:
         fields,
         protected=record.protected,
     )
-
-
-def _with_parts(desired: Desired, recorded: Recorded) -> Mapping[Address, Source | None]:
-    """What is removed from the stack, with what was nested in it and isn't declared elsewhere."""
-    if not desired.removals:
-        return desired.removals
-    sections = {a: r.spec.section for a in desired.removals if (r := recorded.ours.get(a)) and r.spec}
-    parts = {
-        address: desired.removals[ref]
-        for address, record in recorded.ours.items()
-        if record.spec is not None and address not in desired.objects
-        for ref in record.spec.refs()
-        if ref in sections and sections[ref] in {nest.section for nest in record.spec.nests}
-    }
-    return {**parts, **desired.removals}
 
 
 def _guards(world: World, options: PlanOptions) -> Iterator[Diagnostic]:
