@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from typing import Any, NamedTuple
 
 from .selectors import pinned, slots
@@ -98,12 +98,17 @@ def carried(after: Spec, before: Spec, fields: Collection[str]) -> Spec:
 
 def is_health(kind: type[Part], path: Path) -> bool:
     """Whether that leaf is about how an object fares, and not about what it is."""
+    return is_marked(kind, path, Health)
+
+
+def is_marked(kind: type[Part], path: Path, marker: Hashable) -> bool:
+    """Whether that leaf, or a field that it is in, carries the marker."""
     name = str(path[0])
-    if name in fields_marked(kind, Health):
+    if name in fields_marked(kind, marker):
         return True
     inner, many = shapes(kind).get(name, (None, False))
     rest = path[2 if many else 1 :]
-    return inner is not None and bool(rest) and is_health(inner, rest)
+    return inner is not None and bool(rest) and is_marked(inner, rest, marker)
 
 
 def without_health(spec: Spec) -> Spec:
