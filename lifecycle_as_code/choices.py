@@ -12,13 +12,14 @@ from itertools import islice
 from typing import Any, Final
 
 from .candidates import Candidate, candidates
+from .cel import Answer
 from .diagnostics import Diagnostic, Source, did_you_mean
 from .moves import removed
 from .review import Choice
 from .selectors import Slot, VersionSelector, pinned, slots
 from .snapshot import Desired, Live, Recorded
 from .spec import Address, Spec
-from .where import Facts, Verdict, compiled
+from .where import Facts, compiled
 
 MOST: Final = 20
 """How many versions are told of, the newest first."""
@@ -210,14 +211,10 @@ def _test(selector: VersionSelector) -> Callable[[Facts], str]:
     return lambda _: ""
 
 
-def _unmet(verdict: Verdict) -> str:
-    match verdict:
-        case True:
-            return ""
-        case False:
-            return "`where` is false"
-        case why:
-            return f"`where` can't be told: {_short(why)}"
+def _unmet(answer: Answer) -> str:
+    if answer.why:
+        return f"`where` can't be told: {_short(answer.why)}"
+    return "" if answer.met else "`where` is false"
 
 
 def _of_run(facts: Facts) -> str:
@@ -251,16 +248,18 @@ def _listed(slot: Slot, told: Sequence[tuple[Facts, str]]) -> str:
 
 
 def _lines(told: Sequence[tuple[Facts, str]]) -> str:
-    lines = [f"{facts.version}: {why or 'fits'} ({_about(facts)})" for facts, why in told[:MOST]]
+    lines = [f"{facts.version}: {why or 'fits'}{_about(facts, why)}" for facts, why in told[:MOST]]
     if (left := len(told) - MOST) > 0:
         lines.append(f"and {left:,} older one{'s' if left > 1 else ''}")
     return "\n".join(lines)
 
 
-def _about(facts: Facts) -> str:
+def _about(facts: Facts, why: str) -> str:
+    run = [f"run {facts.run_id}"] if facts.run_id and not why.startswith("of run") else []
     tags = [f"{_short(key)}={_short(value)}" for key, value in islice(sorted(facts.tags.items()), 6)]
     more = [f"{len(facts.tags) - 6} more tags"] if len(facts.tags) > 6 else []
-    return ", ".join([f"run {facts.run_id}" if facts.run_id else "no run", *tags, *more])
+    told = ", ".join([*run, *tags, *more])
+    return f" ({told})" if told else ""
 
 
 def _short(text: str, most: int = 40) -> str:

@@ -1,39 +1,31 @@
-"""Conditions over one model version, such as `tags.validation_status == "approved"`: CEL expressions over the
-names in `NAMES`. Pure.
+"""Conditions over one model version, such as `tags.validation_status == "approved"`: expressions over the
+names in `NAMES`. Pure; what evaluates them is `cel`.
 
-What isn't known of a version (a tag that it hasn't) makes a condition fail, which is told apart from false.
+What isn't known of a version (a tag that it hasn't) keeps a condition from being true, and is told apart.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
 
+from .cel import Answer, Engine, EngineMissingError, Fault, FaultyError
 from .diagnostics import did_you_mean
 
 NAMES: Final[Mapping[str, str]] = {
-    "version": "INT",
-    "run_id": "STRING",
-    "source": "STRING",
-    "description": "STRING",
-    "stage": "STRING",
-    "status": "STRING",
-    "tags": "MAP",
-    "created": "TIMESTAMP",
+    "version": "int",
+    "run_id": "string",
+    "source": "string",
+    "description": "string",
+    "stage": "string",
+    "status": "string",
+    "tags": "map(string, string)",
+    "created": "timestamp",
 }
-"""What a condition may name, each with its type in CEL; `tags` maps text to text."""
-
-Verdict = bool | str
-"""Whether a version is meant; a text says why that can't be told."""
-
-_MISSING: Final = re.compile(r'Key not found in map : "(.*)"', re.DOTALL)
-_UNBOUND: Final = re.compile(r'No value with name "(\w+)"')
-_UNDECLARED: Final = re.compile(r"undeclared reference to '(\w+)")
-_ERROR: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+"""What a condition may name, each with its type in CEL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,58 +42,35 @@ class Facts:
     created: int | None = None
 
 
-Condition = Callable[[Facts], Verdict]
+Condition = Callable[[Facts], Answer]
 
 
 def compiled(text: str) -> Condition:
-    """The condition. ValueError, for people, where it isn't one: a name or a type that isn't known, or no
-    CEL; also where CEL isn't installed."""
-    program = _program(text)
-
-    def met(facts: Facts) -> Verdict:
-        try:
-            found = program.eval(data=_values(facts)).value()
-        except (RuntimeError, ValueError, TypeError) as error:
-            return _told(str(error))
-        return found if isinstance(found, bool) else _told(str(found))
-
-    return met
+    """The condition. ValueError, for people, where it isn't one, such as for a name or a type that isn't
+    known; also where no engine is installed."""
+    engine = _engine()
+    try:
+        program = engine.compile(text)
+    except FaultyError as error:
+        raise ValueError(_told(error.faults[0], text)) from None
+    return lambda facts: program.ask(engine.facts(_values(facts)))
 
 
 @cache
-def _environment() -> Any:
+def _engine() -> Engine:
     try:
-        # imported here: only who writes conditions needs it
-        from cel_expr_python import cel  # type: ignore[import-untyped]  # it ships no py.typed
-    except ImportError:
-        raise ValueError("conditions need CEL: `pip install 'lifecycle-as-code[policy]'`") from None
-    types = {name: getattr(cel.Type, sort) for name, sort in NAMES.items() if sort != "MAP"}
-    return cel.NewEnv(variables={**types, "tags": cel.Type.Map(cel.Type.STRING, cel.Type.STRING)})
+        return Engine(NAMES)
+    except EngineMissingError:
+        why = "conditions are CEL, and nothing is installed that reads it: "
+        raise ValueError(f"{why}`pip install 'lifecycle-as-code[policy]'`") from None
 
 
-def _program(text: str) -> Any:
-    environment = _environment()
-    try:
-        program = environment.compile(text)
-    except RuntimeError as error:
-        raise ValueError(_refused(str(error), text)) from None
-    if (sort := program.return_type().name()) != "BOOL":
-        raise ValueError(f"a condition is true or false, and this is {sort}")
-    return program
-
-
-def _refused(message: str, text: str) -> str:
-    """CEL's first complaint, with its place in the expression where that is of several lines."""
-    found = _ERROR.search(message)
-    if found is None:
-        return f"not a condition: {message.partition(' [')[0]}"
-    line, column, what = found.groups()
-    if unknown := _UNDECLARED.match(what):
-        hint = did_you_mean(unknown[1], NAMES)
-        what = f"there is no `{unknown[1]}` here ({hint})"
-    what = what.partition(" (in container")[0].partition(" expecting {")[0].partition(" [INVALID_")[0]
-    where = f"line {line}, " if "\n" in text.strip() else ""
-    return f"{what}, at {where}character {column}"
+def _told(fault: Fault, text: str) -> str:
+    """What is wrong first, with its place in the expression where it is about a part."""
+    hint = did_you_mean(fault.name.partition(".")[0], NAMES) if fault.name else fault.hint
+    line = f"line {fault.line}, " if "\n" in text.strip() else ""
+    told = [f"at {line}character {fault.column}"] if fault.line else []
+    return "; ".join([fault.detail.rstrip("."), *told, *([hint] if hint else [])])
 
 
 def _values(facts: Facts) -> dict[str, Any]:
@@ -125,11 +94,3 @@ def _moment(ms: int | None) -> datetime | None:
     except (OverflowError, ValueError, OSError):
         # a foreign row may hold any number
         return None
-
-
-def _told(message: str) -> str:
-    if found := _MISSING.search(message):
-        return f"it has no `{found[1]}`"
-    if found := _UNBOUND.search(message):
-        return f"its `{found[1]}` isn't known yet"
-    return message.partition(" [")[0]

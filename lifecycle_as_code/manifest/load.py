@@ -14,6 +14,7 @@ from typing import Any
 
 from ..choices import circles
 from ..diagnostics import Diagnostic, LacError, Source, in_file_order, refuse, warnings_in
+from ..policy import check_rules
 from ..snapshot import Desired
 from ..spec import Spec
 from .bind import Binder
@@ -107,6 +108,7 @@ def _load(
         # nobody reads what is wrong with ten thousand files
         if found and sum(p.severity == "error" for p in problems) > MAX_PROBLEMS:
             break
+    rules = binder.rules.rules
     blocks = binder.blocks
     desired = Desired(
         binder.objects,
@@ -117,9 +119,11 @@ def _load(
         tuple(blocks.moves),
         blocks.removals,
         blocks.imports,
+        rules=rules,
         selected_at=binder.selected_at,
     )
     problems += [*blocks.conflicts(binder.objects), *circles(desired)]
+    problems += [*binder.rules.conflicts(project.environments), *check_rules(rules)]
     # a loop in a template may bring the same one many times
     problems = list(dict.fromkeys(problems))
     refuse(problems)
@@ -165,7 +169,7 @@ def _bind(root: Path, name: str, renderer: Renderer, binder: Binder) -> list[Dia
         data = read(root / name, shown_as)
     except LacError as error:
         return list(error.diagnostics)
-    report = Report(shown_as)
+    report = Report(shown_as, data=data)
     # the last of the problems says that there are more
     with suppress(TooManyError):
         if name.endswith(".j2"):

@@ -32,12 +32,14 @@ UNNAMED: Final = "default"
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """lac.yaml, read for one environment. `include` is empty where the file says nothing about it."""
+    """lac.yaml, read for one environment. `include` is empty where the file says nothing about it.
+    `environments`: the names of all."""
 
     settings: Settings
     renderer: Renderer
     include: tuple[tuple[str, Source], ...]
     warnings: tuple[Diagnostic, ...] = ()
+    environments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,8 @@ def _project(
         limits=reader.limits(),
         drift_ignore=reader.drift_ignore(),
     )
-    return Project(settings, reader.renderer, reader.include())
+    environments = tuple(values.get("environments", ()))
+    return Project(settings, reader.renderer, reader.include(), environments=environments)
 
 
 def _point_to_files(root: Map, sections: Iterable[str], report: Report) -> None:
