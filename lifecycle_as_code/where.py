@@ -69,8 +69,8 @@ def _told(fault: Fault, text: str) -> str:
     """What is wrong first, with its place in the expression where it is about a part."""
     hint = did_you_mean(fault.name.partition(".")[0], NAMES) if fault.name else fault.hint
     line = f"line {fault.line}, " if "\n" in text.strip() else ""
-    told = [f"at {line}character {fault.column}"] if fault.line else []
-    return "; ".join([fault.detail.rstrip("."), *told, *([hint] if hint else [])])
+    at = f", at {line}character {fault.column}" if fault.line else ""
+    return f"{fault.detail.rstrip('.')}{at}{f' ({hint})' if hint else ''}"
 
 
 def _values(facts: Facts) -> dict[str, Any]:

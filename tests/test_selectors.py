@@ -427,7 +427,7 @@ def test_in_an_endpoint_its_place_is_its_own(tmp_path: Path) -> None:
         ("{run_id: 'a b'}", 26, "`version.run_id`: `a b` should match"),
         (f"{{run_id: {'a' * 33}}}", 26, "should match"),
         ("{alias: ''}", 25, "should match"),
-        ("{where: 'tagz.a == \"b\"'}", 25, "`tagz`"),
+        ("{where: 'tagz.a == \"b\"'}", 25, "`tagz.a` is not known, at character 1 (did you mean `tags`?)."),
         ("{where: 'version == \"3\"'}", 25, "int"),
         ("{where: 'version'}", 25, "true"),
         ("{where: 'version >'}", 25, "`version.where`"),
