@@ -119,11 +119,9 @@ def without_health(spec: Spec) -> Spec:
 def _well(part: type[Part], data: Mapping[str, Any]) -> dict[str, Any]:
     well = {**data, **{n: part.model_fields[n].default for n in fields_marked(part, Health) if n in data}}
     for name, (inner, many) in shapes(part).items():
-        held = well.get(name)
-        if inner is not None and held is not None and many:
-            well[name] = [_well(inner, item) for item in held]
-        elif inner is not None and isinstance(held, Mapping):
-            well[name] = _well(inner, held)
+        if inner is not None and well.get(name) is not None:
+            held = well[name]
+            well[name] = [_well(inner, item) for item in held] if many else _well(inner, held)
     return well
 
 

@@ -285,12 +285,14 @@ def construct(part: type[P], data: Mapping[str, Any]) -> P:
 
 @cache
 def shapes(part: type[Part]) -> Mapping[str, tuple[type[Part] | None, bool]]:
-    """Fields that hold a Part (its class, False), a tuple of them (True), or any other tuple (None, True)."""
+    """Fields that hold a Part (its class, False), a tuple of them (True), or any other tuple (None, True). Not
+    those that may hold a plain value in place of a Part."""
     found: dict[str, tuple[type[Part] | None, bool]] = {}
     for name, info in part.model_fields.items():
         many = get_origin(info.annotation) is tuple
-        parts = [i for i in (info.annotation, *get_args(info.annotation)) if _is_part(i)]
-        if parts or many:
+        held = [i for i in (get_args(info.annotation) or (info.annotation,)) if i not in (type(None), ...)]
+        parts = [i for i in held if _is_part(i)]
+        if many or (parts and parts == held):
             found[name] = parts[0] if parts else None, many
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow_fixture import fresh_sqlite
 from paper_cluster import Paper, on_paper
 
+from lifecycle_as_code import where as conditions
 from lifecycle_as_code.choices import MOST, chosen
 from lifecycle_as_code.diagnostics import Diagnostic, LacError, Source
 from lifecycle_as_code.kinds import KINDS
@@ -31,7 +33,7 @@ from lifecycle_as_code.review import Choice
 from lifecycle_as_code.schema import manifest_schema
 from lifecycle_as_code.selectors import VersionSelector
 from lifecycle_as_code.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
-from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.spec import Address, Spec, shapes
 from lifecycle_as_code.stack import Stack
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
@@ -449,6 +451,16 @@ def test_what_is_wrong_is_told_where_it_stands(tmp_path: Path, said: str, column
     assert len(caught.value.diagnostics) == (2 if "latst" in said else 1)
 
 
+def test_without_an_engine_only_conditions_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cel_expr_python", None)
+    conditions._engine.cache_clear()
+    assert read(tmp_path, MODEL + "{latest: true}").objects
+    with pytest.raises(LacError, match=r"pip install 'lifecycle-as-code\[policy\]'"):
+        read(tmp_path, MODEL + "{where: 'version == 1'}")
+
+
 def test_a_loop_is_found_without_any_store(tmp_path: Path) -> None:
     with pytest.raises(LacError) as caught:
         read(tmp_path, MODEL + "{alias: shadow}\n      shadow: {alias: champion}")
@@ -483,6 +495,12 @@ def test_the_schema_takes_what_reading_takes(said: str, accepted: bool) -> None:
         texts.append(f"serving_endpoints: [{{name: e, served_entities: [{entity}]}}]")
     for text in texts:
         assert checks.is_valid(yaml.safe_load(text)) == accepted
+
+
+def test_a_field_that_may_be_selected_is_a_plain_value_to_all_else() -> None:
+    """Policies may ask for it by its number, and records read it back as it is."""
+    assert "version" not in shapes(ModelAlias)
+    assert "entity_version" not in shapes(ServedEntity)
 
 
 @pytest.mark.parametrize(
