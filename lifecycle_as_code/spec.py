@@ -285,8 +285,8 @@ def construct(part: type[P], data: Mapping[str, Any]) -> P:
 
 @cache
 def shapes(part: type[Part]) -> Mapping[str, tuple[type[Part] | None, bool]]:
-    """Fields that hold a Part (its class, False), a tuple of them (True), or any other tuple (None, True). Not
-    those that may hold a plain value in place of a Part."""
+    """Fields that hold a Part (its class, False), a tuple of them (True), or any other tuple (None, True). A
+    field that may hold a plain value in place of a Part is none of these."""
     found: dict[str, tuple[type[Part] | None, bool]] = {}
     for name, info in part.model_fields.items():
         many = get_origin(info.annotation) is tuple
