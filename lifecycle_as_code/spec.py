@@ -181,7 +181,8 @@ class Spec(Part):
         """What must exist for this object to exist: its `Ref` fields, where they are set."""
         for field, ref in marked(type(self), Ref):
             key = tuple(getattr(self, name) for name in ref.fields or (field,))
-            if all(part not in (None, "") for part in key):
+            # a version that is still selected by something else has no number
+            if all(isinstance(part, str | int) and part != "" for part in key):
                 yield Address(ref.kind, key)
 
     def follows(self) -> Iterator[Address]:
@@ -289,12 +290,14 @@ def construct(part: type[P], data: Mapping[str, Any]) -> P:
 
 @cache
 def shapes(part: type[Part]) -> Mapping[str, tuple[type[Part] | None, bool]]:
-    """Fields that hold a Part (its class, False), a tuple of them (True), or any other tuple (None, True)."""
+    """Fields that hold a Part (its class, False), a tuple of them (True), or any other tuple (None, True). A
+    field that may hold a plain value in place of a Part is none of these."""
     found: dict[str, tuple[type[Part] | None, bool]] = {}
     for name, info in part.model_fields.items():
         many = get_origin(info.annotation) is tuple
-        parts = [i for i in (info.annotation, *get_args(info.annotation)) if _is_part(i)]
-        if parts or many:
+        held = [i for i in (get_args(info.annotation) or (info.annotation,)) if i not in (type(None), ...)]
+        parts = [i for i in held if _is_part(i)]
+        if many or (parts and parts == held):
             found[name] = parts[0] if parts else None, many
     return found
 
