@@ -271,7 +271,7 @@ def _apart(
 ) -> Iterator[None]:
     """The process apart, while the block lasts. `places`: each with what reads it."""
     files = {place: (reader, join(place, FILE)) for place, reader in places.items()}
-    seconds = max(1, int(until - time.monotonic()) + 2)
+    seconds = max(1, int(until - time.monotonic()) + 5)
     given = json.dumps({"files": files, "seconds": seconds, "largest": LARGEST, "threads": THREADS})
     with tempfile.TemporaryDirectory(prefix="lac-", ignore_cleanup_errors=True) as directory:
         process = subprocess.Popen(

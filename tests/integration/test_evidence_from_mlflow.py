@@ -535,6 +535,7 @@ def test_a_store_that_never_answers_is_given_up_in_time_and_leaves_no_process(
     (tmp_path / "MLmodel").write_bytes(b"here")
     started = time.monotonic()
     found = dict(read_files([slow, there, str(tmp_path)], seconds=3, root=at(remote, "")))
+    # left alone, the process would end itself after seven seconds
     assert time.monotonic() - started < 6
     assert remote.asked.is_set()  # type: ignore[attr-defined]
     assert found == {
