@@ -35,7 +35,8 @@ from lifecycle_as_code.signature import SignatureClass
 from lifecycle_as_code.snapshot import Move
 from lifecycle_as_code.spec import Address, Spec
 from lifecycle_as_code.stores import tables
-from lifecycle_as_code.stores.artifacts import Unread, read_files
+from lifecycle_as_code.stores.artifacts import read_files
+from lifecycle_as_code.stores.remote_artifacts import Unread
 from lifecycle_as_code.stores.sql import writing
 
 NOWHERE = "0" * 32
