@@ -84,11 +84,10 @@ class Evidence:
 
     `version` is 0 where it has none. `tags`: as they are, and on the side after as the plan leaves them.
     `aliases`: those that point at it now, before the plan. `flavors`: each flavor and its library's version,
-    where MLmodel says it.
-    `size`: of the artifacts, in bytes. `missing`: what should be there and isn't, or could not be read, as
-    sentences for people ("the artifact: no MLmodel at …"). `artifact`: whether its MLmodel was read; None
-    where that can't be told (a store that can't be reached from here, or not in time). `since_ms`: since
-    when it has held an alias without a break, by our own history, in ms since 1970.
+    where MLmodel says it. `size`: of the artifacts, in bytes. `missing`: what should be there and isn't, or
+    could not be read, as sentences for people ("the artifact: no MLmodel at …"). `artifact`: whether its
+    MLmodel was read; None where that can't be told (a store that can't be reached from here, or not in
+    time). `since_ms`: since when it has held an alias without a break, by our own history, in ms since 1970.
     """
 
     model: str

@@ -32,9 +32,10 @@ from .spec import Address
 from .state import history
 from .stores import tracking
 from .stores.artifact_root import artifact_root
-from .stores.artifacts import FILE, Unread, read_files
+from .stores.artifacts import read_files
 from .stores.mlflow_lineage import Number
 from .stores.mlflow_uris import shown
+from .stores.remote_artifacts import FILE, Unread
 from .stores.sql import reading
 from .stores.tracking import Registered
 

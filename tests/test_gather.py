@@ -22,8 +22,9 @@ from lifecycle_as_code.mlmodel import MlModel
 from lifecycle_as_code.signature import Signature
 from lifecycle_as_code.snapshot import Live, Observed
 from lifecycle_as_code.spec import Address, Spec
-from lifecycle_as_code.stores.artifacts import LARGEST, Unread, out_of_reach, read_files
+from lifecycle_as_code.stores.artifacts import read_files
 from lifecycle_as_code.stores.mlflow_uris import shown
+from lifecycle_as_code.stores.remote_artifacts import LARGEST, Unread, out_of_reach
 
 CHAMPION = Address("model_alias", ("fraud", "champion"))
 ENDPOINT = Address("serving_endpoint", ("fraud",))

@@ -35,7 +35,8 @@ from lifecycle_as_code.signature import SignatureClass
 from lifecycle_as_code.snapshot import Move
 from lifecycle_as_code.spec import Address, Spec
 from lifecycle_as_code.stores import tables
-from lifecycle_as_code.stores.artifacts import Unread, read_files
+from lifecycle_as_code.stores.artifacts import read_files
+from lifecycle_as_code.stores.remote_artifacts import Unread
 from lifecycle_as_code.stores.sql import writing
 
 NOWHERE = "0" * 32
@@ -535,6 +536,7 @@ def test_a_store_that_never_answers_is_given_up_in_time_and_leaves_no_process(
     (tmp_path / "MLmodel").write_bytes(b"here")
     started = time.monotonic()
     found = dict(read_files([slow, there, str(tmp_path)], seconds=3, root=at(remote, "")))
+    # left alone, the process would end itself after seven seconds
     assert time.monotonic() - started < 6
     assert remote.asked.is_set()  # type: ignore[attr-defined]
     assert found == {
