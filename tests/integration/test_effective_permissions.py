@@ -20,7 +20,7 @@ from lifecycle_as_code.access import AccessState, Effective
 from lifecycle_as_code.stores.auth_state import read_access_state
 from lifecycle_as_code.stores.sql import open_store, reading, writing
 
-CASES = 600
+CASES = 540
 THREADS = 4
 
 
@@ -112,7 +112,7 @@ def in_process(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, AccessSta
         open_store(url, role="tracking", base=directory),
     )
     with writing(stores[0]) as db, reading(stores[1]) as registry:
-        people = Dice(random.Random(5), MODELS).fill(db, "user", people=60, kinds_of_people=25)
+        people = Dice(random.Random(5), MODELS).fill(db, "user", people=40, kinds_of_people=20)
         state = read_access_state(db, registry, OTHER, default_permission="READ")
     auth.store.init_db(auth_url)
     return auth, state, people
