@@ -27,6 +27,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "apply": ("apply", "Make the stores what the manifests say."),
         "drift": ("drift", "Find what changed outside; changes nothing."),
         "rollback": ("rollback", "Plan to restore what was before an apply."),
+        "promote": ("promote", "Move an alias in the manifests, and show the plan of it."),
         "destroy": ("destroy", "Delete everything that this stack owns."),
     },
     "Objects": {
