@@ -66,7 +66,7 @@ class Branch:
                 undoing.callback(self._git, "update-ref", "--no-deref", "HEAD", self.head)
             # a hook may have added the file to the index, where it was as in HEAD
             undoing.callback(self._git, "reset", "--quiet", "--", self._path)
-            if self.file.read_bytes() != before:
+            if not self.file.is_file() or self.file.read_bytes() != before:
                 self.file.write_bytes(before)
 
     def _git(self, *args: str, stdin: str | None = None) -> str:

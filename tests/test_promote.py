@@ -13,11 +13,15 @@ import pytest
 from engine import Bench, converge
 from mlflow_fixture import fresh_sqlite
 
+from lifecycle_as_code.change import Plan
 from lifecycle_as_code.cli import run
+from lifecycle_as_code.evidence import Better, Direction, Evidence, Metric, Run, compare
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
-from lifecycle_as_code.spec import Spec
+from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.stack import Promotion, Stack
+from lifecycle_as_code.views import edits
 
 RUNS = {1: "a" * 32, 2: "b" * 32, 3: "b" * 32, 4: "d" * 32}
 """Versions of `fraud`, and the runs that made them."""
@@ -495,3 +499,102 @@ def test_what_is_refused_changes_nothing(
     assert run(["promote", *args.split()]) == 1
     assert capsys.readouterr().err == told
     assert held() == before
+
+
+def test_what_is_so_already_is_said_and_nothing_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    put({"m.yaml": DECLARED})
+    before = held()
+    assert run(["promote", "fraud", "--version", "3", "--branch"]) == 0
+    assert capsys.readouterr().out == "model_alias.fraud/champion is version 3 already (m.yaml:4:7).\n"
+    assert held() == before
+    found = promoted(capsys, "fraud", "--version", "3")
+    assert (found["changes"], found["written"], found["patch"], found["plan"]) == (False, False, "", None)
+
+
+def test_what_is_declared_and_not_applied_yet_is_said_too(capsys: pytest.CaptureFixture[str]) -> None:
+    put({"m.yaml": MODEL + "    aliases: {champion: 2}\n"})
+    assert run(["promote", "fraud", "--version", "2"]) == 0
+    assert capsys.readouterr().out == (
+        "model_alias.fraud/champion is version 2 already (m.yaml:3:15); `lac apply` will make it so.\n"
+    )
+
+
+def test_a_person_sees_the_line_and_what_follows_from_it(capsys: pytest.CaptureFixture[str]) -> None:
+    put({"m.yaml": MODEL + "    aliases: {champion: 3} # \u202eyaM ecnis\n    tags: {pending: x}"})
+    assert run(["promote", "fraud", "--version", "4"]) == 0
+    assert capsys.readouterr() == (
+        """\
+--- m.yaml
++++ m.yaml
+@@ -1,4 +1,4 @@
+ registered_models:
+   - name: fraud
+-    aliases: {champion: 3} # \\u202eyaM ecnis
++    aliases: {champion: 4} # \\u202eyaM ecnis
+     tags: {pending: x}
+\\ No newline at end of file
+
+Stack payments:
+
+  ~ model_alias.fraud/champion  (manifest changed)
+      ~ version  3 → 4
+
+Plan: 0 to create, 1 to update, 0 to delete.
+""",
+        "\nEdited m.yaml:3:15. Commit it for review, or `lac apply`.\n",
+    )
+
+
+@pytest.mark.parametrize("args", ["--dry-run", "--no-plan"])
+def test_without_a_plan_there_is_only_the_line(args: str, capsys: pytest.CaptureFixture[str]) -> None:
+    put({"m.yaml": DECLARED})
+    assert run(["promote", "fraud", args]) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("-      champion: 3\n+      champion: 4\n       challenger: 4\n")
+    assert ("champion: 4" in Path("m.yaml").read_text()) is (args == "--no-plan")
+
+
+def test_a_file_that_was_changed_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    put({"m.yaml": DECLARED})
+
+    def meanwhile(stack: Stack, found: Promotion) -> Plan:
+        put({"m.yaml": DECLARED + "# by Ann\n"})
+        return plan_of(stack, found)
+
+    plan_of = Stack.plan_of
+    monkeypatch.setattr(Stack, "plan_of", meanwhile)
+    assert run(["promote", "fraud"]) == 1
+    assert Path("m.yaml").read_text() == DECLARED + "# by Ann\n"
+
+
+def test_a_file_keeps_its_mode_and_a_link_stays_one() -> None:
+    put({"real.txt": DECLARED})
+    Path("real.txt").chmod(0o640)
+    Path("m.yaml").symlink_to("real.txt")
+    assert run(["promote", "fraud"]) == 0
+    assert Path("m.yaml").is_symlink()
+    assert "champion: 4" in Path("real.txt").read_text()
+    assert Path("real.txt").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_model_that_is_being_renamed_is_found_under_both_names(capsys: pytest.CaptureFixture[str]) -> None:
+    put(
+        {
+            "m.yaml": DECLARED.replace("fraud", "cards"),
+            "moved.yaml": "moved: [{from: registered_model.fraud, to: registered_model.cards}]\n",
+        }
+    )
+    assert promoted(capsys, "cards", "--version", "1", "--no-plan")["live"] == 3
+
+
+def test_a_commit_tells_how_the_two_compare() -> None:
+    before = Evidence("fraud", 3, metrics=(Metric("auc", 0.9), Metric("loss", 0.2, "May", "d1")))
+    after = Evidence("fraud", 4, run=Run("d" * 32), metrics=(Metric("auc", 0.95), Metric("f1", None)))
+    address = Address("model_alias", ("fraud", "champion"))
+    one = compare(address, "fraud", before, after, (Direction("auc", Better.HIGHER),))
+    assert edits.promotion("fraud", "champion", 3, 4, [one]) == (
+        "Promote fraud version 4 to champion\n\nBefore: version 3.\n\n"
+        "auc: 0.9 → 0.95 (better)\nf1: – → –\nloss on May: 0.2 → –\n"
+        f"Run: {'d' * 32}\nSignature: unknown\n"
+    )
+    assert edits.promotion("f\nx", "c", None, 1).splitlines()[0] == "Promote f\\nx version 1 to c"
