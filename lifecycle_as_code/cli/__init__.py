@@ -23,6 +23,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "Commands": {
         "init": ("init", "Write a starter stack into a directory."),
         "validate": ("validate", "Check the manifests; touches no store."),
+        "fmt": ("fmt", "Rewrite manifests in the one layout."),
         "plan": ("plan", "Show what apply would do."),
         "apply": ("apply", "Make the stores what the manifests say."),
         "drift": ("drift", "Find what changed outside; changes nothing."),

@@ -4,4 +4,5 @@
 (filled in), `shapes` and `convert` (what each field wants), `bind` (specs), `blocks` (what is said about
 objects: `lifecycle`, `moved`, …). `project` reads lac.yaml. `write` goes the other way, and `edit` changes
 what people wrote: `outline` (where each value stands), `page`, `sheet`, `lines`, `amend`, `readback`.
+`format` lays out what people wrote: `layout` (where each line belongs).
 """
