@@ -118,7 +118,9 @@ class Layout:
             return
         raw = self._raw(node)
         after = level.after + INDENT if chain else 0
-        self.begins[raw] = Level(self._column(raw), after)
+        for start in (raw, node.start):
+            # an anchor may stand on a line of its own
+            self.begins[start] = Level(self._column(start), after)
         shift = level.after - level.before
         if node.sort == "scalar":
             self._scalar(node, level, level.after + INDENT)
