@@ -10,7 +10,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TypeVar
 
 import pytest
@@ -68,8 +67,7 @@ registered_models:   # all
   }
   # end of fraud
 # very end
- 
-
+  \n\
 """
 NEAT = """\
 # head
@@ -342,3 +340,190 @@ def test_any_manifest_is_laid_out_and_says_the_same(text: str) -> None:
 
 
 # the command
+
+UGLY, PRETTY = "a:\n- b:   c # d\n", "a:\n  - b: c # d\n"
+
+
+@pytest.fixture
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stack with two files to be formatted, one that is, and what belongs to nobody or to another."""
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        "lac.yaml": "name:   payments\n",
+        "models/fraud.yaml": UGLY,
+        "models/churn.yml": PRETTY,
+        "models/more.yaml.j2": UGLY,
+        "prod.vars.yaml": UGLY,
+        "other/lac.yaml": UGLY,
+        ".hidden/a.yaml": UGLY,
+        "notes.txt": UGLY,
+    }.items():
+        path = Path(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def changed() -> list[str]:
+    """The files that differ from what the fixture wrote."""
+    texts = {str(path): path.read_text() for path in sorted(Path().rglob("*")) if path.is_file()}
+    return [
+        name
+        for name, text in texts.items()
+        if text not in (UGLY, "name:   payments\n") and "churn" not in name
+    ]
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_stack_is_formatted_and_the_files_that_changed_are_listed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["fmt"]) == 0
+    listed = "lac.yaml\nmodels/fraud.yaml\n"
+    assert capsys.readouterr() == (listed, "Left alone: models/more.yaml.j2 is a template.\n")
+    assert changed() == listed.split()
+    assert Path("models/fraud.yaml").read_text() == PRETTY
+    assert run(["fmt", "."]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_the_stack_may_be_elsewhere(stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run(["-C", str(stack), "fmt", "--check"]) == 1
+    assert run(["-C", str(stack), "fmt"]) == 0
+    assert run(["-C", str(stack), "fmt", "--check"]) == 0
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_check_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["fmt", "--check", "models"]) == 1
+    assert capsys.readouterr().out == "models/fraud.yaml\n"
+    assert run(["fmt", "--check", "models/churn.yml"]) == 0
+    assert changed() == []
+
+
+@pytest.mark.usefixtures("stack")
+def test_the_difference_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["fmt", "--check", "--diff", "models/fraud.yaml", "models/../models/fraud.yaml"]) == 1
+    assert capsys.readouterr().out == (
+        "models/fraud.yaml\n--- models/fraud.yaml\n+++ models/fraud.yaml\n"
+        "@@ -1,2 +1,2 @@\n a:\n-- b:   c # d\n+  - b: c # d\n"
+    )
+    assert changed() == []
+
+
+@pytest.mark.usefixtures("stack")
+def test_only_the_files_that_are_named_are_touched() -> None:
+    os.chmod("prod.vars.yaml", 0o600)
+    assert run(["fmt", "prod.vars.yaml", "other"]) == 0
+    assert changed() == ["other/lac.yaml", "prod.vars.yaml"]
+    assert Path("prod.vars.yaml").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.usefixtures("stack")
+def test_what_can_not_be_read_is_told_and_the_others_are_formatted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("models/bad.yaml").write_text("a: [\n")
+    Path("models/tag.yaml").write_text("a: !b c\n")
+    assert run(["fmt"]) == 1
+    err = capsys.readouterr().err
+    assert "models/bad.yaml:2:1: error[yaml-syntax]" in err
+    assert "models/tag.yaml:1:4: error[tag-refused]" in err
+    assert Path("models/fraud.yaml").read_text() == PRETTY
+
+
+@pytest.mark.usefixtures("stack")
+def test_what_is_not_understood_is_told_and_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("models/long.yaml").write_text("? a\n: b\n")
+    assert run(["fmt", "--check", "models/long.yaml"]) == 0
+    assert capsys.readouterr().err == (
+        "models/long.yaml:1:1: warning[not-formatted]: file is left as it is\n"
+        "  Line 1 is written in an unusual way.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [("notes.txt", "not-a-manifest"), ("none.yaml", "unreadable-file"), ("none", "not-a-manifest")],
+)
+@pytest.mark.usefixtures("stack")
+def test_what_is_no_manifest_is_refused(path: str, code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["fmt", path]) == 1
+    assert f"error[{code}]" in capsys.readouterr().err
+    assert changed() == []
+
+
+PIPED: list[tuple[list[str], bytes, int, str]] = [
+    ([], UGLY.encode(), 0, PRETTY),
+    ([], UGLY.replace("\n", "\r\n").encode(), 0, PRETTY.replace("\n", "\r\n")),
+    (["--check"], UGLY.encode(), 1, ""),
+    (["--check"], PRETTY.encode(), 0, ""),
+    (["--diff"], UGLY.encode(), 0, "--- -\n+++ -\n@@ -1,2 +1,2 @@\n a:\n-- b:   c # d\n+  - b: c # d\n"),
+    (["--diff"], PRETTY.encode(), 0, ""),
+    ([], b"a: [", 1, ""),
+    (["lac.yaml"], PRETTY.encode(), 1, ""),
+]
+
+
+@pytest.mark.parametrize(("args", "data", "code", "out"), PIPED)
+def test_a_pipe_gets_the_text(
+    args: list[str],
+    data: bytes,
+    code: int,
+    out: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert run(["fmt", "-", *args]) == code
+    assert capfdbinary.readouterr().out == out.encode()
+
+
+# the hooks
+
+
+def git(*args: str) -> None:
+    subprocess.run(["git", *args], check=True, capture_output=True)
+
+
+@pytest.fixture
+def hooked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository that runs our hooks by the real pre-commit, with the `lac` of this environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PRE_COMMIT_HOME", str(tmp_path / ".cache"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert [hook["id"] for hook in hooks] == ["lac-validate", "lac-fmt"]
+    for hook in hooks:
+        # to install us into an environment of its own would take a minute and the network
+        assert hook.pop("language") == "python"
+        hook |= {
+            "language": "system",
+            "entry": f"{sys.executable} -m {hook['entry'].replace('lac', 'lifecycle_as_code')}",
+        }
+    Path(".pre-commit-config.yaml").write_text(yaml.dump({"repos": [{"repo": "local", "hooks": hooks}]}))
+    Path(".gitignore").write_text(".cache\n")
+    Path("lac.yaml").write_text("name: payments\n")
+    Path("m.yaml").write_text("registered_models:\n- name: fraud\n")
+    git("init", "-q")
+    git("add", ".")
+    return tmp_path
+
+
+@pytest.mark.usefixtures("hooked")
+def test_pre_commit_formats_and_validates() -> None:
+    command = [sys.executable, "-m", "pre_commit", "run", "--all-files", "--verbose"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert re.search(r"lac validate\.+Passed", done.stdout), done.stdout + done.stderr
+    assert "Valid: 1 object declared." in done.stdout
+    assert re.search(
+        r"lac fmt\.+Failed\n(- .*\n)*- files were modified by this hook\n\nm.yaml\n", done.stdout
+    )
+    assert Path("m.yaml").read_text() == "registered_models:\n  - name: fraud\n"
+
+
+def test_pre_commit_takes_the_hooks() -> None:
+    command = [sys.executable, "-m", "pre_commit", "validate-manifest", str(ROOT / ".pre-commit-hooks.yaml")]
+    subprocess.run(command, check=True)
