@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .change import Plan
 from .connections import Connections
 from .diagnostics import Diagnostic, LacError, did_you_mean
 from .guard import Check
+from .impact import make_impacts
 from .kinds.base import Kind
 from .plan import PlanOptions, make_plan
 from .planfile import KEY_VARIABLE
@@ -81,8 +82,8 @@ class Core:
         return PlanOptions(limits=self.settings.limits, principal=self.principal, **asked)
 
     def plan(self, seen: Snapshots, options: PlanOptions) -> Plan:
-        """The plan from these snapshots."""
-        return make_plan(
+        """The plan from these snapshots, with what else it touches."""
+        plan = make_plan(
             seen.desired,
             seen.recorded,
             seen.live,
@@ -92,6 +93,8 @@ class Core:
             options=options,
             origins=seen.origins,
         )
+        impacts = make_impacts(plan, seen.recorded, seen.live)
+        return replace(plan, review=replace(plan.review, impacts=impacts))
 
     def address(self, text: str) -> Address:
         """An address as people write it. LacError with a hint where it isn't one."""

@@ -77,7 +77,7 @@ class Apply:
 def at(lines: Iterable[Line], moment_ms: int) -> dict[Address, Spec]:
     """What was recorded at that moment: the last word on each object until then."""
     held: dict[Address, Spec] = {}
-    for line in sorted(lines, key=_when):
+    for line in in_order(lines):
         if line.at_ms > moment_ms:
             break
         if line.after is None:
@@ -95,6 +95,30 @@ def of_address(applies: Sequence[Apply], address: Address) -> list[tuple[Apply, 
         for line in reversed(apply.lines)
         if line.address == address
     ]
+
+
+def in_order(lines: Iterable[Line]) -> list[Line]:
+    """The first one first."""
+    return sorted(lines, key=_when)
+
+
+def since(lines: Iterable[Line], spec: Spec) -> int | None:
+    """Since when an object has been as `spec` without a break, by what was recorded of it: lines of any stack
+    about this object alone, in ms since 1970. None where the last word on it is another one.
+
+    That a stack forgets or takes over what stays as it is, is no break. What happened between two lines and
+    was put back isn't known, but where the later one says that it put it back.
+    """
+    held: int | None = None
+    for line in reversed(in_order(lines)):
+        if line.after is None and line.action == "forget" and line.before == spec:
+            continue
+        if line.after != spec:
+            break
+        held = line.at_ms
+        if line.action == "create" or line.before not in (None, spec):
+            break
+    return held
 
 
 def _when(line: Line) -> tuple[int, str, int]:

@@ -86,15 +86,16 @@ def in_order(changes: Sequence[Change]) -> list[Change]:
     """What is referred to first; deletions last, in the opposite order."""
     by_address = {change.address: change for change in changes}
     graph: TopologicalSorter[Address] = TopologicalSorter()
-    for address, change in sorted(by_address.items(), key=lambda item: _sortable(item[0])):
-        refs = sorted({*change.side.refs()} if change.side else (), key=_sortable)
+    for address, change in sorted(by_address.items(), key=lambda item: sortable(item[0])):
+        refs = sorted({*change.side.refs()} if change.side else (), key=sortable)
         graph.add(address, *(ref for ref in refs if ref in by_address))
     order = [by_address[address] for address in graph.static_order()]
     kept = [c for c in order if c.action is not Action.DELETE]
     return [*kept, *(c for c in reversed(order) if c.action is Action.DELETE)]
 
 
-def _sortable(address: Address) -> tuple[object, ...]:
+def sortable(address: Address) -> tuple[object, ...]:
+    """What addresses of mixed keys are sorted by: kind, then key, numbers as numbers."""
     return address.kind, *((isinstance(part, str), part) for part in address.key)
 
 

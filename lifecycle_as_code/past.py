@@ -12,6 +12,7 @@ from .diagnostics import refuse
 from .diff import diff
 from .history import Apply
 from .history import at as recorded_at
+from .reviewing import reviewed
 from .rollback import undone
 from .snapshot import Desired, Record
 from .spec import Address, Spec
@@ -69,7 +70,7 @@ def rollback(core: Core, what: str, *, allow: Collection[str] = ()) -> Rollback:
         only=frozenset({*back.wanted, *following}),
         because=back.because,
     )
-    plan = core.plan(seen, options)
+    plan = reviewed(core, core.plan(seen, options), seen, core.manifest.desired.rules)
     return Rollback(plan, lambda: _texts(core, back.wanted))
 
 

@@ -16,17 +16,19 @@ from typing import Any, Final, NoReturn
 
 from pydantic import ValidationError
 
+from . import codec
 from .change import Action, Allowed, Change, Mode, Plan
 from .diagnostics import Diagnostic, LacError, Source
 from .diff import FieldChange, diff
 from .history import Actor
 from .moves import renamed
 from .order import in_order, linked, steps
+from .review import Review
 from .spec import Spec, construct, parse_address, plain
 from .views.json import as_plain, plan_data
 
 FORMAT: Final = "lac-plan"
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "1.1"
 MAX_BYTES: Final = 256 * 1024 * 1024
 KEY_VARIABLE: Final = "LAC_PLAN_KEY"
 """The environment variable that holds the key."""
@@ -172,6 +174,7 @@ def _plan(data: Mapping[str, Any], specs: Mapping[str, type[Spec]]) -> Plan:
         tuple(_diagnostic(found) for found in data["diagnostics"]),
         mode,
         tuple(Allowed(str(v["guard"]), str(v["detail"])) for v in data["guards"]),
+        codec.read(Review, data["review"], specs),
     )
 
 

@@ -7,8 +7,10 @@ refuses it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from .diagnostics import Source
 from .evidence import Comparison
@@ -35,10 +37,12 @@ class Choice:
 class Traffic:
     """A served entity that a change reaches.
 
-    `stack`: whose endpoint it is; empty for this plan's own. `share`: of the endpoint's traffic, in percent;
-    None where it has no weight of its own. `follows`: the alias that it follows, such as `@champion`, or
-    empty where its version is pinned. `moves`: whether this plan puts it on another version (an endpoint of
-    another stack stays until that stack is applied).
+    `stack`: whose endpoint it is; empty for this plan's own. `share`: of the endpoint's traffic after the
+    plan, in percent, and of an entity that goes, until then; None where it has no weight of its own.
+    `follows`: the alias that it follows, such as `@champion`, or empty where its version is pinned.
+    `version_before`, `version_after`: what it serves; None where there is no such entity then. `moves`:
+    whether this plan puts it on another version. An endpoint of another stack stays as it is until that stack
+    is applied: its `version_after` is what the alias that it follows will mean then.
     """
 
     endpoint: Address
@@ -56,7 +60,8 @@ class Capacity:
     """What an endpoint's replicas take, at the least, before and after; CPUs and GPUs as Ray counts them.
 
     `peak_cpus`, `peak_gpus`: added while both versions are up. `free_cpus`, `free_gpus`: what the cluster has
-    free now, None where it can't be asked. `fits`: whether that is enough for the peak; None if unknown.
+    free now, None where it can't be asked. `fits`: whether that is enough for what it adds, and for what the
+    plan's other endpoints add at the same time; None if unknown.
     """
 
     endpoint: Address
@@ -160,3 +165,15 @@ class Review:
     def denied(self) -> tuple[Verdict, ...]:
         """The verdicts that refuse the plan."""
         return tuple(v for v in self.verdicts if v.outcome is Outcome.DENIED)
+
+    def by_address(self) -> Mapping[Address, Review]:
+        """Each change's part of it, for those that have one. Rules belong to no change."""
+        found: dict[Address, tuple[list[Any], list[Any], list[Any], list[Any]]] = {}
+        parts: tuple[tuple[Any, ...], ...] = (self.evidence, self.impacts, self.verdicts, self.choices)
+        for place, part in enumerate(parts):
+            for item in part:
+                found.setdefault(item.address, ([], [], [], []))[place].append(item)
+        return {
+            address: Review(tuple(evidence), tuple(impacts), tuple(verdicts), tuple(choices))
+            for address, (evidence, impacts, verdicts, choices) in found.items()
+        }

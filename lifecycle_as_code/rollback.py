@@ -31,7 +31,7 @@ def undone(what: str, applies: Sequence[Apply], parse: Callable[[str], Address])
     where it did nothing that could be undone, or where one of its objects was changed again since."""
     if "." in what:
         return _of_object(parse(what), applies)
-    return _of_apply(_found(what, applies), applies)
+    return _of_apply(apply_of(what, applies), applies)
 
 
 def _of_object(address: Address, applies: Sequence[Apply]) -> Back:
@@ -66,7 +66,8 @@ def _before(line: Line) -> Spec | None:
     return None if line.before is None else without_health(line.before)
 
 
-def _found(given: str, applies: Sequence[Apply]) -> Apply:
+def apply_of(given: str, applies: Sequence[Apply]) -> Apply:
+    """The apply with this id, or the beginning of it. LacError where there is none, or several."""
     found = [apply for apply in applies if apply.apply_id.startswith(given)] if len(given) >= SHORTEST else []
     if len(found) == 1:
         return found[0]

@@ -11,17 +11,37 @@ from .evidence import Direction
 
 
 @dataclass(frozen=True, slots=True)
+class Expression:
+    """A CEL expression and where it is written.
+
+    `at`: the place of its scalar. `offset`: how many columns further its first character stands, where it is
+    written on that line as it is; None where a column in it can't be told (a block, an escape, a template).
+    """
+
+    text: str
+    at: Source | None = None
+    offset: int | None = None
+
+    def place(self, line: int, column: int) -> Source | None:
+        """The place of a line and column in the text, both counted from one, as far as it can be told."""
+        if self.at is None or self.offset is None or line != 1 or column < 1:
+            return self.at
+        return self.at._replace(column=self.at.column + self.offset + column - 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """A rule over changes.
 
-    `when`: which changes it is about, by field of their address or spec, `kind` among them; values may be
-    patterns. `require`: CEL expressions that have to be true, with their places. `builtin`: the built-in
-    rules that it switches on, by name, with their settings. `level`: `deny` or `warn`.
+    `when`: which changes it is about, by field of their address or spec, and by `kind`, `action`,
+    `environment`, `mode` and `address`; values are exact, patterns, or lists of them. `require`: what has to
+    be true. `builtin`: the built-in rules that it switches on, by name, with their settings. `level`: `deny`
+    or `warn`. Values in both mappings are JSON's.
     """
 
     name: str
     when: Mapping[str, Any] = field(default_factory=dict)
-    require: tuple[tuple[str, Source | None], ...] = ()
+    require: tuple[Expression, ...] = ()
     builtin: Mapping[str, Any] = field(default_factory=dict)
     message: str = ""
     level: str = "deny"
@@ -30,12 +50,22 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class PolicyWaiver:
-    """Lets one policy through for one object (an address or a pattern) until the end of a day, UTC."""
+    """Lets one policy through for one object (an address or a pattern) until the end of a day, UTC.
+    `expires`: that day, as ISO 8601 has it."""
 
     policy: str
     address: str
     reason: str
     expires: str
+    at: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """A name for several actors; those may be patterns."""
+
+    name: str
+    actors: tuple[str, ...] = ()
     at: Source | None = None
 
 
@@ -46,3 +76,4 @@ class Rules:
     policies: tuple[Policy, ...] = ()
     waivers: tuple[PolicyWaiver, ...] = ()
     directions: tuple[Direction, ...] = ()
+    teams: tuple[Team, ...] = ()

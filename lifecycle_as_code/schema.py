@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from .manifest.blocks import BLOCKS, LIFECYCLE, LifecycleBlock
+from .manifest.rules import RULES, TEAMS
 from .manifest.settings import ProjectFile
 from .manifest.shapes import EXCLUSIVE, Shape, shapes_of
 from .spec import Derived, Part, Spec, fields_marked
@@ -42,6 +43,17 @@ def manifest_schema(specs: Mapping[str, type[Spec]]) -> Json:
         items = {"$ref": f"#/$defs/{block.__name__}"}
         properties[name] = {"type": "array", "items": items, "description": about.get("description", "")}
     definitions |= blocks
+    rules = _definitions([*RULES.values()])
+    for name, block in RULES.items():
+        about = rules[block.__name__].get("description", "")
+        items = {"$ref": f"#/$defs/{block.__name__}"}
+        properties[name] = {"type": "array", "items": items, "description": about}
+    properties[TEAMS] = {
+        "type": "object",
+        "additionalProperties": {"type": "array", "items": {"type": "string"}},
+        "description": "Names for several actors each, for `only: {teams: […]}` in policies.",
+    }
+    definitions |= {name: _admitting(part) for name, part in rules.items()}
     classes = {spec.__name__ for spec in specs.values()}
     definitions |= {name: _admitting(part) for name, part in parts.items() if name not in classes}
     return {

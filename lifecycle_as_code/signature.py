@@ -1,22 +1,31 @@
 """What a model takes and gives, and whether a caller of one version can call another. Pure.
 
-The rules are those of MLflow's schema enforcement (`mlflow.models.utils`), read from the caller's side.
+The rules are those of MLflow's schema enforcement (`enforcement`), read from the caller's side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from itertools import chain
+from typing import Any, Final
+
+from .columns import MalformedError, read_columns, read_parameters
+from .enforcement import Finding, input_findings, output_findings, parameter_findings
+
+MAX_FINDINGS: Final = 100
+"""How many findings are told, of all and of the breaking ones; what is left out is counted."""
 
 
 class SignatureClass(StrEnum):
     """What a caller of the version before meets.
 
     SAME: nothing that it could notice. COMPATIBLE: all its calls are still taken, and all that it reads is
-    still there. BREAKING: some call is refused, or something that it reads is gone or of another type.
-    UNKNOWN: a side has no signature, or it couldn't be read. NONE: there is no version before, or none after.
+    still there. BREAKING: some call is refused or misread, or something that it reads is gone or of another
+    type. UNKNOWN: a side has no signature, or it couldn't be read. NONE: there is no version before, or none
+    after.
     """
 
     SAME = "same"
@@ -46,6 +55,50 @@ class SignatureChange:
     breaking: tuple[str, ...] = ()
 
 
+def parse_signature(data: Mapping[str, Any]) -> Signature:
+    """MLmodel's `signature`, whose parts are JSON texts. MalformedError, which is a ValueError, says for
+    people what MLflow couldn't read in it either."""
+    signature = Signature(*(_part(data, name) for name in ("inputs", "outputs", "params")))
+    _check(signature)
+    return signature
+
+
+def _part(data: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any], ...] | None:
+    text = data.get(name)
+    if text is None or text == "":
+        return None
+    if not isinstance(text, str):
+        raise MalformedError(f"its {name} are no text")
+    try:
+        items = json.loads(text, object_pairs_hook=_once)
+    except MalformedError:
+        raise
+    except RecursionError:
+        raise MalformedError(f"its {name} are nested too deeply") from None
+    except ValueError:
+        # not the parser's own words: they can repeat the text
+        raise MalformedError(f"its {name} are no JSON") from None
+    if not isinstance(items, list):
+        raise MalformedError(f"its {name} are no list")
+    return tuple(items)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise MalformedError("a key is given twice in it")
+    return found
+
+
+def _check(signature: Signature) -> None:
+    for name, read in (("inputs", read_columns), ("outputs", read_columns), ("params", read_parameters)):
+        part = getattr(signature, name)
+        try:
+            if part is not None:
+                read(part)
+        except MalformedError as error:
+            raise MalformedError(f"its {name} can't be read: {error}") from None
+
+
 def compare_signatures(
     before: Signature | None, after: Signature | None, *, was_there: bool, will_be_there: bool
 ) -> SignatureChange:
@@ -55,4 +108,32 @@ def compare_signatures(
         return SignatureChange()
     if before is None or after is None:
         return SignatureChange(SignatureClass.UNKNOWN)
-    return SignatureChange(SignatureClass.SAME if before == after else SignatureClass.BREAKING)
+    try:
+        findings = list(_findings(before, after))
+    except MalformedError as error:
+        return SignatureChange(SignatureClass.UNKNOWN, (f"a signature can't be compared: {error}",))
+    breaking = _told(finding.text for finding in findings if finding.breaks)
+    verdict = (
+        SignatureClass.BREAKING
+        if breaking
+        else SignatureClass.COMPATIBLE
+        if findings
+        else SignatureClass.SAME
+    )
+    return SignatureChange(verdict, _told(finding.text for finding in findings), breaking)
+
+
+def _findings(before: Signature, after: Signature) -> Iterable[Finding]:
+    inputs, outputs = (
+        [None if part is None else read_columns(part) for part in pair]
+        for pair in ((before.inputs, after.inputs), (before.outputs, after.outputs))
+    )
+    params = [None if part is None else read_parameters(part) for part in (before.params, after.params)]
+    return chain(input_findings(*inputs), parameter_findings(*params), output_findings(*outputs))
+
+
+def _told(sentences: Iterable[str]) -> tuple[str, ...]:
+    found = tuple(sentences)
+    if len(found) <= MAX_FINDINGS:
+        return found
+    return (*found[: MAX_FINDINGS - 1], f"and {len(found) - MAX_FINDINGS + 1:,} more")

@@ -86,12 +86,16 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Our tables: this stack's records, and which other stack owns which address. `kept`: those of the others
-    that are marked `prevent_destroy`."""
+    """Our tables: this stack's records, and which other stack owns which address.
+
+    `kept`: those of the others that are marked `prevent_destroy`. `elsewhere`: what others last applied
+    outside SQL, maybe on a cluster that is not ours.
+    """
 
     ours: Mapping[Address, Record] = field(default_factory=dict)
     others: Mapping[Address, str] = field(default_factory=dict)
     kept: frozenset[Address] = frozenset()
+    elsewhere: Mapping[Address, Spec] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

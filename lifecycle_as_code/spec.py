@@ -189,6 +189,11 @@ class Spec(Part):
         aliases. Their moves wait for this object's warm-up instead of the other way round."""
         return iter(())
 
+    def stands_for(self) -> Mapping[str, Address | None]:
+        """The model versions that callers reach through this object, by the part of it that leads there: a
+        served entity's name, or nothing for the object itself. None where it can't be told yet which."""
+        return {}
+
     def renamed(self, before: Address, after: Address) -> Self:
         """This spec once the object at `before` is called `after`: under that name if it is that object, and
         naming it so where it refers to it. The same spec where the two have nothing to do with each other.

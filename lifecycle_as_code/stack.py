@@ -19,6 +19,7 @@ from uuid import uuid4
 from . import lock, past, planfile, promote, saved
 from .adopt import Adopted, adopted, refuse_taken
 from .apply import Run
+from .asked import explain, states
 from .background import in_background
 from .change import Action, Change, Mode, Plan
 from .connections import as_progress
@@ -26,6 +27,7 @@ from .core import Core
 from .diagnostics import Diagnostic, LacError
 from .drift import Drift, make_drift, pending_only
 from .events import Event, Finished, Locked
+from .explain import Explanation
 from .history import Apply
 from .journal import Journal
 from .kinds import KINDS
@@ -35,6 +37,8 @@ from .plan import make_refresh
 from .planfile import SavedPlan
 from .promote import Promotion
 from .refresh import naming
+from .reviewing import refuse_denied, reviewed
+from .sides import Side, States
 from .snapshot import Desired, Live, Observed, Record
 from .spec import Address, Spec, Store
 from .target import IN_PART, Selection, part_of
@@ -163,9 +167,8 @@ class Stack:
         self._connections.refuse_unreachable(part_of(desired, selection))
         seen = self._core.camera.take(desired, refresh=refresh, selection=selection)
         mode = Mode.DESTROY if destroy else Mode.NORMAL
-        return self._core.plan(
-            seen, self._core.options(mode=mode, selection=selection, allow=frozenset(allow))
-        )
+        options = self._core.options(mode=mode, selection=selection, allow=frozenset(allow))
+        return reviewed(self._core, self._core.plan(seen, options), seen, self.desired.rules)
 
     def drift(self, ignore: Sequence[str] = ()) -> Drift:
         """What changed outside since our last apply, apart from what the manifests would change.
@@ -199,6 +202,15 @@ class Stack:
         self._connections.refuse_unreachable(asked)
         seen = self._core.camera.take(asked, resolved=False, names=naming({address}))
         return Shown(address, spec, seen.recorded.ours.get(address), seen.live.objects.get(address))
+
+    def explain(self, address: Address) -> Explanation:
+        """Why the plan changes an object, or doesn't. LacError where nothing can be planned."""
+        return explain(self._core, address)
+
+    def states(self, side: Side, *, written: bool = False) -> States:
+        """What one side of a comparison holds, but for a saved plan's. `written`: manifests as they are
+        written, without asking a store. LacError where there is no such apply."""
+        return states(self._core, side, written=written)
 
     def records(self) -> tuple[Record, ...]:
         """What this stack last applied, in the order of addresses."""
@@ -270,8 +282,10 @@ class Stack:
         """Do what `plan` says, one event after another; nothing happens unless they are read.
 
         Waits up to `lock_timeout` seconds for another apply. Once `stop()` is true, the effect at hand
-        is finished or undone, and the apply ends. LacError where a SQL step is refused: it wrote nothing.
+        is finished or undone, and the apply ends. LacError where a SQL step is refused: it wrote nothing; and
+        where a policy denies the plan, by its own verdicts or by what is known now.
         """
+        refuse_denied(self._core, plan)
         asked = stop or (lambda: False)
         command = {Mode.NORMAL: "apply"}.get(plan.mode, str(plan.mode))
         with ExitStack() as open_until_done:

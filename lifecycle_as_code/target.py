@@ -59,13 +59,13 @@ def kept(changes: Sequence[Change], selection: Selection) -> frozenset[Address]:
     for address, others in needs.items():
         for other in others:
             needed_by[other].add(address)
-    dropped = _closed({a for a in needs if matches(a, selection.excludes)}, needed_by)
+    dropped = closed({a for a in needs if matches(a, selection.excludes)}, needed_by)
     return frozenset(_chosen(needs, selection) - dropped)
 
 
 def _chosen(needs: Mapping[Address, Collection[Address]], selection: Selection) -> set[Address]:
     targets = selection.targets
-    return _closed({a for a in needs if not targets or matches(a, targets)}, needs)
+    return closed({a for a in needs if not targets or matches(a, targets)}, needs)
 
 
 def _queue(needs: dict[Address, set[Address]], specs: Iterable[Spec]) -> None:
@@ -121,7 +121,8 @@ def in_part(selection: Selection) -> Diagnostic:
     )
 
 
-def _closed(start: Iterable[Address], links: Mapping[Address, Collection[Address]]) -> set[Address]:
+def closed(start: Iterable[Address], links: Mapping[Address, Collection[Address]]) -> set[Address]:
+    """`start`, and all that can be reached from there."""
     found: set[Address] = set()
     left = list(start)
     while left:

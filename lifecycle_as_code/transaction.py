@@ -94,13 +94,15 @@ def load(ledger: Ledger, db: Databases, specs: Mapping[str, type[Spec]]) -> Reco
     ours: dict[Address, Record] = {}
     others: dict[Address, str] = {}
     kept: frozenset[Address] = frozenset()
+    elsewhere: dict[Address, Spec] = {}
     for connection, stores in ((db.registry, (Store.REGISTRY, Store.SERVE)), (db.auth, (Store.AUTH,))):
         if connection is not None:
             part = state.load(connection, ledger.stack, specs, ledger.workspace, stores)
             ours.update(part.ours)
             others.update(part.others)
             kept |= part.kept
-    return Recorded(ours, others, kept)
+            elsewhere.update(part.elsewhere)
+    return Recorded(ours, others, kept, elsewhere)
 
 
 def read_history(

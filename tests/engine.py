@@ -52,6 +52,7 @@ class Bench:
             serve=self.serve,
             limits=self.limits,
             drift_ignore=(),
+            default_permission="READ",
         )
         desired = Desired({spec.address: spec for spec in specs}, scopes=scopes or {}, **desired_too)
         manifest = SimpleNamespace(settings=settings, desired=desired, digest=lambda: "", files=())

@@ -338,7 +338,7 @@ def test_with_json_the_problems_are_a_document_too(verb: str, stack: FakeStack, 
     assert run([*verb.split(), "--json"]) == 1
     said = capsys.readouterr()
     document = json.loads(said.out)
-    assert document["format_version"] == "1.1"
+    assert document["format_version"] == "1.2"
     assert [problem["code"] for problem in document["diagnostics"]] == ["worse", "bad"]
     assert "error[bad]" in said.err
 
@@ -748,7 +748,7 @@ def test_the_local_ray_needs_a_stack_but_not_a_valid_one(tmp_path: Path, capsys:
     assert run(["-C", str(tmp_path), "status"]) == 0
     assert "No Ray of this stack is running" in capsys.readouterr().out
     assert run(["-C", str(tmp_path), "status", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"format_version": "1.1", "running": False}
+    assert json.loads(capsys.readouterr().out) == {"format_version": "1.2", "running": False}
     assert run(["-C", str(tmp_path), "down"]) == 0
 
 

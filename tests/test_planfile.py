@@ -34,7 +34,7 @@ ORIGIN = Origin(
     "sha256:00",
     "2026-11-24T10:00:00+00:00",
     Actor("ann", "laptop", commit="0123abcd", remote="https://git.example/infra.git", dirty=True),
-    "1.0",
+    "1.1",
 )
 ANOTHER = {
     "registered_model": {"description": "Scores transfers."},
@@ -219,10 +219,10 @@ STRANGE = {
     "a number": b"1",
     "another document": b'{"format": "something"}',
     "nested deeply": _nested(100_000),
-    "nested deeply inside": b'{"format": "lac-plan", "format_version": "1.0", "plan": '
+    "nested deeply inside": b'{"format": "lac-plan", "format_version": "1.1", "plan": '
     + _nested(100_000)
     + b"}",
-    "nested a little": b'{"format": "lac-plan", "format_version": "1.0", "seal": "", "plan": '
+    "nested a little": b'{"format": "lac-plan", "format_version": "1.1", "seal": "", "plan": '
     + _nested(900)
     + b"}",
     "too long": b"[" + b" " * MAX_BYTES,
@@ -250,11 +250,11 @@ def test_what_is_no_plan_is_refused_at_once(data: bytes) -> None:
     refused(data)
 
 
-@pytest.mark.parametrize("version", ["0.9", "1.1", "2.0", 1, None, ["fraud"], "fraud" * 50])
+@pytest.mark.parametrize("version", ["0.9", "1.0", "2.0", 1, None, ["fraud"], "fraud" * 50])
 def test_another_format_version_is_refused(version: object) -> None:
     held = json.loads(FILE)
     problem = refused(sealed({**held, "format_version": version}), {"other-plan-version"})
-    assert "this lac reads 1.0" in problem.detail
+    assert "this lac reads 1.1" in problem.detail
 
 
 def test_a_plan_of_many_objects_is_read_and_refused_soon() -> None:
@@ -486,7 +486,7 @@ ANYTHING = (
     [({"environment": "prod"}, "prod"), ({"environment": ""}, None), ({"environment": 1}, None), ([], None)],
 )
 def test_the_environment_is_known_before_anything_is_believed(plan: object, environment: str | None) -> None:
-    held = {"format": "lac-plan", "format_version": "1.0", "plan": plan}
+    held = {"format": "lac-plan", "format_version": "1.1", "plan": plan}
     assert environment_of(json.dumps(held).encode()) == environment
 
 

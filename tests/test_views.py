@@ -555,7 +555,7 @@ def test_a_plan_as_json_has_what_the_plan_has() -> None:
     verdict = Allowed("protected", "alias.gone is marked.")
     document = json.loads(json_view.plan(planned(change, diagnostics=(WARNING,), allowed=(verdict,))))
     assert document == {
-        "format_version": "1.1",
+        "format_version": "1.2",
         "stack": "payments",
         "environment": "prod",
         "mode": "normal",
@@ -587,6 +587,13 @@ def test_a_plan_as_json_has_what_the_plan_has() -> None:
             }
         ],
         "guards": [{"guard": "protected", "detail": "alias.gone is marked."}],
+        "review": {
+            "evidence": [],
+            "impacts": [],
+            "verdicts": [],
+            "choices": [],
+            "rules": {"policies": [], "waivers": [], "directions": []},
+        },
         "summary": {
             "create": 0,
             "update": 1,
@@ -603,7 +610,7 @@ def test_every_event_is_one_line_with_type_and_version() -> None:
     lines = [json_view.event(event) for event in [*PARTLY, Warned(WARNING)]]
     documents = [json.loads(line) for line in lines]
     assert not any("\n" in line for line in lines)
-    assert {document["format_version"] for document in documents} == {"1.1"}
+    assert {document["format_version"] for document in documents} == {"1.2"}
     assert [document["type"] for document in documents] == [
         "locked",
         "step_started",
@@ -619,7 +626,7 @@ def test_every_event_is_one_line_with_type_and_version() -> None:
     assert documents[2]["address"] == "endpoint.fraud"
     assert documents[3]["diagnostic"]["code"] == "rollout-failed"
     assert documents[5] == {
-        "format_version": "1.1",
+        "format_version": "1.2",
         "type": "held_back",
         "address": "alias.fraud",
         "because": "endpoint.fraud",

@@ -33,12 +33,16 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Objects": {
         "show": ("show", "Show one object, a saved plan, or the records of a time."),
+        "diff": ("diff", "Compare environments, points of history, a plan file, what is live."),
+        "explain": ("explain", "Say why an object is changed, or isn't."),
         "history": ("history", "List applies: who changed what, when, from what."),
+        "graph": ("graph", "Draw what needs what, and what a plan reaches."),
         "import": ("adopt", "Take live objects over and write their YAML."),
         "state": ("state", "List, show or forget what is recorded."),
         "force-unlock": ("force_unlock", "Free a lock whose holder is dead."),
     },
     "Reference": {
+        "policy": ("policy", "List, explain and test what is asked of changes."),
         "kinds": ("kinds", "List the kinds of objects and their fields."),
         "schema": ("schema", "Print the JSON Schema of manifests or of lac.yaml."),
     },

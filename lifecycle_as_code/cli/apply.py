@@ -16,6 +16,11 @@ from .planning import Planning, planning_options
 @click.argument("file", required=False, metavar="[FILE]")
 @planning_options
 @carrying_options
+@click.option(
+    "--same-manifests",
+    is_flag=True,
+    help="Refuse FILE where the manifests aren't those that it was made from.",
+)
 @click.pass_obj
 def command(
     options: Options,
@@ -25,6 +30,7 @@ def command(
     no_input: bool,
     lock_timeout: float,
     as_json: bool,
+    same_manifests: bool,
     **planning: Any,
 ) -> int:
     """Show the plan, ask, and carry it out. With FILE, carry out the plan that `lac plan -o FILE` saved,
@@ -36,7 +42,9 @@ def command(
     carrying = Carrying(auto_approve, no_input, lock_timeout, as_json)
     asked = Planning.of(**planning)
     if file is None:
+        if same_manifests:
+            raise click.UsageError("--same-manifests is about a saved plan: name its FILE")
         return carry_out(options, asked.plan, carrying)
     if asked:
         raise click.UsageError("a saved plan is carried out as it is: no other options go with FILE")
-    return carry_out_saved(options, file, carrying)
+    return carry_out_saved(options, file, carrying, same_manifests=same_manifests)

@@ -71,19 +71,25 @@ def carry_out(options: Options, make: Callable[[Stack], Plan], carrying: Carryin
     _show(plan, options, carrying)
     if not plan.changes:
         return _nothing(carrying)
+    if plan.review.denied:
+        raise _denied(plan)
     if plan.differences and not carrying.auto_approve and not _approved(plan):
         note("Nothing was applied.")
         return 1
     return _work(stack, plan, options, carrying)
 
 
-def carry_out_saved(options: Options, file: str, carrying: Carrying) -> int:
-    """Do what a saved plan says: it was looked at before."""
+def carry_out_saved(options: Options, file: str, carrying: Carrying, *, same_manifests: bool) -> int:
+    """Do what a saved plan says: it was looked at before. `same_manifests`: only where the manifests are
+    those that it was made from."""
     from .saved import from_file
 
     stack, saved = from_file(options, file)
+    changed = stack.manifests_changed(saved)
+    if changed and same_manifests:
+        raise _other_manifests()
     plan = stack.check_saved(saved)
-    if stack.manifests_changed(saved):
+    if changed:
         note("The manifests have changed since the plan was made; it is carried out as it was reviewed.")
     _show(plan, options, carrying)
     return _work(stack, plan, options, carrying) if plan.changes else _nothing(carrying)
@@ -188,6 +194,26 @@ def _nobody_to_ask(*, as_json: bool) -> Exception:
             "the plan has to be approved",
             why,
             hint="look at `lac plan`, then add `--auto-approve`",
+        )
+    )
+
+
+def _denied(plan: Plan) -> Exception:
+    from ..diagnostics import LacError
+    from ..policy import denials
+
+    return LacError(*denials(plan.review.verdicts))
+
+
+def _other_manifests() -> Exception:
+    from ..diagnostics import Diagnostic, LacError
+
+    return LacError(
+        Diagnostic(
+            "manifests-changed",
+            "the manifests aren't those that the plan was made from",
+            "A file was changed, came or went since then, and --same-manifests allows none of it.",
+            hint="run `lac plan -o FILE` again, and review the new plan",
         )
     )
 

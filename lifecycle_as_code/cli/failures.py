@@ -11,11 +11,12 @@ import click
 
 from ..diagnostics import Diagnostic, LacError
 from .options import Options
-from .output import note, say, warn
+from .output import note, warn
+from .viewing import show_problems
 
 
 def told(error: BaseException, args: Sequence[str], options: Options) -> int:
-    """Tell what went wrong, on stderr and, with `--json`, on stdout too. Returns the exit code."""
+    """Tell what went wrong, on stderr and, in the view that was asked for, on stdout. Returns the code."""
     # a usage error comes before the options were read
     options.no_color = options.no_color or "--no-color" in args
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
@@ -25,12 +26,8 @@ def told(error: BaseException, args: Sequence[str], options: Options) -> int:
         traceback.print_exception(error)
     found = _diagnostics(error)
     warn(found, options)
-    if "--json" in args:
-        # imported here: pydantic comes with it
-        from ..views import json
-
-        sys.stderr.flush()
-        say(json.problems(found, indent=None))
+    sys.stderr.flush()
+    show_problems(found, args)
     return 1
 
 

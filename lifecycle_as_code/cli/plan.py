@@ -8,9 +8,10 @@ import click
 
 from .group import Verb
 from .options import Options
-from .output import note, paint, say, width
+from .output import note
 from .planning import Planning, out_option, planning_options
 from .stacks import opened
+from .viewing import show, view_options
 
 if TYPE_CHECKING:
     from ..change import Plan
@@ -22,32 +23,33 @@ if TYPE_CHECKING:
 @out_option
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when there is a difference.")
 @click.option("--no-input", is_flag=True, expose_value=False, help="Never ask; plan never does.")
-@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@view_options
 @click.pass_obj
 def command(
-    options: Options, /, out: str | None, detailed_exitcode: bool, as_json: bool, **planning: Any
+    options: Options, /, out: str | None, detailed_exitcode: bool, view: str | None, **planning: Any
 ) -> int:
-    """Show what `lac apply` would do. Reads the stores and changes nothing."""
+    """Show what `lac apply` would do. Reads the stores and changes nothing.
+
+    Exits with 1 where a policy denies it; the plan is shown, and with -o saved, all the same.
+    """
     asked = Planning.of(**planning)
     stack = opened(options)
     plan = asked.plan(stack)
-    show(plan, options, as_json=as_json)
+    show(plan, options, view)
     if out is not None:
         save(stack, plan, out)
+    if plan.review.denied:
+        return denied(plan, options)
     return 2 if detailed_exitcode and plan.differences else 0
 
 
-def show(plan: Plan, options: Options, *, as_json: bool) -> None:
-    """Print a plan."""
-    # one view only: the other one's models cost as much as comparing a thousand objects
-    if as_json:
-        from ..views import json
+def denied(plan: Plan, options: Options) -> int:
+    """Say on stderr which policies deny the plan. The exit code: 1, for it can't be applied."""
+    from ..policy import denials
+    from .output import warn
 
-        say(json.plan(plan))
-    else:
-        from ..views import human
-
-        say(human.plan(plan, paint(options), width=width()))
+    warn(denials(plan.review.verdicts), options)
+    return 1
 
 
 def save(stack: Stack, plan: Plan, out: str) -> None:

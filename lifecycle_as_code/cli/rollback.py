@@ -9,9 +9,10 @@ import click
 from .group import Verb
 from .options import Options
 from .output import note
-from .plan import save, show
+from .plan import denied, save
 from .planning import allow_option, out_option, refuse_unknown
 from .stacks import opened
+from .viewing import show, view_options
 
 
 @click.command(cls=Verb)
@@ -19,10 +20,10 @@ from .stacks import opened
 @allow_option
 @out_option
 @click.option("--write", "edit", is_flag=True, help="Edit the manifests so that they agree with the plan.")
-@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@view_options
 @click.pass_obj
 def command(
-    options: Options, what: str, allow: tuple[str, ...], out: str | None, edit: bool, as_json: bool
+    options: Options, what: str, allow: tuple[str, ...], out: str | None, edit: bool, view: str | None
 ) -> int:
     """Plan to restore what was before an apply, or before the last change of one object.
 
@@ -36,7 +37,7 @@ def command(
     refuse_unknown(allow)
     stack = opened(options)
     found = stack.rollback(what, allow=allow)
-    show(found.plan, options, as_json=as_json)
+    show(found.plan, options, view)
     if edit:
         texts = found.texts()
         for file, text in texts.items():
@@ -51,4 +52,4 @@ def command(
         note(
             "\nNothing was applied: `-o FILE` saves this for `lac apply FILE`, `--write` edits the manifests."
         )
-    return 0
+    return denied(found.plan, options) if found.plan.review.denied else 0

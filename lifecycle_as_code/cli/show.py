@@ -11,6 +11,7 @@ from .group import Verb
 from .options import Options
 from .output import note, paint, say, width
 from .stacks import opened
+from .viewing import show, view_options
 
 
 @click.command(cls=Verb)
@@ -18,26 +19,29 @@ from .stacks import opened
 @click.option(
     "--at", "moment", metavar="TIME", help="What was recorded then, as YAML: 2026-11-24, 2026-11-24T10:00Z."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@view_options
 @click.pass_obj
-def command(options: Options, what: str | None, moment: str | None, as_json: bool) -> int:
+def command(options: Options, what: str | None, moment: str | None, view: str | None) -> int:
     """Show one object, such as `model_alias.fraud/champion`, as declared, recorded and live; or a plan that
     `lac plan -o FILE` saved; or, with --at, all that was recorded at that time (UTC, unless it says
     otherwise).
 
     Exits with 1 when there is nothing to show.
     """
+    as_json = view == "json"
+    # asked so, a name that is too long for a file is none
+    saved_plan = moment is None and what is not None and os.path.isfile(what)
+    if view is not None and not as_json and not saved_plan:
+        raise click.UsageError(f"--{view} shows a plan: name a FILE that `lac plan -o FILE` saved")
     if moment is not None:
         return _at(options, what, moment, as_json=as_json)
     if what is None:
         raise click.UsageError("name an ADDRESS or a FILE, or say --at")
-    # asked so, a name that is too long for a file is none
-    if os.path.isfile(what):
-        from .plan import show
+    if saved_plan:
         from .saved import from_file
 
         _, saved = from_file(options, what)
-        show(saved.plan, options, as_json=as_json)
+        show(saved.plan, options, view)
         return 0
     return _object(options, what, as_json=as_json)
 

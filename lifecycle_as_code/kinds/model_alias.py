@@ -6,7 +6,7 @@ and not deleted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -42,6 +42,10 @@ class ModelAlias(Spec):
     """Letters, digits, `_` and `-`; not `latest` or `v<number>`, which MLflow keeps for itself."""
     version: Annotated[int, Ref("model_version", ("model", "version")), Field(ge=1, le=rules.LAST_VERSION)]
     """The version that it points at. Moving it is a change of this field."""
+
+    def stands_for(self) -> Mapping[str, Address | None]:
+        """The version that it points at."""
+        return {"": Address("model_version", (self.model, self.version))}
 
 
 class ModelAliases(SqlKind[ModelAlias]):

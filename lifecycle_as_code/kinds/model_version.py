@@ -71,6 +71,10 @@ class ModelVersion(Spec):
     storage_location: Annotated[str | None, Computed(), Derived()] = None
     """Where MLflow will download the files from: `source`, resolved."""
 
+    def stands_for(self) -> Mapping[str, Address | None]:
+        """Itself."""
+        return {"": self.address}
+
     def queued(self) -> tuple[str, int]:
         """MLflow counts the versions of a model."""
         return self.model, self.version

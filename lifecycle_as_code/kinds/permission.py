@@ -6,12 +6,11 @@ token (experiments, gateway endpoints), people write the name, and it is transla
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, model_validator
-from sqlalchemy import Column, Table, select
+from sqlalchemy import select
 
 from ..diagnostics import Diagnostic, refuse
 from ..guard import World
@@ -21,7 +20,8 @@ from ..spec import Address, Key, Nest, Ref, Spec, Store
 from ..stores import mlflow_rules as rules
 from ..stores import rows
 from ..stores.auth_roles import hidden_user, role_ids, user_ids, vanished
-from ..stores.tables import endpoints, experiments, role_permissions, roles
+from ..stores.grant_names import BY_ID, GrantNames
+from ..stores.tables import role_permissions, roles
 from .base import Databases, Observation, SqlKind, Wanted
 
 CLAIMABLE: Final = {
@@ -32,12 +32,6 @@ CLAIMABLE: Final = {
 """Types whose objects may list their grants whole, and the section they stand in."""
 
 REFERRED: Final = frozenset({*CLAIMABLE, "prompt", "gateway_endpoint"})
-
-_IDS: Final[Mapping[str, tuple[Table, Column[Any]]]] = {
-    "experiment": (experiments, experiments.c.experiment_id),
-    "gateway_endpoint": (endpoints, endpoints.c.endpoint_id),
-}
-"""Types whose grants hold an id, and where it becomes a name. Deleted experiments keep theirs."""
 
 
 class Permission(Spec):
@@ -132,7 +126,7 @@ class PermissionKind(SqlKind[Permission]):
             return Observation({})
         held = db.auth.execute(_GRANTS.where(roles.c.workspace == db.workspace)).all()
         types = {row.resource_type for row in held}
-        names = {resource_type: _Names.read(db, resource_type) for resource_type in types}
+        names = _names(db, types)
         on = {resource_type: wanted.of(resource_type) for resource_type in types}
         by = wanted.of("role", "permission")
         own = {role: user_id for role, *_ in held if (user_id := hidden_user(role)) is not None}
@@ -145,7 +139,7 @@ class PermissionKind(SqlKind[Permission]):
             spec = Permission.model_construct(
                 role=role, resource_type=resource_type, resource=resource, level=level
             )
-            facts = {"pattern": pattern} if resource_type in _IDS else {}
+            facts = {"pattern": pattern} if resource_type in BY_ID else {}
             hidden = usernames.get(own[role], role) if role in own else ""
             objects[spec.address] = Observed(spec, facts, hidden=hidden)
         hidden_roles = {Address("role", (address.key[0],)) for address in objects if address.key[0] in own}
@@ -183,41 +177,12 @@ _THIS: Final = ("role_id", "resource_type", "resource_pattern")
 """What tells grants apart; MLflow has a unique index on it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """Both ways between a type's ids and its names; None where the id is the name."""
-
-    id_of: Mapping[str, str] | None = None
-    name_of: Mapping[str, str] | None = None
-
-    @classmethod
-    def read(cls, db: Databases, resource_type: str) -> _Names:
-        if resource_type not in _IDS:
-            return cls()
-        table, key = _IDS[resource_type]
-        found = db.registry.execute(select(key, table.c.name).where(table.c.workspace == db.workspace))
-        # what is called `*` can't be told from all of the type: it goes by its id
-        name_of = {str(key): name for key, name in found if name and name != "*"}
-        return cls({name: key for key, name in name_of.items()}, name_of)
-
-    def name(self, pattern: str) -> str | None:
-        """What people call it. The id itself where it names nothing, and None where another thing has that
-        id for a name: nothing then tells the two apart, and the one without a thing does nothing."""
-        if self.name_of is None or self.id_of is None:
-            return pattern
-        return self.name_of.get(pattern) or (None if pattern in self.id_of else pattern)
-
-    def pattern(self, name: str) -> str | None:
-        """What MLflow keeps; None where nothing has this name."""
-        return name if self.id_of is None or name == "*" else self.id_of.get(name)
-
-
 def _rows(db: Databases, grants: Sequence[Permission], *, new: bool = False) -> list[dict[str, Any]]:
     """The grants as rows. LacError where the role isn't there any more, or for new ones the resource."""
     if not grants:
         return []
     role_of = role_ids(db.grants, db.workspace)
-    names = {resource_type: _Names.read(db, resource_type) for resource_type in _types(grants)}
+    names = _names(db, {grant.resource_type for grant in grants})
     lost: list[Diagnostic] = []
     found: list[dict[str, Any]] = []
     for grant in grants:
@@ -234,8 +199,8 @@ def _rows(db: Databases, grants: Sequence[Permission], *, new: bool = False) -> 
     return found
 
 
-def _types(grants: Sequence[Permission]) -> set[str]:
-    return {grant.resource_type for grant in grants}
+def _names(db: Databases, types: Iterable[str]) -> dict[str, GrantNames]:
+    return {each: GrantNames.read(db.registry, each, db.workspace) for each in types}
 
 
 def _referents(db: Databases, wanted: Wanted) -> set[Address]:
@@ -245,7 +210,7 @@ def _referents(db: Databases, wanted: Wanted) -> set[Address]:
         known = rows.prompts(db.registry, db.workspace)
         found |= {Address("prompt", (name,)) for name in known if prompts is None or name in prompts}
     if (gateways := wanted.of("gateway_endpoint")) is None or gateways:
-        ids = _Names.read(db, "gateway_endpoint").id_of or {}
+        ids = _names(db, ["gateway_endpoint"])["gateway_endpoint"].id_of or {}
         found |= {
             Address("gateway_endpoint", (name,)) for name in ids if gateways is None or name in gateways
         }

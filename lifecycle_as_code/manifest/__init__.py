@@ -2,7 +2,8 @@
 
 `load` puts the rest together. The path of a value: `files` (bytes), `yaml` (nodes with places), `templates`
 (filled in), `shapes` and `convert` (what each field wants), `bind` (specs), `blocks` (what is said about
-objects: `lifecycle`, `moved`, …). `project` reads lac.yaml. `write` goes the other way, and `edit` changes
-what people wrote: `outline` (where each value stands), `page`, `sheet`, `lines`, `amend`, `readback`.
-`format` lays out what people wrote: `layout` (where each line belongs).
+objects: `lifecycle`, `moved`, …), `rules` (about changes: policies). `project` reads lac.yaml; `cases` tests
+of policies. `write` goes the other way, and `edit` changes what people wrote: `outline` (where each value
+stands), `page`, `sheet`, `lines`, `amend`, `readback`.
+`format` lays it out: `layout` (where each line belongs).
 """

@@ -20,6 +20,7 @@ from .convert import SECRET_FIELDS
 from .invisible import looks
 from .nodes import Map, Mark, Plain, Seq
 from .report import Report, guess, problem, shown
+from .rules import SECTIONS, RuleBook
 from .shapes import EXCLUSIVE, Shape, read_exclusive, shapes_of
 from .text import START
 from .wording import REFUSED, bad_value, missing_field, reworded, unknown_field
@@ -37,6 +38,7 @@ class Binder:
         self._sections = shapes_of(specs)
         self._settings = settings
         self.blocks = Blocks(specs)
+        self.rules = RuleBook(specs)
         self.objects: dict[Address, Spec] = {}
         self.places: dict[Address, Source] = {}
         self.scopes: dict[Address, Claim] = {}
@@ -57,11 +59,13 @@ class Binder:
                 self._items(shape, items, root, name, NOTHING_GIVEN, report)
             elif name in BLOCKS:
                 self.blocks.section(name, items, root, report)
+            elif name in SECTIONS:
+                self.rules.section(name, items, root, report)
             elif not name.startswith("x-"):
                 self._unknown_section(root, name, report)
 
     def _unknown_section(self, root: Map, name: str, report: Report) -> None:
-        hint = guess(name, [*self._sections, *BLOCKS])
+        hint = guess(name, [*self._sections, *BLOCKS, *SECTIONS])
         if name in self._settings:
             hint = "settings stand in lac.yaml"
         report.add("unknown-section", root.place_of_key(name), f"There is no section {shown(name)}.", hint)

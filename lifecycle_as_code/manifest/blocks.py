@@ -144,12 +144,13 @@ def _unknown_field(spec: type[Spec], name: str) -> tuple[str, str] | None:
     known = [n for n in spec.model_fields if n not in {*fields_marked(spec, Derived), *key_fields(spec)}]
     if field not in known:
         return f"{shown(name)} is not a field of {spec.kind} that can change.", guess(field, known)
-    if dot and not (key and _is_mapping(spec.model_fields[field].annotation)):
+    if dot and not (key and is_mapping(spec.model_fields[field].annotation)):
         return f"{shown(name)}: of `{field}` nothing can be named by itself.", f"write `{field}`"
     return None
 
 
-def _is_mapping(annotation: Any) -> bool:
+def is_mapping(annotation: Any) -> bool:
+    """Whether a field of this type takes a mapping."""
     return any(
         getattr(inner, "__origin__", inner) is Mapping or "Mapping" in str(inner)
         for inner in (annotation, *get_args(annotation))

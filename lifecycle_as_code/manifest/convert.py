@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import collections.abc
 import math
+import re
 import types
 from collections.abc import Callable, Mapping
+from datetime import date
 from enum import Enum
 from functools import cache
 from typing import Annotated, Any, Final, Literal, NewType, Union, get_args, get_origin
@@ -34,6 +36,8 @@ SECRET_FIELDS: Final = frozenset({"environment_vars", "env_vars"})
 """Mappings whose values may be secrets."""
 
 Convert = Callable[[Any, Any, Any, Report], Any]
+
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 SCALARS: Final[Mapping[Any, str]] = {
     str: "text",
@@ -90,6 +94,8 @@ def converter(annotation: Any, secret: bool = False) -> Convert:
         return _one_of({value: value for value in args}, secret)
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return _one_of({member.value: member for member in annotation}, secret)
+    if annotation is date:
+        return _date
     if annotation in SCALARS:
         return _scalar(annotation, secret)
     if isinstance(annotation, type) and issubclass(annotation, Part):
@@ -141,6 +147,21 @@ def _scalar(wanted: type[Any], secret: bool) -> Convert:
         return bad_value(value, holder, key, report, SCALARS[wanted], secret)
 
     return typed
+
+
+def _is_nothing(value: Any) -> bool:
+    return value.__class__ is Plain and value.value is None
+
+
+def _date(value: Any, holder: Any, key: Any, report: Report) -> Any:
+    """A day, quoted or not: nothing else is written so."""
+    text = value.text if value.__class__ is Plain else value
+    if value.__class__ in (Plain, str) and _DAY.fullmatch(text):
+        try:
+            return date.fromisoformat(text)
+        except ValueError:
+            pass
+    return bad_value(value, holder, key, report, "a date such as `2026-12-01`", secret=False)
 
 
 def _one_of(members: Mapping[Any, Any], secret: bool) -> Convert:
@@ -232,6 +253,8 @@ def _union(members: tuple[Any, ...], secret: bool) -> Convert:
     )
 
     def read(value: Any, holder: Any, key: Any, report: Report) -> Any:
+        if date in members and value.__class__ in (str, Plain) and not _is_nothing(value):
+            return _date(value, holder, key, report)
         if value.__class__ is str:
             if str in scalars:
                 return value

@@ -23,6 +23,8 @@ PROJECT = "lac.yaml"
 SUFFIXES = (".yaml", ".yml", ".yaml.j2", ".yml.j2")
 VARIABLES = (".vars.yaml", ".vars.yml")
 """How files for `--var-file` should end: include patterns with wildcards pass them over."""
+TESTS = (".policytest.yaml", ".policytest.yml")
+"""How tests of policies end: likewise."""
 MAX_ENTRIES = 200_000
 """How many directory entries all include patterns together may look at; one that was seen before counts for
 a quarter."""
@@ -55,7 +57,8 @@ def matching(root: Path, patterns: Iterable[tuple[str, Source]]) -> tuple[list[s
     """The manifests that the include patterns name, as sorted paths below `root`, and what is odd about them.
 
     Directories whose name begins with a dot, lac.yaml, other stacks (directories with a lac.yaml of their
-    own), `*.vars.yaml` and files with another suffix than a manifest's are passed over by wildcards.
+    own), `*.vars.yaml`, `*.policytest.yaml` and files with another suffix than a manifest's are passed over
+    by wildcards.
     """
     found: set[str] = set()
     problems: list[Diagnostic] = []
@@ -201,7 +204,7 @@ class _Walk:
         if path == PROJECT:
             return False
         if wild:
-            fits = path.endswith(SUFFIXES) and not path.endswith(VARIABLES)
+            fits = path.endswith(SUFFIXES) and not path.endswith((*VARIABLES, *TESTS))
             return fits and not self._is_directory(path)
         return os.path.lexists(self._root / path)
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..diagnostics import Diagnostic, LacError, Source, in_file_order, refuse, warnings_in
+from ..policy import check_rules
 from ..snapshot import Desired
 from ..spec import Spec
 from .bind import Binder
@@ -125,6 +126,8 @@ def _load(
         if found and sum(p.severity == "error" for p in problems) > MAX_PROBLEMS:
             break
     problems += binder.blocks.conflicts(binder.objects)
+    rules = binder.rules.rules
+    problems += [*binder.rules.conflicts(project.settings.environments), *check_rules(rules)]
     # a loop in a template may bring the same one many times
     problems = list(dict.fromkeys(problems))
     refuse(problems)
@@ -139,6 +142,7 @@ def _load(
         tuple(blocks.moves),
         blocks.removals,
         blocks.imports,
+        rules=rules,
     )
     return project.settings, desired, files
 
@@ -180,7 +184,7 @@ def _bind(root: Path, name: str, renderer: Renderer, binder: Binder, texts: Text
         data = texts[shown_as] if shown_as in texts else read(root / name, shown_as)
     except LacError as error:
         return list(error.diagnostics)
-    report = Report(shown_as)
+    report = Report(shown_as, data=data)
     # the last of the problems says that there are more
     with suppress(TooManyError):
         if name.endswith(".j2"):

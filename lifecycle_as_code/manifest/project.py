@@ -17,7 +17,16 @@ from ..spec import P
 from .convert import read_part, untyped
 from .nodes import Map, Seq
 from .report import Report, TooManyError, guess, problem, shown
-from .settings import NAME, Connection, DriftFile, GuardsFile, ProjectFile, Serve, Settings
+from .settings import (
+    DEFAULT_PERMISSION,
+    NAME,
+    Connection,
+    DriftFile,
+    GuardsFile,
+    ProjectFile,
+    Serve,
+    Settings,
+)
 from .templates import REFERENCE, Renderer, TreeRenderer, has_template
 from .text import START, unstorable
 from .variables import Variables
@@ -86,6 +95,7 @@ def _project(
     _check_names(root, values, report)
     own = _environment(root, choices.environment, report)
     variables = _variables(root, own, values, choices, report)
+    environments = root.get("environments")
     reader = _Reader(root, own, Renderer(variables, choices.environment or UNNAMED), choices.environ, report)
     settings = Settings(
         name=str(values.get("name", "")),
@@ -98,6 +108,8 @@ def _project(
         variables=variables,
         limits=reader.limits(),
         drift_ignore=reader.drift_ignore(),
+        environments=frozenset(environments) if isinstance(environments, Map) else frozenset(),
+        default_permission=reader.default_permission(),
     )
     return Project(settings, reader.renderer, reader.include())
 
@@ -258,6 +270,13 @@ class _Reader:
         """What drift passes over."""
         given = self._part("drift", DriftFile)
         return () if given is None else given.ignore
+
+    def default_permission(self) -> str:
+        """What MLflow's server gives without a grant."""
+        holder = self._holder("default_permission")
+        given = None if holder is None else holder["default_permission"]
+        # what isn't one of the levels is told with the whole file
+        return given if isinstance(given, str) else DEFAULT_PERMISSION
 
     def _part(self, key: str, part: type[P]) -> P | None:
         """A setting with fields of its own; None where there is none or a problem was reported."""

@@ -82,11 +82,13 @@ def guess(name: str, known: Collection[str]) -> str:
 @dataclass(frozen=True, slots=True)
 class Report:
     """The problems found in `file` so far. `lines`: for a rendered text, the template's line (from one) that
-    each of its lines comes from; columns are the rendered text's then."""
+    each of its lines comes from; columns are the rendered text's then. `data`: the file's bytes, where they
+    are at hand."""
 
     file: str
     lines: Sequence[int] = ()
     problems: list[Diagnostic] = field(default_factory=list)
+    data: bytes = field(default=b"", repr=False)
 
     def source(self, mark: Mark) -> Source:
         """The place to show for `mark`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field
@@ -14,6 +14,9 @@ from ..guard import Limits
 from ..spec import Part
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+
+DEFAULT_PERMISSION: Final = "READ"
+"""What MLflow ships (mlflow/server/auth/basic_auth.ini)."""
 
 
 class ServeFile(Part):
@@ -54,6 +57,11 @@ class EnvironmentFile(Part):
     """MLflow's backend store: `sqlite:///<path>` (relative to this file) or `postgresql://…`."""
     auth_store: str | None = None
     """The database of MLflow's basic-auth, for roles and permissions."""
+    default_permission: Literal["READ", "USE", "EDIT", "MANAGE", "NO_PERMISSIONS"] | None = None
+    """What MLflow's server gives to users without a grant: `default_permission` of the file that its
+    `MLFLOW_AUTH_CONFIG_PATH` names, which no database holds. `READ`, as MLflow ships it, by default. Nothing
+    is written for it: plans need it to tell who gains or loses access. For a server with workspaces enabled,
+    whose users without a grant get nothing, say `NO_PERMISSIONS`."""
     serve: str | ServeFile | None = None
     """Ray: `local` for one on this machine, the address of a cluster's dashboard, `none`, or a mapping."""
     workspace: str | None = None
@@ -124,3 +132,5 @@ class Settings:
     variables: Mapping[str, Any] = field(repr=False)
     limits: Limits = Limits()
     drift_ignore: tuple[str, ...] = ()
+    environments: frozenset[str] = frozenset()
+    default_permission: str = DEFAULT_PERMISSION

@@ -1,7 +1,8 @@
 """Who may use an endpoint: HTTP Basic against MLflow's users, `USE` by MLflow's resolution of roles.
 
-`resolve` is the decision and pure. `Gate` asks MLflow's auth database and remembers each answer for at most
-`ttl` seconds. Where the database can't be asked the answer is 503: an endpoint never opens by accident.
+`levels.resolve` is the decision and pure. `Gate` asks MLflow's auth database and remembers each answer for
+at most `ttl` seconds. Where the database can't be asked the answer is 503: an endpoint never opens by
+accident.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
+from lifecycle_as_code.serving.levels import Grant, may_use, resolve
 from lifecycle_as_code.serving.references import resolve as resolve_references
 from lifecycle_as_code.serving.scoring import Answer, error
 
@@ -27,57 +29,15 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-Level = Literal["DENY", "NONE", "READ", "USE", "EDIT", "MANAGE"]
 Verdict = Literal["allowed", "forbidden", "unknown", "unreachable"]
 
-RESOURCE_TYPE = "serving_endpoint"
 MAX_TTL = 30.0
-# MLflow (mlflow/server/auth/permissions.py, PERMISSION_PRIORITY), without DENY, which is no rung but a veto
-_ORDER: tuple[Level, ...] = ("NONE", "READ", "USE", "EDIT", "MANAGE")
 # MLflow refuses the password that it once shipped for admins (_is_disabled_legacy_admin_login)
 _LEGACY_ADMIN_PASSWORD = "password1234"
 _REMEMBERED = 4096
 _WAITING = 64
 # a hash of nothing anybody knows: a user who doesn't exist takes as long to refuse as one who does
 _NOBODY = "scrypt:32768:8:1$lNqGlMuGbEbUsAxj$" + "0" * 128
-
-
-class Grant(NamedTuple):
-    """One row of `role_permissions` that a role of the user in the endpoint's workspace holds."""
-
-    resource_type: str
-    pattern: str
-    permission: str
-
-
-def resolve(grants: Iterable[Grant], endpoint: str) -> Level:
-    """The user's level on `endpoint`.
-
-    MLflow's rules (mlflow/server/auth: resolve_permissions, fold_grants_for_key): MANAGE on the workspace `*`
-    is a workspace admin, whom DENY doesn't bind; otherwise any matching DENY wins, else the highest. A
-    pattern is the exact name or `*`. USE on the workspace says nothing about an endpoint. Without a grant:
-    NONE, where MLflow would give its `default_permission`, a setting of its server that we don't see.
-    """
-    best: Level = "NONE"
-    denied = False
-    for grant in grants:
-        match grant:
-            case ("workspace", "*", "MANAGE"):
-                return "MANAGE"
-            case (kind, pattern, "DENY") if kind == RESOURCE_TYPE and pattern in ("*", endpoint):
-                denied = True
-            case (kind, pattern, level) if kind == RESOURCE_TYPE and pattern in ("*", endpoint):
-                best = max(best, _known(level), key=_ORDER.index)
-    return "DENY" if denied else best
-
-
-def may_use(level: Level) -> bool:
-    """USE, EDIT and MANAGE may."""
-    return level in ("USE", "EDIT", "MANAGE")
-
-
-def _known(level: str) -> Level:
-    return next((known for known in _ORDER if known == level), "NONE")
 
 
 def credentials(header: str | None) -> tuple[str, str] | None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
 from ..change import Action, Change
-from ..history import Actor, Apply, Line
+from ..history import Actor, Apply, Line, in_order
 from ..spec import Address, Spec, construct, parse_address, plain
+from ..stores.rows import within
 from .tables import applies, changes, clock_ms, installed
 
 
@@ -135,6 +136,22 @@ def read(
         for row in rows.mappings()
         if address is None or row["apply_id"] in lines
     ]
+
+
+def of(
+    db: Connection, workspace: str, specs: Mapping[str, type[Spec]], addresses: Collection[Address]
+) -> dict[Address, list[Line]]:
+    """What every stack did to these objects, the first line first; all of one kind."""
+    if not addresses or installed(db) < 2:
+        return {}
+    (kind,) = {address.kind for address in addresses}
+    query: Any = select(changes).where(changes.c.workspace == workspace, changes.c.kind == kind)
+    names = {address.name for address in addresses}
+    found: dict[Address, list[Line]] = defaultdict(list)
+    for row in within(db, query, changes.c.name, names):
+        line = _line(row._mapping, specs)
+        found[line.address].append(line)
+    return {address: in_order(lines) for address, lines in found.items()}
 
 
 def _touching(stack: str, workspace: str) -> Any:

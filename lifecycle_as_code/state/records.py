@@ -16,7 +16,8 @@ from .tables import installed, records
 def load(
     db: Connection, stack: str, specs: Mapping[str, type[Spec]], workspace: str, stores: Iterable[Store]
 ) -> Recorded:
-    """This stack's records of kinds that live in `stores`, and other stacks' addresses."""
+    """This stack's records of kinds that live in `stores`, and other stacks' addresses; of what they have
+    outside SQL, where no observation may reach, what they last applied."""
     version = installed(db)
     if not version:
         return Recorded()
@@ -32,15 +33,18 @@ def load(
     ours: dict[Address, Record] = {}
     others: dict[Address, str] = {}
     kept: set[Address] = set()
+    elsewhere: dict[Address, Spec] = {}
     for kind, name, owner, applied, pending, protected in rows:
         address = parse_address(f"{kind}.{name}", specs)
         if owner != stack:
             others[address] = owner
             kept |= {address} if protected else set()
+            if applied and specs[kind].store is Store.SERVE:
+                elsewhere[address] = construct(specs[kind], json.loads(applied))
             continue
         spec = construct(specs[kind], json.loads(applied)) if applied else None
         ours[address] = Record(address, specs[kind].store, spec, _pending(pending), bool(protected))
-    return Recorded(ours, others, frozenset(kept))
+    return Recorded(ours, others, frozenset(kept), elsewhere)
 
 
 def _pending(text: str | None) -> Pending | None:

@@ -14,6 +14,8 @@ HOST_ADDRESSED: Final = frozenset(
 )
 """Schemes that make MLflow's server connect to the host in the address; it does so for its root's only."""
 
+_CONTAINERS: Final = frozenset({"abfs", "abfss", "wasb", "wasbs"})
+
 
 @dataclass(frozen=True, slots=True)
 class RunPath:
@@ -128,6 +130,25 @@ def join(uri: str, path: str) -> str:
 
 def _joined(prefix: str, suffix: str) -> str:
     return posixpath.join(prefix, suffix.lstrip("/")) if prefix else suffix
+
+
+def shown(uri: str) -> str:
+    """The address as people may see it: no user, no password, no query.
+
+    What stands before the last `@` goes, wherever that is, for a password that isn't encoded may hold
+    slashes. Azure's `<container>@<account>` stays.
+    """
+    scheme, colon, rest = uri.partition(":")
+    if not colon or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
+        return uri
+    place, *query = re.split(r"[?#]", rest, maxsplit=1)
+    if query and "@" in query[0]:
+        # either one could be the password's
+        return f"{scheme}:…"
+    if "@" in place and place.startswith("//"):
+        azure = scheme.lower() in _CONTAINERS and re.fullmatch(r"//[\w$-]+@[\w.-]+(/[^@]*)?", place)
+        place = place if azure else "//" + place.rpartition("@")[2]
+    return f"{scheme}:{place}"
 
 
 def is_below(uri: str, root: str) -> bool:

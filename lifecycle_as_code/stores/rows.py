@@ -30,8 +30,7 @@ class Keys:
         if db.dialect.name != "postgresql":
             return
         columns = [self.table.c[name] for name in self.columns]
-        keys = iter(sorted(address.key for address in addresses))
-        while chunk := list(islice(keys, _CHUNK)):
+        for chunk in portions([address.key for address in addresses]):
             query = select(*columns).where(self.table.c.workspace == workspace, tuple_(*columns).in_(chunk))
             db.execute(query.with_for_update(read=True)).all()
 
@@ -60,13 +59,19 @@ def among(
         yield from within(db, query, column, values)
 
 
+def portions(values: Collection[Any]) -> Iterator[list[Any]]:
+    """The values in order, thousands at a time: as many as one statement takes."""
+    rest = iter(sorted(values))
+    while chunk := list(islice(rest, _CHUNK)):
+        yield chunk
+
+
 def within(
     db: Connection, query: Select[*tuple[Any, ...]], column: ColumnElement[Any], values: Collection[Any]
 ) -> Iterator[Any]:
     """The rows of `query` whose `column` is one of `values`, thousands at a time; without values, none."""
-    rest = iter(sorted(values))
-    while chunk := list(islice(rest, _CHUNK)):
-        yield from db.execute(query.where(column.in_(chunk)))
+    for portion in portions(values):
+        yield from db.execute(query.where(column.in_(portion)))
 
 
 def add(db: Connection, table: Table, rows: Rows) -> None:

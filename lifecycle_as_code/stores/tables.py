@@ -34,7 +34,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, MetaData, String, Table, Text
 
 DEFAULT_WORKSPACE: Final = "default"
 """The only workspace of a server without `--enable-workspaces`. MLflow refuses to start on another."""
@@ -156,11 +156,60 @@ runs: Final = Table(
     metadata,
     Column("run_uuid", String(32), primary_key=True),
     Column("name", String(250)),
+    Column("user_id", String(256)),
     Column("status", String(20)),
+    Column("start_time", BigInteger),
+    Column("end_time", BigInteger),
     Column("lifecycle_stage", String(20)),
     Column("artifact_uri", String(200)),
     Column("experiment_id", Integer),
     Column("deleted_time", BigInteger),
+)
+
+run_tags: Final = Table(
+    "tags",
+    metadata,
+    Column("key", String(250), primary_key=True),
+    Column("run_uuid", String(32), primary_key=True),
+    Column("value", String(8000)),
+)
+
+metrics: Final = Table(
+    "metrics",
+    metadata,
+    Column("key", String(250), primary_key=True),
+    Column("timestamp", BigInteger, primary_key=True, autoincrement=False),
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
+    Column("run_uuid", String(32), primary_key=True),
+    Column("value", Float(53), primary_key=True),
+    Column("is_nan", Boolean, primary_key=True),
+)
+"""Every value that a run logged. What isn't a number is 0 here, and `is_nan`; so it is in the next one."""
+
+latest_metrics: Final = Table(
+    "latest_metrics",
+    metadata,
+    Column("key", String(250), primary_key=True),
+    Column("run_uuid", String(32), primary_key=True),
+    Column("value", Float(53), nullable=False),
+    Column("is_nan", Boolean, nullable=False),
+)
+
+params: Final = Table(
+    "params",
+    metadata,
+    Column("key", String(250), primary_key=True),
+    Column("run_uuid", String(32), primary_key=True),
+    Column("value", String(8000), nullable=False),
+)
+
+datasets: Final = Table(
+    "datasets",
+    metadata,
+    Column("experiment_id", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(500), primary_key=True),
+    Column("digest", String(36), primary_key=True),
+    Column("dataset_uuid", String(36), nullable=False),
 )
 
 logged_models: Final = Table(
@@ -186,14 +235,45 @@ logged_model_tags: Final = Table(
     Column("tag_value", Text, nullable=False),
 )
 
+logged_model_metrics: Final = Table(
+    "logged_model_metrics",
+    metadata,
+    Column("model_id", String(36), primary_key=True),
+    Column("metric_name", String(500), primary_key=True),
+    Column("metric_timestamp_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("metric_step", BigInteger, primary_key=True, autoincrement=False),
+    Column("run_id", String(32), primary_key=True),
+    Column("metric_value", Float(53)),
+    Column("dataset_name", String(500)),
+    Column("dataset_digest", String(36)),
+)
+"""Every value that was logged for a model. What isn't a number is 0 here; only `metrics` tells."""
+
+logged_model_params: Final = Table(
+    "logged_model_params",
+    metadata,
+    Column("model_id", String(36), primary_key=True),
+    Column("param_key", String(255), primary_key=True),
+    Column("param_value", Text, nullable=False),
+)
+
 inputs: Final = Table(
     "inputs",
     metadata,
+    Column("input_uuid", String(36), nullable=False),
     Column("source_type", String(36), primary_key=True),
     Column("source_id", String(36), primary_key=True),
     Column("destination_type", String(36), primary_key=True),
     Column("destination_id", String(36), primary_key=True),
     Column("step", BigInteger),
+)
+
+input_tags: Final = Table(
+    "input_tags",
+    metadata,
+    Column("input_uuid", String(36), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("value", String(500), nullable=False),
 )
 
 assessments: Final = Table(

@@ -12,7 +12,7 @@ from ..spec import Address
 from .fields import rows
 from .text import PLAIN, Paint, padded, safe
 
-_WORDS = {
+WORDS = {
     "create": "created",
     "update": "updated",
     "delete": "deleted",
@@ -47,7 +47,7 @@ def _apply(apply: Apply, paint: Paint) -> Iterator[str]:
     yield _head(apply, paint)
     # what was renamed has two lines, and the one under its former name ends there
     counts = Counter(x.action for x in apply.lines if x.action != "move" or x.after is not None)
-    told = ", ".join(f"{counts[action]:,} {word}" for action, word in _WORDS.items() if counts[action])
+    told = ", ".join(f"{counts[action]:,} {word}" for action, word in WORDS.items() if counts[action])
     yield f"    {told or 'nothing changed'}{_commit(apply.actor, '; ')}"
 
 
@@ -76,7 +76,7 @@ def _commit(actor: Actor, before: str = "") -> str:
 
 
 def _line(line: Line, paint: Paint, width: int) -> Iterator[str]:
-    yield f"  {_WORDS.get(line.action, safe(line.action))}  {paint(f'({safe(line.reason)})', 'faint')}"
+    yield f"  {WORDS.get(line.action, safe(line.action))}  {paint(f'({safe(line.reason)})', 'faint')}"
     fields: Sequence[FieldChange] = ()
     if line.before is not None and line.after is not None:
         fields = diff(line.before, line.after)

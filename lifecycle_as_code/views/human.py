@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from ..change import Action, Change, Mode, Plan
 from ..diff import leaves
 from ..spec import Address, Store
+from . import review
 from .fields import rows
 from .problems import problems
 from .text import PLAIN, Paint, Style, counted, listed, padded, safe, safe_lines
@@ -33,18 +34,27 @@ _WHOLE = frozenset({"protected from now on", "no longer protected"})
 
 def plan(shown: Plan, paint: Paint = PLAIN, *, width: int = 100) -> str:
     """Everything that a reader decides by: warnings first, then the changes, the steps and the tally."""
-    along = _along(shown)
+    along = going_along(shown)
     carried = {c.address for changes in along.values() for c in changes}
+    judged = shown.review.by_address()
+    told = review.told_with_versions(shown.review)
     return "\n\n".join(
         [
             *([problems(shown.diagnostics, paint)] if shown.diagnostics else []),
             *([paint(f"{place(shown)}{_about(shown)}:", "faint")] if shown.differences else []),
             *(
-                "\n".join([change(c, paint, width=width), *_with(along.get(c.address, []), paint)])
+                "\n".join(
+                    [
+                        change(c, paint, width=width),
+                        *_with(along.get(c.address, []), paint),
+                        *review.beneath(judged.get(c.address), paint, width=width, told=told),
+                    ]
+                )
                 for c in shown.differences
                 if c.address not in carried
             ),
             *_allowed(shown, paint),
+            *review.verdicts(shown.review, paint),
             *_rollout(shown, paint),
             "\n".join([tally(shown, paint), *quiet(shown, paint)]),
         ]
@@ -63,7 +73,7 @@ def _about(shown: Plan) -> str:
     return ""
 
 
-def _along(shown: Plan) -> dict[Address, list[Change]]:
+def going_along(shown: Plan) -> dict[Address, list[Change]]:
     """By what is renamed, that which only goes along."""
     roots = [after for _, after in shown.moves]
     found: dict[Address, list[Change]] = {}
@@ -111,9 +121,9 @@ def headline(shown: Change, paint: Paint = PLAIN) -> str:
     reason = shown.reason
     if shown.moved_from is not None and shown.action is not Action.MOVE:
         reason = f"moved from {shown.moved_from}, {reason}"
-    why = paint(f"({safe(reason)})", "faint" if reason in _USUAL else "yellow")
+    why = "  " + paint(f"({safe(reason)})", "faint" if reason in _USUAL else "yellow") if reason else ""
     kept = f"  {paint('[protected]', 'faint')}" if shown.protected else ""
-    return f"  {paint(sign, colour)} {paint(safe(shown.address), 'strong')}  {why}{kept}"
+    return f"  {paint(sign, colour)} {paint(safe(shown.address), 'strong')}{why}{kept}"
 
 
 def tally(shown: Plan, paint: Paint = PLAIN) -> str:
@@ -124,7 +134,8 @@ def tally(shown: Plan, paint: Paint = PLAIN) -> str:
         if shown.destroy:
             return paint("No changes.", "strong", "green") + " Nothing of this stack is left to delete."
         return paint("No changes.", "strong", "green") + " What is there is what the manifests say."
-    return f"{paint('Plan:', 'strong')} {told(shown)}."
+    judged = "".join(f", {text}" for text in review.summary(shown.review))
+    return f"{paint('Plan:', 'strong')} {told(shown)}{judged}."
 
 
 def _refreshed(shown: Plan, paint: Paint) -> str:

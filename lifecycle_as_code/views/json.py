@@ -5,7 +5,7 @@ major one when a reader would break. Everything is ASCII: what could repaint a t
 
 A plan (`lac plan --json`):
 
-    {"format_version": "1.1", "stack": "payments", "environment": "prod",
+    {"format_version": "1.2", "stack": "payments", "environment": "prod",
      "mode": "normal",                           normal | destroy | refresh-only | rollback
      "changes": [{"address": "model_alias.fraud/champion", "kind": "model_alias",
                   "action": "update",            create | update | delete | move | record | forget
@@ -21,14 +21,43 @@ A plan (`lac plan --json`):
                       "guard": "",               what `--allow` would let through
                       "at": {…} | null}],
      "guards": [{"guard": "mass-deletion", "detail": "…"}],      those that `--allow` let through
+     "review": {…},                              what to judge it by; below
      "summary": {"create": 0, "update": 1, "delete": 0, "move": 0, "record": 0, "forget": 0,
                  "difference": true}}
 
 `record` and `forget` touch only our own records. `before` is cut down to what is ours to compare.
 
+A review has five parts, each a list but for the last; `address` is the change that an item is about:
+
+    "evidence": [{"address": "…", "model": "fraud", "entity": "",
+                  "before": <side> | null, "after": <side> | null,
+                  "metrics": [{"name": "auc", "dataset": "test", "digest": "…", "before": 0.91,
+                               "after": 0.93, "better": true | false | null}],
+                  "signature": {"verdict": "same | compatible | breaking | unknown | none",
+                                "findings": ["…"], "breaking": ["…"]}}],
+    "impacts":  [{"address": "…",
+                  "traffic": [{"endpoint": "…", "entity": "…", "stack": "", "share": 90 | null,
+                               "follows": "@champion", "version_before": 3, "version_after": 4,
+                               "moves": true}],
+                  "capacity": [{"endpoint": "…", "replicas_before": 1, "replicas_after": 1,
+                                "cpus_before": 1, "cpus_after": 1, "gpus_before": 0, "gpus_after": 0,
+                                "peak_cpus": 1, "peak_gpus": 0, "free_cpus": 2 | null,
+                                "free_gpus": 0 | null, "fits": true | false | null}],
+                  "access": [{"user": "alice", "resource": "registered_model.fraud", "before": "READ",
+                              "after": "EDIT", "why": "…"}]}],
+    "verdicts": [{"policy": "…", "address": "…", "outcome": "passed | warned | denied | waived",
+                  "failed": ["…"], "message": "…", "at": <place> | null, "line": <place> | null,
+                  "waiver": {"reason": "…", "expires": "2026-12-01", "at": <place> | null} | null}],
+    "choices":  [{"address": "…", "field": "version", "selector": "{latest: true}", "version": 4,
+                  "losers": [[3, "why"]]}],
+    "rules":    the policies, waivers and metrics' directions that the verdicts were made with
+
+A side is what `lifecycle_as_code.evidence.Evidence` has, under the same names: `version`, `run`, `metrics`,
+`params`, `datasets`, `tags`, `aliases`, `flavors`, `signature`, `artifact`, `missing` and so on.
+
 Drift (`lac drift --json`):
 
-    {"format_version": "1.1", "drift": true, "outside": <plan>, "pending": <plan> | null,
+    {"format_version": "1.2", "drift": true, "outside": <plan>, "pending": <plan> | null,
      "updated_ms": {"registered_model.fraud": 1790000000000}, "diagnostics": […]}
 
 `outside` holds the changes that would put back what changed outside; `pending` is null where the
@@ -39,7 +68,7 @@ An apply (`lac apply --json`) is one document a line, each with a `type`: `plan`
 `plan`), then `locked`, `step_started`, `progress`, `done`, `failed`, `held_back`, `warned`, and last
 `finished` with `done`, `failed`, `held_back`, `stopped` and `complete`.
 
-A command that fails: `{"format_version": "1.1", "diagnostics": […]}`.
+A command that fails: `{"format_version": "1.2", "diagnostics": […]}`.
 """
 
 from __future__ import annotations
@@ -54,11 +83,12 @@ from typing import Any
 from ..change import Action, Change, Plan
 from ..diagnostics import Diagnostic, Source, in_file_order
 from ..events import Event, Finished
+from ..explain import Explanation
 from ..history import Apply
 from ..snapshot import Observed, Record
 from ..spec import Address, Part, Spec, plain
 
-FORMAT_VERSION = "1.1"
+FORMAT_VERSION = "1.2"
 
 
 def document(body: Mapping[str, Any], *, indent: int | None = 2) -> str:
@@ -113,6 +143,34 @@ def shown(address: Address, desired: Spec | None, recorded: Record | None, live:
     return document({"address": str(address), "desired": desired, "recorded": recorded, "live": live})
 
 
+def explained(shown: Explanation) -> str:
+    """Why an object is changed: `change` is null where it isn't."""
+    apply, line = shown.last or (None, None)
+    return document(
+        {
+            "address": str(shown.address),
+            "why": shown.why,
+            "change": None if shown.change is None else change_data(shown.change),
+            "fields": list(shown.fields),
+            "at": _place(shown.at),
+            "last": None
+            if apply is None or line is None
+            else {
+                "apply": apply.apply_id,
+                "action": line.action,
+                "at_ms": line.at_ms,
+                "actor": str(apply.actor),
+                "commit": apply.actor.commit,
+            },
+        }
+    )
+
+
+def difference(before: str, after: str, changes: Iterable[Change]) -> str:
+    """What differs from one state to another, as changes."""
+    return document({"from": before, "to": after, "changes": [change_data(change) for change in changes]})
+
+
 def history(found: Iterable[Apply]) -> str:
     """Applies with all that they did; times in ms since 1970."""
     return document({"applies": list(found)})
@@ -142,6 +200,7 @@ def plan_data(shown: Plan) -> dict[str, Any]:
         ],
         "diagnostics": [diagnostic_data(d) for d in in_file_order(dict.fromkeys(shown.diagnostics))],
         "guards": [{"guard": allowed.guard, "detail": allowed.detail} for allowed in shown.allowed],
+        "review": shown.review,
         "summary": {**counts, "difference": bool(shown.differences)},
     }
 
@@ -196,6 +255,15 @@ def as_plain(item: Any) -> Any:
 
 
 def _fields(item: Any) -> dict[str, Any]:
-    """A dataclass as a mapping; addresses as people spell them, not as the tuples they are."""
-    values = {field.name: getattr(item, field.name) for field in fields(item)}
-    return {name: str(v) if isinstance(v, Address) else v for name, v in values.items()}
+    """A dataclass as a mapping; addresses and places as what they mean, not as the tuples they are."""
+    return {field.name: _meant(getattr(item, field.name)) for field in fields(item)}
+
+
+def _meant(item: Any) -> Any:
+    if isinstance(item, Address):
+        return str(item)
+    if isinstance(item, Source):
+        return _place(item)
+    if type(item) is tuple:
+        return [_meant(inner) for inner in item]
+    return item

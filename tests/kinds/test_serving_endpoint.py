@@ -27,7 +27,7 @@ from lifecycle_as_code.kinds.serving_endpoint import (
     ServingEndpoints,
     TrafficConfig,
 )
-from lifecycle_as_code.kinds.serving_endpoint.checks import RESOURCES
+from lifecycle_as_code.kinds.serving_endpoint.capacity import RESOURCES
 from lifecycle_as_code.snapshot import Live, Observed, Recorded
 from lifecycle_as_code.spec import Address, Spec, construct, plain
 from lifecycle_as_code.stores.ray_state import Resources

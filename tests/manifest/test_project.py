@@ -51,6 +51,7 @@ def test_the_least_that_a_stack_needs(read: Read) -> None:
     assert settings.environment is None
     assert settings.store.value == "sqlite:///mlflow.db"
     assert settings.workspace == "default"
+    assert settings.default_permission == "READ"
     assert settings.auth_store is None
     assert settings.serve is None
     assert settings.directory == Path.cwd()
@@ -64,6 +65,15 @@ def test_an_environment_says_only_what_differs(environment: str | None, read: Re
     assert settings.serve.local
     assert settings.workspace == "risk"
     assert settings.variables["team"] == "risk"
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"), [(None, "NO_PERMISSIONS"), ("open", "EDIT"), ("same", "NO_PERMISSIONS")]
+)
+def test_what_mlflow_gives_without_a_grant(environment: str | None, expected: str, read: Read) -> None:
+    environments = "environments: {open: {default_permission: EDIT}, same: }"
+    text = f"name: a\ndefault_permission: NO_PERMISSIONS\n{environments}"
+    assert read({"lac.yaml": text}, environment=environment).settings.default_permission == expected
 
 
 def test_connections_may_come_from_the_environment(read: Read) -> None:
@@ -127,6 +137,8 @@ def test_only_the_chosen_environment_s_variables_must_be_set(read: Read, errors:
         ("name: a\nstore: '{{ var.x }}'", "2:8 undefined-name", "declare it under `variables`"),
         ("name: a\nstore: '{{ 1 + 1 }}'", "2:8 bad-value", "text is wanted"),
         ("name: a\nworkspace: '{{ env.X }}'", "2:12 env-not-allowed", "use a variable"),
+        ("name: a\ndefault_permission: DENY", "2:21 bad-value", "`NO_PERMISSIONS`"),
+        ("name: a\ndefault_permission: read", "2:21 bad-value", "`READ`"),
         ("name: a\nserve: ftp://head", "2:8 bad-value", "`local`, `none` or an address"),
         ("name: a\nserve: {token: x}", "2:8 missing-field", "needs `address`"),
         ("name: a\nserve: {address: head}", "2:18 bad-value", "an address such as"),

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from endpoint_users import ENDPOINT, PASSWORD, make_auth_database
 
-from lifecycle_as_code.serving import access
-from lifecycle_as_code.serving.access import Gate, Grant, Level, resolve
+from lifecycle_as_code.serving import access, levels
+from lifecycle_as_code.serving.access import Gate
+from lifecycle_as_code.serving.levels import Grant, Level, resolve
 
 
-def grant(permission: str, pattern: str = ENDPOINT, kind: str = access.RESOURCE_TYPE) -> Grant:
+def grant(permission: str, pattern: str = ENDPOINT, kind: str = levels.RESOURCE_TYPE) -> Grant:
     return Grant(kind, pattern, permission)
 
 
@@ -71,7 +72,7 @@ def test_every_small_set_of_grants_resolves_as_mlflow_resolves_it() -> None:
 
 
 def _their_type(g: Grant) -> str:
-    return "gateway_endpoint" if g.resource_type == access.RESOURCE_TYPE else g.resource_type
+    return "gateway_endpoint" if g.resource_type == levels.RESOURCE_TYPE else g.resource_type
 
 
 @pytest.fixture(scope="module")

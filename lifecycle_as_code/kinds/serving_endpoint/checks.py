@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from ...change import Action, Change
 from ...diagnostics import Diagnostic
 from ...guard import World
-from ...spec import Address, Spec
-from ...stores.ray_endpoint import Endpoint, roomy
+from ...spec import Spec
 from ...stores.ray_state import Resources
+from .capacity import RESOURCES, capacities
 from .spec import ServingEndpoint
 
-RESOURCES = "ray_resources"
-"""Among the live facts: what the cluster has, and has free."""
-
 _MAY_USE = frozenset({"USE", "EDIT", "MANAGE"})
-
-AsApps = Callable[[str, ServingEndpoint], Endpoint]
-"""An owner's endpoint as Ray apps."""
 
 
 def open_doors(world: World) -> Iterator[Diagnostic]:
@@ -49,18 +43,14 @@ def shut_doors(world: World) -> Iterator[Diagnostic]:
             )
 
 
-def room(world: World, as_apps: AsApps) -> Iterator[Diagnostic]:
+def room(world: World) -> Iterator[Diagnostic]:
     """Whether the cluster can hold what comes beside what runs, until that retires."""
     free = world.live.facts.get(RESOURCES)
     if not isinstance(free, Resources):
         return
-    cpus = gpus = 0.0
-    needing: list[Address] = []
-    for change, after in _coming(world):
-        more_cpus, more_gpus = _needed(world, change, after, as_apps)
-        if more_cpus or more_gpus:
-            needing.append(change.address)
-            cpus, gpus = cpus + more_cpus, gpus + more_gpus
+    adding = [c for c in capacities(world.changes.values(), world.live) if c.peak_cpus or c.peak_gpus]
+    needing = [c.endpoint for c in adding]
+    cpus, gpus = sum(c.peak_cpus for c in adding), sum(c.peak_gpus for c in adding)
     lacks = [
         f"{need:g} {unit} while versions stand side by side, and {left:g} of the cluster's {total:g} are free"
         for unit, need, left, total in (
@@ -101,19 +91,3 @@ def _opens(grant: Spec, endpoint: str) -> bool:
     if about == "workspace":
         return level == "MANAGE"
     return about == ServingEndpoint.kind and resource in (endpoint, "*") and level in _MAY_USE
-
-
-def _needed(world: World, change: Change, after: ServingEndpoint, as_apps: AsApps) -> tuple[float, float]:
-    """CPUs and GPUs of replicas that aren't there yet."""
-    found = world.live.present(change.address)
-    owner = str(found.facts.get("owner", "")) if found else ""
-    before = change.before if isinstance(change.before, ServingEndpoint) else None
-    there = as_apps(owner, before).apps if before else {}
-    begun = before.leftovers if before else ()
-    cpus = gpus = 0.0
-    for app, entity in as_apps(owner, after).apps.items():
-        serving = there.get(app)
-        more = roomy(serving, entity).min_replicas - (serving.min_replicas if serving else 0)
-        if app not in begun:
-            cpus, gpus = cpus + more * entity.num_cpus, gpus + more * entity.num_gpus
-    return cpus, gpus

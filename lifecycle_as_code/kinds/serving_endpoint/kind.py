@@ -20,7 +20,8 @@ from ...stores.ray_endpoint import Endpoint, held
 from ...stores.ray_rollout import Move, Problems
 from ..base import Observation, Rollout, ServeKind, Settled, Site, Tell
 from .apps import MISSING, as_apps, as_held, entity_as_app, facts_of
-from .checks import RESOURCES, open_doors, room, shut_doors
+from .capacity import RESOURCES
+from .checks import open_doors, room, shut_doors
 from .spec import REFERENCE, Route, ServedEntity, ServingEndpoint, TrafficConfig, followed
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
         """Warnings: who gets in, and whether the cluster has room."""
         yield from open_doors(world)
         yield from shut_doors(world)
-        yield from room(world, as_apps)
+        yield from room(world)
 
     def observe(self, cluster: Cluster) -> Observation:
         """Two requests. Endpoints of every stack, also such as an interrupted apply left in parts.

@@ -185,6 +185,15 @@ class ServingEndpoint(Spec):
             if alias := followed(entity):
                 yield Address("model_alias", (entity.entity_name, alias))
 
+    def stands_for(self) -> Mapping[str, Address | None]:
+        """The version behind each served entity, as far as they are resolved."""
+        return {
+            entity.name: Address("model_version", (entity.entity_name, entity.entity_version))
+            if isinstance(entity.entity_version, int)
+            else None
+            for entity in self.served_entities
+        }
+
     def renamed(self, before: Address, after: Address) -> Self:
         """Itself: a rename in the registry doesn't touch what runs on Ray, which goes on under the name that
         it was brought up with."""

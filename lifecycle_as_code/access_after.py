@@ -1,0 +1,67 @@
+"""MLflow's roles and grants once a plan is applied. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .access import AccessState, Role
+from .change import Change
+from .serving.levels import Grant
+from .spec import Address
+
+
+def state_after(before: AccessState, changes: Iterable[Change], workspace: str) -> AccessState:
+    """The state once these changes are made: renames first, for other changes go by the names after them.
+    MLflow's grants follow a renamed resource, whoever made them."""
+    changes = list(changes)
+    draft = {role.name: _Draft.of(role) for role in before.roles if role.workspace == workspace}
+    renames = {c.moved_from: c.address for c in changes if c.moved_from}
+    for role in draft.values():
+        role.grants = {_renamed(key, renames): level for key, level in role.grants.items()}
+    for change in changes:
+        _make(draft, change)
+    others = [role for role in before.roles if role.workspace != workspace]
+    return replace(before, roles=(*others, *(draft[name].role(name, workspace) for name in draft)))
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A role while the changes are being made to it. `grants`: level by type and pattern."""
+
+    members: frozenset[str]
+    grants: dict[tuple[str, str], str]
+    own: bool
+
+    @classmethod
+    def of(cls, role: Role) -> _Draft:
+        return cls(role.members, {(g.resource_type, g.pattern): g.permission for g in role.grants}, role.own)
+
+    @classmethod
+    def empty(cls) -> _Draft:
+        return cls(frozenset(), {}, False)
+
+    def role(self, name: str, workspace: str) -> Role:
+        grants = tuple(Grant(*key, level) for key, level in self.grants.items())
+        return Role(name, workspace, self.members, grants, self.own)
+
+
+def _renamed(key: tuple[str, str], renames: Mapping[Address, Address]) -> tuple[str, str]:
+    after = renames.get(Address(key[0], (key[1],)))
+    return key if after is None else (key[0], str(after.key[0]))
+
+
+def _make(draft: dict[str, _Draft], change: Change) -> None:
+    spec: Any = change.after
+    match change.address:
+        case Address("role", (name,)) if spec is None:
+            draft.pop(str(name), None)
+        case Address("role", (name,)):
+            draft.setdefault(str(name), _Draft.empty()).members = frozenset(spec.members)
+        case Address("permission", (role, resource_type, resource)):
+            grants = draft.setdefault(str(role), _Draft.empty()).grants
+            if spec is None:
+                grants.pop((str(resource_type), str(resource)), None)
+            else:
+                grants[str(resource_type), str(resource)] = spec.level

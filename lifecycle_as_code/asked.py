@@ -1,0 +1,95 @@
+"""Questions about one stack: why an object is planned as it is, and what it was like at some time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import past
+from .core import Core
+from .diagnostics import Source
+from .diff import Path as FieldPath
+from .diff import owned
+from .explain import Explanation, explained, paths
+from .history import Line
+from .history import at as recorded_at
+from .manifest.point import places_of
+from .rollback import apply_of
+from .sides import Side, States
+from .spec import Address, Spec
+
+
+def explain(core: Core, address: Address) -> Explanation:
+    """Why the plan changes an object, or doesn't. LacError where nothing can be planned."""
+    core.connections.refuse_unreachable(core.manifest.desired)
+    seen = core.camera.take(core.manifest.desired)
+    plan = core.plan(seen, core.options())
+    change = next((c for c in plan.changes if c.address == address), None)
+    desired = seen.desired.objects.get(address)
+    at = seen.desired.places.get(address)
+    return explained(
+        address,
+        desired,
+        seen.recorded.ours.get(address),
+        seen.live.objects.get(address),
+        change,
+        past.history(core, address),
+        at=at,
+        places=_places(core, at, paths(change, desired), core.specs[address.kind]),
+        owner=seen.recorded.others.get(address, ""),
+    )
+
+
+def states(core: Core, asked: Side, *, written: bool) -> States:
+    """What a side of a comparison holds. `written`: manifests as people wrote them, `@champion` and all;
+    otherwise as they are planned. LacError where there is no such apply."""
+    match asked.what:
+        case "manifests" if written:
+            return core.manifest.desired.objects
+        case "manifests":
+            return core.camera.take(core.manifest.desired).desired.objects
+        case "live":
+            return _live(core)
+        case "recorded":
+            return {r.address: r.spec for r in past.records(core) if r.spec is not None}
+        case "apply":
+            return recorded_at([*_until(core, asked.name)], _END)
+        case _:
+            return past.at(core, asked.at_ms)
+
+
+_END = 2**63
+
+
+def _until(core: Core, apply_id: str) -> Iterator[Line]:
+    """What history has, up to the end of an apply."""
+    applies = past.history(core)
+    last = apply_of(apply_id, applies)
+    for apply in applies:
+        yield from apply.lines
+        if apply.apply_id == last.apply_id:
+            return
+
+
+def _live(core: Core) -> dict[Address, Spec]:
+    """What is live of all that is declared or ours, cut down to what is ours to compare."""
+    seen = core.camera.take(core.manifest.desired, resolved=False)
+    recorded = {a: record.spec for a, record in seen.recorded.ours.items()}
+    desired = seen.desired.objects
+    return {
+        address: owned(there.spec, desired.get(address), recorded.get(address))
+        for address in {*desired, *recorded}
+        if (there := seen.live.present(address)) is not None
+    }
+
+
+def _places(
+    core: Core, at: Source | None, wanted: tuple[FieldPath, ...], spec: type[Spec]
+) -> dict[FieldPath, Source]:
+    if at is None:
+        return {}
+    try:
+        text = Path(at.file).read_bytes().decode()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return places_of(wanted, at, text, spec, core.specs)

@@ -1,0 +1,157 @@
+"""Inputs: whether every call that fits the schema before is taken by the one after. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from ..columns import AnyType, Array, Column, Map, Object, Scalar, Tensor, Type, quoted
+from .findings import Finding, added_input, at, below, form, gone, labelled, retyped
+from .tensors import only_array, tensor_findings
+
+WIDENS: Final = frozenset({("integer", "long"), ("integer", "double"), ("float", "double")})
+"""Conversions that lose nothing (`_enforce_mlflow_datatype`). Not long to double: only 0 and 1 pass."""
+
+
+def input_findings(before: Sequence[Column] | None, after: Sequence[Column] | None) -> Iterator[Finding]:
+    """What a caller of `before` meets. None: no schema, and MLflow checks nothing."""
+    if before is None or after is None:
+        if after is not None:
+            yield Finding("inputs are checked now, and were not", breaks=True)
+        elif before is not None:
+            yield Finding("inputs are not checked any more", breaks=False)
+        return
+    match form(before), form(after):
+        case "named columns", "named columns":
+            yield from _by_name(before, after)
+            yield from _dicts(before, after)
+        case "named columns", "unnamed columns" if len(before) == len(after) == 1 and before[0].required:
+            # the only column is the first one, whatever it is called
+            yield Finding(f"input {quoted(before[0].name or '')} goes by its position now", breaks=False)
+            yield from type_findings("input 0", before[0].type, after[0].type)
+            yield from _dicts(before, after)
+        case "unnamed columns", "unnamed columns":
+            yield from _by_position(before, after)
+        case "named tensors", "named tensors":
+            yield from _by_name(before, after)
+        case "unnamed tensor", "unnamed tensor":
+            yield from type_findings("the input", before[0].type, after[0].type)
+        case "unnamed tensor", "named tensors" if len(after) == 1 and only_array(before[0].type):
+            # MLflow hands a bare array to the only tensor that has a name
+            yield Finding(f"the input has the name {quoted(after[0].name or '')} now", breaks=False)
+            yield from type_findings("the input", before[0].type, after[0].type)
+        case was, will_be:
+            yield Finding(f"inputs changed from {was} to {will_be}", breaks=True)
+
+
+def _by_name(before: Sequence[Column], after: Sequence[Column]) -> Iterator[Finding]:
+    """Order doesn't count, and MLflow ignores columns and tensors that the schema doesn't name."""
+    was, will_be = ({column.name or "": column for column in side} for side in (before, after))
+    for name, column in was.items():
+        label = labelled("input", name)
+        if name not in will_be:
+            yield gone(label, column.type, breaks=False)
+            continue
+        yield from _presence(label, column.required, will_be[name].required)
+        yield from type_findings(label, column.type, will_be[name].type, will_be[name].required)
+    for name, column in will_be.items():
+        if name not in was:
+            yield added_input(labelled("input", name), column.type, required=column.required)
+
+
+def _by_position(before: Sequence[Column], after: Sequence[Column]) -> Iterator[Finding]:
+    """All are required, and MLflow ignores those behind the last one of the schema."""
+    for index, column in enumerate(before):
+        label = labelled("input", index)
+        if index < len(after):
+            yield from type_findings(label, column.type, after[index].type)
+        else:
+            yield gone(label, column.type, breaks=False)
+    for index in range(len(before), len(after)):
+        yield added_input(labelled("input", index), after[index].type, required=True)
+
+
+def _dicts(before: Sequence[Column], after: Sequence[Column]) -> Iterator[Finding]:
+    """`_enforce_schema`: a dict is one record where any input is an array or an object; otherwise, unless
+    all its values are scalars, it is columns."""
+    record, will_be_record = (
+        any(isinstance(column.type, Array | Object) for column in side) for side in (before, after)
+    )
+    if will_be_record and not record:
+        yield Finding(
+            "a dict is one record now, and was columns, for there is an array or object", breaks=True
+        )
+    elif record and not will_be_record:
+        yield Finding(
+            "a dict is columns now, and was one record, for there is no array or object", breaks=True
+        )
+
+
+def _presence(label: str, was_required: bool, required: bool) -> Iterator[Finding]:
+    if was_required != required:
+        yield Finding(f"{label} is {'required' if required else 'optional'} now", breaks=required)
+
+
+def type_findings(
+    label: str, before: Type, after: Type, required: bool = True, path: str = ""
+) -> Iterator[Finding]:
+    """What differs between two types, the innermost told. `required`: of the column or property that holds
+    `after`; enforcement hands it down, and takes None within what is optional."""
+    if before == after:
+        return
+    match before, after:
+        case Array(was, vector=False), Array(will_be, vector=False):
+            yield from type_findings(label, was, will_be, required, f"{path}[]")
+        case Map(was), Map(will_be):
+            yield from type_findings(label, was, will_be, required, f"{path}[*]")
+        case Object(), Object():
+            yield from _properties(label, before, after, path)
+        case Tensor(), Tensor():
+            yield from tensor_findings(label, before, after)
+        case _:
+            yield retyped(at(label, path), before, after, breaks=not _takes(before, after, required))
+
+
+def _properties(label: str, before: Object, after: Object, path: str) -> Iterator[Finding]:
+    """`_enforce_object`: unlike columns, properties that aren't declared are refused."""
+    for name, was in before.properties.items():
+        inner = below(path, name)
+        if name not in after.properties:
+            yield gone(at(label, inner), was.type, breaks=True)
+            continue
+        will_be = after.properties[name]
+        yield from _presence(at(label, inner), was.required, will_be.required)
+        yield from type_findings(label, was.type, will_be.type, will_be.required, inner)
+    for name, added in after.properties.items():
+        if name not in before.properties:
+            yield added_input(at(label, below(path, name)), added.type, required=added.required)
+
+
+def _takes(before: Type, after: Type, required: bool) -> bool:
+    """Whether all values of `before` are values of `after`."""
+    match before, after:
+        case _, AnyType():
+            return True
+        case Scalar(was), Scalar(will_be):
+            return was == will_be or (was, will_be) in WIDENS
+        case Array(was_items), Array(items):
+            return _takes(was_items, items, required)
+        case Map(was_values), Map(values):
+            return _takes(was_values, values, required)
+        case Object(properties), Map(values):
+            # an optional property may be None
+            return all(
+                _takes(prop.type, values, required) and (prop.required or not required or _takes_none(values))
+                for prop in properties.values()
+            )
+        case Object(), Object():
+            return not any(finding.breaks for finding in _properties("", before, after, ""))
+        case _:
+            return False
+
+
+def _takes_none(type_: Type) -> bool:
+    match type_:
+        case AnyType() | Array(AnyType()) | Map(AnyType()):
+            return True
+    return False

@@ -1,0 +1,49 @@
+"""Parameters of a prediction (`_enforce_params_schema`). Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from ..columns import Parameter, Scalar, cut
+from .findings import Finding, gone, labelled, retyped
+from .inputs import WIDENS, type_findings
+
+WIDENS_PARAMETERS: Final = WIDENS | {("integer", "float"), ("long", "float"), ("long", "double")}
+"""Conversions that MLflow makes (`_ALLOWED_CONVERSIONS_FOR_PARAMS`)."""
+
+
+def parameter_findings(
+    before: Sequence[Parameter] | None, after: Sequence[Parameter] | None
+) -> Iterator[Finding]:
+    """What a caller of `before` meets. Each parameter has a default, so none is required; MLflow ignores
+    what the schema doesn't name, and everything where there is no schema."""
+    was, will_be = ({parameter.name: parameter for parameter in side or ()} for side in (before, after))
+    for name, parameter in was.items():
+        label = labelled("parameter", name)
+        if name in will_be:
+            yield from _parameter(label, parameter, will_be[name])
+        else:
+            yield gone(label, parameter, breaks=False)
+    for name, parameter in will_be.items():
+        if name not in was:
+            yield Finding(f"{labelled('parameter', name)} ({cut(str(parameter))}) was added", breaks=False)
+
+
+def _parameter(label: str, before: Parameter, after: Parameter) -> Iterator[Finding]:
+    match before.type, after.type:
+        case _ if before.listed != after.listed:
+            yield retyped(label, before, after, breaks=True)
+        case Scalar(was), Scalar(will_be):
+            if was != will_be:
+                yield retyped(label, before, after, breaks=(was, will_be) not in WIDENS_PARAMETERS)
+        case was_type, type_:
+            yield from type_findings(label, was_type, type_)
+    was_default, default = _json(before.default), _json(after.default)
+    if was_default != default:
+        yield Finding(f"{label} has the default {cut(default)} now, and had {cut(was_default)}", breaks=False)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)

@@ -1,0 +1,275 @@
+"""What needs what, among the objects of a stack, and what a plan does to them and reaches from there. Pure.
+
+An edge goes from an object to one that it needs, as in Terraform's graphs. Views draw it: DOT, Mermaid, SVG.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from .change import Action, Change, Plan
+from .diagnostics import Diagnostic, LacError, did_you_mean
+from .order import sortable
+from .review import Impact, Traffic
+from .snapshot import Desired
+from .spec import Address, Spec
+from .target import closed, matches
+
+
+class Relation(StrEnum):
+    """Why there is an edge. An endpoint follows an alias, and serves a version or a model."""
+
+    NEEDS = "needs"
+    FOLLOWS = "follows"
+    SERVES = "serves"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One object.
+
+    `declared`: whether the manifests declare it or the plan changes it; otherwise something else only refers
+    to it. `action`: what the plan does to it; None where that is nothing. `stack`: whose it is; empty for
+    this stack's own. `within`: what it is a part of, as an alias is of its model. `served`: of an endpoint
+    that the plan reaches, its served entities. `parts`: how many of its parts are folded into it.
+    """
+
+    address: Address
+    declared: bool = True
+    action: Action | None = None
+    stack: str = ""
+    within: Address | None = None
+    served: tuple[Traffic, ...] = ()
+    parts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """`source` needs `target`. `reached`: a change of the target reaches the source."""
+
+    source: Address
+    target: Address
+    relation: Relation = Relation.NEEDS
+    reached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Nodes and edges in the order of addresses. `left_out`: how many objects are not in it, of those that
+    belong to it."""
+
+    nodes: tuple[Node, ...] = ()
+    edges: tuple[Edge, ...] = ()
+    left_out: int = 0
+
+
+def make_graph(desired: Desired = Desired(), plan: Plan | None = None) -> Graph:
+    """The objects of `desired`, as written or resolved, and those that `plan` changes or reaches; with what
+    they refer to. An edge that others already imply is left out."""
+    changes = {change.address: change for change in plan.differences} if plan else {}
+    objects = dict(desired.objects)
+    for change in changes.values():
+        if change.side is not None:
+            objects[change.address] = change.side
+    edges = _needs(objects)
+    nodes = {address: Node(address, action=_action(changes.get(address))) for address in objects}
+    for edge in edges:
+        nodes.setdefault(edge.target, Node(edge.target, declared=False))
+    if plan is not None:
+        edges = _with_reach(nodes, edges, plan.review.impacts)
+    within = _within(objects, edges)
+    # a version that nobody declares hangs on its model like any other
+    edges += [Edge(part, owner) for part, owner in within.items() if part not in objects]
+    return Graph(
+        tuple(replace(nodes[a], within=within.get(a)) for a in sorted(nodes, key=sortable)),
+        tuple(_in_order(_without_implied(edges))),
+    )
+
+
+def about(graph: Graph, patterns: Sequence[str]) -> Graph:
+    """The part of the graph that is about these addresses or patterns: they, all that they need, and all that
+    needs them. LacError with every pattern that means nothing in it."""
+    if not patterns:
+        return graph
+    addresses = [node.address for node in graph.nodes]
+    unknown = [p for p in patterns if not any(matches(address, (p,)) for address in addresses)]
+    if unknown:
+        raise LacError(*(_unknown(pattern, addresses) for pattern in unknown))
+    needs, needed_by = _neighbours(graph.edges)
+    chosen = [address for address in addresses if matches(address, patterns)]
+    return _cut(graph, {*closed(chosen, needs), *closed(chosen, needed_by)})
+
+
+def fitted(graph: Graph, nodes: int, edges: int) -> Graph:
+    """The graph with at most so many nodes and edges. Parts are folded into what they are parts of, and then
+    what is farthest from the plan's changes is left out."""
+    if len(graph.nodes) > nodes or len(graph.edges) > edges:
+        graph = folded(graph)
+    if len(graph.nodes) <= nodes and len(graph.edges) <= edges:
+        return graph
+    needs, needed_by = _neighbours(graph.edges)
+    kept: set[Address] = set()
+    count = 0
+    for node in _nearest_first(graph, needs, needed_by):
+        beside = kept & {*needs[node.address], *needed_by[node.address]}
+        if len(kept) == nodes or count + len(beside) > edges:
+            break
+        kept.add(node.address)
+        count += len(beside)
+    return replace(_cut(graph, kept), left_out=graph.left_out + len(graph.nodes) - len(kept))
+
+
+def folded(graph: Graph) -> Graph:
+    """The graph with each part folded into what it is a part of, unless the plan changes the part."""
+    by_address = {node.address: node for node in graph.nodes}
+    into = {
+        node.address: node.within
+        for node in graph.nodes
+        if node.within in by_address and node.action is None and not node.served
+    }
+    parts: dict[Address, int] = defaultdict(int)
+    for inner, outer in into.items():
+        # a part of a part counts where that one stays
+        while outer in into:
+            outer = into[outer]
+        assert outer is not None
+        into[inner] = outer
+        parts[outer] += 1
+    edges: dict[tuple[Address, Address], Edge] = {}
+    for edge in graph.edges:
+        source, target = into.get(edge.source) or edge.source, into.get(edge.target) or edge.target
+        if source != target:
+            held = edges.get((source, target), edge)
+            edges[source, target] = Edge(source, target, held.relation, held.reached or edge.reached)
+    nodes = [replace(n, parts=n.parts + parts[n.address]) for n in graph.nodes if n.address not in into]
+    return replace(graph, nodes=tuple(nodes), edges=tuple(_in_order(edges.values())))
+
+
+def _action(change: Change | None) -> Action | None:
+    return change.action if change else None
+
+
+def _needs(objects: Mapping[Address, Spec]) -> list[Edge]:
+    edges = []
+    for address, spec in objects.items():
+        followed = set(spec.follows())
+        edges += [
+            Edge(address, ref, Relation.FOLLOWS if ref in followed else Relation.NEEDS)
+            for ref in dict.fromkeys(spec.refs())
+            if ref != address
+        ]
+    return edges
+
+
+def _with_reach(nodes: dict[Address, Node], edges: Iterable[Edge], impacts: Iterable[Impact]) -> list[Edge]:
+    """The edges, with those along which changes reach endpoints; `nodes` gets the endpoints."""
+    found = {(edge.source, edge.target): edge for edge in edges}
+    served: dict[Address, dict[str, Traffic]] = defaultdict(dict)
+    for impact in impacts:
+        for row in impact.traffic:
+            nodes.setdefault(row.endpoint, Node(row.endpoint, declared=not row.stack, stack=row.stack))
+            # an endpoint's own change tells all about it
+            if row.endpoint == impact.address or row.entity not in served[row.endpoint]:
+                served[row.endpoint][row.entity] = row
+            if row.endpoint != impact.address and impact.address in nodes:
+                key = (row.endpoint, impact.address)
+                relation = Relation.FOLLOWS if row.follows else Relation.SERVES
+                found[key] = replace(found.get(key, Edge(*key, relation)), reached=True)
+    for address, rows in served.items():
+        nodes[address] = replace(nodes[address], served=tuple(rows[name] for name in sorted(rows)))
+    return list(found.values())
+
+
+def _within(objects: Mapping[Address, Spec], edges: Iterable[Edge]) -> dict[Address, Address]:
+    """What each part is a part of: what it may be nested in. A part that is only referred to has the first of
+    its key in common with that."""
+    found: dict[Address, Address] = {}
+    for address, spec in objects.items():
+        sections = {nest.section for nest in spec.nests}
+        owner = next((r for r in spec.refs() if r in objects and objects[r].section in sections), None)
+        if owner is not None:
+            found[address] = owner
+    for edge in edges:
+        owner, target = found.get(edge.source), edge.target
+        if owner and target not in objects and owner != target and owner.key == target.key[: len(owner.key)]:
+            found[target] = owner
+    return found
+
+
+def _without_implied(edges: Sequence[Edge]) -> Iterator[Edge]:
+    """The edges but for those that say only what a longer way says as well."""
+    needs, _ = _neighbours(edges)
+    below: dict[Address, frozenset[Address]] = {}
+
+    def all_needs(address: Address) -> frozenset[Address]:
+        if address not in below:
+            below[address] = frozenset(closed(needs[address], needs) - {address})
+        return below[address]
+
+    for edge in edges:
+        others = (a for a in needs[edge.source] if a != edge.target and needs[a])
+        plain = edge.relation is Relation.NEEDS and not edge.reached
+        if not (plain and any(edge.target in all_needs(other) for other in others)):
+            yield edge
+
+
+def _neighbours(edges: Iterable[Edge]) -> tuple[dict[Address, list[Address]], dict[Address, list[Address]]]:
+    needs: dict[Address, list[Address]] = defaultdict(list)
+    needed_by: dict[Address, list[Address]] = defaultdict(list)
+    for edge in edges:
+        needs[edge.source].append(edge.target)
+        needed_by[edge.target].append(edge.source)
+    return needs, needed_by
+
+
+def _cut(graph: Graph, kept: Collection[Address]) -> Graph:
+    return replace(
+        graph,
+        nodes=tuple(node for node in graph.nodes if node.address in kept),
+        edges=tuple(edge for edge in graph.edges if edge.source in kept and edge.target in kept),
+    )
+
+
+def _nearest_first(
+    graph: Graph,
+    needs: Mapping[Address, Collection[Address]],
+    needed_by: Mapping[Address, Collection[Address]],
+) -> Iterator[Node]:
+    """What changes, then what is reached, then their neighbours in growing distance, then the rest, each next
+    to what it is connected with."""
+    by_address = {node.address: node for node in graph.nodes}
+    changed = [node.address for node in graph.nodes if node.action is not None]
+    reached = [node.address for node in graph.nodes if node.action is None and node.served]
+    queue = [*changed, *reached]
+    seen = set(queue)
+    rest = iter(graph.nodes)
+    place = 0
+    while True:
+        while place < len(queue):
+            address = queue[place]
+            place += 1
+            yield by_address[address]
+            beside = sorted({*needs.get(address, ()), *needed_by.get(address, ())} - seen, key=sortable)
+            seen.update(beside)
+            queue += beside
+        apart = next((node.address for node in rest if node.address not in seen), None)
+        if apart is None:
+            return
+        seen.add(apart)
+        queue.append(apart)
+
+
+def _in_order(edges: Iterable[Edge]) -> list[Edge]:
+    return sorted(edges, key=lambda edge: (sortable(edge.source), sortable(edge.target)))
+
+
+def _unknown(pattern: str, addresses: Sequence[Address]) -> Diagnostic:
+    return Diagnostic(
+        "no-such-address",
+        "nothing has this address",
+        f"{pattern}: nothing in the graph matches it.",
+        hint=did_you_mean(pattern, list(map(str, addresses))) if len(addresses) <= 1000 else "",
+    )

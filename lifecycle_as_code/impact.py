@@ -1,0 +1,238 @@
+"""What else each change of a plan touches: the traffic of endpoints, capacity, access. Pure.
+
+Access is worked out elsewhere, and only put beside the rest here. Endpoints of other stacks are known by what
+those recorded in the same store, and by what is on the cluster: one that nobody recorded here is known to
+serve a model of ours by the place that it loads from.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from .change import Action, Change, Plan
+from .kinds.serving_endpoint import ServedEntity, ServingEndpoint, capacities, followed
+from .review import Access, Capacity, Impact, Traffic
+from .snapshot import Live, Recorded
+from .spec import Address, Spec
+
+NOBODY: Mapping[Address, tuple[Access, ...]] = MappingProxyType({})
+
+
+def make_impacts(
+    plan: Plan,
+    recorded: Recorded,
+    live: Live,
+    *,
+    access: Mapping[Address, tuple[Access, ...]] = NOBODY,
+) -> tuple[Impact, ...]:
+    """The impacts of the plan's differences, in its order; changes that touch nothing else have none.
+
+    `access`: by change, whose effective level on what. What the plan leaves alone is taken as it is live.
+    """
+    if not plan.differences:
+        return ()
+    scene = _Scene.of(plan, recorded, live)
+    room = {one.endpoint: (one,) for one in capacities(plan.differences, live) if _matters(one)}
+    found = []
+    for change in plan.differences:
+        impact = Impact(
+            change.address,
+            tuple(_traffic(change, scene)),
+            room.get(change.address, ()),
+            access.get(change.address, ()),
+        )
+        if impact.traffic or impact.capacity or impact.access:
+            found.append(impact)
+    return tuple(found)
+
+
+def _matters(needs: Capacity) -> bool:
+    before = needs.replicas_before, needs.cpus_before, needs.gpus_before
+    after = needs.replicas_after, needs.cpus_after, needs.gpus_after
+    return before != after or needs.peak_cpus > 0 or needs.peak_gpus > 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """A served entity before and after the plan; None where it isn't there."""
+
+    endpoint: Address
+    name: str
+    before: ServedEntity | None
+    after: ServedEntity | None
+    share: float | None
+    stack: str = ""
+
+    @property
+    def side(self) -> ServedEntity:
+        """The side that exists: `after` where there is one."""
+        found = self.after or self.before
+        assert found is not None
+        return found
+
+    def row(self, stands_for: int | None = None) -> Traffic:
+        """The row that is shown. `stands_for`: what the alias means after the plan, to whom it matters."""
+        alias = followed(self.side)
+        before, after = _version(self.before), _version(self.after)
+        return Traffic(
+            self.endpoint,
+            self.name,
+            self.stack,
+            self.share,
+            f"@{alias}" if alias else "",
+            before,
+            stands_for if self.stack and stands_for is not None else after,
+            moves=not self.stack and before != after,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """The plan's differences, and every served entity that there is: by the models that it serves before and
+    after, and by its endpoint."""
+
+    changes: Mapping[Address, Change]
+    by_model: Mapping[str, Sequence[_Served]]
+    by_endpoint: Mapping[Address, Sequence[_Served]]
+
+    @classmethod
+    def of(cls, plan: Plan, recorded: Recorded, live: Live) -> _Scene:
+        changes = {change.address: change for change in plan.differences}
+        by_model: dict[str, list[_Served]] = defaultdict(list)
+        by_endpoint: dict[Address, list[_Served]] = defaultdict(list)
+        for served in (*_own(changes, recorded, live), *_of_others(plan, recorded, live)):
+            for model in {side.entity_name for side in (served.before, served.after) if side is not None}:
+                by_model[model].append(served)
+            by_endpoint[served.endpoint].append(served)
+        return cls(changes, by_model, by_endpoint)
+
+    def serving(self, *models: str) -> list[_Served]:
+        """Entities of these models, each once; this stack's first."""
+        found = {(s.stack, s.endpoint, s.name): s for model in models for s in self.by_model.get(model, ())}
+        return [found[key] for key in sorted(found)]
+
+
+def _traffic(change: Change, scene: _Scene) -> Iterator[Traffic]:
+    """The decision table: which served entities a change reaches."""
+    key = change.address.key
+    model = str(key[0])
+    owner = scene.changes.get(Address("registered_model", (model,)))
+    match change.address.kind, change.action:
+        case "serving_endpoint", _:
+            yield from _own_traffic(change, scene)
+        case "registered_model", action if action is Action.DELETE or change.moved_from:
+            former = change.moved_from.key[0] if change.moved_from else model
+            yield from (served.row() for served in scene.serving(model, str(former)))
+        case (("model_alias" | "model_version"), Action.MOVE):
+            # the model's rename tells it
+            return
+        case (("model_alias" | "model_version"), Action.DELETE) if owner and owner.action is Action.DELETE:
+            return
+        case "model_version", Action.DELETE:
+            for served in scene.serving(model):
+                if any(_is(side, model, key[1]) for side in (served.before, served.after)):
+                    yield served.row()
+        case "model_alias", _:
+            stands_for = getattr(change.after, "version", None)
+            for served in scene.serving(model):
+                if _reached(served, model, str(key[1])):
+                    yield served.row(stands_for if followed(served.side) else None)
+
+
+def _reached(served: _Served, model: str, alias: str) -> bool:
+    """Whether an entity follows the alias; of another stack's, also whether it serves the model by number."""
+    follows = followed(served.side)
+    return served.side.entity_name == model and (follows == alias or (bool(served.stack) and not follows))
+
+
+def _own_traffic(change: Change, scene: _Scene) -> Sequence[Traffic]:
+    """All of the endpoint's entities, where any of them serves something else or has another share."""
+    entities = scene.by_endpoint.get(change.address, ())
+    before = _endpoint(change.before)
+    moved = any(
+        _version(served.before) != _version(served.after)
+        or (before is not None and _share(before, served.name) != served.share)
+        for served in entities
+    )
+    return [served.row() for served in entities] if moved else []
+
+
+def _own(changes: Mapping[Address, Change], recorded: Recorded, live: Live) -> Iterator[_Served]:
+    """The entities of this stack's endpoints; what the plan leaves alone is the same before and after."""
+    for address in sorted({a for a in (*recorded.ours, *changes) if a.kind == ServingEndpoint.kind}):
+        change, seen = changes.get(address), live.present(address)
+        spec = seen.spec if seen else None
+        before, after = (change.before, change.after) if change else (spec, spec)
+        yield from _entities(address, _endpoint(before), _endpoint(after))
+
+
+def _of_others(plan: Plan, recorded: Recorded, live: Live) -> Iterator[_Served]:
+    """The entities of other stacks' endpoints, as they are; as recorded where the cluster doesn't tell."""
+    found = {
+        address: (recorded.others[address], spec)
+        for address, spec in recorded.elsewhere.items()
+        if isinstance(spec, ServingEndpoint)
+    }
+    ours = {*recorded.ours, *(change.address for change in plan.changes)}
+    stored = _locations(plan, live)
+    for address, seen in live.objects.items():
+        spec = _endpoint(seen.spec)
+        if spec is None or address in ours:
+            continue
+        stack = str(seen.facts.get("owner", "")).partition("@")[0]
+        loads = any(
+            entity.location and stored.get((entity.entity_name, entity.entity_version)) == entity.location
+            for entity in spec.served_entities
+        )
+        if recorded.others.get(address) == stack or (address not in found and loads):
+            found[address] = stack, spec
+    for address, (stack, spec) in sorted(found.items()):
+        yield from _entities(address, spec, spec, stack)
+
+
+def _locations(plan: Plan, live: Live) -> dict[tuple[str, int | str], str | None]:
+    """Where the files of each version are, by the name that its model has until the plan is applied."""
+    former = {after: before for before, after in plan.moves}
+    found = {}
+    for address, seen in live.objects.items():
+        if address.kind == "model_version":
+            model = Address("registered_model", address.key[:1])
+            place = getattr(seen.spec, "storage_location", None) or getattr(seen.spec, "source", None)
+            found[str(former.get(model, model).key[0]), address.key[1]] = place
+    return found
+
+
+def _entities(
+    address: Address, before: ServingEndpoint | None, after: ServingEndpoint | None, stack: str = ""
+) -> Iterator[_Served]:
+    was = {entity.name: entity for entity in before.served_entities} if before else {}
+    will_be = {entity.name: entity for entity in after.served_entities} if after else {}
+    for name in sorted({*was, *will_be}):
+        spec = after if name in will_be else before
+        assert spec is not None
+        yield _Served(address, name, was.get(name), will_be.get(name), _share(spec, name), stack)
+
+
+def _share(spec: ServingEndpoint, name: str) -> float | None:
+    """An entity's share of the traffic, in percent; a single one has it all."""
+    if not spec.traffic_config.routes and len(spec.served_entities) == 1:
+        return 100.0
+    shares = {route.served_entity_name: route.traffic_percentage for route in spec.traffic_config.routes}
+    return shares.get(name)
+
+
+def _endpoint(spec: Spec | None) -> ServingEndpoint | None:
+    return spec if isinstance(spec, ServingEndpoint) else None
+
+
+def _version(entity: ServedEntity | None) -> int | None:
+    """The number, as far as it is known."""
+    number = entity.entity_version if entity else None
+    return number if isinstance(number, int) else None
+
+
+def _is(entity: ServedEntity | None, model: str, version: object) -> bool:
+    return entity is not None and entity.entity_name == model and entity.entity_version == version

@@ -1,0 +1,112 @@
+"""What people write to test policies: a change, what is known about its versions, what is expected. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any, Literal
+
+from ..change import Mode
+from ..signature import SignatureClass
+from ..spec import Part
+from .rule_blocks import Status
+
+Verdict = Literal["passed", "warned", "denied", "waived", "none"]
+
+
+class RunCase(Part):
+    """The run that made a version."""
+
+    id: str = "0" * 32
+    name: str = ""
+    status: Status = "FINISHED"
+    user: str = ""
+    commit: str = ""
+    experiment: str = ""
+    deleted: bool = False
+
+
+class SideCase(Part):
+    """What is known about one version: the names that expressions have for it."""
+
+    version: int = 0
+    source: str = ""
+    tags: Mapping[str, str] = {}
+    params: Mapping[str, str] = {}
+    metrics: Mapping[str, float] = {}
+    aliases: tuple[str, ...] = ()
+    held_hours: Mapping[str, float] = {}
+    datasets: tuple[str, ...] = ()
+    flavors: Mapping[str, str] = {}
+    python: str = ""
+    mlflow: str = ""
+    size: int | None = None
+    artifact: Literal["present", "missing", "unknown"] = "present"
+    run: RunCase | None = None
+    missing: tuple[str, ...] = ()
+
+
+class ChangeCase(Part):
+    """The change that is judged. `before` and `after` are the object's own fields, without its name."""
+
+    address: str
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+
+
+class EvidenceCase(Part):
+    """How the two versions compare. By default the signature is the same, where there are two."""
+
+    signature: SignatureClass | None = None
+    findings: tuple[str, ...] = ()
+    breaking: tuple[str, ...] = ()
+
+
+class AccessCase(Part):
+    """Somebody whose level changes."""
+
+    user: str
+    resource: str
+    before: str = "NO_PERMISSIONS"
+    after: str = "NO_PERMISSIONS"
+
+
+class ActorCase(Part):
+    """Who plans."""
+
+    user: str = ""
+    ci: str = ""
+    host: str = ""
+    commit: str = ""
+    dirty: bool = False
+
+
+class Expected(Part):
+    """A verdict, and texts each of which stands in something that isn't met."""
+
+    outcome: Verdict
+    failed: tuple[str, ...] = ()
+
+
+class TestCase(Part):
+    """One change and the verdicts that it should meet."""
+
+    name: str
+    change: ChangeCase
+    entity: str = ""
+    before: SideCase | None = None
+    after: SideCase | None = None
+    evidence: EvidenceCase = EvidenceCase()
+    access: tuple[AccessCase, ...] = ()
+    endpoints: tuple[str, ...] = ()
+    environment: str = ""
+    mode: Mode = Mode.NORMAL
+    actor: ActorCase = ActorCase()
+    now: date | None = None
+    expect: Mapping[str, Verdict | Expected]
+
+
+class TestFile(Part):
+    """A file of tests."""
+
+    tests: tuple[TestCase, ...]

@@ -1,0 +1,253 @@
+"""Files that test policies (`*.policytest.yaml`) to plans of one change each, and what is expected. Pure.
+
+A test writes down what a plan would know; nothing is read from any store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from ..change import Action, Change, Plan
+from ..diagnostics import Source, refuse
+from ..diff import diff
+from ..evidence import Comparison, Dataset, Evidence, Metric, Run, compare
+from ..history import Actor
+from ..review import Access, Impact, Review, Traffic
+from ..signature import Signature, SignatureChange, SignatureClass
+from ..spec import Address, Spec, key_fields, parse_address
+from .case_blocks import EvidenceCase, Expected, SideCase, TestCase, TestFile
+from .convert import fields_of, read_part
+from .nodes import Map, Seq
+from .report import Report, TooManyError, guess, shown
+from .text import START
+from .wording import REFUSED, reworded
+from .yaml import parse
+
+MAX_CASES: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One test: the plan, by whom and when, and the verdict that each policy should give (`none`: it isn't
+    about the change) with texts that stand in what isn't met."""
+
+    name: str
+    plan: Plan
+    actor: Actor
+    now: datetime
+    expected: Mapping[str, tuple[str, tuple[str, ...]]]
+    at: Source
+
+
+def read_cases(
+    data: bytes,
+    file: str,
+    specs: Mapping[str, type[Spec]],
+    policies: Collection[str],
+    *,
+    stack: str,
+    now: datetime,
+) -> tuple[Case, ...]:
+    """The tests in a file. LacError with every problem at its place. `policies`: the names that there are."""
+    report = Report(file)
+    found: list[Case] = []
+    try:
+        root = parse(data, report)
+        if root.__class__ is Map:
+            found = list(_cases(root, specs, policies, stack, now, report))
+        elif not report.problems:
+            report.add("not-a-mapping", START, "Tests of policies stand under `tests:`.")
+    except TooManyError:
+        pass
+    refuse(report.problems)
+    return tuple(found)
+
+
+def _cases(
+    root: Map,
+    specs: Mapping[str, type[Spec]],
+    policies: Collection[str],
+    stack: str,
+    now: datetime,
+    report: Report,
+) -> Iterator[Case]:
+    values = read_part(root, TestFile, "a file of tests", root, "tests", report)
+    nodes = root.get("tests")
+    if report.problems or not isinstance(nodes, Seq):
+        return
+    if len(nodes) > MAX_CASES:
+        report.add("too-large", nodes.at, f"More than {MAX_CASES:,} tests.", "split the file")
+        return
+    for node, said in zip(nodes, values["tests"], strict=True):
+        try:
+            case = TestCase.model_validate(said)
+        except ValidationError as error:
+            for wrong in error.errors(include_url=False, include_input=False):
+                report.add(
+                    "bad-value", node.at, reworded(wrong, None, ".".join(map(str, wrong["loc"])), False)
+                )
+            continue
+        for name in case.expect:
+            if name not in policies:
+                mark = node["expect"].place_of_key(name)
+                report.add(
+                    "undefined-name", mark, f"There is no policy {shown(name)}.", guess(name, policies)
+                )
+        built = _Builder(node, case, specs, report).plan(stack, now)
+        if built is not None:
+            yield built
+
+
+class _Builder:
+    """One test as a plan."""
+
+    def __init__(self, node: Map, case: TestCase, specs: Mapping[str, type[Spec]], report: Report) -> None:
+        self._node, self._case, self._specs, self._report = node, case, specs, report
+
+    def plan(self, stack: str, now: datetime) -> Case | None:
+        """The test; None where something is wrong with it, which is reported."""
+        case = self._case
+        moment = datetime(case.now.year, case.now.month, case.now.day, tzinfo=UTC) if case.now else now
+        address = self._address(case.change.address, self._node["change"], "address")
+        if address is None:
+            return None
+        before = self._spec(address, "before", case.change.before, case.before)
+        after = self._spec(address, "after", case.change.after, case.after)
+        if before is REFUSED or after is REFUSED:
+            return None
+        if before is None and after is None:
+            self._report.add(
+                "missing-field",
+                self._node["change"].at,
+                "The change has no side: nothing is there before it, nor after it.",
+                "say what is there under `before` or `after`",
+            )
+            return None
+        at = self._report.source(self._node.at)
+        change = _change(address, before, after, at)
+        review = Review(self._evidence(change, moment), self._impacts(address))
+        plan = Plan(stack, case.environment, (change,), (), mode=case.mode, review=review)
+        actor = Actor(**case.actor.model_dump())
+        return Case(case.name, plan, actor, moment, dict(self._expected()), at)
+
+    def _expected(self) -> Iterator[tuple[str, tuple[str, tuple[str, ...]]]]:
+        for name, said in self._case.expect.items():
+            yield name, (said.outcome, said.failed) if isinstance(said, Expected) else (said, ())
+
+    def _address(self, text: str, holder: Map, key: str) -> Address | None:
+        try:
+            return parse_address(text, self._specs)
+        except ValueError as error:
+            self._report.add("bad-value", holder.place(key), f"{error}.")
+            return None
+
+    def _spec(
+        self, address: Address, side: str, said: Mapping[str, Any] | None, seen: SideCase | None
+    ) -> Any:
+        """The object on one side. Where only the version is spoken of, as with an alias, it is that."""
+        if said is None and seen is None:
+            return None
+        kind = self._specs[address.kind]
+        holder = self._node["change"]
+        values: dict[str, Any] = dict(zip(key_fields(kind), address.key, strict=True))
+        if said is not None:
+            # read again by the kind's own fields
+            told = len(self._report.problems)
+            held = holder[side]
+            for name, value in held.items():
+                convert = fields_of(kind).get(name)
+                if convert is None:
+                    detail = f"{shown(name)} is not a field of {kind.kind}."
+                    self._report.add(
+                        "unknown-field", held.place_of_key(name), detail, guess(name, fields_of(kind))
+                    )
+                else:
+                    values[name] = convert(value, held, name, self._report)
+            if len(self._report.problems) > told:
+                return REFUSED
+        if seen is not None and seen.version and "version" in kind.model_fields:
+            values.setdefault("version", seen.version)
+        try:
+            return kind.model_validate(values)
+        except ValidationError as error:
+            mark = holder[side].at if said is not None else holder.at
+            for wrong in error.errors(include_url=False, include_input=False):
+                path = ".".join(map(str, (side, *wrong["loc"])))
+                if wrong["type"] == "missing":
+                    self._report.add("missing-field", mark, f"`{path}` is needed.", "write it under `change`")
+                else:
+                    self._report.add("bad-value", mark, reworded(wrong, None, path, False))
+            return REFUSED
+
+    def _evidence(self, change: Change, now: datetime) -> tuple[Comparison, ...]:
+        case = self._case
+        if case.before is None and case.after is None:
+            return ()
+        model = str(change.address.key[0])
+        for spec in (change.after, change.before):
+            model = str(getattr(spec, "model", model))
+        before, after = (_known(model, side, now) if side else None for side in (case.before, case.after))
+        made = compare(change.address, model, before, after, (), case.entity)
+        signature = _signature(case.evidence, before, after)
+        return (Comparison(change.address, model, before, after, made.metrics, signature, case.entity),)
+
+    def _impacts(self, address: Address) -> tuple[Impact, ...]:
+        case = self._case
+        traffic = tuple(
+            Traffic(Address("serving_endpoint", (name,)), case.entity, moves=True) for name in case.endpoints
+        )
+        access: list[Access] = []
+        for index, said in enumerate(case.access):
+            resource = self._address(said.resource, self._node["access"][index], "resource")
+            if resource is not None:
+                access.append(Access(said.user, resource, said.before, said.after))
+        return (Impact(address, traffic, (), tuple(access)),) if traffic or access else ()
+
+
+def _change(address: Address, before: Spec | None, after: Spec | None, at: Source) -> Change:
+    match before, after:
+        case None, Spec():
+            action = Action.CREATE
+        case Spec(), None:
+            action = Action.DELETE
+        case _:
+            action = Action.UPDATE
+    fields = diff(before, after) if before is not None and after is not None else ()
+    store = (after or before).store  # type: ignore[union-attr]  # there is one of them
+    return Change(address, store, action, "a test", before, after, fields, at=at)
+
+
+def _known(model: str, side: SideCase, now: datetime) -> Evidence:
+    run = side.run
+    return Evidence(
+        model,
+        side.version,
+        side.source,
+        None
+        if run is None
+        else Run(run.id, run.name, run.experiment, run.status, run.user, run.commit, deleted=run.deleted),
+        tuple(Metric(name, value) for name, value in side.metrics.items()),
+        side.params,
+        tuple(Dataset(name, "") for name in side.datasets),
+        side.tags,
+        side.aliases,
+        side.flavors,
+        side.python,
+        side.mlflow,
+        side.size,
+        Signature(),
+        {"present": True, "missing": False, "unknown": None}[side.artifact],
+        side.missing,
+        {alias: round((now.timestamp() - hours * 3600) * 1000) for alias, hours in side.held_hours.items()},
+    )
+
+
+def _signature(said: EvidenceCase, before: Evidence | None, after: Evidence | None) -> SignatureChange:
+    there = before is not None and after is not None
+    verdict = said.signature or (SignatureClass.SAME if there else SignatureClass.NONE)
+    return SignatureChange(verdict, said.findings or said.breaking, said.breaking)

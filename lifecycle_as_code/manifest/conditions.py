@@ -1,0 +1,73 @@
+"""`when:` of a policy: whether its names and values can be those of a change. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from ..change import Action, Mode
+from ..conditions import ABOUT_CHANGE, matches
+from ..spec import Derived, Spec, fields_marked, shapes
+from .blocks import is_mapping
+from .nodes import Map, Mark, Seq
+from .report import Report, guess, shown
+
+
+def check_conditions(
+    node: Map, when: Mapping[str, Any], specs: Mapping[str, type[Spec]], report: Report
+) -> None:
+    """Report what no change can fit: kinds, actions, modes and fields that there aren't."""
+    kinds = list(specs)
+    for name, known in (("kind", kinds), ("action", _actions()), ("mode", [str(mode) for mode in Mode])):
+        for text, mark in each(node, name, when):
+            if not any(matches(one, text) for one in known):
+                detail = f"`{name}`: {shown(text)} is none that there is."
+                report.add("bad-value", mark, detail, guess(text, known))
+    wanted = [text for text, _ in each(node, "kind", when)] or ["*"]
+    meant = [specs[kind] for kind in kinds if matches(kind, wanted)]
+    for name in when:
+        if meant and name not in ABOUT_CHANGE and (wrong := _unknown_condition(meant, name)):
+            report.add("unknown-field", node.place_of_key(name), *wrong)
+    for name, value in when.items():
+        if isinstance(value, Mapping) or any(
+            isinstance(one, list | Mapping) for one in (value if isinstance(value, list) else ())
+        ):
+            detail = f"`{name}` takes a value, a pattern, or a list of them."
+            report.add("bad-value", node.place(name), detail)
+        elif value == []:
+            report.add("bad-value", node.place(name), f"`{name}` fits nothing: the list is empty.")
+
+
+def _actions() -> list[str]:
+    return [str(action) for action in Action if action.is_difference]
+
+
+def each(node: Map, name: str, when: Mapping[str, Any]) -> Iterator[tuple[str, Mark]]:
+    """The values of a condition as text, each with its place."""
+    value = when.get(name)
+    if isinstance(value, list):
+        held = node[name]
+        yield from (
+            (str(one), held.place(i) if isinstance(held, Seq) else node.place(name))
+            for i, one in enumerate(value)
+        )
+    elif value is not None:
+        yield str(value), node.place(name)
+
+
+def _unknown_condition(specs: Collection[type[Spec]], name: str) -> tuple[str, str] | None:
+    """What is wrong with a condition's name, and the way out: some kind that is meant has to have it."""
+    field, dot, key = name.partition(".")
+    having = [spec for spec in specs if field in spec.model_fields]
+    known = {n for spec in specs for n in spec.model_fields if n not in fields_marked(spec, Derived)}
+    if field not in known:
+        kinds = " or ".join(sorted(spec.kind for spec in specs)) if len(specs) < 4 else "any kind"
+        return f"{shown(name)} is not a field of {kinds}.", guess(field, [*known, *ABOUT_CHANGE])
+    if all(shapes(spec).get(field, (None, False))[0] is not None for spec in having):
+        return f"{shown(name)} holds more than a value.", f"ask in `require`: `after.fields.{field}`"
+    mapping = any(is_mapping(spec.model_fields[field].annotation) for spec in having)
+    if dot and not (key and mapping):
+        return f"{shown(name)}: of `{field}` nothing can be named by itself.", f"write `{field}`"
+    if mapping and not dot:
+        return f"{shown(name)} holds more than a value.", f"name one of its keys: `{field}.<key>`"
+    return None

@@ -1,0 +1,254 @@
+"""What a manifest says about changes rather than objects: `policies:`, `waivers:`, `metrics:`, `teams:`.
+
+Read here, with every place; expressions are compiled by `policy`. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final
+
+from ..builtin import BUILTIN
+from ..conditions import matches
+from ..diagnostics import Diagnostic, Source
+from ..evidence import Better, Direction
+from ..policy import bad_policy
+from ..rules import Expression, Policy, PolicyWaiver, Rules, Team
+from ..spec import Spec, parse_address
+from .conditions import check_conditions, each
+from .convert import converter, read_part
+from .nodes import Map, Mark, Seq
+from .report import Report, guess, problem, shown
+from .rule_blocks import MAX_EXPRESSIONS, MAX_POLICIES, MAX_TEXT, MAX_WAIVERS, NAME, RULES, SECTIONS, TEAMS
+from .wording import REFUSED, bad_value
+
+__all__ = ["RULES", "SECTIONS", "TEAMS", "RuleBook"]
+
+_as_teams: Final = converter(Mapping[str, tuple[str, ...]])
+_LIMITS: Final = {"policies": MAX_POLICIES, "waivers": MAX_WAIVERS, "metrics": MAX_WAIVERS}
+
+
+class RuleBook:
+    """Gathers the rules of all files."""
+
+    def __init__(self, specs: Mapping[str, type[Spec]]) -> None:
+        self._specs = specs
+        self._policies: dict[str, Policy] = {}
+        self._waivers: list[PolicyWaiver] = []
+        self._directions: list[Direction] = []
+        self._teams: dict[str, Team] = {}
+        self._names: dict[str, Source] = {}
+        self._waived: list[tuple[str, Source]] = []
+        self._named: list[tuple[str, Source]] = []
+        self._environments: list[tuple[str, Source]] = []
+
+    @property
+    def rules(self) -> Rules:
+        """All of them, in the order in which they were read."""
+        return Rules(
+            tuple(self._policies.values()),
+            tuple(self._waivers),
+            tuple(self._directions),
+            tuple(self._teams.values()),
+        )
+
+    def section(self, name: str, items: Any, holder: Map, report: Report) -> None:
+        """Read a section of rules."""
+        if name == TEAMS:
+            self._read_teams(items, holder, report)
+            return
+        if items.__class__ is not Seq:
+            bad_value(items, holder, name, report, "a list", secret=False)
+            return
+        lines = _Lines(report)
+        for index, node in enumerate(items):
+            if self._full(name):
+                report.add("too-large", node.at if isinstance(node, Map) else items.at, _too_many(name))
+                return
+            before = len(report.problems)
+            values = read_part(node, RULES[name], _SINGULAR[name], items, index, report)
+            # what else is wrong with it follows from that
+            if len(report.problems) > before or not isinstance(values, Mapping):
+                continue
+            match name:
+                case "policies":
+                    self._policy(node, values, lines, report)
+                case "waivers":
+                    self._waiver(node, values, report)
+                case _:
+                    model = values.get("model", "*")
+                    self._directions.append(Direction(values["name"], Better(values["better"]), model))
+
+    def _full(self, name: str) -> bool:
+        held = {"policies": self._policies, "waivers": self._waivers, "metrics": self._directions}
+        return len(held[name]) >= _LIMITS[name]
+
+    def conflicts(self, environments: Collection[str]) -> Iterator[Diagnostic]:
+        """Names that nothing has: of policies in waivers, of teams, of environments. To be asked once all
+        files are read."""
+        for policy, at in self._waived:
+            if policy not in self._names:
+                detail = f"There is no policy {shown(policy)} to be waived."
+                yield problem("undefined-name", detail, guess(policy, self._names), at)
+        for team, at in self._named:
+            if team not in self._teams:
+                hint = guess(team, self._teams) or "declare it under `teams:`"
+                yield problem("undefined-name", f"There is no team {shown(team)}.", hint, at)
+        for pattern, at in self._environments:
+            if not any(matches(name, pattern) for name in environments):
+                hint = guess(pattern, environments)
+                yield problem("unknown-environment", f"No environment is called {shown(pattern)}.", hint, at)
+
+    # --- policies
+
+    def _policy(self, node: Map, values: Mapping[str, Any], lines: _Lines, report: Report) -> None:
+        before = len(report.problems)
+        name = values["name"]
+        if not re.fullmatch(NAME, name):
+            hint = "letters, digits, `.`, `_` and `-`, at most 100 of them"
+            report.add("bad-value", node.place("name"), f"{shown(name)} can't be a policy's name.", hint)
+        elif name in self._names:
+            detail = f"Policy {shown(name)} is already declared at {self._names[name]}."
+            report.add("declared-twice", node.place("name"), detail, "give one of the two another name")
+        self._names.setdefault(name, report.source(node.at))
+        _length(node, "message", values, report)
+        builtin = {key: values[key] for key in (*BUILTIN, "allow_unknown") if _says(values.get(key))}
+        require = values.get("require", ())
+        if not require and not BUILTIN.keys() & builtin.keys():
+            hint = f"add `require:`, or one of {', '.join(f'`{key}`' for key in BUILTIN)}"
+            report.note(bad_policy(f"Policy {shown(name)} asks for nothing.", hint, report.source(node.at)))
+        if len(require) > MAX_EXPRESSIONS:
+            detail = f"Policy {shown(name)} has {len(require)} expressions; {MAX_EXPRESSIONS} are read."
+            report.add("too-large", node.place("require"), detail, "split the policy")
+        self._settings(node, builtin, report)
+        when = values.get("when", {})
+        if when:
+            check_conditions(node["when"], when, self._specs, report)
+            self._environments += [
+                (text, report.source(mark)) for text, mark in each(node["when"], "environment", when)
+            ]
+        if len(report.problems) > before:
+            return
+        held = node["require"] if require else Seq(node.at)
+        self._policies[name] = Policy(
+            name,
+            when,
+            tuple(lines.expression(text, held.place(i)) for i, text in enumerate(require)),
+            {key: _plain(value) for key, value in builtin.items()},
+            values.get("message", ""),
+            values.get("level", "deny"),
+            report.source(node.at),
+        )
+
+    def _settings(self, node: Map, builtin: Mapping[str, Any], report: Report) -> None:
+        """What pydantic knows of a policy's parts, and what it doesn't."""
+        soak, only = builtin.get("soak"), builtin.get("only")
+        if soak is not None and not soak["hours"] > 0:
+            report.add("bad-value", node["soak"].place("hours"), "`hours` is to be more than 0.")
+        if only is not None:
+            if not only.get("actors") and not only.get("teams"):
+                report.add(
+                    "missing-field", node["only"].at, "`only` needs `actors` or `teams`.", "name somebody"
+                )
+            for index, team in enumerate(only.get("teams", ())):
+                self._named.append((team, report.source(node["only"]["teams"].place(index))))
+
+    # --- waivers and teams
+
+    def _waiver(self, node: Map, values: Mapping[str, Any], report: Report) -> None:
+        before = len(report.problems)
+        address = values["address"]
+        self._waived.append((values["policy"], report.source(node.place("policy"))))
+        _length(node, "reason", values, report)
+        if not values["reason"].strip():
+            detail = "A waiver says why it is there."
+            report.add("bad-value", node.place("reason"), detail, "write a reason that will be understood")
+        if wrong := self._too_wide(address):
+            report.add("bad-value", node.place("address"), *wrong)
+        if len(report.problems) == before:
+            self._waivers.append(
+                PolicyWaiver(
+                    values["policy"],
+                    address,
+                    values["reason"].strip(),
+                    values["expires"].isoformat(),
+                    report.source(node.at),
+                )
+            )
+
+    def _too_wide(self, address: str) -> tuple[str, str] | None:
+        """What is wrong with a waiver's address, and the way out. A pattern has to name more than a kind."""
+        kind, dot, rest = address.partition(".")
+        wild = any(mark in rest for mark in "*?[")
+        if kind in self._specs and dot and wild:
+            if re.sub(r"\[[^\]]*\]|[*?/]", "", rest):
+                return None
+            return f"{shown(address)} would waive it for every {kind}.", "name what it is for"
+        try:
+            parse_address(address, self._specs)
+        except ValueError as error:
+            if any(mark in address for mark in "*?["):
+                return f"{shown(address)} would waive it for nearly everything.", "name what it is for"
+            return f"{error}.", guess(kind, self._specs)
+        return None
+
+    def _read_teams(self, items: Any, holder: Map, report: Report) -> None:
+        values = _as_teams(items, holder, TEAMS, report)
+        if not isinstance(values, Mapping):
+            return
+        for name, actors in values.items():
+            at = report.source(items.place_of_key(name))
+            if name in self._teams:
+                detail = f"Team {shown(name)} is already declared at {self._teams[name].at}."
+                report.note(problem("declared-twice", detail, "remove one of the two", at))
+            elif actors is not REFUSED:
+                self._teams[name] = Team(name, actors, at)
+
+
+_SINGULAR: Final = {"policies": "policy", "waivers": "waiver", "metrics": "metric"}
+
+
+def _too_many(name: str) -> str:
+    return f"More than {_LIMITS[name]:,} {name}."
+
+
+class _Lines:
+    """The lines of a file, for telling where in them an expression begins."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._lines: list[str] | None = None
+
+    def expression(self, text: str, mark: Mark) -> Expression:
+        """An expression at its place; with the column that it begins in, where it stands there as it is."""
+        at = self._report.source(mark)
+        written = self._at(mark)
+        if written.startswith(text):
+            return Expression(text, at, 0)
+        if written[:1] in ("'", '"') and written.startswith(f"{written[0]}{text}{written[0]}"):
+            return Expression(text, at, 1)
+        return Expression(text, at)
+
+    def _at(self, mark: Mark) -> str:
+        if self._lines is None:
+            # a rendered text's columns aren't the template's
+            data = b"" if self._report.lines else self._report.data
+            self._lines = data.decode(errors="replace").splitlines()
+        return self._lines[mark.line][mark.column :] if mark.line < len(self._lines) else ""
+
+
+def _says(value: Any) -> bool:
+    return value is not None and value is not False and value != ()
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _length(node: Map, name: str, values: Mapping[str, Any], report: Report) -> None:
+    if len(values.get(name, "")) > MAX_TEXT:
+        report.add("bad-value", node.place(name), f"`{name}` has more than {MAX_TEXT:,} characters.")

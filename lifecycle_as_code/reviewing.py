@@ -1,0 +1,66 @@
+"""A plan with all that a reviewer judges it by: evidence, blast radius, the policies' verdicts.
+
+It reads the stores and changes nothing. What is to be done is decided already: a verdict may refuse it, and
+never changes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from .access_changes import access_changes, touches_access
+from .change import Mode, Plan
+from .core import Core
+from .diagnostics import refuse
+from .gather import gather
+from .impact import make_impacts
+from .policy import check_rules, denials, expired, judge
+from .replay import wanted_again
+from .review import Access, Review
+from .rules import Rules
+from .snapshots import Snapshots
+from .spec import Address
+from .stores.auth_state import read_access_state
+from .who import actor
+
+
+def reviewed(core: Core, plan: Plan, seen: Snapshots, rules: Rules) -> Plan:
+    """The plan, with its review. `seen`: what it was made from. LacError where a policy can't be read."""
+    if plan.mode is Mode.REFRESH_ONLY or not plan.differences:
+        return replace(plan, review=Review(choices=seen.desired.choices, rules=rules))
+    refuse(check_rules(rules))
+    evidence = gather(core.connections, plan, seen, directions=rules.directions, environ=core.environ)
+    impacts = make_impacts(plan, seen.recorded, seen.live, access=_access(core, plan))
+    plan = replace(plan, review=Review(evidence, impacts, (), seen.desired.choices, rules))
+    now = datetime.now(UTC)
+    verdicts = judge(plan, rules, actor=actor(core.settings.directory, core.environ), now=now)
+    told = tuple(expired(rules, now)) if verdicts else ()
+    return replace(
+        plan, review=replace(plan.review, verdicts=verdicts), diagnostics=(*plan.diagnostics, *told)
+    )
+
+
+def refuse_denied(core: Core, plan: Plan) -> None:
+    """Ask the plan's own policies once more, of what is known now. LacError where one denies it, then or
+    now."""
+    refuse(denials(plan.review.verdicts))
+    if not plan.review.rules.policies:
+        return
+    seen = core.camera.take(wanted_again(plan), resolved=False)
+    again = reviewed(core, plan, seen, plan.review.rules)
+    refuse(denials(again.review.verdicts))
+
+
+def _access(core: Core, plan: Plan) -> Mapping[Address, tuple[Access, ...]]:
+    """Who gains or loses by the plan; nothing where the stack has no auth database, or none yet."""
+    if core.settings.auth_store is None or not touches_access(plan):
+        return {}
+    with core.connections.reading() as (ledger, _), ledger.reading() as db:
+        if db.auth is None:
+            return {}
+        state = read_access_state(
+            db.auth, db.registry, db.workspace, default_permission=core.settings.default_permission
+        )
+    return access_changes(plan, state, core.settings.workspace)

@@ -1,0 +1,92 @@
+"""Which values look like secrets that stand there in plain text. Pure; a guess, and on the safe side.
+
+A value is never given back, only where it is. The shapes are those that the providers document.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+_SHAPES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
+    (what, re.compile(shape))
+    for what, shape in (
+        ("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY( BLOCK)?-----"),
+        ("an AWS access key", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+        ("a GitHub token", r"\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}"),
+        ("a GitLab token", r"\bglpat-[A-Za-z0-9_-]{16,}"),
+        ("a key of an `sk-` API", r"\bsk-[A-Za-z0-9_-]{16,}"),
+        ("a Slack token", r"\bxox[a-z]-[A-Za-z0-9-]{10,}"),
+        ("a Google API key", r"\bAIza[0-9A-Za-z_-]{30,}"),
+        ("a Hugging Face token", r"\bhf_[A-Za-z0-9]{20,}"),
+        ("a Databricks token", r"\bdapi[0-9a-f]{32}"),
+        ("a JSON web token", r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
+        ("an address with a password", r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@]*:[^\s/@{]+@"),
+    )
+)
+
+_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_NAMED: Final = frozenset(
+    {"password", "passwd", "pwd", "passphrase", "secret", "secrets", "token", "apikey", "accesskey"}
+    | {"credential", "credentials"}
+)
+_OF_KEYS: Final = frozenset(
+    {"access", "account", "admin", "api", "auth", "client", "encryption", "license", "master", "private"}
+    | {"secret", "service", "shared", "sign", "signing", "ssh", "storage", "webhook"}
+)
+_ORDINARY: Final = re.compile(r"[-+]?[0-9.]*|true|false|yes|no|none|null", re.IGNORECASE)
+_REFERENCE: Final = re.compile(r"\{\{.*\}\}", re.DOTALL)
+_PATH: Final = re.compile(r"(?:/|\./|~/)[\w./ -]*")
+
+
+def secret_shape(value: str) -> str:
+    """What `value` looks like, such as `an AWS access key`; nothing where it looks like no secret."""
+    return next((what for what, shape in _SHAPES if shape.search(value)), "")
+
+
+def named_like_a_secret(name: str) -> bool:
+    """Whether what is called so is most often a secret: `password`, `OPENAI_API_KEY`, `githubToken`; and any
+    `…_KEY` in capitals, as environment variables are written. `max_tokens`, `primary_key` aren't."""
+    words = [word.lower() for word in _WORDS.findall(name)]
+    if _NAMED & {*words}:
+        return True
+    if not words or words[-1] not in ("key", "keys"):
+        return False
+    return name.isupper() or bool(_OF_KEYS & {*words[:-1]})
+
+
+def secrets_in(data: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Where plain data holds what looks like a secret, as a dotted path, and why it looks so."""
+    if isinstance(data, Mapping):
+        for name, value in data.items():
+            key = str(name)
+            # a name may be a secret itself, and is repeated no more than a value
+            if what := secret_shape(key):
+                yield ".".join((*path, "…")), f"a name in it looks like {what}"
+                key = "…"
+            yield from secrets_in(value, (*path, key))
+    elif isinstance(data, list | tuple):
+        for item in data:
+            name = item.get("name") if isinstance(item, Mapping) else None
+            yield from secrets_in(item, (*path, name) if isinstance(name, str) else path)
+    elif isinstance(data, str) and (what := _looks(path[-1] if path else "", data)):
+        yield ".".join(path), what
+
+
+def looks_secret(name: str, value: Any) -> bool:
+    """Whether `value`, which is called `name`, had better not be shown."""
+    return isinstance(value, str) and bool(_looks(name, value))
+
+
+def _looks(name: str, value: str) -> str:
+    if not value or _REFERENCE.fullmatch(value.strip()):
+        return ""
+    if what := secret_shape(value):
+        return f"it looks like {what}"
+    if not named_like_a_secret(name):
+        return ""
+    password = "pass" in name.lower() or "pwd" in name.lower()
+    if not password and (_ORDINARY.fullmatch(value) or _PATH.fullmatch(value)):
+        return ""
+    return "what is called so is a secret"

@@ -1,0 +1,97 @@
+"""Two states of a stack, held against each other: environments, times, a saved plan, what is live. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from .change import Action, Change
+from .diff import diff
+from .spec import Address, Spec
+
+States = Mapping[Address, Spec | None]
+"""Objects by address; None where one is known not to be there."""
+
+
+What = Literal["manifests", "recorded", "live", "at", "apply", "plan", "planned"]
+
+_STATES: Mapping[str, What] = {
+    "manifests": "manifests",
+    "recorded": "recorded",
+    "live": "live",
+    "now": "live",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What one end of `lac diff A B` names.
+
+    `manifests`, `recorded` and `live` are of an environment (empty: the one that the command is about). `at`
+    is what was recorded at a time; `apply` what was recorded when that apply had ended; `plan` what a saved
+    plan saw, `planned` what it makes of it. `name`: the environment, the apply's id or the file.
+    """
+
+    what: What
+    name: str = ""
+    at_ms: int = 0
+
+    def __str__(self) -> str:
+        match self.what:
+            case "at":
+                return datetime.fromtimestamp(self.at_ms / 1000, UTC).isoformat(timespec="seconds")
+            case "apply":
+                return f"after apply {self.name}"
+            case "plan":
+                return f"what {self.name} saw"
+            case "planned":
+                return f"what {self.name} makes"
+        return f"{self.what} of {self.name}" if self.name else self.what
+
+
+def side(text: str, environments: frozenset[str], *, is_file: bool) -> Side:
+    """What a word of the command line means. ValueError where it means nothing.
+
+    A file comes first, then `live`, `recorded`, `manifests` (or `live:prod`), an environment, a time, and the
+    id of an apply.
+    """
+    if is_file:
+        return Side("plan", text)
+    if text.endswith(":after") and text != ":after":
+        return Side("planned", text.removesuffix(":after"))
+    word, colon, name = text.partition(":")
+    if word in _STATES and (name in environments or not colon):
+        return Side(_STATES[word], name)
+    if text in environments:
+        return Side("manifests", text)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        if re.fullmatch(r"[0-9a-f]{6,8}(-[0-9a-f-]{0,27})?", text):
+            return Side("apply", text)
+        raise ValueError(f"`{text}` is none of what can be compared") from None
+    return Side("at", at_ms=int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000))
+
+
+def compared(before: States, after: States) -> tuple[Change, ...]:
+    """What one would have to change to come from `before` to `after`, in the order of addresses."""
+    return tuple(
+        change
+        for address in sorted({*before, *after}, key=str)
+        if (change := _change(address, before.get(address), after.get(address))) is not None
+    )
+
+
+def _change(address: Address, before: Spec | None, after: Spec | None) -> Change | None:
+    match before, after:
+        case None, Spec():
+            return Change(address, after.store, Action.CREATE, "", None, after)
+        case Spec(), None:
+            return Change(address, before.store, Action.DELETE, "", before, None)
+        case Spec(), Spec():
+            fields = diff(before, after)
+            return Change(address, after.store, Action.UPDATE, "", before, after, fields) if fields else None
+    return None

@@ -1,0 +1,61 @@
+"""What an expression saw: the values of the names in it, for whoever reads that it isn't met. Pure.
+
+What looks like a secret isn't shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from .cel import Answer, names_in
+from .context import types
+from .secret_shapes import looks_secret
+
+_MAX_VALUE, _MAX_SEEN = 120, 12
+_MISSING: Final = object()
+
+
+def explained(text: str, answer: Answer, facts: Mapping[str, Any]) -> str:
+    """The expression with the values that it saw."""
+    seen = []
+    gone = False
+    for steps in names_in(text):
+        known = next((n for n in range(len(steps), 0, -1) if ".".join(steps[:n]) in _TYPES), 0)
+        if not known:
+            continue
+        value = _followed(facts.get(".".join(steps[:known]), _MISSING), steps[known:])
+        name = ".".join(steps)
+        gone = gone or value is _MISSING
+        seen.append(f"{name} is missing" if value is _MISSING else f"{name} = {_shown(steps[-1], value)}")
+    if answer.why and not gone:
+        seen.append(answer.why)
+    more = [f"and {len(seen) - _MAX_SEEN} more"] if len(seen) > _MAX_SEEN else []
+    told = ", ".join([*seen[:_MAX_SEEN], *more])
+    return f"{' '.join(text.split())}{f' ({told})' if told else ''}"
+
+
+def _followed(value: Any, steps: tuple[str, ...]) -> Any:
+    for step in steps:
+        value = value.get(step, _MISSING) if isinstance(value, Mapping) else _MISSING
+    return value
+
+
+def _shown(name: str, value: Any) -> str:
+    if looks_secret(name, value) or _hides(value):
+        return "(hidden)"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _MAX_VALUE else f"{text[: _MAX_VALUE - 1]}…"
+
+
+def _hides(value: Any) -> bool:
+    """Whether something in it had better not be shown."""
+    if isinstance(value, Mapping):
+        return any(looks_secret(str(key), inner) or _hides(inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return any(looks_secret("", inner) or _hides(inner) for inner in value)
+    return False
+
+
+_TYPES: Final = types()

@@ -1,0 +1,326 @@
+"""Read the small file that describes a model, from wherever its files are, within a time limit.
+
+Local files are read here. Whatever is on another machine is read by one process apart (`_APART`), which is
+ended when the time is over: a store that doesn't answer holds nothing up, and mlflow is imported there only.
+What can't be read is an answer, never an error, and no answer holds an address or somebody else's words, for
+both may hold a password.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from base64 import b64decode
+from collections.abc import Collection, Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlparse
+
+from ..mlmodel import MAX_BYTES
+from .mlflow_uris import HOST_ADDRESSED, join, local_path
+
+FILE: Final = "MLmodel"
+LARGEST: Final = MAX_BYTES
+THREADS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Why there is nothing. `absent`: it is certain that no such file is there. `why` ends a sentence."""
+
+    why: str
+    absent: bool = False
+
+
+File = bytes | Unread
+
+
+def read_files(
+    locations: Collection[str], *, seconds: float, root: str = "", environ: Mapping[str, str] | None = None
+) -> Generator[tuple[str, File]]:
+    """The MLmodel below each of `locations`, paths or URIs as MLflow stores them, as they arrive; each of
+    them once, and the last one after `seconds` at the latest. Close it (`contextlib.closing`).
+
+    `root`: MLflow's artifact root. Like MLflow's server, this connects to no other host that an address
+    names, or whoever registers a version could have our credentials sent to a host of theirs. `environ`
+    stands for the process's environment; stores' credentials are looked up there.
+    """
+    until = time.monotonic() + seconds
+    environ = os.environ if environ is None else environ
+    here: dict[str, Path] = {}
+    away: dict[str, str] = {}
+    for place in sorted({*locations}):
+        if (path := local_path(place)) is not None:
+            here[place] = Path(path)
+        elif problem := out_of_reach(place, root, environ):
+            yield place, Unread(problem)
+        else:
+            away[place] = reader_of(place)
+    waiting = {*here, *away}
+    answers: queue.SimpleQueue[tuple[str, File]] = queue.SimpleQueue()
+    with ExitStack() as running:
+        if away:
+            running.enter_context(_apart(away, until, environ, answers))
+        _read_here(here, answers)
+        while waiting and (left := until - time.monotonic()) > 0:
+            try:
+                place, file = answers.get(timeout=left)
+            except queue.Empty:
+                break
+            if place in waiting:
+                waiting.discard(place)
+                yield place, file
+    for place in sorted(waiting):
+        yield place, Unread(f"there was no answer within {seconds:g} s")
+
+
+# --- on this machine
+
+
+def _read_here(paths: Mapping[str, Path], answers: queue.SimpleQueue[tuple[str, File]]) -> None:
+    """By a few threads that nobody waits for: a network drive may never answer."""
+    rest = list(paths.items())
+
+    def work(share: list[tuple[str, Path]]) -> None:
+        for place, path in share:
+            answers.put((place, _local(path / FILE)))
+
+    for number in range(min(THREADS, len(rest))):
+        threading.Thread(target=work, args=(rest[number::THREADS],), daemon=True).start()
+
+
+def _local(path: Path) -> File:
+    try:
+        # a pipe would wait for its writer
+        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(opened).st_mode):
+                return Unread("not a file", absent=True)
+            return _whole(opened)
+        finally:
+            os.close(opened)
+    except (FileNotFoundError, NotADirectoryError):
+        return Unread("no such file", absent=True)
+    except (OSError, ValueError) as error:
+        return Unread(type(error).__name__)
+
+
+def _whole(opened: int) -> File:
+    read = b""
+    while part := os.read(opened, LARGEST + 1 - len(read)):
+        read += part
+        if len(read) > LARGEST:
+            return Unread("it is too large")
+    return read
+
+
+# --- on other machines
+
+_NEEDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    # what fsspec needs for a scheme beside itself, and what mlflow does: one module of each is enough
+    "s3": (("s3fs",), ("boto3",)),
+    "r2": ((), ("boto3",)),
+    "b2": ((), ("boto3",)),
+    "gs": (("gcsfs",), ("google.cloud.storage",)),
+    "wasbs": ((), ("azure.storage.blob",)),
+    "abfss": (("adlfs",), ("azure.storage.filedatalake",)),
+    "hdfs": (("pyarrow",), ("pyarrow",)),
+    "viewfs": ((), ("pyarrow",)),
+    "sftp": (("paramiko",), ("pysftp",)),
+    "ftp": (("ftplib",), ("ftplib",)),
+    "http": (("aiohttp",), ("requests",)),
+    "https": (("aiohttp",), ("requests",)),
+    "mlflow-artifacts": ((), ("requests",)),
+}
+
+
+def out_of_reach(place: str, root: str, environ: Mapping[str, str]) -> str:
+    """Why it is no use to ask for it, or nothing. Nothing is imported to find out."""
+    server = environ.get("MLFLOW_TRACKING_URI", "")
+    try:
+        scheme = urlparse(place).scheme.lower()
+        asked, trusted = _target(place), {_target(root), *_served_by(server)}
+    except ValueError:
+        return "its address can't be read"
+    if "::" in place:
+        # to fsspec that is one address inside of another, and could lead anywhere
+        return "its address can't be read"
+    if asked is not None and asked not in trusted:
+        return "its address names another host than MLflow's artifact root"
+    if scheme == "mlflow-artifacts" and not server.startswith(("http:", "https:")):
+        return "it is read through MLflow's server, and MLFLOW_TRACKING_URI doesn't say where that is"
+    if not _reader(scheme):
+        return f"nothing that is installed here reads `{scheme}:`"
+    return ""
+
+
+Target = tuple[str, str | None, int | None]
+"""What one connects to: scheme, host, port."""
+
+
+def _target(uri: str) -> Target | None:
+    """Where reading it leads, if the address itself says so. ValueError where its port is none."""
+    parsed = urlparse(uri)
+    if parsed.scheme.lower() in HOST_ADDRESSED and parsed.netloc:
+        return parsed.scheme.lower(), parsed.hostname, parsed.port
+    return None
+
+
+def _served_by(server: str) -> Iterator[Target]:
+    """What leads to MLflow's server, which is asked with our credentials in any case."""
+    if (target := _target(server)) is not None:
+        yield target
+        yield "mlflow-artifacts", *target[1:]
+
+
+def reader_of(place: str) -> str:
+    """Which of fsspec and mlflow reads it here, or nothing."""
+    return _reader(urlparse(place).scheme.lower())
+
+
+@cache
+def _reader(scheme: str) -> str:
+    by_fsspec, by_mlflow = _NEEDS.get(scheme, ((), ()))
+    if _there("fsspec") and any(map(_there, by_fsspec)):
+        return "fsspec"
+    if _there("mlflow") and any(map(_there, by_mlflow)):
+        return "mlflow"
+    if scheme not in _NEEDS:
+        for name, group in (("fsspec", "fsspec.specs"), ("mlflow", "mlflow.artifact_repository")):
+            if _there(name) and scheme in entry_points(group=group).names:
+                return name
+    return ""
+
+
+def _there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        # one of its parents isn't there
+        return False
+
+
+_APART: Final = """
+import base64, concurrent.futures, json, os, signal, sys, tempfile
+given = json.load(sys.stdin)
+# if whoever started this is gone by then
+signal.alarm(given["seconds"])
+# what libraries print is nobody's
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
+def by_fsspec(address):
+    import fsspec
+    with fsspec.open(address, "rb") as file:
+        return file.read(given["largest"] + 1)
+
+def by_mlflow(address, place):
+    import mlflow.artifacts
+    with tempfile.TemporaryDirectory(dir=".") as directory:
+        try:
+            path = mlflow.artifacts.download_artifacts(address, dst_path=directory)
+        except Exception:
+            # every store of mlflow's fails in its own way; what isn't listed isn't there
+            listed = [file.path for file in mlflow.artifacts.list_artifacts(place)]
+            if any(os.path.basename(path) == os.path.basename(address) for path in listed):
+                raise
+            raise FileNotFoundError from None
+        with open(path, "rb") as file:
+            return file.read(given["largest"] + 1)
+
+def answer(place):
+    reader, address = given["files"][place]
+    try:
+        data = by_fsspec(address) if reader == "fsspec" else by_mlflow(address, place)
+    except FileNotFoundError:
+        return place, None, ""
+    except BaseException as error:
+        # never what it says: there may be a password in it
+        return place, None, type(error).__name__
+    return place, base64.b64encode(data).decode(), ""
+
+if any(reader == "mlflow" for reader, _ in given["files"].values()):
+    # once, before there are threads
+    import mlflow.artifacts
+with concurrent.futures.ThreadPoolExecutor(given["threads"]) as pool:
+    for done in concurrent.futures.as_completed([pool.submit(answer, place) for place in given["files"]]):
+        print(json.dumps(done.result()), file=answers, flush=True)
+"""
+
+
+@contextmanager
+def _apart(
+    places: Mapping[str, str],
+    until: float,
+    environ: Mapping[str, str],
+    answers: queue.SimpleQueue[tuple[str, File]],
+) -> Iterator[None]:
+    """The process apart, while the block lasts. `places`: each with what reads it."""
+    files = {place: (reader, join(place, FILE)) for place, reader in places.items()}
+    seconds = max(1, int(until - time.monotonic()) + 2)
+    given = json.dumps({"files": files, "seconds": seconds, "largest": LARGEST, "threads": THREADS})
+    with tempfile.TemporaryDirectory(prefix="lac-", ignore_cleanup_errors=True) as directory:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _APART],
+            # mlflow may leave a database in the directory that it is started in
+            cwd=directory,
+            env={**environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+
+        def listen() -> None:
+            # it may be ended at any point of this
+            with suppress(OSError, ValueError):
+                assert process.stdin is not None
+                assert process.stdout is not None
+                # not as an argument: addresses may hold passwords, and arguments are there for all to see
+                with process.stdin as asking:
+                    asking.write(given)
+                with process.stdout as said:
+                    for line in said:
+                        answers.put(_answer(line))
+            process.wait()
+            for place in places:
+                # after its own answer, where there was one, nobody asks for this
+                answers.put((place, Unread("the process that reads it ended early")))
+
+        listening = threading.Thread(target=listen, daemon=True)
+        listening.start()
+        try:
+            yield
+        finally:
+            _end(process)
+            listening.join(1.0)
+
+
+def _answer(line: str) -> tuple[str, File]:
+    place, data, problem = json.loads(line)
+    if data is not None:
+        read = b64decode(data)
+        return place, read if len(read) <= LARGEST else Unread("it is too large")
+    return place, Unread(problem) if problem else Unread("no such file", absent=True)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """With all that it started: it leads a session of its own."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,128 @@
+"""What MLflow's tracking tables say about runs. Reads only, in a fixed number of queries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, select
+
+from ..evidence import NOTHING, Dataset, Metric, Run
+from . import rows
+from .mlflow_uris import shown
+from .tables import datasets, experiments, input_tags, inputs, latest_metrics, params, run_tags, runs
+
+SYSTEM: Final = "system/"
+"""What MLflow measures by itself (CPU, memory) begins so. It says nothing about the model."""
+
+COMMIT: Final = "mlflow.source.git.commit"
+SOURCE: Final = "mlflow.source.name"
+NAME: Final = "mlflow.runName"
+USER: Final = "mlflow.user"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """A run and what it logged. `artifacts`: the address of its files."""
+
+    run: Run
+    artifacts: str
+    metrics: Sequence[Metric] = ()
+    params: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    datasets: Sequence[Dataset] = ()
+
+
+def read(db: Connection, workspace: str, run_ids: Collection[str]) -> dict[str, RunFacts]:
+    """Those of the runs that are there, deleted ones too."""
+    found = _runs(db, workspace, run_ids)
+    metrics = _metrics(db, found)
+    said = _params(db, found)
+    used = _datasets(db, found)
+    return {
+        run_id: RunFacts(
+            run, artifacts, metrics.get(run_id, ()), said.get(run_id, NOTHING), used.get(run_id, ())
+        )
+        for run_id, (run, artifacts) in found.items()
+    }
+
+
+def _runs(db: Connection, workspace: str, run_ids: Collection[str]) -> dict[str, tuple[Run, str]]:
+    """Each run, and the address of its artifacts."""
+    wanted = (COMMIT, SOURCE, NAME, USER)
+    tags: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    query: Any = select(run_tags.c.run_uuid, run_tags.c.key, run_tags.c.value).where(
+        run_tags.c.key.in_(wanted)
+    )
+    for run_id, key, value in rows.within(db, query, run_tags.c.run_uuid, run_ids):
+        tags[run_id][key] = value or ""
+    c = runs.c
+    query = (
+        select(
+            c.run_uuid,
+            c.name,
+            c.user_id,
+            c.status,
+            c.start_time,
+            c.end_time,
+            c.lifecycle_stage,
+            c.artifact_uri,
+            c.experiment_id,
+            experiments.c.name.label("experiment"),
+        )
+        .join_from(runs, experiments, experiments.c.experiment_id == c.experiment_id)
+        .where(experiments.c.workspace == workspace)
+    )
+    found = {}
+    for row in rows.within(db, query, c.run_uuid, run_ids):
+        said = tags[row.run_uuid]
+        run = Run(
+            row.run_uuid,
+            name=row.name or said.get(NAME, ""),
+            experiment=row.experiment or "",
+            status=row.status or "",
+            user=row.user_id or said.get(USER, ""),
+            commit=said.get(COMMIT, ""),
+            # an MLflow project's is a repository's address
+            source=shown(said.get(SOURCE, "")),
+            started_ms=row.start_time,
+            ended_ms=row.end_time,
+            deleted=row.lifecycle_stage == "deleted",
+            link=f"#/experiments/{row.experiment_id}/runs/{row.run_uuid}",
+        )
+        found[row.run_uuid] = run, row.artifact_uri or ""
+    return found
+
+
+def _metrics(db: Connection, run_ids: Collection[str]) -> dict[str, list[Metric]]:
+    c = latest_metrics.c
+    query: Any = select(c.run_uuid, c.key, c.value, c.is_nan)
+    found: defaultdict[str, list[Metric]] = defaultdict(list)
+    for run_id, name, value, is_nan in rows.within(db, query, c.run_uuid, run_ids):
+        if not name.startswith(SYSTEM):
+            found[run_id].append(Metric(name, None if is_nan else value))
+    return found
+
+
+def _params(db: Connection, run_ids: Collection[str]) -> dict[str, dict[str, str]]:
+    c = params.c
+    query: Any = select(c.run_uuid, c.key, c.value)
+    found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for run_id, name, value in rows.within(db, query, c.run_uuid, run_ids):
+        found[run_id][name] = value or ""
+    return found
+
+
+def _datasets(db: Connection, run_ids: Collection[str]) -> dict[str, list[Dataset]]:
+    context = and_(input_tags.c.input_uuid == inputs.c.input_uuid, input_tags.c.name == "mlflow.data.context")
+    query: Any = (
+        select(inputs.c.destination_id, datasets.c.name, datasets.c.digest, input_tags.c.value)
+        .join_from(inputs, datasets, datasets.c.dataset_uuid == inputs.c.source_id)
+        .outerjoin(input_tags, context)
+        .where(inputs.c.source_type == "DATASET", inputs.c.destination_type == "RUN")
+    )
+    found: defaultdict[str, list[Dataset]] = defaultdict(list)
+    for run_id, name, digest, use in rows.within(db, query, inputs.c.destination_id, run_ids):
+        found[run_id].append(Dataset(name, digest, use or ""))
+    return found
