@@ -16,6 +16,8 @@ from .guard import REMOVED, is_protected
 from .snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
 from .spec import Address, Immutable, Spec, marked
 
+MANIFEST = "manifest changed"
+"""The reason of an update that nothing else explains."""
 IMPORTED = "imported"
 """The reason of a change that an `import:` block asks for."""
 
@@ -104,7 +106,7 @@ def _compare(
         # the manifest says what it said: what an alias means has moved
         reason = f"follows {', '.join(followed)}"
     else:
-        reason = "manifest changed"
+        reason = MANIFEST
     return Change(
         wanted.address, wanted.store, Action.UPDATE, reason, before, wanted, fields, at=at, protected=kept
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from typing import Any, NamedTuple
 
+from .selectors import pinned, slots
 from .spec import (
     ByKey,
     Computed,
@@ -97,12 +98,17 @@ def carried(after: Spec, before: Spec, fields: Collection[str]) -> Spec:
 
 def is_health(kind: type[Part], path: Path) -> bool:
     """Whether that leaf is about how an object fares, and not about what it is."""
+    return is_marked(kind, path, Health)
+
+
+def is_marked(kind: type[Part], path: Path, marker: Hashable) -> bool:
+    """Whether that leaf, or a field that it is in, carries the marker."""
     name = str(path[0])
-    if name in fields_marked(kind, Health):
+    if name in fields_marked(kind, marker):
         return True
     inner, many = shapes(kind).get(name, (None, False))
     rest = path[2 if many else 1 :]
-    return inner is not None and bool(rest) and is_health(inner, rest)
+    return inner is not None and bool(rest) and is_marked(inner, rest, marker)
 
 
 def without_health(spec: Spec) -> Spec:
@@ -113,14 +119,19 @@ def without_health(spec: Spec) -> Spec:
 def _well(part: type[Part], data: Mapping[str, Any]) -> dict[str, Any]:
     well = {**data, **{n: part.model_fields[n].default for n in fields_marked(part, Health) if n in data}}
     for name, (inner, many) in shapes(part).items():
-        if inner is not None and well.get(name) is not None:
-            held = well[name]
-            well[name] = [_well(inner, item) for item in held] if many else _well(inner, held)
+        held = well.get(name)
+        if inner is not None and held is not None and many:
+            well[name] = [_well(inner, item) for item in held]
+        elif inner is not None and isinstance(held, Mapping):
+            well[name] = _well(inner, held)
     return well
 
 
 def leaves(spec: Spec) -> tuple[FieldChange, ...]:
     """Every field that says something, as changes from nothing: what a creation shows."""
+    for slot in slots(spec):
+        # one thing to a reader, and no field has its parts
+        spec = pinned(spec, slot.loc, str(slot.selector))
     shown: list[FieldChange] = []
     said = _as_maps(type(spec), spec.model_dump(warnings="none", exclude_defaults=True))
     for field, info in type(spec).model_fields.items():

@@ -1,4 +1,4 @@
-"""`moved:` blocks: snapshots as they are once something has another name. Pure.
+"""`moved:` blocks: snapshots as they are once something has another name; `removed:` blocks in full. Pure.
 
 Recorded and live are read under the new name before anything is compared, so a rename shows as a move, and
 whatever else changed shows as itself.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from .diagnostics import Diagnostic
+from .diagnostics import Diagnostic, Source
 from .snapshot import Desired, Live, Move, Observed, Record, Recorded
 from .spec import Address, Spec
 
@@ -97,6 +97,21 @@ def renamed(spec: Spec, pairs: Iterable[Pair]) -> Spec:
     for before, after in pairs:
         spec = spec.renamed(before, after)
     return spec
+
+
+def removed(desired: Desired, recorded: Recorded) -> Mapping[Address, Source | None]:
+    """What is removed from the stack, with what was nested in it and isn't declared elsewhere."""
+    if not desired.removals:
+        return desired.removals
+    sections = {a: r.spec.section for a in desired.removals if (r := recorded.ours.get(a)) and r.spec}
+    parts = {
+        address: desired.removals[ref]
+        for address, record in recorded.ours.items()
+        if record.spec is not None and address not in desired.objects
+        for ref in record.spec.refs()
+        if ref in sections and sections[ref] in {nest.section for nest in record.spec.nests}
+    }
+    return {**parts, **desired.removals}
 
 
 def _end(address: Address, onward: Mapping[Address, Address]) -> Address | None:

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from textwrap import shorten
 
 from .change import Action, Allowed, Change, Mode, Phase, Plan, Step
-from .decide import decide, in_scope
-from .diagnostics import Diagnostic, Source, refuse
-from .diff import diff, owned, without_health
+from .decide import MANIFEST, decide, in_scope
+from .diagnostics import Diagnostic, refuse
+from .diff import FieldChange, diff, is_marked, owned, without_health
 from .guard import (
     Check,
     Limits,
@@ -23,9 +25,11 @@ from .guard import (
     still_used,
     taken_along,
 )
+from .moves import removed
 from .order import in_order, linked, steps
+from .review import Choice
 from .snapshot import Desired, Live, Record, Recorded
-from .spec import Address
+from .spec import Address, Derived
 from .target import Selection, asked, in_part, kept, part_of, unknown
 
 __all__ = ["Action", "Change", "Check", "Mode", "Phase", "Plan", "PlanOptions", "Step", "World", "make_plan"]
@@ -65,7 +69,7 @@ def make_plan(
     `desired` is resolved: aliases pinned, sources in the store's form. `origins`: what objects that are
     renamed are called until then; the snapshots have their new names.
     """
-    desired = replace(desired, removals=_with_parts(desired, recorded))
+    desired = replace(desired, removals=removed(desired, recorded))
     known = {*desired.objects, *recorded.ours, *in_scope(desired, recorded, live)}
     if options.only is not None:
         known = set(options.only)
@@ -75,7 +79,8 @@ def make_plan(
     changes = {a: c for a, c in decided.items() if isinstance(c, Change)}
     changes = _with_origins(changes, origins or {}, recorded, live)
     changes |= taken_along(changes, desired.objects, recorded, live, options.allow)
-    links = [_worded(change, options) for change in linked(changes)]
+    choices = _by_object(desired.choices)
+    links = [_worded(change, options, choices.get(change.address, ())) for change in linked(changes)]
     judged: frozenset[Address] | None = options.only
     problems = [*unknown(options.selection, known)]
     if options.selection:
@@ -164,21 +169,6 @@ def _refreshed(record: Record, live: Live) -> Change | None:
     )
 
 
-def _with_parts(desired: Desired, recorded: Recorded) -> Mapping[Address, Source | None]:
-    """What is removed from the stack, with what was nested in it and isn't declared elsewhere."""
-    if not desired.removals:
-        return desired.removals
-    sections = {a: r.spec.section for a in desired.removals if (r := recorded.ours.get(a)) and r.spec}
-    parts = {
-        address: desired.removals[ref]
-        for address, record in recorded.ours.items()
-        if record.spec is not None and address not in desired.objects
-        for ref in record.spec.refs()
-        if ref in sections and sections[ref] in {nest.section for nest in record.spec.nests}
-    }
-    return {**parts, **desired.removals}
-
-
 def _guards(world: World, options: PlanOptions) -> Iterator[Diagnostic]:
     yield from protected(world)
     if options.mode is Mode.DESTROY:
@@ -196,13 +186,34 @@ def _with_flag(problem: Diagnostic) -> Diagnostic:
     return replace(problem, hint=f"{problem.hint}\n{way}" if problem.hint else way)
 
 
-def _worded(change: Change, options: PlanOptions) -> Change:
-    """Why, where it isn't for the manifests. What only follows an alias follows it here, too."""
+def _by_object(choices: Sequence[Choice]) -> Mapping[Address, Sequence[Choice]]:
+    found: defaultdict[Address, list[Choice]] = defaultdict(list)
+    for choice in choices:
+        found[choice.address].append(choice)
+    return found
+
+
+def _worded(change: Change, options: PlanOptions, choices: Sequence[Choice]) -> Change:
+    """Why, where it isn't for the manifests. What only follows an alias follows it here, too. What only a
+    selector moved is told as that: the manifest may say what it said."""
     if options.because and change.action.is_difference and not change.reason.startswith("follows "):
         return replace(change, reason=options.because)
+    if change.reason == MANIFEST and (selected := _selected(change, choices)):
+        return replace(change, reason=f"selected by {'; '.join(selected)}")
     if options.mode is Mode.DESTROY and change.action is Action.DELETE:
         return replace(change, reason="destroyed with its stack")
     return change
+
+
+def _selected(change: Change, choices: Sequence[Choice]) -> list[str]:
+    """The selectors whose fields are all that differs, but for what follows from them."""
+    named = {field.name for field in change.fields if not _follows_from(change, field)}
+    moved = [shorten(choice.selector, 120, placeholder="…") for choice in choices if choice.field in named]
+    return moved if len(moved) == len(named) else []
+
+
+def _follows_from(change: Change, field: FieldChange) -> bool:
+    return change.after is not None and is_marked(type(change.after), field.path, Derived)
 
 
 def _with_origins(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .diagnostics import Diagnostic
 from .diff import as_chosen
 from .kinds.base import Databases, Kind, ServeKind, SqlKind, Wanted
+from .selectors import slots
 from .snapshot import Desired, Live, Observed, Recorded
 from .spec import Address, Spec
 
@@ -26,6 +27,8 @@ def wanted(desired: Desired, recorded: Recorded) -> Wanted:
     if (found := naming(addresses)).names is None:
         return found
     specs = [*desired.objects.values(), *(r.spec for r in recorded.ours.values() if r.spec is not None)]
+    models = {slot.model for spec in desired.objects.values() for slot in slots(spec)}
+    addresses |= {Address("registered_model", (model,)) for model in models}
     return naming({*addresses, *(ref for spec in specs for ref in spec.refs())})
 
 

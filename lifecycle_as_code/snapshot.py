@@ -47,7 +47,8 @@ class Desired:
 
     `moves`, `removals` (to be forgotten, and kept as they are) and `imports` (to be taken over) are about
     objects that are there already; the last two with their places. `rules`: what plans are judged by.
-    `choices`: how version selectors were resolved, once they are.
+    `selected_at`: the places of version selectors, by object and path; `choices`: how they were resolved,
+    once they are.
     """
 
     objects: Mapping[Address, Spec] = field(default_factory=dict)
@@ -60,6 +61,7 @@ class Desired:
     imports: Mapping[Address, Source | None] = field(default_factory=dict)
     rules: Rules = Rules()
     choices: tuple[Choice, ...] = ()
+    selected_at: Mapping[tuple[Address, tuple[str, ...]], Source] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .choices import chosen
 from .connections import Connections
-from .kinds.base import Kind, ServeKind, Wanted
+from .kinds.base import Databases, Kind, ServeKind, Wanted
 from .moves import moved
 from .refresh import as_recorded, observe, settled, wanted, with_cluster
 from .resolve import Pin, resolve
+from .selectors import slots
 from .snapshot import Desired, Live, Recorded
 from .spec import Address, Spec
 from .target import Selection, asked, part_of
@@ -64,6 +66,9 @@ class Camera:
             recorded = load(ledger, db, self.specs)
             live = observe(kinds, db, names or wanted(desired, recorded))
             there = moved(desired, recorded, live, self.specs)
+            seen = there.live if refresh else as_recorded(there.recorded, there.live)
+            found = chosen(desired, there.recorded, _with_runs(kinds, db, desired, seen))
+            desired = found.desired
             part = part_of(desired, selection, there.recorded)
             live = settled(kinds, db, part, there.live)
             store_ids = ledger.ids(db)
@@ -72,7 +77,9 @@ class Camera:
             for move, problem in there.problems
             if move.after in part.objects or asked(move.before, selection)
         ]
-        live = replace(live, diagnostics=(*warnings, *wrong, *live.diagnostics))
+        wrong += [problem for address, problem in found.problems if address in part.objects]
+        desired = replace(desired, choices=tuple(c for c in desired.choices if c.address in part.objects))
+        live = replace(live, diagnostics=(*warnings, *dict.fromkeys(wrong), *live.diagnostics))
         if refresh:
             with self.connections.cluster() as cluster:
                 if cluster is not None:
@@ -96,3 +103,12 @@ class Camera:
             return lambda mine, expected: kind.settle(site, mine, expected)
 
         return resolve(desired, live, {n: pin(k) for n, k in self.kinds.items() if isinstance(k, ServeKind)})
+
+
+def _with_runs(kinds: Sequence[Kind[Any]], db: Databases, desired: Desired, live: Live) -> Live:
+    """`live` with the declared versions that are still to be made in MLflow's form, if selectors may look at
+    them: a source tells which run it is from. What is wrong with them is told when all is settled."""
+    if not any(True for spec in desired.objects.values() for _ in slots(spec)):
+        return live
+    made = {a: s for a, s in desired.objects.items() if a.kind == "model_version" and a not in live.objects}
+    return replace(live, settled=settled(kinds, db, Desired(made), live).settled)

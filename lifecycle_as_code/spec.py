@@ -181,7 +181,8 @@ class Spec(Part):
         """What must exist for this object to exist: its `Ref` fields, where they are set."""
         for field, ref in marked(type(self), Ref):
             key = tuple(getattr(self, name) for name in ref.fields or (field,))
-            if all(part not in (None, "") for part in key):
+            # a version that is still selected by something else has no number
+            if all(isinstance(part, str | int) and part != "" for part in key):
                 yield Address(ref.kind, key)
 
     def follows(self) -> Iterator[Address]:

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from ..change import Action
 from ..diagnostics import Diagnostic
 from ..guard import World
+from ..selectors import Selects, VersionSelector
 from ..snapshot import Observed
 from ..spec import Address, Hold, Key, Nest, Ref, Spec, Store
 from ..stores import mlflow_rules as rules
@@ -40,8 +41,13 @@ class ModelAlias(Spec):
     """The registered model."""
     alias: Annotated[str, Key(), AfterValidator(rules.validator(rules.alias))]
     """Letters, digits, `_` and `-`; not `latest` or `v<number>`, which MLflow keeps for itself."""
-    version: Annotated[int, Ref("model_version", ("model", "version")), Field(ge=1, le=rules.LAST_VERSION)]
-    """The version that it points at. Moving it is a change of this field."""
+    version: Annotated[
+        Annotated[int, Field(ge=1, le=rules.LAST_VERSION)] | VersionSelector,
+        Ref("model_version", ("model", "version")),
+        Selects("model"),
+    ]
+    """The version that it points at, or a selector that says which one that is. Moving it is a change of this
+    field."""
 
     def stands_for(self) -> Mapping[str, Address | None]:
         """The version that it points at."""

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..diagnostics import Diagnostic, LacError, Source
+from ..selectors import slots
 from ..snapshot import Claim
 from ..spec import Address, Spec
 from .blocks import BLOCKS, LIFECYCLE, Blocks
@@ -42,6 +43,7 @@ class Binder:
         self.objects: dict[Address, Spec] = {}
         self.places: dict[Address, Source] = {}
         self.scopes: dict[Address, Claim] = {}
+        self.selected_at: dict[tuple[Address, tuple[str, ...]], Source] = {}
         self._looks: dict[Address, Address] = {}
         self._alike: set[Address] = set()
 
@@ -116,6 +118,9 @@ class Binder:
         spec = _validated(shape.spec, values, node, report, before)
         if spec is not None:
             self._declare(spec, node.at, report)
+            for slot in slots(spec):
+                mark, *_ = _follow(node, slot.loc)
+                self.selected_at.setdefault((slot.address, slot.path), report.source(mark))
             if LIFECYCLE in node:
                 self.blocks.lifecycle(spec, node, report)
         if nested:
@@ -227,13 +232,16 @@ def _explain(
 ) -> None:
     """pydantic's errors at their places, without those that only follow from another.
 
-    Types were seen to before: an error about one comes from a union's other branch. A list that lost an
-    item to an error is called too short. Above an error there is often another.
+    Types were seen to before: an error about one comes from a union's other branch, and there may be one
+    about a part of the same value. A list that lost an item to an error is called too short. Above an error
+    there is often another.
     """
     above = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
     places = {known.at for known in told}
+    written = [_written(node, error["loc"]) for error in errors]
+    deeper = {steps[:length] for steps in written for length in range(len(steps))}
     found: dict[Source, tuple[bool, Diagnostic]] = {}
-    for error in errors:
+    for error, steps in zip(errors, written, strict=True):
         loc, sort = error["loc"], error["type"]
         if told and sort in ("missing", "extra_forbidden", "too_short"):
             continue
@@ -243,10 +251,23 @@ def _explain(
         if refused or loc in above or source in places:
             continue
         of_type = sort.endswith("_type")
+        if of_type and steps in deeper:
+            continue
         if source not in found or (found[source][0] and not of_type):
             found[source] = of_type, problem("bad-value", reworded(error, value, path, secret), at=source)
     for _, diagnostic in found.values():
         report.note(diagnostic)
+
+
+def _written(node: Map, loc: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Those steps of pydantic's location that are in the manifest."""
+    here: Any = node
+    steps: list[Any] = []
+    for step in loc:
+        if step in here if isinstance(here, Map) else isinstance(here, Seq) and step in range(len(here)):
+            here = here[step]
+            steps.append(step)
+    return tuple(steps)
 
 
 def _follow(node: Map, loc: tuple[Any, ...]) -> tuple[Mark, Any, str, bool]:

@@ -7,11 +7,12 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from ..choices import circles
 from ..diagnostics import Diagnostic, LacError, Source, in_file_order, refuse, warnings_in
 from ..policy import check_rules
 from ..snapshot import Desired
@@ -125,25 +126,27 @@ def _load(
         # nobody reads what is wrong with ten thousand files
         if found and sum(p.severity == "error" for p in problems) > MAX_PROBLEMS:
             break
-    problems += binder.blocks.conflicts(binder.objects)
     rules = binder.rules.rules
-    problems += [*binder.rules.conflicts(project.settings.environments), *check_rules(rules)]
-    # a loop in a template may bring the same one many times
-    problems = list(dict.fromkeys(problems))
-    refuse(problems)
-    warnings = in_file_order([*project.warnings, *warnings_in(problems)])
     blocks = binder.blocks
     desired = Desired(
         binder.objects,
         binder.places,
         binder.scopes,
-        tuple(warnings),
+        (),
         blocks.lifecycles,
         tuple(blocks.moves),
         blocks.removals,
         blocks.imports,
         rules=rules,
+        selected_at=binder.selected_at,
     )
+    problems += [*blocks.conflicts(binder.objects), *circles(desired)]
+    problems += [*binder.rules.conflicts(project.settings.environments), *check_rules(rules)]
+    # a loop in a template may bring the same one many times
+    problems = list(dict.fromkeys(problems))
+    refuse(problems)
+    warnings = in_file_order([*project.warnings, *warnings_in(problems)])
+    desired = replace(desired, warnings=tuple(warnings))
     return project.settings, desired, files
 
 

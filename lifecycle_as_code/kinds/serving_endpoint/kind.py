@@ -13,7 +13,7 @@ from ...change import Change
 from ...diagnostics import Diagnostic, LacError, did_you_mean
 from ...guard import World
 from ...snapshot import Observed
-from ...spec import Address
+from ...spec import Address, Spec
 from ...stores import ray_rollout
 from ...stores.ray_apps import entity_name, ingress_name, owns, whose
 from ...stores.ray_endpoint import Endpoint, held
@@ -138,8 +138,11 @@ def _pinned(entity: ServedEntity, expected: Mapping[Address, Observed]) -> Serve
     version = entity.entity_version
     if alias is not None:
         version = getattr(expected[Address("model_alias", (entity.entity_name, alias))].spec, "version")  # noqa: B009
-    found = expected.get(Address("model_version", (entity.entity_name, version)))
-    stored = found.spec if found else None
+    stored: Spec | None = None
+    if isinstance(version, int) and (
+        found := expected.get(Address("model_version", (entity.entity_name, version)))
+    ):
+        stored = found.spec
     location = getattr(stored, "storage_location", None) or getattr(stored, "source", None)
     return entity.model_copy(
         update={

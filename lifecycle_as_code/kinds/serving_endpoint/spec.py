@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
+from ...selectors import Selects, VersionSelector
 from ...spec import Address, ByKey, Derived, Health, Hold, Key, Part, Spec, Store, Tags, fields_marked
 from ...stores import mlflow_rules as rules
 
@@ -31,6 +32,12 @@ def _followed(text: str) -> str:
     return text
 
 
+def _as_followed(version: int | str | VersionSelector) -> int | str | VersionSelector:
+    if isinstance(version, VersionSelector) and version.alias is not None:
+        return _followed(f"@{version.alias}")
+    return version
+
+
 def _variables(given: Mapping[str, str]) -> Mapping[str, str]:
     """No message repeats a value: it may be a secret, though it shouldn't."""
     for name, value in given.items():
@@ -48,11 +55,16 @@ class ServedEntity(Part):
     """What the endpoint's answers and its routes call it, such as `champion`."""
     entity_name: Annotated[str, AfterValidator(rules.validator(rules.model_name))]
     """The registered model."""
-    entity_version: (
-        Annotated[int, Field(ge=1, le=rules.LAST_VERSION)] | Annotated[str, AfterValidator(_followed)]
-    )
-    """A version number, or an alias such as `"@champion"`: then the endpoint moves when the alias does. The
-    plan says which version that is; the cluster never asks."""
+    entity_version: Annotated[
+        Annotated[int, Field(ge=1, le=rules.LAST_VERSION)]
+        | Annotated[str, AfterValidator(_followed)]
+        | VersionSelector,
+        AfterValidator(_as_followed),
+        Selects("entity_name"),
+    ]
+    """A version number, or an alias such as `"@champion"`: then the endpoint moves when the alias does. Or a
+    selector, of which `{alias: champion}` is another way to write `"@champion"`. The plan says which version
+    that is; the cluster never asks."""
     min_replicas: Annotated[int, Field(ge=1)] = 1
     """How many replicas run at least."""
     max_replicas: Annotated[int, Field(ge=1)] | None = None
