@@ -6,27 +6,36 @@ Reads the manifests and the registry; writes nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from .candidates import Candidate, candidates
+from .choices import chosen
 from .core import Core
-from .diagnostics import Diagnostic, LacError, Source, did_you_mean
+from .diagnostics import Diagnostic, LacError, Source, did_you_mean, refuse
 from .kinds.model_alias import ModelAlias
 from .kinds.model_version import ModelVersion
 from .kinds.registered_model import RegisteredModel
 from .moves import moved
 from .refresh import naming, observe
-from .snapshot import Live
+from .selectors import VersionSelector
+from .snapshot import Desired, Live, Recorded
+from .snapshots import with_runs
 from .spec import Address, Spec
 from .transaction import load
 
 if TYPE_CHECKING:
+    from pydantic import ValidationError
+
     from .manifest.load import Manifest
 
 CHALLENGER: Final = "challenger"
 """What is promoted where nothing is said: the version that has this alias."""
 _RUN: Final = "run:"
+_NUMBER: Final = re.compile("[1-9][0-9]{0,17}")
+_BAD: Final = "bad-selector"
+_SUMMARY: Final = "that doesn't say which version"
+_FORMS: Final = "a number, `latest`, `@ALIAS` or `run:ID`; or a condition with `--where`"
 _MOST_LISTED: Final = 20
 
 
@@ -34,15 +43,15 @@ _MOST_LISTED: Final = 20
 class Promotion:
     """An alias that the manifests shall declare otherwise.
 
-    `before`: the version that they declare, None where they don't declare the alias; `live`: the one that it
-    points at now. `file` would hold `text` instead of `text_before`; the same text where it says so already.
-    `at`: where the alias is declared, once it is.
+    `before`: what they declare, a number or a selector as text; None where they don't declare the alias.
+    `live`: the version that it points at now. `file` would hold `text` instead of `text_before`; the same
+    text where it says so already. `at`: where the alias is declared, once it is.
     """
 
     model: str
     alias: str
     version: int
-    before: int | None
+    before: int | str | None
     live: int | None
     file: str
     text_before: str
@@ -60,76 +69,47 @@ class Promotion:
         return self.text != self.text_before
 
 
+Asked = int | VersionSelector
+"""A version's number, or a selector as manifests have it."""
+
+
 @dataclass(frozen=True, slots=True)
-class Known:
-    """The versions of one model that are declared or live, each with the run that made it, and its aliases,
-    as declared, otherwise as live."""
+class _Registry:
+    """What our records and the registry have of a model, under the name that the manifests give it."""
 
-    model: str
-    runs: Mapping[int, str]
-    aliases: Mapping[str, int]
-
-    def chosen(self, selector: str) -> int:
-        """The version that `selector` means: a number, `latest`, `@alias` or `run:<id>`. LacError where it
-        means none or several."""
-        match selector:
-            case "latest":
-                found = sorted(self.runs)[-1:]
-            case _ if selector.startswith("@"):
-                alias = selector.removeprefix("@")
-                if alias not in self.aliases:
-                    raise self._none(f"{self.model} has no alias `{alias}`, declared or live")
-                found = [self.aliases[alias]]
-            case _ if selector.startswith(_RUN):
-                run = selector.removeprefix(_RUN)
-                found = sorted(version for version, made_by in self.runs.items() if run and made_by == run)
-                if not found:
-                    raise self._none(f"no version of {self.model} is of the run `{run}`")
-            case _ if re.fullmatch(r"[1-9][0-9]{0,17}", selector):
-                found = [int(selector)]
-            case _:
-                raise LacError(
-                    Diagnostic(
-                        "bad-selector",
-                        "that doesn't say which version",
-                        f"`{selector}` is neither a number nor `latest`, `@ALIAS` or `run:ID`.",
-                        hint=f"there are {self.listed()}" if self.runs else "",
-                    )
-                )
-        if len(found) > 1:
-            numbers = ", ".join(map(str, found))
-            raise LacError(
-                Diagnostic(
-                    "ambiguous-version",
-                    "several versions fit",
-                    f"`{selector}` means the versions {numbers} of {self.model}.",
-                    hint="say the number of one of them",
-                )
-            )
-        if not found or found[0] not in self.runs:
-            raise self._none(f"{self.model} has no version{f' {found[0]}' if found else ''}")
-        return found[0]
-
-    @property
-    def hint(self) -> str:
-        """The way out of not knowing which."""
-        return f"say which one with `--version`; there are {self.listed()}" if self.runs else ""
-
-    def listed(self) -> str:
-        """The versions there are, the last one first, each with its aliases."""
-        told = []
-        for version in sorted(self.runs, reverse=True)[:_MOST_LISTED]:
-            names = sorted(alias for alias, pointed in self.aliases.items() if pointed == version)
-            told.append(f"{version} ({', '.join(names)})" if names else str(version))
-        rest = len(self.runs) - len(told)
-        return ", ".join(told) + (f" and {rest} more" if rest else "")
-
-    def _none(self, why: str) -> LacError:
-        return LacError(Diagnostic("no-such-version", "there is no such version", f"{why}.", hint=self.hint))
+    recorded: Recorded
+    live: Live
 
 
-def promoted(core: Core, model: str, alias: str, selector: str | None) -> Promotion:
-    """The manifests with `alias` of `model` at the version that `selector` means, or at the challenger's.
+def asked(text: str) -> Asked:
+    """A version as a command line says it: a number, `latest`, `@alias` or `run:<id>`. LacError where it is
+    none of them."""
+    fields: dict[str, object]
+    if _NUMBER.fullmatch(text):
+        return int(text)
+    if text == "latest":
+        fields = {"latest": True}
+    elif text.startswith("@"):
+        fields = {"alias": text.removeprefix("@")}
+    elif text.startswith(_RUN):
+        fields = {"run_id": text.removeprefix(_RUN)}
+    else:
+        raise LacError(Diagnostic(_BAD, _SUMMARY, f"`{text}` is none of the forms.", hint=_FORMS))
+    return selector(**fields)
+
+
+def selector(**fields: object) -> VersionSelector:
+    """A selector. LacError where its fields make none, such as a condition that isn't CEL."""
+    from pydantic import ValidationError
+
+    try:
+        return VersionSelector.model_validate(fields)
+    except ValidationError as error:
+        raise LacError(Diagnostic(_BAD, _SUMMARY, f"{_why(error)}.", hint=_FORMS)) from None
+
+
+def promoted(core: Core, model: str, alias: str, version: Asked | None) -> Promotion:
+    """The manifests with `alias` of `model` at this version, or at the challenger's.
 
     LacError where there is no such version, or the manifests can't be edited safely.
     """
@@ -137,31 +117,26 @@ def promoted(core: Core, model: str, alias: str, selector: str | None) -> Promot
 
     manifest = core.manifest
     address = Address(ModelAlias.kind, (model, alias))
-    live = _live(core, Address(RegisteredModel.kind, (model,)))
-    _refuse_unknown(manifest, model, live)
-    known = _known(manifest, model, live)
-    if selector is None and alias == CHALLENGER:
-        raise LacError(Diagnostic("no-version", "nothing says which version", f"{address}.", hint=known.hint))
-    version = known.chosen(selector or f"@{CHALLENGER}")
-    wanted = _alias(model, alias, version)
+    there = _registry(core, model)
+    _refuse_unknown(manifest, model, there.live)
+    wanted = _alias(model, alias, _number(manifest.desired, there, address, version))
     declared = manifest.desired.objects.get(address)
+    change = {address: wanted} if declared != wanted else {}
     texts = manifest.texts()
-    found = live.present(address)
     at = manifest.desired.places.get(address)
     file, text = at.file if at else "", texts.get(at.file, "") if at else ""
-    change = {address: wanted} if declared != wanted else {}
-    for name, edit in edited(
-        texts, manifest.desired.places, manifest.desired.objects, change, core.specs
-    ).items():
+    edits = edited(texts, manifest.desired.places, manifest.desired.objects, change, core.specs)
+    for name, edit in edits.items():
         file, text = name, edit
     if change:
         at = manifest.again({file: text.encode()}).desired.places.get(address)
+    live = there.live.present(address)
     return Promotion(
         model,
         alias,
-        version,
-        _version(declared),
-        _version(found.spec if found else None),
+        _version(wanted),
+        _said(declared),
+        _version(live.spec) if live else None,
         file,
         texts[file],
         text,
@@ -169,13 +144,61 @@ def promoted(core: Core, model: str, alias: str, selector: str | None) -> Promot
     )
 
 
-def _live(core: Core, model: Address) -> Live:
-    """What the registry has of a model, under the name that the manifests give it."""
-    desired = core.manifest.desired
-    names = naming({model, *(move.before for move in desired.moves)})
+def _registry(core: Core, model: str) -> _Registry:
+    desired, kinds = core.manifest.desired, list(core.kinds.values())
+    names = naming({Address(RegisteredModel.kind, (model,)), *(move.before for move in desired.moves)})
     with core.connections.reading() as (ledger, _), ledger.reading() as db:
-        live = observe(list(core.kinds.values()), db, names)
-        return moved(desired, load(ledger, db, core.specs), live, core.specs).live
+        recorded = load(ledger, db, core.specs)
+        there = moved(desired, recorded, observe(kinds, db, names), core.specs)
+        return _Registry(there.recorded, with_runs(kinds, db, _about(desired, model), there.live))
+
+
+def _about(desired: Desired, model: str) -> Desired:
+    """The versions and aliases of one model."""
+    kinds = (ModelVersion.kind, ModelAlias.kind)
+    mine = {a: spec for a, spec in desired.objects.items() if a.kind in kinds and a.key[0] == model}
+    return replace(desired, objects=mine)
+
+
+def _number(desired: Desired, there: _Registry, address: Address, version: Asked | None) -> int:
+    """The version that is meant, which there is, or will be."""
+    model, alias = map(str, address.key)
+    mine = _about(desired, model)
+    if version is None and alias == CHALLENGER:
+        hint = _hint(mine, there, model)
+        raise LacError(Diagnostic("no-version", "nothing says which version", f"{address}.", hint=hint))
+    if not isinstance(version, int):
+        wanted = _alias(model, alias, version or VersionSelector(alias=CHALLENGER))
+        found = chosen(replace(mine, objects={**mine.objects, address: wanted}), there.recorded, there.live)
+        # where the alias is declared doesn't matter: the command line says this
+        refuse(replace(problem, at=None) for about, problem in found.problems if about == address)
+        version = _version(found.desired.objects[address])
+    if version not in {candidate.facts.version for candidate in _candidates(mine, there, model)}:
+        hint = _hint(mine, there, model)
+        why = f"{model} has no version {version}."
+        raise LacError(Diagnostic("no-such-version", "there is no such version", why, hint=hint))
+    return version
+
+
+def _candidates(mine: Desired, there: _Registry, model: str) -> tuple[Candidate, ...]:
+    return candidates(mine, there.recorded, there.live).get(model, ())
+
+
+def _hint(mine: Desired, there: _Registry, model: str) -> str:
+    """The versions there are, the last one first, each with its aliases."""
+    aliases: dict[str, object] = {}
+    specs = [found.spec for found in there.live.objects.values() if not found.tombstone]
+    for spec in [*specs, *mine.objects.values()]:
+        if isinstance(spec, ModelAlias) and spec.model == model:
+            aliases[spec.alias] = spec.version
+    told = []
+    every = _candidates(mine, there, model)
+    for candidate in every[:_MOST_LISTED]:
+        number = candidate.facts.version
+        names = ", ".join(sorted(alias for alias, pointed in aliases.items() if pointed == number))
+        told.append(f"{number} ({names})" if names else str(number))
+    rest = f" and {len(every) - len(told)} more" if len(every) > len(told) else ""
+    return f"say which one with `--version`; there are {', '.join(told)}{rest}" if told else ""
 
 
 def _refuse_unknown(manifest: Manifest, model: str, live: Live) -> None:
@@ -204,33 +227,32 @@ def _refuse_unknown(manifest: Manifest, model: str, live: Live) -> None:
     )
 
 
-def _known(manifest: Manifest, model: str, live: Live) -> Known:
-    runs: dict[int, str] = {}
-    aliases: dict[str, int] = {}
-    there = {address: found.spec for address, found in live.objects.items() if not found.tombstone}
-    for address, spec in [*there.items(), *manifest.desired.objects.items()]:
-        if str(address.key[0]) != model:
-            continue
-        if isinstance(spec, ModelVersion):
-            runs[spec.version] = spec.run_id or _run_of(spec.source) or runs.get(spec.version, "")
-        elif isinstance(spec, ModelAlias):
-            aliases[spec.alias] = spec.version
-    return Known(model, runs, aliases)
+def _version(spec: Spec) -> int:
+    version = getattr(spec, "version", None)
+    assert isinstance(version, int)
+    return version
 
 
-def _run_of(source: str) -> str:
-    return source.removeprefix("runs:/").partition("/")[0] if source.startswith("runs:/") else ""
+def _said(spec: Spec | None) -> int | str | None:
+    version = getattr(spec, "version", None)
+    return version if version is None or isinstance(version, int) else str(version)
 
 
-def _version(spec: Spec | None) -> int | None:
-    return spec.version if isinstance(spec, ModelAlias) else None
-
-
-def _alias(model: str, alias: str, version: int) -> ModelAlias:
+def _alias(model: str, alias: str, version: Asked) -> ModelAlias:
     from pydantic import ValidationError
 
     try:
         return ModelAlias(model=model, alias=alias, version=version)
     except ValidationError as error:
-        why = "; ".join(str(found.get("ctx", {}).get("error", found["msg"])) for found in error.errors())
-        raise LacError(Diagnostic("bad-alias", "that can't be an alias", f"{why}.")) from None
+        why = f"{_why(error)}."
+        raise LacError(Diagnostic("bad-alias", "that can't be an alias of a version", why)) from None
+
+
+def _why(error: ValidationError) -> str:
+    """In the words of the rules themselves, where they are ours."""
+    told = []
+    for found in error.errors(include_url=False, include_input=False):
+        field = next((str(step) for step in found["loc"] if step in ("where", "run_id", "alias")), "")
+        what = str(found.get("ctx", {}).get("error", found["msg"])).rstrip(".")
+        told.append(f"`{field}`: {what}" if field and "`" not in what else what)
+    return "; ".join(told)

@@ -38,6 +38,7 @@ from .planfile import SavedPlan
 from .promote import Promotion
 from .refresh import naming
 from .reviewing import refuse_denied, reviewed
+from .selectors import VersionSelector
 from .sides import Side, States
 from .snapshot import Desired, Live, Observed, Record
 from .spec import Address, Spec, Store
@@ -237,9 +238,11 @@ class Stack:
 
     # --- the manifests, edited
 
-    def promote(self, model: str, *, to: str = "champion", version: str | None = None) -> Promotion:
-        """The manifests with an alias of a model at another version: a number, `latest`, `@alias` or
-        `run:<id>`, by default the challenger's. Nothing is written. LacError where that can't be done."""
+    def promote(
+        self, model: str, *, to: str = "champion", version: int | VersionSelector | None = None
+    ) -> Promotion:
+        """The manifests with an alias of a model at another version, by default the challenger's. Nothing is
+        written. LacError where that can't be done."""
         return promote.promoted(self._core, model, to, version)
 
     def plan_of(self, found: Promotion) -> Plan:

@@ -65,7 +65,7 @@ def test_the_file_alone_is_committed_to_a_branch_of_its_own(
     assert run(["promote", "fraud", "--branch"]) == 0, capsys.readouterr().err
     assert git("branch", "--show-current") == "promote-fraud-champion-v4\n"
     assert git("show", "--name-status", "--format=%s%n%n%b%P") == (
-        f"Promote fraud version 4 to champion\n\nBefore: version 3.\n{main}\nM\tm.yaml\n"
+        f"Promote fraud version 4 to champion\n\nBefore: version 3.\nSignature: unknown\n{main}\nM\tm.yaml\n"
     )
     assert git("show", "HEAD:m.yaml") == DECLARED.replace("champion: 3", "champion: 4")
     assert work() == before

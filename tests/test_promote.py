@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -29,7 +30,8 @@ RUNS = {1: "a" * 32, 2: "b" * 32, 3: "b" * 32, 4: "d" * 32}
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A registry with two models: `fraud` has four versions, `champion` is 3 and `challenger` 4."""
+    """A registry with two models: `fraud` has four versions, `champion` is 3 and `challenger` 4. Nobody's are
+    the versions, as a training pipeline leaves them, and the aliases `stray` and `churn@challenger`."""
     directory = tmp_path_factory.mktemp("store")
     specs: list[Spec] = [RegisteredModel(name="fraud"), RegisteredModel(name="churn")]
     specs += [ModelVersion(model="fraud", version=v, source=f"s3://m/{v}") for v in RUNS]
@@ -38,11 +40,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
         ModelAlias(model="fraud", alias=a, version=v) for a, v in {"champion": 3, "challenger": 4}.items()
     ]
     bench = Bench(directory, fresh_sqlite(directory))
-    converge(bench.stack(specs, name="payments"))
+    stack = bench.stack(specs, name="payments")
+    converge(stack)
+    stack.forget([spec.address for spec in specs if isinstance(spec, ModelVersion)])
     with closing(sqlite3.connect(bench.store.removeprefix("sqlite:///"))) as db, db:
         made_by = "UPDATE model_versions SET run_id = ? WHERE version = ? AND name = 'fraud'"
         db.executemany(made_by, [(made_by, version) for version, made_by in RUNS.items()])
-        db.execute("INSERT INTO registered_model_aliases VALUES ('stray', 1, 'fraud', 'default')")
+        aliases = [("stray", 1, "fraud"), ("challenger", 1, "churn")]
+        db.executemany("INSERT INTO registered_model_aliases VALUES (?, ?, ?, 'default')", aliases)
     return bench.store
 
 
@@ -231,8 +236,8 @@ AWKWARD: dict[str, tuple[dict[str, str], str, str]] = {
     ),
     "four blanks a level": (
         {
-            "m.yaml": "registered_models:\n    -\n        name: fraud\n        versions:\n            -\n"
-            "                version: 4\n                source: s3://m/4\n        aliases:\n"
+            "m.yaml": "registered_models:\n    -\n        name: fraud\n        tags:\n"
+            "                team: risk\n        aliases:\n"
             "            champion: 3\n            challenger: 4\n"
         },
         "            champion: 3\n",
@@ -322,9 +327,9 @@ MEANT = {
     "--version latest": 5,
     "--version @challenger": 4,
     f"--version run:{'d' * 32}": 4,
-    f"--version run:{'e' * 32}": 5,
     "--to challenger --version @champion": 3,
     "--to shadow --version @seen": 2,
+    "--where version<3": 2,
 }
 
 
@@ -333,15 +338,14 @@ def test_the_version_is_the_one_that_is_meant(
     args: str, version: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Declared ones count, and what is only live: here `seen`, and versions 1 to 4."""
-    source = f"runs:/{'e' * 32}/model"
-    put({"m.yaml": DECLARED + f"      seen: 2\n    versions: [{{version: 5, source: {source}}}]\n"})
+    put({"m.yaml": DECLARED + "      seen: 2\n    versions: [{version: 5, source: s3://m/5}]\n"})
     found = promoted(capsys, "fraud", *args.split(), "--no-plan")
     assert (found["version"], found["written"]) == (version, True)
 
 
 def test_where_the_challenger_is_not_declared_the_live_one_counts(capsys: pytest.CaptureFixture[str]) -> None:
-    put({"m.yaml": MODEL + "    aliases: {champion: 3}\n"})
-    assert promoted(capsys, "fraud")["version"] == 4
+    put({"m.yaml": "registered_models: [{name: churn}]\n"})
+    assert promoted(capsys, "churn", "--no-plan")["version"] == 1
 
 
 REFUSED: dict[str, tuple[dict[str, str], str, str]] = {
@@ -358,35 +362,49 @@ error[no-such-version]: there is no such version
         {"m.yaml": "registered_models: [{name: shop}]\n"},
         "shop --version latest",
         """\
-error[no-such-version]: there is no such version
-  shop has no version.
+error[selector-matches-nothing]: a version selector fits no version
+  model_alias.shop/champion: `version: {latest: true}` fits nothing. Model `shop` has no version.
+  hint: register one with MLflow, or declare `versions:` under `shop`
 """,
     ),
     "an alias that there isn't": (
-        {"m.yaml": "registered_models: [{name: churn}]\n"},
-        "churn",
+        {"m.yaml": DECLARED},
+        "fraud --version @shadows",
         """\
-error[no-such-version]: there is no such version
-  churn has no alias `challenger`, declared or live.
-  hint: say which one with `--version`; there are 1
+error[selector-matches-nothing]: a version selector fits no version
+  model_alias.fraud/champion: `version: {alias: shadows}` fits nothing. Model `fraud` has no alias `shadows`.
+  hint: known: challenger, stray
 """,
     ),
     "a run of two versions": (
         {"m.yaml": DECLARED},
         f"fraud --version run:{'b' * 32}",
         f"""\
-error[ambiguous-version]: several versions fit
-  `run:{"b" * 32}` means the versions 2, 3 of fraud.
-  hint: say the number of one of them
+error[selector-ambiguous]: a version selector fits several versions
+  model_alias.fraud/champion: `version: {{run_id: {"b" * 32}}}` fits 2 versions of model `fraud`:
+  4: of run {"d" * 32}
+  3: fits (run {"b" * 32})
+  2: fits (run {"b" * 32})
+  1: of run {"a" * 32}
+  hint: name one by its number
 """,
     ),
     "a run of none": (
         {"m.yaml": DECLARED},
         "fraud --version run:",
         """\
-error[no-such-version]: there is no such version
-  no version of fraud is of the run ``.
-  hint: say which one with `--version`; there are 4 (challenger), 3 (champion), 2, 1 (stray)
+error[bad-selector]: that doesn't say which version
+  `run_id`: String should match pattern '^[A-Za-z0-9_-]{1,32}$'.
+  hint: a number, `latest`, `@ALIAS` or `run:ID`; or a condition with `--where`
+""",
+    ),
+    "no condition": (
+        {"m.yaml": DECLARED},
+        "fraud --where tags.a=",
+        """\
+error[bad-selector]: that doesn't say which version
+  `where`: Syntax error: token recognition error at: '=', at character 7.
+  hint: a number, `latest`, `@ALIAS` or `run:ID`; or a condition with `--where`
 """,
     ),
     "no selector": (
@@ -394,8 +412,8 @@ error[no-such-version]: there is no such version
         "fraud --version 04",
         """\
 error[bad-selector]: that doesn't say which version
-  `04` is neither a number nor `latest`, `@ALIAS` or `run:ID`.
-  hint: there are 4 (challenger), 3 (champion), 2, 1 (stray)
+  `04` is none of the forms.
+  hint: a number, `latest`, `@ALIAS` or `run:ID`; or a condition with `--where`
 """,
     ),
     "a challenger from nowhere": (
@@ -429,13 +447,13 @@ error[not-declared]: this stack declares nothing of the model
         {"m.yaml": DECLARED},
         "fraud --to latest",
         """\
-error[bad-alias]: that can't be an alias
+error[bad-alias]: that can't be an alias of a version
   `latest` is MLflow's own name for the highest version.
 """,
     ),
     "a template": (
         {"m.yaml": MODEL + "    aliases: {champion: '{{ var.three }}'}\n"},
-        "fraud",
+        "fraud --version 4",
         """\
 m.yaml:3:15: error[cannot-edit]: manifest can't be edited safely
   model_alias.fraud/champion: its value is a template.
@@ -453,7 +471,7 @@ m.yaml.j2:4:7: error[cannot-edit]: manifest can't be edited safely
     ),
     "a value from an anchor": (
         {"m.yaml": "x-three: &three 3\n" + MODEL + "    aliases: {champion: *three}\n"},
-        "fraud",
+        "fraud --version 4",
         """\
 m.yaml:4:15: error[cannot-edit]: manifest can't be edited safely
   model_alias.fraud/champion: its value comes from an anchor.
@@ -462,7 +480,7 @@ m.yaml:4:15: error[cannot-edit]: manifest can't be edited safely
     ),
     "a value that others use": (
         {"m.yaml": MODEL + "    aliases: {champion: &v 3, shadow: *v}\n"},
-        "fraud",
+        "fraud --version 4",
         """\
 m.yaml:3:15: error[cannot-edit]: manifest can't be edited safely
   model_alias.fraud/champion: it stands in `&v`, which is used elsewhere.
@@ -522,7 +540,9 @@ def test_what_is_declared_and_not_applied_yet_is_said_too(capsys: pytest.Capture
 def test_a_person_sees_the_line_and_what_follows_from_it(capsys: pytest.CaptureFixture[str]) -> None:
     put({"m.yaml": MODEL + "    aliases: {champion: 3} # \u202eyaM ecnis\n    tags: {pending: x}"})
     assert run(["promote", "fraud", "--version", "4"]) == 0
-    assert capsys.readouterr() == (
+    out, err = capsys.readouterr()
+    # what is known of versions is shown, too, by the same view as a plan's
+    assert re.sub(r"(?m)^      evidence .*\n(        .*\n)+", "", out) == (
         """\
 --- m.yaml
 +++ m.yaml
@@ -540,9 +560,9 @@ Stack payments:
       ~ version  3 → 4
 
 Plan: 0 to create, 1 to update, 0 to delete.
-""",
-        "\nEdited m.yaml:3:15. Commit it for review, or `lac apply`.\n",
+"""
     )
+    assert err == "\nEdited m.yaml:3:15. Commit it for review, or `lac apply`.\n"
 
 
 @pytest.mark.parametrize("args", ["--dry-run", "--no-plan"])
@@ -598,3 +618,24 @@ def test_a_commit_tells_how_the_two_compare() -> None:
         f"Run: {'d' * 32}\nSignature: unknown\n"
     )
     assert edits.promotion("f\nx", "c", None, 1).splitlines()[0] == "Promote f\\nx version 1 to c"
+
+
+SELECTED = {
+    "in braces": ("      champion: {latest: true}  # so\n", "      champion: 4  # so\n"),
+    "in lines": (
+        "      champion:  # so\n        where: 'version < 4'\n        newest: true\n",
+        "      champion: 4  # so\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), SELECTED.values(), ids=SELECTED)
+def test_a_number_takes_the_place_of_a_selector(
+    before: str, after: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = MODEL + "    aliases:\n{}      challenger: {{latest: true}}\n"
+    put({"m.yaml": text.format(before)})
+    found = promoted(capsys, "fraud", "--no-plan")
+    assert (found["version"], found["live"]) == (4, 3)
+    assert found["before"] in ("{latest: true}", "{where: 'version < 4', newest: true}")
+    assert Path("m.yaml").read_text() == text.format(after)

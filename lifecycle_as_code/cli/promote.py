@@ -11,13 +11,14 @@ import click
 from .group import Verb
 from .options import Options
 from .output import note, paint, say
-from .plan import show
 from .stacks import opened
+from .viewing import show
 
 if TYPE_CHECKING:
     from ..branch import Branch
     from ..change import Plan
     from ..promote import Promotion
+    from ..selectors import VersionSelector
 
 
 @click.command(cls=Verb)
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     metavar="VERSION",
     help="A number, `latest`, `@ALIAS` or `run:ID`.  [@challenger]",
 )
+@click.option("--where", metavar="CEL", help="The newest version for which this expression is true.")
 @click.option(
     "--branch",
     is_flag=False,
@@ -45,6 +47,7 @@ def command(
     model: str,
     alias: str,
     version: str | None,
+    where: str | None,
     branch: str | None,
     dry_run: bool,
     no_plan: bool,
@@ -59,7 +62,7 @@ def command(
     from ..views.text import safe
 
     stack = opened(options)
-    found = stack.promote(model, to=alias, version=version)
+    found = stack.promote(model, to=alias, version=_asked(version, where))
     if not found.changes:
         return _already(found, as_json=as_json)
     prepared = _prepared(found, branch)
@@ -70,11 +73,13 @@ def command(
         plan = stack.plan_of(found)
         if not as_json:
             say("")
-            show(plan, options, as_json=False)
+            show(plan, options, None)
     commit = None if dry_run else _written(found, plan, prepared)
     if as_json:
         _tell(found, plan, written=not dry_run, branch=prepared.name if prepared else None, commit=commit)
         return 0
+    if plan is not None and plan.review.denied:
+        note("\nA policy denies it as it is: `lac apply` would refuse.")
     if dry_run:
         note("\nNothing was written.")
     elif prepared is None:
@@ -82,6 +87,16 @@ def command(
     else:
         note(f"\nCommitted {safe(found.file)} to the branch {safe(prepared.name)}; nothing was pushed.")
     return 0
+
+
+def _asked(version: str | None, where: str | None) -> int | VersionSelector | None:
+    from .. import promote
+
+    if where is not None and version is not None:
+        raise click.UsageError("--version and --where: choose one")
+    if where is not None:
+        return promote.selector(where=where, newest=True)
+    return None if version is None else promote.asked(version)
 
 
 def _already(found: Promotion, *, as_json: bool) -> int:

@@ -31,10 +31,10 @@ def difference(file: str, before: str, after: str, paint: Paint = PLAIN) -> str:
 
 
 def promotion(
-    model: str, alias: str, before: int | None, after: int, evidence: Iterable[Comparison] = ()
+    model: str, alias: str, before: int | str | None, after: int, evidence: Iterable[Comparison] = ()
 ) -> str:
     """A commit's message: what was promoted, from what, and how the two compare."""
-    was = "nothing" if before is None else f"version {before}"
+    was = "nothing" if before is None else f"version {safe(before)}"
     body = [f"Before: {was}.", *(line for one in evidence if not one.entity for line in _measured(one))]
     return "\n".join([f"Promote {safe(model)} version {after} to {safe(alias)}", "", *body, ""])
 
