@@ -35,7 +35,7 @@ class Branch:
     origin: str
     environ: Mapping[str, str]
 
-    def commit(self, write: Callable[[], None], message: str) -> str:
+    def commit(self, write: Callable[[], object], message: str) -> str:
         """Check the branch out, let `write` change the file, and commit that. The commit's id.
 
         LacError where git refuses; whatever goes wrong, the file and what is checked out are as before.
@@ -60,12 +60,12 @@ class Branch:
         with ExitStack() as undoing:
             # the last one first, each of them whatever became of the others
             undoing.callback(self._git, "branch", "--quiet", "--delete", "--force", "--", self.name)
+            # once it was committed, the index has it
+            undoing.callback(self._git, "reset", "--quiet", "--", self._path)
             if self.origin:
                 undoing.callback(self._git, "symbolic-ref", "HEAD", f"refs/heads/{self.origin}")
             else:
                 undoing.callback(self._git, "update-ref", "--no-deref", "HEAD", self.head)
-            # a hook may have added the file to the index, where it was as in HEAD
-            undoing.callback(self._git, "reset", "--quiet", "--", self._path)
             if not self.file.is_file() or self.file.read_bytes() != before:
                 self.file.write_bytes(before)
 
@@ -149,19 +149,20 @@ def _git(root: Path, environ: Mapping[str, str], *args: str, stdin: str | None =
 def _run(
     root: Path, environ: Mapping[str, str], args: tuple[str, ...], stdin: str | None, timeout: float | None
 ) -> subprocess.CompletedProcess[str]:
+    command = ["git", "-C", str(root), "-c", "core.fsmonitor=false", *args]
+    pipe = subprocess.PIPE
     try:
-        return subprocess.run(
-            ["git", "-C", str(root), "-c", "core.fsmonitor=false", *args],
-            env=dict(environ),
-            input=stdin or "",
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=timeout,
-            check=False,
-        )
+        with subprocess.Popen(command, env=dict(environ), stdin=pipe, stdout=pipe, stderr=pipe) as process:
+            try:
+                out, err = process.communicate((stdin or "").encode(), timeout)
+            except BaseException:
+                # killed, it would leave its locks behind
+                process.terminate()
+                raise
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _refused("git-refused", f"git {args[0]}: {error}.") from None
+    texts = (data.decode(errors="replace") for data in (out, err))
+    return subprocess.CompletedProcess(command, process.returncode, *texts)
 
 
 def _told(stderr: str) -> str:

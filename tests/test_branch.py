@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -200,6 +201,16 @@ def test_an_interrupted_commit_leaves_everything_as_it_was() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         prepared.commit(interrupted, "Never")
+    assert status() == before
+
+
+@pytest.mark.usefixtures("repository")
+def test_so_does_one_that_is_interrupted_when_git_has_done_it() -> None:
+    before = status()
+    prepared = branch.prepared(Path("m.yaml"), "topic", os.environ)
+    hook("post-commit", f"kill -INT {os.getpid()}; sleep 1")
+    with pytest.raises(KeyboardInterrupt):
+        prepared.commit(lambda: Path("m.yaml").write_text("done\n"), "Never")
     assert status() == before
 
 
