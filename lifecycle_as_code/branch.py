@@ -41,14 +41,16 @@ class Branch:
         LacError where git refuses; whatever goes wrong, the file and what is checked out are as before.
         """
         before = self.file.read_bytes()
-        # at the same commit: no file changes, and what isn't committed comes along
-        self._git("switch", "--quiet", "--no-track", "--create", self.name)
         try:
+            # at the same commit: no file changes, and what isn't committed comes along
+            self._git("switch", "--quiet", "--no-track", "--create", self.name)
             write()
             how = ("--quiet", "--only", "--cleanup=whitespace", "--file=-")
             self._git("commit", *how, "--", self._path, stdin=message)
         except BaseException:
-            self._undo(before)
+            # a hook may say no when git has made the branch
+            if _has(self.root, self.environ, self.name):
+                self._undo(before)
             raise
         return self._git("rev-parse", "HEAD").strip()
 
@@ -89,12 +91,16 @@ def prepared(file: Path, name: str, environ: Mapping[str, str]) -> Branch:
     head = _look(root, environ, "no-commit", "rev-parse", "--verify", "--quiet", "HEAD^{commit}").strip()
     _look(root, environ, "bad-branch", "check-ref-format", "--branch", name, about=name)
     branch = Branch(name, file, root, head, _origin(root, environ), environ)
-    if _answers(root, environ, "show-ref", "--verify", "--quiet", f"refs/heads/{name}"):
+    if _has(root, environ, name):
         raise _refused("branch-exists", f"There is a branch {name} already.")
     _look(root, environ, "not-committed", "ls-files", "--error-unmatch", "--", branch._path, about=str(file))
     if _git(root, environ, "status", "--porcelain", "-z", "--", branch._path):
         raise _refused("not-committed", f"{file} differs from what was committed last.")
     return branch
+
+
+def _has(root: Path, environ: Mapping[str, str], branch: str) -> bool:
+    return _answers(root, environ, "show-ref", "--verify", "--quiet", f"refs/heads/{branch}")
 
 
 def _origin(root: Path, environ: Mapping[str, str]) -> str:

@@ -150,6 +150,12 @@ REFUSED: dict[str, tuple[Callable[[], object], str, str, str]] = {
     "a link to a file that git doesn't know": (behind_a_link, "", "not-committed", "untracked.text"),
     "a merge that isn't done": (merging, "", "git-refused", "merg"),
     "a hook that says no where no branch is checked out": (detached, "", "git-refused", "git commit"),
+    "a hook that says no when the branch is there": (
+        lambda: hook("post-checkout", "exit 1"),
+        "",
+        "git-refused",
+        "git switch",
+    ),
     "a hook that removes the file": (
         lambda: hook("pre-commit", "git rm -qf m.yaml; exit 1"),
         "",
