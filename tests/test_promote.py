@@ -639,3 +639,15 @@ def test_a_number_takes_the_place_of_a_selector(
     assert (found["version"], found["live"]) == (4, 3)
     assert found["before"] in ("{latest: true}", "{where: 'version < 4', newest: true}")
     assert Path("m.yaml").read_text() == text.format(after)
+
+
+def test_a_policy_that_denies_it_is_told_and_the_file_is_edited(capsys: pytest.CaptureFixture[str]) -> None:
+    """The reviewer decides: a waiver may come with the same pull request."""
+    rule = "{name: never, when: {kind: model_alias}, require: ['after.version < 4'], message: No.}"
+    put({"m.yaml": DECLARED, "policies.yaml": f"policies: [{rule}]\n"})
+    assert run(["promote", "fraud"]) == 0
+    assert capsys.readouterr().err == (
+        "\nA policy denies it as it is: `lac apply` would refuse.\n"
+        "\nEdited m.yaml:4:7. Commit it for review, or `lac apply`.\n"
+    )
+    assert "champion: 4" in Path("m.yaml").read_text()
