@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from .change import Mode, Plan
 from .core import Core
@@ -93,5 +92,5 @@ def _texts(core: Core, wanted: Mapping[Address, Spec | None]) -> dict[str, str]:
             changed[address] = declared.model_copy(update={n: getattr(spec, n) for n in differing})
     if not changed:
         return {}
-    texts = {str(file): Path(file).read_bytes().decode() for file in core.manifest.files}
-    return edited(texts, core.manifest.desired.places, core.manifest.desired.objects, changed, core.specs)
+    manifest = core.manifest
+    return edited(manifest.texts(), manifest.desired.places, manifest.desired.objects, changed, core.specs)

@@ -67,7 +67,7 @@ class Camera:
             live = observe(kinds, db, names or wanted(desired, recorded))
             there = moved(desired, recorded, live, self.specs)
             seen = there.live if refresh else as_recorded(there.recorded, there.live)
-            found = chosen(desired, there.recorded, _with_runs(kinds, db, desired, seen))
+            found = chosen(desired, there.recorded, with_runs(kinds, db, desired, seen))
             desired = found.desired
             part = part_of(desired, selection, there.recorded)
             live = settled(kinds, db, part, there.live)
@@ -105,7 +105,7 @@ class Camera:
         return resolve(desired, live, {n: pin(k) for n, k in self.kinds.items() if isinstance(k, ServeKind)})
 
 
-def _with_runs(kinds: Sequence[Kind[Any]], db: Databases, desired: Desired, live: Live) -> Live:
+def with_runs(kinds: Sequence[Kind[Any]], db: Databases, desired: Desired, live: Live) -> Live:
     """`live` with the declared versions that are still to be made in MLflow's form, if selectors may look at
     them: a source tells which run it is from. What is wrong with them is told when all is settled."""
     if not any(True for spec in desired.objects.values() for _ in slots(spec)):

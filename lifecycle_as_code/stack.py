@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from . import lock, past, planfile, saved
+from . import lock, past, planfile, promote, saved
 from .adopt import Adopted, adopted, refuse_taken
 from .apply import Run
 from .asked import explain, states
@@ -35,12 +35,14 @@ from .kinds.base import Kind, Wanted
 from .past import Rollback
 from .plan import make_refresh
 from .planfile import SavedPlan
+from .promote import Promotion
 from .refresh import naming
 from .reviewing import refuse_denied, reviewed
+from .selectors import VersionSelector
 from .sides import Side, States
 from .snapshot import Desired, Live, Observed, Record
 from .spec import Address, Spec, Store
-from .target import Selection, part_of
+from .target import IN_PART, Selection, part_of
 from .transaction import load
 from .who import actor
 
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from .manifest.settings import Settings
     from .stores.ray import Cluster
 
-__all__ = ["Adopted", "Drift", "Rollback", "Shown", "Stack"]
+__all__ = ["Adopted", "Drift", "Promotion", "Rollback", "Shown", "Stack"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +235,24 @@ class Stack:
         """The plan that restores what was before an apply (its id or the beginning of it), or before the last
         change of one object (its address). LacError where that can't be done."""
         return past.rollback(self._core, what, allow=allow)
+
+    # --- the manifests, edited
+
+    def promote(
+        self, model: str, *, to: str = "champion", version: int | VersionSelector | None = None
+    ) -> Promotion:
+        """The manifests with an alias of a model at another version, by default the challenger's. Nothing is
+        written. LacError where that can't be done."""
+        return promote.promoted(self._core, model, to, version)
+
+    def plan_of(self, found: Promotion) -> Plan:
+        """What applying a promotion would do: of the plan from the edited manifests, the part that is about
+        its alias. LacError where that can't be done."""
+        manifest = self._core.manifest.again({found.file: found.text.encode()})
+        edited = Stack(manifest, self._core.kinds, self._core.environ)
+        plan = edited.plan(targets=[str(found.address)])
+        # that it is a part is what was asked for
+        return replace(plan, diagnostics=tuple(d for d in plan.diagnostics if d.code != IN_PART))
 
     # --- saved plans
 

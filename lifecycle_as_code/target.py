@@ -7,11 +7,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import pairwise
+from typing import Final
 
 from .change import Action, Change
 from .diagnostics import Diagnostic, did_you_mean
 from .snapshot import Desired, Recorded
 from .spec import Address, Spec
+
+IN_PART: Final = "plan-in-part"
+"""The code of the warning that a plan isn't the whole one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ def in_part(selection: Selection) -> Diagnostic:
     """Terraform warns of the same."""
     given = [*(f"--target={t}" for t in selection.targets), *(f"--exclude={e}" for e in selection.excludes)]
     return Diagnostic(
-        "plan-in-part",
+        IN_PART,
         "this is a part of the whole plan",
         f"{' '.join(given)}: what else differs is neither shown nor applied.",
         hint="for exceptional situations; plan again without it afterwards",

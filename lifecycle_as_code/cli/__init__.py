@@ -23,10 +23,12 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "Commands": {
         "init": ("init", "Write a starter stack into a directory."),
         "validate": ("validate", "Check the manifests; touches no store."),
+        "fmt": ("fmt", "Rewrite manifests in the one layout."),
         "plan": ("plan", "Show what apply would do."),
         "apply": ("apply", "Make the stores what the manifests say."),
         "drift": ("drift", "Find what changed outside; changes nothing."),
         "rollback": ("rollback", "Plan to restore what was before an apply."),
+        "promote": ("promote", "Move an alias in the manifests, and show the plan of it."),
         "destroy": ("destroy", "Delete everything that this stack owns."),
     },
     "Objects": {

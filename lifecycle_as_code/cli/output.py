@@ -34,6 +34,13 @@ def say(text: str) -> None:
     _write(text, sys.stdout)
 
 
+def pour(data: bytes) -> None:
+    """A file's content on stdout, to the letter: for programs."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
 def note(text: str) -> None:
     """What accompanies it, on stderr."""
     # whoever reads both as one sees them in order

@@ -5,4 +5,5 @@
 objects: `lifecycle`, `moved`, …), `rules` (about changes: policies). `project` reads lac.yaml; `cases` tests
 of policies. `write` goes the other way, and `edit` changes what people wrote: `outline` (where each value
 stands), `page`, `sheet`, `lines`, `amend`, `readback`.
+`format` lays it out: `layout` (where each line belongs).
 """

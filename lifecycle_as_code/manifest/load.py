@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -30,13 +30,23 @@ from .yaml import parse
 _MARKERS = tuple(marker.encode() for marker in MARKERS)
 
 
+Texts = Mapping[str, bytes]
+"""What to read in the place of files, by their names in `Manifest.files`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a directory says. `files`: the manifests that were read, as shown in problems."""
+    """What a directory says. `files`: the manifests that were read, as shown in problems. `again` reads them
+    once more, as if some held other texts; it raises what `load` does."""
 
     settings: Settings
     desired: Desired
     files: tuple[str, ...]
+    again: Callable[[Texts], Manifest] = field(repr=False, compare=False)
+
+    def texts(self) -> dict[str, str]:
+        """The manifests' texts with their own line ends, by name: read again, for they may have changed."""
+        return {name: Path(name).read_bytes().decode() for name in self.files}
 
     def digest(self) -> str:
         """A name for what the files say now, lac.yaml among them: read again, for they may have changed."""
@@ -69,8 +79,15 @@ def load(
     `var_files` as from `--var` and `--var-file` (relative to the working directory). LacError with every
     problem, in file order; warnings are in `desired.warnings`.
     """
-    with _uncollected():
-        return _load(Path(directory), specs, environment, variables, var_files, environ, settings_only)
+
+    def again(texts: Texts) -> Manifest:
+        with _uncollected():
+            settings, desired, files = _load(
+                Path(directory), specs, environment, variables, var_files, environ, settings_only, texts
+            )
+        return Manifest(settings, desired, files, again)
+
+    return again({})
 
 
 @contextmanager
@@ -94,16 +111,17 @@ def _load(
     var_files: Sequence[str | Path],
     environ: Mapping[str, str],
     settings_only: bool,
-) -> Manifest:
+    texts: Texts,
+) -> tuple[Settings, Desired, tuple[str, ...]]:
     sections = {spec.section for spec in specs.values()}
     project = _project(root, sections, environment, variables, var_files, environ, settings_only)
     names, problems = _included(root, project)
     files = tuple(str(root / name) for name in names)
     if settings_only:
-        return Manifest(project.settings, Desired(), files)
+        return project.settings, Desired(), files
     binder = Binder(specs, known_settings())
     for name in names:
-        found = _bind(root, name, project.renderer, binder)
+        found = _bind(root, name, project.renderer, binder, texts)
         problems += found
         # nobody reads what is wrong with ten thousand files
         if found and sum(p.severity == "error" for p in problems) > MAX_PROBLEMS:
@@ -129,7 +147,7 @@ def _load(
     refuse(problems)
     warnings = in_file_order([*project.warnings, *warnings_in(problems)])
     desired = replace(desired, warnings=tuple(warnings))
-    return Manifest(project.settings, desired, files)
+    return project.settings, desired, files
 
 
 def _project(
@@ -162,11 +180,11 @@ def _included(root: Path, project: Project) -> tuple[list[str], list[Diagnostic]
     return names, problems
 
 
-def _bind(root: Path, name: str, renderer: Renderer, binder: Binder) -> list[Diagnostic]:
+def _bind(root: Path, name: str, renderer: Renderer, binder: Binder, texts: Texts) -> list[Diagnostic]:
     """Read one manifest into `binder`; the problems that it has."""
     shown_as = str(root / name)
     try:
-        data = read(root / name, shown_as)
+        data = texts[shown_as] if shown_as in texts else read(root / name, shown_as)
     except LacError as error:
         return list(error.diagnostics)
     report = Report(shown_as, data=data)

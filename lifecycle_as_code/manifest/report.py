@@ -26,6 +26,8 @@ SUMMARIES = {
     "more-problems": "file has more problems than are shown",
     "no-lac-yaml": "directory holds no lac.yaml",
     "not-a-file": "not a regular file",
+    "not-a-manifest": "file isn't one of a manifest's kind",
+    "not-formatted": "file is left as it is",
     "not-a-mapping": "file does not hold sections",
     "not-utf-8": "file is not UTF-8 text",
     "quote-it": "unquoted value is not read as text",

@@ -152,11 +152,15 @@ class Sheet:
         end = self._lines.next_after_value(node.end)
         column = self._column_of_entry(node)
         written = in_blocks({"k": value}, column)[2:].rstrip("\n")
+        # a comment behind the key stays, and so does one behind braces
+        below = self._lines.next(start)
+        if "\n" not in written and node.start >= below and not node.anchor:
+            self._replace(start, start, written)
+            self._replace(below, end, "")
+            return
         if not written.startswith("\n"):
             self._replace(start, node.end, self._lines.indented(written, column))
             return
-        # a comment behind the key stays, and so does one behind braces
-        below = self._lines.next(start)
         gone = (below, end) if node.start >= below else (start, node.end)
         self._replace(*gone, "")
         self._add_lines(end, column, written[1:] + "\n")

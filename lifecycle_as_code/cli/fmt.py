@@ -1,0 +1,133 @@
+"""`lac fmt`: manifests in the one layout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from .group import Verb
+from .options import Options
+from .output import note, paint, pour, say, warn
+
+if TYPE_CHECKING:
+    from ..diagnostics import Diagnostic
+
+STDIN: Final = "-"
+_TEMPLATE: Final = ".j2"
+
+
+@click.command(cls=Verb)
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 where a file would change.")
+@click.option("--diff", is_flag=True, help="Show what changes.")
+@click.pass_obj
+def command(options: Options, paths: tuple[str, ...], check: bool, diff: bool) -> int:
+    """Rewrite manifests in the one layout, and list those that changed.
+
+    PATH is a file, a directory with all YAML below it that a stack would read, or `-` for stdin to stdout; by
+    default the stack's directory. What the manifests say stays, and so does every comment. Templates (*.j2)
+    are left alone.
+    """
+    from ..diagnostics import LacError, refuse
+
+    if STDIN in paths:
+        if len(paths) > 1:
+            raise click.UsageError(f"`{STDIN}` goes with no other PATH")
+        return _piped(options, check=check, diff=diff)
+    problems: list[Diagnostic] = []
+    changes = False
+    for path in _files(paths or (options.directory,)):
+        try:
+            changes |= _rewritten(path, options, check=check, diff=diff)
+        except LacError as error:
+            problems += error.diagnostics
+    refuse(problems)
+    return 1 if check and changes else 0
+
+
+def _files(paths: Sequence[str]) -> Iterator[Path]:
+    """Every file once, in order. LacError where one of the paths is nothing to format."""
+    from ..diagnostics import LacError, Source
+    from ..manifest.files import PROJECT, SUFFIXES, matching
+    from ..manifest.project import INCLUDE
+    from ..manifest.report import problem, shown
+
+    seen: set[Path] = set()
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            names, found = matching(path, [(pattern, Source(given, 1, 1)) for pattern in INCLUDE])
+            if wrong := [p for p in found if p.severity == "error"]:
+                raise LacError(*wrong)
+            files = [path / name for name in ([PROJECT] if (path / PROJECT).is_file() else []) + names]
+        elif path.name.endswith(SUFFIXES):
+            files = [path]
+        else:
+            raise LacError(
+                problem("not-a-manifest", f"{shown(given)}.", "a manifest ends in `.yaml` or `.yml`")
+            )
+        for file in files:
+            if (real := file.resolve()) not in seen:
+                seen.add(real)
+                yield file
+
+
+def _rewritten(path: Path, options: Options, *, check: bool, diff: bool) -> bool:
+    """Format a file; whether it changes. LacError where it can't be read."""
+    from ..manifest.files import read
+    from ..views import edits
+    from ..views.text import safe
+    from .files import replace
+
+    name = str(path)
+    if name.endswith(_TEMPLATE):
+        note(f"Left alone: {safe(name)} is a template.")
+        return False
+    data = read(path, name)
+    text = _formatted(data, name, options)
+    if text.encode() == data:
+        return False
+    say(safe(name))
+    if diff:
+        say(edits.difference(name, data.decode(), text, paint(options)))
+    if not check:
+        replace(path, data, text.encode())
+    return True
+
+
+def _piped(options: Options, *, check: bool, diff: bool) -> int:
+    from ..manifest.text import MAX_BYTES
+    from ..views import edits
+
+    data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    text = _formatted(data, STDIN, options)
+    if diff:
+        if shown := edits.difference(STDIN, data.decode(), text, paint(options)):
+            say(shown)
+    elif not check:
+        pour(text.encode())
+    return 1 if check and text.encode() != data else 0
+
+
+def _formatted(data: bytes, name: str, options: Options) -> str:
+    """A file's text in the one layout, or as it is where that isn't safe. LacError where it isn't YAML that
+    manifests may be."""
+    from ..diagnostics import Source, refuse
+    from ..manifest.format import CannotFormatError, formatted
+    from ..manifest.report import Report, problem
+    from ..manifest.yaml import parse
+
+    report = Report(name)
+    parse(data, report)
+    refuse(report.problems)
+    text = data.decode()
+    try:
+        return formatted(text)
+    except CannotFormatError as error:
+        detail = f"{str(error)[:1].upper()}{str(error)[1:]}."
+        warn([problem("not-formatted", detail, at=Source(name, 1, 1), severity="warning")], options)
+        return text
