@@ -227,6 +227,61 @@ def test_every_type_to_every_other(holder: str) -> None:
         assert_mlflow_agrees(columns[:1], columns[1:])
 
 
+def column(type_: dict[str, Any], required: bool = True) -> Schema:
+    """A schema of one column."""
+    return [{"name": "a", "required": required, **type_}]
+
+
+def tensor(dtype: str, *shape: int, **name: str) -> Schema:
+    """A schema of one tensor."""
+    return [{**name, "type": "tensor", "tensor-spec": {"dtype": dtype, "shape": list(shape)}}]
+
+
+LONG = {"type": "long"}
+MAYBE = {"type": "object", "properties": {"p": {**LONG, "required": False}, "q": {**LONG, "required": True}}}
+LONGS = {"type": "map", "values": LONG}
+ANYTHING = {"type": "map", "values": {"type": "array", "items": ANY}}
+LISTS = {"type": "array", "items": LONG}
+MAYBE_LISTS = {"type": "object", "properties": {"p": {**LISTS, "required": False}}}
+KEPT = [{"name": "k", "required": True, **LISTS}]
+
+RARE = {
+    "an optional property, as a value of a map": (
+        [*column(MAYBE), *KEPT],
+        [*column(LONGS), *KEPT],
+        "breaking",
+    ),
+    "the same within what is optional": (
+        [*column(MAYBE, False), *KEPT],
+        [*column(LONGS, False), *KEPT],
+        "compatible",
+    ),
+    "an optional list, as one of anything": (
+        [*column(MAYBE_LISTS), *KEPT],
+        [*column(ANYTHING), *KEPT],
+        "compatible",
+    ),
+    "an object as a map, where no other is left": (column(MAYBE, False), column(LONGS, False), "breaking"),
+    "text as bytes": (column({"type": "string"}), column({"type": "binary"}), "breaking"),
+    "a ragged array": (tensor("float64", -1, -1, 3), tensor("float64", -1, -1, -1), "compatible"),
+    "a list of objects as a ragged array": (tensor("object", 3), tensor("float64", -1, -1), "compatible"),
+    "any array": (tensor("float64", 2, 2), tensor("object", -1), "compatible"),
+    "one number a row as any array": (tensor("float64", -1, 1), tensor("object", -1), "compatible"),
+    "a DataFrame as any array": (tensor("float64", -1, 4), tensor("object", -1), "breaking"),
+    "a name for a cube": (tensor("float64", 2, -1, -1), tensor("float64", 2, -1, -1, name="a"), "compatible"),
+    "a name for what may be sparse": (tensor("float64", 2, 2), tensor("float64", 2, 2, name="a"), "breaking"),
+    "a name for text": (tensor("str", 2, 2), tensor("str", 2, 2, name="a"), "compatible"),
+    "a name for a table": (tensor("float64", -1, 2), tensor("float64", -1, 2, name="a"), "breaking"),
+    "no name for a tensor": (tensor("float64", 2, name="a"), tensor("float64", 2), "breaking"),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "verdict"), RARE.values(), ids=RARE.keys())
+def test_rare_changes(before: Schema, after: Schema, verdict: str) -> None:
+    assert_mlflow_agrees(before, after)
+    assert change(before, after).verdict == verdict
+
+
 # --- parameters --------------------------------------------------------------------------------------------
 
 VALUES: dict[str, list[Any]] = {
