@@ -159,14 +159,16 @@ def _column(item: Any, index: int) -> Column:
     if column.get("type") == "tensor":
         return Column(name, _tensor(column.get("tensor-spec"), what))
     read = _type(column, what)
-    return Column(name, read, _required(column, nested=not isinstance(read, Scalar)))
+    return Column(name, read, _required(column, isinstance(read, Scalar), named=name is not None))
 
 
-def _required(column: Mapping[str, Any], nested: bool) -> bool:
+def _required(column: Mapping[str, Any], scalar: bool, named: bool) -> bool:
     if column.get("optional") is True:  # written by MLflow before 2.9
         return False
-    # MLflow's ColSpec: what isn't said is None for a nested type, which its enforcement takes for no
-    return bool(column.get("required", not nested))
+    # MLflow's ColSpec makes None of what isn't said of a nested type. For its enforcement that is no, and
+    # columns without names are always required
+    said = column.get("required", True if scalar else None)
+    return not named if said is None else bool(said)
 
 
 def _tensor(item: Any, what: str) -> Tensor:

@@ -19,6 +19,8 @@ from .signature import Signature, parse_signature
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 """The largest MLmodel that is read. A signature of 10,000 columns takes 600 kB."""
+MAX_VALUES: Final = 50_000
+"""How many values an MLmodel may hold. MLflow writes some fifty, a signature being one text."""
 MAX_TEXT: Final = 200
 """The longest name or version that is kept whole."""
 PYFUNC: Final = "python_function"
@@ -49,7 +51,7 @@ def read_mlmodel(data: bytes) -> MlModel:
     if len(data) > MAX_BYTES:
         return MlModel(problem=f"MLmodel has {len(data):,} bytes; {MAX_BYTES:,} are read.")
     report = Report("MLmodel")
-    root = parse(data, report)
+    root = parse(data, report, MAX_VALUES)
     # a tag only says what a value is meant to be; MLflow writes them in metadata, which isn't read here
     for found in report.problems:
         if found.code != "tag-refused":

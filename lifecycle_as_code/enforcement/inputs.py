@@ -7,7 +7,7 @@ from typing import Final
 
 from ..columns import AnyType, Array, Column, Map, Object, Scalar, Tensor, Type, quoted
 from .findings import Finding, added_input, at, below, form, gone, labelled, retyped
-from .tensors import only_array, tensor_findings
+from .tensors import from_frames, only_array, tensor_findings
 
 WIDENS: Final = frozenset({("integer", "long"), ("integer", "double"), ("float", "double")})
 """Conversions that lose nothing (`_enforce_mlflow_datatype`). Not long to double: only 0 and 1 pass."""
@@ -33,19 +33,21 @@ def input_findings(before: Sequence[Column] | None, after: Sequence[Column] | No
         case "unnamed columns", "unnamed columns":
             yield from _by_position(before, after)
         case "named tensors", "named tensors":
-            yield from _by_name(before, after)
+            frames = all(from_frames(column.type) for column in before)
+            yield from _by_name(before, after, frames)
         case "unnamed tensor", "unnamed tensor":
-            yield from type_findings("the input", before[0].type, after[0].type)
+            yield from _types("the input", before[0], after[0], from_frames(before[0].type))
         case "unnamed tensor", "named tensors" if len(after) == 1 and only_array(before[0].type):
             # MLflow hands a bare array to the only tensor that has a name
             yield Finding(f"the input has the name {quoted(after[0].name or '')} now", breaks=False)
-            yield from type_findings("the input", before[0].type, after[0].type)
+            yield from _types("the input", before[0], after[0], frames=False)
         case was, will_be:
             yield Finding(f"inputs changed from {was} to {will_be}", breaks=True)
 
 
-def _by_name(before: Sequence[Column], after: Sequence[Column]) -> Iterator[Finding]:
-    """Order doesn't count, and MLflow ignores columns and tensors that the schema doesn't name."""
+def _by_name(before: Sequence[Column], after: Sequence[Column], frames: bool = False) -> Iterator[Finding]:
+    """Order doesn't count, and MLflow ignores columns and tensors that the schema doesn't name. `frames`: a
+    DataFrame fits all of the tensors."""
     was, will_be = ({column.name or "": column for column in side} for side in (before, after))
     for name, column in was.items():
         label = labelled("input", name)
@@ -53,10 +55,12 @@ def _by_name(before: Sequence[Column], after: Sequence[Column]) -> Iterator[Find
             yield gone(label, column.type, breaks=False)
             continue
         yield from _presence(label, column.required, will_be[name].required)
-        yield from type_findings(label, column.type, will_be[name].type, will_be[name].required)
+        yield from _types(label, column, will_be[name], frames)
     for name, column in will_be.items():
         if name not in was:
             yield added_input(labelled("input", name), column.type, required=column.required)
+    if was.keys().isdisjoint(will_be):
+        yield Finding("nothing of what a caller sends is read any more", breaks=True)
 
 
 def _by_position(before: Sequence[Column], after: Sequence[Column]) -> Iterator[Finding]:
@@ -78,13 +82,17 @@ def _dicts(before: Sequence[Column], after: Sequence[Column]) -> Iterator[Findin
         any(isinstance(column.type, Array | Object) for column in side) for side in (before, after)
     )
     if will_be_record and not record:
-        yield Finding(
-            "a dict is one record now, and was columns, for there is an array or object", breaks=True
-        )
+        yield Finding("a dict was columns, and is one record now: an input is an array or object", True)
     elif record and not will_be_record:
-        yield Finding(
-            "a dict is columns now, and was one record, for there is no array or object", breaks=True
-        )
+        yield Finding("a dict was one record, and is columns now: no input is an array or object", True)
+
+
+def _types(label: str, before: Column, after: Column, frames: bool) -> Iterator[Finding]:
+    match before.type, after.type:
+        case Tensor() as was, Tensor() as will_be:
+            yield from tensor_findings(label, was, will_be, frames)
+        case was, will_be:
+            yield from type_findings(label, was, will_be, after.required)
 
 
 def _presence(label: str, was_required: bool, required: bool) -> Iterator[Finding]:
@@ -106,8 +114,6 @@ def type_findings(
             yield from type_findings(label, was, will_be, required, f"{path}[*]")
         case Object(), Object():
             yield from _properties(label, before, after, path)
-        case Tensor(), Tensor():
-            yield from tensor_findings(label, before, after)
         case _:
             yield retyped(at(label, path), before, after, breaks=not _takes(before, after, required))
 

@@ -9,19 +9,30 @@ from ..columns import Tensor, Type
 from .findings import Finding, retyped
 
 
-def tensor_findings(label: str, before: Tensor, after: Tensor) -> Iterator[Finding]:
-    """What a caller of `before` meets."""
+def tensor_findings(label: str, before: Tensor, after: Tensor, frames: bool) -> Iterator[Finding]:
+    """What a caller of `before` meets. `frames`: a DataFrame fits the schema before."""
     if before == after:
         return
     finding = retyped(label, before, after, breaks=not _takes_arrays(before, after))
-    if not finding.breaks and _from_frames(before) and not _same_rows(before, after):
+    if frames and not finding.breaks and not _same_rows(before, after):
         finding = Finding(f"{finding.text}: a DataFrame is refused", breaks=True)
     yield finding
 
 
+def from_frames(type_: Type) -> bool:
+    """Whether a DataFrame fits a tensor (`_reshape_and_cast_pandas_column_values`): any number of rows, and
+    all else fixed."""
+    return isinstance(type_, Tensor) and type_.shape[:1] == (-1,) and -1 not in type_.shape[1:]
+
+
 def only_array(type_: Type) -> bool:
-    """Whether only an array fits: no DataFrame, and no sparse matrix, which has two dimensions."""
-    return isinstance(type_, Tensor) and not _from_frames(type_) and len(type_.shape) != 2
+    """Whether only NumPy's array fits: no DataFrame, and no sparse matrix, which holds numbers in two
+    dimensions."""
+    return (
+        isinstance(type_, Tensor)
+        and not from_frames(type_)
+        and (len(type_.shape) != 2 or type_.dtype in ("object", "str", "bytes"))
+    )
 
 
 def _takes_arrays(before: Tensor, after: Tensor) -> bool:
@@ -41,12 +52,6 @@ def _takes_arrays(before: Tensor, after: Tensor) -> bool:
 
 def _is_anything(tensor: Tensor) -> bool:
     return tensor.dtype == "object" and tensor.shape == (-1,)
-
-
-def _from_frames(tensor: Tensor) -> bool:
-    """Whether a DataFrame fits (`_reshape_and_cast_pandas_column_values`): any number of rows, all else
-    fixed."""
-    return tensor.shape[:1] == (-1,) and -1 not in tensor.shape[1:]
 
 
 def _same_rows(before: Tensor, after: Tensor) -> bool:

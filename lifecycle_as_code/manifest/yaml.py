@@ -52,15 +52,16 @@ class _EndedError(Exception):
     """Nothing more can be read in this file; the report says why."""
 
 
-def parse(data: bytes, report: Report) -> Any:
+def parse(data: bytes, report: Report, most: int | None = None) -> Any:
     """The file's one document as nodes; None where it declares nothing or can't be read.
 
-    Every problem is in `report`. After a duplicate key, a tag or a complex key reading goes on.
+    Every problem is in `report`. After a duplicate key, a tag or a complex key reading goes on. `most`: how
+    many nodes the file may hold, where it isn't what a manifest of its size may.
     """
     try:
         if not readable(data, report):
             return None
-        return _Builder(data, report).document()
+        return _Builder(data, report, most).document()
     except (_EndedError, TooManyError):
         return None
     except yaml.YAMLError as error:
@@ -92,14 +93,14 @@ class _Size(NamedTuple):
 class _Builder:
     """One pass over the events. Fast because it does next to nothing for each of them."""
 
-    def __init__(self, data: bytes, report: Report) -> None:
+    def __init__(self, data: bytes, report: Report, most: int | None) -> None:
         self._next: Callable[[], Any] = Parser(data).get_event
         self._report = report
         self._anchors: dict[str, Any] = {}
         self._sizes: dict[int, _Size] = {}
         self._expanded = 0
         self._expandable = ALIAS_NODES + len(data) // 4
-        self._most = NODES + len(data) // 8
+        self._most = NODES + len(data) // 8 if most is None else most
 
     def document(self) -> Any:
         """The only document of the stream; None where there is none or nothing but comments."""
