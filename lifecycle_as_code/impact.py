@@ -194,10 +194,10 @@ def _of_others(plan: Plan, recorded: Recorded, live: Live) -> Iterator[_Served]:
         yield from _entities(address, spec, spec, stack)
 
 
-def _locations(plan: Plan, live: Live) -> dict[tuple[str, int | str], str | None]:
+def _locations(plan: Plan, live: Live) -> dict[tuple[str, object], str | None]:
     """Where the files of each version are, by the name that its model has until the plan is applied."""
     former = {after: before for before, after in plan.moves}
-    found = {}
+    found: dict[tuple[str, object], str | None] = {}
     for address, seen in live.objects.items():
         if address.kind == "model_version":
             model = Address("registered_model", address.key[:1])

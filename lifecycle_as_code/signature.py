@@ -22,10 +22,10 @@ MAX_FINDINGS: Final = 100
 class SignatureClass(StrEnum):
     """What a caller of the version before meets.
 
-    SAME: nothing that it could notice. COMPATIBLE: all its calls are still taken, and all that it reads is
-    still there. BREAKING: some call is refused or misread, or something that it reads is gone or of another
-    type. UNKNOWN: a side has no signature, or it couldn't be read. NONE: there is no version before, or none
-    after.
+    SAME: nothing that it could notice. COMPATIBLE: all its calls are still taken, whole, and all that it
+    reads is still there. BREAKING: some call is refused or misread, or a part of it is dropped; or something
+    that it reads is gone or of another type. UNKNOWN: a side has no signature, or it couldn't be read. NONE:
+    there is no version before, or none after.
     """
 
     SAME = "same"

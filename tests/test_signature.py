@@ -68,17 +68,16 @@ INPUTS: dict[str, tuple[Part, Part, SignatureClass, list[str]]] = {
     "a column went": (
         [AGE, col("zip", "long")],
         [col("zip", "long")],
-        COMPATIBLE,
-        ['input "age" (double) is gone: MLflow ignores it'],
+        BREAKING,
+        ['input "age" (double) is gone: MLflow drops it'],
     ),
     "all columns went": (
         [AGE],
         [col("zip", "long", False)],
         BREAKING,
         [
-            'input "age" (double) is gone: MLflow ignores it',
+            'input "age" (double) is gone: MLflow drops it',
             'optional input "zip" (long) was added',
-            "nothing of what a caller sends is read any more",
         ],
     ),
     "a required column": ([AGE], [AGE, col("x")], BREAKING, ['required input "x" (double) was added']),
@@ -161,8 +160,8 @@ INPUTS: dict[str, tuple[Part, Part, SignatureClass, list[str]]] = {
     "the last one by position": (
         [col(None), col(None)],
         [col(None)],
-        COMPATIBLE,
-        ["input 1 (double) is gone: MLflow ignores it"],
+        BREAKING,
+        ["input 1 (double) is gone: MLflow drops it"],
     ),
     "no names any more": (
         [AGE, col("zip")],
@@ -206,7 +205,7 @@ INPUTS: dict[str, tuple[Part, Part, SignatureClass, list[str]]] = {
 }
 
 PARAMS: dict[str, tuple[Part, Part, SignatureClass, list[str]]] = {
-    "went": ([par()], None, COMPATIBLE, ['parameter "k" (long) is gone: MLflow ignores it']),
+    "went": ([par()], None, BREAKING, ['parameter "k" (long) is gone: MLflow drops it']),
     "added": (None, [par()], COMPATIBLE, ['parameter "k" (long) was added']),
     "another type": (
         [par()],
@@ -315,9 +314,9 @@ def test_each_difference_is_told_in_a_sentence(
 
 
 def test_only_what_breaks_is_among_the_breaking() -> None:
-    told = changed("inputs", [AGE, col("zip", "long")], [col("zip", "string"), col("x", required=False)])
+    told = changed("inputs", [col("zip", "long")], [col("zip", "string"), col("x", required=False)])
     assert told.breaking == ('input "zip" changed from long to string',)
-    assert len(told.findings) == 3
+    assert len(told.findings) == 2
 
 
 def test_inputs_params_and_outputs_are_told_together() -> None:

@@ -42,10 +42,10 @@ def labelled(what: str, key: str | int) -> str:
     return f"{what} {quoted(key) if isinstance(key, str) else key}"
 
 
-def gone(label: str, type_: object, *, breaks: bool) -> Finding:
-    """Not declared any more. Where that breaks nobody, MLflow ignores what is still sent, and warns in its
-    log."""
-    return Finding(f"{label} ({cut(str(type_))}) is gone{'' if breaks else ': MLflow ignores it'}", breaks)
+def gone(label: str, type_: object, *, dropped: bool = False) -> Finding:
+    """Not declared any more, which breaks whoever sends or reads it. `dropped`: MLflow takes the call all the
+    same, with a warning in its log, and throws this part of it away."""
+    return Finding(f"{label} ({cut(str(type_))}) is gone{': MLflow drops it' if dropped else ''}", True)
 
 
 def added_input(label: str, type_: object, *, required: bool) -> Finding:

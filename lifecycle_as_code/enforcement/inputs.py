@@ -46,31 +46,29 @@ def input_findings(before: Sequence[Column] | None, after: Sequence[Column] | No
 
 
 def _by_name(before: Sequence[Column], after: Sequence[Column], frames: bool = False) -> Iterator[Finding]:
-    """Order doesn't count, and MLflow ignores columns and tensors that the schema doesn't name. `frames`: a
+    """Order doesn't count, and MLflow drops columns and tensors that the schema doesn't name. `frames`: a
     DataFrame fits all of the tensors."""
     was, will_be = ({column.name or "": column for column in side} for side in (before, after))
     for name, column in was.items():
         label = labelled("input", name)
         if name not in will_be:
-            yield gone(label, column.type, breaks=False)
+            yield gone(label, column.type, dropped=True)
             continue
         yield from _presence(label, column.required, will_be[name].required)
         yield from _types(label, column, will_be[name], frames)
     for name, column in will_be.items():
         if name not in was:
             yield added_input(labelled("input", name), column.type, required=column.required)
-    if was.keys().isdisjoint(will_be):
-        yield Finding("nothing of what a caller sends is read any more", breaks=True)
 
 
 def _by_position(before: Sequence[Column], after: Sequence[Column]) -> Iterator[Finding]:
-    """All are required, and MLflow ignores those behind the last one of the schema."""
+    """All are required, and MLflow drops those behind the last one of the schema."""
     for index, column in enumerate(before):
         label = labelled("input", index)
         if index < len(after):
             yield from type_findings(label, column.type, after[index].type)
         else:
-            yield gone(label, column.type, breaks=False)
+            yield gone(label, column.type, dropped=True)
     for index in range(len(before), len(after)):
         yield added_input(labelled("input", index), after[index].type, required=True)
 
@@ -123,7 +121,7 @@ def _properties(label: str, before: Object, after: Object, path: str) -> Iterato
     for name, was in before.properties.items():
         inner = below(path, name)
         if name not in after.properties:
-            yield gone(at(label, inner), was.type, breaks=True)
+            yield gone(at(label, inner), was.type)
             continue
         will_be = after.properties[name]
         yield from _presence(at(label, inner), was.required, will_be.required)

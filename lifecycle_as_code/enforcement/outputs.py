@@ -37,7 +37,7 @@ def _columns(before: Sequence[Column], after: Sequence[Column]) -> Iterator[Find
     for key, column in was.items():
         label = labelled("output", key)
         if key not in will_be:
-            yield gone(label, column.type, breaks=True)
+            yield gone(label, column.type)
             continue
         yield from _presence(label, column.required, will_be[key].required)
         yield from _types(label, column.type, will_be[key].type)
@@ -80,7 +80,7 @@ def _properties(label: str, before: Object, after: Object, path: str) -> Iterato
     for name, was in before.properties.items():
         inner = below(path, name)
         if name not in after.properties:
-            yield gone(at(label, inner), was.type, breaks=True)
+            yield gone(at(label, inner), was.type)
             continue
         yield from _presence(at(label, inner), was.required, after.properties[name].required)
         yield from _types(label, was.type, after.properties[name].type, inner)

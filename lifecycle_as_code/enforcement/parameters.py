@@ -17,7 +17,7 @@ WIDENS_PARAMETERS: Final = WIDENS | {("integer", "float"), ("long", "float"), ("
 def parameter_findings(
     before: Sequence[Parameter] | None, after: Sequence[Parameter] | None
 ) -> Iterator[Finding]:
-    """What a caller of `before` meets. Each parameter has a default, so none is required; MLflow ignores
+    """What a caller of `before` meets. Each parameter has a default, so none is required; MLflow drops
     what the schema doesn't name, and everything where there is no schema."""
     was, will_be = ({parameter.name: parameter for parameter in side or ()} for side in (before, after))
     for name, parameter in was.items():
@@ -25,7 +25,7 @@ def parameter_findings(
         if name in will_be:
             yield from _parameter(label, parameter, will_be[name])
         else:
-            yield gone(label, parameter, breaks=False)
+            yield gone(label, parameter, dropped=True)
     for name, parameter in will_be.items():
         if name not in was:
             yield Finding(f"{labelled('parameter', name)} ({cut(str(parameter))}) was added", breaks=False)

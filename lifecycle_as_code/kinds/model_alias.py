@@ -50,7 +50,9 @@ class ModelAlias(Spec):
     field."""
 
     def stands_for(self) -> Mapping[str, Address | None]:
-        """The version that it points at."""
+        """The version that it points at; nothing while a selector hasn't said which."""
+        if not isinstance(self.version, int):
+            return {}
         return {"": Address("model_version", (self.model, self.version))}
 
 

@@ -262,7 +262,7 @@ def taken_calls(schema: Sequence[Column]) -> Iterator[tuple[bytes, Any]]:
             yield blob, taken
 
 
-def fate(blob: bytes, taken: Any, before: Sequence[Column], after: Sequence[Column]) -> str:
+def fate(blob: bytes, taken: Any, after: Sequence[Column]) -> str:
     """What becomes of a call that `before` took for `taken`: nothing where `after` takes it for the same;
     otherwise why not."""
     try:
@@ -275,8 +275,8 @@ def fate(blob: bytes, taken: Any, before: Sequence[Column], after: Sequence[Colu
     if "name" not in after[0] or not isinstance(taken, pd.DataFrame | dict):
         # by position
         was, will_be = dict(enumerate(was.values())), dict(enumerate(will_be.values()))
-    elif was and {column.get("name") for column in before}.isdisjoint(column["name"] for column in after):
-        return "misread: nothing of it is read"
+    if dropped := [key for key in was if key not in will_be]:
+        return f"dropped: {dropped}"
     shared = was.keys() & will_be.keys()
     if shared and isinstance(taken_now, pd.DataFrame) and list(taken.index) != list(taken_now.index):
         return f"misread: the rows {list(taken.index)} as {list(taken_now.index)}"

@@ -1,7 +1,7 @@
 """The class of a signature's change agrees with what MLflow does to a caller: MLflow is the oracle.
 
-SAME and COMPATIBLE: every call that fits the schema before is taken by the one after, and for the same.
-BREAKING: there is one that is refused or misread.
+SAME and COMPATIBLE: every call that fits the schema before is taken by the one after, whole and for the same.
+BREAKING: there is one that is refused or misread, or of which something is dropped.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Schema = list[dict[str, Any]]
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """MLflow warns of each column that it ignores."""
+    """MLflow warns of each column that it drops."""
     logger = logging.getLogger("mlflow.models.utils")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -51,7 +51,7 @@ def change(before: Schema, after: Schema) -> SignatureChange:
 def assert_mlflow_agrees(before: Schema, after: Schema) -> None:
     """Hold the class against what becomes of each call."""
     told = change(before, after)
-    fates = ((blob, fate(blob, taken, before, after)) for blob, taken in taken_calls(before))
+    fates = ((blob, fate(blob, taken, after)) for blob, taken in taken_calls(before))
     broken = next(((blob, what) for blob, what in fates if what), None)
     if told.verdict is SignatureClass.BREAKING:
         assert broken, f"{told.breaking}, but every call is taken"
@@ -336,7 +336,7 @@ def test_every_parameter_to_every_other() -> None:
         assert bool(refused) is (told.verdict is SignatureClass.BREAKING), (before, after, told, refused)
 
 
-def test_a_parameter_that_no_schema_names_is_ignored() -> None:
+def test_a_parameter_that_no_schema_names_is_dropped() -> None:
     schema = ParamSchema.from_json(json.dumps(PARAMETERS[:1]))
     assert _enforce_params_schema({"other": "x"}, schema) == {"k": True}
     assert _enforce_params_schema({"k": "x"}, None) == {}
