@@ -592,7 +592,7 @@ def test_a_plan_as_json_has_what_the_plan_has() -> None:
             "impacts": [],
             "verdicts": [],
             "choices": [],
-            "rules": {"policies": [], "waivers": [], "directions": []},
+            "rules": {"policies": [], "waivers": [], "directions": [], "teams": []},
         },
         "summary": {
             "create": 0,

@@ -123,14 +123,17 @@ def _compared(found: Comparison, paint: Paint, width: int) -> Iterator[str]:
     told = [
         *(f"{indent}  {line}" for line in _metrics(found.metrics, paint, width - _INDENT - 2)),
         *(f"{indent}  {paint(label, 'faint')}  {text}" for label, text in _facts(found)),
-        *(f"{indent}  {line}" for line in _signature(found.signature, paint)),
     ]
-    if not told and missing:
-        why = paint(f"{safe(found.model)} {versions(found)}{entity}: {safe('; '.join(missing))}", "faint")
-        yield f"{head}  {why}"
+    if not told and found.signature.verdict in (SignatureClass.NONE, SignatureClass.UNKNOWN):
+        if not missing:
+            return
+        # each begins with what it is about; the documents have the sentences
+        what = listed([safe(text.partition(":")[0]) for text in missing], 4)
+        yield f"{head}  {paint(f'{safe(found.model)} {versions(found)}{entity}: missing {what}', 'faint')}"
         return
     yield f"{head}  {safe(found.model)} {versions(found)}{entity}"
     yield from told
+    yield from (f"{indent}  {line}" for line in _signature(found.signature, paint))
     yield from (f"{indent}  {paint('missing ', 'yellow')}  {safe(text)}" for text in missing)
 
 
