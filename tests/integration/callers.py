@@ -121,8 +121,15 @@ def _series(column: Column) -> list[Any]:
 def _objects_in(*cells: Any) -> Any:
     column = np.empty(len(cells), dtype=object)
     for index, cell in enumerate(cells):
-        column[index] = cell
+        column[index] = _unshared(cell)
     return pd.Series(column)
+
+
+def _unshared(value: Any) -> Any:
+    """The same, with no part in it twice: enforcement writes into dicts."""
+    if isinstance(value, dict):
+        return {key: _unshared(inner) for key, inner in value.items()}
+    return [_unshared(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _frames(schema: Sequence[Column]) -> Iterator[Any]:

@@ -51,8 +51,12 @@ def change(before: Schema, after: Schema) -> SignatureChange:
 def assert_mlflow_agrees(before: Schema, after: Schema) -> None:
     """Hold the class against what becomes of each call."""
     told = change(before, after)
-    fates = ((blob, fate(blob, taken, after)) for blob, taken in taken_calls(before))
-    broken = next(((blob, what) for blob, what in fates if what), None)
+    broken: tuple[bytes, str] | None = None
+    calls = taken_calls(before)
+    for blob, taken in itertools.chain([next(calls)], calls):  # there is one at least
+        if what := fate(blob, taken, after):
+            broken = blob, what
+            break
     if told.verdict is SignatureClass.BREAKING:
         assert broken, f"{told.breaking}, but every call is taken"
     else:
