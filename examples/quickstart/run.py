@@ -1,4 +1,4 @@
-"""The main job from nothing: train, register, grant, serve, predict, promote, find drift.
+"""The main job from nothing: train, register, grant, serve, predict, promote, find drift, judge a promotion.
 
     python examples/quickstart/run.py [DIRECTORY]
 
@@ -7,13 +7,15 @@ Works in a copy of this example, by default `build/quickstart`. `lac down` in th
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-MANIFESTS = ("lac.yaml", "experiments.yaml", "models.yaml", "access.yaml", "endpoints.yaml")
+MANIFESTS = ("lac.yaml", "experiments.yaml", "models.yaml", "access.yaml", "endpoints.yaml", "policies.yaml")
 SCRIPTS = ("train.py", "users.py", "predict.py")
 STRAY = """
 import mlflow
@@ -33,7 +35,16 @@ def run(shown: str, *command: str, expect: int = 0) -> None:
 
 def lac(arguments: str, expect: int = 0) -> None:
     """Run `lac` in the copy."""
-    run(f"lac {arguments}", sys.executable, "-m", "lifecycle_as_code", *arguments.split(), expect=expect)
+    run(f"lac {arguments}", sys.executable, "-m", "lifecycle_as_code", *shlex.split(arguments), expect=expect)
+
+
+WAIVER = """\
+waivers:
+  - policy: callers-keep-working
+    address: model_alias.breast-cancer/champion
+    reason: All clinics send twenty-nine columns by now.
+    expires: {day}
+"""
 
 
 def say(text: str) -> None:
@@ -77,6 +88,19 @@ lac("apply --auto-approve")
 say("Who moved the champion, when, from what; and the plan that would take it back")
 lac("history model_alias.breast-cancer/champion")
 lac("rollback model_alias.breast-cancer/champion")
+
+say("A third version never saw one of the columns. What would its promotion mean?")
+run('python train.py --without "worst texture"', sys.executable, "train.py", "--without", "worst texture")
+lac("apply --auto-approve")
+lac("promote breast-cancer --version 3")
+lac("explain model_alias.breast-cancer/champion")
+say("The team's policy denies it, until somebody answers for it")
+lac("apply --auto-approve", expect=1)
+with (directory / "policies.yaml").open("a") as file:
+    file.write(WAIVER.format(day=(datetime.now(UTC) + timedelta(days=7)).date()))
+lac("plan -o waived.plan")
+lac("show waived.plan --markdown")
+(directory / "models.yaml").write_text(models.read_text().replace("champion: 3", "champion: 2"))
 
 say("The endpoint answers with the promoted version")
 run("python predict.py", sys.executable, "predict.py")

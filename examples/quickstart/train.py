@@ -1,7 +1,7 @@
 """Train classifiers on the Wisconsin breast cancer data and log them to MLflow.
 
-    python train.py                          two of them: versions 1 and 2
-    python train.py --without "worst area"   one more, that never sees that column: version 3
+    python train.py                             two of them: versions 1 and 2
+    python train.py --without "worst texture"   one more, that never sees that column: version 3
 
 As a training pipeline would, it writes `versions.yaml`: which run made which version. That file is part
 of the pull request.
