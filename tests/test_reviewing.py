@@ -1,0 +1,241 @@
+"""A plan and what it is judged by: sealed with it, and asked again when it is applied. On real databases."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine import Bench, converge
+from mlflow_fixture import fresh_sqlite
+from plans import HOSTILE, always, rich
+from sqlalchemy import create_engine, text
+
+from lifecycle_as_code import codec
+from lifecycle_as_code.cli import run
+from lifecycle_as_code.diagnostics import LacError
+from lifecycle_as_code.kinds import KINDS
+from lifecycle_as_code.kinds.model_alias import ModelAlias
+from lifecycle_as_code.kinds.model_version import ModelVersion
+from lifecycle_as_code.kinds.permission import Permission
+from lifecycle_as_code.kinds.registered_model import RegisteredModel
+from lifecycle_as_code.kinds.role import Role
+from lifecycle_as_code.review import Outcome, Review
+from lifecycle_as_code.rules import Expression, Policy, PolicyWaiver, Rules
+from lifecycle_as_code.spec import Address
+from lifecycle_as_code.stack import Stack
+from lifecycle_as_code.views.json import as_plain
+
+SPECS = {name: kind.spec for name, kind in KINDS.items()}
+CHAMPION = Address("model_alias", ("fraud", "champion"))
+APPROVED = Policy(
+    "approved",
+    {"kind": "model_alias"},
+    (Expression('after.tags.validation_status == "approved"'),),
+    message="Ask the risk team.",
+)
+
+
+def waiver(days: int) -> PolicyWaiver:
+    day = datetime.now(UTC).date() + timedelta(days=days)
+    return PolicyWaiver("approved", str(CHAMPION), "An incident.", day.isoformat())
+
+
+def stack(bench: Bench, champion: int | None, rules: Rules = Rules((APPROVED,))) -> Stack:
+    """Two versions, whose tags somebody else sets, and an alias."""
+    made: list[Any] = [RegisteredModel(name="fraud")]
+    made += [ModelVersion(model="fraud", version=n, source=f"s3://m/{n}") for n in (1, 2)]
+    made += [ModelAlias(model="fraud", alias="champion", version=champion)] if champion else []
+    return bench.stack(made, rules=rules)
+
+
+def approve(bench: Bench, version: int, status: str | None = "approved") -> None:
+    """Somebody tags a version outside, or takes the tag away."""
+    engine = create_engine(bench.store)
+    with engine.begin() as db:
+        db.execute(text("DELETE FROM model_version_tags WHERE version = :v"), {"v": version})
+        if status:
+            db.execute(
+                text(
+                    "INSERT INTO model_version_tags (workspace, name, version, key, value)"
+                    " VALUES ('default', 'fraud', :v, 'validation_status', :s)"
+                ),
+                {"v": version, "s": status},
+            )
+    engine.dispose()
+
+
+@pytest.fixture
+def ready(tmp_path: Path) -> Bench:
+    """The champion is version 1, and 2 is approved."""
+    made = Bench(tmp_path, fresh_sqlite(tmp_path))
+    converge(stack(made, 1, Rules()))
+    approve(made, 2)
+    return made
+
+
+def champion(bench: Bench) -> int:
+    return bench.live()[CHAMPION].spec.version  # type: ignore[attr-defined]
+
+
+def refused(work: Any) -> str:
+    with pytest.raises(LacError) as caught:
+        list(work())
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "policy-denied"
+    assert "Ask the risk team." in problem.detail
+    return problem.detail
+
+
+# --- verdicts decide, when it is applied
+
+
+def test_a_plan_that_passes_is_applied_and_says_so(ready: Bench) -> None:
+    plan = stack(ready, 2).plan()
+    (verdict,) = plan.review.verdicts
+    assert (verdict.policy, verdict.outcome) == ("approved", Outcome.PASSED)
+    assert plan.review.rules == Rules((APPROVED,))
+    list(stack(ready, 2).apply(plan))
+    assert champion(ready) == 2
+
+
+def test_a_denied_plan_is_refused_and_nothing_is_written(ready: Bench) -> None:
+    approve(ready, 2, "rejected")
+    made = stack(ready, 2)
+    plan = made.plan()
+    assert [v.outcome for v in plan.review.denied] == [Outcome.DENIED]
+    assert 'validation_status = "rejected"' in refused(lambda: made.apply(plan))
+    assert champion(ready) == 1
+    assert len(made.history()) == 1
+
+
+def test_what_has_changed_since_the_plan_was_saved_is_judged_again(ready: Bench) -> None:
+    made = stack(ready, 2)
+    data = made.saved(made.plan())
+    approve(ready, 2, None)
+    # the manifests have no policies any more: the plan brings its own
+    later = stack(ready, None, Rules())
+    plan = later.check_saved(later.read_plan(data))
+    refused(lambda: later.apply(plan))
+    assert champion(ready) == 1
+    approve(ready, 2)
+    list(later.apply(later.check_saved(later.read_plan(data))))
+    assert champion(ready) == 2
+
+
+def test_a_plan_that_was_denied_when_it_was_reviewed_stays_denied(ready: Bench) -> None:
+    approve(ready, 2, "rejected")
+    made = stack(ready, 2)
+    data = made.saved(made.plan())
+    approve(ready, 2)
+    refused(lambda: made.apply(made.check_saved(made.read_plan(data))))
+    assert champion(ready) == 1
+
+
+def test_a_waiver_lets_through_until_its_day_is_over(ready: Bench) -> None:
+    approve(ready, 2, None)
+    made = stack(ready, 2, Rules((APPROVED,), (waiver(0),)))
+    plan = made.plan()
+    (verdict,) = plan.review.verdicts
+    assert verdict.outcome is Outcome.WAIVED
+    assert verdict.waiver is not None
+    assert verdict.waiver.reason == "An incident."
+    expired = replace(plan.review, rules=Rules((APPROVED,), (waiver(-1),)))
+    refused(lambda: made.apply(replace(plan, review=expired)))
+    list(made.apply(plan))
+    assert champion(ready) == 2
+
+
+def test_an_expired_waiver_is_told(ready: Bench) -> None:
+    plan = stack(ready, 2, Rules((APPROVED,), (waiver(-1),))).plan()
+    assert "waiver-expired" in {found.code for found in plan.diagnostics}
+
+
+def test_going_back_is_judged_too_unless_the_policy_is_about_promotions(ready: Bench) -> None:
+    converge(stack(ready, 2))
+    assert stack(ready, 2).rollback(str(CHAMPION)).plan.review.denied
+    promotions = replace(APPROVED, when={"kind": "model_alias", "mode": "normal"})
+    assert not stack(ready, 2, Rules((promotions,))).rollback(str(CHAMPION)).plan.review.verdicts
+
+
+def test_nothing_is_asked_where_nothing_changes(ready: Bench) -> None:
+    assert stack(ready, 1).plan().review == Review(rules=Rules((APPROVED,)))
+
+
+def test_who_gains_access_is_told_where_there_is_an_auth_database(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, fresh_sqlite(tmp_path), fresh_sqlite(tmp_path, "auth"))
+    engine = create_engine(bench.auth_store or "")
+    with engine.begin() as db:
+        db.execute(text("INSERT INTO users (username, password_hash, is_admin) VALUES ('ann', 'x', false)"))
+    engine.dispose()
+    grant = Permission(role="r", resource_type="registered_model", resource="fraud", level="EDIT")
+    made = bench.stack([RegisteredModel(name="fraud"), Role(name="r", members=("ann",)), grant])
+    rows = [row for impact in made.plan().review.impacts for row in impact.access]
+    assert [(row.user, str(row.resource), row.after, row.gains) for row in rows] == [
+        ("ann", "registered_model.fraud", "EDIT", True)
+    ]
+
+
+# --- the command
+
+
+def test_the_command_shows_a_denied_plan_saves_it_and_ends_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("lac.yaml").write_text(f"name: payments\nstore: {fresh_sqlite(tmp_path)}\n")
+    Path("models.yaml").write_text(
+        "registered_models:\n  - name: fraud\n    tags: {a: b}\n"
+        "policies:\n  - {name: owned, when: {kind: registered_model}, required_tags: [owner]}\n"
+    )
+    assert run(["plan", "-o", "p.plan", "--json"]) == 1
+    told = capsys.readouterr()
+    (verdict,) = json.loads(told.out)["review"]["verdicts"]
+    assert verdict["outcome"] == "denied"
+    assert verdict["at"] == {"file": "models.yaml", "line": 5, "column": 5}
+    assert verdict["line"] == {"file": "models.yaml", "line": 2, "column": 5}
+    assert "models.yaml:2:5: error[policy-denied]" in told.err
+    assert run(["apply", "p.plan"]) == 1
+    assert "error[policy-denied]" in capsys.readouterr().err
+    assert run(["apply", "--auto-approve"]) == 1
+    assert "1 denied" in capsys.readouterr().out
+    assert run(["history"]) == 0
+    assert "Nothing was applied yet." in capsys.readouterr().err
+
+
+# --- the codec
+
+
+# nothing has an empty name
+@pytest.mark.parametrize(
+    "said", [None, *filter(None, HOSTILE)], ids=lambda word: "usual" if word is None else "hostile"
+)
+def test_a_review_is_read_back_as_it_was(said: str | None) -> None:
+    review = (rich() if said is None else rich(always(said))).review
+    data = json.loads(json.dumps(review, default=as_plain))
+    again = codec.read(Review, data, SPECS)
+    assert again == review
+    assert json.loads(json.dumps(again, default=as_plain)) == data
+
+
+def _paths(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    return [path, *(found for key, value in inner for found in _paths(value, (*path, key)))]
+
+
+def test_a_review_with_anything_of_another_type_is_no_review() -> None:
+    whole = json.loads(json.dumps(rich().review, default=as_plain))
+    free = {"when", "builtin", "inputs", "outputs", "params"}
+    for path in _paths(whole):
+        if not path or free & {*path}:
+            continue
+        data = json.loads(json.dumps(whole))
+        holder = data
+        for step in path[:-1]:
+            holder = holder[step]
+        holder[path[-1]] = {"something": ["else"]} if not isinstance(holder[path[-1]], dict) else 5
+        with pytest.raises((ValueError, TypeError, LookupError, AttributeError)):
+            codec.read(Review, data, SPECS)
