@@ -558,6 +558,7 @@ Stack payments:
 
   ~ model_alias.fraud/champion  (manifest changed)
       ~ version  3 → 4
+      evidence  fraud version 3 → 4: missing the run, the artifact
 
 Plan: 0 to create, 1 to update, 0 to delete.
 """

@@ -12,6 +12,7 @@ from . import review
 from .fields import rows
 from .problems import problems
 from .text import PLAIN, Paint, Style, counted, listed, padded, safe, safe_lines
+from .versions import told_first
 
 SIGNS: dict[Action, tuple[str, Style]] = {
     Action.CREATE: ("+", "green"),
@@ -37,7 +38,7 @@ def plan(shown: Plan, paint: Paint = PLAIN, *, width: int = 100) -> str:
     along = going_along(shown)
     carried = {c.address for changes in along.values() for c in changes}
     judged = shown.review.by_address()
-    told = review.told_with_versions(shown.review)
+    told = told_first(shown.review.evidence)
     return "\n\n".join(
         [
             *([problems(shown.diagnostics, paint)] if shown.diagnostics else []),

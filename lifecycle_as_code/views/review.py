@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from io import StringIO
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ..evidence import Comparison, Evidence, MetricChange, Run
 from ..review import Access, Capacity, Choice, Impact, Outcome, Review, Traffic, Verdict
 from ..signature import SignatureChange, SignatureClass
+from ..spec import Address
 from .text import PLAIN, Paint, Style, counted, listed, safe, shortened
 
 if TYPE_CHECKING:
@@ -39,35 +41,26 @@ CLASSES: dict[SignatureClass, Style] = {
 }
 
 
-def told_with_versions(review: Review) -> frozenset[tuple[str, int]]:
-    """Versions whose evidence stands below their own creation: an alias that is made with one says nothing
-    that isn't said there."""
-    made = (c for c in review.evidence if c.address.kind == "model_version" and c.after is not None)
-    return frozenset((c.model, c.after.version) for c in made if c.after is not None)
-
-
 def beneath(
     part: Review | None,
     paint: Paint = PLAIN,
     *,
     width: int = 100,
-    told: Collection[tuple[str, int]] = frozenset(),
+    told: Mapping[tuple[Address, str], Address] = MappingProxyType({}),
 ) -> list[str]:
-    """What belongs below one change: how its versions were chosen, evidence, blast radius. `told`: versions
-    whose evidence stands elsewhere; where nothing was before, it isn't repeated."""
+    """What belongs below one change: how its versions were chosen, evidence, blast radius. `told`: where
+    evidence stands already, by change and entity; it isn't repeated."""
     if part is None:
         return []
     return [
         *(line for choice in part.choices for line in _chosen(choice, paint)),
-        *(line for c in part.evidence if not _repeats(c, told) for line in _compared(c, paint, width)),
+        *(
+            line
+            for found in part.evidence
+            for line in _compared(found, paint, width, told.get((found.address, found.entity)))
+        ),
         *(line for impact in part.impacts for line in _reached(impact, paint)),
     ]
-
-
-def _repeats(found: Comparison, told: Collection[tuple[str, int]]) -> bool:
-    after = found.after
-    own = found.address.kind == "model_version"
-    return not own and found.before is None and after is not None and (found.model, after.version) in told
 
 
 def verdicts(review: Review, paint: Paint = PLAIN) -> Iterator[str]:
@@ -115,9 +108,12 @@ def _chosen(choice: Choice, paint: Paint) -> Iterator[str]:
         yield f"{indent}  {paint(f'and {len(choice.losers) - _MOST_LOSERS} more', 'faint')}"
 
 
-def _compared(found: Comparison, paint: Paint, width: int) -> Iterator[str]:
+def _compared(found: Comparison, paint: Paint, width: int, told_at: Address | None) -> Iterator[str]:
     indent = " " * _INDENT
     head = f"{indent}{paint('evidence', 'strong')}"
+    if told_at is not None:
+        yield f"{head}  {paint(f'as for {safe(told_at)}', 'faint')}"
+        return
     entity = f" for served entity {safe(found.entity)}" if found.entity else ""
     missing = found.after.missing if found.after else ()
     told = [
