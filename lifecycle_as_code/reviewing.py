@@ -34,12 +34,15 @@ def reviewed(core: Core, plan: Plan, seen: Snapshots, rules: Rules) -> Plan:
     evidence = gather(core.connections, plan, seen, directions=rules.directions, environ=core.environ)
     impacts = make_impacts(plan, seen.recorded, seen.live, access=_access(core, plan))
     plan = replace(plan, review=Review(evidence, impacts, (), seen.desired.choices, rules))
-    now = datetime.now(UTC)
+    return _judged(core, plan) if rules.policies else plan
+
+
+def _judged(core: Core, plan: Plan) -> Plan:
+    rules, now = plan.review.rules, datetime.now(UTC)
     verdicts = judge(plan, rules, actor=actor(core.settings.directory, core.environ), now=now)
     told = tuple(expired(rules, now)) if verdicts else ()
-    return replace(
-        plan, review=replace(plan.review, verdicts=verdicts), diagnostics=(*plan.diagnostics, *told)
-    )
+    review = replace(plan.review, verdicts=verdicts)
+    return replace(plan, review=review, diagnostics=(*plan.diagnostics, *told))
 
 
 def refuse_denied(core: Core, plan: Plan) -> None:
