@@ -20,6 +20,7 @@ from engine import Bench
 from forks import Forks
 from forks import forks as forks_
 from mlflow_fixture import (  # noqa: F401 - fixtures are found by name
+    MEMORY,
     SERVICES,
     SHARED,
     basic_auth_server,
@@ -37,6 +38,10 @@ from lifecycle_as_code.kinds.role import Role
 # how long an example takes says more about the machine than about the code
 settings.register_profile("lac", deadline=None)
 settings.load_profile("lac")
+
+
+TEMPORARY = "PYTEST_DEBUG_TEMPROOT"
+"""pytest's own variable: where `tmp_path` is."""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -60,9 +65,14 @@ def forks() -> Iterator[Forks]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One directory for the templates of all processes; the first of them begins and ends."""
+    """One directory for the templates of all processes, and one for what tests write; the first of them
+    begins and ends."""
     if not hasattr(config, "workerinput") and SHARED not in os.environ:
-        os.environ[SHARED] = tempfile.mkdtemp(prefix="lac-templates-")
+        if MEMORY and TEMPORARY not in os.environ:
+            os.environ[TEMPORARY] = tempfile.mkdtemp(prefix="lac-tests-", dir=MEMORY)
+            # run as root, PostgreSQL and others change to users of their own, who have to get in
+            os.chmod(os.environ[TEMPORARY], 0o755)
+        os.environ[SHARED] = tempfile.mkdtemp(prefix="lac-templates-", dir=MEMORY)
         config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(SHARED), ignore_errors=True))
 
 
@@ -90,9 +100,16 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         SERVICES[group].close()
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     for services in SERVICES.values():
         services.close()
+    made = os.environ.get(TEMPORARY, "")
+    if MEMORY and made.startswith(f"{MEMORY}/lac-tests-") and not hasattr(session.config, "workerinput"):
+        # what failing tests wrote is looked at; the rest is only in the way
+        if exitstatus == pytest.ExitCode.OK:
+            shutil.rmtree(made, ignore_errors=True)
+        else:
+            print(f"\nWhat the tests wrote is in {made}; remove it.")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from mlflow_fixture import fresh_sqlite
+from mlflow_fixture import MEMORY, fresh_sqlite
 from zygote import Ran, Zygote, zygote
 
 SECONDS = 1.0
@@ -826,8 +826,7 @@ def base(warm: Zygote, tmp_path_factory: pytest.TempPathFactory) -> int:
 @pytest.fixture
 def directory() -> Iterator[Path]:
     """A stack's directory, in memory where there is such a place: 200,000 files take a disk half a minute."""
-    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    with tempfile.TemporaryDirectory(prefix="lac-", dir=memory) as made:
+    with tempfile.TemporaryDirectory(prefix="lac-", dir=MEMORY) as made:
         yield Path(made)
 
 

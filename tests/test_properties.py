@@ -13,7 +13,7 @@ import pytest
 from engine import Bench, converge
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mlflow_fixture import drop_postgres, fresh_postgres, fresh_sqlite
+from mlflow_fixture import MEMORY, drop_postgres, fresh_postgres, fresh_sqlite
 from sqlalchemy import Engine, event
 
 from lifecycle_as_code import lock
@@ -69,7 +69,7 @@ def worlds(draw: st.DrawFn) -> list[Spec]:
 @contextmanager
 def benches(dialect: str) -> Iterator[Bench]:
     """Databases of their own for one example; on PostgreSQL one for everything, as MLflow allows."""
-    with tempfile.TemporaryDirectory() as path:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as path:
         directory = Path(path)
         if dialect == "sqlite":
             yield Bench(directory, fresh_sqlite(directory), fresh_sqlite(directory, "auth"))

@@ -68,13 +68,13 @@ An apply (`lac apply --json`) is one document a line, each with a `type`: `plan`
 `plan`), then `locked`, `step_started`, `progress`, `done`, `failed`, `held_back`, `warned`, and last
 `finished` with `done`, `failed`, `held_back`, `stopped` and `complete`.
 
-An explanation (`lac explain --json`): `address`, `why`, `change` (null for none), `at`, `last` (the apply that
-touched it last), and `fields`, each with `name`, `declared`, `recorded`, `live`, `at` and `differs`.
+An explanation (`lac explain --json`): `address`, `why`, `change` (null for none), `at`, `last` (the apply
+that touched it last), and `fields`, each with `name`, `declared`, `recorded`, `live`, `at` and `differs`.
 
 A difference (`lac diff --json`): `from`, `to`, and `changes` as in a plan, without reasons and steps.
 
-A promotion (`lac promote --json`): `address`, `version`, `before`, `live`, `file`, `at`, `written`, `branch` and
-`commit` (null without `--branch`), and `plan` (null where it was not asked for).
+A promotion (`lac promote --json`): `address`, `version`, `before`, `live`, `file`, `at`, `written`,
+`branch` and `commit` (null without `--branch`), and `plan` (null where it was not asked for).
 
 A command that fails: `{"format_version": "1.2", "diagnostics": […]}`.
 """

@@ -44,10 +44,21 @@ SERVICES = {"ray": ExitStack(), "server": ExitStack()}
 _numbers = itertools.count(1)
 
 
+def _memory() -> str | None:
+    """Where files are in memory, if there is plenty: databases come and go by the hundred, and a disk is what
+    they would wait for. None for the system's own place of temporary files."""
+    place = "/dev/shm"
+    roomy = os.path.isdir(place) and os.access(place, os.W_OK) and shutil.disk_usage(place).free > 8 * 2**30
+    return place if roomy else None
+
+
+MEMORY = _memory()
+
+
 @cache
 def _templates() -> Path:
     """A directory for this process's templates; removed by the session's `mlflow_templates` fixture."""
-    directory = Path(tempfile.mkdtemp(prefix="lac-templates-"))
+    directory = Path(tempfile.mkdtemp(prefix="lac-templates-", dir=MEMORY))
     # run as root, PostgreSQL changes to a user of its own, who has to get in
     directory.chmod(0o755)
     return directory
