@@ -99,7 +99,6 @@ lac("apply --auto-approve", expect=1)
 with (directory / "policies.yaml").open("a") as file:
     file.write(WAIVER.format(day=(datetime.now(UTC) + timedelta(days=7)).date()))
 lac("plan -o waived.plan")
-lac("show waived.plan --markdown")
 (directory / "models.yaml").write_text(models.read_text().replace("champion: 3", "champion: 2"))
 
 say("The endpoint answers with the promoted version")
