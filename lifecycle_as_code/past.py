@@ -12,7 +12,6 @@ from .diagnostics import refuse
 from .diff import diff
 from .history import Apply
 from .history import at as recorded_at
-from .reviewing import reviewed
 from .rollback import undone
 from .snapshot import Desired, Record
 from .spec import Address, Spec
@@ -70,6 +69,9 @@ def rollback(core: Core, what: str, *, allow: Collection[str] = ()) -> Rollback:
         only=frozenset({*back.wanted, *following}),
         because=back.because,
     )
+    # imported here: the rest of the past is judged by nobody
+    from .reviewing import reviewed
+
     plan = reviewed(core, core.plan(seen, options), seen, core.manifest.desired.rules)
     return Rollback(plan, lambda: _texts(core, back.wanted))
 

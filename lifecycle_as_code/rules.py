@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from .diagnostics import Source
 from .evidence import Direction
+
+SECTIONS: Final = frozenset({"policies", "waivers", "metrics", "teams"})
+"""The sections of manifests that say them."""
 
 
 @dataclass(frozen=True, slots=True)

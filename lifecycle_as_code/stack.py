@@ -37,7 +37,7 @@ from .plan import make_refresh
 from .planfile import SavedPlan
 from .promote import Promotion
 from .refresh import naming
-from .reviewing import refuse_denied, reviewed
+from .review import Review
 from .selectors import VersionSelector
 from .sides import Side, States
 from .snapshot import Desired, Live, Observed, Record
@@ -169,7 +169,13 @@ class Stack:
         seen = self._core.camera.take(desired, refresh=refresh, selection=selection)
         mode = Mode.DESTROY if destroy else Mode.NORMAL
         options = self._core.options(mode=mode, selection=selection, allow=frozenset(allow))
-        return reviewed(self._core, self._core.plan(seen, options), seen, self.desired.rules)
+        plan = self._core.plan(seen, options)
+        if not plan.differences:
+            return replace(plan, review=Review(choices=seen.desired.choices, rules=self.desired.rules))
+        # imported here: most plans have nothing to judge
+        from .reviewing import reviewed
+
+        return reviewed(self._core, plan, seen, self.desired.rules)
 
     def drift(self, ignore: Sequence[str] = ()) -> Drift:
         """What changed outside since our last apply, apart from what the manifests would change.
@@ -288,7 +294,10 @@ class Stack:
         is finished or undone, and the apply ends. LacError where a SQL step is refused: it wrote nothing; and
         where a policy denies the plan, by its own verdicts or by what is known now.
         """
-        refuse_denied(self._core, plan)
+        if plan.review.rules.policies or plan.review.denied:
+            from .reviewing import refuse_denied
+
+            refuse_denied(self._core, plan)
         asked = stop or (lambda: False)
         command = {Mode.NORMAL: "apply"}.get(plan.mode, str(plan.mode))
         with ExitStack() as open_until_done:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from ..diagnostics import Diagnostic, LacError, Source
+from ..rules import SECTIONS
 from ..selectors import slots
 from ..snapshot import Claim
 from ..spec import Address, Spec
@@ -21,10 +23,12 @@ from .convert import SECRET_FIELDS
 from .invisible import looks
 from .nodes import Map, Mark, Plain, Seq
 from .report import Report, guess, problem, shown
-from .rules import SECTIONS, RuleBook
 from .shapes import EXCLUSIVE, Shape, read_exclusive, shapes_of
 from .text import START
 from .wording import REFUSED, bad_value, missing_field, reworded, unknown_field
+
+if TYPE_CHECKING:
+    from .rules import RuleBook
 
 NOTHING_GIVEN: Mapping[str, Any] = {}
 MAX_NAME = 500
@@ -39,13 +43,23 @@ class Binder:
         self._sections = shapes_of(specs)
         self._settings = settings
         self.blocks = Blocks(specs)
-        self.rules = RuleBook(specs)
+        self._specs = specs
         self.objects: dict[Address, Spec] = {}
         self.places: dict[Address, Source] = {}
         self.scopes: dict[Address, Claim] = {}
         self.selected_at: dict[tuple[Address, tuple[str, ...]], Source] = {}
+        self.has_rules = False
         self._looks: dict[Address, Address] = {}
         self._alike: set[Address] = set()
+
+    @cached_property
+    def rules(self) -> RuleBook:
+        """What plans are judged by; `has_rules` says whether any file had a section of it."""
+        # imported here: most stacks have none
+        from .rules import RuleBook
+
+        self.has_rules = True
+        return RuleBook(self._specs)
 
     def file(self, root: Any, report: Report) -> None:
         """Bind the sections of one file. Keys that begin with `x-` are the writer's own (for anchors)."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..choices import circles
 from ..diagnostics import Diagnostic, LacError, Source, in_file_order, refuse, warnings_in
-from ..policy import check_rules
+from ..rules import Rules
 from ..snapshot import Desired
 from ..spec import Spec
 from .bind import Binder
@@ -126,7 +126,7 @@ def _load(
         # nobody reads what is wrong with ten thousand files
         if found and sum(p.severity == "error" for p in problems) > MAX_PROBLEMS:
             break
-    rules = binder.rules.rules
+    rules = binder.rules.rules if binder.has_rules else Rules()
     blocks = binder.blocks
     desired = Desired(
         binder.objects,
@@ -141,7 +141,10 @@ def _load(
         selected_at=binder.selected_at,
     )
     problems += [*blocks.conflicts(binder.objects), *circles(desired)]
-    problems += [*binder.rules.conflicts(project.settings.environments), *check_rules(rules)]
+    if binder.has_rules:
+        from ..policy import check_rules
+
+        problems += [*binder.rules.conflicts(project.settings.environments), *check_rules(rules)]
     # a loop in a template may bring the same one many times
     problems = list(dict.fromkeys(problems))
     refuse(problems)

@@ -108,4 +108,3 @@ RULES: Final[Mapping[str, type[Part]]] = {
 }
 """The sections that are lists."""
 TEAMS: Final = "teams"
-SECTIONS: Final = frozenset({*RULES, TEAMS})

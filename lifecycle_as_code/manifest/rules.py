@@ -20,10 +20,10 @@ from .conditions import check_conditions, each
 from .convert import converter, read_part
 from .nodes import Map, Mark, Seq
 from .report import Report, guess, problem, shown
-from .rule_blocks import MAX_EXPRESSIONS, MAX_POLICIES, MAX_TEXT, MAX_WAIVERS, NAME, RULES, SECTIONS, TEAMS
+from .rule_blocks import MAX_EXPRESSIONS, MAX_POLICIES, MAX_TEXT, MAX_WAIVERS, NAME, RULES, TEAMS
 from .wording import REFUSED, bad_value
 
-__all__ = ["RULES", "SECTIONS", "TEAMS", "RuleBook"]
+__all__ = ["RULES", "TEAMS", "RuleBook"]
 
 _as_teams: Final = converter(Mapping[str, tuple[str, ...]])
 _LIMITS: Final = {"policies": MAX_POLICIES, "waivers": MAX_WAIVERS, "metrics": MAX_WAIVERS}
