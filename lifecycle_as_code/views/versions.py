@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from ..evidence import Comparison, Dataset, Evidence, MetricChange, Run
 from ..spec import Address
-from .review import data, improvement, size, versions
+from .evidence import data, improvement, size, versions
 
 Tone = Literal["bad", "warn", "good", "plain"]
 """How something is meant. It is always said in words, too."""
