@@ -141,7 +141,7 @@ def test_one_apply_reaches_any_world_from_any_other(
 
 
 @DIALECTS
-@settings(max_examples=25)
+@settings(max_examples=16)
 @given(worlds().filter(bool), worlds().filter(bool), st.integers(0, 40))
 def test_a_crash_anywhere_loses_nothing(
     dialect: str, first: list[Spec], second: list[Spec], writes: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import yaml
 
@@ -57,6 +57,10 @@ def readable(data: bytes, report: Report) -> bool:
     return True
 
 
+MAX_DEPTH: Final = 64
+"""How deep a document may be nested."""
+
+
 def _place_of(data: bytes, offset: int) -> Place:
     before = data[:offset]
     return Place(before.count(b"\n"), len(before[before.rfind(b"\n") + 1 :].decode(errors="replace")))
@@ -69,6 +73,10 @@ def explain(error: yaml.YAMLError, data: bytes, report: Report) -> None:
         lines = data.splitlines()
         line = lines[mark.line].decode() if mark.line < len(lines) else ""
         told = ", ".join(part for part in (error.context, error.problem) if part)
+        # libyaml looks ahead behind an opening bracket, and has a limit of its own there by now
+        if "maximum nesting depth" in told:
+            report.add("too-deep", mark, f"More than {MAX_DEPTH} levels.")
+            return
         report.add("yaml-syntax", mark, f"{told[:1].upper()}{told[1:]}.", _advice(line, mark.column))
     elif isinstance(error, yaml.reader.ReaderError):
         offset = error.position if isinstance(error.position, int) else 0

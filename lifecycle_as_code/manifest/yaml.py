@@ -28,7 +28,7 @@ from yaml.events import (
 
 from .nodes import Map, Mark, Plain, Seq, inside, scalar
 from .report import Report, TooManyError, shown
-from .text import START, explain, readable, unstorable, without
+from .text import MAX_DEPTH, START, explain, readable, unstorable, without
 
 try:
     from yaml._yaml import CParser as Parser
@@ -36,7 +36,6 @@ except ImportError:
     # PyYAML without libyaml: slower, with the same events, which its types don't know
     from yaml import SafeLoader as Parser  # type: ignore[assignment]
 
-MAX_DEPTH = 64
 NODES = 300_000
 """How many nodes any file may hold; larger files get one more for every eight bytes."""
 ALIAS_NODES = 100_000
