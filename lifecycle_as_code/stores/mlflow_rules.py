@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from ..access import ON_ALL_ONLY
 from .mlflow_uris import local_path, parse_source
 
 MODEL_NAME_LENGTH: Final = 256
@@ -46,20 +47,6 @@ EXPERIMENT_TAGS_OF_MLFLOW: Final = frozenset(
 SERVING_ENDPOINT: Final = "serving_endpoint"
 """A resource type of ours: MLflow lists such grants and ignores them; the endpoint enforces them."""
 
-WILDCARD_ONLY: Final = frozenset(
-    {
-        "workspace",
-        "run",
-        "trace",
-        "assessment",
-        "logged_model",
-        "review_queue",
-        "registered_model_version",
-        "prompt_version",
-        "scorer_version",
-        "mcp_server_version",
-    }
-)
 NAMED_TYPES: Final = frozenset(
     {
         "experiment",
@@ -231,9 +218,9 @@ def role_description(text: str) -> str | None:
 
 def grant(resource_type: str, resource: str, level: str) -> str | None:
     """MLflow: which level may be granted on which type, and whether on one resource or only on `*`."""
-    if resource_type not in NAMED_TYPES | WILDCARD_ONLY | {SERVING_ENDPOINT}:
+    if resource_type not in NAMED_TYPES | ON_ALL_ONLY | {SERVING_ENDPOINT}:
         return f"`{resource_type}` isn't a type of resource that grants exist for"
-    if resource_type in WILDCARD_ONLY and resource != "*":
+    if resource_type in ON_ALL_ONLY and resource != "*":
         return f"a grant on {resource_type} covers all of them: write `*`"
     levels = WORKSPACE_LEVELS if resource_type == "workspace" else RESOURCE_LEVELS
     if level not in levels:

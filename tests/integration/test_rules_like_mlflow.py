@@ -25,6 +25,7 @@ from mlflow.store.artifact.utils.models import _parse_model_uri
 from mlflow.utils import uri as mlflow_uri
 from mlflow.utils import validation
 
+from lifecycle_as_code.access import ON_ALL_ONLY
 from lifecycle_as_code.stores import mlflow_rules as rules
 from lifecycle_as_code.stores import mlflow_uris
 
@@ -183,7 +184,7 @@ def test_a_grant_that_we_take_is_taken_by_mlflow() -> None:
                 )
                 # no stricter here either: the table is MLflow's
                 assert (rules.grant(resource_type, pattern, level) is None) == (mlflow_says is None)
-    assert rules.NAMED_TYPES | rules.WILDCARD_ONLY == VALID_RESOURCE_TYPES
+    assert rules.NAMED_TYPES | ON_ALL_ONLY == VALID_RESOURCE_TYPES
 
 
 def test_the_artifact_location_limit_is_no_looser_than_mlflows() -> None:
