@@ -46,6 +46,9 @@ DATA_PORT = 8000
 # logical ones, which Ray counts and doesn't enforce: a rollout needs room for two versions of each entity
 _CPUS = 8
 
+# how long a killed process may take to be gone; one that hangs in the kernel stays, whatever we do
+_KILL_SECONDS = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class LocalRay:
@@ -134,7 +137,8 @@ def down(directory: Path, *, timeout: float = 5.0) -> bool:
 def down_leftovers(directory: Path, *, timeout: float = 5.0) -> None:
     """End what an earlier `up` started, also when its supervisor was killed; then forget the record.
 
-    Asks first (SIGTERM), for at most `timeout` seconds, and then doesn't ask (SIGKILL).
+    Asks first (SIGTERM), for at most `timeout` seconds, then doesn't ask (SIGKILL), and returns when nothing
+    is left: a killed process still holds its ports and files until the kernel is done with it.
     """
     record = _read(directory)
     if record is None:
@@ -144,16 +148,27 @@ def down_leftovers(directory: Path, *, timeout: float = 5.0) -> None:
     processes.send([pid for pid in members if pid == record.pid] or members, signal.SIGTERM)
     deadline = time.monotonic() + timeout
     while members and time.monotonic() < deadline:
-        processes.reap(record.pid)
-        time.sleep(0.2)
-        # vouched for above; who vouched may be gone by now
-        members = [pid for pid in _session(record) if pid in members or record.pid in members]
+        members = _left(record, 0.2)
         if record.pid not in members:
             processes.send(members, signal.SIGTERM)
-    processes.send(members, signal.SIGKILL)
+    deadline = time.monotonic() + _KILL_SECONDS
+    while members and time.monotonic() < deadline:
+        processes.send(members, signal.SIGKILL)
+        members = _left(record, 0.05)
     processes.reap(record.pid)
     shutil.rmtree(record.temp_dir, ignore_errors=True)
     (directory / RECORD).unlink(missing_ok=True)
+
+
+def _left(record: LocalRay, seconds: float) -> list[int]:
+    """Who is in the record's session after `seconds`, when a moment ago it had members that were ours.
+
+    All are ours, also those forked since: for somebody else's process to lead a session of this number,
+    the kernel would have had to give away every other number meanwhile.
+    """
+    processes.reap(record.pid)
+    time.sleep(seconds)
+    return _session(record)
 
 
 def _members(record: LocalRay) -> list[int]:
