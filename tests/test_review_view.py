@@ -7,10 +7,12 @@ import re
 import pytest
 from plans import HOSTILE, always, rich
 
+from lifecycle_as_code.evidence import Comparison, Evidence, MetricChange
 from lifecycle_as_code.review import Outcome
-from lifecycle_as_code.views import human
+from lifecycle_as_code.spec import Address
+from lifecycle_as_code.views import evidence, human
 from lifecycle_as_code.views.evidence import number, size
-from lifecycle_as_code.views.text import Paint
+from lifecycle_as_code.views.text import Paint, cells
 
 COLOURS = re.compile(r"\x1b\[[\d;]*m")
 
@@ -41,12 +43,24 @@ def test_colours_add_nothing_but_colours() -> None:
     assert [line.rstrip() for line in bare] == [line.rstrip() for line in plain.splitlines()]
 
 
-@pytest.mark.parametrize("width", [40, 120])
-def test_tables_fit_the_terminal(width: int) -> None:
-    lines = human.plan(rich(), width=width).splitlines()
-    heads = [place for place, line in enumerate(lines) if line.split()[:1] == ["metric"]]
-    assert heads
-    assert all(len(lines[place + 1]) <= width for place in heads)
+MEASURED = (
+    MetricChange("auc", "", "", 0.983857, 0.998532, better=True),
+    MetricChange("n" * 200, "holdout", "0123456789", -1.5e300, 1.5e300, better=False),
+    MetricChange("seen", "", "", None, 2.0),
+)
+
+
+@pytest.mark.parametrize("width", [40, 60, 120])
+def test_no_name_takes_a_metrics_numbers_away(width: int) -> None:
+    sides = (Evidence("m", 1), Evidence("m", 2))
+    shown = Comparison(Address("model_alias", ("m", "a")), "m", *sides, MEASURED)
+    lines = list(evidence.compared(shown, Paint(), width, None))
+    assert all(cells(line) <= width for line in lines)
+    text = "\n".join(lines)
+    for told in ("auc", "0.983857", "0.998532", "+0.01467", "better", "-1.5e+300", "+3e+300", "worse", "–"):
+        assert told in text
+    # the end of a long name is kept: it has the data set
+    assert "4567)" in text
 
 
 @pytest.mark.parametrize("word", HOSTILE)

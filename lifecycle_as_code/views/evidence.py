@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from io import StringIO
-from typing import TYPE_CHECKING
+from typing import Final
 
 from ..evidence import Comparison, Evidence, MetricChange, Run
 from ..signature import SignatureChange, SignatureClass
 from ..spec import Address
-from .text import Paint, Style, listed, safe, shortened
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from .text import Paint, Style, cells, listed, padded, safe, shortened
 
 _INDENT = 6
-_LEAST_WIDTH = 24
+_LEAST_NAME = 20
 _MOST_PARAMS = 12
 _SHORT_ID = 8
+_GAP = "  "
+_HEAD: Final = ("metric", "before", "after", "change")
+_BETTER: Final[Mapping[bool, tuple[str, Style]]] = {True: ("▲ better", "green"), False: ("▼ worse", "red")}
 
 CLASSES: Mapping[SignatureClass, Style] = {
     SignatureClass.SAME: "green",
@@ -73,37 +72,44 @@ def _version(side: Evidence, *, bare: bool = False) -> str:
     return number if bare else f"version {number}"
 
 
-def _metrics(found: Sequence[MetricChange], paint: Paint, width: int) -> list[str]:
+def _metrics(found: Sequence[MetricChange], paint: Paint, width: int) -> Iterator[str]:
+    """A table, whose names give way to its numbers; where there is no room for both, numbers stand below."""
     if not found:
-        return []
-    with_data = any(metric.dataset for metric in found)
-    table = _table("metric", *(["data set"] if with_data else []), ">before", ">after", ">change", "")
-    for metric in found:
-        sign, style = improvement(metric)
-        cells = [
-            _text(metric.name),
-            *([_text(data(metric))] if with_data else []),
-            number(metric.before),
-            number(metric.after),
-            "" if metric.delta is None else f"{metric.delta:+.4g}",
-            _styled(sign, style, paint),
-        ]
-        table.add_row(*cells)
-    return _drawn(table, paint, width)
+        return
+    rows = [_row(metric) for metric in found]
+    numbers = [max(map(len, column)) for column in zip(_HEAD[1:], *(row[1:] for row in rows), strict=True)]
+    longest = max(cells(name) for name, *_ in (_HEAD, *rows))
+    room = width - sum(len(_GAP) + each for each in (*numbers, len(_BETTER[True][0])))
+    if room < min(longest, _LEAST_NAME):
+        for (name, before, after, change), metric in zip(rows, found, strict=True):
+            yield shortened(name, max(width, _LEAST_NAME))
+            told = (f"{before} → {after}", change, paint(*improvement(metric)))
+            yield _GAP + _GAP.join(filter(None, told))
+        return
+
+    def line(row: Sequence[str]) -> str:
+        name = padded(shortened(row[0], room), min(longest, room))
+        return _GAP.join([name, *(each.rjust(most) for each, most in zip(row[1:], numbers, strict=True))])
+
+    yield paint(line(_HEAD), "faint")
+    for row, metric in zip(rows, found, strict=True):
+        sign = paint(*improvement(metric))
+        yield f"{line(row)}{_GAP}{sign}" if sign else line(row).rstrip()
 
 
-def improvement(metric: MetricChange) -> tuple[str, str]:
+def _row(metric: MetricChange) -> Sequence[str]:
+    name = f"{metric.name} on {data(metric)}" if metric.dataset else metric.name
+    change = "" if metric.delta is None else f"{metric.delta:+.4g}"
+    return safe(name), number(metric.before), number(metric.after), change
+
+
+def improvement(metric: MetricChange) -> tuple[str, Style]:
     """Whether it is better, as a word with a sign, and a colour for it; nothing where nobody said."""
-    match metric.better:
-        case True:
-            return "▲ better", "green"
-        case False:
-            return "▼ worse", "red"
-    return "", ""
+    return ("", "faint") if metric.better is None else _BETTER[metric.better]
 
 
 def number(value: float | None) -> str:
-    """A metric's value, four significant digits after what both sides have in common at most."""
+    """A metric's value, in six digits."""
     return "–" if value is None else f"{value:.6g}"
 
 
@@ -196,48 +202,3 @@ def _signature(found: SignatureChange, paint: Paint) -> Iterator[str]:
     yield from (f"          {safe(text)}" for text in findings[1:_MOST_PARAMS])
     if len(findings) > _MOST_PARAMS:
         yield f"          and {len(findings) - _MOST_PARAMS} more"
-
-
-# --- tables
-
-
-def _table(*columns: str) -> Table:
-    """Columns by their heads; `>` in front of one: to the right."""
-    # imported here: a plan without metrics is spared a tenth of a second
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
-    for head in columns:
-        right = head.startswith(">")
-        table.add_column(
-            head.removeprefix(">"), justify="right" if right else "left", no_wrap=True, overflow="ellipsis"
-        )
-    return table
-
-
-def _text(text: str) -> str:
-    # rich's own markup is no business of a metric's name
-    return safe(text).replace("[", "\\[")
-
-
-def _styled(text: str, style: str, paint: Paint) -> str:
-    return f"[{style}]{text}[/{style}]" if style and paint.colour else text
-
-
-def _drawn(table: Table, paint: Paint, width: int) -> list[str]:
-    from rich.console import Console
-
-    out = StringIO()
-    console = Console(
-        file=out,
-        width=max(width, _LEAST_WIDTH),
-        force_terminal=paint.colour,
-        color_system="standard" if paint.colour else None,
-        no_color=not paint.colour,
-        highlight=False,
-        emoji=False,
-        legacy_windows=False,
-        _environ={},
-    )
-    console.print(table)
-    return [line.rstrip() for line in out.getvalue().splitlines()]
