@@ -192,6 +192,8 @@ latest_metrics: Final = Table(
     Column("key", String(250), primary_key=True),
     Column("run_uuid", String(32), primary_key=True),
     Column("value", Float(53), nullable=False),
+    Column("timestamp", BigInteger),
+    Column("step", BigInteger, nullable=False),
     Column("is_nan", Boolean, nullable=False),
 )
 

@@ -12,7 +12,17 @@ from sqlalchemy import Connection, and_, select
 from ..evidence import NOTHING, Dataset, Metric, Run
 from . import rows
 from .mlflow_uris import shown
-from .tables import datasets, experiments, input_tags, inputs, latest_metrics, params, run_tags, runs
+from .tables import (
+    datasets,
+    experiments,
+    input_tags,
+    inputs,
+    latest_metrics,
+    logged_model_metrics,
+    params,
+    run_tags,
+    runs,
+)
 
 SYSTEM: Final = "system/"
 """What MLflow measures by itself (CPU, memory) begins so. It says nothing about the model."""
@@ -25,11 +35,13 @@ USER: Final = "mlflow.user"
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """A run and what it logged. `artifacts`: the address of its files."""
+    """A run and what it logged. `artifacts`: the address of its files. `linked`: metrics whose last value was
+    measured of one of the models that it logged; they aren't among `metrics`."""
 
     run: Run
     artifacts: str
     metrics: Sequence[Metric] = ()
+    linked: Sequence[Metric] = ()
     params: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     datasets: Sequence[Dataset] = ()
 
@@ -37,12 +49,17 @@ class RunFacts:
 def read(db: Connection, workspace: str, run_ids: Collection[str]) -> dict[str, RunFacts]:
     """Those of the runs that are there, deleted ones too."""
     found = _runs(db, workspace, run_ids)
-    metrics = _metrics(db, found)
+    metrics, linked = _metrics(db, found)
     said = _params(db, found)
     used = _datasets(db, found)
     return {
         run_id: RunFacts(
-            run, artifacts, metrics.get(run_id, ()), said.get(run_id, NOTHING), used.get(run_id, ())
+            run,
+            artifacts,
+            metrics.get(run_id, ()),
+            linked.get(run_id, ()),
+            said.get(run_id, NOTHING),
+            used.get(run_id, ()),
         )
         for run_id, (run, artifacts) in found.items()
     }
@@ -95,14 +112,32 @@ def _runs(db: Connection, workspace: str, run_ids: Collection[str]) -> dict[str,
     return found
 
 
-def _metrics(db: Connection, run_ids: Collection[str]) -> dict[str, list[Metric]]:
-    c = latest_metrics.c
-    query: Any = select(c.run_uuid, c.key, c.value, c.is_nan)
-    found: defaultdict[str, list[Metric]] = defaultdict(list)
-    for run_id, name, value, is_nan in rows.within(db, query, c.run_uuid, run_ids):
+def _metrics(db: Connection, run_ids: Collection[str]) -> tuple[dict[str, list[Metric]], ...]:
+    """Each run's own, and those that are linked to a model of it."""
+    c, m = latest_metrics.c, logged_model_metrics.c
+    # by its whole key: there is no index on the run alone
+    linked = (
+        select(m.model_id)
+        .join_from(inputs, logged_model_metrics, m.model_id == inputs.c.destination_id)
+        .where(
+            inputs.c.source_type == "RUN_OUTPUT",
+            inputs.c.source_id == c.run_uuid,
+            inputs.c.destination_type == "MODEL_OUTPUT",
+            m.metric_name == c.key,
+            m.metric_timestamp_ms == c.timestamp,
+            m.metric_step == c.step,
+            m.run_id == c.run_uuid,
+            m.metric_value == c.value,
+        )
+        .exists()
+    )
+    query: Any = select(c.run_uuid, c.key, c.value, c.is_nan, linked.label("linked"))
+    own: defaultdict[str, list[Metric]] = defaultdict(list)
+    of_models: defaultdict[str, list[Metric]] = defaultdict(list)
+    for run_id, name, value, is_nan, is_linked in rows.within(db, query, c.run_uuid, run_ids):
         if not name.startswith(SYSTEM):
-            found[run_id].append(Metric(name, None if is_nan else value))
-    return found
+            (of_models if is_linked else own)[run_id].append(Metric(name, None if is_nan else value))
+    return own, of_models
 
 
 def _params(db: Connection, run_ids: Collection[str]) -> dict[str, dict[str, str]]:

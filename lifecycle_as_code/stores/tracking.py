@@ -162,9 +162,11 @@ def _tracked(
         return Tracked(replace(evidence, artifact=False, missing=(why,)))
     run = by_run.get(followed.run_id) if followed.run_id else None
     missing = [*_no_run(followed, run), *_no_model(followed, model)]
-    of_model = model.metrics if model else ()
+    of_run, of_model = run.metrics if run else (), model.metrics if model else ()
+    if run and model is None:
+        of_run = (*of_run, *run.linked)
     measured = {metric.name for metric in of_model}
-    metrics = [*of_model, *(m for m in (run.metrics if run else ()) if m.name not in measured)]
+    metrics = [*of_model, *(metric for metric in of_run if metric.name not in measured)]
     params = {**(run.params if run else {}), **(model.params if model else {})}
     used = _used(run.datasets if run else (), of_model)
     return Tracked(

@@ -83,8 +83,9 @@ def _metrics(found: Sequence[MetricChange], paint: Paint, width: int) -> Iterato
     if room < min(longest, _LEAST_NAME):
         for (name, before, after, change), metric in zip(rows, found, strict=True):
             yield shortened(name, max(width, _LEAST_NAME))
-            told = (f"{before} → {after}", change, paint(*improvement(metric)))
-            yield _GAP + _GAP.join(filter(None, told))
+            yield f"{_GAP}{before} → {after}"
+            if change:
+                yield _GAP + _GAP.join(filter(None, (change, paint(*improvement(metric)))))
         return
 
     def line(row: Sequence[str]) -> str:

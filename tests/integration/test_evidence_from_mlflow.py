@@ -130,6 +130,16 @@ def fill(directory: Path, store: str) -> Shop:
     client.log_metric(first, "zero", 0.0, step=1, **measured)
     client.set_terminated(first)
     register("first", f"models:/{model}", first)
+    twins = run("twins")
+    early, late = logged(twins, "age"), logged(twins, "age")
+    client.log_metric(twins, "cost", 12.0)
+    client.log_metric(twins, "auc", 0.6, step=1, model_id=early)
+    client.log_metric(twins, "auc", 0.7, step=2, model_id=late)
+    client.log_metric(twins, "f1", 0.5, step=2, model_id=late)
+    client.log_metric(twins, "odd", float("nan"), step=2, model_id=late)
+    client.set_terminated(twins)
+    for name, made in {"early": early, "late": late}.items():
+        register(name, f"models:/{made}", twins)
     second = run("second")
     client.log_metric(second, "auc", 0.95)
     client.log_param(second, "lr", "0.01")
@@ -257,6 +267,13 @@ def test_what_is_missing_is_told(
         missing = [line.replace(name, value) for line in missing]
     assert (seen.artifact, list(seen.missing)) == (artifact, missing)
     assert (seen.run is not None and seen.run.deleted) is (which == "deleted run")
+
+
+def test_what_was_measured_of_one_model_is_not_told_of_its_twin(shop: Shop) -> None:
+    early, late = shop.evidence("early"), shop.evidence("late")
+    assert early.run == late.run
+    assert early.metrics == (Metric("auc", 0.6), Metric("cost", 12.0))
+    assert late.metrics == (Metric("auc", 0.7), Metric("cost", 12.0), Metric("f1", 0.5), Metric("odd", None))
 
 
 def test_a_run_that_failed_is_told_as_it_is(shop: Shop) -> None:
@@ -463,7 +480,7 @@ def test_fifty_versions_take_as_many_statements_as_one(shop: Shop) -> None:
 def test_postgresql_reads_the_same(filled: Shop, postgres: str, tmp_path: Path) -> None:
     with tracked_at(postgres):
         shop = fill(tmp_path, postgres)
-    for which in ("first", "second", "copy", "unsigned", "no run"):
+    for which in ("first", "early", "second", "copy", "unsigned", "no run"):
         here, there = shop.evidence(which), filled.evidence(which)
         assert (here.metrics, here.params, here.datasets) == (there.metrics, there.params, there.datasets)
         assert (here.tags, here.aliases, here.signature) == (there.tags, there.aliases, there.signature)
