@@ -64,7 +64,7 @@ def gather(
     seen: Snapshots,
     *,
     directions: tuple[Direction, ...] = (),
-    seconds: float = 20.0,
+    seconds: float,
     environ: Mapping[str, str] | None = None,
 ) -> tuple[Comparison, ...]:
     """Both sides of every replacement that `plan` makes, in its order.

@@ -31,7 +31,14 @@ def reviewed(core: Core, plan: Plan, seen: Snapshots, rules: Rules) -> Plan:
     if plan.mode is Mode.REFRESH_ONLY or not plan.differences:
         return replace(plan, review=Review(choices=seen.desired.choices, rules=rules))
     refuse(check_rules(rules))
-    evidence = gather(core.connections, plan, seen, directions=rules.directions, environ=core.environ)
+    evidence = gather(
+        core.connections,
+        plan,
+        seen,
+        directions=rules.directions,
+        seconds=core.settings.evidence_seconds,
+        environ=core.environ,
+    )
     impacts = make_impacts(plan, seen.recorded, seen.live, access=_access(core, plan))
     plan = replace(plan, review=Review(evidence, impacts, (), seen.desired.choices, rules))
     return _judged(core, plan) if rules.policies else plan

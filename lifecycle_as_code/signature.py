@@ -109,7 +109,8 @@ def compare_signatures(
     if before is None or after is None:
         return SignatureChange(SignatureClass.UNKNOWN)
     try:
-        findings = list(_findings(before, after))
+        # what breaks a caller is told first
+        findings = sorted(_findings(before, after), key=lambda finding: not finding.breaks)
     except MalformedError as error:
         return SignatureChange(SignatureClass.UNKNOWN, (f"a signature can't be compared: {error}",))
     breaking = _told(finding.text for finding in findings if finding.breaks)

@@ -32,6 +32,7 @@ class Bench:
     # tests of other things delete as they like
     limits: Limits = Limits(share=1.0)
     environ: Mapping[str, str] = field(default_factory=dict)
+    evidence_seconds: float = 20.0
 
     def stack(
         self,
@@ -53,6 +54,7 @@ class Bench:
             limits=self.limits,
             drift_ignore=(),
             default_permission="READ",
+            evidence_seconds=self.evidence_seconds,
         )
         desired = Desired({spec.address: spec for spec in specs}, scopes=scopes or {}, **desired_too)
         manifest = SimpleNamespace(settings=settings, desired=desired, digest=lambda: "", files=())

@@ -239,3 +239,11 @@ def test_a_review_with_anything_of_another_type_is_no_review() -> None:
         holder[path[-1]] = {"something": ["else"]} if not isinstance(holder[path[-1]], dict) else 5
         with pytest.raises((ValueError, TypeError, LookupError, AttributeError)):
             codec.read(Review, data, SPECS)
+
+
+def test_a_plan_waits_for_models_files_as_long_as_lac_yaml_says(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, fresh_sqlite(tmp_path), evidence_seconds=1e-9)
+    made = ModelVersion(model="fraud", version=1, source=str(tmp_path))
+    (found,) = bench.stack([RegisteredModel(name="fraud"), made]).plan().review.evidence
+    assert found.after
+    assert "there was no answer within 1e-09 s" in found.after.missing[-1]

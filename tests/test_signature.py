@@ -141,8 +141,8 @@ INPUTS: dict[str, tuple[Part, Part, SignatureClass, list[str]]] = {
         [AGE, arr("n", {"type": "long"}, required=False)],
         BREAKING,
         [
-            'optional input "n" (array of long) was added',
             "a dict was columns, and is one record now: an input is an array or object",
+            'optional input "n" (array of long) was added',
         ],
     ),
     "by position": (
@@ -319,13 +319,13 @@ def test_only_what_breaks_is_among_the_breaking() -> None:
     assert len(told.findings) == 2
 
 
-def test_inputs_params_and_outputs_are_told_together() -> None:
+def test_what_breaks_is_told_before_all_else() -> None:
     before = Signature((AGE,), (AGE,), (par(),))
     after = Signature((col("age", "any"),), (col("age", "long"),), (par(default=2),))
     assert change(before, after).findings == (
+        'output "age" changed from double to long',
         'input "age" changed from double to any',
         'parameter "k" has the default 2 now, and had 1',
-        'output "age" changed from double to long',
     )
 
 

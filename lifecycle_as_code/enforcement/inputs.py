@@ -93,9 +93,11 @@ def _types(label: str, before: Column, after: Column, frames: bool) -> Iterator[
             yield from type_findings(label, was, will_be, after.required)
 
 
-def _presence(label: str, was_required: bool, required: bool) -> Iterator[Finding]:
+def _presence(label: str, was_required: bool, required: bool, spared: bool = False) -> Iterator[Finding]:
+    """`spared`: whether a call without it is taken all the same."""
     if was_required != required:
-        yield Finding(f"{label} is {'required' if required else 'optional'} now", breaks=required)
+        word = "required" if required else "optional"
+        yield Finding(f"{label} is {word} now", breaks=required and not spared)
 
 
 def type_findings(
@@ -111,20 +113,23 @@ def type_findings(
         case Map(was), Map(will_be):
             yield from type_findings(label, was, will_be, required, f"{path}[*]")
         case Object(), Object():
-            yield from _properties(label, before, after, path)
+            yield from _properties(label, before, after, required, path)
         case _:
             yield retyped(at(label, path), before, after, breaks=not _takes(before, after, required))
 
 
-def _properties(label: str, before: Object, after: Object, path: str) -> Iterator[Finding]:
-    """`_enforce_object`: unlike columns, properties that aren't declared are refused."""
+def _properties(label: str, before: Object, after: Object, required: bool, path: str) -> Iterator[Finding]:
+    """`_enforce_object`: unlike columns, properties that aren't declared are refused. `required` as above:
+    within what is optional, an object without any property passes whatever is declared."""
+    alone = len(before.properties) == 1 and not required
     for name, was in before.properties.items():
         inner = below(path, name)
         if name not in after.properties:
             yield gone(at(label, inner), was.type)
             continue
         will_be = after.properties[name]
-        yield from _presence(at(label, inner), was.required, will_be.required)
+        spared = alone and _takes_none(will_be.type)
+        yield from _presence(at(label, inner), was.required, will_be.required, spared)
         yield from type_findings(label, was.type, will_be.type, will_be.required, inner)
     for name, added in after.properties.items():
         if name not in before.properties:
@@ -149,7 +154,7 @@ def _takes(before: Type, after: Type, required: bool) -> bool:
                 for prop in properties.values()
             )
         case Object(), Object():
-            return not any(finding.breaks for finding in _properties("", before, after, ""))
+            return not any(finding.breaks for finding in _properties("", before, after, required, ""))
         case _:
             return False
 

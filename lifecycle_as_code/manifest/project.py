@@ -22,6 +22,7 @@ from .settings import (
     NAME,
     Connection,
     DriftFile,
+    EvidenceFile,
     GuardsFile,
     ProjectFile,
     Serve,
@@ -108,6 +109,7 @@ def _project(
         variables=variables,
         limits=reader.limits(),
         drift_ignore=reader.drift_ignore(),
+        evidence_seconds=reader.evidence_seconds(),
         environments=frozenset(environments) if isinstance(environments, Map) else frozenset(),
         default_permission=reader.default_permission(),
     )
@@ -270,6 +272,11 @@ class _Reader:
         """What drift passes over."""
         given = self._part("drift", DriftFile)
         return () if given is None else given.ignore
+
+    def evidence_seconds(self) -> float:
+        """How long models' files may take to be read."""
+        given = self._part("evidence", EvidenceFile) or EvidenceFile()
+        return given.seconds
 
     def default_permission(self) -> str:
         """What MLflow's server gives without a grant."""

@@ -50,6 +50,14 @@ class DriftFile(Part):
     """Addresses that it passes over, in which `*`, `?` and `[…]` stand for others: `model_alias.*/shadow`."""
 
 
+class EvidenceFile(Part):
+    """What plans tell of model versions."""
+
+    seconds: Annotated[float, Field(gt=0, le=3600)] = 20.0
+    """How long the models' files may take to be read, all together. Those of stores that don't answer by then
+    are told as not read."""
+
+
 class EnvironmentFile(Part):
     """Settings, each of which an environment may have its own of."""
 
@@ -70,6 +78,8 @@ class EnvironmentFile(Part):
     """How much one plan may delete without being told to."""
     drift: DriftFile | None = None
     """What `lac drift` tells."""
+    evidence: EvidenceFile | None = None
+    """What plans tell of model versions."""
     variables: Mapping[str, Any] = {}
     """Values for `{{ var.… }}`. One with nothing after the colon has no default and must be set."""
     include: tuple[str, ...] | None = None
@@ -132,5 +142,6 @@ class Settings:
     variables: Mapping[str, Any] = field(repr=False)
     limits: Limits = Limits()
     drift_ignore: tuple[str, ...] = ()
+    evidence_seconds: float = 20.0
     environments: frozenset[str] = frozenset()
     default_permission: str = DEFAULT_PERMISSION

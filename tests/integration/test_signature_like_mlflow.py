@@ -247,9 +247,47 @@ LONGS = {"type": "map", "values": LONG}
 ANYTHING = {"type": "map", "values": {"type": "array", "items": ANY}}
 LISTS = {"type": "array", "items": LONG}
 MAYBE_LISTS = {"type": "object", "properties": {"p": {**LISTS, "required": False}}}
+ANY_LISTS = {"type": "array", "items": ANY}
 KEPT = [{"name": "k", "required": True, **LISTS}]
 
+
+def holder(required: bool, **properties: dict[str, Any]) -> dict[str, Any]:
+    """An object whose properties are all required, or all optional."""
+    inner = {name: {**type_, "required": required} for name, type_ in properties.items()}
+    return {"type": "object", "properties": inner}
+
+
 RARE = {
+    "the only property is required now, and may be None": (
+        column(holder(False, p=ANY), False),
+        column(holder(True, p=ANY), False),
+        "compatible",
+    ),
+    "the same as a list of anything": (
+        column(holder(False, p=ANY_LISTS), False),
+        column(holder(True, p=ANY_LISTS), False),
+        "compatible",
+    ),
+    "the same in a list that is optional": (
+        column({"type": "array", "items": holder(False, p=ANY)}, False),
+        column({"type": "array", "items": holder(True, p=ANY)}, False),
+        "compatible",
+    ),
+    "the same where the object is required": (
+        column(holder(False, p=ANY)),
+        column(holder(True, p=ANY)),
+        "breaking",
+    ),
+    "the same of a type that isn't None": (
+        column(holder(False, p=LONG), False),
+        column(holder(True, p=LONG), False),
+        "breaking",
+    ),
+    "the same beside another property": (
+        column(holder(False, p=ANY, q=ANY), False),
+        column(holder(True, p=ANY, q=ANY), False),
+        "breaking",
+    ),
     "an optional property, as a value of a map": (
         [*column(MAYBE), *KEPT],
         [*column(LONGS), *KEPT],

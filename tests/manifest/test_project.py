@@ -76,6 +76,12 @@ def test_what_mlflow_gives_without_a_grant(environment: str | None, expected: st
     assert read({"lac.yaml": text}, environment=environment).settings.default_permission == expected
 
 
+@pytest.mark.parametrize(("environment", "expected"), [(None, 20), ("far", 90)])
+def test_how_long_models_files_may_take(environment: str | None, expected: float, read: Read) -> None:
+    text = "name: a\nenvironments: {far: {evidence: {seconds: 90}}}"
+    assert read({"lac.yaml": text}, environment=environment).settings.evidence_seconds == expected
+
+
 def test_connections_may_come_from_the_environment(read: Read) -> None:
     settings = read({"lac.yaml": PROJECT}, environment="prod", environ=ENVIRON).settings
     assert settings.store.value == "postgresql://lac:hunter2@db/mlflow"
@@ -138,6 +144,7 @@ def test_only_the_chosen_environment_s_variables_must_be_set(read: Read, errors:
         ("name: a\nstore: '{{ 1 + 1 }}'", "2:8 bad-value", "text is wanted"),
         ("name: a\nworkspace: '{{ env.X }}'", "2:12 env-not-allowed", "use a variable"),
         ("name: a\ndefault_permission: DENY", "2:21 bad-value", "`NO_PERMISSIONS`"),
+        ("name: a\nevidence: {seconds: 0}", "2:21 bad-value", "`evidence.seconds`"),
         ("name: a\ndefault_permission: read", "2:21 bad-value", "`READ`"),
         ("name: a\nserve: ftp://head", "2:8 bad-value", "`local`, `none` or an address"),
         ("name: a\nserve: {token: x}", "2:8 missing-field", "needs `address`"),
