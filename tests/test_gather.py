@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -312,18 +313,20 @@ def test_local_files_are_read_by_path_and_by_uri(tmp_path: Path) -> None:
 
 
 def test_what_is_no_such_file_is_told_apart_from_what_cant_be_read(tmp_path: Path) -> None:
-    for name in ("pipe", "folder", "large"):
+    for name in ("pipe", "folder", "large", "loop"):
         (tmp_path / name).mkdir()
     os.mkfifo(tmp_path / "pipe" / "MLmodel")
     (tmp_path / "folder" / "MLmodel").mkdir()
+    (tmp_path / "loop" / "MLmodel").symlink_to("MLmodel")
     with (tmp_path / "large" / "MLmodel").open("wb") as file:
         file.truncate(LARGEST + 1)
-    found = read(*(f"{tmp_path}/{name}" for name in ("none", "pipe", "folder", "large", "nul\0")))
+    found = read(*(f"{tmp_path}/{name}" for name in ("none", "pipe", "folder", "large", "loop", "nul\0")))
     assert {place.rpartition("/")[2]: file for place, file in found.items()} == {
         "none": Unread("no such file", absent=True),
         "pipe": Unread("not a file", absent=True),
         "folder": Unread("not a file", absent=True),
         "large": Unread("it is too large"),
+        "loop": Unread(os.strerror(errno.ELOOP)),
         "nul\0": Unread("ValueError"),
     }
 

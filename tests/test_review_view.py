@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from plans import HOSTILE, always, rich
 
-from lifecycle_as_code.evidence import Comparison, Evidence, MetricChange
+from lifecycle_as_code.evidence import Comparison, Evidence, MetricChange, compare
 from lifecycle_as_code.review import Outcome
+from lifecycle_as_code.signature import Signature, SignatureChange
 from lifecycle_as_code.spec import Address
 from lifecycle_as_code.views import evidence, human
 from lifecycle_as_code.views.evidence import number, size
@@ -61,6 +63,20 @@ def test_no_name_takes_a_metrics_numbers_away(width: int) -> None:
         assert told in text
     # the end of a long name is kept: it has the data set
     assert "4567)" in text
+
+
+def test_an_unknown_signature_is_told_with_the_side_that_has_none() -> None:
+    gone = ("the signature: the model was logged without one",)
+    sides = (
+        Evidence("m", 1, missing=gone),
+        Evidence("m", 2, flavors={"sklearn": "1"}, signature=Signature()),
+    )
+    shown = compare(Address("model_alias", ("m", "a")), "m", *sides)
+    told = "\n".join(evidence.compared(shown, Paint(), 80, None))
+    assert "signature unknown\n        missing   version 1: the signature: the model was" in told
+    assert "version 1: the" not in "\n".join(
+        evidence.compared(replace(shown, signature=SignatureChange()), Paint(), 80, None)
+    )
 
 
 @pytest.mark.parametrize("word", HOSTILE)

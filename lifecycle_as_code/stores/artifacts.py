@@ -85,7 +85,10 @@ def _local(path: Path) -> File:
             os.close(opened)
     except (FileNotFoundError, NotADirectoryError):
         return Unread("no such file", absent=True)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        # the system's words, which hold no path
+        return Unread(error.strerror or type(error).__name__)
+    except ValueError as error:
         return Unread(type(error).__name__)
 
 

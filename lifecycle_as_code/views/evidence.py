@@ -51,7 +51,15 @@ def compared(found: Comparison, paint: Paint, width: int, told_at: Address | Non
     yield f"{head}  {safe(found.model)} {versions(found)}{entity}"
     yield from told
     yield from (f"{indent}  {line}" for line in _signature(found.signature, paint))
-    yield from (f"{indent}  {paint('missing ', 'yellow')}  {safe(text)}" for text in missing)
+    lines = [*_why_unknown(found), *missing]
+    yield from (f"{indent}  {paint('missing ', 'yellow')}  {safe(text)}" for text in lines)
+
+
+def _why_unknown(found: Comparison) -> Iterator[str]:
+    """What is missing about the version before, where the signatures can't be compared for it."""
+    before = found.before
+    if found.signature.verdict is SignatureClass.UNKNOWN and before and before.signature is None:
+        yield from (f"version {before.version}: {text}" for text in before.missing)
 
 
 def versions(found: Comparison) -> str:
