@@ -34,7 +34,9 @@ def read(db: Connection, workspace: str, versions: Mapping[Number, Made]) -> dic
     """The logged model of each version that was made from one which isn't deleted."""
     places = _found(db, workspace, versions)
     ids = {model_id for model_id, _ in places.values()}
-    measured, said = _metrics(db, ids), _params(db, ids)
+    p = logged_model_params.c
+    query: Any = select(p.model_id, p.param_key, p.param_value)
+    measured, said = _metrics(db, ids), rows.texts(db, query, p.model_id, ids)
     return {
         number: ModelFacts(model_id, location, measured.get(model_id, ()), said.get(model_id, NOTHING))
         for number, (model_id, location) in places.items()
@@ -73,15 +75,6 @@ def _logged_by(db: Connection, query: Any, run_ids: Collection[str]) -> dict[str
     found: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
     for model_id, location, run_id in rows.within(db, outputs, inputs.c.source_id, run_ids):
         found[run_id].append((model_id, location))
-    return found
-
-
-def _params(db: Connection, model_ids: Collection[str]) -> dict[str, dict[str, str]]:
-    c = logged_model_params.c
-    query: Any = select(c.model_id, c.param_key, c.param_value)
-    found: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for model_id, name, value in rows.within(db, query, c.model_id, model_ids):
-        found[model_id][name] = value or ""
     return found
 
 

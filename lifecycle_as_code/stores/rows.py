@@ -74,6 +74,17 @@ def within(
         yield from db.execute(query.where(column.in_(portion)))
 
 
+def texts(
+    db: Connection, query: Select[*tuple[Any, ...]], column: ColumnElement[Any], owners: Collection[Any]
+) -> dict[Any, dict[str, str]]:
+    """What `query` tells of each of `owners`, whom `column` has: its rows are owner, key, text. NULL is
+    empty."""
+    found: dict[Any, dict[str, str]] = {}
+    for owner, key, text in within(db, query, column, owners):
+        found.setdefault(owner, {})[key] = text or ""
+    return found
+
+
 def add(db: Connection, table: Table, rows: Rows) -> None:
     """INSERT them. All rows name the same columns; columns that none names stay NULL or at their default."""
     if rows:

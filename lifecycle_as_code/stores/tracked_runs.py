@@ -50,7 +50,8 @@ def read(db: Connection, workspace: str, run_ids: Collection[str]) -> dict[str, 
     """Those of the runs that are there, deleted ones too."""
     found = _runs(db, workspace, run_ids)
     metrics, linked = _metrics(db, found)
-    said = _params(db, found)
+    query: Any = select(params.c.run_uuid, params.c.key, params.c.value)
+    said = rows.texts(db, query, params.c.run_uuid, found)
     used = _datasets(db, found)
     return {
         run_id: RunFacts(
@@ -67,14 +68,9 @@ def read(db: Connection, workspace: str, run_ids: Collection[str]) -> dict[str, 
 
 def _runs(db: Connection, workspace: str, run_ids: Collection[str]) -> dict[str, tuple[Run, str]]:
     """Each run, and the address of its artifacts."""
-    wanted = (COMMIT, SOURCE, NAME, USER)
-    tags: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    query: Any = select(run_tags.c.run_uuid, run_tags.c.key, run_tags.c.value).where(
-        run_tags.c.key.in_(wanted)
-    )
-    for run_id, key, value in rows.within(db, query, run_tags.c.run_uuid, run_ids):
-        tags[run_id][key] = value or ""
-    c = runs.c
+    t, c = run_tags.c, runs.c
+    query: Any = select(t.run_uuid, t.key, t.value).where(t.key.in_((COMMIT, SOURCE, NAME, USER)))
+    tags = rows.texts(db, query, t.run_uuid, run_ids)
     query = (
         select(
             c.run_uuid,
@@ -93,7 +89,7 @@ def _runs(db: Connection, workspace: str, run_ids: Collection[str]) -> dict[str,
     )
     found = {}
     for row in rows.within(db, query, c.run_uuid, run_ids):
-        said = tags[row.run_uuid]
+        said = tags.get(row.run_uuid, {})
         run = Run(
             row.run_uuid,
             name=row.name or said.get(NAME, ""),
@@ -138,15 +134,6 @@ def _metrics(db: Connection, run_ids: Collection[str]) -> tuple[dict[str, list[M
         if not name.startswith(SYSTEM):
             (of_models if is_linked else own)[run_id].append(Metric(name, None if is_nan else value))
     return own, of_models
-
-
-def _params(db: Connection, run_ids: Collection[str]) -> dict[str, dict[str, str]]:
-    c = params.c
-    query: Any = select(c.run_uuid, c.key, c.value)
-    found: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for run_id, name, value in rows.within(db, query, c.run_uuid, run_ids):
-        found[run_id][name] = value or ""
-    return found
 
 
 def _datasets(db: Connection, run_ids: Collection[str]) -> dict[str, list[Dataset]]:

@@ -187,7 +187,7 @@ def _no_run(version: Registered, run: RunFacts | None) -> Iterator[str]:
     if not version.run_id:
         yield "the run: the version names none"
     elif run is None:
-        yield f"the run: {version.run_id} is nowhere in MLflow's tracking store"
+        yield f"the run: {version.run_id} is nowhere in this workspace of MLflow"
     elif run.run.deleted:
         yield f"the run: {version.run_id} was deleted in MLflow"
 
@@ -195,7 +195,7 @@ def _no_run(version: Registered, run: RunFacts | None) -> Iterator[str]:
 def _no_model(version: Registered, model: ModelFacts | None) -> Iterator[str]:
     source = read_source(version.source)
     if isinstance(source, LoggedModel) and model is None:
-        yield f"the logged model: {source.model_id} is nowhere in MLflow's tracking store, or was deleted"
+        yield f"the logged model: {source.model_id} is nowhere in this workspace of MLflow, or was deleted"
 
 
 def _used(of_run: Sequence[Dataset], metrics: Sequence[Metric]) -> list[Dataset]:

@@ -245,14 +245,14 @@ def test_what_was_made_from_the_same_has_the_same_evidence(shop: Shop, which: st
             ["the run: the version names none", "the signature: the model was logged without one"],
         ),
         ("deleted run", True, ["the run: RUN was deleted in MLflow"]),
-        ("no run", True, [f"the run: {NOWHERE} is nowhere in MLflow's tracking store"]),
+        ("no run", True, [f"the run: {NOWHERE} is nowhere in this workspace of MLflow"]),
         ("no files", False, ["the run: the version names none", "the artifact: no MLmodel at FILES"]),
         (
             "gone model",
             None,
             [
                 "the run: the version names none",
-                f"the logged model: m-{NOWHERE} is nowhere in MLflow's tracking store, or was deleted",
+                f"the logged model: m-{NOWHERE} is nowhere in this workspace of MLflow, or was deleted",
                 "the artifact: MLflow doesn't say where it is",
             ],
         ),
@@ -289,6 +289,16 @@ def test_no_password_of_an_address_is_shown(shop: Shop) -> None:
     seen = shop.evidence("secret")
     assert (seen.source, seen.artifact) == ("s3://bucket/m", None)
     assert "s3://bucket/m" in seen.missing[-1]
+
+
+def test_nothing_is_told_of_another_workspaces_runs_and_models(shop: Shop) -> None:
+    with writing(shop.bench.stack()._core.connections.ledger().registry) as db:
+        db.execute(tables.experiments.update().values(workspace="theirs"))
+    seen = shop.evidence("first")
+    assert (seen.run, seen.metrics, seen.params, seen.datasets) == (None, (), {}, ())
+    assert [line.partition(":")[0] for line in seen.missing] == ["the run", "the logged model"]
+    # the registry says where its files are
+    assert seen.artifact
 
 
 def test_a_source_among_a_runs_files_is_found_without_a_storage_location(shop: Shop) -> None:
