@@ -16,6 +16,9 @@ from .spec import Address
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
+MetricKey = tuple[str, str, str]
+"""A metric's name, its data set and that one's digest: on other data it is another metric."""
+
 
 class Better(StrEnum):
     """Which direction of a metric is an improvement."""
@@ -45,6 +48,11 @@ class Metric:
     value: float | None
     dataset: str = ""
     digest: str = ""
+
+    @property
+    def key(self) -> MetricKey:
+        """What it is known by."""
+        return self.name, self.dataset, self.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +133,11 @@ class MetricChange:
     better: bool | None = None
 
     @property
+    def key(self) -> MetricKey:
+        """What it is known by."""
+        return self.name, self.dataset, self.digest
+
+    @property
     def delta(self) -> float | None:
         """After minus before; None where one of them is missing."""
         return None if self.before is None or self.after is None else self.after - self.before
@@ -155,6 +168,11 @@ class Comparison:
             before, after = self.before.params.get(name), self.after.params.get(name)
             if before != after:
                 yield name, before, after
+
+
+def no_numbers(side: Evidence | None) -> set[MetricKey]:
+    """The metrics that were measured and came out as no number."""
+    return {metric.key for metric in side.metrics if metric.value is None} if side else set()
 
 
 def compare(
@@ -192,9 +210,8 @@ def _metrics(
         yield MetricChange(name, dataset, digest, old, new, _improved(model, name, old, new, directions))
 
 
-def _values(side: Evidence | None) -> dict[tuple[str, str, str], float | None]:
-    """By name and data set: a metric on other data is another one."""
-    return {(m.name, m.dataset, m.digest): m.value for m in side.metrics} if side else {}
+def _values(side: Evidence | None) -> dict[MetricKey, float | None]:
+    return {metric.key: metric.value for metric in side.metrics} if side else {}
 
 
 def _improved(

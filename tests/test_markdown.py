@@ -109,7 +109,7 @@ def test_evidence_is_a_table_of_before_and_after_with_words_beside_the_arrows() 
     assert row(page, "log_loss") == ["log_loss", "", "0.2134", "0.1987", "-0.0147", "▲ better"]
     data = "payments-2026-q2 (a1b2c3d4)"
     assert row(page, "auc") == ["auc", data, "0.9312", "0.9447", "+0.0135", "▲ better"]
-    assert row(page, "calibration")[-1] == "first measured"
+    assert row(page, "calibration") == ["calibration", "", "NaN", "0.02", "", ""]
     assert row(page, "seed") == ["seed", '"7"', "–"]
     assert row(page, "run by") == ["run by", "maria", "jonas"]
     assert row(page, "flavor sklearn") == ["flavor sklearn", "1.5.2", "1.6.1"]

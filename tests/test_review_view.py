@@ -8,13 +8,14 @@ from dataclasses import replace
 import pytest
 from plans import HOSTILE, always, rich
 
-from lifecycle_as_code.evidence import Comparison, Evidence, MetricChange, compare
+from lifecycle_as_code.evidence import Comparison, Evidence, Metric, MetricChange, compare
 from lifecycle_as_code.review import Outcome
 from lifecycle_as_code.signature import Signature, SignatureChange
 from lifecycle_as_code.spec import Address
 from lifecycle_as_code.views import evidence, human
 from lifecycle_as_code.views.evidence import number, size
 from lifecycle_as_code.views.text import Paint, cells
+from lifecycle_as_code.views.versions import metric_rows
 
 COLOURS = re.compile(r"\x1b\[[\d;]*m")
 
@@ -63,6 +64,28 @@ def test_no_name_takes_a_metrics_numbers_away(width: int) -> None:
         assert told in text
     # the end of a long name is kept: it has the data set
     assert "4567)" in text
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown", "trend"),
+    [
+        pytest.param([0.5], [None], ("0.5", "NaN"), "", id="no number any more"),
+        pytest.param([None], [0.5], ("NaN", "0.5"), "", id="a number now"),
+        pytest.param([None], [None], ("NaN", "NaN"), "", id="never one"),
+        pytest.param([], [None], ("", "NaN"), "first measured", id="first"),
+        pytest.param([None], [], ("NaN", ""), "gone", id="gone"),
+        pytest.param([0.5], [], ("0.5", ""), "gone", id="a number that is gone"),
+    ],
+)
+def test_what_is_no_number_is_not_what_was_not_measured(
+    before: list[float | None], after: list[float | None], shown: tuple[str, str], trend: str
+) -> None:
+    sides = [Evidence("m", 1, metrics=tuple(Metric("loss", n) for n in side)) for side in (before, after)]
+    found = compare(Address("model_alias", ("m", "a")), "m", *sides)
+    (row,) = metric_rows(found)
+    assert ((row.before, row.after), row.trend) == (shown, trend)
+    line = list(evidence.compared(found, Paint(), 80, None))[2]
+    assert line.split() == ["loss", *(each or "–" for each in shown)]
 
 
 def test_an_unknown_signature_is_told_with_the_side_that_has_none() -> None:

@@ -6,10 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from ..evidence import Comparison, Evidence, MetricChange, Run
+from ..evidence import Comparison, Evidence, MetricChange, Run, no_numbers
 from ..signature import SignatureChange, SignatureClass
 from ..spec import Address
 from .text import Paint, Style, cells, listed, padded, safe, shortened
+
+NAN = "NaN"
+"""How a metric is shown that was measured and is no number."""
 
 _INDENT = 6
 _LEAST_NAME = 20
@@ -38,7 +41,7 @@ def compared(found: Comparison, paint: Paint, width: int, told_at: Address | Non
     entity = f" for served entity {safe(found.entity)}" if found.entity else ""
     missing = found.after.missing if found.after else ()
     told = [
-        *(f"{indent}  {line}" for line in _metrics(found.metrics, paint, width - _INDENT - 2)),
+        *(f"{indent}  {line}" for line in _metrics(found, paint, width - _INDENT - 2)),
         *(f"{indent}  {paint(label, 'faint')}  {text}" for label, text in _facts(found)),
     ]
     if not told and found.signature.verdict in (SignatureClass.NONE, SignatureClass.UNKNOWN):
@@ -80,11 +83,13 @@ def _version(side: Evidence, *, bare: bool = False) -> str:
     return number if bare else f"version {number}"
 
 
-def _metrics(found: Sequence[MetricChange], paint: Paint, width: int) -> Iterator[str]:
+def _metrics(shown: Comparison, paint: Paint, width: int) -> Iterator[str]:
     """A table, whose names give way to its numbers; where there is no room for both, numbers stand below."""
+    found = shown.metrics
     if not found:
         return
-    rows = [_row(metric) for metric in found]
+    was, will_be = no_numbers(shown.before), no_numbers(shown.after)
+    rows = [_row(metric, metric.key in was, metric.key in will_be) for metric in found]
     numbers = [max(map(len, column)) for column in zip(_HEAD[1:], *(row[1:] for row in rows), strict=True)]
     longest = max(cells(name) for name, *_ in (_HEAD, *rows))
     room = width - sum(len(_GAP) + each for each in (*numbers, len(_BETTER[True][0])))
@@ -106,10 +111,11 @@ def _metrics(found: Sequence[MetricChange], paint: Paint, width: int) -> Iterato
         yield f"{line(row)}{_GAP}{sign}" if sign else line(row).rstrip()
 
 
-def _row(metric: MetricChange) -> Sequence[str]:
+def _row(metric: MetricChange, was_nan: bool, is_nan: bool) -> Sequence[str]:
     name = f"{metric.name} on {data(metric)}" if metric.dataset else metric.name
     change = "" if metric.delta is None else f"{metric.delta:+.4g}"
-    return safe(name), number(metric.before), number(metric.after), change
+    before = NAN if was_nan else number(metric.before)
+    return safe(name), before, NAN if is_nan else number(metric.after), change
 
 
 def improvement(metric: MetricChange) -> tuple[str, Style]:

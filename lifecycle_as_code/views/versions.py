@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
-from ..evidence import Comparison, Dataset, Evidence, MetricChange, Run
+from ..evidence import Comparison, Dataset, Evidence, MetricChange, Run, no_numbers
 from ..spec import Address
-from .evidence import data, improvement, size, versions
+from .evidence import NAN, data, improvement, size, versions
 
 Tone = Literal["bad", "warn", "good", "plain"]
 """How something is meant. It is always said in words, too."""
@@ -43,7 +43,7 @@ class MetricRow:
     @property
     def moved(self) -> bool:
         """Whether there is anything to look at."""
-        return self.measured.before != self.measured.after
+        return self.before != self.after or self.measured.before != self.measured.after
 
     @property
     def tone(self) -> Tone:
@@ -73,12 +73,14 @@ def title(shown: Comparison) -> str:
 
 def metric_rows(shown: Comparison) -> list[MetricRow]:
     """The metrics: worse ones first, then better ones, then others that moved, then the rest."""
-    rows = [_metric(m) for m in shown.metrics]
+    was, will_be = no_numbers(shown.before), no_numbers(shown.after)
+    rows = [_metric(m, m.key in was, m.key in will_be) for m in shown.metrics]
     return sorted(rows, key=lambda r: (not r.moved, r.measured.better is None, bool(r.measured.better)))
 
 
-def _metric(measured: MetricChange) -> MetricRow:
+def _metric(measured: MetricChange, was_nan: bool, is_nan: bool) -> MetricRow:
     before, after = numbers(measured.before, measured.after)
+    before, after = NAN if was_nan else before, NAN if is_nan else after
     delta = measured.delta
     words, _ = improvement(measured)
     return MetricRow(
@@ -87,7 +89,7 @@ def _metric(measured: MetricChange) -> MetricRow:
         before,
         after,
         "" if delta is None else "0" if delta == 0 else _number(delta, 3, "+"),
-        words or ("gone" if measured.after is None and before else "first measured" if not before else ""),
+        words or ("gone" if not after else "first measured" if not before else ""),
         measured,
     )
 
