@@ -285,6 +285,12 @@ OUTPUTS: dict[str, tuple[Part, Part, SignatureClass, list[str]]] = {
         BREAKING,
         ["the output changed from int64 tensor (-1,) to float64 tensor (-1,)"],
     ),
+    "a tensor's dimensions": (
+        [ten(-1, 3)],
+        [ten(-1, 3, 1)],
+        BREAKING,
+        ["the output changed from float64 tensor (-1, 3) to float64 tensor (-1, 3, 1)"],
+    ),
     "a tensor's width, said now": (
         [ten(-1, -1)],
         [ten(-1, 3)],
@@ -400,6 +406,13 @@ def test_parts_that_are_not_said_are_none(data: dict[str, Any]) -> None:
 def test_what_earlier_releases_wrote_means_the_same() -> None:
     old = Signature(inputs=({"name": "a", "type": "long", "optional": True}, {"name": "b", "type": "long"}))
     assert change(old, Signature(inputs=(col("a", "long", False), col("b", "long")))).verdict is SAME
+    # what isn't said of a nested type is no
+    nested = {"type": "array", "items": {"type": "long"}}
+    unsaid, optional = ({"name": "a", **nested},), (arr("a", {"type": "long"}, required=False),)
+    assert change(Signature(inputs=unsaid), Signature(inputs=optional)).verdict is SAME
+    assert (
+        change(Signature(inputs=(nested,)), Signature(inputs=({**nested, "required": True},))).verdict is SAME
+    )
     dtype = Signature(params=({"name": "k", "dtype": "long", "default": 1, "shape": None},))
     assert change(dtype, Signature(params=(par(),))).verdict is SAME
 

@@ -140,6 +140,7 @@ def fill(directory: Path, store: str) -> Shop:
     client.set_terminated(twins)
     for name, made in {"early": early, "late": late}.items():
         register(name, f"models:/{made}", twins)
+    register("either", files(directory / "either", "age"), twins)
     second = run("second")
     client.log_metric(second, "auc", 0.95)
     client.log_param(second, "lr", "0.01")
@@ -276,6 +277,13 @@ def test_what_was_measured_of_one_model_is_not_told_of_its_twin(shop: Shop) -> N
     assert late.metrics == (Metric("auc", 0.7), Metric("cost", 12.0), Metric("f1", 0.5), Metric("odd", None))
 
 
+def test_where_nobody_knows_which_model_it_was_the_run_tells_all(shop: Shop) -> None:
+    seen, late = shop.evidence("either"), shop.evidence("late")
+    assert (seen.metrics, seen.missing) == (late.metrics, ())
+    assert "depth" not in seen.params
+    assert late.params["depth"] == "3"
+
+
 def test_a_run_that_failed_is_told_as_it_is(shop: Shop) -> None:
     seen = shop.evidence("second")
     assert seen.run is not None
@@ -299,6 +307,14 @@ def test_nothing_is_told_of_another_workspaces_runs_and_models(shop: Shop) -> No
     assert [line.partition(":")[0] for line in seen.missing] == ["the run", "the logged model"]
     # the registry says where its files are
     assert seen.artifact
+
+
+def test_a_logged_model_that_was_deleted_is_told(shop: Shop) -> None:
+    with writing(shop.bench.stack()._core.connections.ledger().registry) as db:
+        db.execute(tables.logged_models.update().values(lifecycle_stage="deleted"))
+    seen = shop.evidence("late")
+    assert [line.partition(":")[0] for line in seen.missing] == ["the logged model"]
+    assert (seen.metrics[0], seen.params) == (Metric("auc", 0.7), {})
 
 
 def test_a_source_among_a_runs_files_is_found_without_a_storage_location(shop: Shop) -> None:

@@ -268,6 +268,21 @@ RARE = {
         column(holder(True, p=ANY_LISTS), False),
         "compatible",
     ),
+    "the same as a map of anything": (
+        column(holder(False, p={"type": "map", "values": ANY}), False),
+        column(holder(True, p={"type": "map", "values": ANY}), False),
+        "compatible",
+    ),
+    "the same as a value of a map": (
+        [
+            *column(
+                {"type": "object", "properties": {"o": {**holder(False, p=ANY), "required": True}}}, False
+            ),
+            *KEPT,
+        ],
+        [*column({"type": "map", "values": holder(True, p=ANY)}, False), *KEPT],
+        "compatible",
+    ),
     "the same in a list that is optional": (
         column({"type": "array", "items": holder(False, p=ANY)}, False),
         column({"type": "array", "items": holder(True, p=ANY)}, False),
