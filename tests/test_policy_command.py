@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,18 @@ def test_validate_tells_of_waivers_that_hold_no_more(stack: Path, capsys: Said) 
     (stack / "rules.yaml").write_text(MANIFEST.replace("2026-12-01", "2020-12-01"))
     assert run(["validate"]) == 0
     assert "rules.yaml:12:5: warning[waiver-expired]" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("stack")
+def test_without_the_engine_only_what_judges_is_refused(
+    capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cel_expr_python", None)
+    for verb in (["policy", "list"], ["graph"], ["fmt", "--check"]):
+        assert run(verb) == 0, verb
+    capsys.readouterr()
+    for verb in (["validate"], ["policy", "test"]):
+        assert run(verb) == 1, verb
+        err = capsys.readouterr().err
+        assert "rules.yaml:4:15: error[policy-engine-missing]" in err
+        assert "pip install 'lifecycle-as-code[policy]'" in err
