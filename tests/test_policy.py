@@ -781,6 +781,20 @@ def test_whoever_goes_back_is_told_the_way(on: Plan, when: dict[str, Any], told:
     assert "waivers:" in found.hint
 
 
+def test_two_versions_without_numbers_are_not_the_same_one() -> None:
+    on = version(replace(AFTER, version=0, aliases=()), before=replace(BEFORE, version=0))
+    on = replace(on, changes=(change(alias(3), alias(3)),))
+    assert failed(policy(promotes_from="challenger"), on) == [
+        "the version isn't promoted from `challenger`: it holds no alias"
+    ]
+
+
+def test_what_has_tags_of_its_own_is_not_helped_by_a_versions() -> None:
+    made = change(None, model(owner=""))
+    on = plan(made, evidence=(comparison(None, AFTER, address=made.address),))
+    assert failed(policy(required_tags=("team",)), on) == ["registered_model.fraud lacks the tag `team`"]
+
+
 def test_verdicts_come_in_the_plans_order_then_the_policies() -> None:
     on = plan(PROMOTION, change(GRANT, MANAGE), evidence=(comparison(),))
     rules = Rules((policy("true", name="a"), policy("true", name="b", when={"kind": "model_alias"})))
