@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from .secret_shapes import secret_shape
+
 MAX_LENGTH: Final = 2_000
 """The longest expression, in characters. The engine itself bounds nesting (32) and loops (10,000 rounds)."""
 
@@ -193,13 +195,16 @@ def _part(name: str, names: Mapping[str, str]) -> str:
 
 
 _KEY: Final = re.compile(r'Key not found in map : "?(.*?)"?$')
+_MAX_KEY: Final = 120
 _NO_VALUE: Final = re.compile(r'No value with name "([^"]*)"')
 
 
 def _reason(said: str) -> str:
     """Why there is no value. The engine's own words may hold values, which aren't repeated."""
     if found := _KEY.search(said):
-        return f"there is no `{found[1]}`"
+        # a key may be a value itself: `after.tags[after.tags.x]`
+        told = not secret_shape(found[1]) and len(found[1]) <= _MAX_KEY
+        return f"there is no `{found[1]}`" if told else "a key isn't there"
     if found := _NO_VALUE.search(said):
         return f"`{found[1]}` isn't known"
     if "Index error" in said:

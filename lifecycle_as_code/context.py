@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from .change import Change, Plan
-from .evidence import Comparison, Evidence
+from .evidence import NOTHING, Comparison, Evidence
 from .history import Actor
 from .review import Access, Impact
 from .spec import Spec
@@ -31,7 +31,11 @@ CONTEXT: Final[tuple[Name, ...]] = (
     Name("*.version", "int", "Its number; 0 where there is none."),
     Name("*.model", "string", "The registered model."),
     Name("*.source", "string", "Where its files are."),
-    Name("*.tags", "map(string, string)", "Its tags, as they will be after the plan."),
+    Name(
+        "*.tags",
+        "map(string, string)",
+        "Its tags, as they will be after the plan; those of a model too.",
+    ),
     Name("*.params", "map(string, string)", "The run's parameters."),
     Name(
         "*.metrics",
@@ -161,11 +165,12 @@ def change_facts(
     }
     if known:
         facts["signature"] = str(comparison.signature.verdict) if comparison else "none"
-    for side, spec, seen in (
+    for side, spec, found in (
         ("before", change.before, comparison.before if comparison else None),
         ("after", change.after, comparison.after if comparison else None),
     ):
-        there = seen is not None if comparison else spec is not None
+        there = (found if comparison else spec) is not None
+        seen = found or (NOBODY if comparison else _written(spec))
         facts.update((f"{side}.{name}", value) for name, value in _side(spec, seen, there, now))
     return facts
 
@@ -195,8 +200,19 @@ def aware(moment: datetime) -> datetime:
 NOBODY: Final = Evidence("")
 
 
-def _side(spec: Spec | None, found: Evidence | None, there: bool, now: datetime) -> Iterator[tuple[str, Any]]:
-    seen = found or NOBODY
+def _written(spec: Spec | None) -> Evidence:
+    """What an object says of itself, where no version takes another one's place: a model has its tags, and a
+    version whose description changes is still that version."""
+    version = getattr(spec, "version", 0)
+    return Evidence(
+        getattr(spec, "model", ""),
+        version if isinstance(version, int) else 0,
+        getattr(spec, "source", ""),
+        tags=getattr(spec, "tags", NOTHING),
+    )
+
+
+def _side(spec: Spec | None, seen: Evidence, there: bool, now: datetime) -> Iterator[tuple[str, Any]]:
     run = seen.run
     yield "exists", there
     yield "version", seen.version

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .spec import Address, Spec
@@ -100,6 +100,37 @@ def of_address(applies: Sequence[Apply], address: Address) -> list[tuple[Apply, 
 def in_order(lines: Iterable[Line]) -> list[Line]:
     """The first one first."""
     return sorted(lines, key=_when)
+
+
+def moved_to(address: Address) -> str:
+    """The reason of the last line under a former name."""
+    return f"moved to {address}"
+
+
+def under_one_name(
+    told: Mapping[Address, Iterable[Line]],
+    left: Mapping[tuple[str, str], Line],
+    address: Address,
+    until: Line | None = None,
+) -> list[Line]:
+    """The lines about an object, the first one first, and those of its former names under the one that it
+    has. `left`: the last line under each former name, by its apply and reason."""
+    lines = [line for line in in_order(told.get(address, ())) if until is None or _when(line) < _when(until)]
+    moves = (left.get((line.apply_id, moved_to(address))) for line in reversed(lines))
+    if (former := next(filter(None, moves), None)) is None:
+        return lines
+
+    def called(spec: Spec | None) -> Spec | None:
+        return spec and spec.renamed(former.address, address)
+
+    earlier = under_one_name(told, left, former.address, former)
+    return [
+        *(
+            replace(line, address=address, before=called(line.before), after=called(line.after))
+            for line in earlier
+        ),
+        *(line for line in lines if _when(line) > _when(former)),
+    ]
 
 
 def since(lines: Iterable[Line], spec: Spec) -> int | None:

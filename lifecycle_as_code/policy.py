@@ -7,12 +7,13 @@ which nothing is known.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import date, datetime
 from typing import Any, Final
 
 from .builtin import BUILTIN, Case
 from .cel import Engine, EngineMissingError, FaultyError, Program
-from .change import Change, Plan
+from .change import Change, Mode, Plan
 from .conditions import concerns, matches
 from .context import aware, change_facts, plan_facts, types
 from .diagnostics import Diagnostic, LacError, Source, did_you_mean, refuse
@@ -26,12 +27,15 @@ SUMMARY: Final = "policy can't be applied as it is written"
 
 
 def check_rules(rules: Rules) -> Iterator[Diagnostic]:
-    """What is wrong with the policies' expressions, each at its place. Nothing is asked of the engine where
-    there are none."""
-    try:
+    """What is wrong with the policies' expressions, each at its place, as far as there is an engine that can
+    tell: what judges nothing needs none."""
+    with suppress(EngineMissingError):
         yield from _compiled(rules)[1]
-    except LacError as error:
-        yield from error.diagnostics
+
+
+def refuse_unready(rules: Rules) -> None:
+    """LacError where the policies can't be asked: an expression is wrong, or there is no engine for it."""
+    _ready(rules)
 
 
 def expired(rules: Rules, now: datetime) -> Iterator[Diagnostic]:
@@ -55,9 +59,7 @@ def judge(plan: Plan, rules: Rules, *, actor: Actor, now: datetime) -> tuple[Ver
     """
     if not rules.policies:
         return ()
-    engine, faults = _compiled(rules)
-    refuse(faults)
-    docket = _Docket(plan, rules, engine, actor, aware(now))
+    docket = _Docket(plan, rules, _ready(rules), actor, aware(now))
     return tuple(
         verdict
         for change in plan.changes
@@ -66,7 +68,7 @@ def judge(plan: Plan, rules: Rules, *, actor: Actor, now: datetime) -> tuple[Ver
     )
 
 
-def denials(verdicts: Iterable[Verdict]) -> tuple[Diagnostic, ...]:
+def denials(plan: Plan) -> tuple[Diagnostic, ...]:
     """An error for each verdict that refuses the plan, at the change's line."""
     return tuple(
         Diagnostic(
@@ -79,11 +81,30 @@ def denials(verdicts: Iterable[Verdict]) -> tuple[Diagnostic, ...]:
                     *(f"not met: {failed}" for failed in verdict.failed),
                 ]
             ),
-            hint="mend what isn't met, or let it through with a waiver: a reason and a date under `waivers:`",
+            hint=f"{_way_back(verdict, plan)}{_WAY_OUT}",
             at=verdict.line or verdict.at,
         )
-        for verdict in verdicts
-        if verdict.outcome is Outcome.DENIED
+        for verdict in plan.review.denied
+    )
+
+
+_WAY_OUT: Final = "mend what isn't met, or let it through with a waiver: a reason and a date under `waivers:`"
+
+
+def _way_back(verdict: Verdict, plan: Plan) -> str:
+    """How to go back to a lower version, where the policy is about promotions only."""
+    spared = any(
+        policy.name == verdict.policy and not matches(Mode.ROLLBACK, policy.when.get("mode", "*"))
+        for policy in plan.review.rules.policies
+    )
+    back = any(
+        it.address == verdict.address and it.before and it.after and it.before.version > it.after.version > 0
+        for it in plan.review.evidence
+    )
+    if not (spared and back) or plan.mode is not Mode.NORMAL:
+        return ""
+    return (
+        f"to go back, save `lac rollback {verdict.address} -o FILE`: this policy isn't about it; otherwise "
     )
 
 
@@ -99,14 +120,12 @@ class _Compiled:
 
 
 def _compiled(rules: Rules) -> tuple[_Compiled, list[Diagnostic]]:
-    """Every expression, compiled once, and what is wrong with them. LacError where there is no engine."""
+    """Every expression, compiled once, and what is wrong with them. EngineMissingError where there is no
+    engine, and an expression that needs one."""
     wanted = [(policy, expression) for policy in rules.policies for expression in policy.require]
     if not wanted:
         return _Compiled(), []
-    try:
-        compiled = _Compiled(Engine(types()))
-    except EngineMissingError:
-        raise LacError(_no_engine(wanted[0][1])) from None
+    compiled = _Compiled(Engine(types()))
     faults: list[Diagnostic] = []
     for policy, expression in wanted:
         if expression.text in compiled.programs:
@@ -117,6 +136,16 @@ def _compiled(rules: Rules) -> tuple[_Compiled, list[Diagnostic]]:
         except FaultyError as error:
             faults += _told(policy, expression, error)
     return compiled, faults
+
+
+def _ready(rules: Rules) -> _Compiled:
+    try:
+        compiled, faults = _compiled(rules)
+    except EngineMissingError:
+        first = next(expression for policy in rules.policies for expression in policy.require)
+        raise LacError(_no_engine(first)) from None
+    refuse(faults)
+    return compiled
 
 
 def _told(policy: Policy, expression: Expression, error: FaultyError) -> Iterator[Diagnostic]:

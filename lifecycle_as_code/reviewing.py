@@ -16,7 +16,7 @@ from .core import Core
 from .diagnostics import refuse
 from .gather import gather
 from .impact import make_impacts
-from .policy import check_rules, denials, expired, judge
+from .policy import denials, expired, judge, refuse_unready
 from .replay import wanted_again
 from .review import Access, Review
 from .rules import Rules
@@ -30,7 +30,7 @@ def reviewed(core: Core, plan: Plan, seen: Snapshots, rules: Rules) -> Plan:
     """The plan, with its review. `seen`: what it was made from. LacError where a policy can't be read."""
     if plan.mode is Mode.REFRESH_ONLY or not plan.differences:
         return replace(plan, review=Review(choices=seen.desired.choices, rules=rules))
-    refuse(check_rules(rules))
+    refuse_unready(rules)
     evidence = gather(
         core.connections,
         plan,
@@ -53,14 +53,17 @@ def _judged(core: Core, plan: Plan) -> Plan:
 
 
 def refuse_denied(core: Core, plan: Plan) -> None:
-    """Ask the plan's own policies once more, of what is known now. LacError where one denies it, then or
-    now."""
-    refuse(denials(plan.review.verdicts))
-    if not plan.review.rules.policies:
+    """Ask the policies once more, of what is known now: the plan's own, and those of the manifests, for
+    whoever can write a plan's file can leave some out. LacError where one denies it."""
+    sealed, declared = plan.review.rules, core.manifest.desired.rules
+    asked = [rules for rules in (sealed, declared) if rules.policies]
+    if sealed == declared:
+        del asked[1:]
+    if not asked:
         return
     seen = core.camera.take(wanted_again(plan), resolved=False)
-    again = reviewed(core, plan, seen, plan.review.rules)
-    refuse(denials(again.review.verdicts))
+    for rules in asked:
+        refuse(denials(reviewed(core, plan, seen, rules)))
 
 
 def _access(core: Core, plan: Plan) -> Mapping[Address, tuple[Access, ...]]:

@@ -74,11 +74,6 @@ def secrets_in(data: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str
         yield ".".join(path), what
 
 
-def looks_secret(name: str, value: Any) -> bool:
-    """Whether `value`, which is called `name`, had better not be shown."""
-    return isinstance(value, str) and bool(_looks(name, value))
-
-
 def _looks(name: str, value: str) -> str:
     if not value or _REFERENCE.fullmatch(value.strip()):
         return ""

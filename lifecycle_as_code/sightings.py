@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from .cel import Answer, names_in
 from .context import types
-from .secret_shapes import looks_secret
+from .secret_shapes import secrets_in
 
 _MAX_VALUE, _MAX_SEEN = 120, 12
 _MISSING: Final = object()
@@ -43,19 +43,10 @@ def _followed(value: Any, steps: tuple[str, ...]) -> Any:
 
 
 def _shown(name: str, value: Any) -> str:
-    if looks_secret(name, value) or _hides(value):
+    if any(True for _ in secrets_in(value, (name,))):
         return "(hidden)"
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _MAX_VALUE else f"{text[: _MAX_VALUE - 1]}…"
-
-
-def _hides(value: Any) -> bool:
-    """Whether something in it had better not be shown."""
-    if isinstance(value, Mapping):
-        return any(looks_secret(str(key), inner) or _hides(inner) for key, inner in value.items())
-    if isinstance(value, list):
-        return any(looks_secret("", inner) or _hides(inner) for inner in value)
-    return False
 
 
 _TYPES: Final = types()

@@ -24,7 +24,7 @@ from .background import in_background
 from .change import Action, Change, Mode, Plan
 from .connections import as_progress
 from .core import Core
-from .diagnostics import Diagnostic, LacError
+from .diagnostics import Diagnostic, LacError, refuse
 from .drift import Drift, make_drift, pending_only
 from .events import Event, Finished, Locked
 from .explain import Explanation
@@ -294,17 +294,19 @@ class Stack:
         is finished or undone, and the apply ends. LacError where a SQL step is refused: it wrote nothing; and
         where a policy denies the plan, by its own verdicts or by what is known now.
         """
-        if plan.review.rules.policies or plan.review.denied:
-            from .reviewing import refuse_denied
+        if plan.review.denied:
+            from .policy import denials
 
-            refuse_denied(self._core, plan)
+            refuse(denials(plan))
         asked = stop or (lambda: False)
         command = {Mode.NORMAL: "apply"}.get(plan.mode, str(plan.mode))
         with ExitStack() as open_until_done:
             yield from self._connections.create_stores(asked)
             waiting = in_background(
                 lambda tell: open_until_done.enter_context(
-                    self._writing(command, planfile.digest(plan), lock_timeout, tell)
+                    self._writing(
+                        command, planfile.digest(plan), lock_timeout, tell, lambda: self._judge(plan)
+                    )
                 ),
                 asked,
             )
@@ -330,8 +332,10 @@ class Stack:
         digest: str = "",
         timeout: float = 0.0,
         tell: Callable[[str], None] = lambda _: None,
+        first: Callable[[], None] = lambda: None,
     ) -> Iterator[Journal]:
-        """The stack's lock and its journal; how it ended is noted at the end."""
+        """The stack's lock and its journal; how it ended is noted at the end. `first`: what may still refuse
+        it, under the lock."""
         ledger = self._connections.ledger()
         who = actor(self.directory, self._core.environ)
         beside = None if ledger.together else ledger.auth
@@ -345,9 +349,18 @@ class Stack:
             timeout=timeout,
             tell=tell,
         ) as grip:
+            first()
             journal = Journal.begin(ledger, grip, who, command, self.environment, digest)
             with journal.ending():
                 yield journal
+
+    def _judge(self, plan: Plan) -> None:
+        """LacError where a policy denies the plan by what is known now: with the lock, so that the apply that
+        it waited for is seen."""
+        if plan.review.rules.policies or self.desired.rules.policies:
+            from .reviewing import refuse_denied
+
+            refuse_denied(self._core, plan)
 
     def force_unlock(self, lock_id: str) -> None:
         """Free the stack's lock, whoever holds it. LacError where it hasn't this id."""

@@ -20,6 +20,8 @@ NAMES = {
     "after.run.status": "string",
     "gains": "list(map(string, string))",
     "signature": "string",
+    "secret": "string",
+    "long": "string",
 }
 
 FACTS: dict[str, Any] = {
@@ -32,6 +34,8 @@ FACTS: dict[str, Any] = {
     "after.run.status": "FINISHED",
     "gains": [{"user": "eve", "after": "READ"}],
     "signature": "same",
+    "secret": "ghp_" + "a" * 36,
+    "long": "x" * 121,
 }
 
 
@@ -68,6 +72,8 @@ def test_what_is_true_is_met(engine: Engine, text: str) -> None:
 NOT_MET = {
     "false": ("after.metrics.auc > 0.95", ""),
     "a key that isn't there": ("after.metrics.loss < 1.0", "there is no `loss`"),
+    "a key that is a secret": ("after.fields[secret] == 1", "a key isn't there"),
+    "a key that is long": ("after.fields[long] == 1", "a key isn't there"),
     "a key in a loop": ('gains.all(g, g.team == "x")', "there is no `team`"),
     "a value that isn't known": ("after.size < 10", "`after.size` isn't known"),
     "a list that is too short": ("after.fields.parts[3].cpus > 1.0", "a list is shorter than that"),

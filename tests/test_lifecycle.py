@@ -331,6 +331,26 @@ def test_the_mark_goes_along_with_a_rename(bench: Bench) -> None:
     assert codes(bench.stack([OTHER])) == ["protected"]
 
 
+def test_an_alias_is_held_since_before_its_model_was_renamed(bench: Bench) -> None:
+    def held(model: RegisteredModel, *more: Spec) -> int:
+        wanted = [*family(model), *more, alias(FRAUD.name if more else model.name, 1, "next")]
+        (found,) = bench.stack(wanted).plan().review.evidence
+        assert found.after is not None
+        return found.after.since_ms["champion"]
+
+    converge(bench.stack(family(FRAUDS)))
+    since = held(FRAUDS)
+    converge(moving(bench))
+    assert held(FRAUD) == since
+    # and back: the first name is a former one, too
+    converge(bench.stack(family(FRAUDS), moves=(Move(FRAUD.address, FRAUDS.address),)))
+    assert held(FRAUDS) == since
+    # what gets a name that is free again has a time of its own
+    again = FRAUD, version("fraud", 1), alias("fraud", 1)
+    converge(bench.stack([*family(FRAUDS), *again]))
+    assert held(FRAUDS, *again) > since
+
+
 def test_an_experiment_is_renamed_with_its_grants(bench: Bench) -> None:
     before, after = (
         Experiment(name="nightly", description="All."),

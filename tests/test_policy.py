@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -219,6 +220,41 @@ def test_what_is_no_version_has_its_fields() -> None:
     ]
 
 
+OWNED = spec("registered_model", name="fraud", tags={"owner": "risk"})
+THIRD = spec("model_version", model="fraud", version=3, source="s3://m/3", tags={"status": "ok"})
+
+WRITTEN = {
+    "a model's tags": (change(None, OWNED), 'after.tags.owner == "risk" && !has(before.tags.owner)'),
+    "a version that stays that version": (
+        change(THIRD.model_copy(update={"tags": {"status": "old"}}), THIRD),
+        'after.tags.status == "ok" && before.tags.status == "old" && after.version == 3'
+        ' && before.version == 3 && after.model == "fraud" && after.source == "s3://m/3"',
+    ),
+    "what has neither": (change(GRANT, MANAGE), "after.version == 0 && after.tags.size() == 0"),
+}
+
+
+@pytest.mark.parametrize(("one", "text"), WRITTEN.values(), ids=WRITTEN)
+def test_where_no_version_is_replaced_the_object_speaks_for_itself(one: Change, text: str) -> None:
+    assert failed(policy(text), plan(one)) == []
+
+
+def test_a_side_that_has_no_version_has_nothing_of_the_objects_own() -> None:
+    renewed = change(OWNED, OWNED.model_copy(update={"description": "x"}))
+    on = plan(renewed, evidence=(comparison(None, AFTER, address=renewed.address),))
+    assert failed(policy("!before.exists && before.tags.size() == 0"), on) == []
+
+
+def test_without_an_engine_only_expressions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cel_expr_python", None)
+    assert failed(policy(run="FINISHED")) == []
+    assert list(check_rules(Rules((policy("nope"),)))) == []
+    with pytest.raises(LacError) as caught:
+        judged(policy("true"))
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.at) == ("policy-engine-missing", PLACE)
+
+
 def test_what_a_change_reaches_can_be_asked_about() -> None:
     grant = Address("permission", ("analysts", "registered_model", "fraud"))
     fraud = Address("registered_model", ("fraud",))
@@ -288,8 +324,13 @@ def test_what_looks_like_a_secret_is_not_shown() -> None:
     told = failed(
         policy('after.tags.x == "y"', 'after.tags.api_key == "y"', "after.tags.size() == 0"), tagged
     )
-    assert len(told) == 3
+    named = plan(PROMOTION, evidence=(comparison(after=replace(AFTER, tags={SECRET: "x"})),))
+    told += failed(policy("after.tags.size() == 0"), named)
+    assert len(told) == 4
     assert all("(hidden)" in sentence for sentence in told)
+    # a value that is looked up as a key is no less of one
+    told += failed(policy("after.tags[after.tags.x] == 'y'"), tagged)
+    assert "a key isn't there" in told[-1] or "(hidden)" in told[-1]
     assert not [sentence for sentence in told if SECRET in sentence or "s3" in sentence]
 
 
@@ -698,12 +739,12 @@ def test_an_expired_waiver_is_told_as_a_warning() -> None:
 def test_a_warning_refuses_nothing() -> None:
     (verdict,) = judged(policy("false", level="warn"))
     assert verdict.outcome is Outcome.WARNED
-    assert denials([verdict]) == ()
+    assert denials(replace(PROMOTED, review=Review(verdicts=(verdict,)))) == ()
 
 
 def test_a_denial_is_an_error_at_the_changes_line() -> None:
     verdicts = judged(policy("after.metrics.auc > 0.99", run="KILLED"))
-    (found,) = denials(verdicts)
+    (found,) = denials(replace(PROMOTED, review=replace(PROMOTED.review, verdicts=verdicts)))
     assert (found.code, found.at, found.severity, found.guard) == ("policy-denied", LINE, "error", "")
     assert found.detail.splitlines() == [
         "model_alias.fraud/champion: policy `p`, rules.yaml:2:5.",
@@ -712,6 +753,46 @@ def test_a_denial_is_an_error_at_the_changes_line() -> None:
         "not met: the run of fraud version 4 is FINISHED, not KILLED",
     ]
     assert "waivers:" in found.hint
+
+
+BACK = {
+    "on": (PROMOTED, {"mode": "normal"}, False),
+    "back": (
+        plan(change(alias(4), alias(3)), evidence=(comparison(AFTER, BEFORE),)),
+        {"mode": "normal"},
+        True,
+    ),
+    "judged in any mode": (
+        plan(change(alias(4), alias(3)), evidence=(comparison(AFTER, BEFORE),)),
+        {},
+        False,
+    ),
+    "away": (plan(change(alias(4), None), evidence=(comparison(AFTER, None),)), {"mode": "normal"}, False),
+}
+
+
+@pytest.mark.parametrize(("on", "when", "told"), BACK.values(), ids=BACK)
+def test_whoever_goes_back_is_told_the_way(on: Plan, when: dict[str, Any], told: bool) -> None:
+    rules = Rules((policy("false", when=when),))
+    verdicts = judge(on, rules, actor=ALICE, now=NOW)
+    (found,) = denials(replace(on, review=replace(on.review, verdicts=verdicts, rules=rules)))
+    way = "lac rollback model_alias.fraud/champion -o FILE"
+    assert (way in found.hint) is told
+    assert "waivers:" in found.hint
+
+
+def test_two_versions_without_numbers_are_not_the_same_one() -> None:
+    on = version(replace(AFTER, version=0, aliases=()), before=replace(BEFORE, version=0))
+    on = replace(on, changes=(change(alias(3), alias(3)),))
+    assert failed(policy(promotes_from="challenger"), on) == [
+        "the version isn't promoted from `challenger`: it holds no alias"
+    ]
+
+
+def test_what_has_tags_of_its_own_is_not_helped_by_a_versions() -> None:
+    made = change(None, model(owner=""))
+    on = plan(made, evidence=(comparison(None, AFTER, address=made.address),))
+    assert failed(policy(required_tags=("team",)), on) == ["registered_model.fraud lacks the tag `team`"]
 
 
 def test_verdicts_come_in_the_plans_order_then_the_policies() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,21 @@ WRONG_TESTS = {
     "an address": ("model_alias.fraud/champion}\n    after", "model_alias.fraud}\n    after", "15:23", ""),
     "a field of the object": ("after: {level", "after: {lvel", "19:91", "did you mean `level`?"),
     "an outcome": ("approved: waived", "approved: weaved", "17:24", "did you mean `waived`?"),
-    "no tests": (TESTS, "[]", "1:1", ""),
+    "no mapping": (TESTS, "[]", "1:1", ""),
+    "no tests": (TESTS, "tests: []", "1:8", "write one, or remove the file"),
+    "nothing expected": (
+        "{approved: waived, soaked: none, better: passed}",
+        "{}",
+        "17:13",
+        "name a policy and its verdict",
+    ),
+    "a field of the file": (TESTS, "test: []", "1:1", "add `tests:`"),
+    "what --json prints": (
+        TESTS,
+        '{"format_version": "1.2", "changes": []}',
+        "1:1",
+        "lac plan -o FILE; lac policy test FILE",
+    ),
 }
 
 
@@ -161,6 +176,22 @@ def test_a_recorded_plan_is_judged_as_of_when_it_was_made(stack: Path, capsys: S
     assert run(["policy", "test", "plan.lac"]) == 0
 
 
+def test_a_recorded_plan_meets_the_policies_of_its_environment(stack: Path, capsys: Said) -> None:
+    (stack / "lac.yaml").write_text(
+        "name: payments\nvariables: {who: bob}\nenvironments: {prod: {variables: {who: alice}}}\n"
+    )
+    (stack / "rules.yaml").write_text(
+        "policies: [{name: who, when: {kind: role}, only: {actors: ['{{ var.who }}']}}]\n"
+    )
+    role = KINDS["role"].spec.model_validate({"name": "r"})
+    made = Change(role.address, role.store, Action.CREATE, "declared", None, role)
+    origin = planfile.Origin("default", {}, "sha256:0", "2026-11-24T12:00:00+00:00", Actor(ci="alice"), "0")
+    for environment, ended in (("", 1), ("prod", 0)):
+        on = Plan("payments", environment, (made,), steps((made,)))
+        (stack / "plan.lac").write_bytes(planfile.dump(on, origin))
+        assert run(["policy", "test", "plan.lac"]) == ended, capsys.readouterr().out
+
+
 def test_tests_of_other_stacks_and_hidden_ones_are_left_alone(stack: Path, capsys: Said) -> None:
     for name in ("other", ".hidden", "mlruns", "own"):
         (stack / name).mkdir()
@@ -197,3 +228,18 @@ def test_validate_tells_of_waivers_that_hold_no_more(stack: Path, capsys: Said) 
     (stack / "rules.yaml").write_text(MANIFEST.replace("2026-12-01", "2020-12-01"))
     assert run(["validate"]) == 0
     assert "rules.yaml:12:5: warning[waiver-expired]" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("stack")
+def test_without_the_engine_only_what_judges_is_refused(
+    capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cel_expr_python", None)
+    for verb in (["policy", "list"], ["graph"], ["fmt", "--check"]):
+        assert run(verb) == 0, verb
+    capsys.readouterr()
+    for verb in (["validate"], ["policy", "test"]):
+        assert run(verb) == 1, verb
+        err = capsys.readouterr().err
+        assert "rules.yaml:4:15: error[policy-engine-missing]" in err
+        assert "pip install 'lifecycle-as-code[policy]'" in err

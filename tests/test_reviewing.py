@@ -14,7 +14,7 @@ from mlflow_fixture import fresh_sqlite
 from plans import HOSTILE, always, rich
 from sqlalchemy import create_engine, text
 
-from lifecycle_as_code import codec
+from lifecycle_as_code import codec, planfile
 from lifecycle_as_code.cli import run
 from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.kinds import KINDS
@@ -126,6 +126,31 @@ def test_what_has_changed_since_the_plan_was_saved_is_judged_again(ready: Bench)
     assert champion(ready) == 2
 
 
+def test_the_manifests_policies_are_asked_too_where_the_plan_has_none(ready: Bench) -> None:
+    approve(ready, 2, "rejected")
+    plan = stack(ready, 2, Rules()).plan()
+    assert not plan.review.verdicts
+    refused(lambda: stack(ready, 2).apply(plan))
+    assert champion(ready) == 1
+
+
+def test_a_waiver_that_only_the_plan_has_lets_nothing_through(ready: Bench) -> None:
+    approve(ready, 2, None)
+    plan = stack(ready, 2, Rules((APPROVED,), (waiver(0),))).plan()
+    refused(lambda: stack(ready, 2).apply(plan))
+    assert champion(ready) == 1
+
+
+def test_what_happens_while_it_waits_for_the_lock_is_judged(ready: Bench) -> None:
+    made = stack(ready, 2)
+    events = made.apply(made.plan(), lock_timeout=60)
+    with stack(ready, 2)._writing("test"):
+        assert "lock" in str(next(events))
+        approve(ready, 2, None)
+    refused(lambda: events)
+    assert champion(ready) == 1
+
+
 def test_a_plan_that_was_denied_when_it_was_reviewed_stays_denied(ready: Bench) -> None:
     approve(ready, 2, "rejected")
     made = stack(ready, 2)
@@ -204,6 +229,25 @@ def test_the_command_shows_a_denied_plan_saves_it_and_ends_with_1(
     assert "1 denied" in capsys.readouterr().out
     assert run(["history"]) == 0
     assert "Nothing was applied yet." in capsys.readouterr().err
+
+
+def test_a_plan_without_its_policies_meets_those_of_the_manifests(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(planfile.KEY_VARIABLE, raising=False)
+    Path("lac.yaml").write_text(f"name: payments\nstore: {fresh_sqlite(tmp_path)}\n")
+    Path("models.yaml").write_text("registered_models: [{name: fraud}]\n")
+    Path("rules.yaml").write_text("policies: [{name: owned, required_tags: [owner]}]\n")
+    assert run(["plan", "-o", "p.plan"]) == 1
+    whole = planfile.load(Path("p.plan").read_bytes(), SPECS)
+    Path("p.plan").write_bytes(planfile.dump(replace(whole.plan, review=Review()), whole.origin))
+    assert run(["apply", "p.plan"]) == 1
+    assert "policy `owned`, rules.yaml:1:12" in capsys.readouterr().err
+    # without manifests there is nothing to hold it against, and that is said
+    Path("rules.yaml").write_text("policies: nonsense\n")
+    assert run(["apply", "p.plan"]) == 0
+    assert "(rules.yaml:1:11): the plan is judged by its own policies alone" in capsys.readouterr().err
 
 
 # --- the codec

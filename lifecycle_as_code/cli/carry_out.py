@@ -81,10 +81,10 @@ def carry_out(options: Options, make: Callable[[Stack], Plan], carrying: Carryin
 
 def carry_out_saved(options: Options, file: str, carrying: Carrying, *, same_manifests: bool) -> int:
     """Do what a saved plan says: it was looked at before. `same_manifests`: only where the manifests are
-    those that it was made from."""
+    those that it was made from. Their policies are asked in either case, where they can be read."""
     from .saved import from_file
 
-    stack, saved = from_file(options, file)
+    stack, saved = from_file(options, file, manifests=True)
     changed = stack.manifests_changed(saved)
     if changed and same_manifests:
         raise _other_manifests()
@@ -202,7 +202,7 @@ def _denied(plan: Plan) -> Exception:
     from ..diagnostics import LacError
     from ..policy import denials
 
-    return LacError(*denials(plan.review.verdicts))
+    return LacError(*denials(plan))
 
 
 def _other_manifests() -> Exception:

@@ -48,7 +48,7 @@ def denied(plan: Plan, options: Options) -> int:
     from ..policy import denials
     from .output import warn
 
-    warn(denials(plan.review.verdicts), options)
+    warn(denials(plan), options)
     return 1
 
 

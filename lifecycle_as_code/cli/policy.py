@@ -67,7 +67,8 @@ def test(options: Options, files: tuple[str, ...], as_json: bool) -> int:
     """Try the manifests' policies. Touches no store and no cluster.
 
     A FILE holds tests (by default every `*.policytest.yaml` below the stack's directory), or is a saved plan,
-    which no policy may deny, judged as of when it was made. Exits with 1 where something isn't as expected.
+    which no policy may deny, judged as of when it was made, by what its environment asks. Exits with 1 where
+    something isn't as expected.
     """
     from pathlib import Path
 
@@ -76,7 +77,7 @@ def test(options: Options, files: tuple[str, ...], as_json: bool) -> int:
 
     stack = opened(options)
     found = [Path(file) for file in files] or _tests(stack)
-    tried = [trial for path in found for trial in _tried(path, stack)]
+    tried = [trial for path in found for trial in _tried(path, stack, options)]
     say(json.document(view.trials_data(tried)) if as_json else view.trials(tried, paint(options)))
     return 0 if all(trial.passed for trial in tried) else 1
 
@@ -102,8 +103,9 @@ def _tests(stack: Stack) -> list[Path]:
     return [path.relative_to(here) if path.is_relative_to(here) else path for path in found]
 
 
-def _tried(path: Path, stack: Stack) -> Iterator[Trial]:
+def _tried(path: Path, stack: Stack, options: Options) -> Iterator[Trial]:
     import os
+    from copy import copy
     from datetime import UTC, datetime
 
     from .. import planfile
@@ -118,6 +120,11 @@ def _tried(path: Path, stack: Stack) -> Iterator[Trial]:
         key = os.fsencode(os.environ.get(planfile.KEY_VARIABLE, "")) or None
         saved = planfile.load(data, specs, key)
         made = datetime.fromisoformat(saved.origin.made_at)
+        if options.environment is None and saved.plan.environment:
+            # what policies say may differ between environments
+            theirs = copy(options)
+            theirs.named_environment = saved.plan.environment
+            rules = opened(theirs).desired.rules
         yield try_plan(saved.plan, rules, str(path), actor=saved.origin.made_by, now=made)
         return
     names = [policy.name for policy in rules.policies]

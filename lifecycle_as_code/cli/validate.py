@@ -17,11 +17,13 @@ def command(options: Options, as_json: bool) -> int:
     """Check the manifests: syntax, fields, references to variables. Touches no store and no cluster."""
     from datetime import UTC, datetime
 
-    from ..policy import expired
+    from ..policy import expired, refuse_unready
     from ..views import json
     from ..views.text import counted
 
     stack = opened(options)
+    # reading them needs no engine, knowing that they are right does
+    refuse_unready(stack.desired.rules)
     warnings = [*stack.warnings, *expired(stack.desired.rules, datetime.now(UTC))]
     if as_json:
         found = [json.diagnostic_data(warning) for warning in warnings]

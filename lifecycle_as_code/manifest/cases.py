@@ -76,9 +76,16 @@ def _cases(
     now: datetime,
     report: Report,
 ) -> Iterator[Case]:
-    values = read_part(root, PolicyTests, "a file of tests", root, "tests", report)
+    if {"format_version", "changes"} <= root.keys():
+        detail = "It is a plan as `--json` prints it: by whom and when it was made isn't in it."
+        report.add("bad-value", root.at, detail, "save the plan: lac plan -o FILE; lac policy test FILE")
+        return
+    values = read_part(root, PolicyTests, "file of tests", root, "tests", report)
     nodes = root.get("tests")
     if report.problems or not isinstance(nodes, Seq):
+        return
+    if not nodes:
+        report.add("bad-value", nodes.at, "There is no test.", "write one, or remove the file")
         return
     if len(nodes) > MAX_CASES:
         report.add("too-large", nodes.at, f"More than {MAX_CASES:,} tests.", "split the file")
@@ -92,6 +99,9 @@ def _cases(
                     "bad-value", node.at, reworded(wrong, None, ".".join(map(str, wrong["loc"])), False)
                 )
             continue
+        if not case.expect:
+            detail = f"Test {shown(case.name)} expects nothing."
+            report.add("bad-value", node.place("expect"), detail, "name a policy and its verdict")
         for name in case.expect:
             if name not in policies:
                 mark = node["expect"].place_of_key(name)

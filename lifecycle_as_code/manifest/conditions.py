@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -18,13 +19,22 @@ def check_conditions(
 ) -> None:
     """Report what no change can fit: kinds, actions, modes and fields that there aren't."""
     kinds = list(specs)
-    for name, known in (("kind", kinds), ("action", _actions()), ("mode", [str(mode) for mode in Mode])):
+    for name, known in (("kind", kinds), ("action", _actions()), ("mode", _modes())):
         for text, mark in each(node, name, when):
             if not any(matches(one, text) for one in known):
                 detail = f"`{name}`: {shown(text)} is none that there is."
                 report.add("bad-value", mark, detail, guess(text, known))
     wanted = [text for text, _ in each(node, "kind", when)] or ["*"]
     meant = [specs[kind] for kind in kinds if matches(kind, wanted)]
+    for text, mark in each(node, "address", when):
+        # a name may have dots as well: what begins with a pattern may be of any kind
+        plain = re.split(r"[*?[]", text)[0]
+        kind, dot, _ = plain.partition(".")
+        known = [spec.kind for spec in meant]
+        if known and kind not in known and (dot or plain == text):
+            report.add(
+                "bad-value", mark, f"{shown(text)} is no address of {_named(meant)}.", guess(kind, known)
+            )
     for name in when:
         if meant and name not in ABOUT_CHANGE and (wrong := _unknown_condition(meant, name)):
             report.add("unknown-field", node.place_of_key(name), *wrong)
@@ -40,6 +50,15 @@ def check_conditions(
 
 def _actions() -> list[str]:
     return [str(action) for action in Action if action.is_difference]
+
+
+def _modes() -> list[str]:
+    # where only the records change, nothing is judged
+    return [str(mode) for mode in Mode if mode is not Mode.REFRESH_ONLY]
+
+
+def _named(specs: Collection[type[Spec]]) -> str:
+    return " or ".join(sorted(spec.kind for spec in specs)) if len(specs) < 4 else "any kind"
 
 
 def each(node: Map, name: str, when: Mapping[str, Any]) -> Iterator[tuple[str, Mark]]:
@@ -61,8 +80,7 @@ def _unknown_condition(specs: Collection[type[Spec]], name: str) -> tuple[str, s
     having = [spec for spec in specs if field in spec.model_fields]
     known = {n for spec in specs for n in spec.model_fields if n not in fields_marked(spec, Derived)}
     if field not in known:
-        kinds = " or ".join(sorted(spec.kind for spec in specs)) if len(specs) < 4 else "any kind"
-        return f"{shown(name)} is not a field of {kinds}.", guess(field, [*known, *ABOUT_CHANGE])
+        return f"{shown(name)} is not a field of {_named(specs)}.", guess(field, [*known, *ABOUT_CHANGE])
     if all(shapes(spec).get(field, (None, False))[0] is not None for spec in having):
         return f"{shown(name)} holds more than a value.", f"ask in `require`: `after.fields.{field}`"
     mapping = any(is_mapping(spec.model_fields[field].annotation) for spec in having)

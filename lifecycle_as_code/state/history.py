@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
 from ..change import Action, Change
-from ..history import Actor, Apply, Line, in_order
+from ..history import Actor, Apply, Line, moved_to, under_one_name
 from ..spec import Address, Spec, construct, parse_address, plain
 from ..stores.rows import within
 from .tables import applies, changes, clock_ms, installed
@@ -99,7 +99,7 @@ def _left_behind(change: Change) -> Iterator[Change]:
     """Of a rename, that nothing has the former name any more."""
     if change.moved_from is not None and change.before is not None:
         former = change.before.renamed(change.address, change.moved_from)
-        reason = f"moved to {change.address}"
+        reason = moved_to(change.address)
         yield Change(change.moved_from, change.store, Action.MOVE, reason, former, None)
 
 
@@ -141,17 +141,29 @@ def read(
 def of(
     db: Connection, workspace: str, specs: Mapping[str, type[Spec]], addresses: Collection[Address]
 ) -> dict[Address, list[Line]]:
-    """What every stack did to these objects, the first line first; all of one kind."""
+    """What every stack did to these objects, the first line first; all of one kind. What was done before an
+    object was renamed is told under the name that it has now."""
     if not addresses or installed(db) < 2:
         return {}
     (kind,) = {address.kind for address in addresses}
     query: Any = select(changes).where(changes.c.workspace == workspace, changes.c.kind == kind)
-    names = {address.name for address in addresses}
-    found: dict[Address, list[Line]] = defaultdict(list)
-    for row in within(db, query, changes.c.name, names):
-        line = _line(row._mapping, specs)
-        found[line.address].append(line)
-    return {address: in_order(lines) for address, lines in found.items()}
+    moves = query.where(changes.c.action == str(Action.MOVE), changes.c.after.is_(None))
+    left = {(line.apply_id, line.reason): line for line in _lines(db.execute(moves), specs)}
+    found: dict[Address, list[Line]] = {}
+    asked = {*addresses}
+    while asked:
+        names = {address.name for address in asked}
+        lines = list(_lines(within(db, query, changes.c.name, names), specs))
+        found |= {address: [] for address in asked}
+        for line in lines:
+            found[line.address].append(line)
+        formers = (left.get((line.apply_id, moved_to(line.address))) for line in lines)
+        asked = {former.address for former in formers if former} - found.keys()
+    return {address: under_one_name(found, left, address) for address in addresses}
+
+
+def _lines(rows: Iterable[Any], specs: Mapping[str, type[Spec]]) -> Iterator[Line]:
+    return (_line(row._mapping, specs) for row in rows)
 
 
 def _touching(stack: str, workspace: str) -> Any:
