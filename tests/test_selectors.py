@@ -445,7 +445,8 @@ def test_what_is_wrong_is_told_where_it_stands(tmp_path: Path, said: str, column
     with pytest.raises(LacError) as caught:
         read(tmp_path, MODEL + said)
     (problem,) = caught.value.diagnostics
-    assert problem.at and problem.at[1:] == (4, column)
+    assert problem.at is not None
+    assert problem.at[1:] == (4, column)
     assert told in problem.detail
 
 
