@@ -305,6 +305,11 @@ ADDED: dict[str, tuple[str, str, str]] = {
         MODEL,
         MODEL + "    aliases:\n      shadow: 2\n",
     ),
+    "as far to the right as in the rest of the file": (
+        "registered_models:\n    - name: fraud\n      tags:\n          a: b\n",
+        "b\n",
+        "b\n      aliases:\n          shadow: 2\n",
+    ),
     "in the section where its siblings are": (
         "model_aliases:\n  - {model: fraud, alias: champion, version: 3}\n# end\n",
         "3}\n",

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from .lines import CannotEditError, Lines, Splice, spliced
@@ -25,7 +26,7 @@ _LITERAL: Final = re.compile(r"\{\{\s*'[^'\\]*'\s*\}\}")
 _HEADER: Final = re.compile(r"[|>][-+0-9]*([ \t]+#[^\n\r]*)?")
 _BLANK: Final = re.compile(r"\s*")
 _COLON: Final = re.compile(r"[ \t]*:")
-_COMMENT: Final = re.compile(r"(?:^|(?<=[ \t]))#[^\r\n]*", re.MULTILINE)
+_COMMENT: Final = re.compile(r"(?:^|(?<=\s))#[^\r\n]*")
 
 
 @dataclass(slots=True)
@@ -225,8 +226,19 @@ class Sheet:
             if braces:
                 written = f"- {in_line(value)}\n"
             else:
-                written = in_blocks([value] if node.sort == "list" else value, column)
+                step = INDENT if node.sort == "list" else self._step
+                written = in_blocks([value] if node.sort == "list" else value, column, step)
             self._add_lines(self._lines.next_after_value(node.items[after].end), column, written)
+
+    @cached_property
+    def _step(self) -> int:
+        """How far mappings stand to the right of those that they are in: as most do in this text."""
+        steps = Counter(
+            self._lines.column(node.heads[0]) - self._column_of_entry(node)
+            for node in (self.root.inside() if self.root else ())
+            if node.sort == "mapping" and not node.flow and node.parent and node.parent.sort == "mapping"
+        )
+        return max(steps, key=lambda step: steps[step], default=INDENT)
 
     def _fill(self, node: Node, edit: _Edit) -> None:
         """Items for a section that says nothing."""
