@@ -10,6 +10,7 @@ import pytest
 from engine import Bench, converge
 from mlflow_fixture import fresh_sqlite
 
+from lifecycle_as_code.change import Change
 from lifecycle_as_code.decide import decide
 from lifecycle_as_code.diagnostics import Diagnostic
 from lifecycle_as_code.explain import explained
@@ -57,6 +58,28 @@ def test_each_row_of_the_table_has_its_sentence(
         change = decide(FRAUD, desired, recorded, Live({FRAUD: seen} if seen else {}))
         assert not isinstance(change, Diagnostic)
     assert why in explained(FRAUD, wanted, record, seen, change, ()).why
+
+
+def test_a_field_differs_where_the_plan_changes_it() -> None:
+    for before, after in ((None, RISK), (RISK, None)):
+        record = Record(FRAUD, RISK.store, before) if before else None
+        seen = Observed(before) if before else None
+        change = decide(
+            FRAUD,
+            Desired({FRAUD: after} if after else {}),
+            Recorded({FRAUD: record} if record else {}),
+            Live({FRAUD: seen} if seen else {}),
+        )
+        assert isinstance(change, Change)
+        assert [f.differs for f in explained(FRAUD, after, record, seen, change, ()).fields] == [True]
+    settled = explained(FRAUD, RISK, Record(FRAUD, RISK.store, RISK), Observed(RISK), None, ())
+    assert [f.differs for f in settled.fields] == [False]
+
+
+def test_what_is_deleted_is_not_live_though_its_name_is_taken() -> None:
+    found = explained(FRAUD, RISK, None, Observed(SHOP, tombstone=True), None, ())
+    assert not found.live
+    assert [f.live for f in found.fields] == [None]
 
 
 def test_what_the_manifest_leaves_as_it_is_is_not_said_to_agree() -> None:

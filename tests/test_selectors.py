@@ -277,6 +277,17 @@ def test_an_alias_that_goes_away_is_nothing_to_follow() -> None:
     assert isinstance(problem, Diagnostic)
     assert "model_alias.fraud/challenger is no longer declared, and will be deleted" in problem.detail
     assert "1" in problem.hint
+    # what is only no longer managed stays
+    left = {CHALLENGER.spec.address: None}
+    found = one({"alias": "challenger"}, there, recorded=ours(CHALLENGER.spec), removals=left)
+    assert isinstance(found, Choice)
+    assert found.version == 1
+
+
+def test_an_alias_is_not_offered_in_its_own_place() -> None:
+    problem = one({"alias": "champio"}, THREE, alias("champs", 1))
+    assert isinstance(problem, Diagnostic)
+    assert problem.hint == "did you mean `champs`?"
 
 
 def test_what_is_listed_is_bounded() -> None:

@@ -53,7 +53,7 @@ def test_a_file_comes_before_any_other_meaning() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "nowhere", "live:nowhere", "4f0c1", ":after", "2026-13-01", "@champion"]
+    "text", ["", "nowhere", "live:nowhere", "4f0c1", "4f0c1d2e3", ":after", "2026-13-01", "@champion"]
 )
 def test_a_word_that_means_nothing_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="none of what can be compared"):

@@ -193,7 +193,7 @@ class Sheet:
             # a block's first line may have one
             begins = self._lines.next(scalar.start) if scalar.style in BLOCK else scalar.start
             yield from _COMMENT.finditer(self._lines.text, start, begins)
-            start = max(start, scalar.end)
+            start = scalar.end
         yield from _COMMENT.finditer(self._lines.text, start, end)
 
     def _column_of_entry(self, node: Node) -> int:
