@@ -14,8 +14,10 @@ from .explain import Explanation, explained, paths
 from .history import Line
 from .history import at as recorded_at
 from .manifest.point import places_of
+from .refresh import naming, observe
 from .rollback import apply_of
 from .sides import Side, States
+from .snapshot import Observed
 from .spec import Address, Spec
 
 
@@ -27,17 +29,26 @@ def explain(core: Core, address: Address) -> Explanation:
     change = next((c for c in plan.changes if c.address == address), None)
     desired = seen.desired.objects.get(address)
     at = seen.desired.places.get(address)
+    live, lifecycle = seen.live.objects.get(address), seen.desired.lifecycles.get(address)
     return explained(
         address,
         desired,
         seen.recorded.ours.get(address),
-        seen.live.objects.get(address),
+        live if live or desired else _look(core, address),
         change,
         past.history(core, address),
         at=at,
         places=_places(core, at, paths(change, desired), core.specs[address.kind]),
         owner=seen.recorded.others.get(address, ""),
+        ignored=lifecycle.ignore_changes if lifecycle else (),
+        choices=seen.desired.choices,
     )
+
+
+def _look(core: Core, address: Address) -> Observed | None:
+    """What a SQL store has under a name that neither manifests nor records have."""
+    with core.connections.reading() as (ledger, _), ledger.reading() as db:
+        return observe(list(core.kinds.values()), db, naming([address])).objects.get(address)
 
 
 def states(core: Core, asked: Side, *, written: bool) -> States:

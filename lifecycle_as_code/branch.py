@@ -89,7 +89,8 @@ def prepared(file: Path, name: str, environ: Mapping[str, str]) -> Branch:
     root = Path(_look(file.parent, environ, "no-repository", "rev-parse", "--show-toplevel").rstrip("\n"))
     root = root.resolve()
     head = _look(root, environ, "no-commit", "rev-parse", "--verify", "--quiet", "HEAD^{commit}").strip()
-    _look(root, environ, "bad-branch", "check-ref-format", "--branch", name, about=name)
+    # `@{-1}` is the branch that was checked out before
+    name = _look(root, environ, "bad-branch", "check-ref-format", "--branch", name, about=name).rstrip("\n")
     branch = Branch(name, file, root, head, _origin(root, environ), environ)
     if _has(root, environ, name):
         raise _refused("branch-exists", f"There is a branch {name} already.")

@@ -44,7 +44,7 @@ def candidates(desired: Desired, recorded: Recorded, live: Live) -> Candidates:
         going = wanted is None and last is not None and address not in kept
         facts = _facts(_as_planned(wanted, last, seen, desired.lifecycles.get(address)), seen.facts)
         barred = "it is no longer declared, and will be deleted" if going else ""
-        if not barred and facts.status != READY:
+        if facts.status != READY:
             barred = f"its status is {facts.status or 'unknown'}"
         found[str(address.key[0])].append(Candidate(facts, barred))
     for address, spec in desired.objects.items():

@@ -140,7 +140,7 @@ class _World:
         """The version of an alias that exists and that the manifests leave where it is."""
         lifecycle, seen = self.desired.lifecycles.get(address), self.live.present(address)
         ignored = lifecycle.ignore_changes if lifecycle else ()
-        return _version(seen.spec) if seen and address.kind == _ALIAS and "version" in ignored else None
+        return _version(seen.spec) if seen and "version" in ignored else None
 
     def pointed_at(self, slot: Slot, alias: Address) -> Choice | Diagnostic:
         """What the alias points at once the plan is applied."""

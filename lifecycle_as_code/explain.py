@@ -9,8 +9,9 @@ from typing import Any
 
 from .change import Action, Change
 from .diagnostics import Source
-from .diff import FieldChange, Path, leaves, owned
+from .diff import FieldChange, Path, diff, leaves, owned
 from .history import Apply, Line, of_address
+from .review import Choice
 from .snapshot import Observed, Record
 from .spec import Address, Spec
 
@@ -35,7 +36,7 @@ class Explanation:
     """`change`: what the plan does with the object; None for nothing. `why`: a sentence or two.
 
     `fields`: what the plan changes, or all that is declared where it changes nothing. `last`: what our
-    history says of it last, with the apply.
+    history says of it last, with the apply. `choices`: what its version selectors mean now.
     """
 
     address: Address
@@ -45,6 +46,7 @@ class Explanation:
     at: Source | None = None
     last: tuple[Apply, Line] | None = None
     live: bool = False
+    choices: tuple[Choice, ...] = ()
 
 
 _WHY: Mapping[str, str] = MappingProxyType(
@@ -76,19 +78,23 @@ def explained(
     at: Source | None = None,
     places: Mapping[Path, Source] = MappingProxyType({}),
     owner: str = "",
+    ignored: Sequence[str] = (),
+    choices: Sequence[Choice] = (),
 ) -> Explanation:
-    """All that is to be said. `desired`: as it is planned. `owner`: the other stack that it belongs to."""
+    """All that is to be said. `desired`: as it is planned. `owner`: the other stack that it belongs to.
+    `ignored`: its `ignore_changes`."""
     there = live is not None and not live.tombstone
     seen = owned(live.spec, desired or live.spec, recorded.spec if recorded else None) if live else None
     told = of_address(applies, address)
     return Explanation(
         address,
         change,
-        _why(desired, recorded, live, change, owner),
+        _why(desired, recorded, seen if there else None, change, owner, ignored),
         tuple(_fields(desired, recorded.spec if recorded else None, seen if there else None, change, places)),
         at,
         told[0] if told else None,
         there,
+        tuple(choice for choice in choices if choice.address == address),
     )
 
 
@@ -128,13 +134,22 @@ def _by_path(side: Spec | None) -> dict[Path, Any]:
 
 
 def _why(
-    desired: Spec | None, recorded: Record | None, live: Observed | None, change: Change | None, owner: str
+    desired: Spec | None,
+    recorded: Record | None,
+    live: Spec | None,
+    change: Change | None,
+    owner: str,
+    ignored: Sequence[str],
 ) -> str:
     if change is not None:
         if change.reason.startswith("follows "):
             return f"The manifest says what it said; it {change.reason}, and that alias moves."
+        if change.reason.startswith("selected by "):
+            return "What is live is what we applied last; the manifest selects another version by now."
         return _WHY.get(change.reason, f"{change.reason[:1].upper()}{change.reason[1:]}.")
-    match desired is not None, recorded is not None, live is not None and not live.tombstone:
+    match desired is not None, recorded is not None, live is not None:
+        case True, True, True if ignored and desired and live and diff(live, desired):
+            return "Nothing is planned: the manifest's `ignore_changes` leaves what differs as it is."
         case True, True, True:
             return "Nothing is planned: declared, recorded and live agree."
         case False, False, True if owner:

@@ -39,6 +39,10 @@ class Side:
     name: str = ""
     at_ms: int = 0
 
+    def live(self) -> Side:
+        """What is live where this one is."""
+        return Side("live", self.name if self.what in _STATES.values() else "")
+
     def __str__(self) -> str:
         match self.what:
             case "at":

@@ -128,6 +128,12 @@ REFUSED: dict[str, tuple[Callable[[], object], str, str, str]] = {
         "branch-exists",
         "There is a branch promote-fraud-champion-v4 already.",
     ),
+    "another word for a branch": (
+        lambda: (git("checkout", "-q", "-b", "b"), git("checkout", "-q", "-")),
+        "@{-1}",
+        "branch-exists",
+        "There is a branch b already.",
+    ),
     "a branch of a longer name": (lambda: git("branch", "team/x"), "team", "git-refused", "team"),
     "no name for a branch": (lambda: None, "a..b", "bad-branch", "a..b"),
     "a file with changes": (

@@ -305,6 +305,11 @@ ADDED: dict[str, tuple[str, str, str]] = {
         MODEL,
         MODEL + "    aliases:\n      shadow: 2\n",
     ),
+    "as far to the right as in the rest of the file": (
+        "registered_models:\n    - name: fraud\n      tags:\n          a: b\n",
+        "b\n",
+        "b\n      aliases:\n          shadow: 2\n",
+    ),
     "in the section where its siblings are": (
         "model_aliases:\n  - {model: fraud, alias: champion, version: 3}\n# end\n",
         "3}\n",
@@ -627,6 +632,13 @@ SELECTED = {
         "      champion:  # so\n        where: 'version < 4'\n        newest: true\n",
         "      champion: 4  # so\n",
     ),
+    "among comments": (
+        "      champion:\n        # the best\n"
+        "        'where': >-  # by May\n          version < 4 && '#' != ''\n"
+        "     # we test\n\n        newest: true\t# of all\n      # end\n",
+        "      champion: 4\n        # the best\n        # by May\n     # we test\n        # of all\n"
+        "      # end\n",
+    ),
 }
 
 
@@ -638,8 +650,25 @@ def test_a_number_takes_the_place_of_a_selector(
     put({"m.yaml": text.format(before)})
     found = promoted(capsys, "fraud", "--no-plan")
     assert (found["version"], found["live"]) == (4, 3)
-    assert found["before"] in ("{latest: true}", "{where: 'version < 4', newest: true}")
+    assert found["before"].startswith(("{latest: true}", "{where: 'version < 4"))
     assert Path("m.yaml").read_text() == text.format(after)
+
+
+def test_a_comment_that_would_be_lost_with_a_selector_is_a_reason_to_refuse(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    put({"m.yaml": MODEL + "    aliases:\n      champion: {\n        # the last\n        latest: true}\n"})
+    before = held()
+    assert run(["promote", "fraud", "--version", "2"]) == 1
+    assert (
+        capsys.readouterr().err
+        == """\
+m.yaml:4:7: error[cannot-edit]: manifest can't be edited safely
+  model_alias.fraud/champion: a comment stands in what it is now, and would be lost.
+  hint: edit by hand: it should say `version: 2`
+"""
+    )
+    assert held() == before
 
 
 def test_a_policy_that_denies_it_is_told_and_the_file_is_edited(capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,12 +33,27 @@ def test_a_word_means_one_side(text: str, meant: Side, told: str) -> None:
     assert str(meant) == told
 
 
+@pytest.mark.parametrize(
+    ("first", "live"),
+    [
+        (Side("manifests", "prod"), Side("live", "prod")),
+        (Side("recorded"), Side("live")),
+        (Side("plan", "p.plan"), Side("live")),
+        (Side("apply", "4f0c1d"), Side("live")),
+        (Side("at", at_ms=1000), Side("live")),
+    ],
+    ids=str,
+)
+def test_what_is_live_is_asked_where_the_first_side_is(first: Side, live: Side) -> None:
+    assert first.live() == live
+
+
 def test_a_file_comes_before_any_other_meaning() -> None:
     assert side("prod", ENVIRONMENTS, is_file=True) == Side("plan", "prod")
 
 
 @pytest.mark.parametrize(
-    "text", ["", "nowhere", "live:nowhere", "4f0c1", ":after", "2026-13-01", "@champion"]
+    "text", ["", "nowhere", "live:nowhere", "4f0c1", "4f0c1d2e3", ":after", "2026-13-01", "@champion"]
 )
 def test_a_word_that_means_nothing_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="none of what can be compared"):

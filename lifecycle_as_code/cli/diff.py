@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @click.command(cls=Verb)
 @click.argument("before", metavar="A")
-@click.argument("after", metavar="B", default="live")
+@click.argument("after", metavar="[B]", required=False)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when there is a difference.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @click.pass_obj
-def command(options: Options, before: str, after: str, detailed_exitcode: bool, as_json: bool) -> int:
-    """Show what differs from A to B (by default `live`). Reads and changes nothing.
+def command(options: Options, before: str, after: str | None, detailed_exitcode: bool, as_json: bool) -> int:
+    """Show what differs from A to B (by default what is live in A's environment). Reads and changes nothing.
 
     Each is an environment of lac.yaml (what its manifests say), `manifests`, `recorded` or `live`, also of
     another environment (`live:prod`), a FILE that `lac plan -o` wrote (what it saw; `FILE:after`, what it
@@ -36,7 +36,8 @@ def command(options: Options, before: str, after: str, detailed_exitcode: bool, 
     from ..views import json
 
     known = opened(options, manifests=False).settings.environments
-    sides = [_side(text, known) for text in (before, after)]
+    first = _side(before, known)
+    sides = [first, _side(after, known) if after else first.live()]
     # as it is written says more, where nothing is compared with what a store holds
     written = all(side.what == "manifests" for side in sides)
     held = [_states(side, _environment(options, sides), written=written) for side in sides]
@@ -67,7 +68,7 @@ def _side(text: str, environments: frozenset[str]) -> Side:
         return side(text, environments, is_file=file == text and os.path.isfile(text))
     except ValueError as error:
         known = f"; environments: {', '.join(sorted(environments))}" if environments else ""
-        raise click.UsageError(f"{error}: see `lac diff --help`{known}") from None
+        raise click.UsageError(f"{error}{known}.") from None
 
 
 def _environment(options: Options, sides: list[Side]) -> Options:

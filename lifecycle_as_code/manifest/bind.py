@@ -248,10 +248,11 @@ def _explain(
 
     Types were seen to before: an error about one comes from a union's other branch, and there may be one
     about a part of the same value. A list that lost an item to an error is called too short. Above an error
-    there is often another.
+    there is often another. What a mapping says as a whole isn't known while a key of it isn't.
     """
     above = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
     places = {known.at for known in told}
+    unknown = {known.at for known in told if known.code == "unknown-field"}
     written = [_written(node, error["loc"]) for error in errors]
     deeper = {steps[:length] for steps in written for length in range(len(steps))}
     found: dict[Source, tuple[bool, Diagnostic]] = {}
@@ -263,6 +264,8 @@ def _explain(
         source = report.source(mark)
         refused = value is REFUSED or (loc and values.get(loc[0]) is REFUSED)
         if refused or loc in above or source in places:
+            continue
+        if isinstance(value, Map) and any(report.source(value.place_of_key(key)) in unknown for key in value):
             continue
         of_type = sort.endswith("_type")
         if of_type and steps in deeper:

@@ -1,16 +1,18 @@
 """A YAML text on which values are replaced, entries added and removed; all else in it stays, byte for byte.
 
 What a removed entry takes along: its own lines with the comments on them, and the comment lines right above
-it that begin in its column. Blank lines and other comments stay. What replaces a whole collection loses the
-comments inside of it. Pure.
+it that begin in its column. Blank lines and other comments stay. Where a whole collection is replaced, the
+comments inside of it stay on lines of their own; between brackets there are none, so that is refused. Pure.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from .lines import CannotEditError, Lines, Splice, spliced
@@ -24,6 +26,7 @@ _LITERAL: Final = re.compile(r"\{\{\s*'[^'\\]*'\s*\}\}")
 _HEADER: Final = re.compile(r"[|>][-+0-9]*([ \t]+#[^\n\r]*)?")
 _BLANK: Final = re.compile(r"\s*")
 _COLON: Final = re.compile(r"[ \t]*:")
+_COMMENT: Final = re.compile(r"(?:^|(?<=\s))#[^\r\n]*")
 
 
 @dataclass(slots=True)
@@ -70,6 +73,7 @@ class Sheet:
         if node.sort == "scalar" and not isinstance(value, dict | list):
             self._put_scalar(node, value)
         elif _in_brackets(node) or (node.flow and isinstance(value, dict | list)):
+            self._check_bare(node, node.start)
             self._replace(node.start, node.end, in_line(value))
         else:
             self._put_lines(node, value)
@@ -156,14 +160,41 @@ class Sheet:
         below = self._lines.next(start)
         if "\n" not in written and node.start >= below and not node.anchor:
             self._replace(start, start, written)
-            self._replace(below, end, "")
+            self._replace(below, end, self._comment_lines(node, below, end))
             return
         if not written.startswith("\n"):
+            self._check_bare(node, start)
             self._replace(start, node.end, self._lines.indented(written, column))
             return
-        gone = (below, end) if node.start >= below else (start, node.end)
-        self._replace(*gone, "")
+        if node.start >= below:
+            self._replace(below, end, self._comment_lines(node, below, end))
+        else:
+            self._check_bare(node, start)
+            self._replace(start, node.end, "")
         self._add_lines(end, column, written[1:] + "\n")
+
+    def _check_bare(self, node: Node, start: int) -> None:
+        if any(True for _ in self._comments(node, start, node.end)):
+            raise CannotEditError("a comment stands in what it is now, and would be lost")
+
+    def _comment_lines(self, node: Node, start: int, end: int) -> str:
+        """The comments of these lines, which hold a value, each on a line of its own."""
+        text, kept = self._lines.text, ""
+        for found in self._comments(node, start, end):
+            begin = self._lines.begin(found.start())
+            indent = text[begin : _blank_until(text, begin)]
+            kept += f"{indent}{found[0]}{self._lines.newline}"
+        return kept
+
+    def _comments(self, node: Node, start: int, end: int) -> Iterator[re.Match[str]]:
+        """The comments between two places, between which a value stands."""
+        scalars = [n for inner in node.inside() for n in (*inner.keys, inner) if n.sort == "scalar"]
+        for scalar in sorted(scalars, key=lambda scalar: scalar.start):
+            # a block's first line may have one
+            begins = self._lines.next(scalar.start) if scalar.style in BLOCK else scalar.start
+            yield from _COMMENT.finditer(self._lines.text, start, begins)
+            start = scalar.end
+        yield from _COMMENT.finditer(self._lines.text, start, end)
 
     def _column_of_entry(self, node: Node) -> int:
         holder = node.parent
@@ -195,8 +226,19 @@ class Sheet:
             if braces:
                 written = f"- {in_line(value)}\n"
             else:
-                written = in_blocks([value] if node.sort == "list" else value, column)
+                step = INDENT if node.sort == "list" else self._step
+                written = in_blocks([value] if node.sort == "list" else value, column, step)
             self._add_lines(self._lines.next_after_value(node.items[after].end), column, written)
+
+    @cached_property
+    def _step(self) -> int:
+        """How far mappings stand to the right of those that they are in: as most do in this text."""
+        steps = Counter(
+            self._lines.column(node.heads[0]) - self._column_of_entry(node)
+            for node in (self.root.inside() if self.root else ())
+            if node.sort == "mapping" and not node.flow and node.parent and node.parent.sort == "mapping"
+        )
+        return max(steps, key=lambda step: steps[step], default=INDENT)
 
     def _fill(self, node: Node, edit: _Edit) -> None:
         """Items for a section that says nothing."""

@@ -72,9 +72,11 @@ def _line_string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 _LineDumper.add_representer(str, lambda dumper, value: _line_string(dumper, value))
 
 
-def in_blocks(data: Any, column: int = 0) -> str:
-    """Plain data as YAML over several lines, to be indented by `column`."""
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=max(WIDTH - column, 40))
+def in_blocks(data: Any, column: int = 0, step: int = 2) -> str:
+    """Plain data as YAML over several lines, to be indented by `column`. `step`: how far what is inside of
+    something stands to its right."""
+    width = max(WIDTH - column, 40)
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width, indent=step)
 
 
 def in_line(data: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from ..explain import Explanation, Field
 from .history import WORDS, moment
 from .human import headline
+from .review import chosen
 from .text import PLAIN, Paint, padded, safe, shortened, value
 
 _SIDES = ("manifest", "recorded", "live")
@@ -19,6 +20,8 @@ def explained(shown: Explanation, paint: Paint = PLAIN, *, width: int = 100) -> 
     parts = ["\n".join([head, f"  {safe(shown.why)}"])]
     if shown.fields:
         parts.append("\n".join(line for field in shown.fields for line in _field(field, paint, width)))
+    if shown.choices:
+        parts.append("\n".join(line for choice in shown.choices for line in chosen(choice, paint, 2)))
     facts = list(_facts(shown))
     if facts:
         parts.append("\n".join(f"  {paint(padded(name, 10), 'faint')}  {text}" for name, text in facts))

@@ -160,6 +160,7 @@ def explained(shown: Explanation) -> str:
             "why": shown.why,
             "change": None if shown.change is None else change_data(shown.change),
             "fields": list(shown.fields),
+            "choices": list(shown.choices),
             "at": _place(shown.at),
             "last": None
             if apply is None or line is None

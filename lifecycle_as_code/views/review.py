@@ -37,7 +37,7 @@ def beneath(
     if part is None:
         return []
     return [
-        *(line for choice in part.choices for line in _chosen(choice, paint)),
+        *(line for choice in part.choices for line in chosen(choice, paint, _INDENT)),
         *(
             line
             for found in part.evidence
@@ -80,8 +80,9 @@ def _judged(verdict: Verdict, paint: Paint) -> Iterator[str]:
         yield f"      waived until {safe(waiver.expires)}: {safe(waiver.reason)}{where}"
 
 
-def _chosen(choice: Choice, paint: Paint) -> Iterator[str]:
-    indent = " " * _INDENT
+def chosen(choice: Choice, paint: Paint, column: int) -> Iterator[str]:
+    """What a selector means, and why the other versions lost."""
+    indent = " " * column
     yield (
         f"{indent}{paint('selected', 'faint')}  {safe(choice.field)} {safe(choice.selector)}"
         f" is version {choice.version}"

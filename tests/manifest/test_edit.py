@@ -952,10 +952,10 @@ serving_endpoints:
         (
             [("b", 100)],
             [
-                "-        # first\n",
                 "-        - {served_entity_name: b, traffic_percentage: 60}\n",
                 "-        - served_entity_name: c\n",
                 "-          traffic_percentage: 40 # rest\n",
+                "+          # rest\n",
                 "+        - served_entity_name: b\n",
                 "+          traffic_percentage: 100\n",
             ],
