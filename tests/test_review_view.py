@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
-from plans import HOSTILE, always, rich
+from plans import ALIAS, HOSTILE, always, rich
 
-from lifecycle_as_code.review import Outcome
-from lifecycle_as_code.views import human
-from lifecycle_as_code.views.evidence import number, size
-from lifecycle_as_code.views.text import Paint
+from lifecycle_as_code.cli import output
+from lifecycle_as_code.review import Access, Impact, Outcome, Review
+from lifecycle_as_code.spec import Address
+from lifecycle_as_code.views import human, review
+from lifecycle_as_code.views.text import Paint, cells, wrapped
+from lifecycle_as_code.views.versions import metric_rows, numbers, size
 
 COLOURS = re.compile(r"\x1b\[[\d;]*m")
 
@@ -41,12 +44,85 @@ def test_colours_add_nothing_but_colours() -> None:
     assert [line.rstrip() for line in bare] == [line.rstrip() for line in plain.splitlines()]
 
 
-@pytest.mark.parametrize("width", [40, 120])
-def test_tables_fit_the_terminal(width: int) -> None:
-    lines = human.plan(rich(), width=width).splitlines()
-    heads = [place for place, line in enumerate(lines) if line.split()[:1] == ["metric"]]
-    assert heads
-    assert all(len(lines[place + 1]) <= width for place in heads)
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_however_narrow_it_is_no_number_is_cut(width: int) -> None:
+    plan = rich()
+    text = wrapped(human.plan(plan, width=width), width)
+    for row in metric_rows(plan.review.evidence[0]):
+        assert re.search(rf"{row.before or '–'} (→ )? *{row.after} *{re.escape(row.delta)}", text), row
+    for line in text.splitlines():
+        assert cells(line) <= width or " " not in line.strip(" │├└─~+-"), line
+
+
+def test_where_there_is_room_metrics_are_a_table() -> None:
+    lines = human.plan(rich(), width=80).splitlines()
+    head = next(line for line in lines if line.split()[:1] == ["metric"])
+    assert head.split() == ["metric", "data", "set", "before", "after", "change"]
+    assert "        latency_p99…                    18.4       23.9     +5.5  ▼ worse" in lines
+
+
+def test_what_a_change_reaches_is_a_tree_below_it() -> None:
+    text = human.plan(rich())
+    assert (
+        "      reaches\n"
+        "      ├─ serving_endpoint.fraud-scoring\n"
+        "      │  └─ champion, 90 % of its traffic, follows @champion: version 3 → 4\n"
+        "      └─ serving_endpoint.checkout of stack shop\n"
+        "         └─ risk, 100 % of its traffic, follows @champion: version 3;"
+        " stays until that stack is applied\n"
+        "      ✗ denied by champion-must-be-better\n"
+        "      ~ waived by soak-time\n"
+    ) in text
+    # of the endpoint itself, without its name
+    assert (
+        "      reaches\n"
+        "      ├─ champion, 90 % of its traffic, follows @champion: version 3 → 4\n"
+        "      └─ replicas 2 → 3, CPUs 2 → 3, while both versions are up +2 CPUs, 1.5 free: does not fit\n"
+        "      ! warned by latency-budget\n"
+    ) in text
+
+
+def test_of_very_many_users_those_who_lose_are_told() -> None:
+    model = Address("registered_model", ("fraud",))
+    gains = [Access(f"u{n:02}", model, "READ", "EDIT") for n in range(20)]
+    loses = Access("zoe", model, "EDIT", "READ")
+    told = review.beneath(Review(impacts=(Impact(ALIAS, access=(*gains, loses)),)))
+    assert told[1] == "      ├─ registered_model.fraud"
+    assert told[2].endswith("├─ ▼ zoe: EDIT → READ")
+    assert told[-1] == "      └─ and 9 more users"
+
+
+@pytest.mark.parametrize(
+    ("line", "below"),
+    [
+        ("  ~ model.a  (manifest changed)", ["  ~ model.a  (manifest", "    changed)"]),
+        (
+            "      run   one two three four five",
+            ["      run   one two", "        three four five"],
+        ),
+        ("      └─ one two three four five", ["      └─ one two three", "         four five"]),
+        ("      ├─ one two three four five", ["      ├─ one two three", "      │  four five"]),
+        ("  - " + "w" * 30, ["  - " + "w" * 30]),
+        ("w" * 30 + " x", ["w" * 30, "  x"]),
+        ("fits", ["fits"]),
+        ("", [""]),
+    ],
+)
+def test_a_line_that_is_too_long_goes_on_below(line: str, below: list[str]) -> None:
+    assert wrapped(line, 23).split("\n") == below
+    painted = Paint(True)(line, "strong", "red")
+    assert COLOURS.sub("", wrapped(painted, 23)).split("\n") == below
+
+
+def test_only_a_terminal_has_its_lines_wrapped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "23")
+    output.tell("one two three four five six")
+    assert capsys.readouterr().out == "one two three four five six\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    output.tell("one two three four five six")
+    assert capsys.readouterr().out == "one two three four five\n  six\n"
 
 
 @pytest.mark.parametrize("word", HOSTILE)
@@ -66,5 +142,7 @@ def test_sizes(count: int, told: str) -> None:
     assert size(count) == told
 
 
-def test_numbers() -> None:
-    assert [number(None), number(0.5), number(123456.0)] == ["–", "0.5", "123456"]
+def test_numbers_have_as_many_digits_as_tell_them_apart() -> None:
+    assert numbers(None, 0.5) == ("", "0.5")
+    assert numbers(0.9985321, 0.9985324) == ("0.9985321", "0.9985324")
+    assert numbers(1_200_000.0, 1_200_000.0) == ("1,200,000", "1,200,000")

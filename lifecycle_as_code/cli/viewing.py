@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from .options import Options
-from .output import paint, say, width
+from .output import paint, say, tell, width
 
 if TYPE_CHECKING:
     from ..change import Plan
@@ -66,7 +66,7 @@ def show(plan: Plan, options: Options, view: str | None) -> None:
         case _:
             from ..views import human
 
-            say(human.plan(plan, paint(options), width=width()))
+            tell(human.plan(plan, paint(options), width=width()))
 
 
 def show_problems(found: Sequence[Diagnostic], args: Sequence[str]) -> None:

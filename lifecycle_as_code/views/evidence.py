@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from ..evidence import Comparison, Evidence, MetricChange, Run
+from ..evidence import Comparison, Evidence, Run
 from ..signature import SignatureChange, SignatureClass
 from ..spec import Address
-from .text import Paint, Style, listed, safe, shortened
+from .text import Paint, Style, cells, listed, safe, shortened
+from .versions import SHORT_ID, MetricRow, Tone, metric_rows, size, versions
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 _INDENT = 6
 _LEAST_WIDTH = 24
 _MOST_PARAMS = 12
-_SHORT_ID = 8
+_LEAST_NAME = 10
+
+_TRENDS: Mapping[Tone, Style] = {"good": "green", "bad": "red"}
 
 CLASSES: Mapping[SignatureClass, Style] = {
     SignatureClass.SAME: "green",
@@ -39,7 +42,7 @@ def compared(found: Comparison, paint: Paint, width: int, told_at: Address | Non
     entity = f" for served entity {safe(found.entity)}" if found.entity else ""
     missing = found.after.missing if found.after else ()
     told = [
-        *(f"{indent}  {line}" for line in _metrics(found.metrics, paint, width - _INDENT - 2)),
+        *(f"{indent}  {line}" for line in _metrics(found, paint, width - _INDENT - 2)),
         *(f"{indent}  {paint(label, 'faint')}  {text}" for label, text in _facts(found)),
     ]
     if not told and found.signature.verdict in (SignatureClass.NONE, SignatureClass.UNKNOWN):
@@ -55,62 +58,40 @@ def compared(found: Comparison, paint: Paint, width: int, told_at: Address | Non
     yield from (f"{indent}  {paint('missing ', 'yellow')}  {safe(text)}" for text in missing)
 
 
-def versions(found: Comparison) -> str:
-    """`version 3 → 4`, `version 4` at a creation, `version 3 →` at a deletion."""
-    match found.before, found.after:
-        case None, after if after is not None:
-            return _version(after)
-        case before, None if before is not None:
-            return f"{_version(before)} → nothing"
-        case before, after if before is not None and after is not None:
-            same = before.version == after.version and before.model == after.model
-            return _version(after) if same else f"{_version(before)} → {_version(after, bare=True)}"
-    return ""
-
-
-def _version(side: Evidence, *, bare: bool = False) -> str:
-    number = str(side.version) if side.version else "(no number yet)"
-    return number if bare else f"version {number}"
-
-
-def _metrics(found: Sequence[MetricChange], paint: Paint, width: int) -> list[str]:
+def _metrics(shown: Comparison, paint: Paint, width: int) -> list[str]:
+    """As a table whose names are cut where they must be, and whose numbers never are; where there is room for
+    nothing but numbers, each metric's below its name."""
+    found = metric_rows(shown)
     if not found:
         return []
-    with_data = any(metric.dataset for metric in found)
-    table = _table("metric", *(["data set"] if with_data else []), ">before", ">after", ">change", "")
-    for metric in found:
-        sign, style = improvement(metric)
-        cells = [
-            _text(metric.name),
-            *([_text(data(metric))] if with_data else []),
-            number(metric.before),
-            number(metric.after),
-            "" if metric.delta is None else f"{metric.delta:+.4g}",
-            _styled(sign, style, paint),
-        ]
-        table.add_row(*cells)
+    with_data = any(row.data for row in found)
+    rows = [
+        [safe(row.name), *([safe(row.data)] if with_data else []), *_numbers(row), row.trend] for row in found
+    ]
+    heads = ["metric", *(["data set"] if with_data else []), "before", "after", "change", ""]
+    names = 1 + with_data
+    columns = [*zip(heads, *rows, strict=True)]
+    taken = sum(max(map(cells, column)) + 1 for column in columns[names:])
+    if width - taken < names * _LEAST_NAME:
+        return [line for row in found for line in _stacked(row, paint, width)]
+    table = _table(heads, names)
+    for row, texts in zip(found, rows, strict=True):
+        *told, trend = map(_plain, texts)
+        style = _TRENDS.get(row.tone) if paint.colour else None
+        table.add_row(*told, f"[{style}]{trend}[/{style}]" if style else trend)
     return _drawn(table, paint, width)
 
 
-def improvement(metric: MetricChange) -> tuple[str, str]:
-    """Whether it is better, as a word with a sign, and a colour for it; nothing where nobody said."""
-    match metric.better:
-        case True:
-            return "▲ better", "green"
-        case False:
-            return "▼ worse", "red"
-    return "", ""
+def _numbers(row: MetricRow) -> tuple[str, str, str]:
+    return row.before or "–", row.after or "–", row.delta
 
 
-def number(value: float | None) -> str:
-    """A metric's value, four significant digits after what both sides have in common at most."""
-    return "–" if value is None else f"{value:.6g}"
-
-
-def data(metric: MetricChange) -> str:
-    """A data set's name and the beginning of its digest."""
-    digest = f" ({metric.digest[:_SHORT_ID]})" if metric.digest else ""
-    return f"{metric.dataset}{digest}"
+def _stacked(row: MetricRow, paint: Paint, width: int) -> Iterator[str]:
+    data = f" on {safe(row.data)}" if row.data else ""
+    yield shortened(f"{safe(row.name)}{data}", width)
+    before, after, delta = _numbers(row)
+    trend = paint(row.trend, _TRENDS[row.tone]) if row.tone in _TRENDS else row.trend
+    yield "  " + "  ".join(filter(None, (f"{before} → {after}", delta, trend)))
 
 
 def _facts(found: Comparison) -> Iterator[tuple[str, str]]:
@@ -121,7 +102,7 @@ def _facts(found: Comparison) -> Iterator[tuple[str, str]]:
     if after is None:
         return
     if datasets := [
-        f"{safe(d.name)} ({safe(d.digest[:_SHORT_ID])}{', ' + safe(d.context) if d.context else ''})"
+        f"{safe(d.name)} ({safe(d.digest[:SHORT_ID])}{', ' + safe(d.context) if d.context else ''})"
         for d in after.datasets
     ]:
         yield "data    ", listed(datasets, 6)
@@ -137,7 +118,7 @@ def _facts(found: Comparison) -> Iterator[tuple[str, str]]:
 
 def run(found: Run) -> str:
     """A run on one line: id, status, who, when, from which commit."""
-    parts = [safe(found.run_id[:_SHORT_ID])]
+    parts = [safe(found.run_id[:SHORT_ID])]
     if found.deleted:
         parts.append("deleted")
     if found.status:
@@ -157,16 +138,6 @@ def day(at_ms: int) -> str:
         return datetime.fromtimestamp(at_ms / 1000, UTC).date().isoformat()
     except (ValueError, OverflowError, OSError):
         return "no time"
-
-
-def size(count: int) -> str:
-    """Bytes for people."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
 
 
 def _libraries(before: Evidence | None, after: Evidence) -> Iterator[str]:
@@ -201,27 +172,23 @@ def _signature(found: SignatureChange, paint: Paint) -> Iterator[str]:
 # --- tables
 
 
-def _table(*columns: str) -> Table:
-    """Columns by their heads; `>` in front of one: to the right."""
+def _table(heads: Sequence[str], names: int) -> Table:
+    """Columns of names, which may be cut, and then of numbers, but for the last one."""
     # imported here: a plan without metrics is spared a tenth of a second
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
-    for head in columns:
-        right = head.startswith(">")
+    for place, head in enumerate(heads):
+        number = names <= place < len(heads) - 1
         table.add_column(
-            head.removeprefix(">"), justify="right" if right else "left", no_wrap=True, overflow="ellipsis"
+            head, justify="right" if number else "left", no_wrap=place >= names, overflow="ellipsis"
         )
     return table
 
 
-def _text(text: str) -> str:
+def _plain(text: str) -> str:
     # rich's own markup is no business of a metric's name
-    return safe(text).replace("[", "\\[")
-
-
-def _styled(text: str, style: str, paint: Paint) -> str:
-    return f"[{style}]{text}[/{style}]" if style and paint.colour else text
+    return text.replace("[", "\\[")
 
 
 def _drawn(table: Table, paint: Paint, width: int) -> list[str]:

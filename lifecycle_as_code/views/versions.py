@@ -10,13 +10,15 @@ from typing import Literal, NamedTuple
 
 from ..evidence import Comparison, Dataset, Evidence, MetricChange, Run
 from ..spec import Address
-from .evidence import data, improvement, size, versions
 
 Tone = Literal["bad", "warn", "good", "plain"]
 """How something is meant. It is always said in words, too."""
 
 _COMMIT = 12
+SHORT_ID = 8
+"""Of an id or a digest, for people."""
 _TONES: Mapping[bool | None, Tone] = {True: "good", False: "bad", None: "plain"}
+_TRENDS: Mapping[bool | None, str] = {True: "▲ better", False: "▼ worse", None: ""}
 
 
 class Row(NamedTuple):
@@ -71,6 +73,24 @@ def title(shown: Comparison) -> str:
     return f"{shown.model}: {what}" + (f", served as {shown.entity}" if shown.entity else "")
 
 
+def versions(found: Comparison) -> str:
+    """`version 3 → 4`, `version 4` at a creation, `version 3 →` at a deletion."""
+    match found.before, found.after:
+        case None, after if after is not None:
+            return _version(after)
+        case before, None if before is not None:
+            return f"{_version(before)} → nothing"
+        case before, after if before is not None and after is not None:
+            same = before.version == after.version and before.model == after.model
+            return _version(after) if same else f"{_version(before)} → {_version(after, bare=True)}"
+    return ""
+
+
+def _version(side: Evidence, *, bare: bool = False) -> str:
+    number = str(side.version) if side.version else "(no number yet)"
+    return number if bare else f"version {number}"
+
+
 def metric_rows(shown: Comparison) -> list[MetricRow]:
     """The metrics: worse ones first, then better ones, then others that moved, then the rest."""
     rows = [_metric(m) for m in shown.metrics]
@@ -80,16 +100,22 @@ def metric_rows(shown: Comparison) -> list[MetricRow]:
 def _metric(measured: MetricChange) -> MetricRow:
     before, after = numbers(measured.before, measured.after)
     delta = measured.delta
-    words, _ = improvement(measured)
     return MetricRow(
         measured.name,
         data(measured),
         before,
         after,
         "" if delta is None else "0" if delta == 0 else _number(delta, 3, "+"),
-        words or ("gone" if measured.after is None and before else "first measured" if not before else ""),
+        _TRENDS[measured.better]
+        or ("gone" if measured.after is None and before else "first measured" if not before else ""),
         measured,
     )
+
+
+def data(metric: MetricChange) -> str:
+    """A data set's name and the beginning of its digest."""
+    digest = f" ({metric.digest[:SHORT_ID]})" if metric.digest else ""
+    return f"{metric.dataset}{digest}"
 
 
 def numbers(before: float | None, after: float | None) -> tuple[str, str]:
@@ -176,3 +202,13 @@ def absent(shown: Comparison) -> list[str]:
         if side is not None
         for what in side.missing
     ]
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
