@@ -140,7 +140,7 @@ def test_what_is_reached_is_a_table_with_whose_traffic_it_is() -> None:
 def test_every_change_is_a_row_and_a_part_that_opens() -> None:
     page = read(markdown.plan(rich()))
     changes = [cells for cells in page.rows if len(cells) == 3 and cells[0].startswith(("+", "~", "-"))]
-    assert [cells[0] for cells in changes] == ["~ update", "~ update", "+ create", "~ update", "- delete"]
+    assert [cells[0] for cells in changes] == ["~ update", "~ update", "+ create", "- delete", "~ update"]
     assert page.tags.count("details") == 5 + len(
         ("policies", "reach", "choices", "guards", "warning", "steps", "records")
     )
@@ -232,6 +232,21 @@ def test_a_huge_plan_fits_and_keeps_summary_and_denials(plan: Plan) -> None:
     page = read(text)
     assert {*page.depths} <= {1}
     assert {len(cells) for cells in page.rows if cells[0].startswith("+")} == {3}
+
+
+@pytest.mark.parametrize("filler", SIZES)
+def test_what_is_to_be_looked_at_outlasts_what_is_merely_created(filler: Plan) -> None:
+    plan = rich()
+    text = markdown.plan(replace(plan, changes=(*filler.changes, *plan.changes)))
+    assert gfm.length(text) <= markdown.LIMIT
+    assert "**Left out**" in text
+    page = read(text)
+    assert page.rows[1][1] == "model_alias.fraud/champion"
+    assert row(page, "auc_holdout")[-1] == "▼ worse"
+    assert row(page, "serving_endpoint.checkout")[5] == "stack shop: moves when that is applied"
+    assert "latency-budget" in text
+    assert "webhooks won't be called" in text
+    assert text.count("<summary>+ create") < len(filler.changes)
 
 
 def test_characters_beyond_the_basic_plane_count_twice() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from ..change import Plan
 from ..diagnostics import Diagnostic, in_file_order
 from . import human, overview, versions
-from .fit import Detail, Draft, fitted
+from .fit import Detail, Draft, Stays, fitted
 from .gfm import code, html_code, items, length, named, place, prose, quoted, said, table
 from .markdown_change import change, rows
 from .markdown_review import review, verdict
@@ -36,18 +36,24 @@ class _Bold(Paint):
 
 def plan(shown: Plan) -> str:
     """The comment, without a marker to find it by: whoever posts it adds one."""
-    changes = overview.listed(shown)
-    compared = {address: part.evidence for address, part in shown.review.by_address().items()}
+    judged = shown.review.by_address()
+    changes = overview.foremost(overview.listed(shown), judged)
+    compared = {address: part.evidence for address, part in judged.items()}
+    stays = [Stays(overview.weight(judged.get(c.address))) for c in changes]
     told = versions.told_first(each for c in changes for each in compared.get(c.address, ()))
     draft = Draft(
         [*_summary(shown), *_denied(shown)],
         rows(changes, compared),
         [
-            *(change(c, compared.get(c.address, ()), told) for c in changes),
+            *(
+                change(c, compared.get(c.address, ()), told, long)
+                for c, long in zip(changes, stays, strict=True)
+            ),
             *review(shown),
             *_rest(shown),
         ],
         _HOW,
+        stays,
     )
     return fitted(draft, LIMIT)
 
@@ -96,10 +102,10 @@ def _rest(shown: Plan) -> Iterator[Detail]:
     """What comes with any plan."""
     if shown.allowed:
         told = [f"{named(a.guard)}: {said(a.detail)}" for a in shown.allowed]
-        yield Detail(f"Let through: {counted(len(told), 'guard')}", "\n".join(items(told)))
+        yield Detail(f"Let through: {counted(len(told), 'guard')}", "\n".join(items(told)), Stays.LONG)
     if warnings := in_file_order(dict.fromkeys(shown.diagnostics)):
         told = [f"{_head(d)}<br>{_detail(d)}" for d in warnings]
-        yield Detail(counted(len(told), "warning"), "\n".join(items(told)))
+        yield Detail(counted(len(told), "warning"), "\n".join(items(told)), Stays.LONG)
     if steps := overview.rollout(shown):
         told = [
             f"{number}. {step.phase} ({human.STORES[step.store]}): "
