@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from ..evidence import Comparison, Dataset, Evidence, MetricChange, Run
 from ..spec import Address
+from .history import moment
 
 Tone = Literal["bad", "warn", "good", "plain"]
 """How something is meant. It is always said in words, too."""
@@ -183,15 +183,6 @@ def _built_with(side: Evidence | None) -> dict[str, str]:
     since = {f"{alias} since": moment(at) for alias, at in side.since_ms.items()}
     tags = {f"tag {name}": value for name, value in side.tags.items()}
     return {"Python": side.python, "MLflow": side.mlflow, **flavors, **tags, **since}
-
-
-def moment(at_ms: int) -> str:
-    """`2026-11-24 10:00 UTC`."""
-    try:
-        return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
-    except (OverflowError, OSError, ValueError):
-        # a time that isn't one: a store may hold anything
-        return f"{at_ms} ms"
 
 
 def absent(shown: Comparison) -> list[str]:
