@@ -147,6 +147,9 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, tmp_path: Path, widt
     with opened(browser, tmp_path, rich(), width) as seen:
         seen.page.evaluate(OPEN_ALL)
         assert seen.page.evaluate(WIDEST) == [width, width]
+        trend = seen.page.locator(".metrics .trend.bad").first.bounding_box()
+        assert trend
+        assert trend["x"] + 40 < width, "whether it is worse is seen without scrolling"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
+from math import inf, nan
 
 import pytest
 from plans import ALIAS, HOSTILE, always, rich
 
 from lifecycle_as_code.cli import output
+from lifecycle_as_code.evidence import MetricChange
 from lifecycle_as_code.review import Access, Impact, Outcome, Review
 from lifecycle_as_code.spec import Address
 from lifecycle_as_code.views import human, review
@@ -146,3 +149,22 @@ def test_numbers_have_as_many_digits_as_tell_them_apart() -> None:
     assert numbers(None, 0.5) == ("", "0.5")
     assert numbers(0.9985321, 0.9985324) == ("0.9985321", "0.9985324")
     assert numbers(1_200_000.0, 1_200_000.0) == ("1,200,000", "1,200,000")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (nan, nan, ("nan", "nan", "", False)),
+        (nan, 1.0, ("nan", "1", "", True)),
+        (1.0, inf, ("1", "inf", "", True)),
+        (1e308, -1e308, ("1e+308", "-1e+308", "", True)),
+        (0.5, 0.5, ("0.5", "0.5", "0", False)),
+        (None, 0.5, ("", "0.5", "", True)),
+    ],
+)
+def test_what_is_no_number_has_no_difference(
+    before: float | None, after: float | None, told: tuple[str, str, str, bool]
+) -> None:
+    measured = replace(rich().review.evidence[0], metrics=(MetricChange("m", "", "", before, after, None),))
+    (row,) = metric_rows(measured)
+    assert (row.before, row.after, row.delta, row.moved) == told

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Literal, NamedTuple
 
 from ..evidence import Comparison, Dataset, Evidence, MetricChange, Run
@@ -45,7 +46,8 @@ class MetricRow:
     @property
     def moved(self) -> bool:
         """Whether there is anything to look at."""
-        return self.measured.before != self.measured.after
+        # NaN is unequal to itself, and reads the same
+        return self.measured.before != self.measured.after and self.before != self.after
 
     @property
     def tone(self) -> Tone:
@@ -105,7 +107,7 @@ def _metric(measured: MetricChange) -> MetricRow:
         data(measured),
         before,
         after,
-        "" if delta is None else "0" if delta == 0 else _number(delta, 3, "+"),
+        "" if delta is None or not isfinite(delta) else "0" if delta == 0 else _number(delta, 3, "+"),
         _TRENDS[measured.better]
         or ("gone" if measured.after is None and before else "first measured" if not before else ""),
         measured,
