@@ -76,6 +76,7 @@ def test_what_a_change_reaches_is_a_tree_below_it() -> None:
         "      ✗ denied by champion-must-be-better\n"
         "      ~ waived by soak-time\n"
     ) in text
+    assert "passed by" not in text
     # of the endpoint itself, without its name
     assert (
         "      reaches\n"
