@@ -17,7 +17,7 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.review import Outcome, Review, Verdict
 from lifecycle_as_code.spec import Address
 from lifecycle_as_code.views import gfm, markdown, markdown_drift
-from lifecycle_as_code.views.fit import Detail, Draft, fitted
+from lifecycle_as_code.views.fit import Detail, Draft, Stays, fitted
 from lifecycle_as_code.views.text import safe
 
 GFM = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
@@ -311,6 +311,16 @@ def test_thousands_of_denials_leave_room_for_the_rest() -> None:
     assert "2,000 policies deny it" in text
     assert re.search(r"> - and 1,9\d\d more\n", text)
     assert "model_alias.fraud/champion" in text
+
+
+def test_a_row_that_matters_outlasts_a_body_that_does() -> None:
+    table = ["| a |", "| - |", "| matters |", "| plain |"]
+    part = Detail("part", "b" * 500, Stays.LONGEST)
+    text = fitted(Draft(["head"], table, [part], "HOW", [Stays.LONGEST, Stays.SHORT]), 300)
+    assert "| matters |" in text
+    assert "| plain |" not in text
+    assert "<summary>part" in text
+    assert "bbb" not in text
 
 
 def test_the_longest_bodies_go_first_then_parts_then_rows() -> None:
