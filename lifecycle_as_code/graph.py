@@ -238,12 +238,13 @@ def _nearest_first(
     needs: Mapping[Address, Collection[Address]],
     needed_by: Mapping[Address, Collection[Address]],
 ) -> Iterator[Node]:
-    """What changes, then what is reached, then their neighbours in growing distance, then the rest, each next
-    to what it is connected with."""
+    """What is reached and what reaches it, then what else changes, then their neighbours in growing distance,
+    then the rest, each next to what it is connected with."""
     by_address = {node.address: node for node in graph.nodes}
+    reaching = {address for edge in graph.edges if edge.reached for address in (edge.source, edge.target)}
+    reached = [node.address for node in graph.nodes if node.served or node.address in reaching]
     changed = [node.address for node in graph.nodes if node.action is not None]
-    reached = [node.address for node in graph.nodes if node.action is None and node.served]
-    queue = [*changed, *reached]
+    queue = [*dict.fromkeys([*reached, *changed])]
     seen = set(queue)
     rest = iter(graph.nodes)
     place = 0

@@ -6,6 +6,7 @@ import random
 import re
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow_fixture import fresh_sqlite
+from plans import changed
 
 from lifecycle_as_code.change import Action, Change, Plan
 from lifecycle_as_code.cli import run
@@ -212,6 +214,15 @@ def test_what_does_not_fit_is_what_is_farthest_from_the_changes() -> None:
         "serving_endpoint.risk",
     }
     assert graph.left_out == 51
+    # however much is merely created
+    models = [changed(None, RegisteredModel(name=f"a{n:03}")) for n in range(50)]
+    plan = promotion()
+    crowded = make_graph(plan=replace(plan, changes=(*models, *plan.changes)))
+    assert [str(node.address) for node in fitted(crowded, 3, 100).nodes] == [
+        "model_alias.fraud/champion",
+        "serving_endpoint.fraud",
+        "serving_endpoint.risk",
+    ]
     few = fitted(make_graph(desired([*apart, *ALL])), 1000, 2)
     assert len(few.edges) <= 2
     assert few.left_out > 0

@@ -8,7 +8,7 @@ import shutil
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -147,6 +147,9 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, tmp_path: Path, widt
     with opened(browser, tmp_path, rich(), width) as seen:
         seen.page.evaluate(OPEN_ALL)
         assert seen.page.evaluate(WIDEST) == [width, width]
+        trend = seen.page.locator(".metrics .trend.bad").first.bounding_box()
+        assert trend
+        assert trend["x"] + 40 < width, "whether it is worse is seen without scrolling"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -280,6 +283,9 @@ def test_of_very_many_changes_the_first_are_shown_and_it_says_so(monkeypatch: py
     assert text.count('<details class="change') == 20
     assert "and 30 more changes" in text
     assert len(text) < 200_000, "long values are cut"
+    monkeypatch.setattr(html, "MOST_CHANGES", 2)
+    crowded = html.plan(replace(rich(), changes=(*huge(5).changes, *rich().changes)))
+    assert crowded.count('<details class="change update urgent"') == 2, "what is to be looked at is shown"
 
 
 @pytest.mark.parametrize(

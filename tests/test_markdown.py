@@ -9,15 +9,15 @@ from html.parser import HTMLParser
 
 import pytest
 from markdown_it import MarkdownIt
-from plans import HOSTILE, always, changed, huge, planned, rich
+from plans import ALIAS, HOSTILE, always, changed, huge, planned, rich
 
 from lifecycle_as_code.change import Mode, Plan
 from lifecycle_as_code.diagnostics import Diagnostic, Source
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.review import Outcome, Review, Verdict
 from lifecycle_as_code.spec import Address
-from lifecycle_as_code.views import gfm, markdown
-from lifecycle_as_code.views.fit import Detail, Draft, fitted
+from lifecycle_as_code.views import gfm, markdown, markdown_drift
+from lifecycle_as_code.views.fit import Detail, Draft, Stays, fitted
 from lifecycle_as_code.views.text import safe
 
 GFM = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
@@ -140,7 +140,7 @@ def test_what_is_reached_is_a_table_with_whose_traffic_it_is() -> None:
 def test_every_change_is_a_row_and_a_part_that_opens() -> None:
     page = read(markdown.plan(rich()))
     changes = [cells for cells in page.rows if len(cells) == 3 and cells[0].startswith(("+", "~", "-"))]
-    assert [cells[0] for cells in changes] == ["~ update", "~ update", "+ create", "~ update", "- delete"]
+    assert [cells[0] for cells in changes] == ["~ update", "~ update", "+ create", "- delete", "~ update"]
     assert page.tags.count("details") == 5 + len(
         ("policies", "reach", "choices", "guards", "warning", "steps", "records")
     )
@@ -213,9 +213,52 @@ def test_what_it_failed_with_is_a_comment_too() -> None:
         "unknown-field", "name is not known here", "`x|y` of @bob", at=Source("a.yaml", 3, 5)
     )
     text = markdown.problems([problem])
-    assert text.startswith("**No plan:** 1 error")
+    assert text.startswith("**Failed:** 1 error")
     assert ["error", "a.yaml:3", "name is not known here"] in read(text).rows
     assert not REFERS.search("".join(read(text).running))
+
+
+def test_drift_tells_what_would_put_it_back_and_what_is_only_pending() -> None:
+    plan = rich()
+    drifted = [c for c in plan.changes if c.address in (ALIAS, Address("registered_model", ("fraud",)))]
+    outside = replace(plan, changes=tuple(replace(c, reason="changed outside") for c in drifted))
+    text = markdown_drift.drift(
+        outside, plan, [Diagnostic("a-code", "a summary", "@bob")], updated={ALIAS: 1_790_000_000_000}
+    )
+    assert text.startswith(
+        "**Drift:** 2 objects changed outside · pending: 1 to create, 3 to update, 1 to delete\n\n"
+        "Stack `payments`, environment `prod`\n\n"
+    )
+    page = read(text)
+    assert row(page, "~ update")[1:] == [
+        "registered_model.fraud",
+        "description (text), tags.team risk (changed outside)",
+    ]
+    assert text.count("Last written 2026-09-21 14:13:20 UTC.") == 1
+    assert [*re.findall("<summary>(.*?)</summary>", text)][2:] == [
+        "Pending: in the manifests, not yet applied",
+        "1 error",
+        "1 warning",
+    ]
+    assert text.index("Pending: in") < text.index("`serving_endpoint.fraud-scoring`")
+    assert not [found for data in page.running if (found := REFERS.search(data))]
+
+
+def test_no_drift_says_so_even_where_the_manifests_cannot_be_planned() -> None:
+    text = markdown_drift.drift(planned(), None)
+    assert text == (
+        "**No drift.** Nothing changed outside since the last apply"
+        " · pending: unknown, for the manifests can't be planned\n\nStack `payments`, environment `prod`"
+    )
+
+
+def test_very_much_drift_fits() -> None:
+    plan = huge(3_000)
+    text = markdown_drift.drift(plan, plan)
+    assert gfm.length(text) <= markdown.LIMIT
+    assert text.startswith("**Drift:** 3,000 objects changed outside · pending: 3,000 to create")
+    assert "`lac drift` prints all of it." in text
+    read(text)
 
 
 SIZES = [pytest.param(huge(300), id="bodies"), pytest.param(huge(3_000, 10), id="rows")]
@@ -232,6 +275,21 @@ def test_a_huge_plan_fits_and_keeps_summary_and_denials(plan: Plan) -> None:
     page = read(text)
     assert {*page.depths} <= {1}
     assert {len(cells) for cells in page.rows if cells[0].startswith("+")} == {3}
+
+
+@pytest.mark.parametrize("filler", SIZES)
+def test_what_is_to_be_looked_at_outlasts_what_is_merely_created(filler: Plan) -> None:
+    plan = rich()
+    text = markdown.plan(replace(plan, changes=(*filler.changes, *plan.changes)))
+    assert gfm.length(text) <= markdown.LIMIT
+    assert "**Left out**" in text
+    page = read(text)
+    assert page.rows[1][1] == "model_alias.fraud/champion"
+    assert row(page, "auc_holdout")[-1] == "▼ worse"
+    assert row(page, "serving_endpoint.checkout")[5] == "stack shop: moves when that is applied"
+    assert "latency-budget" in text
+    assert "webhooks won't be called" in text
+    assert text.count("<summary>+ create") < len(filler.changes)
 
 
 def test_characters_beyond_the_basic_plane_count_twice() -> None:
@@ -253,6 +311,16 @@ def test_thousands_of_denials_leave_room_for_the_rest() -> None:
     assert "2,000 policies deny it" in text
     assert re.search(r"> - and 1,9\d\d more\n", text)
     assert "model_alias.fraud/champion" in text
+
+
+def test_a_row_that_matters_outlasts_a_body_that_does() -> None:
+    table = ["| a |", "| - |", "| matters |", "| plain |"]
+    part = Detail("part", "b" * 500, Stays.LONGEST)
+    text = fitted(Draft(["head"], table, [part], "HOW", [Stays.LONGEST, Stays.SHORT]), 300)
+    assert "| matters |" in text
+    assert "| plain |" not in text
+    assert "<summary>part" in text
+    assert "bbb" not in text
 
 
 def test_the_longest_bodies_go_first_then_parts_then_rows() -> None:

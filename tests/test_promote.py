@@ -620,7 +620,7 @@ def test_a_commit_tells_how_the_two_compare() -> None:
     one = compare(address, "fraud", before, after, (Direction("auc", Better.HIGHER),))
     assert edits.promotion("fraud", "champion", 3, 4, [one]) == (
         "Promote fraud version 4 to champion\n\nBefore: version 3.\n\n"
-        "auc: 0.9 → 0.95 (better)\nf1: – → –\nloss on May: 0.2 → –\n"
+        "auc: 0.90 → 0.95 (better)\nf1: – → NaN\nloss on May: 0.2 → –\n"
         f"Run: {'d' * 32}\nSignature: unknown\n"
     )
     assert edits.promotion("f\nx", "c", None, 1).splitlines()[0] == "Promote f\\nx version 1 to c"

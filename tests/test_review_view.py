@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
+from math import inf, nan
 
 import pytest
-from plans import HOSTILE, always, rich
+from plans import ALIAS, HOSTILE, always, rich
 
-from lifecycle_as_code.evidence import Comparison, Evidence, Metric, MetricChange, compare
-from lifecycle_as_code.review import Outcome
+from lifecycle_as_code.cli import output
+from lifecycle_as_code.evidence import Evidence, Metric, MetricChange, compare
+from lifecycle_as_code.review import Access, Impact, Outcome, Review
 from lifecycle_as_code.signature import Signature, SignatureChange
 from lifecycle_as_code.spec import Address
-from lifecycle_as_code.views import evidence, human
-from lifecycle_as_code.views.evidence import number, size
-from lifecycle_as_code.views.text import Paint, cells
-from lifecycle_as_code.views.versions import metric_rows
+from lifecycle_as_code.views import evidence, human, review
+from lifecycle_as_code.views.text import Paint, cells, wrapped
+from lifecycle_as_code.views.versions import metric_rows, numbers, size
 
 COLOURS = re.compile(r"\x1b\[[\d;]*m")
 
@@ -46,24 +48,86 @@ def test_colours_add_nothing_but_colours() -> None:
     assert [line.rstrip() for line in bare] == [line.rstrip() for line in plain.splitlines()]
 
 
-MEASURED = (
-    MetricChange("auc", "", "", 0.983857, 0.998532, better=True),
-    MetricChange("n" * 200, "holdout", "0123456789", -0.25, 1234.5, better=False),
-    MetricChange("seen", "", "", None, 2.0),
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_however_narrow_it_is_no_number_is_cut(width: int) -> None:
+    plan = rich()
+    text = wrapped(human.plan(plan, width=width), width)
+    for row in metric_rows(plan.review.evidence[0]):
+        assert re.search(rf"{row.before or '–'} (→ )? *{row.after} *{re.escape(row.delta)}", text), row
+    for line in text.splitlines():
+        assert cells(line) <= width or " " not in line.strip(" │├└─~+-"), line
+
+
+def test_where_there_is_room_metrics_are_a_table() -> None:
+    lines = human.plan(rich(), width=80).splitlines()
+    head = next(line for line in lines if line.split()[:1] == ["metric"])
+    assert head.split() == ["metric", "data", "set", "before", "after", "change"]
+    assert "        latency_p99_ms                        18.4       23.9     +5.5  ▼ worse" in lines
+
+
+def test_what_a_change_reaches_is_a_tree_below_it() -> None:
+    text = human.plan(rich())
+    assert (
+        "      reaches\n"
+        "      ├─ serving_endpoint.fraud-scoring\n"
+        "      │  └─ champion, 90 % of its traffic, follows @champion: version 3 → 4\n"
+        "      └─ serving_endpoint.checkout of stack shop\n"
+        "         └─ risk, 100 % of its traffic, follows @champion: version 3;"
+        " stays until that stack is applied\n"
+        "      ✗ denied by champion-must-be-better\n"
+        "      ~ waived by soak-time\n"
+    ) in text
+    assert "passed by" not in text
+    # of the endpoint itself, without its name
+    assert (
+        "      reaches\n"
+        "      ├─ champion, 90 % of its traffic, follows @champion: version 3 → 4\n"
+        "      └─ replicas 2 → 3, CPUs 2 → 3, while both versions are up +2 CPUs, 1.5 free: does not fit\n"
+        "      ! warned by latency-budget\n"
+    ) in text
+
+
+def test_of_very_many_users_those_who_lose_are_told() -> None:
+    model = Address("registered_model", ("fraud",))
+    gains = [Access(f"u{n:02}", model, "READ", "EDIT") for n in range(20)]
+    loses = Access("zoe", model, "EDIT", "READ")
+    told = review.beneath(Review(impacts=(Impact(ALIAS, access=(*gains, loses)),)))
+    assert told[1] == "      ├─ registered_model.fraud"
+    assert told[2].endswith("├─ ▼ zoe: EDIT → READ")
+    assert told[-1] == "      └─ and 9 more users"
+
+
+@pytest.mark.parametrize(
+    ("line", "below"),
+    [
+        ("  ~ model.a  (manifest changed)", ["  ~ model.a  (manifest", "    changed)"]),
+        (
+            "      run   one two three four five",
+            ["      run   one two", "        three four five"],
+        ),
+        ("      └─ one two three four five", ["      └─ one two three", "         four five"]),
+        ("      ├─ one two three four five", ["      ├─ one two three", "      │  four five"]),
+        ("  - " + "w" * 30, ["  - " + "w" * 30]),
+        ("w" * 30 + " x", ["w" * 30, "  x"]),
+        ("fits", ["fits"]),
+        ("", [""]),
+    ],
 )
+def test_a_line_that_is_too_long_goes_on_below(line: str, below: list[str]) -> None:
+    assert wrapped(line, 23).split("\n") == below
+    painted = Paint(True)(line, "strong", "red")
+    assert COLOURS.sub("", wrapped(painted, 23)).split("\n") == below
 
 
-@pytest.mark.parametrize("width", [40, 60, 120])
-def test_no_name_takes_a_metrics_numbers_away(width: int) -> None:
-    sides = (Evidence("m", 1), Evidence("m", 2))
-    shown = Comparison(Address("model_alias", ("m", "a")), "m", *sides, MEASURED)
-    lines = list(evidence.compared(shown, Paint(), width, None))
-    assert all(cells(line) <= width for line in lines)
-    text = "\n".join(lines)
-    for told in ("auc", "0.983857", "0.998532", "+0.01467", "better", "-0.25", "+1235", "worse", "–"):
-        assert told in text
-    # the end of a long name is kept: it has the data set
-    assert "4567)" in text
+def test_only_a_terminal_has_its_lines_wrapped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "23")
+    output.tell("one two three four five six")
+    assert capsys.readouterr().out == "one two three four five six\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    output.tell("one two three four five six")
+    assert capsys.readouterr().out == "one two three four five\n  six\n"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +149,7 @@ def test_what_is_no_number_is_not_what_was_not_measured(
     (row,) = metric_rows(found)
     assert ((row.before, row.after), row.trend) == (shown, trend)
     line = list(evidence.compared(found, Paint(), 80, None))[2]
-    assert line.split() == ["loss", *(each or "–" for each in shown)]
+    assert line.split() == ["loss", *(each or "–" for each in shown), *trend.split()]
 
 
 def test_an_unknown_signature_is_told_with_the_side_that_has_none() -> None:
@@ -119,5 +183,26 @@ def test_sizes(count: int, told: str) -> None:
     assert size(count) == told
 
 
-def test_numbers() -> None:
-    assert [number(None), number(0.5), number(123456.0)] == ["–", "0.5", "123456"]
+def test_numbers_have_as_many_digits_as_tell_them_apart() -> None:
+    assert numbers(None, 0.5) == ("", "0.5")
+    assert numbers(0.9985321, 0.9985324) == ("0.9985321", "0.9985324")
+    assert numbers(1_200_000.0, 1_200_000.0) == ("1,200,000", "1,200,000")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (nan, nan, ("nan", "nan", "", False)),
+        (nan, 1.0, ("nan", "1", "", True)),
+        (1.0, inf, ("1", "inf", "", True)),
+        (1e308, -1e308, ("1e+308", "-1e+308", "", True)),
+        (0.5, 0.5, ("0.5", "0.5", "0", False)),
+        (None, 0.5, ("", "0.5", "", True)),
+    ],
+)
+def test_what_is_no_number_has_no_difference(
+    before: float | None, after: float | None, told: tuple[str, str, str, bool]
+) -> None:
+    measured = replace(rich().review.evidence[0], metrics=(MetricChange("m", "", "", before, after, None),))
+    (row,) = metric_rows(measured)
+    assert (row.before, row.after, row.delta, row.moved) == told

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -55,7 +57,7 @@ def test_only_one_view_at_a_time(verb: list[str], capsys: Said) -> None:
     assert run([*verb, "--html", "--markdown"]) == 1
     said = capsys.readouterr()
     assert "--markdown and --html: choose one" in said.err
-    assert "**No plan:** 1 error" in said.out, "whoever posts the comment has something to post"
+    assert "**Failed:** 1 error" in said.out, "whoever posts the comment has something to post"
 
 
 @pytest.mark.usefixtures("stack")
@@ -72,6 +74,24 @@ def test_a_view_does_not_change_the_exit_code(stack: Path, capsys: Said) -> None
     (stack / "models.yaml").write_text("registered_models: []\n")
     assert run(["plan", "--markdown", "--detailed-exitcode"]) == 0
     assert capsys.readouterr().out.splitlines()[-3].startswith("**No changes.**")
+
+
+@pytest.mark.usefixtures("stack")
+def test_drift_has_a_view_for_an_issue(capsys: Said) -> None:
+    assert run(["apply", "--auto-approve"]) == 0
+    with closing(sqlite3.connect("mlflow.db")) as database, database:
+        database.execute("UPDATE registered_model_tags SET value = '@risk'")
+        database.execute("UPDATE registered_models SET last_updated_time = 9e17")
+    capsys.readouterr()
+    assert run(["drift", "--markdown"]) == 2
+    said = capsys.readouterr().out
+    assert said.startswith("**Drift:** 1 object changed outside\n\nStack `payments`\n")
+    assert "(changed outside)" in said
+    assert "Last written 900000000000000000 ms." in said
+    assert run(["drift"]) == 2
+    assert "last written 900000000000000000 ms" in capsys.readouterr().out
+    assert run(["drift", "--markdown", "--json"]) == 1
+    assert "--json and --markdown: choose one" in capsys.readouterr().err
 
 
 def test_problems_are_annotations_at_their_lines_from_the_root(stack: Path, capsys: Said) -> None:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .options import Options
-from .output import ask, interactive, note, paint, say, width
+from .output import ask, interactive, note, paint, say
 from .stacks import opened
+from .viewing import show
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -96,9 +97,12 @@ def carry_out_saved(options: Options, file: str, carrying: Carrying, *, same_man
 
 
 def _show(plan: Plan, options: Options, carrying: Carrying) -> None:
-    from ..views import human, json
+    if not carrying.as_json:
+        show(plan, options, None)
+        return
+    from ..views import json
 
-    say(json.planned(plan) if carrying.as_json else human.plan(plan, paint(options), width=width()))
+    say(json.planned(plan))
 
 
 def _nothing(carrying: Carrying) -> int:

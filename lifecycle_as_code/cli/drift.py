@@ -6,8 +6,9 @@ import click
 
 from .group import Verb
 from .options import Options
-from .output import paint, say, width
+from .output import paint, say, tell, width
 from .stacks import opened
+from .viewing import view_options
 
 
 @click.command(cls=Verb)
@@ -17,24 +18,28 @@ from .stacks import opened
     metavar="ADDRESS",
     help="Pass this over; an address or a pattern. May be repeated; lac.yaml may name more.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@view_options("json", "markdown")
 @click.pass_obj
-def command(options: Options, ignore: tuple[str, ...], as_json: bool) -> int:
+def command(options: Options, ignore: tuple[str, ...], view: str | None) -> int:
     """Find what changed outside since the last apply, apart from what the manifests would change.
 
     Reads the stores and changes nothing. Exits with 2 when there is drift.
     """
-    from ..views import drift as view
-    from ..views import json
-
     found = opened(options).drift(ignore)
-    if as_json:
-        say(json.drift(found.outside, found.pending, found.problems, found.updated))
-    else:
-        told = view.drift(
-            found.outside, found.pending, found.problems, paint(options), updated=found.updated, width=width()
-        )
-        say(told)
+    parts = found.outside, found.pending, found.problems
+    match view:
+        case "json":
+            from ..views import json
+
+            say(json.drift(*parts, found.updated))
+        case "markdown":
+            from ..views import markdown_drift
+
+            say(markdown_drift.drift(*parts, updated=found.updated))
+        case _:
+            from ..views import drift
+
+            tell(drift.drift(*parts, paint(options), updated=found.updated, width=width()))
     if found.found:
         return 2
     return 1 if found.problems else 0

@@ -12,7 +12,7 @@ import click
 
 from ..diagnostics import Diagnostic
 from ..views.problems import problems
-from ..views.text import Paint
+from ..views.text import Paint, wrapped
 from .options import Options
 
 _WIDTH_OF_A_LOG = 120
@@ -32,6 +32,12 @@ def width() -> int:
 def say(text: str) -> None:
     """What was asked for, on stdout."""
     _write(text, sys.stdout)
+
+
+def tell(text: str) -> None:
+    """What was asked for, for people: on a terminal, lines that are too long go on below, indented. In a file
+    or a log a line stays one, to be searched and compared."""
+    say(wrapped(text, width()) if sys.stdout.isatty() else text)
 
 
 def pour(data: bytes) -> None:

@@ -11,7 +11,7 @@ from .options import Options
 from .output import note
 from .planning import Planning, out_option, planning_options
 from .stacks import opened
-from .viewing import show, view_options
+from .viewing import plan_views, show
 
 if TYPE_CHECKING:
     from ..change import Plan
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @out_option
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when there is a difference.")
 @click.option("--no-input", is_flag=True, expose_value=False, help="Never ask; plan never does.")
-@view_options
+@plan_views
 @click.pass_obj
 def command(
     options: Options, /, out: str | None, detailed_exitcode: bool, view: str | None, **planning: Any

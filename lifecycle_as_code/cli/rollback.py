@@ -12,7 +12,7 @@ from .output import note
 from .plan import denied, save
 from .planning import allow_option, out_option, refuse_unknown
 from .stacks import opened
-from .viewing import show, view_options
+from .viewing import plan_views, show
 
 
 @click.command(cls=Verb)
@@ -20,7 +20,7 @@ from .viewing import show, view_options
 @allow_option
 @out_option
 @click.option("--write", "edit", is_flag=True, help="Edit the manifests so that they agree with the plan.")
-@view_options
+@plan_views
 @click.pass_obj
 def command(
     options: Options, what: str, allow: tuple[str, ...], out: str | None, edit: bool, view: str | None

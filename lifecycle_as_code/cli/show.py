@@ -11,7 +11,7 @@ from .group import Verb
 from .options import Options
 from .output import note, paint, say, width
 from .stacks import opened
-from .viewing import show, view_options
+from .viewing import plan_views, show
 
 
 @click.command(cls=Verb)
@@ -19,7 +19,7 @@ from .viewing import show, view_options
 @click.option(
     "--at", "moment", metavar="TIME", help="What was recorded then, as YAML: 2026-11-24, 2026-11-24T10:00Z."
 )
-@view_options
+@plan_views
 @click.pass_obj
 def command(options: Options, what: str | None, moment: str | None, view: str | None) -> int:
     """Show one object, such as `model_alias.fraud/champion`, as declared, recorded and live; or a plan that

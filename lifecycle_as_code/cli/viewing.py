@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from .options import Options
-from .output import paint, say, width
+from .output import paint, say, tell, width
 
 if TYPE_CHECKING:
     from ..change import Plan
@@ -19,28 +19,35 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 VIEWS = {
-    "json": "Print the plan as JSON.",
-    "markdown": "Print it as a pull request's comment.",
+    "json": "Print it as JSON.",
+    "markdown": "Print it as Markdown, for a comment or an issue.",
     "html": "Print it as one HTML file that needs no network.",
     "github": "Print annotations for GitHub Actions.",
 }
 """The views beside the one for a terminal, with their help."""
 
 
-def view_options(function: F) -> F:
-    """The views as flags; the command gets the one that was chosen as `view`, or None for people. UsageError
-    where there are several."""
+def view_options(*names: str) -> Callable[[F], F]:
+    """These views as flags; the command gets the one that was chosen as `view`, or None for people.
+    UsageError where there are several."""
 
-    @wraps(function)
-    def command(*args: Any, **said: Any) -> Any:
-        chosen = [name for name in VIEWS if said.pop(f"as_{name}")]
-        if len(chosen) > 1:
-            raise click.UsageError(f"{' and '.join(f'--{name}' for name in chosen)}: choose one")
-        return function(*args, view=chosen[0] if chosen else None, **said)
+    def decorated(function: F) -> F:
+        @wraps(function)
+        def command(*args: Any, **said: Any) -> Any:
+            chosen = [name for name in names if said.pop(f"as_{name}")]
+            if len(chosen) > 1:
+                raise click.UsageError(f"{' and '.join(f'--{name}' for name in chosen)}: choose one")
+            return function(*args, view=chosen[0] if chosen else None, **said)
 
-    for name, text in reversed(VIEWS.items()):
-        command = click.option(f"--{name}", f"as_{name}", is_flag=True, help=text)(command)
-    return cast(F, command)
+        for name in reversed(names):
+            command = click.option(f"--{name}", f"as_{name}", is_flag=True, help=VIEWS[name])(command)
+        return cast(F, command)
+
+    return decorated
+
+
+plan_views = view_options(*VIEWS)
+"""All of them."""
 
 
 def show(plan: Plan, options: Options, view: str | None) -> None:
@@ -66,7 +73,7 @@ def show(plan: Plan, options: Options, view: str | None) -> None:
         case _:
             from ..views import human
 
-            say(human.plan(plan, paint(options), width=width()))
+            tell(human.plan(plan, paint(options), width=width()))
 
 
 def show_problems(found: Sequence[Diagnostic], args: Sequence[str]) -> None:

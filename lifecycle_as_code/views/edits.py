@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 
-from ..evidence import Comparison, MetricChange
+from ..evidence import Comparison
 from ..signature import SignatureClass
 from .text import PLAIN, Paint, Style, safe
+from .versions import MetricRow, metric_rows
 
 _MOST_METRICS = 20
 _STYLES: dict[str, tuple[Style, ...]] = {"+": ("green",), "-": ("red",), "@": ("cyan",)}
@@ -48,7 +49,7 @@ def _lines(text: str) -> list[str]:
 def _measured(one: Comparison) -> Iterator[str]:
     if one.metrics:
         yield ""
-    yield from (_metric(metric) for metric in one.metrics[:_MOST_METRICS])
+    yield from (_metric(row) for row in metric_rows(one)[:_MOST_METRICS])
     if (rest := len(one.metrics) - _MOST_METRICS) > 0:
         yield f"and {rest} more metrics"
     if one.after is not None and one.after.run is not None:
@@ -58,8 +59,7 @@ def _measured(one: Comparison) -> Iterator[str]:
     yield from map(safe, one.signature.breaking)
 
 
-def _metric(metric: MetricChange) -> str:
-    sides = " → ".join("–" if value is None else f"{value:.6g}" for value in (metric.before, metric.after))
-    verdict = {True: " (better)", False: " (worse)", None: ""}[metric.better]
-    data = f" on {safe(metric.dataset)}" if metric.dataset else ""
-    return f"{safe(metric.name)}{data}: {sides}{verdict}"
+def _metric(row: MetricRow) -> str:
+    verdict = {True: " (better)", False: " (worse)", None: ""}[row.measured.better]
+    data = f" on {safe(row.measured.dataset)}" if row.measured.dataset else ""
+    return f"{safe(row.name)}{data}: {row.before or '–'} → {row.after or '–'}{verdict}"

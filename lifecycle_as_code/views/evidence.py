@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from io import StringIO
+from typing import TYPE_CHECKING
 
-from ..evidence import Comparison, Evidence, MetricChange, Run, no_numbers
+from ..evidence import Comparison, Evidence, Run
 from ..signature import SignatureChange, SignatureClass
 from ..spec import Address
-from .text import Paint, Style, cells, listed, padded, safe, shortened
+from .text import Paint, Style, cells, listed, safe, shortened
+from .versions import SHORT_ID, MetricRow, Tone, metric_rows, size, versions
 
-NAN = "NaN"
-"""How a metric is shown that was measured and is no number."""
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _INDENT = 6
-_LEAST_NAME = 20
+_LEAST_WIDTH = 24
 _MOST_PARAMS = 12
-_SHORT_ID = 8
-_GAP = "  "
-_HEAD: Final = ("metric", "before", "after", "change")
-_BETTER: Final[Mapping[bool, tuple[str, Style]]] = {True: ("▲ better", "green"), False: ("▼ worse", "red")}
+_LEAST_NAME = 10
+
+_TRENDS: Mapping[Tone, Style] = {"good": "green", "bad": "red"}
 
 CLASSES: Mapping[SignatureClass, Style] = {
     SignatureClass.SAME: "green",
@@ -65,73 +66,40 @@ def _why_unknown(found: Comparison) -> Iterator[str]:
         yield from (f"version {before.version}: {text}" for text in before.missing)
 
 
-def versions(found: Comparison) -> str:
-    """`version 3 → 4`, `version 4` at a creation, `version 3 →` at a deletion."""
-    match found.before, found.after:
-        case None, after if after is not None:
-            return _version(after)
-        case before, None if before is not None:
-            return f"{_version(before)} → nothing"
-        case before, after if before is not None and after is not None:
-            same = before.version == after.version and before.model == after.model
-            return _version(after) if same else f"{_version(before)} → {_version(after, bare=True)}"
-    return ""
-
-
-def _version(side: Evidence, *, bare: bool = False) -> str:
-    number = str(side.version) if side.version else "(no number yet)"
-    return number if bare else f"version {number}"
-
-
-def _metrics(shown: Comparison, paint: Paint, width: int) -> Iterator[str]:
-    """A table, whose names give way to its numbers; where there is no room for both, numbers stand below."""
-    found = shown.metrics
+def _metrics(shown: Comparison, paint: Paint, width: int) -> list[str]:
+    """As a table whose names are cut where they must be, and whose numbers never are; where there is room for
+    nothing but numbers, each metric's below its name."""
+    found = metric_rows(shown)
     if not found:
-        return
-    was, will_be = no_numbers(shown.before), no_numbers(shown.after)
-    rows = [_row(metric, metric.key in was, metric.key in will_be) for metric in found]
-    numbers = [max(map(len, column)) for column in zip(_HEAD[1:], *(row[1:] for row in rows), strict=True)]
-    longest = max(cells(name) for name, *_ in (_HEAD, *rows))
-    room = width - sum(len(_GAP) + each for each in (*numbers, len(_BETTER[True][0])))
-    if room < min(longest, _LEAST_NAME):
-        for (name, before, after, change), metric in zip(rows, found, strict=True):
-            yield shortened(name, max(width, _LEAST_NAME))
-            yield f"{_GAP}{before} → {after}"
-            if change:
-                yield _GAP + _GAP.join(filter(None, (change, paint(*improvement(metric)))))
-        return
-
-    def line(row: Sequence[str]) -> str:
-        name = padded(shortened(row[0], room), min(longest, room))
-        return _GAP.join([name, *(each.rjust(most) for each, most in zip(row[1:], numbers, strict=True))])
-
-    yield paint(line(_HEAD), "faint")
-    for row, metric in zip(rows, found, strict=True):
-        sign = paint(*improvement(metric))
-        yield f"{line(row)}{_GAP}{sign}" if sign else line(row).rstrip()
+        return []
+    with_data = any(row.data for row in found)
+    rows = [
+        [safe(row.name), *([safe(row.data)] if with_data else []), *_numbers(row), row.trend] for row in found
+    ]
+    heads = ["metric", *(["data set"] if with_data else []), "before", "after", "change", ""]
+    names = 1 + with_data
+    columns = [*zip(heads, *rows, strict=True)]
+    taken = sum(max(map(cells, column)) + 1 for column in columns[names:])
+    if width - taken < names * _LEAST_NAME:
+        return [line for row in found for line in _stacked(row, paint, width)]
+    table = _table(heads, names)
+    for row, texts in zip(found, rows, strict=True):
+        *told, trend = map(_plain, texts)
+        style = _TRENDS.get(row.tone) if paint.colour else None
+        table.add_row(*told, f"[{style}]{trend}[/{style}]" if style else trend)
+    return _drawn(table, paint, width)
 
 
-def _row(metric: MetricChange, was_nan: bool, is_nan: bool) -> Sequence[str]:
-    name = f"{metric.name} on {data(metric)}" if metric.dataset else metric.name
-    change = "" if metric.delta is None else f"{metric.delta:+.4g}"
-    before = NAN if was_nan else number(metric.before)
-    return safe(name), before, NAN if is_nan else number(metric.after), change
+def _numbers(row: MetricRow) -> tuple[str, str, str]:
+    return row.before or "–", row.after or "–", row.delta
 
 
-def improvement(metric: MetricChange) -> tuple[str, Style]:
-    """Whether it is better, as a word with a sign, and a colour for it; nothing where nobody said."""
-    return ("", "faint") if metric.better is None else _BETTER[metric.better]
-
-
-def number(value: float | None) -> str:
-    """A metric's value, in six digits."""
-    return "–" if value is None else f"{value:.6g}"
-
-
-def data(metric: MetricChange) -> str:
-    """A data set's name and the beginning of its digest."""
-    digest = f" ({metric.digest[:_SHORT_ID]})" if metric.digest else ""
-    return f"{metric.dataset}{digest}"
+def _stacked(row: MetricRow, paint: Paint, width: int) -> Iterator[str]:
+    data = f" on {safe(row.data)}" if row.data else ""
+    yield shortened(f"{safe(row.name)}{data}", width)
+    before, after, delta = _numbers(row)
+    trend = paint(row.trend, _TRENDS[row.tone]) if row.tone in _TRENDS else row.trend
+    yield "  " + "  ".join(filter(None, (f"{before} → {after}", delta, trend)))
 
 
 def _facts(found: Comparison) -> Iterator[tuple[str, str]]:
@@ -142,7 +110,7 @@ def _facts(found: Comparison) -> Iterator[tuple[str, str]]:
     if after is None:
         return
     if datasets := [
-        f"{safe(d.name)} ({safe(d.digest[:_SHORT_ID])}{', ' + safe(d.context) if d.context else ''})"
+        f"{safe(d.name)} ({safe(d.digest[:SHORT_ID])}{', ' + safe(d.context) if d.context else ''})"
         for d in after.datasets
     ]:
         yield "data    ", listed(datasets, 6)
@@ -158,7 +126,7 @@ def _facts(found: Comparison) -> Iterator[tuple[str, str]]:
 
 def run(found: Run) -> str:
     """A run on one line: id, status, who, when, from which commit."""
-    parts = [safe(found.run_id[:_SHORT_ID])]
+    parts = [safe(found.run_id[:SHORT_ID])]
     if found.deleted:
         parts.append("deleted")
     if found.status:
@@ -178,16 +146,6 @@ def day(at_ms: int) -> str:
         return datetime.fromtimestamp(at_ms / 1000, UTC).date().isoformat()
     except (ValueError, OverflowError, OSError):
         return "no time"
-
-
-def size(count: int) -> str:
-    """Bytes for people."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
 
 
 def _libraries(before: Evidence | None, after: Evidence) -> Iterator[str]:
@@ -217,3 +175,44 @@ def _signature(found: SignatureChange, paint: Paint) -> Iterator[str]:
     yield from (f"          {safe(text)}" for text in findings[1:_MOST_PARAMS])
     if len(findings) > _MOST_PARAMS:
         yield f"          and {len(findings) - _MOST_PARAMS} more"
+
+
+# --- tables
+
+
+def _table(heads: Sequence[str], names: int) -> Table:
+    """Columns of names, which may be cut, and then of numbers, but for the last one."""
+    # imported here: a plan without metrics is spared a tenth of a second
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
+    for place, head in enumerate(heads):
+        number = names <= place < len(heads) - 1
+        table.add_column(
+            head, justify="right" if number else "left", no_wrap=place >= names, overflow="ellipsis"
+        )
+    return table
+
+
+def _plain(text: str) -> str:
+    # rich's own markup is no business of a metric's name
+    return text.replace("[", "\\[")
+
+
+def _drawn(table: Table, paint: Paint, width: int) -> list[str]:
+    from rich.console import Console
+
+    out = StringIO()
+    console = Console(
+        file=out,
+        width=max(width, _LEAST_WIDTH),
+        force_terminal=paint.colour,
+        color_system="standard" if paint.colour else None,
+        no_color=not paint.colour,
+        highlight=False,
+        emoji=False,
+        legacy_windows=False,
+        _environ={},
+    )
+    console.print(table)
+    return [line.rstrip() for line in out.getvalue().splitlines()]

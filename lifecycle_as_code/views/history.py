@@ -40,7 +40,11 @@ def of_address(shown: Sequence[Apply], address: Address, paint: Paint = PLAIN, *
 
 def moment(at_ms: int) -> str:
     """A time as people read it, in UTC."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, OSError, ValueError):
+        # a time that isn't one: a store may hold anything
+        return f"{at_ms} ms"
 
 
 def _apply(apply: Apply, paint: Paint) -> Iterator[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from ..change import Plan
 from ..diagnostics import Diagnostic, in_file_order
 from . import human, overview, versions
-from .fit import Detail, Draft, fitted
+from .fit import Detail, Draft, Stays, fitted
 from .gfm import code, html_code, items, length, named, place, prose, quoted, said, table
 from .markdown_change import change, rows
 from .markdown_review import review, verdict
@@ -36,30 +36,36 @@ class _Bold(Paint):
 
 def plan(shown: Plan) -> str:
     """The comment, without a marker to find it by: whoever posts it adds one."""
-    changes = overview.listed(shown)
-    compared = {address: part.evidence for address, part in shown.review.by_address().items()}
+    judged = shown.review.by_address()
+    changes = overview.foremost(overview.listed(shown), judged)
+    compared = {address: part.evidence for address, part in judged.items()}
+    stays = [Stays(overview.weight(judged.get(c.address))) for c in changes]
     told = versions.told_first(each for c in changes for each in compared.get(c.address, ()))
     draft = Draft(
         [*_summary(shown), *_denied(shown)],
         rows(changes, compared),
         [
-            *(change(c, compared.get(c.address, ()), told) for c in changes),
+            *(
+                change(c, compared.get(c.address, ()), told, long)
+                for c, long in zip(changes, stays, strict=True)
+            ),
             *review(shown),
             *_rest(shown),
         ],
         _HOW,
+        stays,
     )
     return fitted(draft, LIMIT)
 
 
 def problems(found: Iterable[Diagnostic]) -> str:
-    """What a plan failed with, as the comment in the place of one."""
+    """What it failed with, as the comment in the place of a plan."""
     told = in_file_order(dict.fromkeys(found))
     errors = sum(d.severity == "error" for d in told)
     lines = ([d.severity, place(d.at), prose(d.summary)] for d in told)
     parts = [Detail(f"{d.severity} {html_code(d.code)}", _detail(d)) for d in told]
     draft = Draft(
-        [f"**No plan:** {counted(errors, 'error')}"],
+        [f"**Failed:** {counted(errors, 'error')}"],
         table(["Severity", "Where", "What"], lines).splitlines(),
         parts,
         "`lac plan` prints all of it.",
@@ -70,8 +76,14 @@ def problems(found: Iterable[Diagnostic]) -> str:
 def _summary(shown: Plan) -> Iterator[str]:
     words = [f"**{b.words}**" if b.tone == "bad" else b.words for b in overview.badges(shown)]
     yield " · ".join([overview.tally(shown, _Bold()), *words])
-    where = f", environment {named(shown.environment)}" if shown.environment else ""
-    yield f"Stack {named(shown.stack)}{where}"
+    yield where(shown)
+
+
+def where(shown: Plan) -> str:
+    """Which stack, and where."""
+    return f"Stack {named(shown.stack)}" + (
+        f", environment {named(shown.environment)}" if shown.environment else ""
+    )
 
 
 def _denied(shown: Plan) -> Iterator[str]:
@@ -96,10 +108,8 @@ def _rest(shown: Plan) -> Iterator[Detail]:
     """What comes with any plan."""
     if shown.allowed:
         told = [f"{named(a.guard)}: {said(a.detail)}" for a in shown.allowed]
-        yield Detail(f"Let through: {counted(len(told), 'guard')}", "\n".join(items(told)))
-    if warnings := in_file_order(dict.fromkeys(shown.diagnostics)):
-        told = [f"{_head(d)}<br>{_detail(d)}" for d in warnings]
-        yield Detail(counted(len(told), "warning"), "\n".join(items(told)))
+        yield Detail(f"Let through: {counted(len(told), 'guard')}", "\n".join(items(told)), Stays.LONG)
+    yield from diagnostics(shown.diagnostics)
     if steps := overview.rollout(shown):
         told = [
             f"{number}. {step.phase} ({human.STORES[step.store]}): "
@@ -109,6 +119,14 @@ def _rest(shown: Plan) -> Iterator[Detail]:
         yield Detail(counted(len(told), "step"), "\n".join(told))
     if quiet := [said(line) for line in human.quiet(shown)]:
         yield Detail("Only our records", "\n".join(items(quiet)))
+
+
+def diagnostics(found: Iterable[Diagnostic]) -> Iterator[Detail]:
+    """A part for the errors, and one for the warnings."""
+    ordered = in_file_order(dict.fromkeys(found))
+    for severity in ("error", "warning"):
+        if told := [f"{_head(d)}<br>{_detail(d)}" for d in ordered if d.severity == severity]:
+            yield Detail(counted(len(told), severity), "\n".join(items(told)), Stays.LONG)
 
 
 def _head(problem: Diagnostic) -> str:

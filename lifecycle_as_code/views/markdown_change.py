@@ -12,7 +12,7 @@ from ..evidence import Comparison
 from ..signature import SignatureChange, SignatureClass
 from ..spec import Address
 from . import human, overview, versions
-from .fit import Detail
+from .fit import Detail, Stays
 from .gfm import (
     NAME,
     VALUE,
@@ -69,7 +69,10 @@ def _briefly(field: FieldChange) -> str:
 
 
 def change(
-    shown: Change, compared: Sequence[Comparison], told: Mapping[tuple[Address, str], Address]
+    shown: Change,
+    compared: Sequence[Comparison],
+    told: Mapping[tuple[Address, str], Address],
+    stays: Stays = Stays.SHORT,
 ) -> Detail:
     """All about it. `told`: where evidence was told already, by change and entity."""
     name = html_code(shortened(safe(shown.address), NAME))
@@ -80,7 +83,7 @@ def change(
     blocks = [f"{said(overview.why(shown))}{where}{kept}", *_fields(shown)]
     for comparison in compared:
         blocks += _evidence(comparison, told.get((comparison.address, comparison.entity)))
-    return Detail(f"{head} <b>signature breaking</b>" if broken else head, "\n\n".join(blocks))
+    return Detail(f"{head} <b>signature breaking</b>" if broken else head, "\n\n".join(blocks), stays)
 
 
 def _fields(shown: Change) -> Iterator[str]:

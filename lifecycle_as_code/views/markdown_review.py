@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ..change import Plan
 from ..review import Outcome, Verdict
 from . import overview, reach
-from .fit import Detail
+from .fit import Detail, Stays
 from .gfm import NAME, VALUE, items, named, place, prose, said, some
 from .review import OUTCOMES
 from .text import listed
@@ -40,11 +40,11 @@ def review(shown: Plan) -> Iterator[Detail]:
     if passed := dict.fromkeys(named(v.policy) for v in verdicts if v.outcome is Outcome.PASSED):
         told.append(f"- **passed**: {listed([*passed], 20)}")
     if told:
-        yield Detail(f"Policies: {overview.counts(verdicts)}", "\n".join(told))
+        yield Detail(f"Policies: {overview.counts(verdicts)}", "\n".join(told), Stays.LONGEST)
     if blocks := [*_traffic(shown), *_capacity(shown), *_access(shown)]:
-        yield Detail("Blast radius", "\n\n".join(blocks))
+        yield Detail("Blast radius", "\n\n".join(blocks), Stays.LONGEST)
     if shown.review.choices:
-        yield Detail("Chosen versions", "\n".join(_choices(shown)))
+        yield Detail("Chosen versions", "\n".join(_choices(shown)), Stays.LONG)
 
 
 def _traffic(shown: Plan) -> Iterator[str]:

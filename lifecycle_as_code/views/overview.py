@@ -71,6 +71,28 @@ def listed(shown: Plan) -> list[Change]:
     return [c for c in shown.differences if c.address not in along]
 
 
+def urgent(part: Review) -> bool:
+    """Whether a change with this review is to be looked at: a policy has something to say, callers break, or
+    the cluster has no room."""
+    return (
+        any(v.outcome is not Outcome.PASSED for v in part.verdicts)
+        or any(c.signature.breaking for c in part.evidence)
+        or any(c.fits is False for i in part.impacts for c in i.capacity)
+    )
+
+
+def foremost(changes: Sequence[Change], judged: Mapping[Address, Review]) -> list[Change]:
+    """Those to be looked at first, then those with evidence or that reach something, then the rest."""
+    return sorted(changes, key=lambda change: -weight(judged.get(change.address)))
+
+
+def weight(part: Review | None) -> int:
+    """How much a change with this review has to say: 0, 1, or 2 where it is to be looked at."""
+    if part is None:
+        return 0
+    return 2 if urgent(part) else 1 if part.evidence or part.impacts else 0
+
+
 def fields(shown: Change) -> Sequence[FieldChange]:
     """Those that differ, or all of what comes or goes."""
     if whole(shown) and shown.side is not None:

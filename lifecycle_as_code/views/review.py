@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from ..review import Access, Capacity, Choice, Impact, Outcome, Review, Traffic, Verdict
@@ -15,6 +15,7 @@ from .text import PLAIN, Paint, Style, counted, listed, safe
 _INDENT = 6
 _MOST_ACCESS = 12
 _MOST_LOSERS = 5
+_MOST_NAMES = 6
 
 OUTCOMES: dict[Outcome, tuple[str, Style]] = {
     Outcome.DENIED: ("✗", "red"),
@@ -32,8 +33,8 @@ def beneath(
     width: int = 100,
     told: Mapping[tuple[Address, str], Address] = MappingProxyType({}),
 ) -> list[str]:
-    """What belongs below one change: how its versions were chosen, evidence, blast radius. `told`: where
-    evidence stands already, by change and entity; it isn't repeated."""
+    """What belongs below one change: how its versions were chosen, evidence, blast radius, and which policies
+    have something to say. `told`: where evidence stands already, by change and entity; it isn't repeated."""
     if part is None:
         return []
     return [
@@ -44,7 +45,16 @@ def beneath(
             for line in compared(found, paint, width, told.get((found.address, found.entity)))
         ),
         *(line for impact in part.impacts for line in _reached(impact, paint)),
+        *_said_of_it(part, paint),
     ]
+
+
+def _said_of_it(part: Review, paint: Paint) -> Iterator[str]:
+    """That a policy has something to say; what it is stands with all verdicts."""
+    for outcome, (sign, colour) in OUTCOMES.items():
+        names = [safe(v.policy) for v in part.verdicts if v.outcome is outcome]
+        if names and outcome is not Outcome.PASSED:
+            yield f"{' ' * _INDENT}{paint(f'{sign} {outcome}', colour)} by {listed(names, _MOST_NAMES)}"
 
 
 def verdicts(review: Review, paint: Paint = PLAIN) -> Iterator[str]:
@@ -61,7 +71,8 @@ def verdicts(review: Review, paint: Paint = PLAIN) -> Iterator[str]:
             sign, colour = OUTCOMES[outcome]
             names = [*dict.fromkeys(safe(v.policy) for v in found)]
             lines.append(
-                f"  {paint(sign, colour)} {counted(len(found), 'verdict')} passed: {listed(names, 6)}"
+                f"  {paint(sign, colour)} {counted(len(found), 'verdict')} passed:"
+                f" {listed(names, _MOST_NAMES)}"
             )
     yield "\n".join(lines)
 
@@ -94,25 +105,49 @@ def chosen(choice: Choice, paint: Paint, column: int) -> Iterator[str]:
 
 
 def _reached(impact: Impact, paint: Paint) -> Iterator[str]:
-    indent = " " * _INDENT
-    if impact.traffic or impact.capacity or impact.access:
+    """A tree: what is reached, and below it how. What is reached of the changed object itself stands without
+    a name."""
+    found: dict[tuple[Address, str], list[str]] = {}
+    for row in impact.traffic:
+        found.setdefault((row.endpoint, row.stack), []).append(traffic(row))
+    for taken in impact.capacity:
+        found.setdefault((taken.endpoint, ""), []).append(capacity(taken, paint))
+    # who loses is never what is cut
+    users = sorted(impact.access, key=lambda row: row.gains)
+    for user in users[:_MOST_ACCESS]:
+        found.setdefault((user.resource, ""), []).append(access(user, paint))
+    own = found.pop((impact.address, ""), [])
+    branches: list[tuple[str, list[str]]] = [(line, []) for line in own]
+    branches += [(_whose(*reached, paint), lines) for reached, lines in found.items()]
+    if len(users) > _MOST_ACCESS:
+        branches.append((f"and {counted(len(users) - _MOST_ACCESS, 'more user')}", []))
+    if branches:
+        indent = " " * _INDENT
         yield f"{indent}{paint('reaches', 'strong')}"
-    yield from (f"{indent}  {line}" for line in map(traffic, impact.traffic))
-    yield from (f"{indent}  {line}" for line in map(capacity, impact.capacity))
-    for row in impact.access[:_MOST_ACCESS]:
-        yield f"{indent}  {paint('+' if row.gains else '-', 'green' if row.gains else 'red')} {access(row)}"
-    if len(impact.access) > _MOST_ACCESS:
-        yield f"{indent}  and {len(impact.access) - _MOST_ACCESS} more"
+        yield from (f"{indent}{line}" for line in tree(branches, paint))
+
+
+def _whose(reached: Address, stack: str, paint: Paint) -> str:
+    return safe(reached) + (paint(f" of stack {safe(stack)}", "yellow") if stack else "")
+
+
+def tree(branches: Sequence[tuple[str, Sequence[str]]], paint: Paint = PLAIN) -> Iterator[str]:
+    """Each with its leaves below it."""
+    for place, (head, leaves) in enumerate(branches, 1):
+        last = place == len(branches)
+        yield f"{paint('└─' if last else '├─', 'faint')} {head}"
+        for number, leaf in enumerate(leaves, 1):
+            guides = f"{' ' if last else '│'}  {'└─' if number == len(leaves) else '├─'}"
+            yield f"{paint(guides, 'faint')} {leaf}"
 
 
 def traffic(row: Traffic) -> str:
-    """`serving_endpoint.fraud: champion, 90 % of its traffic, follows @champion: version 3 → 4`."""
+    """`champion, 90 % of its traffic, follows @champion: version 3 → 4`."""
     parts = [safe(row.entity)]
     if row.share is not None:
         parts.append(f"{row.share:g} % of its traffic")
     if row.follows:
         parts.append(f"follows {safe(row.follows)}")
-    owner = f" of stack {safe(row.stack)}" if row.stack else ""
     match row.moves, row.version_before, row.version_after:
         case True, before, after if before != after:
             end = f": version {'–' if before is None else before} → {'–' if after is None else after}"
@@ -121,10 +156,10 @@ def traffic(row: Traffic) -> str:
             end = f": version {before}{stays}"
         case _:
             end = ""
-    return f"{safe(row.endpoint)}{owner}: {', '.join(parts)}{end}"
+    return f"{', '.join(parts)}{end}"
 
 
-def capacity(row: Capacity) -> str:
+def capacity(row: Capacity, paint: Paint = PLAIN) -> str:
     """Replicas, CPUs and GPUs before → after, the peak, and whether the cluster has it."""
     parts = [f"replicas {pair(row.replicas_before, row.replicas_after)}"]
     parts.append(f"CPUs {pair(row.cpus_before, row.cpus_after)}")
@@ -134,16 +169,17 @@ def capacity(row: Capacity) -> str:
     free = "" if row.free_cpus is None else f", {row.free_cpus:g} free"
     if row.free_gpus is not None and row.peak_gpus:
         free += f" and {row.free_gpus:g} GPUs free"
-    fits = {True: ": fits", False: ": does not fit", None: ""}[row.fits]
+    fits = {True: ": fits", False: f": {paint('does not fit', 'strong', 'red')}", None: ""}[row.fits]
     if row.peak_cpus or row.peak_gpus:
         parts.append(f"while both versions are up {peak}{free}{fits}")
-    return f"{safe(row.endpoint)}: {', '.join(parts)}"
+    return ", ".join(parts)
 
 
-def access(row: Access) -> str:
-    """`alice: READ → EDIT on registered_model.fraud (role analysts: EDIT)`."""
+def access(row: Access, paint: Paint = PLAIN) -> str:
+    """`▲ alice: READ → EDIT (role analysts: EDIT)`."""
+    sign = paint("▲", "green") if row.gains else paint("▼", "red")
     why = f" ({safe(row.why)})" if row.why else ""
-    return f"{safe(row.user)}: {safe(row.before)} → {safe(row.after)} on {safe(row.resource)}{why}"
+    return f"{sign} {safe(row.user)}: {safe(row.before)} → {safe(row.after)}{why}"
 
 
 def summary(review: Review) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from ..manifest.invisible import HIDDEN
@@ -24,6 +24,13 @@ _SGR: Mapping[Style, str] = {
 _NOT_A_STRING = re.compile(
     r"[-+]?\.?\d[\d_,.:xobeE+-]*|~|null|true|false|yes|no|on|off|[-+]?\.inf|\.nan", re.IGNORECASE
 )
+
+_CODES = re.compile(r"\x1b\[[\d;]*m")
+
+# where a line goes on below: under its value, where a name and some space stand in front of it
+_BEGINNING = re.compile(r"(?P<guides>[ │├└─]*)(?:[\w-]+(?: [\w-]+)? {2,})?")
+
+_LEAST_ROOM = 16
 
 # as wide as it looks, and common in Japanese and Chinese texts
 _IDEOGRAPHIC_SPACE = "\u3000"
@@ -123,6 +130,43 @@ def _cut(text: str, room: int) -> str:
     while cells(cut) > room:
         cut = cut[:-1]
     return cut
+
+
+def wrapped(text: str, width: int) -> str:
+    """Lines that are wider go on below, indented, and with a tree's guides; nothing that has no spaces is
+    broken. `text` may be painted."""
+    return "\n".join(piece for line in text.split("\n") for piece in _pieces(line, width))
+
+
+def _pieces(line: str, width: int) -> Iterator[str]:
+    plain = _CODES.sub("", line)
+    if cells(plain) <= width:
+        yield line
+        return
+    begins = _BEGINNING.match(plain)
+    assert begins, "it matches nothing, too"
+    indent = _beneath(begins, width)
+    kept, taken = "", 0
+    for word in re.findall(r" *[^ ]+", line):
+        wide = cells(_CODES.sub("", word))
+        # a sign stays with what it is the sign of
+        if taken + wide > width and taken > len(indent) + 2:
+            yield kept
+            kept, taken = indent, cells(indent)
+            word = word.lstrip(" ")
+            wide = cells(_CODES.sub("", word))
+        kept, taken = kept + word, taken + wide
+    yield kept
+
+
+def _beneath(begins: re.Match[str], width: int) -> str:
+    """What stands in front of a line's rest: guides go on, and a name's place is empty."""
+    guides, whole = begins["guides"], begins[0]
+    if whole != guides and width - len(whole) >= _LEAST_ROOM:
+        return " " * len(whole)
+    if guides.strip():
+        return "".join("│" if char in "│├" else " " for char in guides)
+    return f"{guides}  "
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

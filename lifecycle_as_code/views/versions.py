@@ -5,18 +5,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from math import isfinite
 from typing import Literal, NamedTuple
 
 from ..evidence import Comparison, Dataset, Evidence, MetricChange, Run, no_numbers
 from ..spec import Address
-from .evidence import NAN, data, improvement, size, versions
+from .history import moment
 
 Tone = Literal["bad", "warn", "good", "plain"]
 """How something is meant. It is always said in words, too."""
 
 _COMMIT = 12
+_NAN = "NaN"
+"""How a metric is shown that was measured and is no number."""
+SHORT_ID = 8
+"""Of an id or a digest, for people."""
 _TONES: Mapping[bool | None, Tone] = {True: "good", False: "bad", None: "plain"}
+_TRENDS: Mapping[bool | None, str] = {True: "▲ better", False: "▼ worse", None: ""}
 
 
 class Row(NamedTuple):
@@ -43,7 +48,8 @@ class MetricRow:
     @property
     def moved(self) -> bool:
         """Whether there is anything to look at."""
-        return self.before != self.after or self.measured.before != self.measured.after
+        # what is no number is there or isn't; NaN is unequal to itself, and reads the same
+        return self.before != self.after
 
     @property
     def tone(self) -> Tone:
@@ -71,6 +77,24 @@ def title(shown: Comparison) -> str:
     return f"{shown.model}: {what}" + (f", served as {shown.entity}" if shown.entity else "")
 
 
+def versions(found: Comparison) -> str:
+    """`version 3 → 4`, `version 4` at a creation, `version 3 →` at a deletion."""
+    match found.before, found.after:
+        case None, after if after is not None:
+            return _version(after)
+        case before, None if before is not None:
+            return f"{_version(before)} → nothing"
+        case before, after if before is not None and after is not None:
+            same = before.version == after.version and before.model == after.model
+            return _version(after) if same else f"{_version(before)} → {_version(after, bare=True)}"
+    return ""
+
+
+def _version(side: Evidence, *, bare: bool = False) -> str:
+    number = str(side.version) if side.version else "(no number yet)"
+    return number if bare else f"version {number}"
+
+
 def metric_rows(shown: Comparison) -> list[MetricRow]:
     """The metrics: worse ones first, then better ones, then others that moved, then the rest."""
     was, will_be = no_numbers(shown.before), no_numbers(shown.after)
@@ -80,18 +104,23 @@ def metric_rows(shown: Comparison) -> list[MetricRow]:
 
 def _metric(measured: MetricChange, was_nan: bool, is_nan: bool) -> MetricRow:
     before, after = numbers(measured.before, measured.after)
-    before, after = NAN if was_nan else before, NAN if is_nan else after
+    before, after = _NAN if was_nan else before, _NAN if is_nan else after
     delta = measured.delta
-    words, _ = improvement(measured)
     return MetricRow(
         measured.name,
         data(measured),
         before,
         after,
-        "" if delta is None else "0" if delta == 0 else _number(delta, 3, "+"),
-        words or ("gone" if not after else "first measured" if not before else ""),
+        "" if delta is None or not isfinite(delta) else "0" if delta == 0 else _number(delta, 3, "+"),
+        _TRENDS[measured.better] or ("gone" if not after else "first measured" if not before else ""),
         measured,
     )
+
+
+def data(metric: MetricChange) -> str:
+    """A data set's name and the beginning of its digest."""
+    digest = f" ({metric.digest[:SHORT_ID]})" if metric.digest else ""
+    return f"{metric.dataset}{digest}"
 
 
 def numbers(before: float | None, after: float | None) -> tuple[str, str]:
@@ -161,15 +190,6 @@ def _built_with(side: Evidence | None) -> dict[str, str]:
     return {"Python": side.python, "MLflow": side.mlflow, **flavors, **tags, **since}
 
 
-def moment(at_ms: int) -> str:
-    """`2026-11-24 10:00 UTC`."""
-    try:
-        return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
-    except (OverflowError, OSError, ValueError):
-        # a time that isn't one: a store may hold anything
-        return f"{at_ms} ms"
-
-
 def absent(shown: Comparison) -> list[str]:
     """What is missing, by side."""
     return [
@@ -178,3 +198,13 @@ def absent(shown: Comparison) -> list[str]:
         if side is not None
         for what in side.missing
     ]
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"

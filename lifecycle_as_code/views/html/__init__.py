@@ -7,7 +7,7 @@ text is escaped by the template engine, and made visible by `safe` before that. 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -21,6 +21,7 @@ from ...change import Change, Plan
 from ...diagnostics import in_file_order
 from ...graph import make_graph
 from ...review import Outcome, Review, Verdict
+from ...spec import Address
 from .. import human, overview, reach, versions
 from ..drawing import STYLE, svg
 from ..review import OUTCOMES
@@ -55,29 +56,23 @@ class Entry:
     @property
     def urgent(self) -> bool:
         """A policy has something to say, callers break, or the cluster has no room."""
-        return _is_urgent(self.part)
-
-
-def _is_urgent(part: Review) -> bool:
-    return (
-        any(v.outcome is not Outcome.PASSED for v in part.verdicts)
-        or any(c.signature.breaking for c in part.evidence)
-        or any(c.fits is False for i in part.impacts for c in i.capacity)
-    )
+        return overview.urgent(self.part)
 
 
 def plan(shown: Plan) -> str:
     """The file's text, in ASCII: it is the same whatever encoding it is written in."""
     changes = overview.listed(shown)
-    entries = [*_entries(shown, changes[:MOST_CHANGES])]
-    told = versions.told_first(c for entry in entries for c in entry.part.evidence)
+    judged = shown.review.by_address()
+    told = changes if len(changes) <= MOST_CHANGES else overview.foremost(changes, judged)[:MOST_CHANGES]
+    entries = [*_entries(told, judged)]
+    repeated = versions.told_first(c for entry in entries for c in entry.part.evidence)
     css = files(__name__).joinpath("plan.css").read_text("utf-8")
     graph = Markup(svg(make_graph(plan=shown), embedded=True)) if shown.differences else Markup("")
     page: str = _template().render(
         shown=shown,
         entries=entries,
         left=len(changes) - len(entries),
-        told=told,
+        told=repeated,
         css=Markup(css),
         policy=_policy(css, f"\n{STYLE}"),
         graph=graph,
@@ -87,12 +82,11 @@ def plan(shown: Plan) -> str:
     return page.strip().encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
-def _entries(shown: Plan, changes: Sequence[Change]) -> Iterator[Entry]:
-    judged = shown.review.by_address()
+def _entries(changes: Sequence[Change], judged: Mapping[Address, Review]) -> Iterator[Entry]:
     left = _OPENED
     for change in changes:
         part = judged.get(change.address, Review())
-        opened = left > 0 and (_is_urgent(part) or len(changes) == 1)
+        opened = left > 0 and (overview.urgent(part) or len(changes) == 1)
         left -= opened
         yield Entry(change, part, opened)
 
