@@ -46,7 +46,9 @@ class Steps(Runner):
     """A runner whose steps are this process's own functions, and whose `lac` is `answers`, by verb."""
 
     answers: dict[str, lac.Ran]
-    verdicts: list[str]
+    verdicts: list[str] | None
+    """None where no plan is written."""
+    differs: bool
 
     def run(self, action: str, event: Any, sha: str = MERGE, **inputs: str) -> int:
         environ = self.job(action, event, sha, **inputs)
@@ -61,7 +63,7 @@ class Steps(Runner):
     def _lac(self, verb: str, *args: str) -> lac.Ran:
         if verb == "plan" and self.verdicts is not None:
             verdicts = [{"outcome": outcome} for outcome in self.verdicts]
-            plan = {"review": {"verdicts": verdicts}, "summary": {"difference": True}}
+            plan = {"review": {"verdicts": verdicts}, "summary": {"difference": self.differs}}
             Path(args[args.index("-o") + 1]).write_text(json.dumps({"plan": plan}))
         return self.answers.get(verb, lac.Ran(0, f"what {verb} {' '.join(args[:-1])} prints", ""))
 
@@ -71,7 +73,7 @@ def runner(tmp_path: Path) -> Iterator[Steps]:
     (tmp_path / "work").mkdir()
     with github() as held:
         made = Steps(tmp_path / "work", held)
-        made.answers, made.verdicts = {}, []
+        made.answers, made.verdicts, made.differs = {}, [], True
         yield made
 
 
@@ -177,6 +179,24 @@ def test_two_comments_of_ours_say_the_same(runner: Steps) -> None:
     assert first == second
     assert "what show --markdown prints" in first
     assert HEAD[:12] in first
+
+
+def test_no_changes_are_no_news_but_end_what_a_comment_said(runner: Steps) -> None:
+    runner.differs = False
+    planned(runner)
+    assert runner.outputs["changes"] == "false"
+    assert runner.run("apply", {}) == 0
+    assert comments(runner) == []
+    runner.differs = True
+    assert runner.run("plan", REVIEW) == 0
+    runner.differs = False
+    runner.answers["show"] = lac.Ran(0, "No changes", "")
+    assert runner.run("plan", REVIEW) == 0
+    (body,) = comments(runner)
+    assert "No changes" in body
+    runner.verdicts = ["denied"]
+    assert runner.run("plan", {"pull_request": {"number": 8, "head": {"sha": HEAD}}}) == 1
+    assert len(runner.github.comments[8]) == 1
 
 
 def test_a_comment_that_is_deleted_meanwhile_is_written_anew(runner: Steps) -> None:
@@ -309,9 +329,9 @@ def test_the_plan_of_the_last_commit_is_applied_and_of_its_latest_run(runner: St
     runner.merged()
     applied = []
     with mock.patch.object(
-        Steps, "_lac", lambda _, *args: applied.append(Path(args[1]).read_bytes()) or lac.Ran(0, "", "")
+        Steps, "_lac", lambda _, *args: applied.append(Path(args[1]).read_bytes()) or lac.Ran(1, "", "")
     ):
-        assert runner.run("apply", {}) == 0, runner.log
+        runner.run("apply", {})
     assert applied == [b"the latest"]
 
 

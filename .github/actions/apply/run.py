@@ -6,6 +6,7 @@ the manifests that were merged aren't those that it was made from, and where wha
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -53,33 +54,36 @@ def apply(job: Job) -> int:
     """The step. Exits with 1 unless everything in the plan was done."""
     api, subject = Api.of(job), Subject.of(job)
     merged = request_of(api, job.environ["GITHUB_SHA"])
-    outcome, said = carried_out(api, job, subject, merged)
+    outcome, said, news = carried_out(api, job, subject, merged)
     job.output(outcome=outcome, pull_request=str(merged["number"]))
     told = fenced(said.strip(), 40_000)
     body = f"### {subject.title('Apply')}\n\n{WORDS[outcome]}\n\n{told}\n\n<sub>{run_link(job)}</sub>"
     job.summarize(body)
     if job.is_on("comment"):
         try:
-            api.comment(int(merged["number"]), subject.marker("lac apply"), body)
+            api.comment(int(merged["number"]), subject.marker("lac apply"), body, news=news)
         except ActionError as error:
             warn(f"The pull request's comment couldn't be written. {error}")
     return 0 if outcome == "applied" else 1
 
 
-def carried_out(api: Api, job: Job, subject: Subject, merged: Mapping[str, Any]) -> tuple[str, str]:
-    """Apply the plan that was reviewed: how it ended, and what was said."""
+def carried_out(api: Api, job: Job, subject: Subject, merged: Mapping[str, Any]) -> tuple[str, str, bool]:
+    """Apply the plan that was reviewed: how it ended, what was said, and whether that is news."""
     try:
         data = reviewed(api, subject, str(merged["head"]["sha"]))
     except ActionError as error:
         fail(str(error))
-        return "missing", str(error)
+        return "missing", str(error), True
     file = Path(tempfile.mkdtemp(prefix="lac-apply-", dir=job.environ.get("RUNNER_TEMP"))) / "lac.plan"
     file.write_bytes(data)
     timeout = job.input("lock-timeout", "5m")
     ran = Lac(job).run("apply", str(file), "--no-input", "--same-manifests", f"--lock-timeout={timeout}")
     log(ran.out)
     log(ran.err)
-    return outcome_of(ran), ran.out + ran.err
+    outcome = outcome_of(ran)
+    # a file that was applied is whole
+    news = outcome != "applied" or json.loads(data)["plan"]["summary"]["difference"]
+    return outcome, ran.out + ran.err, bool(news)
 
 
 def outcome_of(ran: Ran) -> str:

@@ -45,7 +45,8 @@ def plan(job: Job) -> int:
         )
     body = f"### {subject.title('Plan')}\n\n{told}\n\n<sub>Commit {sha[:12]}, {run_link(job)}</sub>"
     job.summarize(body)
-    job.output(comment=comment(job, subject, body))
+    news = judged is None or any(judged)
+    job.output(comment=comment(job, subject, body, news=news))
     return 1 if judged is None or denied else 0
 
 
@@ -76,13 +77,13 @@ def head(job: Job) -> str:
     return str(request["head"]["sha"]) if request else job.environ.get("GITHUB_SHA", "")
 
 
-def comment(job: Job, subject: Subject, body: str) -> str:
+def comment(job: Job, subject: Subject, body: str, *, news: bool) -> str:
     """Keep the pull request's comment up to date. Where the token may not (a fork's), a warning."""
     request = job.pull_request
     if request is None or not job.is_on("comment"):
         return ""
     try:
-        return Api.of(job).comment(int(request["number"]), subject.marker("lac plan"), body)
+        return Api.of(job).comment(int(request["number"]), subject.marker("lac plan"), body, news=news)
     except ActionError as error:
         warn(f"The pull request's comment couldn't be written. {error}")
         return ""

@@ -165,16 +165,19 @@ class Api:
 
     # --- comments and issues
 
-    def comment(self, number: int, marker: str, body: str) -> str:
+    def comment(self, number: int, marker: str, body: str, *, news: bool = True) -> str:
         """Write the comment of this marker on a pull request or an issue. The present one is changed; each of
-        them, where two jobs at once made one each: none may tell what was. Its address."""
+        them, where two jobs at once made one each: none may tell what was. What is no `news` is only written
+        over what was. Its address, or nothing."""
         text = f"{marker}\n{body}"[:MAX_BODY]
         present = [
             found for found in self.pages(f"issues/{number}/comments?per_page=100") if _ours(found, marker)
         ]
         written = [self._changed(f"issues/comments/{found['id']}", text) for found in present]
         first = next(filter(None, written), None)
-        return str((first or self.call("POST", f"issues/{number}/comments", {"body": text}))["html_url"])
+        if first is None and news:
+            first = self.call("POST", f"issues/{number}/comments", {"body": text})
+        return str(first["html_url"]) if first else ""
 
     def _changed(self, path: str, text: str) -> Any | None:
         """The comment as it is now; None where somebody deleted it meanwhile."""
