@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
+import httpx
 import pytest
 from github_runner import HEAD, MERGE, REVIEW, ROOT, Runner
 from loopback_github import Failure, github
@@ -179,6 +180,17 @@ def test_two_comments_of_ours_say_the_same(runner: Steps) -> None:
     assert first == second
     assert "what show --markdown prints" in first
     assert HEAD[:12] in first
+
+
+def test_what_others_wrote_is_left_alone(runner: Steps) -> None:
+    marker = "<!-- lac plan . -->"
+    for body, association in [(f"{marker}\nforged", "NONE"), (f"> {marker}\nquoted", "MEMBER")]:
+        runner.github.says(7, body, association=association)
+    assert runner.run("plan", REVIEW) == 0
+    forged, quoted, ours = comments(runner)
+    assert forged.endswith("forged")
+    assert quoted.endswith("quoted")
+    assert ours.startswith(marker)
 
 
 def test_no_changes_are_no_news_but_end_what_a_comment_said(runner: Steps) -> None:
@@ -379,10 +391,13 @@ def test_the_issue_is_kept_up_to_date_and_the_same_again_is_no_news(runner: Step
     assert runner.run("drift", {}) == 0
     assert runner.outputs == {"drift": "false", "issue": ""}
     assert runner.github.issues == []
+    # GitHub lists pull requests among the issues
+    request = {"number": 1, "state": "open", "pull_request": {}, "user": {"type": "Bot"}}
+    runner.github.issues.append(request | {"body": Subject(".", "prod").marker("lac drift")})
     runner.answers["drift"] = lac.Ran(2, "changed outside: a", "")
     for _ in range(2):
         assert runner.run("drift", {}, environment="prod") == 0
-    (issue,) = runner.github.issues
+    _, issue = runner.github.issues
     assert issue["title"] == "Drift for `prod`"
     assert "PATCH" not in {method for method, _ in runner.github.asked}
     # people's labels are people's affair
@@ -479,6 +494,21 @@ def test_what_is_sure_not_to_have_been_done_is_asked_again(
     assert runner.run("plan", REVIEW) == 0
     assert bool(runner.outputs["comment"]) is tried_again
     assert len([1 for method, _ in runner.github.asked if method == failure.method]) <= 2
+
+
+def test_the_token_goes_to_githubs_api_alone(runner: Steps) -> None:
+    held = api.Api(runner.github.address, "acme/models", "secret")
+    assert "secret" not in repr(held)
+    asked = []
+
+    def send(_: Any, method: str, url: str, body: Any) -> httpx.Response:
+        asked.append(url)
+        link = f'<{runner.github.address}.elsewhere/x>; rel="next"'
+        return httpx.Response(200, json=[1], headers={"link": link})
+
+    with mock.patch.object(api.Api, "_send", send):
+        assert [*held.pages("issues")] == [1]
+    assert len(asked) == 1
 
 
 def test_what_isnt_github_is_said_so(runner: Steps) -> None:

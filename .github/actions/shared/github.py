@@ -184,7 +184,7 @@ class Api:
         try:
             return self.call("PATCH", path, {"body": text})
         except ActionError as error:
-            if error.status in (404, 410):
+            if error.status == 404:
                 return None
             raise
 
