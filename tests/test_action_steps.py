@@ -392,7 +392,7 @@ def test_the_issue_is_kept_up_to_date_and_the_same_again_is_no_news(runner: Step
     assert runner.outputs == {"drift": "false", "issue": ""}
     assert runner.github.issues == []
     # GitHub lists pull requests among the issues
-    request = {"number": 1, "state": "open", "pull_request": {}, "user": {"type": "Bot"}}
+    request = {"number": 0, "state": "open", "pull_request": {}, "user": {"type": "Bot"}}
     runner.github.issues.append(request | {"body": Subject(".", "prod").marker("lac drift")})
     runner.answers["drift"] = lac.Ran(2, "changed outside: a", "")
     for _ in range(2):
@@ -501,8 +501,8 @@ def test_the_token_goes_to_githubs_api_alone(runner: Steps) -> None:
     assert "secret" not in repr(held)
     asked = []
 
-    def send(_: Any, method: str, url: str, body: Any) -> httpx.Response:
-        asked.append(url)
+    def send(*request: Any) -> httpx.Response:
+        asked.append(request)
         link = f'<{runner.github.address}.elsewhere/x>; rel="next"'
         return httpx.Response(200, json=[1], headers={"link": link})
 
