@@ -504,7 +504,7 @@ def test_the_token_goes_to_githubs_api_alone(runner: Steps) -> None:
     def send(*request: Any) -> httpx.Response:
         asked.append(request)
         link = f'<{runner.github.address}.elsewhere/x>; rel="next"'
-        return httpx.Response(200, json=[1], headers={"link": link})
+        return httpx.Response(200, json=[1], headers={"link": link} if len(asked) == 1 else {})
 
     with mock.patch.object(api.Api, "_send", send):
         assert [*held.pages("issues")] == [1]
