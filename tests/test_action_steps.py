@@ -431,6 +431,20 @@ def test_how_drift_ended_is_told(
     assert "error[unreachable]" in runner.summary
 
 
+def test_of_two_issues_the_older_one_is_kept(runner: Steps) -> None:
+    for number in (9002, 9001):
+        body = f"{Subject('.', '').marker('lac drift')}\nold"
+        issue = {"number": number, "state": "open", "user": {"type": "Bot"}, "body": body}
+        runner.github.issues.append(issue)
+    runner.answers["drift"] = lac.Ran(2, "changed outside", "")
+    assert runner.run("drift", {}) == 0
+    assert runner.outputs["issue"] == "9001"
+
+
+def test_no_text_ends_its_fence() -> None:
+    assert lac.fenced("a\n````\nb", 99) == "`````text\na\n````\nb\n`````"
+
+
 def test_drift_is_known_although_its_issue_cant_be_written(runner: Steps) -> None:
     runner.github.read_only = True
     runner.answers["drift"] = lac.Ran(2, "changed outside", "")

@@ -191,7 +191,8 @@ def test_a_job_that_is_called_off_lets_the_command_end_in_good_order(runner: Run
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "__main__.py").write_text(
-        "import pathlib, signal, sys\n"
+        "import os, pathlib, signal, sys\n"
+        "assert 'LAC_TOKEN' not in os.environ\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])\n"
         f"pathlib.Path({str(tmp_path / 'begun')!r}).touch()\n"
         "signal.sigwait([signal.SIGINT])\n"
