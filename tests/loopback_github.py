@@ -23,9 +23,21 @@ REPOSITORY = "acme/models"
 PAGE = 2
 
 
+@dataclass(frozen=True)
+class Failure:
+    """What it answers once in the place of what was asked for."""
+
+    method: str
+    code: int
+    message: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass
 class GitHub:
-    """What it holds. `failures`: answers to give before anything else, by method."""
+    """What it holds. `failures`: answers to give before anything else, by method; `deleted`: comments that
+    are gone once they were listed; `unlinked`: how often a commit has no pull request yet; `unlabelled`: the
+    token may make no label; `html`: a proxy answers in its place."""
 
     address: str = ""
     comments: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
@@ -33,22 +45,37 @@ class GitHub:
     pulls: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     artifacts: list[dict[str, Any]] = field(default_factory=list)
     files: dict[int, bytes] = field(default_factory=dict)
-    failures: list[tuple[str, int, str]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    deleted: set[int] = field(default_factory=set)
+    unlinked: int = 0
+    unlabelled: bool = False
+    html: bool = False
     asked: list[tuple[str, str]] = field(default_factory=list)
     read_only: bool = False
     _ids: Iterator[int] = field(default_factory=lambda: iter(range(1, 10_000)))
 
-    def says(self, number: int, body: str, *, kind: str = "User", association: str = "NONE") -> None:
+    def says(
+        self, number: int, body: str, *, kind: str = "User", association: str = "NONE"
+    ) -> dict[str, Any]:
         """Somebody comments."""
-        self.comments.setdefault(number, []).append(self._written(body, kind, association))
+        made = self._written(body, kind, association)
+        self.comments.setdefault(number, []).append(made)
+        return made
 
     def keep(
-        self, name: str, data: bytes, head_sha: str, *, fork: bool = False, expired: bool = False
+        self,
+        name: str,
+        data: bytes,
+        head_sha: str,
+        *,
+        fork: bool = False,
+        expired: bool = False,
+        member: str = "lac.plan",
     ) -> None:
         """A run uploads an artifact."""
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as file:
-            file.writestr("lac.plan", data)
+            file.writestr(member, data)
         number = next(self._ids)
         self.files[number] = archive.getvalue()
         run = {"head_sha": head_sha, "repository_id": 1, "head_repository_id": 2 if fork else 1}
@@ -82,18 +109,26 @@ class GitHub:
                 made = self._written(body["body"])
                 self.comments.setdefault(int(number), []).append(made)
                 return 201, made
-            case "PATCH", ["issues", "comments", number]:
+            case "PATCH", ["issues", "comments", number] if int(number) not in self.deleted:
                 found = next(c for said in self.comments.values() for c in said if c["id"] == int(number))
                 return 200, self._changed(found, body)
             case "GET", ["issues"]:
-                label = query["labels"][0]
-                return 200, [i for i in self.issues if i["state"] == "open" and label in i["labels"]]
+                return 200, [i for i in self.issues if i["state"] == "open"]
             case "POST", ["issues"]:
-                made = self._written(body["body"]) | {"title": body["title"], "labels": body["labels"]}
+                made = self._written(body["body"]) | {"title": body["title"], "labels": []}
                 self.issues.append(made)
                 return 201, made
+            case "POST", ["issues", _, "labels"] if self.unlabelled:
+                return 403, {"message": "You do not have permission to create labels on this repository."}
+            case "POST", ["issues", number, "labels"]:
+                found = next(i for i in self.issues if i["number"] == int(number))
+                found["labels"] += body["labels"]
+                return 200, found["labels"]
             case "PATCH", ["issues", number]:
                 return 200, self._changed(next(i for i in self.issues if i["number"] == int(number)), body)
+            case "GET", ["commits", _, "pulls"] if self.unlinked > 0:
+                self.unlinked -= 1
+                return 200, []
             case "GET", ["commits", sha, "pulls"]:
                 return 200, self.pulls.get(sha, [])
             case "GET", ["actions", "artifacts"]:
@@ -111,6 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
     github: GitHub
 
     def _serve(self) -> None:
+        if self.github.html:
+            return self._bytes(b"<html>Sign in</html>")
         parts = urlsplit(self.path)
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length)) if length else None
@@ -122,9 +159,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._bytes(self.github.files[int(parts.path.rpartition("/")[2])])
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self._send(401, {"message": "Bad credentials"})
-        if self.github.failures and self.github.failures[0][0] == self.command:
-            _, code, message = self.github.failures.pop(0)
-            return self._send(code, {"message": message})
+        if self.github.failures and self.github.failures[0].method == self.command:
+            failure = self.github.failures.pop(0)
+            return self._send(failure.code, {"message": failure.message}, headers=failure.headers)
         path = parts.path.removeprefix(f"/repos/{REPOSITORY}/")
         if found := re.fullmatch(r"actions/artifacts/(\d+)/zip", path):
             self.send_response(302)
@@ -136,15 +173,15 @@ class _Handler(BaseHTTPRequestHandler):
         code, answer = self.github.answer(self.command, path, query, body)
         return self._send(code, answer, page=int(query.get("page", ["1"])[0]))
 
-    def _send(self, code: int, answer: Any, page: int = 1) -> None:
-        links = {}
+    def _send(self, code: int, answer: Any, page: int = 1, headers: dict[str, str] | None = None) -> None:
+        links = dict(headers or {})
         if isinstance(answer, list):
             if page * PAGE < len(answer):
                 joint = "&" if "?" in self.path else "?"
                 url = (
                     f"{self.github.address}{re.sub(r'[?&]page=[0-9]+', '', self.path)}{joint}page={page + 1}"
                 )
-                links = {"Link": f'<{url}>; rel="next"'}
+                links["Link"] = f'<{url}>; rel="next"'
             answer = answer[(page - 1) * PAGE : page * PAGE]
         self._bytes(json.dumps(answer).encode(), code, links)
 
@@ -168,7 +205,7 @@ def github() -> Iterator[GitHub]:
     held = GitHub()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"github": held}))
     held.address = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield held

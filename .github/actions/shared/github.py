@@ -9,10 +9,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import ssl
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,6 +23,10 @@ import httpx
 
 ATTEMPTS = 4
 TIMEOUT = 30.0
+PATIENCE = 120.0
+"""Seconds that a limit of GitHub's is waited for; a job that costs by the minute doesn't wait an hour."""
+MAX_BODY = 65_536
+"""The characters of a comment or an issue that GitHub takes."""
 MAX_BYTES = 256 * 1024 * 1024
 """The largest artifact that is read; a plan isn't larger either."""
 TRUSTED = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
@@ -28,7 +34,11 @@ TRUSTED = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
 
 
 class ActionError(Exception):
-    """Something that ends the step; its text is for people."""
+    """Something that ends the step; its text is for people. `status`: GitHub's answer, where it was one."""
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +110,18 @@ class Api:
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """One request below the repository. ActionError with GitHub's own words where it is refused."""
-        return self._send(method, f"{self.base}/repos/{self.repository}/{path}", body).json()
+        return _read(self._send(method, f"{self.base}/repos/{self.repository}/{path}", body))
 
     def pages(self, path: str) -> Iterator[Any]:
         """The items of a list, over all of its pages."""
         url: str | None = f"{self.base}/repos/{self.repository}/{path}"
         while url:
             answer = self._send("GET", url, None)
-            found = answer.json()
+            found = _read(answer)
             yield from found if isinstance(found, list) else found.get("artifacts", [])
             after = answer.links.get("next", {}).get("url")
             # the token goes nowhere else
-            url = after if after and after.startswith(self.base) else None
+            url = after if after and after.startswith(f"{self.base}/") else None
 
     def artifact(self, number: int, member: str) -> bytes:
         """One file of an artifact. Where GitHub sends us elsewhere for it, the token stays here."""
@@ -136,36 +146,54 @@ class Api:
         }
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                answer = httpx.request(method, url, json=body, headers=headers, timeout=TIMEOUT)
+                answer = httpx.request(
+                    method, url, json=body, headers=headers, timeout=TIMEOUT, verify=_certificates()
+                )
             except httpx.HTTPError as error:
-                # what isn't sure not to have been done isn't done again
-                if method != "GET" or attempt == ATTEMPTS:
-                    raise ActionError(f"GitHub can't be reached: {type(error).__name__}.") from None
+                refusal = ActionError(f"GitHub can't be reached: {type(error).__name__}.")
+                # what may have been done isn't done again, where twice isn't the same as once
+                wait = None if method == "POST" else pause(attempt)
             else:
                 if answer.is_success or answer.is_redirect:
                     return answer
-                if attempt == ATTEMPTS or not _again(answer):
-                    raise ActionError(_refusal(method, answer))
-            time.sleep(_pause(attempt))
+                refusal = ActionError(_refusal(method, answer), answer.status_code)
+                wait = _wait(method, attempt, answer)
+            if wait is None or attempt == ATTEMPTS:
+                raise refusal
+            time.sleep(wait)
         raise AssertionError("unreachable")
 
     # --- comments and issues
 
-    def comment(self, number: int, marker: str, body: str) -> str:
-        """Write the one comment of this marker on a pull request or an issue: the present one is changed.
-        Its address."""
-        text = f"{marker}\n{body}"
-        for found in self.pages(f"issues/{number}/comments?per_page=100"):
-            if _ours(found, marker):
-                written = self.call("PATCH", f"issues/comments/{found['id']}", {"body": text})
-                return str(written["html_url"])
-        return str(self.call("POST", f"issues/{number}/comments", {"body": text})["html_url"])
+    def comment(self, number: int, marker: str, body: str, *, news: bool = True) -> str:
+        """Write the comment of this marker on a pull request or an issue. The present one is changed; each of
+        them, where two jobs at once made one each: none may tell what was. What is no `news` is only written
+        over what was. Its address, or nothing."""
+        text = f"{marker}\n{body}"[:MAX_BODY]
+        present = [
+            found for found in self.pages(f"issues/{number}/comments?per_page=100") if _ours(found, marker)
+        ]
+        written = [self._changed(f"issues/comments/{found['id']}", text) for found in present]
+        first = next(filter(None, written), None)
+        if first is None and news:
+            first = self.call("POST", f"issues/{number}/comments", {"body": text})
+        return str(first["html_url"]) if first else ""
 
-    def issue(self, marker: str, label: str) -> Mapping[str, Any] | None:
-        """The open issue of this marker; the oldest, should there be several."""
+    def _changed(self, path: str, text: str) -> Any | None:
+        """The comment as it is now; None where somebody deleted it meanwhile."""
+        try:
+            return self.call("PATCH", path, {"body": text})
+        except ActionError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def issue(self, marker: str) -> Mapping[str, Any] | None:
+        """The open issue of this marker; the oldest, should there be several. Looked for among all: what
+        labels it has is for people to decide."""
         found = [
             issue
-            for issue in self.pages(f"issues?state=open&labels={label}&per_page=100")
+            for issue in self.pages("issues?state=open&per_page=100")
             if "pull_request" not in issue and _ours(issue, marker)
         ]
         return min(found, key=lambda issue: int(issue["number"]), default=None)
@@ -177,13 +205,42 @@ def _ours(written: Mapping[str, Any], marker: str) -> bool:
     return trusted and str(written.get("body") or "").startswith(marker)
 
 
-def _again(answer: httpx.Response) -> bool:
-    limited = answer.status_code == 403 and "rate limit" in answer.text.lower()
-    return answer.status_code in (429, 500, 502, 503, 504) or limited
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Whom to trust; read once, for that takes longer than a request."""
+    return httpx.create_ssl_context()
 
 
-def _pause(attempt: int) -> float:
-    return float(os.environ.get("LAC_RETRY_SECONDS", "2")) * 2 ** (attempt - 1)
+def _read(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError:
+        raise ActionError(f"What answers at {answer.request.url.host} isn't GitHub's API.") from None
+
+
+def _wait(method: str, attempt: int, answer: httpx.Response) -> float | None:
+    """Seconds until the request is worth another try; None where it isn't."""
+    limited = answer.status_code == 429 or (
+        answer.status_code == 403 and ("rate limit" in answer.text.lower() or "retry-after" in answer.headers)
+    )
+    if not limited:
+        # GitHub fails now and then; whether a POST was done isn't known then
+        return pause(attempt) if answer.status_code >= 500 and method != "POST" else None
+    said = answer.headers.get("retry-after", "")
+    reset = answer.headers.get("x-ratelimit-reset", "")
+    if said.isdecimal():
+        seconds = float(said)
+    elif answer.headers.get("x-ratelimit-remaining") == "0" and reset.isdecimal():
+        seconds = max(0.0, int(reset) - time.time())
+    else:
+        # GitHub: at least a minute, and longer each time
+        seconds = 30 * pause(attempt)
+    return seconds if seconds <= PATIENCE else None
+
+
+def pause(attempt: int) -> float:
+    """Seconds before the next attempt."""
+    return float(os.environ.get("LAC_RETRY_SECONDS", "2")) * float(2 ** (attempt - 1))
 
 
 def _refusal(method: str, answer: httpx.Response) -> str:
@@ -198,7 +255,9 @@ def _refusal(method: str, answer: httpx.Response) -> str:
 
 def _fetched(url: str) -> bytes:
     try:
-        with httpx.stream("GET", url, timeout=TIMEOUT, follow_redirects=True) as answer:
+        with httpx.stream(
+            "GET", url, timeout=TIMEOUT, verify=_certificates(), follow_redirects=True
+        ) as answer:
             if not answer.is_success:
                 raise ActionError(f"The artifact's store answers {answer.status_code}.")
             data = bytearray()

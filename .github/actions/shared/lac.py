@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
+from uuid import uuid4
 
 from github import ActionError, Job
-
-MAX_COMMENT = 65_000
-"""GitHub takes 65,536 characters; the rest is for the marker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,48 +35,53 @@ class Lac:
 
     job: Job
 
-    def run(self, *args: str, told: bool = True) -> Ran:
-        """One command. `told`: what it prints goes into the job's log, too."""
+    def run(self, *args: str) -> Ran:
+        """One command."""
         where = ["-C", self.job.input("working-directory", ".")]
         named = self.job.input("environment")
         chosen = ["-e", named] if named else []
         command = [sys.executable, "-m", "lifecycle_as_code", *where, *chosen, *args]
         # the token is for GitHub, and nothing that a manifest could name
         environ = {name: value for name, value in self.job.environ.items() if name != "LAC_TOKEN"}
-        done = subprocess.run(
-            command, capture_output=True, encoding="utf-8", errors="replace", check=False, env=environ
-        )
-        if told:
-            log(done.stdout)
-            log(done.stderr)
-        return Ran(done.returncode, done.stdout, done.stderr)
+        piped = subprocess.PIPE
+        with subprocess.Popen(
+            command, stdout=piped, stderr=piped, encoding="utf-8", errors="replace", env=environ
+        ) as process:
+            # a job that is called off tells this process alone: `lac` ends in good order, and we report
+            before = {
+                number: signal.signal(number, lambda number, _: process.send_signal(number))
+                for number in (signal.SIGINT, signal.SIGTERM)
+            }
+            try:
+                out, err = process.communicate()
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+        return Ran(process.returncode, out, err)
 
 
 def log(text: str) -> None:
-    """Into the job's log; what would be a command to GitHub there is none."""
-    if text:
-        print(re.sub(r"^(\s*)::", r"\1 ::", text.rstrip("\n"), flags=re.MULTILINE), flush=True)
-
-
-def tag(name: str, job: Job) -> str:
-    """What tells our comment or issue from others: one for each directory and environment."""
-    where = os.path.normpath(job.input("working-directory", "."))
-    said = f"{name} {where} {job.input('environment')}".strip()
-    return f"<!-- {re.sub(r'[^A-Za-z0-9 ._/-]', '-', said).replace('--', '-')} -->"
-
-
-def title(name: str, job: Job) -> str:
-    """A heading that names the environment, where there is one."""
-    named = job.input("environment")
-    return f"{name} for `{named}`" if re.fullmatch(r"[\w.-]+", named) else name
+    """Into the job's log; what would be a command to GitHub there is none until the token is said again."""
+    if text.strip():
+        token = uuid4().hex
+        print(f"::stop-commands::{token}", text.rstrip("\n"), f"::{token}::", sep="\n", flush=True)
 
 
 def fenced(text: str, most: int) -> str:
-    """Plain text in Markdown, whatever is in it; the beginning of it, if it is long."""
-    cut = text if len(text) <= most else text[:most] + "\n… (cut; the job's log has it all)"
-    longest = max((len(run) for run in re.findall(r"`+", cut)), default=0)
+    """Plain text in Markdown, whatever is in it; its beginning and its end, if it is long."""
+    if len(text) > most:
+        # errors come last
+        head, tail = text[: most // 3], text[-(most - most // 3) :]
+        text = f"{head}\n… (cut; the job's log has it all) …\n{tail}"
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{cut}\n{fence}"
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def run_link(job: Job) -> str:
+    """A link to the run that says so."""
+    at = "/".join(job.environ.get(name, "") for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY"))
+    return f"[run]({at}/actions/runs/{job.environ.get('GITHUB_RUN_ID', '')})"
 
 
 def step(work: Callable[[Job], int]) -> NoReturn:
@@ -85,9 +89,14 @@ def step(work: Callable[[Job], int]) -> NoReturn:
     try:
         code = work(Job.of(os.environ))
     except ActionError as error:
-        print(f"::error title=lac::{_escaped(str(error))}", flush=True)
+        fail(str(error))
         code = 1
     sys.exit(code)
+
+
+def fail(text: str) -> None:
+    """An error on the job's page."""
+    print(f"::error title=lac::{_escaped(text)}", flush=True)
 
 
 def warn(text: str) -> None:
