@@ -269,7 +269,7 @@ def test_names_that_nothing_has_are_passed_over() -> None:
     made, role = between(before, after), Address("role", ("analysts",))
     whole = access_changes(made, held(before))
     assert [row.resource.name for row in whole[role]] == ["fraud", "lost"]
-    part = access_changes(made, held(before), resources=[Address(M, ("fraud",))])
+    part = access_changes(made, held(before), there={M: ["fraud"]})
     assert [row.resource.name for row in part[role]] == ["fraud"]
 
 
