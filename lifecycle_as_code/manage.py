@@ -7,7 +7,7 @@ members is what the plan was made from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +22,8 @@ LAST: Final = "last-manage"
 """Guard and code: nobody would be left."""
 OWN: Final = "own-manage"
 """Guard and code: whoever applies would be left out, others not."""
+
+_LISTED: Final = 20
 
 
 class Resource(NamedTuple):
@@ -133,7 +135,7 @@ class _Loss:
     after: Side
     resource: Resource
 
-    def of_the_last(self, users: Iterable[str]) -> Diagnostic:
+    def of_the_last(self, users: Sequence[str]) -> Diagnostic:
         return Diagnostic(
             LAST,
             "nobody would be left to manage something",
@@ -156,8 +158,13 @@ class _Loss:
             guard=OWN,
         )
 
-    def _told(self, users: Iterable[str]) -> str:
-        return "\n".join(f"`{u}` loses it: {'; '.join(self._causes(u).values())}" for u in users)
+    def _told(self, users: Sequence[str]) -> str:
+        """A line each, whatever a name holds."""
+        lines = [f"`{u}` loses it: {'; '.join(self._causes(u).values())}" for u in users[:_LISTED]]
+        more = len(users) - len(lines)
+        return "\n".join(
+            [*(" ".join(line.splitlines()) for line in lines), *([f"and {more} more"] if more else [])]
+        )
 
     def _place(self, users: Iterable[str]) -> Source | None:
         causes = [address for user in users for address in self._causes(user)]

@@ -140,6 +140,19 @@ def test_that_nobody_is_left_is_told_with_who_loses_it_and_how(before: Rules, af
     assert told(lost_by(between(before, after))) == [f"{LOST} | {why}"]
 
 
+def test_names_stay_on_their_line_and_many_are_told_in_part() -> None:
+    people = [f"user{number:02}" for number in range(24)]
+    (grant,) = OWNED.grants
+    before, after = permission(*grant.split()), Role(name="owners", members=("zoe\n`ann` keeps it", *people))
+    live = {s.address: Observed(s) for s in (*THERE, before, after)}
+    changes = {before.address: change(before.address, before, None)}
+    (text,) = told(lost_by(World({}, Recorded(), Live(live), changes, {})))
+    assert text.endswith(f"`user19` loses it: {GRANT} is revoked | and 5 more")
+    live[after.address] = Observed(Role(name="owners", members=after.members[-1:]))
+    (text,) = told(lost_by(World({}, Recorded(), Live(live), changes, {})))
+    assert text == f"{LOST} | `zoe `ann` keeps it` loses it: {GRANT} is revoked"
+
+
 LEFT_TO_SOMEBODY: dict[str, tuple[Rules, Rules]] = {
     "nothing is changed": (OWNED, OWNED),
     "one of two leaves": (OWNED, rules(f"owners {MODEL} MANAGE", owners="bob")),
