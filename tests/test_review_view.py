@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from plans import HOSTILE, always, rich
 
-from lifecycle_as_code.review import Outcome
+from lifecycle_as_code.review import Capacity, Outcome
+from lifecycle_as_code.spec import Address
 from lifecycle_as_code.views import human
 from lifecycle_as_code.views.evidence import number, size
+from lifecycle_as_code.views.review import capacity
 from lifecycle_as_code.views.text import Paint
 
 COLOURS = re.compile(r"\x1b\[[\d;]*m")
@@ -32,6 +35,19 @@ def test_a_rich_plan_tells_all_that_is_known() -> None:
     counted = sum(v.outcome is Outcome.DENIED for v in plan.review.verdicts)
     assert counted
     assert re.search(rf"^Plan: .*, {counted} denied, ", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("free", "fits", "said"),
+    [(3, True, ", 3 free: fits"), (1, False, ", 1 free: does not fit"), (None, None, ": not known to fit")],
+)
+def test_room_on_the_cluster_is_told_also_where_it_is_not_known(
+    free: float | None, fits: bool | None, said: str
+) -> None:
+    row = Capacity(Address("serving_endpoint", ("a",)), 1, 1, 2, 2, 0, 0, 2, 0, free, None, fits)
+    told = capacity(row)
+    assert told == f"serving_endpoint.a: replicas 1, CPUs 2, while both versions are up +2 CPUs{said}"
+    assert "fit" not in capacity(replace(row, peak_cpus=0))
 
 
 def test_colours_add_nothing_but_colours() -> None:

@@ -133,7 +133,7 @@ def capacity(row: Capacity) -> str:
     free = "" if row.free_cpus is None else f", {row.free_cpus:g} free"
     if row.free_gpus is not None and row.peak_gpus:
         free += f" and {row.free_gpus:g} GPUs free"
-    fits = {True: ": fits", False: ": does not fit", None: ""}[row.fits]
+    fits = {True: ": fits", False: ": does not fit", None: ": not known to fit"}[row.fits]
     if row.peak_cpus or row.peak_gpus:
         parts.append(f"while both versions are up {peak}{free}{fits}")
     return f"{safe(row.endpoint)}: {', '.join(parts)}"

@@ -335,6 +335,20 @@ def test_a_replica_needs_its_room_on_one_node(
     assert all("a node with room for each replica" in d.detail for d in found)
 
 
+def test_room_is_read_of_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = {
+        "a": "0.7/1.0 CPU\n0.0/2.0 GPU\n0.00B/1.0GiB memory",
+        "b": "0.0/4.0 CPU",
+        "c": "0.00B/1.0GiB memory",
+    }
+    cluster = Paper()
+    monkeypatch.setattr(cluster, "_get", lambda _: {"data": {"nodeLogicalResources": nodes}})
+    found = cluster.resources()
+    assert (found.cpus, found.gpus, found.free_gpus) == (5, 2, 2)
+    assert found.free_cpus == pytest.approx(4.3)
+    assert [pytest.approx(node) for node in ((0.3, 2), (4, 0), (0, 0))] == list(found.nodes)
+
+
 def test_parts_are_counted_as_ray_counts_them() -> None:
     """0.1 + 0.2 is more than 0.3 in floats, and 1 - 0.9 less than 0.1."""
     spec = settled(endpoint((entity(num_cpus=0.1, min_replicas=3), 100)))
