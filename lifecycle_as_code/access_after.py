@@ -30,9 +30,9 @@ def state_seen(live: Live) -> AccessState:
         granted(address, level)
     for address, seen in live.objects.items():
         spec: Any = seen.spec
-        if address.kind == "role" and not seen.tombstone:
+        if address.kind == "role":
             members[str(address.key[0])] = frozenset(spec.members)
-        elif address.kind == "permission" and not seen.tombstone:
+        elif address.kind == "permission":
             role = granted(address, spec.level)
             # a hidden role whose user is gone is told by its own name
             if seen.hidden not in ("", role):

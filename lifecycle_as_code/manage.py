@@ -103,12 +103,11 @@ def lost_by(world: World) -> Iterator[Diagnostic]:
         if not _stays(resource, world):
             continue
         loss = _Loss(world, touched, before, after, resource)
-        if resource.name != ALL and not any(after.manages(user, resource) for user in after.granted):
-            losers = [user for user in sorted(concerned) if loses(user, resource)]
-            if any(before.roles(user, resource, MANAGE) for user in losers):
+        by_name = resource in named and resource.name != ALL
+        if by_name and not any(after.manages(user, resource) for user in after.granted):
+            if losers := [user for user in sorted(concerned) if loses(user, resource)]:
                 yield loss.of_the_last(losers)
-                continue
-        if resource in own and loses(world.principal, resource):
+        elif resource in own and loses(world.principal, resource):
             yield loss.of_ones_own()
 
 

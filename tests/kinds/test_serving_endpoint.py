@@ -27,6 +27,7 @@ from lifecycle_as_code.kinds.serving_endpoint import (
     ServingEndpoints,
     TrafficConfig,
 )
+from lifecycle_as_code.kinds.serving_endpoint.apps import as_apps
 from lifecycle_as_code.kinds.serving_endpoint.capacity import RESOURCES
 from lifecycle_as_code.snapshot import Live, Observed, Recorded
 from lifecycle_as_code.spec import Address, Spec, construct, plain
@@ -363,6 +364,26 @@ def test_only_endpoints_that_lack_something_are_named() -> None:
     more = Change(large.address, large.store, Action.CREATE, "", None, large)
     (found,) = warned(small, grant("USE", "*"), changes=[more], free=Resources(8, 0, 8, 0))
     assert found.detail.startswith("serving_endpoint.large needs 1 GPUs")
+
+    # and the other way round
+    large = large.model_copy(update={"served_entities": (entity(num_cpus=9),)})
+    small = small.model_copy(update={"served_entities": (entity(num_cpus=0, num_gpus=1),)})
+    more = Change(large.address, large.store, Action.CREATE, "", None, large)
+    (found,) = warned(small, grant("USE", "*"), changes=[more], free=Resources(8, 1, 8, 1))
+    assert found.detail.startswith("serving_endpoint.large needs 9 CPUs")
+
+
+def test_the_large_choose_their_nodes_before_the_small_and_the_fullest_that_has_room() -> None:
+    two = (entity("a", num_cpus=2, min_replicas=2), 50), (entity("b", num_cpus=3), 50)
+    assert not warned(settled(endpoint(*two)), grant("USE"), free=Resources(7, 0, 7, 0, ((4, 0), (3, 0))))
+
+
+def test_what_an_interrupted_apply_brought_up_takes_nothing_more() -> None:
+    before, after = settled(endpoint((entity(version=3), 100))), settled(endpoint((entity(version=4), 100)))
+    here = before.model_copy(update={"leftovers": tuple(as_apps("tests", after).apps)})
+    free = Resources(8, 0, 0, 0)
+    assert [d.code for d in warned(after, grant("USE"), before=before, free=free)] == ["ray-capacity"]
+    assert not warned(after, grant("USE"), before=here, free=free)
 
 
 def test_many_replicas_are_counted_at_once() -> None:
