@@ -275,6 +275,14 @@ OWN: dict[str, tuple[Rules, Rules, list[str]]] = {
             "`ann` loses it: permission.barred/registered_model/fraud denies it"
         ],
     ),
+    "by DENY on one that nobody was granted by name": (
+        rules("owners registered_model * MANAGE", owners="ann", barred="ann"),
+        rules("owners registered_model * MANAGE", f"barred {MODEL} DENY", owners="ann", barred="ann"),
+        [
+            f"{SELF} registered_model `fraud` any more: | "
+            "`ann` loses it: permission.barred/registered_model/fraud denies it"
+        ],
+    ),
     "not where it is had in another way": (
         rules(f"owners {MODEL} MANAGE", f"more {MODEL} MANAGE", owners="ann", more="ann"),
         rules(f"more {MODEL} MANAGE", owners="ann", more="ann"),
