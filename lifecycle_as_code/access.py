@@ -128,9 +128,8 @@ class Effective:
         self._roles: dict[tuple[str, str], list[Role]] = {}
         self._grants: dict[tuple[str, str], _Grants] = {}
         for role in state.roles:
-            if role.workspace in (workspace, endpoints.WORKSPACE):
-                for member in role.members:
-                    self._roles.setdefault((member, role.workspace), []).append(role)
+            for member in role.members:
+                self._roles.setdefault((member, role.workspace), []).append(role)
 
     def decide(self, user: str, resource_type: str, resource_id: str) -> Decision:
         """The level and why."""
@@ -189,7 +188,7 @@ class Effective:
         if found is None:
             return model
         found = self._floored(found)
-        if found.level == DENY or _rank(model.level) >= _rank(READ):
+        if _rank(model.level) >= _rank(READ):
             return found if found.level != NOTHING else Decision(READ, model.why)
         return model
 

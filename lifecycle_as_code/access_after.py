@@ -1,15 +1,46 @@
-"""MLflow's roles and grants once a plan is applied. Pure."""
+"""MLflow's roles and grants as a plan knows them, and once it is applied. Pure."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .access import AccessState, Role
+from .access import DEFAULT_WORKSPACE, AccessState, Role
 from .change import Change
 from .serving.levels import Grant
+from .snapshot import Live
 from .spec import Address
+
+
+def state_seen(live: Live) -> AccessState:
+    """The roles as far as a plan's own look at the stores tells: wanted ones with their grants, and what the
+    kinds tell as facts of those beyond. It knows neither workspaces nor users.
+    """
+    members = {role: frozenset(names) for role, names in live.facts.get("members", {}).items()}
+    grants: defaultdict[str, dict[tuple[str, str], str]] = defaultdict(dict)
+
+    def granted(address: Address, level: str) -> str:
+        role, resource_type, resource = map(str, address.key)
+        grants[role][resource_type, resource] = level
+        return role
+
+    for address, level in live.facts.get("grants_on_all", {}).items():
+        granted(address, level)
+    for address, seen in live.objects.items():
+        spec: Any = seen.spec
+        if address.kind == "role":
+            members[str(address.key[0])] = frozenset(spec.members)
+        elif address.kind == "permission":
+            role = granted(address, spec.level)
+            # a hidden role whose user is gone is told by its own name
+            if seen.hidden not in ("", role):
+                members[role] = frozenset({seen.hidden})
+    drafts = {
+        name: _Draft(members.get(name, frozenset()), grants[name], False) for name in {**members, **grants}
+    }
+    return AccessState(roles=tuple(draft.role(name, DEFAULT_WORKSPACE) for name, draft in drafts.items()))
 
 
 def state_after(before: AccessState, changes: Iterable[Change], workspace: str) -> AccessState:

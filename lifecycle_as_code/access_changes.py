@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from .access import (
@@ -40,13 +41,14 @@ _TYPES: Final = (*_RESOURCES, "prompt", "gateway_endpoint")
 _VERSIONS_OF: Final = {parent: versions for versions, parent in VERSIONS.items()}
 _VERSION_KIND: Final = {"registered_model": "model_version", "prompt": "prompt_version"}
 _LISTED: Final = 3
+NOT_KNOWN: Final[Mapping[str, Collection[str]]] = MappingProxyType({})
 
 
 def access_changes(
     plan: Plan,
     before: AccessState,
     workspace: str = DEFAULT_WORKSPACE,
-    resources: Collection[Address] | None = None,
+    there: Mapping[str, Collection[str]] = NOT_KNOWN,
 ) -> Mapping[Address, tuple[Access, ...]]:
     """For each change that is the cause of any, the users whose effective level it changes, and on what.
 
@@ -59,13 +61,13 @@ def access_changes(
     with one which the user has or had; otherwise to the resource's own. At most `MOST` rows a change and
     about `MOST_IN_ALL` a plan, the weightiest; a change's last `why` then ends with how many more there are.
 
-    `resources`: what is there. Of a type that occurs in it, names that are neither there nor in the plan
-    aren't told of. Such a grant waits for something of that name.
+    `there`: the names of what is there, by type. Of a type that occurs in it, names that are neither there
+    nor in the plan aren't told of: MLflow leaves a role its grants when what they name is deleted.
     """
     if not touches_access(plan):
         return {}
     changes = [change for change in plan.changes if change.action.is_difference]
-    sides = _Sides.of(before, changes, workspace, resources)
+    sides = _Sides.of(before, changes, workspace, there)
     rows: dict[Address, list[_Row]] = {}
     told: set[tuple[str, Address]] = set()
     # a resource's own change comes last: a grant that is made with it says more
@@ -164,7 +166,7 @@ class _Sides:
         before: AccessState,
         changes: list[Change],
         workspace: str,
-        resources: Collection[Address] | None,
+        there: Mapping[str, Collection[str]],
     ) -> _Sides:
         after = state_after(before, changes, workspace)
         was, becomes = (
@@ -172,12 +174,10 @@ class _Sides:
             for state in (before, after)
         )
         own = [change for change in changes if change.address.kind in _RESOURCES]
-        there: defaultdict[str, set[str]] = defaultdict(set)
-        for address in resources or ():
-            there[address.kind].add(str(address.key[0]))
+        known = {kind: set(names) for kind, names in there.items()}
         for address in {change.address for change in own} | _granted_on(changes):
-            if address.kind in there:
-                there[address.kind].add(str(address.key[0]))
+            if address.kind in known:
+                known[address.kind].add(str(address.key[0]))
         return cls(
             Effective(before, workspace),
             Effective(after, workspace),
@@ -186,7 +186,7 @@ class _Sides:
             frozenset(c.address for c in own if c.action is Action.CREATE),
             frozenset(c.address for c in own if c.action is Action.DELETE),
             {c.address: c.moved_from for c in own if c.moved_from is not None},
-            {kind: frozenset(names) for kind, names in there.items()},
+            {kind: frozenset(names) for kind, names in known.items()},
         )
 
     def rows(self, change: Change) -> Iterator[_Row]:

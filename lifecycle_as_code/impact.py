@@ -57,7 +57,8 @@ def _matters(needs: Capacity) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Served:
-    """A served entity before and after the plan; None where it isn't there."""
+    """A served entity before and after the plan, with models by their names after it; None where it isn't
+    there."""
 
     endpoint: Address
     name: str
@@ -73,6 +74,14 @@ class _Served:
         assert found is not None
         return found
 
+    @property
+    def moves(self) -> bool:
+        """Whether it serves something else after the plan."""
+        before, after = (
+            (side.entity_name, _version(side)) if side else None for side in (self.before, self.after)
+        )
+        return before != after
+
     def row(self, stands_for: int | None = None) -> Traffic:
         """The row that is shown. `stands_for`: what the alias means after the plan, to whom it matters."""
         alias = followed(self.side)
@@ -86,7 +95,7 @@ class _Served:
             f"@{alias}" if alias else "",
             before,
             stands_for if self.stack and stands_for is not None else after,
-            moves=before != after,
+            moves=self.moves,
         )
 
 
@@ -104,16 +113,19 @@ class _Scene:
         changes = {change.address: change for change in plan.differences}
         by_model: dict[str, list[_Served]] = defaultdict(list)
         by_endpoint: dict[Address, list[_Served]] = defaultdict(list)
-        for served in (*_own(changes, recorded, live), *_of_others(plan, recorded, live)):
+        onward = {str(before.key[0]): str(after.key[0]) for before, after in _models(plan)}
+        for served in (
+            *_own(changes, recorded, live, onward),
+            *_of_others(plan, recorded, live, onward),
+        ):
             for model in {side.entity_name for side in (served.before, served.after) if side is not None}:
                 by_model[model].append(served)
             by_endpoint[served.endpoint].append(served)
         return cls(changes, by_model, by_endpoint)
 
-    def serving(self, *models: str) -> list[_Served]:
-        """Entities of these models, each once; this stack's first."""
-        found = {(s.stack, s.endpoint, s.name): s for model in models for s in self.by_model.get(model, ())}
-        return [found[key] for key in sorted(found)]
+    def serving(self, model: str) -> list[_Served]:
+        """Entities of this model; this stack's first."""
+        return sorted(self.by_model.get(model, ()), key=lambda s: (s.stack, s.endpoint, s.name))
 
 
 def _traffic(change: Change, scene: _Scene) -> Iterator[Traffic]:
@@ -125,8 +137,7 @@ def _traffic(change: Change, scene: _Scene) -> Iterator[Traffic]:
         case "serving_endpoint", _:
             yield from _own_traffic(change, scene)
         case "registered_model", action if action is Action.DELETE or change.moved_from:
-            former = change.moved_from.key[0] if change.moved_from else model
-            yield from (served.row() for served in scene.serving(model, str(former)))
+            yield from (served.row() for served in scene.serving(model))
         case (("model_alias" | "model_version"), Action.MOVE):
             # the model's rename tells it
             return
@@ -154,23 +165,39 @@ def _own_traffic(change: Change, scene: _Scene) -> Sequence[Traffic]:
     entities = scene.by_endpoint.get(change.address, ())
     before = _endpoint(change.before)
     moved = any(
-        _version(served.before) != _version(served.after)
-        or (before is not None and _share(before, served.name) != served.share)
+        served.moves or (before is not None and _share(before, served.name) != served.share)
         for served in entities
     )
     return [served.row() for served in entities] if moved else []
 
 
-def _own(changes: Mapping[Address, Change], recorded: Recorded, live: Live) -> Iterator[_Served]:
+def _models(plan: Plan) -> Iterator[tuple[Address, Address]]:
+    """The models that the plan renames."""
+    yield from (pair for pair in plan.moves if pair[0].kind == "registered_model")
+
+
+def _called(spec: ServingEndpoint | None, onward: Mapping[str, str]) -> ServingEndpoint | None:
+    """An endpoint as it is, with the names that its models get."""
+    if spec is None or not any(entity.entity_name in onward for entity in spec.served_entities):
+        return spec
+    entities = tuple(
+        entity.model_copy(update={"entity_name": onward.get(entity.entity_name, entity.entity_name)})
+        for entity in spec.served_entities
+    )
+    return spec.model_copy(update={"served_entities": entities})
+
+
+def _own(
+    changes: Mapping[Address, Change], recorded: Recorded, live: Live, onward: Mapping[str, str]
+) -> Iterator[_Served]:
     """The entities of this stack's endpoints; what the plan leaves alone is the same before and after."""
     for address in sorted({a for a in (*recorded.ours, *changes) if a.kind == ServingEndpoint.kind}):
         change, seen = changes.get(address), live.present(address)
-        spec = seen.spec if seen else None
-        before, after = (change.before, change.after) if change else (spec, spec)
-        yield from _entities(address, _endpoint(before), _endpoint(after))
+        before = _called(_endpoint(change.before if change else seen.spec if seen else None), onward)
+        yield from _entities(address, before, _endpoint(change.after) if change else before)
 
 
-def _of_others(plan: Plan, recorded: Recorded, live: Live) -> Iterator[_Served]:
+def _of_others(plan: Plan, recorded: Recorded, live: Live, onward: Mapping[str, str]) -> Iterator[_Served]:
     """The entities of other stacks' endpoints, as they are; as recorded where the cluster doesn't tell."""
     found = {
         address: (recorded.others[address], spec)
@@ -191,12 +218,13 @@ def _of_others(plan: Plan, recorded: Recorded, live: Live) -> Iterator[_Served]:
         if recorded.others.get(address) == stack or (address not in found and loads):
             found[address] = stack, spec
     for address, (stack, spec) in sorted(found.items()):
-        yield from _entities(address, spec, spec, stack)
+        there = _called(spec, onward)
+        yield from _entities(address, there, there, stack)
 
 
 def _locations(plan: Plan, live: Live) -> dict[tuple[str, object], str | None]:
     """Where the files of each version are, by the name that its model has until the plan is applied."""
-    former = {after: before for before, after in plan.moves}
+    former = {after: before for before, after in _models(plan)}
     found: dict[tuple[str, object], str | None] = {}
     for address, seen in live.objects.items():
         if address.kind == "model_version":

@@ -7,24 +7,23 @@ members is what the plan was made from.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
+from .access import ALL, DEFAULT_WORKSPACE, DENY, MANAGE, AccessState, Effective
+from .access_after import state_after, state_seen
 from .change import Action, Change
 from .diagnostics import Diagnostic, Source
 from .guard import World
 from .spec import Address
 
-MANAGE: Final = "MANAGE"
-DENY: Final = "DENY"
-ALL: Final = "*"
-
 LAST: Final = "last-manage"
 """Guard and code: nobody would be left."""
 OWN: Final = "own-manage"
 """Guard and code: whoever applies would be left out, others not."""
+
+_LISTED: Final = 20
 
 
 class Resource(NamedTuple):
@@ -46,28 +45,35 @@ class Resource(NamedTuple):
 
 WORKSPACE: Final = Resource("workspace", ALL)
 
-NOBODY: Final = frozenset[str]()
 
+class Side:
+    """Who may MANAGE what, before the plan or after it."""
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Grants and who holds them. `grants`: role to level, by resource; `members`: users, by role."""
+    def __init__(self, state: AccessState) -> None:
+        self.members = {role.name: role.members for role in state.roles}
+        users = dict.fromkeys(frozenset[str]().union(*self.members.values()), False)
+        self._effective = Effective(replace(state, users=users))
+        self.granted = frozenset(
+            user
+            for role in state.roles
+            if any(g.permission == MANAGE for g in role.grants)
+            for user in role.members
+        )
+        """Users who were granted MANAGE on anything. No default gives it."""
 
-    grants: Mapping[Resource, Mapping[str, str]]
-    members: Mapping[str, frozenset[str]]
+    def manages(self, user: str, resource: Resource) -> bool:
+        """Whether this user may."""
+        return self._effective.decide(user, *resource).level == MANAGE
 
-    def holders(self, resource: Resource, level: str) -> frozenset[str]:
-        """Users with a role that was granted `level` on just this."""
-        granted = self.grants.get(resource, {})
-        return NOBODY.union(*(self.members.get(r, NOBODY) for r, held in granted.items() if held == level))
+    def roles(self, user: str, resource: Resource, level: str) -> set[str]:
+        """The user's roles that were granted `level` on just this."""
+        held = self._effective.grants(user, DEFAULT_WORKSPACE).get(resource, ())
+        return {each.role.name for each in held if each.grant.permission == level}
 
-    def managers(self, resource: Resource) -> frozenset[str]:
-        """Users who may MANAGE it. MLflow: within a type DENY wins, on it or on all of the type; MANAGE on
-        the workspace is above that."""
-        on = {resource, Resource(resource.type, ALL)}
-        granted = NOBODY.union(*(self.holders(each, MANAGE) for each in on))
-        denied = NOBODY.union(*(self.holders(each, DENY) for each in on))
-        return self.holders(WORKSPACE, MANAGE) | (granted - denied)
+    def named(self, user: str, level: str) -> set[Resource]:
+        """What the user's roles were granted `level` on."""
+        held = self._effective.grants(user, DEFAULT_WORKSPACE).items()
+        return {Resource(*on) for on, grants in held if any(h.grant.permission == level for h in grants)}
 
 
 def lost_by(world: World) -> Iterator[Diagnostic]:
@@ -82,60 +88,27 @@ def lost_by(world: World) -> Iterator[Diagnostic]:
     }
     if not touched:
         return
-    before = _before(world)
-    after = _after(before, touched)
-    for resource in sorted({*before.grants, *after.grants}):
+    seen = state_seen(world.live)
+    before, after = Side(seen), Side(state_after(seen, touched.values(), DEFAULT_WORKSPACE))
+    roles = {str(address.key[0]) for address in touched}
+    concerned = {user for side in (before, after) for role in roles for user in side.members.get(role, ())}
+    # not what is had or denied with all of a type, which is told by itself
+    own = before.named(world.principal, MANAGE) | after.named(world.principal, DENY)
+    named = {resource for user in concerned for resource in before.named(user, MANAGE)}
+
+    def loses(user: str, resource: Resource) -> bool:
+        return before.manages(user, resource) and not after.manages(user, resource)
+
+    for resource in sorted(named | own):
         if not _stays(resource, world):
             continue
-        could, can = before.managers(resource), after.managers(resource)
-        loss = _Loss(world, touched, before, after, resource, could - can)
-        granted = before.holders(resource, MANAGE) & could
-        if granted and not can and resource.name != ALL:
-            yield loss.of_the_last()
-        elif world.principal in loss.users and _concerned(world.principal, resource, before, after):
+        loss = _Loss(world, touched, before, after, resource)
+        by_name = resource in named and resource.name != ALL
+        if by_name and not any(after.manages(user, resource) for user in after.granted):
+            if losers := [user for user in sorted(concerned) if loses(user, resource)]:
+                yield loss.of_the_last(losers)
+        elif resource in own and loses(world.principal, resource):
             yield loss.of_ones_own()
-
-
-def _before(world: World) -> Access:
-    """As live: what was observed, and what the kinds tell about roles and grants beyond the wanted ones."""
-    grants: defaultdict[Resource, dict[str, str]] = defaultdict(dict)
-    facts = world.live.facts
-    members = {role: frozenset(names) for role, names in facts.get("members", {}).items()}
-    for address, level in facts.get("grants_on_all", {}).items():
-        role, resource = _granted(address)
-        grants[resource][role] = level
-    for address, seen in world.live.objects.items():
-        spec: Any = seen.spec
-        if address.kind == "role" and not seen.tombstone:
-            members[str(address.key[0])] = frozenset(spec.members)
-        elif address.kind == "permission" and not seen.tombstone:
-            role, resource = _granted(address)
-            grants[resource][role] = spec.level
-            # a hidden role whose user is gone is told by its own name
-            if seen.hidden not in ("", role):
-                members[role] = frozenset({seen.hidden})
-    return Access(grants, members)
-
-
-def _after(before: Access, touched: Mapping[Address, Change]) -> Access:
-    grants = {resource: dict(held) for resource, held in before.grants.items()}
-    members = dict(before.members)
-    for address, change in touched.items():
-        spec: Any = change.after
-        if address.kind == "role":
-            members[str(address.key[0])] = NOBODY if spec is None else frozenset(spec.members)
-            continue
-        role, resource = _granted(address)
-        held = grants.setdefault(resource, {})
-        held.pop(role, None)
-        if spec is not None:
-            held[role] = spec.level
-    return Access(grants, members)
-
-
-def _granted(address: Address) -> tuple[str, Resource]:
-    role, resource_type, name = map(str, address.key)
-    return role, Resource(resource_type, name)
 
 
 def _grant(role: str, resource: Resource) -> Address:
@@ -151,30 +124,24 @@ def _stays(resource: Resource, world: World) -> bool:
     return bool(there) and (change is None or change.action is not Action.DELETE)
 
 
-def _concerned(user: str, resource: Resource, before: Access, after: Access) -> bool:
-    """Whether it is about just this, not about all of its type, which is told by itself."""
-    return user in before.holders(resource, MANAGE) | after.holders(resource, DENY)
-
-
 @dataclass(frozen=True, slots=True)
 class _Loss:
-    """Users who could MANAGE a resource before the plan and can't after it."""
+    """What takes MANAGE on a resource from users who had it before the plan."""
 
     world: World
     touched: Mapping[Address, Change]
-    before: Access
-    after: Access
+    before: Side
+    after: Side
     resource: Resource
-    users: frozenset[str]
 
-    def of_the_last(self) -> Diagnostic:
+    def of_the_last(self, users: Sequence[str]) -> Diagnostic:
         return Diagnostic(
             LAST,
             "nobody would be left to manage something",
-            f"No user could MANAGE {self.resource} any more:\n{self._told(self.users)}",
+            f"No user could MANAGE {self.resource} any more:\n{self._told(users)}",
             hint="leave MANAGE on it to a role that somebody has; or, where MLflow's administrators shall "
             f"see to it from now on, `--allow={LAST}`",
-            at=self._place(self.users),
+            at=self._place(users),
             guard=LAST,
         )
 
@@ -190,11 +157,16 @@ class _Loss:
             guard=OWN,
         )
 
-    def _told(self, users: Iterable[str]) -> str:
-        return "\n".join(f"`{u}` loses it: {'; '.join(self._causes(u).values())}" for u in sorted(users))
+    def _told(self, users: Sequence[str]) -> str:
+        """A line each, whatever a name holds."""
+        lines = [f"`{u}` loses it: {'; '.join(self._causes(u).values())}" for u in users[:_LISTED]]
+        more = len(users) - len(lines)
+        return "\n".join(
+            [*(" ".join(line.splitlines()) for line in lines), *([f"and {more} more"] if more else [])]
+        )
 
     def _place(self, users: Iterable[str]) -> Source | None:
-        causes = [address for user in sorted(users) for address in self._causes(user)]
+        causes = [address for user in users for address in self._causes(user)]
         return next((self.world.places[a] for a in causes if a in self.world.places), None)
 
     def _causes(self, user: str) -> dict[Address, str]:
@@ -202,11 +174,11 @@ class _Loss:
         causes: dict[Address, str] = {}
         on_type = (self.resource, Resource(self.resource.type, ALL))
         for resource in dict.fromkeys((*on_type, WORKSPACE)):
-            for role in sorted(self._roles(self.before, resource, MANAGE, user)):
+            for role in sorted(self.before.roles(user, resource, MANAGE)):
                 causes |= self._goes(role, resource, user)
         for resource in dict.fromkeys(on_type):
-            denied = self._roles(self.before, resource, DENY, user)
-            for role in sorted(self._roles(self.after, resource, DENY, user) - denied):
+            denied = self.before.roles(user, resource, DENY)
+            for role in sorted(self.after.roles(user, resource, DENY) - denied):
                 causes.setdefault(_grant(role, resource), f"{_grant(role, resource)} denies it")
         return causes
 
@@ -215,10 +187,6 @@ class _Loss:
         if grant in self.touched:
             spec: Any = self.touched[grant].after
             yield grant, f"{grant} is revoked" if spec is None else f"{grant} becomes {spec.level}"
-        if holder in self.touched and user not in self.after.members[role]:
+        if holder in self.touched and user not in self.after.members.get(role, ()):
             gone = self.touched[holder].after is None
             yield holder, f"{holder} is deleted" if gone else f"{holder} is taken from them"
-
-    def _roles(self, access: Access, resource: Resource, level: str, user: str) -> set[str]:
-        granted = access.grants.get(resource, {})
-        return {r for r, held in granted.items() if held == level and user in access.members.get(r, ())}

@@ -22,7 +22,7 @@ from .review import Access, Review
 from .rules import Rules
 from .snapshots import Snapshots
 from .spec import Address
-from .stores.auth_state import read_access_state
+from .stores.auth_state import names_there, read_access_state
 from .who import actor
 
 
@@ -76,4 +76,5 @@ def _access(core: Core, plan: Plan) -> Mapping[Address, tuple[Access, ...]]:
         state = read_access_state(
             db.auth, db.registry, db.workspace, default_permission=core.settings.default_permission
         )
-    return access_changes(plan, state, core.settings.workspace)
+        there = names_there(db.registry, state, db.workspace)
+    return access_changes(plan, state, core.settings.workspace, there)

@@ -9,7 +9,7 @@ from typing import Any
 
 from engine import Bench, converge
 from mlflow_fixture import fresh_sqlite
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from lifecycle_as_code.access import AccessState, level
 from lifecycle_as_code.access_after import state_after
@@ -22,7 +22,7 @@ from lifecycle_as_code.snapshot import Move
 from lifecycle_as_code.spec import Address, Spec
 from lifecycle_as_code.stores.auth_state import read_access_state
 from lifecycle_as_code.stores.sql import open_store, reading, writing
-from lifecycle_as_code.stores.tables import role_permissions, roles, user_role_assignments, users
+from lifecycle_as_code.stores.tables import experiments, role_permissions, roles, user_role_assignments, users
 
 
 def model(name: str) -> RegisteredModel:
@@ -76,6 +76,7 @@ STAGES: dict[str, tuple[Sequence[Spec], dict[str, Any]]] = {
         {"moves": (renamed("fraud", "scam"),)},
     ),
     "models go, and users' own grants with them": ((Experiment(name="nightly"), BEGIN[4]), {}),
+    "somebody joins": ((Experiment(name="nightly"), Role(name="ops", members=("ann", "bob", "cid"))), {}),
 }
 
 
@@ -91,7 +92,22 @@ def begun(directory: Path) -> Bench:
         db.execute(insert(role_permissions), [row | pattern for row in own for pattern in patterns])
         db.execute(insert(user_role_assignments), [{"user_id": 3, "role_id": 99}])
     converge(bench.stack(BEGIN))
+    # as MLflow leaves them when what they name is deleted
+    lost = {"registered_model": "lost", "experiment": "999", "prompt": "lost"}
+    left = [{"resource_type": kind, "resource_pattern": name} for kind, name in lost.items()]
+    with writing(open_store(str(bench.auth_store), role="auth", base=directory)) as db:
+        ops = db.scalars(select(roles.c.id).where(roles.c.name == "ops")).one()
+        db.execute(insert(role_permissions), [row | {"role_id": ops, "permission": "MANAGE"} for row in left])
+        row = {"resource_type": "experiment", "resource_pattern": nightly(bench)}
+        db.execute(insert(role_permissions), row | {"role_id": ops, "permission": "USE"})
     return bench
+
+
+def nightly(bench: Bench) -> str:
+    """The experiment's id."""
+    with reading(open_store(bench.store, role="tracking", base=bench.directory)) as db:
+        query = select(experiments.c.experiment_id).where(experiments.c.name == "nightly")
+        return str(db.scalars(query).one())
 
 
 def read(bench: Bench) -> AccessState:
@@ -121,3 +137,6 @@ def test_stage_after_stage(tmp_path: Path) -> None:
                 assert row.after == "NO_PERMISSIONS"
             else:
                 assert row.after == level(after, row.user, row.resource.kind, str(row.resource.key[0])), row
+    # the last one, as it is told: without what isn't there
+    told = [(str(r.resource), r.user, r.after) for impact in plan.review.impacts for r in impact.access]
+    assert told == [("experiment.nightly", "cid", "USE")]

@@ -269,8 +269,27 @@ def test_names_that_nothing_has_are_passed_over() -> None:
     made, role = between(before, after), Address("role", ("analysts",))
     whole = access_changes(made, held(before))
     assert [row.resource.name for row in whole[role]] == ["fraud", "lost"]
-    part = access_changes(made, held(before), resources=[Address(M, ("fraud",))])
+    part = access_changes(made, held(before), there={M: ["fraud"]})
     assert [row.resource.name for row in part[role]] == ["fraud"]
+
+
+@pytest.mark.parametrize(("before", "after", "expected"), CHANGES.values(), ids=CHANGES)
+def test_what_is_there_or_comes_with_the_plan_is_told_of(
+    before: Side, after: Side, expected: dict[str, list[str]]
+) -> None:
+    found = access_changes(between(before, after), held(before), there={M: before.models.split()})
+    assert told(found) == expected
+
+
+def test_a_grant_of_the_plan_s_own_is_told_of_and_one_that_waits_beside_all_of_a_type_is_not() -> None:
+    before = side(f"b {M} lost MANAGE", analysts="ann", b="ann")
+    after = replace(before, grants=(*before.grants, f"analysts {M} * EDIT"))
+    (row,) = access_changes(between(before, after), held(before), there={M: ["fraud"]})[
+        Address("permission", ("analysts", M, "*"))
+    ]
+    assert (str(row.resource), row.why) == (f"{M}.*", "default permission → role analysts: EDIT on *")
+    revoked = access_changes(between(before, side(analysts="ann", b="ann")), held(before), there={M: []})
+    assert [row.resource.name for rows in revoked.values() for row in rows] == ["lost"]
 
 
 def test_a_plan_about_records_alone_changes_nothing_for_anybody() -> None:

@@ -211,6 +211,38 @@ def test_a_renamed_model_says_who_serves_it() -> None:
     assert all(address.kind in ("registered_model", "serving_endpoint") for address in found)
 
 
+def test_a_version_that_goes_with_a_rename_names_who_serves_it() -> None:
+    scam = Address("registered_model", ("scam",))
+    before = [*registry(3), endpoint((entity("champion", "@champion"), 90), (entity("fixed", 1), 10))]
+    after = [
+        *registry(3, (3, 4), model="scam"),
+        endpoint((entity("champion", "@champion", "scam"), 90), (entity("fixed", 4, "scam"), 10)),
+    ]
+    pinned = endpoint((entity("first", 1), 100), name="risk")
+    found = impacts(before, after, renamed=(MODEL, scam), others=elsewhere("risk", pinned))
+    rows = found[Address("model_version", ("scam", 1))].traffic
+    assert [(row.stack, row.entity, row.moves) for row in rows] == [
+        ("", "fixed", True),
+        ("risk", "first", False),
+    ]
+
+
+def test_an_alias_that_moves_with_a_rename_reaches_those_who_know_the_former_name() -> None:
+    scam = Address("registered_model", ("scam",))
+    found = impacts(
+        registry(3), registry(4, model="scam"), renamed=(MODEL, scam), others=elsewhere("risk", RISK)
+    )
+    rows = found[Address("model_alias", ("scam", "champion"))].traffic
+    assert rows == (Traffic(RISK.address, "main", "risk", 100, "@champion", 3, 4),)
+
+
+def test_the_same_number_of_another_model_is_another_version() -> None:
+    others = registry(None, model="spam")
+    before = [*registry(3), *others, endpoint((entity("main", 3), 100))]
+    after = [*registry(3), *others, endpoint((entity("main", 3, "spam"), 100))]
+    assert impacts(before, after)[FRAUD].traffic == (Traffic(FRAUD, "main", "", 100, "", 3, 3, moves=True),)
+
+
 QUIET: dict[str, tuple[list[Spec], list[Spec]]] = {
     "nothing differs": ([*registry(3), CANARY], [*registry(3), CANARY]),
     "a description": (

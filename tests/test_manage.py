@@ -140,6 +140,19 @@ def test_that_nobody_is_left_is_told_with_who_loses_it_and_how(before: Rules, af
     assert told(lost_by(between(before, after))) == [f"{LOST} | {why}"]
 
 
+def test_names_stay_on_their_line_and_many_are_told_in_part() -> None:
+    people = [f"user{number:02}" for number in range(24)]
+    (grant,) = OWNED.grants
+    before, after = permission(*grant.split()), Role(name="owners", members=("zoe\n`ann` keeps it", *people))
+    live = {s.address: Observed(s) for s in (*THERE, before, after)}
+    changes = {before.address: change(before.address, before, None)}
+    (text,) = told(lost_by(World({}, Recorded(), Live(live), changes, {})))
+    assert text.endswith(f"`user19` loses it: {GRANT} is revoked | and 5 more")
+    live[after.address] = Observed(Role(name="owners", members=after.members[-1:]))
+    (text,) = told(lost_by(World({}, Recorded(), Live(live), changes, {})))
+    assert text == f"{LOST} | `zoe `ann` keeps it` loses it: {GRANT} is revoked"
+
+
 LEFT_TO_SOMEBODY: dict[str, tuple[Rules, Rules]] = {
     "nothing is changed": (OWNED, OWNED),
     "one of two leaves": (OWNED, rules(f"owners {MODEL} MANAGE", owners="bob")),
@@ -257,6 +270,14 @@ OWN: dict[str, tuple[Rules, Rules, list[str]]] = {
     "by DENY on one": (
         rules("owners registered_model * MANAGE", owners="ann bob", barred="ann"),
         rules("owners registered_model * MANAGE", f"barred {MODEL} DENY", owners="ann bob", barred="ann"),
+        [
+            f"{SELF} registered_model `fraud` any more: | "
+            "`ann` loses it: permission.barred/registered_model/fraud denies it"
+        ],
+    ),
+    "by DENY on one that nobody was granted by name": (
+        rules("owners registered_model * MANAGE", owners="ann", barred="ann"),
+        rules("owners registered_model * MANAGE", f"barred {MODEL} DENY", owners="ann", barred="ann"),
         [
             f"{SELF} registered_model `fraud` any more: | "
             "`ann` loses it: permission.barred/registered_model/fraud denies it"

@@ -12,7 +12,7 @@ from plans import ALIAS, HOSTILE, always, rich
 
 from lifecycle_as_code.cli import output
 from lifecycle_as_code.evidence import Evidence, Metric, MetricChange, compare
-from lifecycle_as_code.review import Access, Impact, Outcome, Review
+from lifecycle_as_code.review import Access, Capacity, Impact, Outcome, Review
 from lifecycle_as_code.signature import Signature, SignatureChange
 from lifecycle_as_code.spec import Address
 from lifecycle_as_code.views import evidence, human, review
@@ -39,6 +39,19 @@ def test_a_rich_plan_tells_all_that_is_known() -> None:
     counted = sum(v.outcome is Outcome.DENIED for v in plan.review.verdicts)
     assert counted
     assert re.search(rf"^Plan: .*, {counted} denied, ", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("free", "fits", "said"),
+    [(3, True, ", 3 free: fits"), (1, False, ", 1 free: does not fit"), (None, None, ": not known to fit")],
+)
+def test_room_on_the_cluster_is_told_also_where_it_is_not_known(
+    free: float | None, fits: bool | None, said: str
+) -> None:
+    row = Capacity(Address("serving_endpoint", ("a",)), 1, 1, 2, 2, 0, 0, 2, 0, free, None, fits)
+    told = review.capacity(row)
+    assert told == f"replicas 1, CPUs 2, while both versions are up +2 CPUs{said}"
+    assert "fit" not in review.capacity(replace(row, peak_cpus=0))
 
 
 def test_colours_add_nothing_but_colours() -> None:

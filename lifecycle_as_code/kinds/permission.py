@@ -12,9 +12,10 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import AfterValidator, model_validator
 from sqlalchemy import select
 
+from ..access import ALL
 from ..diagnostics import Diagnostic, refuse
 from ..guard import World
-from ..manage import ALL, DENY, MANAGE, lost_by
+from ..manage import lost_by
 from ..snapshot import Observed
 from ..spec import Address, Key, Nest, Ref, Spec, Store
 from ..stores import mlflow_rules as rules
@@ -120,7 +121,7 @@ class PermissionKind(SqlKind[Permission]):
         Types that can't be declared here are among them, as they are. A hidden role's grants say whose
         they are. A grant on an id that names nothing any more shows the id. At most six queries.
 
-        Facts of the store: `grants_on_all`, whoever's MANAGE and DENY on all of a type, wanted or not.
+        Facts of the store: `grants_on_all`, whoever's level on all of a type, wanted or not.
         """
         if db.auth is None:
             return Observation({})
@@ -146,7 +147,7 @@ class PermissionKind(SqlKind[Permission]):
         on_all = {
             Address("permission", (role, resource_type, pattern)): level
             for role, resource_type, pattern, level in held
-            if pattern == ALL and level in (MANAGE, DENY)
+            if pattern == ALL
         }
         return Observation(
             objects, frozenset(hidden_roles | _referents(db, wanted)), facts={"grants_on_all": on_all}

@@ -68,8 +68,9 @@ class EnvironmentFile(Part):
     default_permission: Literal["READ", "USE", "EDIT", "MANAGE", "NO_PERMISSIONS"] | None = None
     """What MLflow's server gives to users without a grant: `default_permission` of the file that its
     `MLFLOW_AUTH_CONFIG_PATH` names, which no database holds. `READ`, as MLflow ships it, by default. Nothing
-    is written for it: plans need it to tell who gains or loses access. For a server with workspaces enabled,
-    whose users without a grant get nothing, say `NO_PERMISSIONS`."""
+    is written for it: plans need it to tell who gains or loses access. For a server with workspaces enabled
+    and without `grant_default_workspace_access`, whose users without a grant get nothing, say
+    `NO_PERMISSIONS`."""
     serve: str | ServeFile | None = None
     """Ray: `local` for one on this machine, the address of a cluster's dashboard, `none`, or a mapping."""
     workspace: str | None = None

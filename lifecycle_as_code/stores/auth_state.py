@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Table, select
 
-from ..access import AccessState, Role
+from ..access import ALL, AccessState, Role
 from ..serving.levels import WORKSPACE, Grant
+from . import rows
 from .auth_roles import hidden_user
 from .grant_names import GrantNames
-from .tables import role_permissions, roles, user_role_assignments, users
+from .tables import experiments, registered_models, role_permissions, roles, user_role_assignments, users
 
 
 def read_access_state(
@@ -32,11 +34,11 @@ def read_access_state(
         if user_id in everyone:
             members[role_id].add(everyone[user_id][0])
     held = role_permissions.c
-    rows = select(held.role_id, held.resource_type, held.resource_pattern, held.permission)
+    granted = select(held.role_id, held.resource_type, held.resource_pattern, held.permission)
     names: dict[str, GrantNames] = {}
     grants: defaultdict[int, list[Grant]] = defaultdict(list)
     for role_id, kind, pattern, permission in auth.execute(
-        rows.join(roles, roles.c.id == held.role_id).where(counts).order_by(held.id)
+        granted.join(roles, roles.c.id == held.role_id).where(counts).order_by(held.id)
     ).all():
         if kind not in names:
             names[kind] = GrantNames.read(registry, kind, workspace)
@@ -57,3 +59,24 @@ def read_access_state(
         ),
         default_permission=default_permission,
     )
+
+
+def names_there(registry: Connection, state: AccessState, workspace: str) -> Mapping[str, frozenset[str]]:
+    """Which of the models, prompts and experiments that grants name are there, by type. Few queries."""
+    named: defaultdict[str, set[str]] = defaultdict(set)
+    for role in state.roles:
+        for grant in role.grants:
+            if grant.pattern != ALL:
+                named[grant.resource_type].add(grant.pattern)
+
+    def found(table: Table, wanted: set[str]) -> frozenset[str]:
+        query = select(table.c.name).where(table.c.workspace == workspace)
+        return frozenset(row.name for row in rows.within(registry, query, table.c.name, wanted))
+
+    models = found(registered_models, named["registered_model"] | named["prompt"])
+    prompts = rows.prompts(registry, workspace) if models else frozenset()
+    return {
+        "registered_model": models - prompts,
+        "prompt": models & prompts,
+        "experiment": found(experiments, named["experiment"]),
+    }

@@ -82,13 +82,16 @@ class Cluster:
     def resources(self) -> Resources:
         """CPUs and GPUs of the living nodes, from the dashboard's node summary (`0.5/8.0 CPU` a node)."""
         nodes = self._get("/nodes?view=summary").get("data", {}).get("nodeLogicalResources") or {}
-        used = {"CPU": 0.0, "GPU": 0.0}
         total = {"CPU": 0.0, "GPU": 0.0}
+        free = []
         for told in nodes.values():
+            left = dict.fromkeys(total, 0.0)
             for taken, had, unit in re.findall(r"([\d.]+)/([\d.]+) (CPU|GPU)\b", str(told)):
-                used[unit] += float(taken)
                 total[unit] += float(had)
-        return Resources(total["CPU"], total["GPU"], total["CPU"] - used["CPU"], total["GPU"] - used["GPU"])
+                left[unit] += float(had) - float(taken)
+            free.append((left["CPU"], left["GPU"]))
+        cpus, gpus = (sum(node[unit] for node in free) for unit in (0, 1))
+        return Resources(total["CPU"], total["GPU"], cpus, gpus, tuple(free))
 
     def merge(
         self,

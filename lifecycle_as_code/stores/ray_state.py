@@ -73,12 +73,14 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Logical CPUs and GPUs: what the living nodes have, and what of it isn't handed out."""
+    """Logical CPUs and GPUs: what the living nodes have, and what of it isn't handed out. `nodes`: the same,
+    free on each of them; empty where that isn't known."""
 
     cpus: float
     gpus: float
     free_cpus: float
     free_gpus: float
+    nodes: tuple[tuple[float, float], ...] = ()
 
 
 def applications(instance: Mapping[str, Any]) -> dict[str, Application]:

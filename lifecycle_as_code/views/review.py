@@ -169,7 +169,8 @@ def capacity(row: Capacity, paint: Paint = PLAIN) -> str:
     free = "" if row.free_cpus is None else f", {row.free_cpus:g} free"
     if row.free_gpus is not None and row.peak_gpus:
         free += f" and {row.free_gpus:g} GPUs free"
-    fits = {True: ": fits", False: f": {paint('does not fit', 'strong', 'red')}", None: ""}[row.fits]
+    unfit = paint("does not fit", "strong", "red")
+    fits = {True: ": fits", False: f": {unfit}", None: ": not known to fit"}[row.fits]
     if row.peak_cpus or row.peak_gpus:
         parts.append(f"while both versions are up {peak}{free}{fits}")
     return ", ".join(parts)

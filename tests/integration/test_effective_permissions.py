@@ -112,7 +112,7 @@ def in_process(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, AccessSta
         open_store(url, role="tracking", base=directory),
     )
     with writing(stores[0]) as db, reading(stores[1]) as registry:
-        people = Dice(random.Random(5), MODELS).fill(db, "user", people=40, kinds_of_people=20)
+        people = Dice(random.Random(5), MODELS).fill(db, "user", people=24, kinds_of_people=12)
         state = read_access_state(db, registry, OTHER, default_permission="READ")
     auth.store.init_db(auth_url)
     return auth, state, people
@@ -126,19 +126,24 @@ def default_permission(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["default", OTHER])
+@pytest.fixture(params=["default", "default, granted", OTHER])
 def oracle(
     request: pytest.FixtureRequest,
     default_permission: str,
     in_process: tuple[Any, AccessState, list[str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Oracle:
-    """With workspaces enabled for another one than `default`."""
+    """With workspaces enabled for another one than `default`, or for one that MLflow gives to everybody."""
     auth, state, people = in_process
-    workspace = request.param
-    config = auth.auth_config._replace(default_permission=default_permission)
+    workspace, _, granted = request.param.partition(", ")
+    config = auth.auth_config._replace(
+        default_permission=default_permission, grant_default_workspace_access=bool(granted)
+    )
     monkeypatch.setattr(auth, "auth_config", config)
-    monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "false" if workspace == "default" else "true")
+    monkeypatch.setattr(auth, "_get_workspace_store", lambda: None)
+    known = SimpleNamespace(name="default"), True
+    monkeypatch.setattr(auth, "get_default_workspace_optional", lambda _: known)
+    monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "false" if request.param == "default" else "true")
     monkeypatch.setattr(auth, "get_anchor_workspace", lambda *_: workspace)
     state = replace(state, default_permission=default_permission)
     return Oracle(auth, monkeypatch, Effective(state, workspace), people)

@@ -232,6 +232,10 @@ def test_grants_of_wanted_roles_and_on_wanted_resources_are_observed(stocked: Wr
             "permission.analysts/registered_model/fraud"
         }
         assert live(db, Wanted({})) == {}
+        # of what nobody wants, still those on all of a type
+        told = GRANTS.observe(db, Wanted({})).facts["grants_on_all"]
+        assert told == {spec.address: spec.level for spec in EVERY_TYPE if spec.resource == "*"}
+        assert told
 
 
 def test_other_workspaces_are_left_out(stocked: Writing) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -27,6 +27,7 @@ from lifecycle_as_code.kinds.serving_endpoint import (
     ServingEndpoints,
     TrafficConfig,
 )
+from lifecycle_as_code.kinds.serving_endpoint.apps import as_apps
 from lifecycle_as_code.kinds.serving_endpoint.capacity import RESOURCES
 from lifecycle_as_code.snapshot import Live, Observed, Recorded
 from lifecycle_as_code.spec import Address, Spec, construct, plain
@@ -80,6 +81,8 @@ WRONG_ENTITIES: dict[str, tuple[dict[str, Any], str]] = {
     "version zero": ({"version": 0}, "greater than or equal to 1"),
     "fewer at most than at least": ({"min_replicas": 2, "max_replicas": 1}, "less than `min_replicas`"),
     "half a secret": ({"environment_vars": {"K": "x{{ env.SECRET }}"}}, "a secret stands alone"),
+    "a GPU and a half": ({"num_gpus": 1.5}, "a part of one GPU, or whole ones"),
+    "less than Ray counts": ({"num_cpus": 0.00001}, "steps of 0.0001"),
     "a variable's name": ({"environment_vars": {"A B": "x"}}, "can't be the name"),
 }
 
@@ -224,6 +227,8 @@ def warned(
     *grants: Spec,
     before: ServingEndpoint | None = None,
     free: Resources | None = None,
+    changes: Iterable[Change] = (),
+    on_all: Mapping[Address, str] | None = None,
 ) -> list[Diagnostic]:
     address = after.address
     action = Action.UPDATE if before else Action.CREATE
@@ -231,8 +236,9 @@ def warned(
     objects = {g.address: Observed(g) for g in grants}
     if before:
         objects[address] = Observed(before, {"owner": "tests"})
-    live = Live(objects, facts={RESOURCES: free} if free else {})
-    found = list(KIND.check(World({address: after}, Recorded(), live, {address: change}, {})))
+    live = Live(objects, facts={"grants_on_all": on_all or {}, **({RESOURCES: free} if free else {})})
+    all_changes = {c.address: c for c in (change, *changes)}
+    found = list(KIND.check(World({address: after}, Recorded(), live, all_changes, {})))
     assert {d.severity for d in found} <= {"warning"}
     return found
 
@@ -256,6 +262,23 @@ DOORS: dict[str, tuple[str, list[Spec], list[str]]] = {
 @pytest.mark.parametrize(("auth", "grants", "codes"), DOORS.values(), ids=DOORS)
 def test_a_plan_says_who_gets_in(auth: str, grants: list[Spec], codes: list[str]) -> None:
     assert [d.code for d in warned(settled(endpoint((entity(), 100), auth=auth)), *grants)] == codes
+
+
+def test_who_gets_in_is_asked_of_the_grants_as_they_will_be() -> None:
+    spec = settled(endpoint((entity(), 100)))
+    caller, reader = grant("USE"), grant("READ")
+
+    def becomes(after: Spec | None, action: Action) -> Change:
+        return Change(caller.address, caller.store, action, "", caller, after)
+
+    codes = ["nobody-may-use"]
+    assert [d.code for d in warned(spec, caller, changes=[becomes(reader, Action.UPDATE)])] == codes
+    assert [d.code for d in warned(spec, caller, changes=[becomes(None, Action.DELETE)])] == codes
+    assert not warned(spec, caller, changes=[becomes(None, Action.FORGET)])
+    made = Change(caller.address, caller.store, Action.CREATE, "", None, caller)
+    assert not warned(spec, changes=[made])
+    # a grant of a role that nothing here names
+    assert not warned(spec, on_all={Address("permission", ("ops", "serving_endpoint", "*")): "USE"})
 
 
 ROOM: dict[str, tuple[dict[str, Any] | None, dict[str, Any], float, str]] = {
@@ -284,6 +307,88 @@ def test_a_plan_says_where_room_is_lacking(
     )
     assert [d.code for d in found] == (["ray-capacity"] if said else [])
     assert all(said in d.detail for d in found)
+
+
+SPREAD: dict[str, tuple[dict[str, Any], tuple[tuple[float, float], ...], bool]] = {
+    "all on one node": ({"num_gpus": 2}, ((2, 0), (2, 2)), False),
+    "one replica over two nodes": ({"num_gpus": 2}, ((2, 1), (2, 1)), True),
+    "GPUs here and CPUs there": ({"num_gpus": 2}, ((0, 2), (4, 0)), True),
+    "replicas over two nodes": ({"num_gpus": 1, "min_replicas": 2}, ((2, 1), (2, 1)), False),
+    "parts of two GPUs": ({"num_gpus": 0.75, "min_replicas": 2}, ((2, 1), (2, 1)), False),
+    "parts that are left of two": ({"num_gpus": 0.6, "min_replicas": 3}, ((4, 1), (4, 1)), True),
+    "the small ones leave room for the large": (
+        {"num_cpus": 0.1, "min_replicas": 3},
+        ((0.1, 0.0), (0.2, 0.0)),
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "nodes", "said"), SPREAD.values(), ids=SPREAD)
+def test_a_replica_needs_its_room_on_one_node(
+    options: dict[str, Any], nodes: tuple[tuple[float, float], ...], said: bool
+) -> None:
+    cpus, gpus = (sum(node[unit] for node in nodes) for unit in (0, 1))
+    found = warned(
+        settled(endpoint((entity(**options), 100))), grant("USE"), free=Resources(8, 8, cpus, gpus, nodes)
+    )
+    assert [d.code for d in found] == (["ray-capacity"] if said else [])
+    assert all("a node with room for each replica" in d.detail for d in found)
+
+
+def test_room_is_read_of_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = {
+        "a": "0.7/1.0 CPU\n0.0/2.0 GPU\n0.00B/1.0GiB memory",
+        "b": "0.0/4.0 CPU",
+        "c": "0.00B/1.0GiB memory",
+    }
+    cluster = Paper()
+    monkeypatch.setattr(cluster, "_get", lambda _: {"data": {"nodeLogicalResources": nodes}})
+    found = cluster.resources()
+    assert (found.cpus, found.gpus, found.free_gpus) == (5, 2, 2)
+    assert found.free_cpus == pytest.approx(4.3)
+    assert [pytest.approx(node) for node in ((0.3, 2), (4, 0), (0, 0))] == list(found.nodes)
+
+
+def test_parts_are_counted_as_ray_counts_them() -> None:
+    """0.1 + 0.2 is more than 0.3 in floats, and 1 - 0.9 less than 0.1."""
+    spec = settled(endpoint((entity(num_cpus=0.1, min_replicas=3), 100)))
+    assert not warned(spec, grant("USE"), free=Resources(1, 0, 0.3, 0))
+    spec = settled(endpoint((entity(num_cpus=0.1), 100)))
+    assert not warned(spec, grant("USE"), free=Resources(1, 0, 1 - 0.9, 0))
+
+
+def test_only_endpoints_that_lack_something_are_named() -> None:
+    small = settled(endpoint((entity(), 100)))
+    large = settled(endpoint((entity(num_gpus=1), 100)).model_copy(update={"name": "large"}))
+    more = Change(large.address, large.store, Action.CREATE, "", None, large)
+    (found,) = warned(small, grant("USE", "*"), changes=[more], free=Resources(8, 0, 8, 0))
+    assert found.detail.startswith("serving_endpoint.large needs 1 GPUs")
+
+    # and the other way round
+    large = large.model_copy(update={"served_entities": (entity(num_cpus=9),)})
+    small = small.model_copy(update={"served_entities": (entity(num_cpus=0, num_gpus=1),)})
+    more = Change(large.address, large.store, Action.CREATE, "", None, large)
+    (found,) = warned(small, grant("USE", "*"), changes=[more], free=Resources(8, 1, 8, 1))
+    assert found.detail.startswith("serving_endpoint.large needs 9 CPUs")
+
+
+def test_the_large_choose_their_nodes_before_the_small_and_the_fullest_that_has_room() -> None:
+    two = (entity("a", num_cpus=2, min_replicas=2), 50), (entity("b", num_cpus=3), 50)
+    assert not warned(settled(endpoint(*two)), grant("USE"), free=Resources(7, 0, 7, 0, ((4, 0), (3, 0))))
+
+
+def test_what_an_interrupted_apply_brought_up_takes_nothing_more() -> None:
+    before, after = settled(endpoint((entity(version=3), 100))), settled(endpoint((entity(version=4), 100)))
+    here = before.model_copy(update={"leftovers": tuple(as_apps("tests", after).apps)})
+    free = Resources(8, 0, 0, 0)
+    assert [d.code for d in warned(after, grant("USE"), before=before, free=free)] == ["ray-capacity"]
+    assert not warned(after, grant("USE"), before=here, free=free)
+
+
+def test_many_replicas_are_counted_at_once() -> None:
+    spec = settled(endpoint((entity(min_replicas=10**12, num_cpus=0), 100)))
+    assert not warned(spec, grant("USE"), free=Resources(8, 0, 8, 0, ((8, 0),)))
 
 
 # --- rollouts, with Ray's part played by a dictionary

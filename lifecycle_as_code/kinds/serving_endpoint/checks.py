@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...access import DEFAULT_WORKSPACE
+from ...access_after import state_after, state_seen
 from ...change import Action, Change
 from ...diagnostics import Diagnostic
 from ...guard import World
-from ...spec import Spec
+from ...serving.levels import may_use, resolve
 from ...stores.ray_state import Resources
-from .capacity import RESOURCES, capacities
+from .capacity import RESOURCES, capacities, enough
 from .spec import ServingEndpoint
-
-_MAY_USE = frozenset({"USE", "EDIT", "MANAGE"})
 
 
 def open_doors(world: World) -> Iterator[Diagnostic]:
@@ -30,9 +30,14 @@ def open_doors(world: World) -> Iterator[Diagnostic]:
 
 
 def shut_doors(world: World) -> Iterator[Diagnostic]:
-    """Endpoints in the plan that nobody but an administrator may use."""
-    for change, after in _coming(world):
-        if after.auth != "none" and not any(_opens(grant, after.name) for grant in _grants(world)):
+    """Endpoints in the plan that no role may use once it is applied."""
+    shut = [(change, after) for change, after in _coming(world) if after.auth != "none"]
+    if not shut:
+        return
+    changes = (change for change in world.changes.values() if change.action.is_difference)
+    roles = state_after(state_seen(world.live), changes, DEFAULT_WORKSPACE).roles
+    for change, after in shut:
+        if not any(may_use(resolve(role.grants, after.name)) for role in roles):
             yield Diagnostic(
                 "nobody-may-use",
                 "no role may use an endpoint",
@@ -46,48 +51,32 @@ def shut_doors(world: World) -> Iterator[Diagnostic]:
 def room(world: World) -> Iterator[Diagnostic]:
     """Whether the cluster can hold what comes beside what runs, until that retires."""
     free = world.live.facts.get(RESOURCES)
-    if not isinstance(free, Resources):
+    found = capacities(world.changes.values(), world.live)
+    lacking = [one for one in found if one.fits is False]
+    if not lacking or not isinstance(free, Resources):
         return
-    adding = [c for c in capacities(world.changes.values(), world.live) if c.peak_cpus or c.peak_gpus]
-    needing = [c.endpoint for c in adding]
-    cpus, gpus = sum(c.peak_cpus for c in adding), sum(c.peak_gpus for c in adding)
     lacks = [
         f"{need:g} {unit} while versions stand side by side, and {left:g} of the cluster's {total:g} are free"
         for unit, need, left, total in (
-            ("CPUs", cpus, free.free_cpus, free.cpus),
-            ("GPUs", gpus, free.free_gpus, free.gpus),
+            ("CPUs", sum(one.peak_cpus for one in found), free.free_cpus, free.cpus),
+            ("GPUs", sum(one.peak_gpus for one in found), free.free_gpus, free.gpus),
         )
-        if need > left
+        if not enough(need, left)
     ]
-    if lacks:
-        yield Diagnostic(
-            "ray-capacity",
-            "the cluster may lack room for the rollout",
-            f"{', '.join(map(str, needing))} need{'s' if len(needing) == 1 else ''} {'; and '.join(lacks)}.",
-            hint="lower `num_cpus` or `min_replicas`, or add nodes; without room the apply waits, then fails",
-            at=world.places.get(needing[0]),
-            severity="warning",
-        )
+    whole = "a node with room for each replica, and what is free is spread over too many"
+    needing = [one.endpoint for one in lacking]
+    yield Diagnostic(
+        "ray-capacity",
+        "the cluster may lack room for the rollout",
+        f"{', '.join(map(str, needing))} need{'s' if len(needing) == 1 else ''} "
+        f"{'; and '.join(lacks) or whole}.",
+        hint="lower `num_cpus` or `min_replicas`, or add nodes; without room the apply waits, then fails",
+        at=world.places.get(needing[0]),
+        severity="warning",
+    )
 
 
 def _coming(world: World) -> Iterator[tuple[Change, ServingEndpoint]]:
     for change in world.changes.values():
         if change.action in (Action.CREATE, Action.UPDATE) and isinstance(change.after, ServingEndpoint):
             yield change, change.after
-
-
-def _grants(world: World) -> Iterator[Spec]:
-    """Grants as they will be."""
-    yield from (spec for a, spec in world.desired.items() if a.kind == "permission")
-    for address, found in world.live.objects.items():
-        change = world.changes.get(address)
-        if address.kind == "permission" and (change is None or change.action is not Action.DELETE):
-            yield found.spec
-
-
-def _opens(grant: Spec, endpoint: str) -> bool:
-    about, resource = getattr(grant, "resource_type", ""), getattr(grant, "resource", "")
-    level = getattr(grant, "level", "")
-    if about == "workspace":
-        return level == "MANAGE"
-    return about == ServingEndpoint.kind and resource in (endpoint, "*") and level in _MAY_USE

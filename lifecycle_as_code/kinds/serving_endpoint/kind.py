@@ -137,7 +137,8 @@ def _pinned(entity: ServedEntity, expected: Mapping[Address, Observed]) -> Serve
     alias = followed(entity)
     version = entity.entity_version
     if alias is not None:
-        version = getattr(expected[Address("model_alias", (entity.entity_name, alias))].spec, "version")  # noqa: B009
+        pointer: Any = expected[Address("model_alias", (entity.entity_name, alias))].spec
+        version = pointer.version
     stored: Spec | None = None
     if isinstance(version, int) and (
         found := expected.get(Address("model_version", (entity.entity_name, version)))

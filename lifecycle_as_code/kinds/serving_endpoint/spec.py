@@ -25,6 +25,20 @@ def _name(text: str) -> str:
     return text
 
 
+def _quantity(number: float) -> float:
+    """Ray: it counts in ten-thousandths."""
+    if 0 < number < 0.0001:
+        raise ValueError("Ray counts in steps of 0.0001: that is the least")
+    return number
+
+
+def _gpus(number: float) -> float:
+    """Ray: a part of one GPU, or whole ones."""
+    if number > 1 and number != int(number):
+        raise ValueError("a replica has a part of one GPU, or whole ones")
+    return number
+
+
 def _followed(text: str) -> str:
     problem = rules.alias(text[1:]) if text.startswith("@") else "a version is a number or `@` and an alias"
     if problem:
@@ -69,10 +83,10 @@ class ServedEntity(Part):
     """How many replicas run at least."""
     max_replicas: Annotated[int, Field(ge=1)] | None = None
     """How many run at most; Ray scales in between, by the requests under way. By default `min_replicas`."""
-    num_cpus: Annotated[float, Field(ge=0)] = 1.0
+    num_cpus: Annotated[float, Field(ge=0), AfterValidator(_quantity)] = 1.0
     """CPUs that Ray sets aside for a replica. It counts them and doesn't enforce them."""
-    num_gpus: Annotated[float, Field(ge=0)] = 0.0
-    """GPUs that Ray sets aside for a replica."""
+    num_gpus: Annotated[float, Field(ge=0), AfterValidator(_quantity), AfterValidator(_gpus)] = 0.0
+    """GPUs that Ray sets aside for a replica: a part of one, or whole ones."""
     max_ongoing_requests: Annotated[int, Field(ge=1)] = 5
     """How many requests a replica works on at once; more wait. Ray's own default."""
     timeout: Annotated[float, Field(gt=0)] = 60.0
