@@ -231,7 +231,8 @@ def test_one_issue_is_open_while_something_differs(runner: Runner) -> None:
     assert runner.outputs == {"drift": "true", "issue": str(issue["number"])}
     assert issue["title"] == "Drift in `stacks/card payments`"
     assert issue["labels"] == ["lac-drift"]
-    assert "changed outside" in issue["body"]
+    assert "**Drift:** 1 object changed outside" in issue["body"]
+    assert "| `~` update | `model_alias.fraud/champion` |" in issue["body"]
 
     apply_by_hand(runner)
     assert runner.run("drift", {}, **WHERE) == 0

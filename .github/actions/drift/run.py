@@ -21,11 +21,11 @@ def drift(job: Job) -> int:
     """The step. Exits with 0 for no drift, with 2 for some where `fail-on-drift` is set, with 1 where it
     couldn't be told."""
     fails, keeps, subject = job.is_on("fail-on-drift"), job.is_on("issue"), Subject.of(job)
-    ran = Lac(job).run("drift")
+    ran = Lac(job).run("drift", "--markdown")
     log(ran.out)
     log(ran.err)
-    text = ran.out.strip()
-    job.summarize(f"### {subject.title('Drift')}\n\n{fenced(text or ran.err.strip(), 100_000)}")
+    text = ran.out.strip() or fenced(ran.err.strip(), 20_000)
+    job.summarize(f"### {subject.title('Drift')}\n\n{text}")
     if ran.code not in (0, 2):
         job.output(drift="unknown", issue="")
         raise ActionError("`lac drift` failed; its message is in the log. The issue stays as it is.")
@@ -40,8 +40,7 @@ def drift(job: Job) -> int:
 def keep(job: Job, subject: Subject, text: str) -> str:
     """Open the issue, or bring it up to date. Its number."""
     api, marker = Api.of(job), subject.marker("lac drift")
-    told = fenced(text, 60_000)
-    body = f"{marker}\nSomething changed outside of the manifests.\n\n{told}\n\n<sub>{run_link(job)}</sub>"
+    body = f"{marker}\n{text}\n\n<sub>{run_link(job)}</sub>"
     present = api.issue(marker)
     if present is None:
         number = str(api.call("POST", "issues", {"title": subject.title("Drift"), "body": body})["number"])
