@@ -1,15 +1,18 @@
-"""Questions about one stack: why an object is planned as it is, and what it was like at some time."""
+"""Questions about one stack: what changed outside, what an object is like from every side and why it is
+planned as it is, and what all were like at some time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import past
 from .core import Core
-from .diagnostics import Source
+from .diagnostics import LacError, Source
 from .diff import Path as FieldPath
 from .diff import owned
+from .drift import Drift, make_drift, pending_only
 from .explain import Explanation, explained, paths
 from .history import Line
 from .history import at as recorded_at
@@ -17,8 +20,57 @@ from .manifest.point import places_of
 from .refresh import naming, observe
 from .rollback import apply_of
 from .sides import Side, States
-from .snapshot import Observed
+from .snapshot import Desired, Live, Observed, Record
 from .spec import Address, Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One object from every side: as declared, as recorded, as it is."""
+
+    address: Address
+    desired: Spec | None
+    recorded: Record | None
+    live: Observed | None
+
+
+def shown(core: Core, address: Address) -> Shown:
+    """One object from every side."""
+    asked = Desired({address: spec} if (spec := core.manifest.desired.objects.get(address)) else {})
+    core.connections.refuse_unreachable(asked)
+    seen = core.camera.take(asked, resolved=False, names=naming({address}))
+    return Shown(address, spec, seen.recorded.ours.get(address), seen.live.objects.get(address))
+
+
+def drift(core: Core, ignore: Collection[str]) -> Drift:
+    """What changed outside since the last apply, apart from what the manifests would change. `ignore`:
+    addresses or patterns to pass over, beside those that lac.yaml names."""
+    desired = core.manifest.desired
+    core.connections.refuse_unreachable(desired)
+    seen = core.camera.take(desired, resolved=False)
+    outside = make_drift(
+        seen.recorded,
+        replace(seen.live, diagnostics=()),
+        desired.scopes,
+        desired.lifecycles,
+        ignore=(*core.settings.drift_ignore, *ignore),
+        stack=core.name,
+        environment=core.environment,
+    )
+    updated = {c.address: at for c in outside.changes if (at := _updated(seen.live, c.address)) is not None}
+    try:
+        plan = core.plan(core.camera.resolved(seen), core.options())
+    except LacError as error:
+        return Drift(outside, None, error.diagnostics, updated)
+    return Drift(outside, pending_only(plan, seen.recorded, desired.lifecycles), (), updated)
+
+
+def _updated(live: Live, address: Address) -> int | None:
+    """When MLflow says that the object was last written, in ms since 1970; it keeps no time for some
+    kinds."""
+    found = live.objects.get(address)
+    at = found.facts.get("updated") if found else None
+    return at if isinstance(at, int) else None
 
 
 def explain(core: Core, address: Address) -> Explanation:

@@ -130,16 +130,15 @@ def leaves(spec: Spec) -> tuple[FieldChange, ...]:
     for slot in slots(spec):
         # one thing to a reader, and no field has its parts
         spec = pinned(spec, slot.loc, str(slot.selector))
-    shown: list[FieldChange] = []
-    said = _as_maps(type(spec), spec.model_dump(warnings="none", exclude_defaults=True))
-    for field, info in type(spec).model_fields.items():
-        value = getattr(spec, field)
-        if value == info.default and field not in fields_marked(type(spec), Key):
-            continue
-        if field in fields_marked(type(spec), Key) | fields_marked(type(spec), Derived):
-            continue
-        shown += _flat((field,), said.get(field))
-    return tuple(shown)
+    kind = type(spec)
+    said = _as_maps(kind, spec.model_dump(warnings="none", exclude_defaults=True))
+    untold = fields_marked(kind, Key) | fields_marked(kind, Derived)
+    return tuple(
+        leaf
+        for field in kind.model_fields
+        if field in said and field not in untold
+        for leaf in _flat((field,), said[field])
+    )
 
 
 def _flat(path: Path, value: Any) -> list[FieldChange]:

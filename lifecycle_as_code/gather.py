@@ -14,7 +14,8 @@ What changes about a version that is there (its tags, its description) puts noth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -28,7 +29,7 @@ from .kinds.model_version import ModelVersion
 from .mlmodel import MlModel, read_mlmodel
 from .snapshot import Live
 from .snapshots import Snapshots
-from .spec import Address
+from .spec import Address, KeyPart
 from .state import history
 from .stores import tracking
 from .stores.artifact_root import artifact_root
@@ -79,15 +80,19 @@ def gather(
         return ()
     made = {number_of(c.address, seen.origins): r for c in plan.changes if (r := _registered(c)) is not None}
     whole = _read(connections, {*numbers.values()}, made, seconds, environ)
-    tags = {change.address: change for change in plan.changes if change.address.kind == ModelVersion.kind}
+    # one that is made is known by what it will be
+    tagged = {c.address: c for c in plan.changes if c.address.kind == ModelVersion.kind and c.before}
 
     def side(address: Address | None) -> Evidence | None:
-        return replace(whole[numbers[address]], model=str(address.key[0])) if address else None
+        if address is None:
+            return None
+        known, model = whole[numbers[address]], str(address.key[0])
+        return known if known.model == model else replace(known, model=model)
 
     def comparison(each: Replacement) -> Comparison:
         after = side(each.after)
-        if after is not None and each.after in tags:
-            after = replace(after, tags=tags_after(after.tags, tags[each.after]))
+        if after is not None and each.after in tagged:
+            after = replace(after, tags=tags_after(after.tags, tagged[each.after]))
         model = str(each.sides[-1].key[0])
         return compare(each.address, model, side(each.before), after, directions, each.entity)
 
@@ -102,12 +107,14 @@ def replacements(
 ) -> Iterator[Replacement]:
     """What takes what's place, as the table above has it. `origins`: what is called otherwise until now;
     under another name a version is the same."""
+    there: defaultdict[KeyPart, list[int]] | None = None
     for change in changes:
         if change.action not in (Action.CREATE, Action.UPDATE, Action.DELETE):
             continue
         if change.address.kind == ModelVersion.kind:
             if change.action is Action.CREATE:
-                yield Replacement(change.address, "", _below(change.address, live), change.address)
+                there = _there(live) if there is None else there
+                yield Replacement(change.address, "", _below(change.address, there), change.address)
             continue
         before = change.before.stands_for() if change.before else {}
         after = change.after.stands_for() if change.after else {}
@@ -127,15 +134,18 @@ def number_of(version: Address, origins: Mapping[Address, Address]) -> Number:
     return str(former.key[0] if former else model), int(number)
 
 
-def _below(version: Address, live: Live) -> Address | None:
+def _there(live: Live) -> defaultdict[KeyPart, list[int]]:
+    """The numbers of each model's versions, but for deleted ones."""
+    found: defaultdict[KeyPart, list[int]] = defaultdict(list)
+    for address in live.objects:
+        if address.kind == ModelVersion.kind and live.present(address):
+            found[address.key[0]].append(int(address.key[1]))
+    return found
+
+
+def _below(version: Address, there: Mapping[KeyPart, Sequence[int]]) -> Address | None:
     model, number = version.key
-    lower = (
-        int(a.key[1])
-        for a in live.objects
-        if a.kind == ModelVersion.kind and a.key[0] == model and int(a.key[1]) < int(number)
-        if live.present(a)
-    )
-    highest = max(lower, default=None)
+    highest = max((n for n in there.get(model, ()) if n < int(number)), default=None)
     return None if highest is None else Address(ModelVersion.kind, (model, highest))
 
 
@@ -191,6 +201,8 @@ def _alias(number: Number, alias: str) -> Address:
 
 def with_past(number: Number, evidence: Evidence, told: Mapping[Address, Iterable[Line]]) -> Evidence:
     """The evidence, and since when the version has held its aliases. `told`: what was done to those."""
+    if not evidence.aliases:
+        return evidence
     model, version = number
     held = {}
     for alias in evidence.aliases:

@@ -10,58 +10,38 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
-from . import lock, past, planfile, promote, saved
-from .adopt import Adopted, adopted, refuse_taken
-from .apply import Run
-from .asked import explain, states
-from .background import in_background
-from .change import Action, Change, Mode, Plan
-from .connections import as_progress
+from . import asked, lock, ownership, past, promote, saved, writer
+from .adopt import Adopted
+from .asked import Shown
+from .change import Mode, Plan
 from .core import Core
-from .diagnostics import Diagnostic, LacError, refuse
-from .drift import Drift, make_drift, pending_only
-from .events import Event, Finished, Locked
+from .diagnostics import Diagnostic
+from .drift import Drift
+from .events import Event
 from .explain import Explanation
 from .history import Apply
-from .journal import Journal
 from .kinds import KINDS
-from .kinds.base import Kind, Wanted
+from .kinds.base import Kind
 from .past import Rollback
 from .plan import make_refresh
 from .planfile import SavedPlan
 from .promote import Promotion
-from .refresh import naming
 from .review import Review
 from .selectors import VersionSelector
 from .sides import Side, States
-from .snapshot import Desired, Live, Observed, Record
-from .spec import Address, Spec, Store
+from .snapshot import Desired, Record
+from .spec import Address, Spec
 from .target import IN_PART, Selection, part_of
-from .transaction import load
-from .who import actor
 
 if TYPE_CHECKING:
     from .manifest.load import Manifest
     from .manifest.settings import Settings
-    from .stores.ray import Cluster
 
 __all__ = ["Adopted", "Drift", "Promotion", "Rollback", "Shown", "Stack"]
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """One object from every side: as declared, as recorded, as it is."""
-
-    address: Address
-    desired: Spec | None
-    recorded: Record | None
-    live: Observed | None
 
 
 class Stack:
@@ -182,42 +162,20 @@ class Stack:
 
         `ignore`: addresses or patterns to pass over, beside those that lac.yaml names.
         """
-        self._connections.refuse_unreachable(self.desired)
-        seen = self._core.camera.take(self.desired, resolved=False)
-        outside = make_drift(
-            seen.recorded,
-            replace(seen.live, diagnostics=()),
-            self.desired.scopes,
-            self.desired.lifecycles,
-            ignore=(*self.settings.drift_ignore, *ignore),
-            stack=self.name,
-            environment=self.environment,
-        )
-        updated = {
-            c.address: at for c in outside.changes if (at := _updated(seen.live, c.address)) is not None
-        }
-        try:
-            plan = self._core.plan(self._core.camera.resolved(seen), self._core.options())
-        except LacError as error:
-            return Drift(outside, None, error.diagnostics, updated)
-        asked = pending_only(plan, seen.recorded, self.desired.lifecycles)
-        return Drift(outside, asked, (), updated)
+        return asked.drift(self._core, ignore)
 
     def show(self, address: Address) -> Shown:
         """One object from every side."""
-        asked = Desired({address: spec} if (spec := self.desired.objects.get(address)) else {})
-        self._connections.refuse_unreachable(asked)
-        seen = self._core.camera.take(asked, resolved=False, names=naming({address}))
-        return Shown(address, spec, seen.recorded.ours.get(address), seen.live.objects.get(address))
+        return asked.shown(self._core, address)
 
     def explain(self, address: Address) -> Explanation:
         """Why the plan changes an object, or doesn't. LacError where nothing can be planned."""
-        return explain(self._core, address)
+        return asked.explain(self._core, address)
 
     def states(self, side: Side, *, written: bool = False) -> States:
         """What one side of a comparison holds, but for a saved plan's. `written`: manifests as they are
         written, without asking a store. LacError where there is no such apply."""
-        return states(self._core, side, written=written)
+        return asked.states(self._core, side, written=written)
 
     def records(self) -> tuple[Record, ...]:
         """What this stack last applied, in the order of addresses."""
@@ -294,73 +252,7 @@ class Stack:
         is finished or undone, and the apply ends. LacError where a SQL step is refused: it wrote nothing; and
         where a policy denies the plan, by its own verdicts or by what is known now.
         """
-        if plan.review.denied:
-            from .policy import denials
-
-            refuse(denials(plan))
-        asked = stop or (lambda: False)
-        command = {Mode.NORMAL: "apply"}.get(plan.mode, str(plan.mode))
-        with ExitStack() as open_until_done:
-            yield from self._connections.create_stores(asked)
-            waiting = in_background(
-                lambda tell: open_until_done.enter_context(
-                    self._writing(
-                        command, planfile.digest(plan), lock_timeout, tell, lambda: self._judge(plan)
-                    )
-                ),
-                asked,
-            )
-            journal = yield from as_progress(waiting)
-            yield Locked(journal.apply_id)
-            cluster: Cluster | None = None
-            if any(step.store is Store.SERVE for step in plan.steps):
-                yield from self._connections.start_ray(asked)
-                cluster = open_until_done.enter_context(self._connections.cluster())
-            if cluster is not None:
-                open_until_done.enter_context(cluster.asking(journal.check))
-            site = self._connections.site(journal.store_id)
-            run = Run(plan, journal, list(self._core.kinds.values()), site, cluster, asked)
-            for event in run.events():
-                if isinstance(event, Finished):
-                    journal.outcome = event.outcome
-                yield event
-
-    @contextmanager
-    def _writing(
-        self,
-        command: str,
-        digest: str = "",
-        timeout: float = 0.0,
-        tell: Callable[[str], None] = lambda _: None,
-        first: Callable[[], None] = lambda: None,
-    ) -> Iterator[Journal]:
-        """The stack's lock and its journal; how it ended is noted at the end. `first`: what may still refuse
-        it, under the lock."""
-        ledger = self._connections.ledger()
-        who = actor(self.directory, self._core.environ)
-        beside = None if ledger.together else ledger.auth
-        with lock.held(
-            ledger.registry,
-            self.name,
-            str(uuid4()),
-            who=str(who),
-            what=command,
-            beside=beside,
-            timeout=timeout,
-            tell=tell,
-        ) as grip:
-            first()
-            journal = Journal.begin(ledger, grip, who, command, self.environment, digest)
-            with journal.ending():
-                yield journal
-
-    def _judge(self, plan: Plan) -> None:
-        """LacError where a policy denies the plan by what is known now: with the lock, so that the apply that
-        it waited for is seen."""
-        if plan.review.rules.policies or self.desired.rules.policies:
-            from .reviewing import refuse_denied
-
-            refuse_denied(self._core, plan)
+        return writer.carried_out(self._core, plan, lock_timeout=lock_timeout, stop=stop or (lambda: False))
 
     def force_unlock(self, lock_id: str) -> None:
         """Free the stack's lock, whoever holds it. LacError where it hasn't this id."""
@@ -369,23 +261,7 @@ class Stack:
 
     def forget(self, addresses: Sequence[Address]) -> None:
         """Drop our records of `addresses`; the objects stay as they are, and stop being ours."""
-        with self._writing("state rm") as journal:
-            with journal.ledger.reading() as db:
-                ours = load(journal.ledger, db, self._core.specs).ours
-            if missing := [a for a in addresses if a not in ours]:
-                raise LacError(
-                    *(
-                        Diagnostic("not-recorded", "this stack doesn't own the object", f"{a} has no record.")
-                        for a in missing
-                    )
-                )
-            done = [
-                Change(a, ours[a].store, Action.FORGET, "forgotten on request", ours[a].spec, None)
-                for a in addresses
-            ]
-            with journal.writing() as db:
-                journal.record(db, (), [(c.address, c.store) for c in done], done)
-            journal.outcome = "complete"
+        ownership.forget(self._core, addresses)
 
     def adopt(
         self,
@@ -401,36 +277,4 @@ class Stack:
         already declared are recorded only. `write` is given the YAML, where there is any, before anything is
         recorded; what it raises ends it, and nothing is taken over.
         """
-        seen = self._core.camera.take(Desired(), resolved=False, names=Wanted())
-        taken = adopted(
-            addresses, self.desired, seen.recorded, seen.live, self._core.specs, take_over=take_over
-        )
-        if taken.yaml and write is not None:
-            write(taken.yaml)
-        if taken.records:
-            with ExitStack() as locks:
-                for other in sorted({*taken.former.values()}):
-                    # whoever owns it now must not be at work on it
-                    held = lock.held(self._connections.ledger().registry, other, str(uuid4()), what="import")
-                    locks.enter_context(held)
-                journal = locks.enter_context(self._writing("import"))
-                with journal.writing() as db:
-                    refuse_taken(taken, load(journal.ledger, db, self._core.specs))
-                    journal.take_over(db, taken.former, {r.address: r for r in taken.records})
-                    journal.record(db, taken.records, (), [_taken_over(r, taken) for r in taken.records])
-                journal.outcome = "complete"
-        return taken
-
-
-def _updated(live: Live, address: Address) -> int | None:
-    """When MLflow says that the object was last written, in ms since 1970; it keeps no time for some
-    kinds."""
-    found = live.objects.get(address)
-    at = found.facts.get("updated") if found else None
-    return at if isinstance(at, int) else None
-
-
-def _taken_over(record: Record, taken: Adopted) -> Change:
-    former = taken.former.get(record.address)
-    reason = f"taken over from stack {former}" if former else "imported"
-    return Change(record.address, record.store, Action.RECORD, reason, None, record.spec)
+        return ownership.adopt(self._core, addresses, write=write, take_over=take_over)

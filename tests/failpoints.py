@@ -23,8 +23,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool, Pool
 
-from lifecycle_as_code import planfile
-from lifecycle_as_code import stack as stacks
+from lifecycle_as_code import planfile, writer
 from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.events import Finished
 from lifecycle_as_code.history import Actor
@@ -158,7 +157,7 @@ def warm(place: Place, plan: bytes) -> None:
 
 def _outcome(stack: Stack, plan: bytes, lock_timeout: float = 0.0) -> str:
     # four processes of git, for a line that nobody reads here
-    stacks.actor = lambda *_: Actor(user="child")
+    writer.actor = lambda *_: Actor(user="child")
     try:
         read = planfile.load(plan, SPECS).plan
         events = list(stack.apply(read, lock_timeout=lock_timeout))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from failpoints import Place, Written, bench_at, read
 
-from lifecycle_as_code import stack as stacks
+from lifecycle_as_code import writer
 from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.history import Actor
 
@@ -28,7 +28,7 @@ class Finish:
 
 def carries_out(place: Place, saved: bytes, gate: Callable[[], None]) -> Finish:
     """As `lac apply FILE`, once."""
-    stacks.actor = lambda *_: Actor(user="racer")
+    writer.actor = lambda *_: Actor(user="racer")
     stack = bench_at(place).stack()
     gate()
     try:
@@ -43,7 +43,7 @@ def plans_and_applies(
     place: Place, name: str, specs: Written, again: frozenset[str], gate: Callable[[], None]
 ) -> Finish:
     """As `lac apply`, and once more where it was refused for a reason of `again`."""
-    stacks.actor = lambda *_: Actor(user="racer")
+    writer.actor = lambda *_: Actor(user="racer")
     stack = bench_at(place).stack(read(specs), name=name)
     gate()
     code = ""

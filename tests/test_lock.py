@@ -21,7 +21,7 @@ from mlflow_fixture import fresh_postgres, fresh_sqlite
 from paper_cluster import Paper, on_paper
 from sqlalchemy import Connection, Table, func, insert, literal_column, select, update
 
-from lifecycle_as_code import lock, state
+from lifecycle_as_code import lock, state, writer
 from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.events import Event, Finished, Locked
 from lifecycle_as_code.kinds.model_alias import ModelAlias
@@ -458,7 +458,7 @@ def test_renewing_and_writing_take_turns(bench: Bench, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(lock, "LEASE_SECONDS", 0.3)
     monkeypatch.setattr(lock.Grip, "check", told)
-    with bench.stack()._writing("apply") as journal:
+    with writer.writing(bench.stack()._core, "apply") as journal:
         for number in range(5):
             with journal.writing() as db:
                 db.registry.execute(insert(tables.meta).values(key=f"n{number}", value=""))

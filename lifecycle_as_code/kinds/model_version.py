@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from ..change import Action
 from ..diagnostics import Diagnostic, refuse
@@ -275,9 +275,10 @@ def _key(db: Databases, spec: ModelVersion) -> dict[str, Any]:
 
 
 def _touch_models(db: Databases, specs: Iterable[ModelVersion]) -> None:
-    names = sorted({spec.model for spec in specs})
-    values = [{"workspace": db.workspace, "name": n, "last_updated_time": db.now_ms} for n in names]
-    rows.change(db.registry, registered_models, ("workspace", "name"), values)
+    models = registered_models.c
+    for names in rows.portions({spec.model for spec in specs}):
+        here = models.workspace == db.workspace, models.name.in_(names)
+        db.registry.execute(update(registered_models).where(*here).values(last_updated_time=db.now_ms))
 
 
 def _there(seen: Observed | None) -> ModelVersion | None:

@@ -12,9 +12,10 @@ from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
 from ..change import Action, Change
 from ..history import Actor, Apply, Line, moved_to, under_one_name
-from ..spec import Address, Spec, construct, parse_address, plain
+from ..spec import Address, Spec, parse_address
 from ..stores.rows import within
 from .tables import applies, changes, clock_ms, installed
+from .texts import as_text, from_text
 
 
 def begin(db: Connection, apply: Apply, workspace: str) -> None:
@@ -86,8 +87,8 @@ def note(db: Connection, apply_id: str, stack: str, workspace: str, done: Iterab
                 "name": change.address.name,
                 "action": str(change.action),
                 "reason": change.reason,
-                "before": _json(change.before),
-                "after": _json(change.after),
+                "before": as_text(change.before),
+                "after": as_text(change.after),
                 "at_ms": now,
             }
             for number, change in enumerate(found, last + 1)
@@ -101,10 +102,6 @@ def _left_behind(change: Change) -> Iterator[Change]:
         former = change.before.renamed(change.address, change.moved_from)
         reason = moved_to(change.address)
         yield Change(change.moved_from, change.store, Action.MOVE, reason, former, None)
-
-
-def _json(spec: Spec | None) -> str | None:
-    return None if spec is None else json.dumps(plain(spec), sort_keys=True)
 
 
 def read(
@@ -177,10 +174,6 @@ def _touching(stack: str, workspace: str) -> Any:
 
 def _line(row: RowMapping, specs: Mapping[str, type[Spec]]) -> Line:
     kind = specs[row["kind"]]
-
-    def spec(text: str | None) -> Spec | None:
-        return None if text is None else construct(kind, json.loads(text))
-
     return Line(
         row["apply_id"],
         row["number"],
@@ -188,8 +181,8 @@ def _line(row: RowMapping, specs: Mapping[str, type[Spec]]) -> Line:
         parse_address(f"{row['kind']}.{row['name']}", specs),
         row["action"],
         row["reason"],
-        spec(row["before"]),
-        spec(row["after"]),
+        from_text(kind, row["before"]),
+        from_text(kind, row["after"]),
         row["at_ms"],
     )
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, false, insert, select
+from sqlalchemy import Connection, delete, false, insert, select
 
 from ..snapshot import Pending, Record, Recorded
-from ..spec import Address, Spec, Store, construct, parse_address, plain
+from ..spec import Address, Spec, Store, parse_address
+from ..stores.rows import portions
 from .tables import installed, records
+from .texts import as_text, from_text
 
 
 def load(
@@ -39,10 +42,10 @@ def load(
         if owner != stack:
             others[address] = owner
             kept |= {address} if protected else set()
-            if applied and specs[kind].store is Store.SERVE:
-                elsewhere[address] = construct(specs[kind], json.loads(applied))
+            if specs[kind].store is Store.SERVE and (last := from_text(specs[kind], applied)) is not None:
+                elsewhere[address] = last
             continue
-        spec = construct(specs[kind], json.loads(applied)) if applied else None
+        spec = from_text(specs[kind], applied)
         ours[address] = Record(address, specs[kind].store, spec, _pending(pending), bool(protected))
     return Recorded(ours, others, frozenset(kept), elsewhere)
 
@@ -60,7 +63,7 @@ def save(
     workspace: str,
     apply_id: str,
     now_ms: int,
-    kept: Iterable[Record],
+    kept: Collection[Record],
     forgotten: Iterable[Address] = (),
 ) -> None:
     """Write these records, and drop those of `forgotten`, for one stack, in the caller's transaction."""
@@ -70,7 +73,7 @@ def save(
             "kind": record.address.kind,
             "name": record.address.name,
             "stack": stack,
-            "applied": None if record.spec is None else json.dumps(plain(record.spec), sort_keys=True),
+            "applied": as_text(record.spec),
             "pending": record.pending
             and json.dumps({"apply_id": record.pending.apply_id, "names": list(record.pending.names)}),
             "apply_id": apply_id,
@@ -79,16 +82,13 @@ def save(
         }
         for record in kept
     ]
-    gone = [(row["kind"], row["name"]) for row in rows] + [(a.kind, a.name) for a in forgotten]
-    if gone:
-        db.execute(
-            delete(records).where(
-                records.c.workspace == workspace,
-                records.c.stack == stack,
-                records.c.kind == bindparam("k"),
-                records.c.name == bindparam("n"),
-            ),
-            [{"k": kind, "n": name} for kind, name in gone],
-        )
+    gone: defaultdict[str, set[str]] = defaultdict(set)
+    for address in (*(record.address for record in kept), *forgotten):
+        gone[address.kind].add(address.name)
+    held = records.c
+    for kind, names in gone.items():
+        for portion in portions(names):
+            mine = held.workspace == workspace, held.stack == stack, held.kind == kind
+            db.execute(delete(records).where(*mine, held.name.in_(portion)))
     if rows:
         db.execute(insert(records), rows)

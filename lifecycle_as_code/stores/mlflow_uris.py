@@ -16,6 +16,12 @@ HOST_ADDRESSED: Final = frozenset(
 
 _CONTAINERS: Final = frozenset({"abfs", "abfss", "wasb", "wasbs"})
 
+_RUN_PATH: Final = re.compile(r"runs:/([^/]+)/(.+?)/*")
+_VERSION: Final = re.compile(r"models:/([^/?]+)/([0-9]+)")
+_LOGGED: Final = re.compile(r"models:/([^/?@]+)")
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_QUERY: Final = re.compile(r"[?#]")
+
 
 @dataclass(frozen=True, slots=True)
 class RunPath:
@@ -57,11 +63,14 @@ SourceAddress = RunPath | LoggedModel | Version | Location
 
 def read_source(text: str) -> SourceAddress:
     """A version's source, whatever MLflow may have stored: what reads as nothing special is a Location."""
-    if match := re.fullmatch(r"runs:/([^/]+)/(.+?)/*", text):
+    # each version of a stack is read some times over, and most are at a place
+    if not text.startswith(("runs:/", "models:/")):
+        return Location(text)
+    if match := _RUN_PATH.fullmatch(text):
         return RunPath(match[1], match[2])
-    if match := re.fullmatch(r"models:/([^/?]+)/([0-9]+)", text):
+    if match := _VERSION.fullmatch(text):
         return Version(match[1], int(match[2]))
-    if match := re.fullmatch(r"models:/([^/?@]+)", text):
+    if match := _LOGGED.fullmatch(text):
         return LoggedModel(match[1])
     return Location(text)
 
@@ -139,9 +148,9 @@ def shown(uri: str) -> str:
     slashes. Azure's `<container>@<account>` stays.
     """
     scheme, colon, rest = uri.partition(":")
-    if not colon or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
+    if not colon or not _SCHEME.fullmatch(scheme):
         return uri
-    place, *query = re.split(r"[?#]", rest, maxsplit=1)
+    place, *query = _QUERY.split(rest, maxsplit=1)
     if query and "@" in query[0]:
         # either one could be the password's
         return f"{scheme}:…"

@@ -68,13 +68,14 @@ def out_of_reach(place: str, root: str, environ: Mapping[str, str]) -> str:
     server = environ.get("MLFLOW_TRACKING_URI", "")
     try:
         scheme = urlparse(place).scheme.lower()
-        asked, trusted = _target(place), {_target(root), *_served_by(server)}
+        asked = _target(place)
+        trusted = asked is None or asked in {_target(root), *_served_by(server)}
     except ValueError:
         return "its address can't be read"
     if "::" in place:
         # to fsspec that is one address inside of another, and could lead anywhere
         return "its address can't be read"
-    if asked is not None and asked not in trusted:
+    if not trusted:
         return "its address names another host than MLflow's artifact root"
     if scheme == "mlflow-artifacts" and not server.startswith(("http:", "https:")):
         return "it is read through MLflow's server, and MLFLOW_TRACKING_URI doesn't say where that is"

@@ -156,10 +156,10 @@ def _tracked(
     if registered is None or followed is None:
         why = "the version: MLflow has none of this number"
         return Tracked(Evidence(name, version, artifact=False, missing=(why,)))
-    evidence = Evidence(name, version, tags=registered.tags, aliases=registered.aliases)
+    tags, aliases = registered.tags, registered.aliases
     if registered.deleted:
         why = "the version: it was deleted in MLflow, which keeps nothing of what it was made from"
-        return Tracked(replace(evidence, artifact=False, missing=(why,)))
+        return Tracked(Evidence(name, version, tags=tags, aliases=aliases, artifact=False, missing=(why,)))
     run = by_run.get(followed.run_id) if followed.run_id else None
     missing = [*_no_run(followed, run), *_no_model(followed, model)]
     of_run, of_model = run.metrics if run else (), model.metrics if model else ()
@@ -170,13 +170,16 @@ def _tracked(
     params = {**(run.params if run else {}), **(model.params if model else {})}
     used = _used(run.datasets if run else (), of_model)
     return Tracked(
-        replace(
-            evidence,
+        Evidence(
+            name,
+            version,
             source=shown(registered.source),
             run=run.run if run else None,
             metrics=tuple(_first(sorted(metrics, key=_by_name), "metrics", missing)),
             params=dict(_first(sorted(params.items()), "parameters", missing)),
             datasets=tuple(_first(used, "data sets", missing)),
+            tags=tags,
+            aliases=aliases,
             missing=tuple(missing),
         ),
         _location(followed, run, model),

@@ -84,6 +84,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from re import sub
 from types import MappingProxyType
 from typing import Any
@@ -265,7 +266,12 @@ def as_plain(item: Any) -> Any:
 
 def _fields(item: Any) -> dict[str, Any]:
     """A dataclass as a mapping; addresses and places as what they mean, not as the tuples they are."""
-    return {field.name: _meant(getattr(item, field.name)) for field in fields(item)}
+    return {name: _meant(getattr(item, name)) for name in _names(item.__class__)}
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def _meant(item: Any) -> Any:
