@@ -28,6 +28,7 @@ from lifecycle_as_code.rules import Expression, Policy, PolicyWaiver, Rules
 from lifecycle_as_code.spec import Address
 from lifecycle_as_code.stack import Stack
 from lifecycle_as_code.views.json import as_plain
+from lifecycle_as_code.writer import writing
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
 CHAMPION = Address("model_alias", ("fraud", "champion"))
@@ -144,7 +145,7 @@ def test_a_waiver_that_only_the_plan_has_lets_nothing_through(ready: Bench) -> N
 def test_what_happens_while_it_waits_for_the_lock_is_judged(ready: Bench) -> None:
     made = stack(ready, 2)
     events = made.apply(made.plan(), lock_timeout=60)
-    with stack(ready, 2)._writing("test"):
+    with writing(stack(ready, 2)._core, "test"):
         assert "lock" in str(next(events))
         approve(ready, 2, None)
     refused(lambda: events)
