@@ -10,7 +10,7 @@ import click
 
 from .group import Verb
 from .options import Options
-from .output import paint, say, width
+from .output import paint, say, tell, width
 from .stacks import opened
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def command(options: Options, before: str, after: str | None, detailed_exitcode:
     if as_json:
         say(json.difference(*names, changes))
     else:
-        say(view.difference(*names, changes, paint(options), width=width()))
+        tell(view.difference(*names, changes, paint(options), width=width()))
     return 2 if detailed_exitcode and changes else 0
 
 

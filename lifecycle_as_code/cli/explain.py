@@ -6,7 +6,7 @@ import click
 
 from .group import Verb
 from .options import Options
-from .output import paint, say, width
+from .output import paint, say, tell, width
 from .stacks import opened
 
 
@@ -22,5 +22,8 @@ def command(options: Options, address: str, as_json: bool) -> int:
 
     stack = opened(options)
     found = stack.explain(stack.parse_address(address))
-    say(json.explained(found) if as_json else view.explained(found, paint(options), width=width()))
+    if as_json:
+        say(json.explained(found))
+    else:
+        tell(view.explained(found, paint(options), width=width()))
     return 0

@@ -6,7 +6,7 @@ import click
 
 from .group import Verb
 from .options import Options
-from .output import note, paint, say, width
+from .output import note, paint, say, tell, width
 from .stacks import opened
 
 
@@ -32,7 +32,7 @@ def command(options: Options, address: str | None, limit: int | None, as_json: b
     elif not latest:
         note("Nothing was applied yet." if asked is None else "No apply of this stack touched it.")
     elif asked is None:
-        say(view.applies(latest, paint(options)))
+        tell(view.applies(latest, paint(options)))
     else:
-        say(view.of_address(latest, asked, paint(options), width=width()))
+        tell(view.of_address(latest, asked, paint(options), width=width()))
     return 0

@@ -9,7 +9,7 @@ import click
 
 from .group import Group
 from .options import Options
-from .output import paint, say
+from .output import paint, say, tell
 from .stacks import opened
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def list_(options: Options) -> int:
     stack = opened(options)
     warn(expired(stack.desired.rules, datetime.now(UTC)), options)
     if text := view.policies(stack.desired.rules, paint(options)):
-        say(text)
+        tell(text)
     return 0
 
 
@@ -55,7 +55,7 @@ def context(options: Options) -> int:
     """
     from ..views import policy as view
 
-    say(view.context(paint(options)))
+    tell(view.context(paint(options)))
     return 0
 
 

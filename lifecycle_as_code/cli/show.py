@@ -9,7 +9,7 @@ import click
 
 from .group import Verb
 from .options import Options
-from .output import note, paint, say, width
+from .output import note, paint, say, tell, width
 from .stacks import opened
 from .viewing import plan_views, show
 
@@ -57,7 +57,7 @@ def _object(options: Options, address: str, *, as_json: bool) -> int:
     else:
         at = stack.desired.places.get(found.address)
         sides = found.desired, found.recorded, found.live
-        say(view.shown(found.address, *sides, at=at, paint=paint(options), width=width()))
+        tell(view.shown(found.address, *sides, at=at, paint=paint(options), width=width()))
     if found.desired is None and found.recorded is None and found.live is None:
         note("It is nowhere: not declared, not recorded, not live.")
         return 1
