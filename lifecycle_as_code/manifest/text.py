@@ -57,6 +57,8 @@ def readable(data: bytes, report: Report) -> bool:
     return True
 
 
+_CONFLICT: Final = re.compile(rb"^<{7} ", re.MULTILINE)
+
 MAX_DEPTH: Final = 64
 """How deep a document may be nested."""
 
@@ -68,6 +70,10 @@ def _place_of(data: bytes, offset: int) -> Place:
 
 def explain(error: yaml.YAMLError, data: bytes, report: Report) -> None:
     """libyaml's complaint in a person's words. The text itself is not repeated: it may hold a secret."""
+    if conflict := _CONFLICT.search(data):
+        at = _place_of(data, conflict.start())
+        report.add("yaml-syntax", at, "A merge conflict begins here.", "resolve it, and take git's marks out")
+        return
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark: Mark = error.problem_mark
         lines = data.splitlines()

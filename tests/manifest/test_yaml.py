@@ -163,6 +163,7 @@ def test_anchors_aliases_and_merges() -> None:
         ("a: @champion", ["1:4 yaml-syntax"]),
         ("a: b: c", ["1:5 yaml-syntax"]),
         ("\ta: b", ["1:1 yaml-syntax"]),
+        ("a:\n<<<<<<< HEAD\n  b: 3\n=======\n  b: 4\n>>>>>>> theirs\n", ["2:1 yaml-syntax"]),
         ("a: 'b", ["1:6 yaml-syntax"]),
         ("a: b\x00c: d", ["1:5 yaml-syntax"]),
         ("a: \x07", ["1:4 yaml-syntax"]),
@@ -184,6 +185,7 @@ def test_other_encodings_are_refused(data: bytes) -> None:
         ("\ta: b", "spaces, not with tabs"),
         ("a: {{ var.x }}\n", 'quote a template: "{{ … }}"'),
         ("a: one: two", "`: ` needs quotes"),
+        ("a:\n<<<<<<< HEAD\n  b: 3\n=======\n  b: 4\n>>>>>>> theirs\n", "take git's marks out"),
         ("a: {{ var.x }} y\n", 'quote a value that holds a template: "{{ … }}"'),
     ],
 )
