@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -21,6 +21,7 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
 from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.stores.ray_state import Application
 from lifecycle_as_code.stores.sql import writing
 
 FRAUD = Address("serving_endpoint", ("fraud",))
@@ -146,6 +147,31 @@ def test_an_alias_that_is_moved_during_a_warm_up_stays_where_it_was_moved_to(
     assert alias.version == 3
     # what had come up for the plan is gone, and traffic was never moved
     assert paper.apps == before
+
+
+@pytest.mark.parametrize("version", [1, 2], ids=["first", "next"])
+@pytest.mark.parametrize("times", [2, 3])
+def test_an_app_that_another_deployer_drops_is_put_again_and_not_for_ever(
+    paper: Paper, served: Bench, monkeypatch: pytest.MonkeyPatch, version: int, times: int
+) -> None:
+    if version > 1:
+        converge(served.stack(world(version - 1)))
+    wait, left = Paper.wait, times
+
+    def waited(cluster: Paper, names: Collection[str], *others: Any) -> dict[str, Application | None]:
+        nonlocal left
+        new = sorted(name for name in names if name != "lac.fraud")
+        if left and new:
+            left -= 1
+            # as by a PUT of what was there before ours
+            del cluster.apps[new[0]]
+        return wait(cluster, names, *others)
+
+    monkeypatch.setattr(Paper, "wait", waited)
+    _, events = converge(served.stack(world(version)))
+    failed = [e.diagnostic.detail for e in events if isinstance(e, Failed)]
+    assert [("somebody else removed it" in text) for text in failed] == [True] * (times == 3)
+    settles(paper, served, world(version))
 
 
 @pytest.mark.parametrize("line", range(1, 6))

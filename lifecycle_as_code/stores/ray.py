@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 APPLICATIONS = "/api/serve/applications/"
 _ATTEMPTS = 5
+_LOOKS = 5
+"""How often in a row an app must be missed until it counts as gone: a second or so."""
 
 
 class Cluster:
@@ -142,11 +144,13 @@ class Cluster:
         """Poll until each app is RUNNING or has failed, or `timeout` passes; the last that was seen of each.
 
         An app that fails doesn't end the wait for the others; its `problem` holds Ray's words. One that is
-        still DEPLOYING after the timeout comes back so. None: it doesn't exist. `on_progress` is called
-        with each app that moved, `pulse` at every look, twice a second or more; what they raise is raised.
+        still DEPLOYING after the timeout comes back so. None, or one that is leaving: somebody removed it,
+        and it stayed away for some looks. `on_progress` is called with each app that moved, `pulse` at every
+        look, twice a second or more; what they raise is raised.
         """
         wanted = set(names)
         seen: dict[str, Application | None] = {}
+        away = dict.fromkeys(wanted, 0)
         deadline = time.monotonic() + timeout
         pause = 0.1
         while True:
@@ -159,7 +163,9 @@ class Cluster:
                     before is None or (before.status, before.message) != (app.status, app.message)
                 ):
                     on_progress(app)
-            if all(a is not None and settled(a) for a in seen.values()) or time.monotonic() > deadline:
+                away[name] = away[name] + 1 if app is None or app.leaving else 0
+            done = (away[n] >= _LOOKS or (a is not None and settled(a)) for n, a in seen.items())
+            if all(done) or time.monotonic() > deadline:
                 return seen
             pulse()
             time.sleep(pause)

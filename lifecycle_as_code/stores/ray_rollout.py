@@ -19,6 +19,8 @@ DEPLOY_TIMEOUT = 600.0
 """Seconds until new apps must run. Long: a node may have to be started, and an environment installed."""
 PROBE_TIMEOUT = 60.0
 GONE_TIMEOUT = 180.0
+_TIMES = 3
+"""How often apps are put that somebody else removes again."""
 
 Tell = Callable[[str], None]
 
@@ -49,12 +51,9 @@ def warm_up(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
     """New apps beside those that serve, and in the ingress' table without traffic. What failed is undone."""
     found = held(cluster.applications())
     problems = _unwedge(cluster, moves, found, tell)
-    problems |= _merge(cluster, moves, problems, _entities)
-    names = {app: move for move in _good(moves, problems) if move.after for app in move.after.apps}
-    problems |= _await(cluster, names, tell)
+    problems |= stand(cluster, moves, problems, _entities, tell)
     found = held(cluster.applications())
-    problems |= _merge(cluster, moves, problems, lambda move: _table(move, found))
-    problems |= _await(cluster, {ingress_name(m.name): m for m in _good(moves, problems)}, tell)
+    problems |= stand(cluster, moves, problems, lambda move: _table(move, found), tell)
     for move in _good(moves, problems):
         if problem := _probe_new(cluster, move, found, tell):
             problems[move.name] = problem
@@ -106,8 +105,9 @@ def cut_over(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
         for move in moves
         if move.after is not None
     }
-    problems = _merge(cluster, moves, {}, lambda move: Edit({ingress_name(move.name): wanted[move.name]}))
-    problems |= _await(cluster, {ingress_name(m.name): m for m in _good(moves, problems)}, tell)
+    problems = stand(
+        cluster, moves, {}, lambda move: Edit({ingress_name(move.name): wanted[move.name]}), tell
+    )
     for move in _good(moves, problems):
         tell(f"{move.name}: switching traffic")
         problem = cluster.probe(
@@ -223,8 +223,35 @@ def _retirement(move: Move, here: Held | None) -> Edit:
     return Edit(configs, sorted(here.entities.keys() - configs.keys()))
 
 
-def _await(cluster: Cluster, names: Mapping[str, Move], tell: Tell) -> Problems:
-    """Wait for the apps; what is wrong with those that didn't come up."""
+def stand(
+    cluster: Cluster,
+    moves: Sequence[Move],
+    problems: Mapping[str, object],
+    edit: Callable[[Move], Edit],
+    tell: Tell,
+) -> Problems:
+    """Merge what `edit` puts, for all that have no problem, and wait until it runs; what is wrong with what
+    didn't come up.
+
+    What is gone meanwhile is merged again. Ray's PUT is last-writer-wins: another deployer that read before
+    our write and wrote after it has dropped our apps, and ones that never ran go without a trace that it
+    could mend.
+    """
+    for _ in range(_TIMES):
+        found = _merge(cluster, moves, problems, edit)
+        names = {app: move for move in _good(moves, {**problems, **found}) for app in edit(move).put}
+        seen = _awaited(cluster, names, tell)
+        if not any(app is None or app.leaving for app in seen.values()):
+            break
+    told: dict[str, list[str]] = {}
+    for name, app in seen.items():
+        if problem := _trouble(app):
+            told.setdefault(names[name].name, []).append(f"{_what(name, names[name])}: {problem}")
+    return found | {endpoint: "\n".join(lines) for endpoint, lines in told.items()}
+
+
+def _awaited(cluster: Cluster, names: Mapping[str, Move], tell: Tell) -> Mapping[str, Application | None]:
+    """The apps, when they run or have failed."""
     if not names:
         return {}
 
@@ -234,12 +261,7 @@ def _await(cluster: Cluster, names: Mapping[str, Move], tell: Tell) -> Problems:
         if app.name != ingress_name(move.name) or app.status != "RUNNING":
             tell(f"{_what(app.name, move)} is {app.status}")
 
-    seen = cluster.wait(names, DEPLOY_TIMEOUT, progress, lambda: tell(""))
-    problems: dict[str, list[str]] = {}
-    for name, app in seen.items():
-        if problem := _trouble(app):
-            problems.setdefault(names[name].name, []).append(f"{_what(name, names[name])}: {problem}")
-    return {endpoint: "\n".join(told) for endpoint, told in problems.items()}
+    return cluster.wait(names, DEPLOY_TIMEOUT, progress, lambda: tell(""))
 
 
 def _trouble(app: Application | None) -> str | None:

@@ -33,6 +33,7 @@ from lifecycle_as_code.stores.ray_apps import (
     revision,
     target,
 )
+from lifecycle_as_code.stores.ray_rollout import Edit, Move, stand
 
 STACK = "tests"
 # long: a wait that takes its time on a busy machine is no failure, and one that fails ends at once
@@ -345,32 +346,34 @@ def test_what_others_run_stays_as_it_is_and_their_names_are_theirs(ray: RayForTe
 
 
 def test_deployers_at_the_same_moment_all_stand(ray: RayForTests, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray's PUT is last-writer-wins. Without our lock, as from three machines, reading again mends it."""
+    """Ray's PUT is last-writer-wins. Without our lock, as from three machines, looking again mends it."""
     from contextlib import nullcontext
 
     from lifecycle_as_code.stores import ray as store
 
     monkeypatch.setattr(store, "_one_at_a_time", nullcontext)
     ingresses = [front(f"racer-{i}", []) for i in range(3)]
-    errors: list[BaseException] = []
+    problems: list[object] = []
     barrier = threading.Barrier(3)
 
     def race(app: AppConfig) -> None:
+        edit = Edit({app["name"]: app})
         with Cluster(ray.ray.address, ray.token) as cluster:
             try:
                 barrier.wait()
-                cluster.merge({app["name"]: app}, owner=STACK)
+                racer = Move(app["name"], STACK, None, None)
+                problems.append(stand(cluster, [racer], {}, lambda _: edit, lambda _: None))
             except BaseException as e:
-                errors.append(e)
+                problems.append(e)
 
     threads = [threading.Thread(target=race, args=(app,)) for app in ingresses]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert errors == []
+    assert problems == [{}, {}, {}]
     found = ray.cluster.applications()
-    assert [found[a["name"]].leaving for a in ingresses] == [False] * 3
+    assert [found[a["name"]].status for a in ingresses] == ["RUNNING"] * 3
     ray.cluster.merge({}, [a["name"] for a in ingresses], owner=STACK)
 
 
