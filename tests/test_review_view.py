@@ -52,6 +52,7 @@ def test_room_on_the_cluster_is_told_also_where_it_is_not_known(
     told = review.capacity(row)
     assert told == f"replicas 1, CPUs 2, while both versions are up +2 CPUs{said}"
     assert "fit" not in review.capacity(replace(row, peak_cpus=0))
+    assert ", when it comes up +2 CPUs" in review.capacity(replace(row, replicas_before=0))
 
 
 def test_colours_add_nothing_but_colours() -> None:
@@ -163,6 +164,19 @@ def test_what_is_no_number_is_not_what_was_not_measured(
     assert ((row.before, row.after), row.trend) == (shown, trend)
     line = list(evidence.compared(found, Paint(), 80, None))[2]
     assert line.split() == ["loss", *(each or "–" for each in shown), *trend.split()]
+
+
+def test_a_version_that_takes_nobodys_place_has_nothing_to_be_measured_against() -> None:
+    only = Evidence("m", 1, metrics=(Metric("loss", 0.5),))
+    where = Address("serving_endpoint", ("a",))
+    for sides, told in (((None, only), "–  0.5"), ((only, None), "0.5  –")):
+        shown = compare(where, "m", *sides, entity="blue")
+        (row,) = metric_rows(shown)
+        assert row.trend == ""
+        line = list(evidence.compared(shown, Paint(), 80, None))[2]
+        assert line.split() == ["loss", *told.split()]
+    (line,) = evidence.compared(replace(shown, entity="green"), Paint(), 80, where)
+    assert line.strip() == "evidence  the same for served entity green"
 
 
 def test_an_unknown_signature_is_told_with_the_side_that_has_none() -> None:

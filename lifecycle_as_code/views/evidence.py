@@ -36,10 +36,11 @@ def compared(found: Comparison, paint: Paint, width: int, told_at: Address | Non
     """All about one comparison, below its change. `told_at`: the change where it stands already."""
     indent = " " * _INDENT
     head = f"{indent}{paint('evidence', 'strong')}"
-    if told_at is not None:
-        yield f"{head}  {paint(f'as for {safe(told_at)}', 'faint')}"
-        return
     entity = f" for served entity {safe(found.entity)}" if found.entity else ""
+    if told_at is not None:
+        same = f"the same{entity}" if told_at == found.address else f"as for {safe(told_at)}"
+        yield f"{head}  {paint(same, 'faint')}"
+        return
     missing = found.after.missing if found.after else ()
     told = [
         *(f"{indent}  {line}" for line in _metrics(found, paint, width - _INDENT - 2)),

@@ -63,8 +63,13 @@ def room(taken: Capacity) -> str:
         )
         if number is not None and asked
     ]
-    needs = f": {peak} more while both versions are up" if peak else ""
+    needs = f": {peak} more {meanwhile(taken)}" if peak else ""
     return f"{fits}{needs}" + (f", {' and '.join(free)} free" if free else "")
+
+
+def meanwhile(taken: Capacity) -> str:
+    """When an endpoint takes the most: a new one has nothing beside it."""
+    return "while both versions are up" if taken.replicas_before else "when it comes up"
 
 
 def pair(before: float, after: float) -> str:

@@ -9,7 +9,7 @@ from ..review import Access, Capacity, Choice, Impact, Outcome, Review, Traffic,
 from ..signature import SignatureClass
 from ..spec import Address
 from .evidence import compared
-from .reach import pair
+from .reach import meanwhile, pair
 from .text import PLAIN, Paint, Style, counted, listed, safe
 
 _INDENT = 6
@@ -172,7 +172,7 @@ def capacity(row: Capacity, paint: Paint = PLAIN) -> str:
     unfit = paint("does not fit", "strong", "red")
     fits = {True: ": fits", False: f": {unfit}", None: ": not known to fit"}[row.fits]
     if row.peak_cpus or row.peak_gpus:
-        parts.append(f"while both versions are up {peak}{free}{fits}")
+        parts.append(f"{meanwhile(row)} {peak}{free}{fits}")
     return ", ".join(parts)
 
 

@@ -98,21 +98,23 @@ def _version(side: Evidence, *, bare: bool = False) -> str:
 def metric_rows(shown: Comparison) -> list[MetricRow]:
     """The metrics: worse ones first, then better ones, then others that moved, then the rest."""
     was, will_be = no_numbers(shown.before), no_numbers(shown.after)
-    rows = [_metric(m, m.key in was, m.key in will_be) for m in shown.metrics]
+    both = shown.before is not None and shown.after is not None
+    rows = [_metric(m, m.key in was, m.key in will_be, both=both) for m in shown.metrics]
     return sorted(rows, key=lambda r: (not r.moved, r.measured.better is None, bool(r.measured.better)))
 
 
-def _metric(measured: MetricChange, was_nan: bool, is_nan: bool) -> MetricRow:
+def _metric(measured: MetricChange, was_nan: bool, is_nan: bool, *, both: bool) -> MetricRow:
     before, after = numbers(measured.before, measured.after)
     before, after = _NAN if was_nan else before, _NAN if is_nan else after
     delta = measured.delta
+    came = "" if not both else "gone" if not after else "first measured" if not before else ""
     return MetricRow(
         measured.name,
         data(measured),
         before,
         after,
         "" if delta is None or not isfinite(delta) else "0" if delta == 0 else _number(delta, 3, "+"),
-        _TRENDS[measured.better] or ("gone" if not after else "first measured" if not before else ""),
+        _TRENDS[measured.better] or came,
         measured,
     )
 
