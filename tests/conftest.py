@@ -77,8 +77,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Whatever needs a Ray, or MLflow's server, runs in one process: a session starts one of each."""
+    if not config.getoption("--everywhere"):
+        twice = [item for item in items if item.get_closest_marker("any_store") and "postgresql" in item.name]
+        items[:] = [item for item in items if item not in {*twice}]
+        config.hook.pytest_deselected(items=twice)
     for item in items:
         if group := group_of(item):
             item.add_marker(pytest.mark.xdist_group(group))
@@ -114,5 +118,5 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="write down what the stories print now")
-    parser.addoption("--everywhere", action="store_true", help="every crash on every store")
+    parser.addoption("--everywhere", action="store_true", help="every crash, and all else, on every store")
     parser.addoption("--races", type=int, default=20, help="how many races of concurrent applies to run")

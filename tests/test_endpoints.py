@@ -73,6 +73,7 @@ def settles(paper: Paper, bench: Bench, specs: list[Spec]) -> None:
     assert len(paper.apps) == (2 if any(s.address == FRAUD for s in specs) else 0)
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize("then", [1, 2, None])
 @pytest.mark.parametrize("begun", [None, 1])
 @pytest.mark.parametrize("steps", range(6))
@@ -92,6 +93,7 @@ def test_a_crash_anywhere_leaves_nothing_that_one_apply_does_not_mend(
     settles(paper, served, world(then) if then else world(1)[:-1])
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize("steps", range(6))
 def test_what_a_killed_first_apply_made_stays_ours_when_the_next_one_fails(
     paper: Paper, served: Bench, steps: int
@@ -149,6 +151,7 @@ def test_an_alias_that_is_moved_during_a_warm_up_stays_where_it_was_moved_to(
     assert paper.apps == before
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize("version", [1, 2], ids=["first", "next"])
 @pytest.mark.parametrize("times", [2, 3])
 def test_an_app_that_another_deployer_drops_is_put_again_and_not_for_ever(
@@ -174,6 +177,7 @@ def test_an_app_that_another_deployer_drops_is_put_again_and_not_for_ever(
     settles(paper, served, world(version))
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize("line", range(1, 6))
 def test_who_stops_a_warm_up_finds_everything_as_it_was(paper: Paper, served: Bench, line: int) -> None:
     converge(served.stack(world(1)))

@@ -29,7 +29,7 @@ from lifecycle_as_code.spec import Spec
 pytestmark = pytest.mark.usefixtures("mlflow_templates")
 
 settings.register_profile(
-    "engine", deadline=None, max_examples=12, suppress_health_check=[HealthCheck.too_slow]
+    "engine", deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("engine")
 
@@ -141,7 +141,7 @@ def test_one_apply_reaches_any_world_from_any_other(
 
 
 @DIALECTS
-@settings(max_examples=16)
+@settings(max_examples=10)
 @given(worlds().filter(bool), worlds().filter(bool), st.integers(0, 40))
 def test_a_crash_anywhere_loses_nothing(
     dialect: str, first: list[Spec], second: list[Spec], writes: int

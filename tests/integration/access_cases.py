@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from auth_client import V2, V3
+from mlflow_fixture import cheap_hash
 from sqlalchemy import Connection, select
 
 from lifecycle_as_code.review import LEVELS
@@ -17,13 +17,6 @@ from lifecycle_as_code.stores.tables import role_permissions, roles, user_role_a
 PASSWORD = "cheap-to-check"
 OTHER = "team-a"
 MODEL, VERSION = "registered_model", "registered_model_version"
-
-
-def cheap_hash(password: str) -> str:
-    """As werkzeug writes it, with one round: each request hashes the password that it came with."""
-    salt = "salt"
-    digest = hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode(), 1).hex()
-    return f"pbkdf2:sha256:1${salt}${digest}"
 
 
 class Request(NamedTuple):

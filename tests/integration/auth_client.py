@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from mlflow_fixture import ADMIN, ADMIN_PASSWORD, MlflowServer
+from mlflow_fixture import ADMIN, ADMIN_PASSWORD, MlflowServer, make_cheap
 
 from lifecycle_as_code.kinds.base import Databases
 from lifecycle_as_code.kinds.permission import Permission, PermissionKind
@@ -54,6 +54,7 @@ class Mlflow:
     def user(self) -> str:
         name = f"user{next(numbers)}"
         self.done("POST", f"{V2}/users/create", username=name, password=PASSWORD)
+        make_cheap(self.server.auth_store, name, PASSWORD)
         return name
 
     def role_id(self, name: str) -> int:

@@ -7,6 +7,7 @@ Hypothesis example) needs a database of its own.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import itertools
 import os
 import shutil
@@ -27,11 +28,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, text, update
 from sqlalchemy.engine import make_url
 
 from lifecycle_as_code.stores.bootstrap import create_database
 from lifecycle_as_code.stores.sql import Role, open_store
+from lifecycle_as_code.stores.tables import users
 
 ADMIN, ADMIN_PASSWORD = "admin", "correct-horse-battery"
 START_SECONDS = 120
@@ -183,7 +185,24 @@ def serving_mlflow(
         }
         command += ["--app-name", "basic-auth"]
     with _running([sys.executable, "-m", "mlflow", *command], directory, settings, port):
+        if auth_store:
+            make_cheap(auth_store, ADMIN, ADMIN_PASSWORD)
         yield MlflowServer(f"http://127.0.0.1:{port}", store, auth_store, artifacts)
+
+
+def make_cheap(auth_store: str, user: str, password: str) -> None:
+    """Keep the user's password so that it is soon checked, which every request asks for."""
+    engine = create_engine(auth_store)
+    with engine.begin() as db:
+        db.execute(update(users).where(users.c.username == user).values(password_hash=cheap_hash(password)))
+    engine.dispose()
+
+
+def cheap_hash(password: str) -> str:
+    """As werkzeug writes it, with one round."""
+    salt = "salt"
+    digest = hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode(), 1).hex()
+    return f"pbkdf2:sha256:1${salt}${digest}"
 
 
 @contextmanager
