@@ -80,9 +80,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Whatever needs a Ray, or MLflow's server, runs in one process: a session starts one of each."""
     if not config.getoption("--everywhere"):
-        twice = [item for item in items if item.get_closest_marker("any_store") and "postgresql" in item.name]
-        items[:] = [item for item in items if item not in {*twice}]
-        config.hook.pytest_deselected(items=twice)
+        again = {item for item in items if item.get_closest_marker("any_store") and "postgresql" in item.name}
+        items[:] = [item for item in items if item not in again]
+        config.hook.pytest_deselected(items=[*again])
     for item in items:
         if group := group_of(item):
             item.add_marker(pytest.mark.xdist_group(group))
