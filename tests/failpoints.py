@@ -131,6 +131,7 @@ def unanswered(place: Place, plan: bytes, number: int, done: bool, settle: float
 
         settling.SETTLE_SECONDS = settle
     _mark_writers()
+    # methods are replaced, in a process that ends here: hence this ignore and those below
     DefaultDialect.do_commit = drop  # type: ignore[method-assign]
     outcome = applied(place, plan)
     return outcome if lost else "none"

@@ -525,6 +525,7 @@ class Files(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path.startswith("/slow"):
+            # the test's own server, which has these: hence the ignores
             self.server.asked.set()  # type: ignore[attr-defined]
             self.server.over.wait(30)  # type: ignore[attr-defined]
             return
