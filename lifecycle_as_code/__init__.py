@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .change import Action, Change, Plan
-    from .diagnostics import Diagnostic, LacError
-    from .events import Event
+    from .model.diagnostics import Diagnostic, LacError
+    from .model.events import Event
+    from .model.plan import Action, Change, Plan
     from .stack import Drift, Stack
 
 __version__ = "0.1.0"
@@ -19,13 +19,13 @@ __version__ = "0.1.0"
 __all__ = ["Action", "Change", "Diagnostic", "Drift", "Event", "LacError", "Plan", "Stack", "__version__"]
 
 _HOMES = {
-    "Action": "change",
-    "Change": "change",
-    "Diagnostic": "diagnostics",
+    "Action": "model.plan",
+    "Change": "model.plan",
+    "Diagnostic": "model.diagnostics",
     "Drift": "stack",
-    "Event": "events",
-    "LacError": "diagnostics",
-    "Plan": "change",
+    "Event": "model.events",
+    "LacError": "model.diagnostics",
+    "Plan": "model.plan",
     "Stack": "stack",
 }
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from .review import LEVELS
+from .model.review import LEVELS
 from .serving import levels as endpoints
 from .serving.levels import Grant
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .access import DEFAULT_WORKSPACE, AccessState, Role
-from .change import Change
+from .model.plan import Change
+from .model.snapshot import Live
+from .model.spec import Address
 from .serving.levels import Grant
-from .snapshot import Live
-from .spec import Address
 
 
 def state_seen(live: Live) -> AccessState:

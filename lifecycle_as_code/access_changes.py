@@ -26,9 +26,9 @@ from .access import (
     Role,
 )
 from .access_after import state_after
-from .change import Action, Change, Mode, Plan
-from .review import LEVELS, Access
-from .spec import Address
+from .model.plan import Action, Change, Mode, Plan
+from .model.review import LEVELS, Access
+from .model.spec import Address
 
 MOST: Final = 200
 """Rows that one change is told with, and fewer where very many have some."""

@@ -13,14 +13,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from .background import Stopped, in_background
-from .change import Change, Phase, Plan, Step
-from .diagnostics import Diagnostic, LacError
-from .events import Done, Event, Failed, Finished, HeldBack, Progress, StepStarted, Warned
 from .journal import Journal
 from .kinds.base import Kind, Rollout, ServeKind, Site, Tell
+from .model.diagnostics import Diagnostic, LacError
+from .model.events import Done, Event, Failed, Finished, HeldBack, Progress, StepStarted, Warned
+from .model.plan import Change, Phase, Plan, Step
+from .model.snapshot import Live, Pending, Record, Recorded
+from .model.spec import Address, Store
 from .refresh import with_cluster
-from .snapshot import Live, Pending, Record, Recorded
-from .spec import Address, Store
 from .transaction import (
     ANALYZE_FROM,
     REGISTRY_TABLES,

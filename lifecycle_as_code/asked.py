@@ -9,19 +9,19 @@ from pathlib import Path
 
 from . import past
 from .core import Core
-from .diagnostics import LacError, Source
-from .diff import Path as FieldPath
-from .diff import owned
 from .drift import Drift, make_drift, pending_only
 from .explain import Explanation, explained, paths
-from .history import Line
-from .history import at as recorded_at
 from .manifest.point import places_of
+from .model.diagnostics import LacError, Source
+from .model.diff import Path as FieldPath
+from .model.diff import owned
+from .model.history import Line
+from .model.history import at as recorded_at
+from .model.snapshot import Desired, Live, Observed, Record
+from .model.spec import Address, Spec
 from .refresh import naming, observe
 from .rollback import apply_of
 from .sides import Side, States
-from .snapshot import Desired, Live, Observed, Record
-from .spec import Address, Spec
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,14 @@ from itertools import islice
 from typing import Any, Final
 
 from .candidates import Candidate, candidates
-from .cel import Answer
-from .diagnostics import Diagnostic, Source, did_you_mean
+from .model.cel import Answer
+from .model.diagnostics import Diagnostic, Source, did_you_mean
+from .model.predicate import Facts, compiled
+from .model.review import Choice
+from .model.selector import Slot, VersionSelector, pinned, slots
+from .model.snapshot import Desired, Live, Recorded
+from .model.spec import Address, Spec
 from .moves import removed
-from .review import Choice
-from .selectors import Slot, VersionSelector, pinned, slots
-from .snapshot import Desired, Live, Recorded
-from .spec import Address, Spec
-from .where import Facts, compiled
 
 MOST: Final = 20
 """How many versions are told of, the newest first."""

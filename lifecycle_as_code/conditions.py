@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from .change import Change, Plan
 from .context import fields_of
-from .spec import Spec
+from .model.plan import Change, Plan
+from .model.spec import Spec
 
 ABOUT_CHANGE: Final = ("kind", "action", "environment", "mode", "address")
 """What `when` may name beside a kind's own fields."""

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from .background import in_background
-from .diagnostics import Diagnostic, refuse
-from .events import Event, Progress
 from .kinds.base import Site
-from .snapshot import Desired
-from .spec import Store
+from .model.diagnostics import Diagnostic, refuse
+from .model.events import Event, Progress
+from .model.snapshot import Desired
+from .model.spec import Store
 from .stores.bootstrap import create_database
 from .stores.schema_check import check_schema, check_workspace
 from .stores.sql import Role, SqlStore, empty_store, open_store, reading

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .change import Plan
 from .connections import Connections
-from .diagnostics import Diagnostic, LacError, did_you_mean
 from .guard import Check
 from .kinds.base import Kind
+from .model.diagnostics import Diagnostic, LacError, did_you_mean
+from .model.plan import Plan
+from .model.spec import Address, Spec, parse_address
 from .plan import PlanOptions, make_plan
 from .planfile import KEY_VARIABLE
 from .snapshots import Camera, Snapshots
-from .spec import Address, Spec, parse_address
 from .who import principal
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from .change import Action, Change, Plan
 from .decide import in_scope
-from .diagnostics import Diagnostic
-from .diff import carried, diff, is_health, owned
-from .snapshot import Claim, Desired, Lifecycle, Live, Record, Recorded
-from .spec import Address
+from .model.diagnostics import Diagnostic
+from .model.diff import carried, diff, is_health, owned
+from .model.plan import Action, Change, Plan
+from .model.snapshot import Claim, Desired, Lifecycle, Live, Record, Recorded
+from .model.spec import Address
 from .target import matches
 
 DEGRADED = "endpoint degraded"

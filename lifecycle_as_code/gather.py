@@ -20,16 +20,16 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from .change import Action, Change, Plan
 from .connections import Connections
-from .evidence import NOTHING, Comparison, Direction, Evidence, compare
-from .history import Line, since
 from .kinds.model_alias import ModelAlias
 from .kinds.model_version import ModelVersion
 from .mlmodel import MlModel, read_mlmodel
-from .snapshot import Live
+from .model.evidence import NOTHING, Comparison, Direction, Evidence, compare
+from .model.history import Line, since
+from .model.plan import Action, Change, Plan
+from .model.snapshot import Live
+from .model.spec import Address, KeyPart
 from .snapshots import Snapshots
-from .spec import Address, KeyPart
 from .state import history
 from .stores import tracking
 from .stores.artifact_root import artifact_root

@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from .change import Action, Change, Plan
-from .diagnostics import Diagnostic, LacError, did_you_mean
+from .model.diagnostics import Diagnostic, LacError, did_you_mean
+from .model.plan import Action, Change, Plan
+from .model.review import Impact, Traffic
+from .model.snapshot import Desired
+from .model.spec import Address, Spec
 from .order import sortable
-from .review import Impact, Traffic
-from .snapshot import Desired
-from .spec import Address, Spec
 from .target import closed, matches
 
 

@@ -14,12 +14,12 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from . import lock, state
-from .change import Action, Change
-from .diagnostics import LacError
-from .history import Actor, Apply
 from .kinds.base import Databases
-from .snapshot import Record
-from .spec import Address, Store
+from .model.diagnostics import LacError
+from .model.history import Actor, Apply
+from .model.plan import Action, Change
+from .model.snapshot import Record
+from .model.spec import Address, Store
 from .state import history
 from .stores.settling import certain
 from .stores.sql import SqlStore, writing

@@ -25,7 +25,7 @@ from sqlalchemy import ColumnElement, Connection, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from . import state
-from .diagnostics import Diagnostic, LacError
+from .model.diagnostics import Diagnostic, LacError
 from .state import history
 from .stores.settling import certain
 from .stores.sql import SqlStore, reading, writing

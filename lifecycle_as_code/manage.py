@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 
 from .access import ALL, DEFAULT_WORKSPACE, DENY, MANAGE, AccessState, Effective
 from .access_after import state_after, state_seen
-from .change import Action, Change
-from .diagnostics import Diagnostic, Source
 from .guard import World
-from .spec import Address
+from .model.diagnostics import Diagnostic, Source
+from .model.plan import Action, Change
+from .model.spec import Address
 
 LAST: Final = "last-manage"
 """Guard and code: nobody would be left."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 from .manifest.nodes import Map, Plain, Seq
 from .manifest.report import Report
 from .manifest.yaml import parse
-from .signature import Signature, parse_signature
+from .model.signature import Signature, parse_signature
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 """The largest MLmodel that is read. A signature of 10,000 columns takes 600 kB."""

@@ -8,12 +8,12 @@ from uuid import uuid4
 
 from . import lock
 from .adopt import Adopted, adopted, refuse_taken
-from .change import Action, Change
 from .core import Core
-from .diagnostics import Diagnostic, refuse
 from .kinds.base import Wanted
-from .snapshot import Desired, Record
-from .spec import Address
+from .model.diagnostics import Diagnostic, refuse
+from .model.plan import Action, Change
+from .model.snapshot import Desired, Record
+from .model.spec import Address
 from .transaction import load
 from .writer import writing
 

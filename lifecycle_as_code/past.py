@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from .change import Mode, Plan
 from .core import Core
 from .decide import not_ours
-from .diagnostics import refuse
-from .diff import diff
-from .history import Apply
-from .history import at as recorded_at
+from .model.diagnostics import refuse
+from .model.diff import diff
+from .model.history import Apply
+from .model.history import at as recorded_at
+from .model.plan import Mode, Plan
+from .model.snapshot import Desired, Record
+from .model.spec import Address, Spec
 from .rollback import undone
-from .snapshot import Desired, Record
-from .spec import Address, Spec
 from .transaction import load, read_history
 
 

@@ -17,14 +17,14 @@ from typing import Any, Final, NoReturn
 from pydantic import ValidationError
 
 from . import codec
-from .change import Action, Allowed, Change, Mode, Plan
-from .diagnostics import Diagnostic, LacError, Source
-from .diff import FieldChange, diff
-from .history import Actor
+from .model.diagnostics import Diagnostic, LacError, Source
+from .model.diff import FieldChange, diff
+from .model.history import Actor
+from .model.plan import Action, Allowed, Change, Mode, Plan
+from .model.review import Review
+from .model.spec import Spec, construct, parse_address, plain
 from .moves import renamed
 from .order import in_order, linked, steps
-from .review import Review
-from .spec import Spec, construct, parse_address, plain
 from .views.json import as_plain, plan_data
 
 FORMAT: Final = "lac-plan"

@@ -12,15 +12,15 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from .builtin import BUILTIN, Case
-from .cel import Engine, EngineMissingError, FaultyError, Program
-from .change import Change, Mode, Plan
 from .conditions import concerns, matches
 from .context import aware, change_facts, plan_facts, types
-from .diagnostics import Diagnostic, LacError, Source, did_you_mean, refuse
-from .evidence import Comparison
-from .history import Actor
-from .review import Impact, Outcome, Verdict, Waiver
-from .rules import Expression, Policy, PolicyWaiver, Rules
+from .model.cel import Engine, EngineMissingError, FaultyError, Program
+from .model.diagnostics import Diagnostic, LacError, Source, did_you_mean, refuse
+from .model.evidence import Comparison
+from .model.history import Actor
+from .model.plan import Change, Mode, Plan
+from .model.policy import Expression, Policy, PolicyWaiver, Rules
+from .model.review import Impact, Outcome, Verdict, Waiver
 from .sightings import explained
 
 SUMMARY: Final = "policy can't be applied as it is written"

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Final
 from .candidates import Candidate, candidates
 from .choices import chosen
 from .core import Core
-from .diagnostics import Diagnostic, LacError, Source, did_you_mean, refuse
 from .kinds.model_alias import ModelAlias
 from .kinds.model_version import ModelVersion
 from .kinds.registered_model import RegisteredModel
+from .model.diagnostics import Diagnostic, LacError, Source, did_you_mean, refuse
+from .model.selector import VersionSelector
+from .model.snapshot import Desired, Live, Recorded
+from .model.spec import Address, Spec
 from .moves import moved
 from .refresh import naming, observe
-from .selectors import VersionSelector
-from .snapshot import Desired, Live, Recorded
 from .snapshots import with_runs
-from .spec import Address, Spec
 from .transaction import load
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .diagnostics import Diagnostic
-from .diff import as_chosen
 from .kinds.base import Databases, Kind, ServeKind, SqlKind, Wanted
-from .selectors import slots
-from .snapshot import Desired, Live, Observed, Recorded
-from .spec import Address, Spec
+from .model.diagnostics import Diagnostic
+from .model.diff import as_chosen
+from .model.selector import slots
+from .model.snapshot import Desired, Live, Observed, Recorded
+from .model.spec import Address, Spec
 
 if TYPE_CHECKING:
     from .stores.ray import Cluster

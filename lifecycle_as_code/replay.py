@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from .change import Action, Change, Mode, Plan
 from .decide import IMPORTED
-from .diagnostics import Diagnostic, LacError
 from .guard import Check, Limits
+from .model.diagnostics import Diagnostic, LacError
+from .model.plan import Action, Change, Mode, Plan
+from .model.snapshot import Desired, Lifecycle, Live, Move, Recorded
+from .model.spec import Address, plain
 from .plan import PlanOptions, make_plan, make_refresh
-from .snapshot import Desired, Lifecycle, Live, Move, Recorded
-from .spec import Address, plain
 
 
 def wanted_again(plan: Plan) -> Desired:

@@ -11,17 +11,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from .access_changes import access_changes, touches_access
-from .change import Mode, Plan
 from .core import Core
-from .diagnostics import refuse
 from .gather import gather
 from .impact import make_impacts
+from .model.diagnostics import refuse
+from .model.plan import Mode, Plan
+from .model.policy import Rules
+from .model.review import Access, Review
+from .model.spec import Address
 from .policy import denials, expired, judge, refuse_unready
 from .replay import wanted_again
-from .review import Access, Review
-from .rules import Rules
 from .snapshots import Snapshots
-from .spec import Address
 from .stores.auth_state import names_there, read_access_state
 from .who import actor
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from . import planfile
-from .change import Mode, Plan
 from .core import Core
-from .diagnostics import Diagnostic, refuse
+from .model.diagnostics import Diagnostic, refuse
+from .model.plan import Mode, Plan
 from .planfile import same_store
 from .replay import replayed, wanted_again
 from .transaction import refuse_stale

@@ -17,7 +17,7 @@ from .manifest.blocks import BLOCKS, LIFECYCLE, LifecycleBlock
 from .manifest.rules import RULES, TEAMS
 from .manifest.settings import ProjectFile
 from .manifest.shapes import EXCLUSIVE, Shape, shapes_of
-from .spec import Derived, Part, Spec, fields_marked
+from .model.spec import Derived, Part, Spec, fields_marked
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 TEMPLATE: Final = {"type": "string", "pattern": r"\{\{", "description": "A template: `{{ var.… }}`."}

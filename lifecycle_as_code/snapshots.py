@@ -9,12 +9,12 @@ from typing import Any
 from .choices import chosen
 from .connections import Connections
 from .kinds.base import Databases, Kind, ServeKind, Wanted
+from .model.selector import slots
+from .model.snapshot import Desired, Live, Recorded
+from .model.spec import Address, Spec
 from .moves import moved
 from .refresh import as_recorded, observe, settled, wanted, with_cluster
 from .resolve import Pin, resolve
-from .selectors import slots
-from .snapshot import Desired, Live, Recorded
-from .spec import Address, Spec
 from .target import Selection, asked, part_of
 from .transaction import load
 

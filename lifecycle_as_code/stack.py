@@ -17,24 +17,24 @@ from typing import TYPE_CHECKING, Any
 from . import asked, lock, ownership, past, promote, saved, writer
 from .adopt import Adopted
 from .asked import Shown
-from .change import Mode, Plan
 from .core import Core
-from .diagnostics import Diagnostic
 from .drift import Drift
-from .events import Event
 from .explain import Explanation
-from .history import Apply
 from .kinds import KINDS
 from .kinds.base import Kind
+from .model.diagnostics import Diagnostic
+from .model.events import Event
+from .model.history import Apply
+from .model.plan import Mode, Plan
+from .model.review import Review
+from .model.selector import VersionSelector
+from .model.snapshot import Desired, Record
+from .model.spec import Address, Spec
 from .past import Rollback
 from .plan import make_refresh
 from .planfile import SavedPlan
 from .promote import Promotion
-from .review import Review
-from .selectors import VersionSelector
 from .sides import Side, States
-from .snapshot import Desired, Record
-from .spec import Address, Spec
 from .target import IN_PART, Selection, part_of
 
 if TYPE_CHECKING:

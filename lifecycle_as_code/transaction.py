@@ -10,16 +10,16 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from . import state
-from .change import Action, Change
 from .decide import IMPORTED
-from .diagnostics import Diagnostic, LacError
-from .diff import diff, owned
-from .history import Apply, Line
 from .kinds.base import Databases, Kind, SqlKind
+from .model.diagnostics import Diagnostic, LacError
+from .model.diff import diff, owned
+from .model.history import Apply, Line
+from .model.plan import Action, Change
+from .model.snapshot import Live, Record, Recorded
+from .model.spec import Address, Spec, Store
 from .moves import Pair, carry
 from .refresh import naming, observe
-from .snapshot import Live, Record, Recorded
-from .spec import Address, Spec, Store
 from .state import history
 from .stores.sql import SqlStore, reading, writing
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from .change import Plan
-from .diagnostics import Source
-from .evidence import compare
-from .history import Actor
 from .manifest.cases import Case
+from .model.diagnostics import Source
+from .model.evidence import compare
+from .model.history import Actor
+from .model.plan import Plan
+from .model.policy import Rules
+from .model.review import Outcome, Verdict
 from .policy import judge
-from .review import Outcome, Verdict
-from .rules import Rules
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from uuid import uuid4
 from . import lock, planfile
 from .apply import Run
 from .background import in_background
-from .change import Mode, Plan
 from .connections import as_progress
 from .core import Core
-from .diagnostics import refuse
-from .events import Event, Finished, Locked
 from .journal import Journal
-from .spec import Store
+from .model.diagnostics import refuse
+from .model.events import Event, Finished, Locked
+from .model.plan import Mode, Plan
+from .model.spec import Store
 from .who import actor
 
 if TYPE_CHECKING:

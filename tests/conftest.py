@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parent / "integration"))
-
-import failpoints
-from engine import Bench
-from forks import Forks
-from forks import forks as forks_
-from mlflow_fixture import (  # noqa: F401 - fixtures are found by name
+from support import failpoints
+from support.bench import Bench
+from support.mlflow_fixture import (  # noqa: F401 - fixtures are found by name
     MEMORY,
     SERVICES,
     SHARED,
@@ -30,7 +23,9 @@ from mlflow_fixture import (  # noqa: F401 - fixtures are found by name
     mlflow_templates,
     postgres,
 )
-from ray_fixture import models, ray  # noqa: F401
+from support.process_pool import Forks
+from support.process_pool import forks as forks_
+from support.ray_fixture import models, ray  # noqa: F401
 
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role

@@ -18,8 +18,8 @@ from unittest import mock
 
 import httpx
 import pytest
-from github_runner import HEAD, MERGE, REVIEW, ROOT, Runner
-from loopback_github import Failure, github
+from support.github_runner import HEAD, MERGE, REVIEW, ROOT, Runner
+from support.loopback_github import Failure, github
 
 SHARED = ROOT / ".github/actions/shared"
 sys.path.insert(0, str(SHARED))

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from github_runner import ENTRY, HEAD, REVIEW, ROOT, Runner, step
-from loopback_github import Failure, github
-from mlflow_fixture import fresh_sqlite
+from support.github_runner import ENTRY, HEAD, REVIEW, ROOT, Runner, step
+from support.loopback_github import Failure, github
+from support.mlflow_fixture import fresh_sqlite
 
 ACTIONS = sorted((ROOT / ".github/actions").glob("*/action.yml"))
 WORKFLOWS = [*ROOT.glob("examples/github/*.yml"), *ROOT.glob(".github/workflows/*.yml")]

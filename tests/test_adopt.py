@@ -8,15 +8,15 @@ import pytest
 import yaml
 
 from lifecycle_as_code.adopt import Adopted, adopted
-from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
-from lifecycle_as_code.snapshot import Desired, Live, Observed, Record, Recorded
-from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.snapshot import Desired, Live, Observed, Record, Recorded
+from lifecycle_as_code.model.spec import Address, Spec
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from engine import Bench, converge
+from support.bench import Bench, converge
 
-from lifecycle_as_code.change import Action
-from lifecycle_as_code.diagnostics import LacError
-from lifecycle_as_code.events import Finished
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
-from lifecycle_as_code.spec import Spec
+from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.events import Finished
+from lifecycle_as_code.model.plan import Action
+from lifecycle_as_code.model.spec import Spec
 
 
 def fraud(champion: int = 1) -> list[Spec]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from engine import Bench, converge
 from sqlalchemy import Connection, event, insert, select
+from support.bench import Bench, converge
 
 from lifecycle_as_code.access import AccessState, Role
 from lifecycle_as_code.kinds.experiment import Experiment

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import LAC, Directory, environment
-from engine import Bench, converge
 from mlflow import MlflowClient
-from mlflow_fixture import drop_postgres, fresh_postgres, fresh_sqlite
-from paper_cluster import Killed, Paper, on_paper
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
+from support.bench import Bench, converge
+from support.command import LAC, Directory, environment
+from support.fake_cluster import Killed, Paper, on_paper
+from support.mlflow_fixture import drop_postgres, fresh_postgres, fresh_sqlite
 
 from lifecycle_as_code.drift import Drift
 from lifecycle_as_code.kinds import KINDS
@@ -33,8 +33,8 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
 from lifecycle_as_code.manifest.settings import Serve
-from lifecycle_as_code.snapshot import Claim
-from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.model.snapshot import Claim
+from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.stores.sql import open_store, writing
 
 FRAUD = Address("registered_model", ("fraud",))

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 import yaml
-from engine import Bench, converge
-from paper_cluster import Killed, Paper, on_paper
 from sqlalchemy import text
+from support.bench import Bench, converge
+from support.fake_cluster import Killed, Paper, on_paper
 
-from lifecycle_as_code.diagnostics import LacError
-from lifecycle_as_code.events import Event, Failed, Finished, Progress
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
 from lifecycle_as_code.manifest.settings import Serve
-from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.events import Event, Failed, Finished, Progress
+from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.stores.ray_state import Application
 from lifecycle_as_code.stores.sql import writing
 

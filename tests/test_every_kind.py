@@ -15,14 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle_as_code.cli import run
-from lifecycle_as_code.diff import diff
 from lifecycle_as_code.guard import REFERENTS
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.base import SqlKind
 from lifecycle_as_code.manifest.load import load
 from lifecycle_as_code.manifest.write import write
-from lifecycle_as_code.schema import manifest_schema
-from lifecycle_as_code.spec import (
+from lifecycle_as_code.model.diff import diff
+from lifecycle_as_code.model.spec import (
     Address,
     Derived,
     Immutable,
@@ -38,6 +37,7 @@ from lifecycle_as_code.spec import (
     parse_address,
     plain,
 )
+from lifecycle_as_code.schema import manifest_schema
 
 SPECS: dict[str, type[Spec]] = {name: kind.spec for name, kind in KINDS.items()}
 

@@ -7,21 +7,21 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from engine import Bench, converge
-from mlflow_fixture import fresh_sqlite
+from support.bench import Bench, converge
+from support.mlflow_fixture import fresh_sqlite
 
-from lifecycle_as_code.change import Change
 from lifecycle_as_code.decide import decide
-from lifecycle_as_code.diagnostics import Diagnostic
 from lifecycle_as_code.explain import explained
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
+from lifecycle_as_code.model.diagnostics import Diagnostic
+from lifecycle_as_code.model.plan import Change
+from lifecycle_as_code.model.review import Choice
+from lifecycle_as_code.model.selector import VersionSelector
+from lifecycle_as_code.model.snapshot import Desired, Lifecycle, Live, Observed, Pending, Record, Recorded
+from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.plan import make_plan
-from lifecycle_as_code.review import Choice
-from lifecycle_as_code.selectors import VersionSelector
-from lifecycle_as_code.snapshot import Desired, Lifecycle, Live, Observed, Pending, Record, Recorded
-from lifecycle_as_code.spec import Address, Spec
 
 RISK = RegisteredModel(name="fraud", description="Of the risk team.")
 SHOP = RegisteredModel(name="fraud", description="Of the shop.")

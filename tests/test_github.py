@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from plans import HOSTILE, always, planned, rich
+from support.sample_plans import HOSTILE, always, planned, rich
 
-from lifecycle_as_code.change import Plan
 from lifecycle_as_code.cli import viewing
-from lifecycle_as_code.diagnostics import Diagnostic, Source
-from lifecycle_as_code.review import Outcome, Review, Verdict
-from lifecycle_as_code.spec import Address
+from lifecycle_as_code.model.diagnostics import Diagnostic, Source
+from lifecycle_as_code.model.plan import Plan
+from lifecycle_as_code.model.review import Outcome, Review, Verdict
+from lifecycle_as_code.model.spec import Address
 from lifecycle_as_code.views import github
 
 COMMAND = re.compile(r"::(error|warning|notice) ([^\n]*?)::([^\n]*)")

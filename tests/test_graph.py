@@ -14,12 +14,10 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlflow_fixture import fresh_sqlite
-from plans import changed
+from support.mlflow_fixture import fresh_sqlite
+from support.sample_plans import changed
 
-from lifecycle_as_code.change import Action, Change, Plan
 from lifecycle_as_code.cli import run
-from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.graph import Edge, Graph, Node, Relation, about, fitted, folded, make_graph
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -27,9 +25,11 @@ from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
-from lifecycle_as_code.review import Impact, Review, Traffic
-from lifecycle_as_code.snapshot import Desired
-from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.plan import Action, Change, Plan
+from lifecycle_as_code.model.review import Impact, Review, Traffic
+from lifecycle_as_code.model.snapshot import Desired
+from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.views.drawing import MOST_NODES
 from lifecycle_as_code.views.graph import dot, mermaid, svg
 from lifecycle_as_code.views.layers import Box, arrange, spread

@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Directory, models
-from engine import Bench, converge
-from mlflow_fixture import fresh_sqlite
 from sqlalchemy import create_engine, inspect, text
+from support.bench import Bench, converge
+from support.command import Directory, models
+from support.mlflow_fixture import fresh_sqlite
 from test_endpoints import killed_after, paper, served, world  # noqa: F401 - fixtures are found by name
 from test_saved import applied, declared, outside, saved, tables
 
-from lifecycle_as_code.diagnostics import LacError
-from lifecycle_as_code.history import Actor, Apply, Line, at, of_address
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
+from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.history import Actor, Apply, Line, at, of_address
+from lifecycle_as_code.model.spec import Address, Spec, parse_address, plain
 from lifecycle_as_code.rollback import undone
-from lifecycle_as_code.spec import Address, Spec, parse_address, plain
 from lifecycle_as_code.who import actor, without_password
 
 FRAUD = RegisteredModel(name="fraud")

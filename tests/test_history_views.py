@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from test_history import CHAMPION, FRAUD, alias, an_apply, line
 
-from lifecycle_as_code.history import Actor, Apply
+from lifecycle_as_code.model.history import Actor, Apply
 from lifecycle_as_code.views import history as view
 from lifecycle_as_code.views import json as json_view
 from lifecycle_as_code.views.text import Paint

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from mlflow_fixture import MEMORY, fresh_sqlite
-from zygote import Ran, Zygote, zygote
+from support.mlflow_fixture import MEMORY, fresh_sqlite
+from support.process_template import Ran, Zygote, zygote
 
 SECONDS = 2.0
 """On the processor: the clock says more about who else is at work. Twice what the longest takes on an idle

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plans import HOSTILE, always, huge, planned, rich
 from playwright.sync_api import Browser, Page, sync_playwright
+from support.sample_plans import HOSTILE, always, huge, planned, rich
 
-from lifecycle_as_code.change import Plan
+from lifecycle_as_code.model.plan import Plan
 from lifecycle_as_code.views import html
 from lifecycle_as_code.views.html.bars import bars
 

@@ -7,11 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from engine import Bench, converge
-from paper_cluster import Paper, on_paper
+from support.bench import Bench, converge
+from support.fake_cluster import Paper, on_paper
 
-from lifecycle_as_code.change import Plan
-from lifecycle_as_code.diagnostics import Diagnostic
 from lifecycle_as_code.impact import make_impacts
 from lifecycle_as_code.kinds.base import Site
 from lifecycle_as_code.kinds.model_alias import ModelAlias
@@ -27,11 +25,13 @@ from lifecycle_as_code.kinds.serving_endpoint import (
 from lifecycle_as_code.kinds.serving_endpoint.apps import MISSING
 from lifecycle_as_code.kinds.serving_endpoint.capacity import RESOURCES
 from lifecycle_as_code.manifest.settings import Serve
+from lifecycle_as_code.model.diagnostics import Diagnostic
+from lifecycle_as_code.model.plan import Plan
+from lifecycle_as_code.model.review import Access, Capacity, Impact, Traffic
+from lifecycle_as_code.model.snapshot import Desired, Live, Observed, Record, Recorded
+from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.moves import carry
 from lifecycle_as_code.plan import PlanOptions, make_plan
-from lifecycle_as_code.review import Access, Capacity, Impact, Traffic
-from lifecycle_as_code.snapshot import Desired, Live, Observed, Record, Recorded
-from lifecycle_as_code.spec import Address, Spec
 from lifecycle_as_code.stores.ray_state import Resources
 
 SITE = Site("payments@0a1b2c3d", "sqlite:////auth.db")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow_fixture import fresh_sqlite
+from support.mlflow_fixture import fresh_sqlite
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -103,4 +103,4 @@ def test_what_runs_on_the_cluster_loads_nothing_of_the_command(tmp_path: Path) -
     program = "import lifecycle_as_code.serving.routing, lifecycle_as_code.serving.references"
     ours = {name for name in loaded(program, tmp_path) if name.startswith("lifecycle_as_code.")}
     beside: Any = {name for name in ours if not name.startswith("lifecycle_as_code.serving")}
-    assert beside <= {"lifecycle_as_code.diagnostics"}
+    assert beside <= {"lifecycle_as_code.model.diagnostics"}

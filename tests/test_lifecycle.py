@@ -8,16 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from engine import Bench, converge
-from paper_cluster import Paper
 from sqlalchemy import create_engine, text
+from support.bench import Bench, converge
+from support.fake_cluster import Paper
 
 from lifecycle_as_code import lock
-from lifecycle_as_code.change import Action, Mode, Plan
 from lifecycle_as_code.connections import Connections
-from lifecycle_as_code.diagnostics import LacError
-from lifecycle_as_code.events import Failed, Finished
-from lifecycle_as_code.history import of_address
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -26,8 +22,12 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
 from lifecycle_as_code.manifest.settings import Serve
-from lifecycle_as_code.snapshot import Claim, Lifecycle, Move
-from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.events import Failed, Finished
+from lifecycle_as_code.model.history import of_address
+from lifecycle_as_code.model.plan import Action, Mode, Plan
+from lifecycle_as_code.model.snapshot import Claim, Lifecycle, Move
+from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.stack import Stack
 
 FRAUD = RegisteredModel(name="fraud", description="Scores.", tags={"team": "risk"})

@@ -15,22 +15,22 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from command import Directory
-from engine import Bench, converge
-from mlflow_fixture import fresh_postgres, fresh_sqlite
-from paper_cluster import Paper, on_paper
 from sqlalchemy import Connection, Table, func, insert, literal_column, select, update
+from support.bench import Bench, converge
+from support.command import Directory
+from support.fake_cluster import Paper, on_paper
+from support.mlflow_fixture import fresh_postgres, fresh_sqlite
 
 from lifecycle_as_code import lock, state, writer
-from lifecycle_as_code.diagnostics import LacError
-from lifecycle_as_code.events import Event, Finished, Locked
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
 from lifecycle_as_code.manifest.settings import Serve
-from lifecycle_as_code.spec import Spec
+from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.events import Event, Finished, Locked
+from lifecycle_as_code.model.spec import Spec
 from lifecycle_as_code.state import tables
 from lifecycle_as_code.stores import sql
 from lifecycle_as_code.stores.sql import SqlStore, open_store, reading, writing

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from lifecycle_as_code.change import Action, Change
-from lifecycle_as_code.diagnostics import Diagnostic, Source
 from lifecycle_as_code.guard import World
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.permission import Permission, PermissionKind
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.manage import lost_by
-from lifecycle_as_code.snapshot import Live, Observed, Recorded
-from lifecycle_as_code.spec import Address, Spec, Store
+from lifecycle_as_code.model.diagnostics import Diagnostic, Source
+from lifecycle_as_code.model.plan import Action, Change
+from lifecycle_as_code.model.snapshot import Live, Observed, Recorded
+from lifecycle_as_code.model.spec import Address, Spec, Store
 
 MODEL = "registered_model fraud"
 

@@ -9,13 +9,13 @@ from html.parser import HTMLParser
 
 import pytest
 from markdown_it import MarkdownIt
-from plans import ALIAS, HOSTILE, always, changed, huge, planned, rich
+from support.sample_plans import ALIAS, HOSTILE, always, changed, huge, planned, rich
 
-from lifecycle_as_code.change import Mode, Plan
-from lifecycle_as_code.diagnostics import Diagnostic, Source
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
-from lifecycle_as_code.review import Outcome, Review, Verdict
-from lifecycle_as_code.spec import Address
+from lifecycle_as_code.model.diagnostics import Diagnostic, Source
+from lifecycle_as_code.model.plan import Mode, Plan
+from lifecycle_as_code.model.review import Outcome, Review, Verdict
+from lifecycle_as_code.model.spec import Address
 from lifecycle_as_code.views import gfm, markdown, markdown_drift
 from lifecycle_as_code.views.fit import Detail, Draft, Stays, fitted
 from lifecycle_as_code.views.text import safe

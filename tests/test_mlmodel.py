@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from lifecycle_as_code.mlmodel import MAX_BYTES, MlModel, read_mlmodel
-from lifecycle_as_code.signature import Signature
+from lifecycle_as_code.model.signature import Signature
 
 WRITTEN = """
 artifact_path: model

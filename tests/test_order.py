@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar
 
 import pytest
 
-from lifecycle_as_code.change import Action, Change, Phase
+from lifecycle_as_code.model.plan import Action, Change, Phase
+from lifecycle_as_code.model.spec import Address, Key, Ref, Spec, Store
 from lifecycle_as_code.order import in_order, linked, steps
-from lifecycle_as_code.spec import Address, Key, Ref, Spec, Store
 
 
 class Model(Spec):

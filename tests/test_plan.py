@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from lifecycle_as_code.change import Action, Change, Mode, Plan
-from lifecycle_as_code.diagnostics import Diagnostic, LacError, Source
 from lifecycle_as_code.guard import World
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.model_alias import ModelAlias
@@ -17,9 +15,11 @@ from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
+from lifecycle_as_code.model.diagnostics import Diagnostic, LacError, Source
+from lifecycle_as_code.model.plan import Action, Change, Mode, Plan
+from lifecycle_as_code.model.snapshot import Claim, Desired, Live, Observed, Pending, Record, Recorded
+from lifecycle_as_code.model.spec import Address, Spec, Store
 from lifecycle_as_code.plan import PlanOptions, make_plan
-from lifecycle_as_code.snapshot import Claim, Desired, Live, Observed, Pending, Record, Recorded
-from lifecycle_as_code.spec import Address, Spec, Store
 
 FRAUD = RegisteredModel(name="fraud")
 RISK = RegisteredModel(name="fraud", description="Of the risk team.")

@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 from test_every_kind import SPECS, every_kind, example
 
-from lifecycle_as_code.change import Action, Allowed, Change, Mode, Plan
-from lifecycle_as_code.diagnostics import Diagnostic, LacError, Source
-from lifecycle_as_code.diff import FieldChange, diff
-from lifecycle_as_code.history import Actor
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
+from lifecycle_as_code.model.diagnostics import Diagnostic, LacError, Source
+from lifecycle_as_code.model.diff import FieldChange, diff
+from lifecycle_as_code.model.history import Actor
+from lifecycle_as_code.model.plan import Action, Allowed, Change, Mode, Plan
+from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.order import in_order, linked, steps
 from lifecycle_as_code.planfile import MAX_BYTES, Origin, digest, dump, environment_of, load, same_store
-from lifecycle_as_code.spec import Address, Spec
 
 KEY = b"correct horse"
 REFUSALS = {"plan-altered", "bad-plan-file", "other-plan-version"}

@@ -11,18 +11,27 @@ from typing import Any
 
 import pytest
 
-from lifecycle_as_code.change import Action, Change, Mode, Plan
 from lifecycle_as_code.context import CONTEXT, change_facts, plan_facts, types
-from lifecycle_as_code.diagnostics import LacError, Source
-from lifecycle_as_code.diff import diff
-from lifecycle_as_code.evidence import Better, Comparison, Dataset, Direction, Evidence, Metric, Run, compare
-from lifecycle_as_code.history import Actor
 from lifecycle_as_code.kinds import KINDS
+from lifecycle_as_code.model.diagnostics import LacError, Source
+from lifecycle_as_code.model.diff import diff
+from lifecycle_as_code.model.evidence import (
+    Better,
+    Comparison,
+    Dataset,
+    Direction,
+    Evidence,
+    Metric,
+    Run,
+    compare,
+)
+from lifecycle_as_code.model.history import Actor
+from lifecycle_as_code.model.plan import Action, Change, Mode, Plan
+from lifecycle_as_code.model.policy import Expression, Policy, PolicyWaiver, Rules, Team
+from lifecycle_as_code.model.review import Access, Impact, Outcome, Review, Traffic, Verdict
+from lifecycle_as_code.model.signature import Signature, SignatureChange, SignatureClass
+from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.policy import check_rules, denials, expired, judge
-from lifecycle_as_code.review import Access, Impact, Outcome, Review, Traffic, Verdict
-from lifecycle_as_code.rules import Expression, Policy, PolicyWaiver, Rules, Team
-from lifecycle_as_code.signature import Signature, SignatureChange, SignatureClass
-from lifecycle_as_code.spec import Address, Spec
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ALICE = Actor(user="runner", ci="alice", host="ci-7", commit="0a1b")

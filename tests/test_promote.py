@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import Bench, converge
-from mlflow_fixture import fresh_sqlite
+from support.bench import Bench, converge
+from support.mlflow_fixture import fresh_sqlite
 
-from lifecycle_as_code.change import Plan
 from lifecycle_as_code.cli import run
-from lifecycle_as_code.evidence import Better, Direction, Evidence, Metric, Run, compare
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
-from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.model.evidence import Better, Direction, Evidence, Metric, Run, compare
+from lifecycle_as_code.model.plan import Plan
+from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.stack import Promotion, Stack
 from lifecycle_as_code.views import edits
 

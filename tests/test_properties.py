@@ -10,21 +10,21 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from engine import Bench, converge
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mlflow_fixture import MEMORY, drop_postgres, fresh_postgres, fresh_sqlite
 from sqlalchemy import Engine, event
+from support.bench import Bench, converge
+from support.mlflow_fixture import MEMORY, drop_postgres, fresh_postgres, fresh_sqlite
 
 from lifecycle_as_code import lock
-from lifecycle_as_code.diff import diff, owned
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
-from lifecycle_as_code.spec import Spec
+from lifecycle_as_code.model.diff import diff, owned
+from lifecycle_as_code.model.spec import Spec
 
 pytestmark = pytest.mark.usefixtures("mlflow_templates")
 

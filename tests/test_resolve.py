@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from lifecycle_as_code.diagnostics import Diagnostic, LacError, Source
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
+from lifecycle_as_code.model.diagnostics import Diagnostic, LacError, Source
+from lifecycle_as_code.model.snapshot import Desired, Live, Observed
+from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.resolve import resolve
-from lifecycle_as_code.snapshot import Desired, Live, Observed
-from lifecycle_as_code.spec import Address, Spec
 
 Objects = Mapping[Address, Spec]
 Expected = Mapping[Address, Observed]

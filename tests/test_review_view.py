@@ -8,13 +8,13 @@ from dataclasses import replace
 from math import inf, nan
 
 import pytest
-from plans import ALIAS, HOSTILE, always, rich
+from support.sample_plans import ALIAS, HOSTILE, always, rich
 
 from lifecycle_as_code.cli import output
-from lifecycle_as_code.evidence import Evidence, Metric, MetricChange, compare
-from lifecycle_as_code.review import Access, Capacity, Impact, Outcome, Review
-from lifecycle_as_code.signature import Signature, SignatureChange
-from lifecycle_as_code.spec import Address
+from lifecycle_as_code.model.evidence import Evidence, Metric, MetricChange, compare
+from lifecycle_as_code.model.review import Access, Capacity, Impact, Outcome, Review
+from lifecycle_as_code.model.signature import Signature, SignatureChange
+from lifecycle_as_code.model.spec import Address
 from lifecycle_as_code.views import evidence, human, review
 from lifecycle_as_code.views.text import Paint, cells, wrapped
 from lifecycle_as_code.views.versions import metric_rows, numbers, size

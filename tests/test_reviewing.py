@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import Bench, converge
-from mlflow_fixture import fresh_sqlite
-from plans import HOSTILE, always, rich
 from sqlalchemy import create_engine, text
+from support.bench import Bench, converge
+from support.mlflow_fixture import fresh_sqlite
+from support.sample_plans import HOSTILE, always, rich
 
 from lifecycle_as_code import codec, planfile
 from lifecycle_as_code.cli import run
-from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
-from lifecycle_as_code.review import Outcome, Review
-from lifecycle_as_code.rules import Expression, Policy, PolicyWaiver, Rules
-from lifecycle_as_code.spec import Address
+from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.policy import Expression, Policy, PolicyWaiver, Rules
+from lifecycle_as_code.model.review import Outcome, Review
+from lifecycle_as_code.model.spec import Address
 from lifecycle_as_code.stack import Stack
 from lifecycle_as_code.views.json import as_plain
 from lifecycle_as_code.writer import writing

@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import Bench, converge
-from mlflow_fixture import fresh_sqlite
+from support.bench import Bench, converge
+from support.mlflow_fixture import fresh_sqlite
 from test_endpoints import FRAUD as ENDPOINT
 from test_endpoints import paper, served, world  # noqa: F401 - fixtures are found by name
 from test_history import CHAMPION, FRAUD, MODEL, alias
 from test_saved import applied, done, outside, refusal, tables
 
-from lifecycle_as_code.change import Mode
-from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.guard import Limits
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
-from lifecycle_as_code.snapshot import Lifecycle
-from lifecycle_as_code.spec import Spec
+from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.plan import Mode
+from lifecycle_as_code.model.snapshot import Lifecycle
+from lifecycle_as_code.model.spec import Spec
 from lifecycle_as_code.stack import Stack
 
 

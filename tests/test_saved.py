@@ -10,20 +10,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from command import Directory, models
-from engine import Bench, converge
 from mlflow import MlflowClient
-from mlflow_fixture import fresh_sqlite
-from paper_cluster import Paper
 from sqlalchemy import create_engine, inspect, text
+from support.bench import Bench, converge
+from support.command import Directory, models
+from support.fake_cluster import Paper
+from support.mlflow_fixture import fresh_sqlite
 from test_endpoints import FRAUD as ENDPOINT
 from test_endpoints import paper, served, world  # noqa: F401 - fixtures are found by name
 from test_planfile import sealed
 
-from lifecycle_as_code.change import Action, Mode
 from lifecycle_as_code.cli import run
-from lifecycle_as_code.diagnostics import LacError
-from lifecycle_as_code.events import Done, Event, Finished
 from lifecycle_as_code.guard import Limits
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.model_alias import ModelAlias
@@ -31,8 +28,11 @@ from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
-from lifecycle_as_code.snapshot import Claim, Lifecycle, Move
-from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.events import Done, Event, Finished
+from lifecycle_as_code.model.plan import Action, Mode
+from lifecycle_as_code.model.snapshot import Claim, Lifecycle, Move
+from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.stack import Stack
 
 Where = Literal["registry", "auth"]

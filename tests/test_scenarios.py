@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow_fixture import fresh_sqlite
+from support.mlflow_fixture import fresh_sqlite
 
 from lifecycle_as_code.cli import run
-from lifecycle_as_code.history import Actor
+from lifecycle_as_code.model.history import Actor
 
 STORIES = sorted(Path(__file__).parent.glob("scenarios/*.md"))
 BLOCK = re.compile(r"^```(yaml|sql|python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

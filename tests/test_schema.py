@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
-from toys import SPECS
+from support.sample_kinds import SPECS
 
 from lifecycle_as_code.schema import manifest_schema, project_schema
 

@@ -10,17 +10,15 @@ from typing import Any
 
 import pytest
 import yaml
-from engine import Bench, converge
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from mlflow import MlflowClient
-from mlflow_fixture import fresh_sqlite
-from paper_cluster import Paper, on_paper
+from support.bench import Bench, converge
+from support.fake_cluster import Paper, on_paper
+from support.mlflow_fixture import fresh_sqlite
 
-from lifecycle_as_code import where as conditions
 from lifecycle_as_code.choices import MOST, chosen
-from lifecycle_as_code.diagnostics import Diagnostic, LacError, Source
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -29,11 +27,13 @@ from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoi
 from lifecycle_as_code.manifest.edit import edited
 from lifecycle_as_code.manifest.load import load
 from lifecycle_as_code.manifest.settings import Serve
-from lifecycle_as_code.review import Choice
+from lifecycle_as_code.model import predicate as conditions
+from lifecycle_as_code.model.diagnostics import Diagnostic, LacError, Source
+from lifecycle_as_code.model.review import Choice
+from lifecycle_as_code.model.selector import VersionSelector
+from lifecycle_as_code.model.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
+from lifecycle_as_code.model.spec import Address, Spec, shapes
 from lifecycle_as_code.schema import manifest_schema
-from lifecycle_as_code.selectors import VersionSelector
-from lifecycle_as_code.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
-from lifecycle_as_code.spec import Address, Spec, shapes
 from lifecycle_as_code.stack import Stack
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}

@@ -11,21 +11,21 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from engine import Bench, converge
 from mlflow import MlflowClient
-from mlflow_fixture import fresh_postgres, fresh_sqlite
-from paper_cluster import Paper, Side
+from support.bench import Bench, converge
+from support.fake_cluster import Paper, Side
+from support.mlflow_fixture import fresh_postgres, fresh_sqlite
 
-from lifecycle_as_code.change import Action
 from lifecycle_as_code.connections import Connections
-from lifecycle_as_code.diagnostics import LacError
-from lifecycle_as_code.events import Event, Failed, Finished
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
 from lifecycle_as_code.manifest.settings import Serve
-from lifecycle_as_code.spec import Spec
+from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.events import Event, Failed, Finished
+from lifecycle_as_code.model.plan import Action
+from lifecycle_as_code.model.spec import Spec
 from lifecycle_as_code.stores.ray_apps import Mark, owns, whose
 
 SERVE = Serve(local=False, address="http://paper")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from toys import ModelAlias, RegisteredModel
+from support.sample_kinds import ModelAlias, RegisteredModel
 
-from lifecycle_as_code.change import Action
+from lifecycle_as_code.model.plan import Action
 from lifecycle_as_code.sides import Side, compared, side
 
 ENVIRONMENTS = frozenset({"prod", "staging", "live"})

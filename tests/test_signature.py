@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lifecycle_as_code.columns import MAX_DEPTH, MalformedError
-from lifecycle_as_code.signature import (
+from lifecycle_as_code.model.signature import (
     MAX_FINDINGS,
     Signature,
     SignatureChange,

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from mlflow_fixture import fresh_sqlite
+from support.mlflow_fixture import fresh_sqlite
 
 from lifecycle_as_code.cli import run
 

@@ -11,10 +11,9 @@ from typing import Annotated, ClassVar
 import pytest
 from pydantic import Field
 
-from lifecycle_as_code.change import Action, Allowed, Change, Mode, Phase, Plan
-from lifecycle_as_code.diagnostics import Diagnostic, Source
-from lifecycle_as_code.diff import diff
-from lifecycle_as_code.events import (
+from lifecycle_as_code.model.diagnostics import Diagnostic, Source
+from lifecycle_as_code.model.diff import diff
+from lifecycle_as_code.model.events import (
     Done,
     Event,
     Failed,
@@ -25,9 +24,10 @@ from lifecycle_as_code.events import (
     StepStarted,
     Warned,
 )
+from lifecycle_as_code.model.plan import Action, Allowed, Change, Mode, Phase, Plan
+from lifecycle_as_code.model.snapshot import Observed, Pending, Record
+from lifecycle_as_code.model.spec import Address, ByKey, Immutable, Key, Part, Ref, Spec, Store, Tags
 from lifecycle_as_code.order import in_order, linked, steps
-from lifecycle_as_code.snapshot import Observed, Pending, Record
-from lifecycle_as_code.spec import Address, ByKey, Immutable, Key, Part, Ref, Spec, Store, Tags
 from lifecycle_as_code.views import drift as drift_view
 from lifecycle_as_code.views import events as events_view
 from lifecycle_as_code.views import human, reference

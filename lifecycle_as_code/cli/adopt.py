@@ -15,7 +15,7 @@ from .output import note, say, warn
 from .stacks import opened
 
 if TYPE_CHECKING:
-    from ..spec import Address
+    from ..model.spec import Address
     from ..stack import Adopted, Stack
 
 
@@ -97,7 +97,7 @@ def _free_path(stack: Stack, directory: Path) -> Path:
 
 
 def _cannot_write(path: Path, error: OSError) -> Exception:
-    from ..diagnostics import Diagnostic, LacError
+    from ..model.diagnostics import Diagnostic, LacError
 
     there = isinstance(error, FileExistsError)
     return LacError(
@@ -111,7 +111,7 @@ def _cannot_write(path: Path, error: OSError) -> Exception:
 
 
 def _not_included(path: Path) -> Exception:
-    from ..diagnostics import Diagnostic, LacError
+    from ..model.diagnostics import Diagnostic, LacError
 
     return LacError(
         Diagnostic(

@@ -19,8 +19,8 @@ from .viewing import show
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from ..change import Plan
-    from ..events import Event
+    from ..model.events import Event
+    from ..model.plan import Plan
     from ..stack import Stack
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -106,7 +106,7 @@ def _show(plan: Plan, options: Options, carrying: Carrying) -> None:
 
 
 def _nothing(carrying: Carrying) -> int:
-    from ..events import Finished
+    from ..model.events import Finished
     from ..views import json
 
     if carrying.as_json:
@@ -122,8 +122,8 @@ def _approved(plan: Plan) -> bool:
 
 
 def _work(stack: Stack, plan: Plan, options: Options, carrying: Carrying) -> int:
-    from ..diagnostics import LacError
-    from ..events import Finished
+    from ..model.diagnostics import LacError
+    from ..model.events import Finished
 
     told: list[Event] = []
     as_json = carrying.as_json
@@ -167,7 +167,7 @@ def _follow(
 def _ending(events: Iterator[Event], told: list[Event]) -> Generator[Event, None, None]:
     """The events, with an end of their own where a wait (for a lock, a database, Ray) was called off."""
     from ..background import Stopped
-    from ..events import Done, Finished
+    from ..model.events import Done, Finished
 
     try:
         yield from events
@@ -189,7 +189,7 @@ def _close(told: list[Event], options: Options, *, complete: bool) -> None:
 
 
 def _nobody_to_ask(*, as_json: bool) -> Exception:
-    from ..diagnostics import Diagnostic, LacError
+    from ..model.diagnostics import Diagnostic, LacError
 
     why = "`--json` leaves no room for a question." if as_json else "There is no terminal to ask on."
     return LacError(
@@ -203,14 +203,14 @@ def _nobody_to_ask(*, as_json: bool) -> Exception:
 
 
 def _denied(plan: Plan) -> Exception:
-    from ..diagnostics import LacError
+    from ..model.diagnostics import LacError
     from ..policy import denials
 
     return LacError(*denials(plan))
 
 
 def _other_manifests() -> Exception:
-    from ..diagnostics import Diagnostic, LacError
+    from ..model.diagnostics import Diagnostic, LacError
 
     return LacError(
         Diagnostic(
@@ -223,7 +223,7 @@ def _other_manifests() -> Exception:
 
 
 def _aborted() -> Exception:
-    from ..diagnostics import Diagnostic, LacError
+    from ..model.diagnostics import Diagnostic, LacError
 
     return LacError(
         Diagnostic(

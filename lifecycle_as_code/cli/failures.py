@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import click
 
-from ..diagnostics import Diagnostic, LacError
+from ..model.diagnostics import Diagnostic, LacError
 from .options import Options
 from .output import note, warn
 from .viewing import show_problems

@@ -58,6 +58,6 @@ def _umask() -> int:
 
 
 def _refused(code: str, summary: str, path: Path, error: OSError) -> Exception:
-    from ..diagnostics import Diagnostic, LacError
+    from ..model.diagnostics import Diagnostic, LacError
 
     return LacError(Diagnostic(code, summary, f"{path}: {error.strerror or error}."))

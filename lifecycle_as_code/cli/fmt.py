@@ -14,7 +14,7 @@ from .options import Options
 from .output import note, paint, pour, say, warn
 
 if TYPE_CHECKING:
-    from ..diagnostics import Diagnostic
+    from ..model.diagnostics import Diagnostic
 
 STDIN: Final = "-"
 _TEMPLATE: Final = ".j2"
@@ -32,7 +32,7 @@ def command(options: Options, paths: tuple[str, ...], check: bool, diff: bool) -
     default the stack's directory. What the manifests say stays, and so does every comment. Templates (*.j2)
     are left alone.
     """
-    from ..diagnostics import LacError, refuse
+    from ..model.diagnostics import LacError, refuse
 
     if STDIN in paths:
         if len(paths) > 1:
@@ -51,10 +51,10 @@ def command(options: Options, paths: tuple[str, ...], check: bool, diff: bool) -
 
 def _files(paths: Sequence[str]) -> Iterator[Path]:
     """Every file once, in order. LacError where one of the paths is nothing to format."""
-    from ..diagnostics import LacError, Source
     from ..manifest.files import PROJECT, SUFFIXES, matching
     from ..manifest.project import INCLUDE
     from ..manifest.report import problem, shown
+    from ..model.diagnostics import LacError, Source
 
     seen: set[Path] = set()
     for given in paths:
@@ -116,10 +116,10 @@ def _piped(options: Options, *, check: bool, diff: bool) -> int:
 def _formatted(data: bytes, name: str, options: Options) -> str:
     """A file's text in the one layout, or as it is where that isn't safe. LacError where it isn't YAML that
     manifests may be."""
-    from ..diagnostics import Source, refuse
     from ..manifest.format import CannotFormatError, formatted
     from ..manifest.report import Report, problem
     from ..manifest.yaml import parse
+    from ..model.diagnostics import Source, refuse
 
     report = Report(name)
     parse(data, report)

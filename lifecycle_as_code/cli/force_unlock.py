@@ -33,7 +33,7 @@ def command(options: Options, lock_id: str, force: bool) -> int:
 
 
 def _nobody_to_ask() -> Exception:
-    from ..diagnostics import Diagnostic, LacError
+    from ..model.diagnostics import Diagnostic, LacError
 
     return LacError(
         Diagnostic(

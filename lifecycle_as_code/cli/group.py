@@ -67,7 +67,7 @@ class LazyGroup(click.Group):
         if name.startswith("-") or name in self.list_commands(ctx):
             return super().resolve_command(ctx, args)
         # imported here: a known verb needs none of it
-        from ..diagnostics import did_you_mean
+        from ..model.diagnostics import did_you_mean
 
         hint = did_you_mean(name, self.list_commands(ctx))
         raise click.UsageError(f"`{name}` is not a command of lac; {hint}", ctx)

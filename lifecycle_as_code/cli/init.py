@@ -62,7 +62,7 @@ def command(options: Options, name: str | None) -> int:
 
     Beside them, in `.lac/schemas`, goes what an editor needs to check manifests while they are written.
     """
-    from ..diagnostics import Diagnostic, LacError
+    from ..model.diagnostics import Diagnostic, LacError
     from ..views.text import safe
 
     directory = Path(options.directory)

@@ -16,7 +16,7 @@ from .stacks import spec_classes
 @click.pass_obj
 def command(options: Options, names: tuple[str, ...], everything: bool) -> int:
     """List the kinds of objects and their sections in manifests; with a KIND, all its fields."""
-    from ..diagnostics import did_you_mean
+    from ..model.diagnostics import did_you_mean
     from ..views import reference
 
     specs = spec_classes()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def state_directory(options: Options) -> Path:
     """Where the stack keeps what is this machine's own. LacError where there is no stack."""
-    from ..diagnostics import Diagnostic, LacError
+    from ..model.diagnostics import Diagnostic, LacError
 
     directory = Path(options.directory)
     if not (directory / "lac.yaml").is_file():

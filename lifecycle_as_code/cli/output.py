@@ -10,7 +10,7 @@ from typing import TextIO
 
 import click
 
-from ..diagnostics import Diagnostic
+from ..model.diagnostics import Diagnostic
 from ..views.problems import problems
 from ..views.text import Paint, wrapped
 from .options import Options

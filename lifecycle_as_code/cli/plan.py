@@ -14,7 +14,7 @@ from .stacks import opened
 from .viewing import plan_views, show
 
 if TYPE_CHECKING:
-    from ..change import Plan
+    from ..model.plan import Plan
     from ..stack import Stack
 
 

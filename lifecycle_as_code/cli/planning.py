@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from ..change import Plan
+    from ..model.plan import Plan
     from ..stack import Stack
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,8 +55,8 @@ def refuse_unknown(guards: tuple[str, ...]) -> None:
     if not guards:
         return
     # imported here: most often nobody names any
-    from ..diagnostics import did_you_mean
     from ..guard import GUARDS
+    from ..model.diagnostics import did_you_mean
 
     for name in guards:
         if name not in GUARDS:

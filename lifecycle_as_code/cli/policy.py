@@ -86,8 +86,8 @@ def _tests(stack: Stack) -> list[Path]:
     """The tests below the stack's directory, as one would type them. LacError where there are none."""
     from pathlib import Path
 
-    from ..diagnostics import Diagnostic, LacError
     from ..manifest.files import TESTS, tests_below
+    from ..model.diagnostics import Diagnostic, LacError
 
     here = Path.cwd()
     found = tests_below(stack.directory)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ..events import Event, Locked, Progress, StepStarted
+from ..model.events import Event, Locked, Progress, StepStarted
 from ..views import events as view
 from ..views import json
 from .options import Options

@@ -16,9 +16,9 @@ from .viewing import show
 
 if TYPE_CHECKING:
     from ..branch import Branch
-    from ..change import Plan
+    from ..model.plan import Plan
+    from ..model.selector import VersionSelector
     from ..promote import Promotion
-    from ..selectors import VersionSelector
 
 
 @click.command(cls=Verb)

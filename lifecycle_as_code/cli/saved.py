@@ -33,7 +33,7 @@ def from_file(options: Options, file: str, *, manifests: bool = False) -> tuple[
 
 def _whole(options: Options) -> Stack | None:
     """The stack with its manifests; None where they can't be read, which is said."""
-    from ..diagnostics import LacError
+    from ..model.diagnostics import LacError
     from ..views.text import safe
 
     try:

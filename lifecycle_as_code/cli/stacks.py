@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .options import Options
 
 if TYPE_CHECKING:
-    from ..spec import Spec
+    from ..model.spec import Spec
     from ..stack import Stack
 
 

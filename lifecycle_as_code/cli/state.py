@@ -13,7 +13,7 @@ from .output import note, paint, say, width
 from .stacks import opened
 
 if TYPE_CHECKING:
-    from ..snapshot import Record
+    from ..model.snapshot import Record
 
 
 @click.group(cls=Group)
@@ -86,7 +86,7 @@ def _matches(record: Record, patterns: tuple[str, ...]) -> bool:
 
 
 def _not_recorded(*addresses: str) -> Exception:
-    from ..diagnostics import Diagnostic, LacError
+    from ..model.diagnostics import Diagnostic, LacError
 
     return LacError(
         *(

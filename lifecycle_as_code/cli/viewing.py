@@ -13,8 +13,8 @@ from .options import Options
 from .output import paint, say, tell, width
 
 if TYPE_CHECKING:
-    from ..change import Plan
-    from ..diagnostics import Diagnostic
+    from ..model.diagnostics import Diagnostic
+    from ..model.plan import Plan
 
 F = TypeVar("F", bound=Callable[..., Any])
 

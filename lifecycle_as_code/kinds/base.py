@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from ..diagnostics import Diagnostic
+from ..model.diagnostics import Diagnostic
+from ..model.snapshot import Observed
+from ..model.spec import Address, Spec
 from ..plan import Change, World
-from ..snapshot import Observed
-from ..spec import Address, Spec
 from ..stores.ray_apps import owner
 from ..stores.rows import Keys
 

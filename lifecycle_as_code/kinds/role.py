@@ -13,9 +13,9 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field, Strict
 from sqlalchemy import Connection, select
 
-from ..diagnostics import Diagnostic, LacError
-from ..snapshot import Observed
-from ..spec import Address, Key, Spec, Store, Unordered
+from ..model.diagnostics import Diagnostic, LacError
+from ..model.snapshot import Observed
+from ..model.spec import Address, Key, Spec, Store, Unordered
 from ..stores import mlflow_rules as rules
 from ..stores import rows
 from ..stores.auth_roles import hidden_user, role_ids, user_ids, vanished

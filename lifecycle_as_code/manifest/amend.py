@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..spec import ByKey, Part, Unordered, fields_marked, marked, shapes
+from ..model.spec import ByKey, Part, Unordered, fields_marked, marked, shapes
 from .lines import CannotEditError
 from .outline import Node
 from .report import shown

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from ..diagnostics import Diagnostic, LacError, Source
-from ..rules import SECTIONS
-from ..selectors import slots
-from ..snapshot import Claim
-from ..spec import Address, Spec
+from ..model.diagnostics import Diagnostic, LacError, Source
+from ..model.policy import SECTIONS
+from ..model.selector import slots
+from ..model.snapshot import Claim
+from ..model.spec import Address, Spec
 from .blocks import BLOCKS, LIFECYCLE, Blocks
 from .convert import SECRET_FIELDS
 from .invisible import looks

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Final, get_args
 
 from pydantic import Field
 
-from ..diagnostics import Diagnostic, Source
-from ..snapshot import Lifecycle, Move
-from ..spec import Address, Derived, Part, Spec, fields_marked, key_fields, parse_address
+from ..model.diagnostics import Diagnostic, Source
+from ..model.snapshot import Lifecycle, Move
+from ..model.spec import Address, Derived, Part, Spec, fields_marked, key_fields, parse_address
 from .convert import read_part
 from .nodes import Map, Seq
 from .report import Report, guess, problem, shown

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any, Literal
 
-from ..change import Mode
-from ..signature import SignatureClass
-from ..spec import Part
+from ..model.plan import Mode
+from ..model.signature import SignatureClass
+from ..model.spec import Part
 from .rule_blocks import Status
 
 Verdict = Literal["passed", "warned", "denied", "waived", "none"]

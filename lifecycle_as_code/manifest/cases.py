@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from ..change import Action, Change, Plan
-from ..diagnostics import Source, refuse
-from ..diff import diff
-from ..evidence import Comparison, Dataset, Evidence, Metric, Run, compare
-from ..history import Actor
-from ..review import Access, Impact, Review, Traffic
-from ..signature import Signature, SignatureChange, SignatureClass
-from ..spec import Address, Spec, key_fields, parse_address
+from ..model.diagnostics import Source, refuse
+from ..model.diff import diff
+from ..model.evidence import Comparison, Dataset, Evidence, Metric, Run, compare
+from ..model.history import Actor
+from ..model.plan import Action, Change, Plan
+from ..model.review import Access, Impact, Review, Traffic
+from ..model.signature import Signature, SignatureChange, SignatureClass
+from ..model.spec import Address, Spec, key_fields, parse_address
 from .case_blocks import EvidenceCase, Expected, PolicyTest, PolicyTests, SideCase
 from .convert import fields_of, read_part
 from .nodes import Map, Seq

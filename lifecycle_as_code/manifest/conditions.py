@@ -6,9 +6,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from ..change import Action, Mode
 from ..conditions import ABOUT_CHANGE, matches
-from ..spec import Derived, Spec, fields_marked, shapes
+from ..model.plan import Action, Mode
+from ..model.spec import Derived, Spec, fields_marked, shapes
 from .blocks import is_mapping
 from .nodes import Map, Mark, Seq
 from .report import Report, guess, shown

@@ -17,7 +17,7 @@ from enum import Enum
 from functools import cache
 from typing import Annotated, Any, Final, Literal, NewType, Union, get_args, get_origin
 
-from ..spec import Derived, Part, fields_marked
+from ..model.spec import Derived, Part, fields_marked
 from .nodes import UNCLEAR, Map, Plain, Seq, decimal
 from .report import Report, guess, shown
 from .wording import (

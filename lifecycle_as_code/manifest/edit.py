@@ -19,8 +19,8 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any, Final
 
-from ..diagnostics import Diagnostic, Source, refuse
-from ..spec import Address, KeyPart, Nest, Spec
+from ..model.diagnostics import Diagnostic, Source, refuse
+from ..model.spec import Address, KeyPart, Nest, Spec
 from .amend import amend
 from .lines import CannotEditError
 from .outline import Node

@@ -15,7 +15,7 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 
-from ..diagnostics import Diagnostic, LacError, Source
+from ..model.diagnostics import Diagnostic, LacError, Source
 from .report import problem, shown
 from .text import MAX_BYTES
 

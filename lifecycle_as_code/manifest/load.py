@@ -13,10 +13,10 @@ from types import MappingProxyType
 from typing import Any
 
 from ..choices import circles
-from ..diagnostics import Diagnostic, LacError, Source, in_file_order, refuse, warnings_in
-from ..rules import Rules
-from ..snapshot import Desired
-from ..spec import Spec
+from ..model.diagnostics import Diagnostic, LacError, Source, in_file_order, refuse, warnings_in
+from ..model.policy import Rules
+from ..model.snapshot import Desired
+from ..model.spec import Spec
 from .bind import Binder
 from .files import PROJECT, matching, read
 from .filters import TemplateError

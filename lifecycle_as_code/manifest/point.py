@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..diagnostics import Source
-from ..diff import Path
-from ..spec import ByKey, Spec, marked
+from ..model.diagnostics import Source
+from ..model.diff import Path
+from ..model.spec import ByKey, Spec, marked
 from .lines import CannotEditError
 from .outline import Node
 from .page import Item, opened

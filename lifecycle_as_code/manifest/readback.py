@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..diagnostics import Source
-from ..snapshot import Claim
-from ..spec import Address, ByKey, Part, Spec, Unordered, fields_marked, marked, plain, shapes
+from ..model.diagnostics import Source
+from ..model.snapshot import Claim
+from ..model.spec import Address, ByKey, Part, Spec, Unordered, fields_marked, marked, plain, shapes
 from .bind import Binder
 from .nodes import Map, Seq
 from .report import Report

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from ..builtin import BUILTIN
 from ..conditions import matches
-from ..diagnostics import Diagnostic, Source
-from ..evidence import Better, Direction
+from ..model.diagnostics import Diagnostic, Source
+from ..model.evidence import Better, Direction
+from ..model.policy import Expression, Policy, PolicyWaiver, Rules, Team
+from ..model.spec import Spec, parse_address
 from ..policy import bad_policy
-from ..rules import Expression, Policy, PolicyWaiver, Rules, Team
-from ..spec import Spec, parse_address
 from .conditions import check_conditions, each
 from .convert import converter, read_part
 from .nodes import Map, Mark, Seq

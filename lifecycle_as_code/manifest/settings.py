@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import Field
 
 from ..guard import Limits
-from ..spec import Part
+from ..model.spec import Part
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 

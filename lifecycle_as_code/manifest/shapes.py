@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from ..spec import Nest, Spec
+from ..model.spec import Nest, Spec
 from .blocks import LIFECYCLE
 from .convert import Convert, converter, fields_of, required_of
 

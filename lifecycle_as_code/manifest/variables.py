@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from ..diagnostics import Diagnostic, Source
+from ..model.diagnostics import Diagnostic, Source
 from .convert import untyped
 from .nodes import Map, decimal, fraction
 from .report import MAX_PROBLEMS, Report, TooManyError, guess, problem

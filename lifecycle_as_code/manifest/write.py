@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from ..spec import Address, Nest, Spec
+from ..model.spec import Address, Nest, Spec
 
 BARE = re.compile(r"[A-Za-z][A-Za-z0-9 _./@-]*[A-Za-z0-9_/]|[A-Za-z]")
 """Strings that no YAML reads as anything but a string, unless they are one of `WORDS`."""

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
-from ..change import Action, Change
-from ..history import Actor, Apply, Line, moved_to, under_one_name
-from ..spec import Address, Spec, parse_address
+from ..model.history import Actor, Apply, Line, moved_to, under_one_name
+from ..model.plan import Action, Change
+from ..model.spec import Address, Spec, parse_address
 from ..stores.rows import within
 from .tables import applies, changes, clock_ms, installed
 from .texts import as_text, from_text

@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, false, insert, select
 
-from ..snapshot import Pending, Record, Recorded
-from ..spec import Address, Spec, Store, parse_address
+from ..model.snapshot import Pending, Record, Recorded
+from ..model.spec import Address, Spec, Store, parse_address
 from ..stores.rows import portions
 from .tables import installed, records
 from .texts import as_text, from_text

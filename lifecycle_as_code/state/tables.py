@@ -26,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from ..diagnostics import Diagnostic, LacError
+from ..model.diagnostics import Diagnostic, LacError
 
 SCHEMA_VERSION: Final = 2
 """1: records and a lease. 2: marks of protection, history, who holds the lock and since when."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from ..spec import P, Part, construct, plain
+from ..model.spec import P, Part, construct, plain
 
 _ENCODER: Final = json.JSONEncoder(sort_keys=True)
 

@@ -7,8 +7,8 @@ from typing import Final
 
 from sqlalchemy import Connection, select
 
-from ..diagnostics import Diagnostic
-from ..spec import Address
+from ..model.diagnostics import Diagnostic
+from ..model.spec import Address
 from .tables import roles, users
 
 _HIDDEN: Final = re.compile(r"__user_([0-9]+)__")

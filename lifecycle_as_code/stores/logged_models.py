@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from ..evidence import NOTHING, Metric
+from ..model.evidence import NOTHING, Metric
 from . import rows
 from .mlflow_lineage import Number
 from .mlflow_uris import LoggedModel, SourceAddress

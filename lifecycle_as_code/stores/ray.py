@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from ..diagnostics import Diagnostic, LacError
+from ..model.diagnostics import Diagnostic, LacError
 from ..who import without_password
 from .ray_apps import AppConfig, route
 from .ray_merge import body, differs, lost, refuse_foreign

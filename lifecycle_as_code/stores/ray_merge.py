@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..diagnostics import Diagnostic, LacError
+from ..model.diagnostics import Diagnostic, LacError
 from .ray_apps import AppConfig, owns, whose
 from .ray_state import Application, applications
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..diagnostics import Diagnostic, LacError
+from ..model.diagnostics import Diagnostic, LacError
 from .ray import Cluster
 from .ray_apps import AppConfig, entity_app, ingress_name, owns, revision
 from .ray_endpoint import Endpoint, Held, held, roomy

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, select
 
-from ..diagnostics import Diagnostic, refuse
-from ..spec import Address
+from ..model.diagnostics import Diagnostic, refuse
+from ..model.spec import Address
 from . import rows
 from .tables import role_permissions, roles
 

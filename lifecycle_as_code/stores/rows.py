@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, bindparam, delete, func, select, tuple_
 
-from ..spec import Address
+from ..model.spec import Address
 from .tables import registered_model_tags
 
 PROMPT_TAG = "mlflow.prompt.is_prompt"

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection, select, text
 
-from ..diagnostics import Diagnostic, LacError
+from ..model.diagnostics import Diagnostic, LacError
 from . import tables
 from .sql import Role
 

@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import NullPool, StaticPool
 
-from ..diagnostics import Diagnostic, LacError
+from ..model.diagnostics import Diagnostic, LacError
 from . import tables
 
 Role = Literal["tracking", "auth"]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, select
 
-from ..evidence import NOTHING, Dataset, Metric, Run
+from ..model.evidence import NOTHING, Dataset, Metric, Run
 from . import rows
 from .mlflow_uris import shown
 from .tables import (

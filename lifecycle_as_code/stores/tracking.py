@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, select
 
-from ..evidence import Dataset, Evidence, Metric
+from ..model.evidence import Dataset, Evidence, Metric
 from . import logged_models, rows, tracked_runs
 from .logged_models import ModelFacts
 from .mlflow_lineage import Number

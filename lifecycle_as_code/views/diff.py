@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..change import Action, Change
+from ..model.plan import Action, Change
 from .human import change
 from .text import PLAIN, Paint, counted, safe
 

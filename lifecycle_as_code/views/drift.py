@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from ..change import Change, Plan
-from ..diagnostics import Diagnostic
-from ..spec import Address
+from ..model.diagnostics import Diagnostic
+from ..model.plan import Change, Plan
+from ..model.spec import Address
 from .history import moment
 from .human import change, headline, told
 from .problems import problems

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 
-from ..evidence import Comparison
-from ..signature import SignatureClass
+from ..model.evidence import Comparison
+from ..model.signature import SignatureClass
 from .text import PLAIN, Paint, Style, safe
 from .versions import MetricRow, metric_rows
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from ..change import Action
-from ..events import Done, Event, Failed, Finished, HeldBack, Progress, StepStarted, Warned
+from ..model.events import Done, Event, Failed, Finished, HeldBack, Progress, StepStarted, Warned
+from ..model.plan import Action
 from .problems import diagnostic
 from .text import PLAIN, Paint, counted, safe
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from ..evidence import Comparison, Evidence, Run
-from ..signature import SignatureChange, SignatureClass
-from ..spec import Address
+from ..model.evidence import Comparison, Evidence, Run
+from ..model.signature import SignatureChange, SignatureClass
+from ..model.spec import Address
 from .text import Paint, Style, cells, listed, safe, shortened
 from .versions import SHORT_ID, MetricRow, Tone, metric_rows, size, versions
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from difflib import unified_diff
 
-from ..diff import FieldChange
+from ..model.diff import FieldChange
 from .text import PLAIN, Paint, cells, padded, safe, safe_lines, shortened, shortened_pair, value
 
 _WIDEST_NAME = 40

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from ..diagnostics import Source
+from ..model.diagnostics import Source
 from .text import counted, safe, safe_lines, shortened, value
 
 NAME = 120

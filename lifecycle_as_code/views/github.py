@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ..change import Plan
-from ..diagnostics import Diagnostic, Source, in_file_order
-from ..review import Outcome, Verdict
+from ..model.diagnostics import Diagnostic, Source, in_file_order
+from ..model.plan import Plan
+from ..model.review import Outcome, Verdict
 from . import human, overview, versions
 from .review import OUTCOMES
 from .text import counted, safe, safe_lines, shortened

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from ..diff import FieldChange, diff, leaves
-from ..history import Actor, Apply, Line
-from ..spec import Address
+from ..model.diff import FieldChange, diff, leaves
+from ..model.history import Actor, Apply, Line
+from ..model.spec import Address
 from .fields import rows
 from .text import PLAIN, Paint, padded, safe
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..change import Action, Change, Mode, Plan
-from ..diff import leaves
-from ..spec import Address, Store
+from ..model.diff import leaves
+from ..model.plan import Action, Change, Mode, Plan
+from ..model.spec import Address, Store
 from . import review
 from .fields import rows
 from .problems import problems

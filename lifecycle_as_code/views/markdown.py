@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ..change import Plan
-from ..diagnostics import Diagnostic, in_file_order
+from ..model.diagnostics import Diagnostic, in_file_order
+from ..model.plan import Plan
 from . import human, overview, versions
 from .fit import Detail, Draft, Stays, fitted
 from .gfm import code, html_code, items, length, named, place, prose, quoted, said, table

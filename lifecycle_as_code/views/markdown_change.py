@@ -6,28 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
-from ..change import Change
-from ..diff import FieldChange
-from ..evidence import Comparison
-from ..signature import SignatureChange, SignatureClass
-from ..spec import Address
+from ..model.diff import FieldChange
+from ..model.evidence import Comparison
+from ..model.plan import Change
+from ..model.signature import SignatureChange, SignatureClass
+from ..model.spec import Address
 from . import human, overview, versions
 from .fit import Detail, Stays
-from .gfm import (
-    NAME,
-    VALUE,
-    code,
-    fenced,
-    held,
-    html_code,
-    items,
-    named,
-    place,
-    prose,
-    said,
-    some,
-    table,
-)
+from .gfm import NAME, VALUE, code, fenced, held, html_code, items, named, place, prose, said, some, table
 from .text import counted, listed, safe, shortened, shortened_pair, value
 
 _BRIEF = 60

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from ..change import Plan
-from ..diagnostics import Diagnostic
-from ..spec import Address
+from ..model.diagnostics import Diagnostic
+from ..model.plan import Plan
+from ..model.spec import Address
 from .fit import Detail, Draft, Stays, fitted
 from .gfm import MOST_ROWS
 from .history import moment

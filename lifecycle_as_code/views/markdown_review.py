@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..change import Plan
-from ..review import Outcome, Verdict
+from ..model.plan import Plan
+from ..model.review import Outcome, Verdict
 from . import overview, reach
 from .fit import Detail, Stays
 from .gfm import NAME, VALUE, items, named, place, prose, said, some

@@ -8,11 +8,11 @@ from dataclasses import replace
 from difflib import unified_diff
 from typing import NamedTuple
 
-from ..change import Action, Change, Plan, Step
-from ..diff import FieldChange, leaves
-from ..review import Outcome, Review, Verdict
-from ..signature import SignatureClass
-from ..spec import Address, Store
+from ..model.diff import FieldChange, leaves
+from ..model.plan import Action, Change, Plan, Step
+from ..model.review import Outcome, Review, Verdict
+from ..model.signature import SignatureClass
+from ..model.spec import Address, Store
 from . import human
 from .review import OUTCOMES
 from .text import PLAIN, Paint, counted

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..context import CONTEXT
-from ..review import Outcome, Verdict
-from ..rules import Policy, Rules
+from ..model.policy import Policy, Rules
+from ..model.review import Outcome, Verdict
 from ..trial import Trial
 from .text import PLAIN, Paint, Style, counted, padded, safe, value
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..diagnostics import Diagnostic, in_file_order
+from ..model.diagnostics import Diagnostic, in_file_order
 from .text import PLAIN, Paint, Style, safe, safe_lines
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..change import Plan
-from ..review import Access, Capacity, Traffic
-from ..spec import Address
+from ..model.plan import Plan
+from ..model.review import Access, Capacity, Traffic
+from ..model.spec import Address
 
 
 def traffic(shown: Plan) -> dict[Traffic, list[Address]]:

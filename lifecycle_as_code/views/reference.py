@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from ..spec import Derived, Immutable, Key, Part, Ref, Spec, WriteOnly, fields_marked, marked
+from ..model.spec import Derived, Immutable, Key, Part, Ref, Spec, WriteOnly, fields_marked, marked
 from .text import PLAIN, Paint
 
 

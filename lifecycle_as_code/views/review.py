@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-from ..review import Access, Capacity, Choice, Impact, Outcome, Review, Traffic, Verdict
-from ..signature import SignatureClass
-from ..spec import Address
+from ..model.review import Access, Capacity, Choice, Impact, Outcome, Review, Traffic, Verdict
+from ..model.signature import SignatureClass
+from ..model.spec import Address
 from .evidence import compared
 from .reach import meanwhile, pair
 from .text import PLAIN, Paint, Style, counted, listed, safe

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ..diagnostics import Source
-from ..diff import leaves
-from ..snapshot import Observed, Record
-from ..spec import Address, Spec
+from ..model.diagnostics import Source
+from ..model.diff import leaves
+from ..model.snapshot import Observed, Record
+from ..model.spec import Address, Spec
 from .text import PLAIN, Paint, cells, padded, safe, shortened, value
 
 

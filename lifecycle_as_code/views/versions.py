@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Literal, NamedTuple
 
-from ..evidence import Comparison, Dataset, Evidence, MetricChange, Run, no_numbers
-from ..spec import Address
+from ..model.evidence import Comparison, Dataset, Evidence, MetricChange, Run, no_numbers
+from ..model.spec import Address
 from .history import moment
 
 Tone = Literal["bad", "warn", "good", "plain"]

@@ -37,8 +37,8 @@ for number in range(int(sys.argv[2])):
 
 
 def main(count: int = 1000, versions: int = 5, runs: int = 3) -> None:
-    from command import LAC, Directory, models
-    from mlflow_fixture import fresh_sqlite
+    from support.command import LAC, Directory, models
+    from support.mlflow_fixture import fresh_sqlite
 
     with tempfile.TemporaryDirectory() as path:
         directory = Path(path)

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
-from auth_client import GRANTS, ROLES, V2, V3, Mlflow, Reader, numbers
-from mlflow_fixture import ADMIN, MlflowServer
+from support.auth_client import GRANTS, ROLES, V2, V3, Mlflow, Reader, numbers
+from support.mlflow_fixture import ADMIN, MlflowServer
 
 from lifecycle_as_code.kinds.base import Databases, Wanted
 from lifecycle_as_code.kinds.experiment import Experiment, Experiments

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
-from auth_client import GRANTS, ROLES, V2, V3, Mlflow, Reader, numbers
-from mlflow_fixture import MlflowServer
+from support.auth_client import GRANTS, ROLES, V2, V3, Mlflow, Reader, numbers
+from support.mlflow_fixture import MlflowServer
 
 from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.role import Role

@@ -14,12 +14,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from command import LAC, PATIENCE, environment
-from loopback_ray import LoopbackRay, loopback_ray
 from mlflow import MlflowClient
-from mlflow_fixture import _postgres, drop_postgres, fresh_postgres, postgres_server
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import make_url
+from support.command import LAC, PATIENCE, environment
+from support.loopback_ray import LoopbackRay, loopback_ray
+from support.mlflow_fixture import _postgres, drop_postgres, fresh_postgres, postgres_server
 
 CORE = "Kanarienvogel7f3c"
 """What no encoding of single characters changes."""

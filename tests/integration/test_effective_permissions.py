@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx
 import pytest
-from access_cases import MODEL, OTHER, PASSWORD, VERSION, Dice, Request, lets_through, requests
-from auth_client import V2, Mlflow
-from mlflow_fixture import MlflowServer, fresh_sqlite
+from support.access_cases import MODEL, OTHER, PASSWORD, VERSION, Dice, Request, lets_through, requests
+from support.auth_client import V2, Mlflow
+from support.mlflow_fixture import MlflowServer, fresh_sqlite
 
 from lifecycle_as_code.access import AccessState, Effective
 from lifecycle_as_code.stores.auth_state import read_access_state

@@ -16,24 +16,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import tracked_at
-from engine import Bench, converge
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
-from mlflow_fixture import MlflowServer, fresh_sqlite
 from sqlalchemy import Engine, column, event, insert, table
+from support.bench import Bench, converge
+from support.command import tracked_at
+from support.mlflow_fixture import MlflowServer, fresh_sqlite
 
-from lifecycle_as_code.evidence import Better, Comparison, Dataset, Direction, Evidence, Metric
 from lifecycle_as_code.gather import gather
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
-from lifecycle_as_code.signature import SignatureClass
-from lifecycle_as_code.snapshot import Move
-from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.model.evidence import Better, Comparison, Dataset, Direction, Evidence, Metric
+from lifecycle_as_code.model.signature import SignatureClass
+from lifecycle_as_code.model.snapshot import Move
+from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.stores import tables
 from lifecycle_as_code.stores.artifacts import read_files
 from lifecycle_as_code.stores.remote_artifacts import Unread

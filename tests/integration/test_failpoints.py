@@ -17,20 +17,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import failpoints
 import pytest
-from engine import Bench, converge
-from failpoints import Side, hurried, place, standing, work
-from forks import Forks
-from mlflow_fixture import copy_postgres, drop_postgres, fresh_postgres, fresh_sqlite
-from paper_ray import PaperRay, paper_ray
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool, Pool
+from support import failpoints
+from support.bench import Bench, converge
+from support.failpoints import Side, hurried, place, standing, work
+from support.fake_ray import PaperRay, paper_ray
+from support.mlflow_fixture import copy_postgres, drop_postgres, fresh_postgres, fresh_sqlite
+from support.process_pool import Forks
 
-from lifecycle_as_code.change import Change, Plan
-from lifecycle_as_code.diff import diff, owned
-from lifecycle_as_code.history import at
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.permission import Permission
@@ -38,9 +35,12 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
 from lifecycle_as_code.kinds.serving_endpoint.apps import as_apps
+from lifecycle_as_code.model.diff import diff, owned
+from lifecycle_as_code.model.history import at
+from lifecycle_as_code.model.plan import Change, Plan
+from lifecycle_as_code.model.snapshot import Claim, Live, Move, Observed, Record
+from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.refresh import with_cluster
-from lifecycle_as_code.snapshot import Claim, Live, Move, Observed, Record
-from lifecycle_as_code.spec import Address, Spec
 from lifecycle_as_code.stack import Stack
 from lifecycle_as_code.stores.ray_apps import ingress_name, owner
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Directory, tracked_at
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.entities.model_registry import ModelVersion
-from mlflow_fixture import fresh_postgres, fresh_sqlite
 from sqlalchemy import MetaData, create_engine, select, text
+from support.command import Directory, tracked_at
+from support.mlflow_fixture import fresh_postgres, fresh_sqlite
 
 NAMES = [
     "fraud", "two words", " leads", "trails ", "Größe", "模型", "модель", "🚀 rocket", "e\u0301 combining",

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from command import PATIENCE, Directory, models
-from mlflow_fixture import drop_postgres, fresh_postgres, fresh_sqlite
 from sqlalchemy import create_engine, text
+from support.command import PATIENCE, Directory, models
+from support.mlflow_fixture import drop_postgres, fresh_postgres, fresh_sqlite
 
 from lifecycle_as_code import lock
 from lifecycle_as_code.stack import Stack

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from command import Directory, tracked_at
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow_fixture import drop_postgres, fresh_postgres, fresh_sqlite, serving_mlflow
+from support.command import Directory, tracked_at
+from support.mlflow_fixture import drop_postgres, fresh_postgres, fresh_sqlite, serving_mlflow
 
 MANIFEST = """
 registered_models:

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from command import Directory, models
 from mlflow import MlflowClient
-from mlflow_fixture import drop_postgres, fresh_postgres
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ProgrammingError
+from support.command import Directory, models
+from support.mlflow_fixture import drop_postgres, fresh_postgres
 
 from lifecycle_as_code import lock
-from lifecycle_as_code.change import Change
 from lifecycle_as_code.kinds.base import Databases
 from lifecycle_as_code.kinds.experiment import Experiment, Experiments
 from lifecycle_as_code.kinds.registered_model import RegisteredModel, RegisteredModels
+from lifecycle_as_code.model.plan import Change
 from lifecycle_as_code.stack import Stack
 from lifecycle_as_code.stores import tables
 from lifecycle_as_code.stores.sql import open_store, writing

@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import racers
-from engine import Bench, converge
-from failpoints import hurried, place, written
-from forks import Forks
-from mlflow_fixture import drop_postgres, fresh_postgres, fresh_sqlite
-from racers import AGAIN, Finish
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
+from support import concurrent_applies
+from support.bench import Bench, converge
+from support.concurrent_applies import AGAIN, Finish
+from support.failpoints import hurried, place, written
+from support.mlflow_fixture import drop_postgres, fresh_postgres, fresh_sqlite
+from support.process_pool import Forks
 
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
-from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.model.spec import Address, Spec
 
 RACES = 20
 """How many races this file has, each run once by default."""
@@ -109,7 +109,7 @@ def test_of_saved_plans_that_move_one_alias_the_first_is_applied_and_the_others_
     for bench in arenas:
         converge(bench.stack(fraud(racing + 1, racing + 1)))
         stacks = [bench.stack(fraud(racing + 1, n)) for n in range(1, racing + 1)]
-        works = [(racers.carries_out, (place(bench), s.saved(s.plan()))) for s in stacks]
+        works = [(concurrent_applies.carries_out, (place(bench), s.saved(s.plan()))) for s in stacks]
         finishes = race(forks, works)
         report(finishes)
         assert Counter(f.outcome for f in finishes) == {"complete": 1, "stale-plan": racing - 1}
@@ -166,7 +166,7 @@ def test_first_applies_of_several_stacks_make_our_tables_once(
 
 def _all_succeed(bench: Bench, forks: Forks, wanted: list[list[Spec]], report: Report) -> None:
     works = [
-        (racers.plans_and_applies, (place(bench), f"stack-{n}", written(specs), AGAIN))
+        (concurrent_applies.plans_and_applies, (place(bench), f"stack-{n}", written(specs), AGAIN))
         for n, specs in enumerate(wanted)
     ]
     finishes = race(forks, works)
@@ -193,7 +193,8 @@ def test_applies_of_one_stack_follow_each_other(
         wanted = [fraud(racing, n, f"by {n}") for n in range(1, racing + 1)]
         again = AGAIN | {"stale-plan"}
         works = [
-            (racers.plans_and_applies, (place(bench), "test", written(specs), again)) for specs in wanted
+            (concurrent_applies.plans_and_applies, (place(bench), "test", written(specs), again))
+            for specs in wanted
         ]
         finishes = race(forks, works)
         report(finishes)

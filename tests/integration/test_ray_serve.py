@@ -18,10 +18,10 @@ from typing import Any
 
 import httpx
 import pytest
-from endpoint_users import PASSWORD, make_auth_database
-from ray_fixture import COLUMNS, SECRET, SPLIT, Load, Models, RayForTests
+from support.endpoint_users import PASSWORD, make_auth_database
+from support.ray_fixture import COLUMNS, SECRET, SPLIT, Load, Models, RayForTests
 
-from lifecycle_as_code.diagnostics import LacError
+from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.stores import local_ray, processes
 from lifecycle_as_code.stores.ray import Application, Cluster
 from lifecycle_as_code.stores.ray_apps import (

@@ -22,14 +22,11 @@ from typing import Any
 
 import httpx
 import pytest
-from endpoint_users import PASSWORD, make_auth_database
-from engine import Bench, converge
-from mlflow_fixture import fresh_sqlite
-from ray_fixture import SPLIT, Load, Models, RayForTests
+from support.bench import Bench, converge
+from support.endpoint_users import PASSWORD, make_auth_database
+from support.mlflow_fixture import fresh_sqlite
+from support.ray_fixture import SPLIT, Load, Models, RayForTests
 
-from lifecycle_as_code.change import Action, Plan
-from lifecycle_as_code.diagnostics import LacError
-from lifecycle_as_code.events import Event, Failed, HeldBack, Progress
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.permission import Permission
@@ -37,7 +34,10 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import Route, ServedEntity, ServingEndpoint, TrafficConfig
 from lifecycle_as_code.manifest.settings import Serve
-from lifecycle_as_code.spec import Spec
+from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.events import Event, Failed, HeldBack, Progress
+from lifecycle_as_code.model.plan import Action, Plan
+from lifecycle_as_code.model.spec import Spec
 from lifecycle_as_code.state import store_id
 from lifecycle_as_code.stores import local_ray, processes
 from lifecycle_as_code.stores.ray_apps import owner, owns
@@ -353,7 +353,7 @@ def test_a_killed_apply_leaves_nothing_that_the_next_one_does_not_find(
 CHILD = """
 import ast, sys
 sys.path[:] = sys.argv[1:]
-from test_rollout import killed
+from integration.test_rollout import killed
 killed(*ast.literal_eval(sys.stdin.read()))
 """
 

@@ -17,18 +17,18 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow import MlflowClient
-from mlflow_fixture import MlflowServer, fresh_postgres, fresh_sqlite
 from sqlalchemy import select, text
+from support.mlflow_fixture import MlflowServer, fresh_postgres, fresh_sqlite
 
-from lifecycle_as_code.diagnostics import Diagnostic, LacError
-from lifecycle_as_code.diff import diff, owned
 from lifecycle_as_code.kinds.base import Databases, SqlKind, Wanted
 from lifecycle_as_code.kinds.experiment import Experiment, Experiments
 from lifecycle_as_code.kinds.model_alias import ModelAlias, ModelAliases
 from lifecycle_as_code.kinds.model_version import ModelVersion, ModelVersions
 from lifecycle_as_code.kinds.registered_model import RegisteredModel, RegisteredModels
-from lifecycle_as_code.snapshot import Observed
-from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.model.diagnostics import Diagnostic, LacError
+from lifecycle_as_code.model.diff import diff, owned
+from lifecycle_as_code.model.snapshot import Observed
+from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.stores.sql import open_store, writing
 from lifecycle_as_code.stores.tables import experiments, model_versions, registered_models
 

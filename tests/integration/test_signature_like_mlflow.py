@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from callers import SCALARS, fate, mlflow_schema, taken_calls
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 from mlflow.models.utils import _enforce_params_schema, _enforce_schema
 from mlflow.types.schema import ParamSchema
 from mlflow.utils.proto_json_utils import parse_tf_serving_input
+from support.callers import SCALARS, fate, mlflow_schema, taken_calls
 
-from lifecycle_as_code.signature import Signature, SignatureChange, SignatureClass, compare_signatures
+from lifecycle_as_code.model.signature import Signature, SignatureChange, SignatureClass, compare_signatures
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -11,10 +11,10 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from mlflow_fixture import ADMIN, ADMIN_PASSWORD, MlflowServer, fresh_postgres, fresh_sqlite
 from sqlalchemy import text
+from support.mlflow_fixture import ADMIN, ADMIN_PASSWORD, MlflowServer, fresh_postgres, fresh_sqlite
 
-from lifecycle_as_code.diagnostics import LacError
+from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.stores import bootstrap, sql
 from lifecycle_as_code.stores.artifact_root import artifact_root
 from lifecycle_as_code.stores.bootstrap import create_database

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from engine import Bench
 from mlflow.entities.webhook import WebhookEvent
 from mlflow.tracking import MlflowClient
+from support.bench import Bench
 
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
-from lifecycle_as_code.spec import Spec
+from lifecycle_as_code.model.spec import Spec
 
 MODEL: list[Spec] = [
     RegisteredModel(name="fraud"),

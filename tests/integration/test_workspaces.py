@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from engine import Bench
+from support.bench import Bench
 
-from lifecycle_as_code.diagnostics import LacError
+from lifecycle_as_code.model.diagnostics import LacError
 
 
 def test_an_unknown_workspace_is_named_with_those_that_exist(bench: Bench) -> None:

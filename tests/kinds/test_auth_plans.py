@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from engine import Bench, converge
 from sqlalchemy import text
+from support.bench import Bench, converge
 
-from lifecycle_as_code.change import Action
-from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
-from lifecycle_as_code.snapshot import Claim
-from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.plan import Action
+from lifecycle_as_code.model.snapshot import Claim
+from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.stores.sql import open_store, writing
 
 MODEL = Address("registered_model", ("fraud",))

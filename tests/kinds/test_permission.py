@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from auth_databases import (
+from pydantic import ValidationError
+from sqlalchemy import select
+from support.auth_databases import (
     ALL,
     Writing,
     add,
@@ -12,18 +14,16 @@ from auth_databases import (
     experiment,
     writing_both,
 )
-from pydantic import ValidationError
-from sqlalchemy import select
 
-from lifecycle_as_code.change import Action
-from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.kinds.base import Databases, Wanted
 from lifecycle_as_code.kinds.permission import Permission, PermissionKind
 from lifecycle_as_code.kinds.registered_model import RegisteredModel, RegisteredModels
 from lifecycle_as_code.kinds.role import Role, RoleKind
+from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.plan import Action
+from lifecycle_as_code.model.snapshot import Claim, Desired, Live, Record, Recorded
+from lifecycle_as_code.model.spec import Address, Store, parse_address
 from lifecycle_as_code.plan import make_plan
-from lifecycle_as_code.snapshot import Claim, Desired, Live, Record, Recorded
-from lifecycle_as_code.spec import Address, Store, parse_address
 from lifecycle_as_code.stores import tables
 
 __all__ = ["writing_both"]

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from auth_databases import ALL, USERS, Writing, add, everything, writing_both
 from pydantic import ValidationError
 from sqlalchemy import select
+from support.auth_databases import ALL, USERS, Writing, add, everything, writing_both
 
-from lifecycle_as_code.diagnostics import LacError
-from lifecycle_as_code.diff import diff
 from lifecycle_as_code.kinds.base import Databases, Wanted
 from lifecycle_as_code.kinds.role import Role, RoleKind
-from lifecycle_as_code.spec import Address
+from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.diff import diff
+from lifecycle_as_code.model.spec import Address
 from lifecycle_as_code.stores import tables
 
 __all__ = ["writing_both"]

@@ -9,12 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from paper_cluster import Killed, Paper
 from pydantic import ValidationError
+from support.fake_cluster import Killed, Paper
 
-from lifecycle_as_code.change import Action, Change
-from lifecycle_as_code.diagnostics import Diagnostic
-from lifecycle_as_code.diff import diff, leaves
 from lifecycle_as_code.guard import World
 from lifecycle_as_code.kinds.base import Site
 from lifecycle_as_code.kinds.model_alias import ModelAlias
@@ -29,8 +26,11 @@ from lifecycle_as_code.kinds.serving_endpoint import (
 )
 from lifecycle_as_code.kinds.serving_endpoint.apps import as_apps
 from lifecycle_as_code.kinds.serving_endpoint.capacity import RESOURCES
-from lifecycle_as_code.snapshot import Live, Observed, Recorded
-from lifecycle_as_code.spec import Address, Spec, construct, plain
+from lifecycle_as_code.model.diagnostics import Diagnostic
+from lifecycle_as_code.model.diff import diff, leaves
+from lifecycle_as_code.model.plan import Action, Change
+from lifecycle_as_code.model.snapshot import Live, Observed, Recorded
+from lifecycle_as_code.model.spec import Address, Spec, construct, plain
 from lifecycle_as_code.stores.ray_state import Resources
 
 KIND = ServingEndpoints()

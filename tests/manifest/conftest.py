@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from toys import SPECS
+from support.manifests import Files, Problems, Read
+from support.sample_kinds import SPECS
 
-from lifecycle_as_code.diagnostics import Diagnostic, LacError
 from lifecycle_as_code.manifest.load import Manifest, load
-
-Files = Mapping[str, str]
-Read = Callable[..., Manifest]
-Problems = Callable[..., list[str]]
+from lifecycle_as_code.model.diagnostics import Diagnostic, LacError
 
 PROJECT = "name: payments\n"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Problems, Read
+from support.manifests import Problems, Read
 
-from lifecycle_as_code.diagnostics import Diagnostic
-from lifecycle_as_code.snapshot import Lifecycle
-from lifecycle_as_code.spec import Address
+from lifecycle_as_code.model.diagnostics import Diagnostic
+from lifecycle_as_code.model.snapshot import Lifecycle
+from lifecycle_as_code.model.spec import Address
 
 FRAUD = Address("registered_model", ("fraud",))
 FRAUDS = Address("registered_model", ("frauds",))

@@ -14,11 +14,10 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_write import ODD
-from toys import SPECS as TOYS
-from toys import Route, TrafficConfig
+from manifest.test_write import ODD
+from support.sample_kinds import SPECS as TOYS
+from support.sample_kinds import Route, TrafficConfig
 
-from lifecycle_as_code.diagnostics import LacError
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -27,8 +26,9 @@ from lifecycle_as_code.manifest.edit import edited
 from lifecycle_as_code.manifest.load import load
 from lifecycle_as_code.manifest.readback import said
 from lifecycle_as_code.manifest.write import write
-from lifecycle_as_code.snapshot import Desired
-from lifecycle_as_code.spec import Address, Spec, parse_address
+from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.snapshot import Desired
+from lifecycle_as_code.model.spec import Address, Spec, parse_address
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
 PROJECT = """\

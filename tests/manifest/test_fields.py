@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Problems, Read
+from support.manifests import Problems, Read
 
-from lifecycle_as_code.diagnostics import Diagnostic
-from lifecycle_as_code.spec import Address
+from lifecycle_as_code.model.diagnostics import Diagnostic
+from lifecycle_as_code.model.spec import Address
 
 Errors = Callable[..., tuple[Diagnostic, ...]]
 

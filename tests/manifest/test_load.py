@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Problems, Read
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toys import SPECS, ModelVersion, RegisteredModel
+from support.manifests import Problems, Read
+from support.sample_kinds import SPECS, ModelVersion, RegisteredModel
 
-from lifecycle_as_code.diagnostics import Diagnostic
 from lifecycle_as_code.manifest.bind import Binder
 from lifecycle_as_code.manifest.load import load
 from lifecycle_as_code.manifest.report import Report
 from lifecycle_as_code.manifest.templates import Renderer, TreeRenderer
 from lifecycle_as_code.manifest.write import write
 from lifecycle_as_code.manifest.yaml import parse
-from lifecycle_as_code.spec import Address
+from lifecycle_as_code.model.diagnostics import Diagnostic
+from lifecycle_as_code.model.spec import Address
 
 Errors = Callable[..., tuple[Diagnostic, ...]]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import Problems, Read
+from support.manifests import Problems, Read
 
-from lifecycle_as_code.diagnostics import Diagnostic, LacError
 from lifecycle_as_code.manifest.invisible import looks
+from lifecycle_as_code.model.diagnostics import Diagnostic, LacError
 
 Errors = Callable[..., tuple[Diagnostic, ...]]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from lifecycle_as_code.diagnostics import Source
-from lifecycle_as_code.diff import Path
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.manifest.point import places_of
+from lifecycle_as_code.model.diagnostics import Source
+from lifecycle_as_code.model.diff import Path
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
 TEXT = """\

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Read
-from toys import SPECS
+from support.manifests import Read
+from support.sample_kinds import SPECS
 
-from lifecycle_as_code.diagnostics import Diagnostic, LacError
 from lifecycle_as_code.manifest.load import load
+from lifecycle_as_code.model.diagnostics import Diagnostic, LacError
 
 Errors = Callable[..., tuple[Diagnostic, ...]]
 

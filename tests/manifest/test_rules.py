@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from conftest import Problems, Read
+from support.manifests import Problems, Read
 
-from lifecycle_as_code.diagnostics import Diagnostic, Source
-from lifecycle_as_code.evidence import Better, Direction
-from lifecycle_as_code.rules import Expression, Policy, PolicyWaiver, Rules, Team
+from lifecycle_as_code.model.diagnostics import Diagnostic, Source
+from lifecycle_as_code.model.evidence import Better, Direction
+from lifecycle_as_code.model.policy import Expression, Policy, PolicyWaiver, Rules, Team
 
 Errors = Callable[..., tuple[Diagnostic, ...]]
 

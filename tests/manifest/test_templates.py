@@ -9,15 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Problems, Read
 from jinja2 import StrictUndefined
 from jinja2.nativetypes import NativeEnvironment
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from support.manifests import Problems, Read
 
-from lifecycle_as_code.diagnostics import Diagnostic
 from lifecycle_as_code.manifest.filters import TemplateError
 from lifecycle_as_code.manifest.templates import Renderer
-from lifecycle_as_code.spec import Address
+from lifecycle_as_code.model.diagnostics import Diagnostic
+from lifecycle_as_code.model.spec import Address
 
 Errors = Callable[..., tuple[Diagnostic, ...]]
 

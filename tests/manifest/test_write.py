@@ -20,7 +20,7 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.manifest.load import load
 from lifecycle_as_code.manifest.write import write
-from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.model.spec import Address, Spec
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from endpoint_users import ENDPOINT, PASSWORD, make_auth_database
+from support.endpoint_users import ENDPOINT, PASSWORD, make_auth_database
 
 from lifecycle_as_code.serving import access, levels
 from lifecycle_as_code.serving.access import Gate

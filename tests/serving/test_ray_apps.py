@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle_as_code.diagnostics import LacError
+from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.stores import ray_merge, ray_state
 from lifecycle_as_code.stores.ray_apps import Mark, ServedEntity, entity_app, entity_name, ingress_app, mark
 from lifecycle_as_code.stores.ray_state import Application, readable, settled

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ...spec import construct
+from ...model.spec import construct
 from ...stores.ray_apps import ServedEntity as EntityApp
 from ...stores.ray_endpoint import Endpoint, Held
 from ...stores.ray_state import Application

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from ...change import Change
-from ...review import Capacity
-from ...snapshot import Live
-from ...spec import Address
+from ...model.plan import Change
+from ...model.review import Capacity
+from ...model.snapshot import Live
+from ...model.spec import Address
 from ...stores.ray_endpoint import roomy
 from ...stores.ray_state import Resources
 from .apps import MISSING, as_apps

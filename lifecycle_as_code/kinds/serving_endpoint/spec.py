@@ -10,8 +10,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
-from ...selectors import Selects, VersionSelector
-from ...spec import Address, ByKey, Derived, Health, Hold, Key, Part, Spec, Store, Tags, fields_marked
+from ...model.selector import Selects, VersionSelector
+from ...model.spec import Address, ByKey, Derived, Health, Hold, Key, Part, Spec, Store, Tags, fields_marked
 from ...stores import mlflow_rules as rules
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")

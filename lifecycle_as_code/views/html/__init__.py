@@ -17,11 +17,11 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from ...change import Change, Plan
-from ...diagnostics import in_file_order
 from ...graph import make_graph
-from ...review import Outcome, Review, Verdict
-from ...spec import Address
+from ...model.diagnostics import in_file_order
+from ...model.plan import Change, Plan
+from ...model.review import Outcome, Review, Verdict
+from ...model.spec import Address
 from .. import human, overview, reach, versions
 from ..drawing import STYLE, svg
 from ..review import OUTCOMES

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from auth_client import V2, V3
-from mlflow_fixture import cheap_hash
 from sqlalchemy import Connection, select
 
-from lifecycle_as_code.review import LEVELS
+from lifecycle_as_code.model.review import LEVELS
 from lifecycle_as_code.stores.tables import role_permissions, roles, user_role_assignments, users
+from support.auth_client import V2, V3
+from support.mlflow_fixture import cheap_hash
 
 PASSWORD = "cheap-to-check"
 OTHER = "team-a"

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 HARD_SECONDS = 10
 """After so long, on the clock or on the processor, a child is killed."""
 HARD_BYTES = 2 << 30

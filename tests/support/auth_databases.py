@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow_fixture import fresh_postgres, fresh_sqlite
 from sqlalchemy import Connection, Table, delete, insert, select, text
 
 from lifecycle_as_code.kinds.base import Databases, Wanted
 from lifecycle_as_code.stores import tables
 from lifecycle_as_code.stores.sql import open_store, writing
+from support.mlflow_fixture import fresh_postgres, fresh_sqlite
 
 ALL = Wanted()
 USERS = ("ann", "bob", "cyd")

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from loopback_github import REPOSITORY, TOKEN, GitHub
 
-ROOT = Path(__file__).parent.parent
+from support.loopback_github import REPOSITORY, TOKEN, GitHub
+
+ROOT = Path(__file__).resolve().parents[2]
 KEY = "a key of the tests' own"
 HEAD, MERGE = "1" * 40, "2" * 40
 REVIEW = {"pull_request": {"number": 7, "head": {"sha": HEAD}}}

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .secret_shapes import secret_shape
+from .redaction import secret_shape
 
 MAX_LENGTH: Final = 2_000
 """The longest expression, in characters. The engine itself bounds nesting (32) and loops (10,000 rounds)."""

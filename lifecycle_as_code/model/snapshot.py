@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .diagnostics import Diagnostic, Source
+from .policy import Rules
 from .review import Choice
-from .rules import Rules
 from .spec import Address, Spec, Store
 
 

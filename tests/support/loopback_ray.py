@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from paper_cluster import Paper
-
 from lifecycle_as_code.stores.ray_apps import revision
+from support.fake_cluster import Paper
 
 
 @dataclass

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .change import Action, Phase
 from .diagnostics import Diagnostic
+from .plan import Action, Phase
 from .spec import Address
 
 

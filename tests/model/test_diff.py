@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle_as_code.diff import diff, leaves, owned
-from lifecycle_as_code.spec import (
+from lifecycle_as_code.model.diff import diff, leaves, owned
+from lifecycle_as_code.model.spec import (
     ByKey,
     Computed,
     Derived,

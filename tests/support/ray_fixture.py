@@ -10,11 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from mlflow_fixture import SERVICES
 
 from lifecycle_as_code.stores import local_ray
 from lifecycle_as_code.stores.local_ray import LocalRay
 from lifecycle_as_code.stores.ray import Cluster
+from support.mlflow_fixture import SERVICES
 
 SECRET = "value-of-the-nodes-own-variable"
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from failpoints import Place, Written, bench_at, read
-
 from lifecycle_as_code import writer
-from lifecycle_as_code.diagnostics import LacError
-from lifecycle_as_code.history import Actor
+from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.history import Actor
+from support.failpoints import Place, Written, bench_at, read
 
 PATIENCE = 60.0
 """Seconds to wait for the lock."""

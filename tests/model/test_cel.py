@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle_as_code.cel import MAX_LENGTH, Answer, Engine, EngineMissingError, FaultyError, names_in
+from lifecycle_as_code.model.cel import MAX_LENGTH, Answer, Engine, EngineMissingError, FaultyError, names_in
 
 NAMES = {
     "after.exists": "bool",

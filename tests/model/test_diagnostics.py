@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lifecycle_as_code.diagnostics import (
+from lifecycle_as_code.model.diagnostics import (
     Diagnostic,
     LacError,
     Source,

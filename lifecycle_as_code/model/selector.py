@@ -19,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
+from .predicate import compiled
 from .spec import Address, ByKey, Part, Spec, marked, shapes
-from .where import compiled
 
 WAYS: Final = ("latest", "run_id", "where", "alias")
 """The fields of a selector of which each has exactly one."""

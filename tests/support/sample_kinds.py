@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from lifecycle_as_code.spec import ByKey, Derived, Key, Nest, Part, Ref, Spec, Store, Tags
+from lifecycle_as_code.model.spec import ByKey, Derived, Key, Nest, Part, Ref, Spec, Store, Tags
 
 
 def _no_slash(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from .diagnostics import Source
 from .evidence import Comparison
-from .rules import Rules
+from .policy import Rules
 from .spec import Address
 
 

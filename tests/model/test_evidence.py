@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lifecycle_as_code.evidence import Better, Comparison, Direction, Evidence, Metric, compare
-from lifecycle_as_code.spec import Address
+from lifecycle_as_code.model.evidence import Better, Comparison, Direction, Evidence, Metric, compare
+from lifecycle_as_code.model.spec import Address
 
 HIGHER, LOWER = Better.HIGHER, Better.LOWER
 

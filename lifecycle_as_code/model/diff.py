@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Mapping
 from typing import Any, NamedTuple
 
-from .selectors import pinned, slots
+from .selector import pinned, slots
 from .spec import (
     ByKey,
     Computed,

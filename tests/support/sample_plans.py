@@ -7,10 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from lifecycle_as_code.change import Action, Allowed, Change, Plan
-from lifecycle_as_code.diagnostics import Diagnostic, Source
-from lifecycle_as_code.diff import diff
-from lifecycle_as_code.evidence import (
+from lifecycle_as_code.kinds.model_alias import ModelAlias
+from lifecycle_as_code.kinds.model_version import ModelVersion
+from lifecycle_as_code.kinds.permission import Permission
+from lifecycle_as_code.kinds.registered_model import RegisteredModel
+from lifecycle_as_code.kinds.serving_endpoint.spec import Route, ServedEntity, ServingEndpoint, TrafficConfig
+from lifecycle_as_code.model.diagnostics import Diagnostic, Source
+from lifecycle_as_code.model.diff import diff
+from lifecycle_as_code.model.evidence import (
     Better,
     Comparison,
     Dataset,
@@ -20,13 +24,8 @@ from lifecycle_as_code.evidence import (
     Run,
     compare,
 )
-from lifecycle_as_code.kinds.model_alias import ModelAlias
-from lifecycle_as_code.kinds.model_version import ModelVersion
-from lifecycle_as_code.kinds.permission import Permission
-from lifecycle_as_code.kinds.registered_model import RegisteredModel
-from lifecycle_as_code.kinds.serving_endpoint.spec import Route, ServedEntity, ServingEndpoint, TrafficConfig
-from lifecycle_as_code.order import in_order, linked, steps
-from lifecycle_as_code.review import (
+from lifecycle_as_code.model.plan import Action, Allowed, Change, Plan
+from lifecycle_as_code.model.review import (
     Access,
     Capacity,
     Choice,
@@ -37,8 +36,9 @@ from lifecycle_as_code.review import (
     Verdict,
     Waiver,
 )
-from lifecycle_as_code.signature import SignatureChange, SignatureClass
-from lifecycle_as_code.spec import Address, Spec
+from lifecycle_as_code.model.signature import SignatureChange, SignatureClass
+from lifecycle_as_code.model.spec import Address, Spec
+from lifecycle_as_code.order import in_order, linked, steps
 
 Said = Callable[[str], str]
 """What stands where a user's word would: the word itself, or something worse."""

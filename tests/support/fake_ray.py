@@ -13,11 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
-from paper_cluster import Paper
-
 from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.stores.ray import APPLICATIONS
 from lifecycle_as_code.stores.ray_apps import ROUTE, revision
+from support.fake_cluster import Paper
 
 
 class PaperRay:

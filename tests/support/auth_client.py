@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from mlflow_fixture import ADMIN, ADMIN_PASSWORD, MlflowServer, make_cheap
 
 from lifecycle_as_code.kinds.base import Databases
 from lifecycle_as_code.kinds.permission import Permission, PermissionKind
 from lifecycle_as_code.kinds.role import Role, RoleKind
 from lifecycle_as_code.stores.sql import open_store, writing
+from support.mlflow_fixture import ADMIN, ADMIN_PASSWORD, MlflowServer, make_cheap
 
 PASSWORD = "a-long-enough-password"
 V2, V3 = "/api/2.0/mlflow", "/api/3.0/mlflow"

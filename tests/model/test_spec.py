@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 import pytest
 
-from lifecycle_as_code.spec import (
+from lifecycle_as_code.model.spec import (
     Address,
     ByKey,
     Derived,

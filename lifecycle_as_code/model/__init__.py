@@ -1,0 +1,1 @@
+"""The nouns of the engine: specs, snapshots, plans, evidence, verdicts. Data alone."""
