@@ -9,8 +9,6 @@ from pathlib import Path
 
 from . import past
 from .core import Core
-from .drift import Drift, make_drift, pending_only
-from .explain import Explanation, explained, paths
 from .manifest.point import places_of
 from .model.diagnostics import LacError, Source
 from .model.diff import Path as FieldPath
@@ -19,9 +17,11 @@ from .model.history import Line
 from .model.history import at as recorded_at
 from .model.snapshot import Desired, Live, Observed, Record
 from .model.spec import Address, Spec
+from .planning.comparison import Side, States
+from .planning.drift import Drift, make_drift, pending_only
+from .planning.explanation import Explanation, explained, paths
+from .planning.rollback import apply_of
 from .refresh import naming, observe
-from .rollback import apply_of
-from .sides import Side, States
 
 
 @dataclass(frozen=True, slots=True)

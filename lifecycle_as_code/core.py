@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .connections import Connections
-from .guard import Check
 from .kinds.base import Kind
 from .model.diagnostics import Diagnostic, LacError, did_you_mean
 from .model.plan import Plan
 from .model.spec import Address, Spec, parse_address
-from .plan import PlanOptions, make_plan
-from .planfile import KEY_VARIABLE
+from .planning.guards import Check
+from .planning.planfile import KEY_VARIABLE
+from .planning.planner import PlanOptions, make_plan
 from .snapshots import Camera, Snapshots
 from .who import principal
 

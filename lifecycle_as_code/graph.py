@@ -15,8 +15,8 @@ from .model.plan import Action, Change, Plan
 from .model.review import Impact, Traffic
 from .model.snapshot import Desired
 from .model.spec import Address, Spec
-from .order import sortable
-from .target import closed, matches
+from .planning.ordering import sortable
+from .planning.targeting import closed, matches
 
 
 class Relation(StrEnum):

@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 
 from .access import ALL, DEFAULT_WORKSPACE, DENY, MANAGE, AccessState, Effective
 from .access_after import state_after, state_seen
-from .guard import World
 from .model.diagnostics import Diagnostic, Source
 from .model.plan import Action, Change
 from .model.spec import Address
+from .planning.guards import World
 
 LAST: Final = "last-manage"
 """Guard and code: nobody would be left."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from .core import Core
-from .decide import not_ours
 from .model.diagnostics import refuse
 from .model.diff import diff
 from .model.history import Apply
@@ -14,7 +13,8 @@ from .model.history import at as recorded_at
 from .model.plan import Mode, Plan
 from .model.snapshot import Desired, Record
 from .model.spec import Address, Spec
-from .rollback import undone
+from .planning.decision import not_ours
+from .planning.rollback import undone
 from .transaction import load, read_history
 
 

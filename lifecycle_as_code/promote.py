@@ -9,8 +9,6 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from .candidates import Candidate, candidates
-from .choices import chosen
 from .core import Core
 from .kinds.model_alias import ModelAlias
 from .kinds.model_version import ModelVersion
@@ -19,7 +17,9 @@ from .model.diagnostics import Diagnostic, LacError, Source, did_you_mean, refus
 from .model.selector import VersionSelector
 from .model.snapshot import Desired, Live, Recorded
 from .model.spec import Address, Spec
-from .moves import moved
+from .planning.candidates import Candidate, candidates
+from .planning.renames import moved
+from .planning.selection import chosen
 from .refresh import naming, observe
 from .snapshots import with_runs
 from .transaction import load

@@ -19,8 +19,8 @@ from .model.plan import Mode, Plan
 from .model.policy import Rules
 from .model.review import Access, Review
 from .model.spec import Address
+from .planning.revalidation import wanted_again
 from .policy import denials, expired, judge, refuse_unready
-from .replay import wanted_again
 from .snapshots import Snapshots
 from .stores.auth_state import names_there, read_access_state
 from .who import actor

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from . import planfile
 from .core import Core
 from .model.diagnostics import Diagnostic, refuse
 from .model.plan import Mode, Plan
-from .planfile import same_store
-from .replay import replayed, wanted_again
+from .planning import planfile
+from .planning.planfile import same_store
+from .planning.revalidation import replayed, wanted_again
 from .transaction import refuse_stale
 from .who import actor
 

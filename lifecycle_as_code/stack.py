@@ -18,8 +18,6 @@ from . import asked, lock, ownership, past, promote, saved, writer
 from .adopt import Adopted
 from .asked import Shown
 from .core import Core
-from .drift import Drift
-from .explain import Explanation
 from .kinds import KINDS
 from .kinds.base import Kind
 from .model.diagnostics import Diagnostic
@@ -31,11 +29,13 @@ from .model.selector import VersionSelector
 from .model.snapshot import Desired, Record
 from .model.spec import Address, Spec
 from .past import Rollback
-from .plan import make_refresh
-from .planfile import SavedPlan
+from .planning.comparison import Side, States
+from .planning.drift import Drift
+from .planning.explanation import Explanation
+from .planning.planfile import SavedPlan
+from .planning.planner import make_refresh
+from .planning.targeting import IN_PART, Selection, part_of
 from .promote import Promotion
-from .sides import Side, States
-from .target import IN_PART, Selection, part_of
 
 if TYPE_CHECKING:
     from .manifest.load import Manifest

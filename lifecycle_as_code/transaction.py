@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from . import state
-from .decide import IMPORTED
 from .kinds.base import Databases, Kind, SqlKind
 from .model.diagnostics import Diagnostic, LacError
 from .model.diff import diff, owned
@@ -18,7 +17,8 @@ from .model.history import Apply, Line
 from .model.plan import Action, Change
 from .model.snapshot import Live, Record, Recorded
 from .model.spec import Address, Spec, Store
-from .moves import Pair, carry
+from .planning.decision import IMPORTED
+from .planning.renames import Pair, carry
 from .refresh import naming, observe
 from .state import history
 from .stores.sql import SqlStore, reading, writing

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from . import lock, planfile
+from . import lock
 from .apply import Run
 from .background import in_background
 from .connections import as_progress
@@ -17,6 +17,7 @@ from .model.diagnostics import refuse
 from .model.events import Event, Finished, Locked
 from .model.plan import Mode, Plan
 from .model.spec import Store
+from .planning import planfile
 from .who import actor
 
 if TYPE_CHECKING:

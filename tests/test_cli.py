@@ -21,13 +21,13 @@ from lifecycle_as_code import __version__
 from lifecycle_as_code.adopt import Adopted
 from lifecycle_as_code.background import Stopped
 from lifecycle_as_code.cli import VERBS, run
-from lifecycle_as_code.drift import Drift
 from lifecycle_as_code.model.diagnostics import Diagnostic, LacError, Source
 from lifecycle_as_code.model.events import Done, Event, Failed, Finished, Locked, Progress
 from lifecycle_as_code.model.plan import Action, Change, Mode, Plan
 from lifecycle_as_code.model.snapshot import Desired, Record
 from lifecycle_as_code.model.spec import Address, Key, Spec, Store, parse_address
-from lifecycle_as_code.order import in_order, linked, steps
+from lifecycle_as_code.planning.drift import Drift
+from lifecycle_as_code.planning.ordering import in_order, linked, steps
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -23,7 +23,6 @@ from support.command import LAC, Directory, environment
 from support.fake_cluster import Killed, Paper, on_paper
 from support.mlflow_fixture import drop_postgres, fresh_postgres, fresh_sqlite
 
-from lifecycle_as_code.drift import Drift
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.base import Databases, SqlKind
 from lifecycle_as_code.kinds.model_alias import ModelAlias
@@ -35,6 +34,7 @@ from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoi
 from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.model.snapshot import Claim
 from lifecycle_as_code.model.spec import Address, Spec
+from lifecycle_as_code.planning.drift import Drift
 from lifecycle_as_code.stores.sql import open_store, writing
 
 FRAUD = Address("registered_model", ("fraud",))

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle_as_code.cli import run
-from lifecycle_as_code.guard import REFERENTS
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.base import SqlKind
 from lifecycle_as_code.manifest.load import load
@@ -37,6 +36,7 @@ from lifecycle_as_code.model.spec import (
     parse_address,
     plain,
 )
+from lifecycle_as_code.planning.guards import REFERENTS
 from lifecycle_as_code.schema import manifest_schema
 
 SPECS: dict[str, type[Spec]] = {name: kind.spec for name, kind in KINDS.items()}

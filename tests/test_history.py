@@ -24,7 +24,7 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.history import Actor, Apply, Line, at, of_address
 from lifecycle_as_code.model.spec import Address, Spec, parse_address, plain
-from lifecycle_as_code.rollback import undone
+from lifecycle_as_code.planning.rollback import undone
 from lifecycle_as_code.who import actor, without_password
 
 FRAUD = RegisteredModel(name="fraud")

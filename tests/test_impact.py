@@ -30,8 +30,8 @@ from lifecycle_as_code.model.plan import Plan
 from lifecycle_as_code.model.review import Access, Capacity, Impact, Traffic
 from lifecycle_as_code.model.snapshot import Desired, Live, Observed, Record, Recorded
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.moves import carry
-from lifecycle_as_code.plan import PlanOptions, make_plan
+from lifecycle_as_code.planning.planner import PlanOptions, make_plan
+from lifecycle_as_code.planning.renames import carry
 from lifecycle_as_code.stores.ray_state import Resources
 
 SITE = Site("payments@0a1b2c3d", "sqlite:////auth.db")

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from lifecycle_as_code.guard import World
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.permission import Permission, PermissionKind
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
@@ -18,6 +17,7 @@ from lifecycle_as_code.model.diagnostics import Diagnostic, Source
 from lifecycle_as_code.model.plan import Action, Change
 from lifecycle_as_code.model.snapshot import Live, Observed, Recorded
 from lifecycle_as_code.model.spec import Address, Spec, Store
+from lifecycle_as_code.planning.guards import World
 
 MODEL = "registered_model fraud"
 

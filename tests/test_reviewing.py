@@ -14,7 +14,6 @@ from support.bench import Bench, converge
 from support.mlflow_fixture import fresh_sqlite
 from support.sample_plans import HOSTILE, always, rich
 
-from lifecycle_as_code import codec, planfile
 from lifecycle_as_code.cli import run
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.model_alias import ModelAlias
@@ -26,6 +25,7 @@ from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.policy import Expression, Policy, PolicyWaiver, Rules
 from lifecycle_as_code.model.review import Outcome, Review
 from lifecycle_as_code.model.spec import Address
+from lifecycle_as_code.planning import encoding, planfile
 from lifecycle_as_code.stack import Stack
 from lifecycle_as_code.views.json import as_plain
 from lifecycle_as_code.writer import writing
@@ -261,7 +261,7 @@ def test_a_plan_without_its_policies_meets_those_of_the_manifests(
 def test_a_review_is_read_back_as_it_was(said: str | None) -> None:
     review = (rich() if said is None else rich(always(said))).review
     data = json.loads(json.dumps(review, default=as_plain))
-    again = codec.read(Review, data, SPECS)
+    again = encoding.read(Review, data, SPECS)
     assert again == review
     assert json.loads(json.dumps(again, default=as_plain)) == data
 
@@ -283,7 +283,7 @@ def test_a_review_with_anything_of_another_type_is_no_review() -> None:
             holder = holder[step]
         holder[path[-1]] = {"something": ["else"]} if not isinstance(holder[path[-1]], dict) else 5
         with pytest.raises((ValueError, TypeError, LookupError, AttributeError)):
-            codec.read(Review, data, SPECS)
+            encoding.read(Review, data, SPECS)
 
 
 def test_a_plan_waits_for_models_files_as_long_as_lac_yaml_says(tmp_path: Path) -> None:

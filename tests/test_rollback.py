@@ -15,13 +15,13 @@ from test_endpoints import paper, served, world  # noqa: F401 - fixtures are fou
 from test_history import CHAMPION, FRAUD, MODEL, alias
 from test_saved import applied, done, outside, refusal, tables
 
-from lifecycle_as_code.guard import Limits
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.plan import Mode
 from lifecycle_as_code.model.snapshot import Lifecycle
 from lifecycle_as_code.model.spec import Spec
+from lifecycle_as_code.planning.guards import Limits
 from lifecycle_as_code.stack import Stack
 
 

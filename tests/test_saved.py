@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pytest
 from mlflow import MlflowClient
+from planning.test_planfile import sealed
 from sqlalchemy import create_engine, inspect, text
 from support.bench import Bench, converge
 from support.command import Directory, models
@@ -18,10 +19,8 @@ from support.fake_cluster import Paper
 from support.mlflow_fixture import fresh_sqlite
 from test_endpoints import FRAUD as ENDPOINT
 from test_endpoints import paper, served, world  # noqa: F401 - fixtures are found by name
-from test_planfile import sealed
 
 from lifecycle_as_code.cli import run
-from lifecycle_as_code.guard import Limits
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -33,6 +32,7 @@ from lifecycle_as_code.model.events import Done, Event, Finished
 from lifecycle_as_code.model.plan import Action, Mode
 from lifecycle_as_code.model.snapshot import Claim, Lifecycle, Move
 from lifecycle_as_code.model.spec import Address, Spec
+from lifecycle_as_code.planning.guards import Limits
 from lifecycle_as_code.stack import Stack
 
 Where = Literal["registry", "auth"]

@@ -27,7 +27,7 @@ from lifecycle_as_code.model.events import (
 from lifecycle_as_code.model.plan import Action, Allowed, Change, Mode, Phase, Plan
 from lifecycle_as_code.model.snapshot import Observed, Pending, Record
 from lifecycle_as_code.model.spec import Address, ByKey, Immutable, Key, Part, Ref, Spec, Store, Tags
-from lifecycle_as_code.order import in_order, linked, steps
+from lifecycle_as_code.planning.ordering import in_order, linked, steps
 from lifecycle_as_code.views import drift as drift_view
 from lifecycle_as_code.views import events as events_view
 from lifecycle_as_code.views import human, reference

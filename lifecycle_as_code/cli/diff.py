@@ -14,7 +14,7 @@ from .output import paint, say, tell, width
 from .stacks import opened
 
 if TYPE_CHECKING:
-    from ..sides import Side, States
+    from ..planning.comparison import Side, States
 
 
 @click.command(cls=Verb)
@@ -31,7 +31,7 @@ def command(options: Options, before: str, after: str | None, detailed_exitcode:
     makes), a time (`2026-11-24`, UTC unless it says otherwise: what was recorded then), or the id of an
     apply (what was recorded after it).
     """
-    from ..sides import compared
+    from ..planning.comparison import compared
     from ..views import diff as view
     from ..views import json
 
@@ -61,7 +61,7 @@ def _there(states: States) -> States:
 
 
 def _side(text: str, environments: frozenset[str]) -> Side:
-    from ..sides import side
+    from ..planning.comparison import side
 
     file = text.removesuffix(":after")
     try:

@@ -55,8 +55,8 @@ def refuse_unknown(guards: tuple[str, ...]) -> None:
     if not guards:
         return
     # imported here: most often nobody names any
-    from ..guard import GUARDS
     from ..model.diagnostics import did_you_mean
+    from ..planning.guards import GUARDS
 
     for name in guards:
         if name not in GUARDS:

@@ -108,8 +108,8 @@ def _tried(path: Path, stack: Stack, options: Options) -> Iterator[Trial]:
     from copy import copy
     from datetime import UTC, datetime
 
-    from .. import planfile
     from ..manifest.cases import read_cases
+    from ..planning import planfile
     from ..trial import try_case, try_plan
     from .files import read
     from .stacks import spec_classes

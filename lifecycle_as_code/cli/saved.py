@@ -11,7 +11,7 @@ from .output import note
 from .stacks import opened
 
 if TYPE_CHECKING:
-    from ..planfile import SavedPlan
+    from ..planning.planfile import SavedPlan
     from ..stack import Stack
 
 
@@ -19,7 +19,7 @@ def from_file(options: Options, file: str, *, manifests: bool = False) -> tuple[
     """The plan in `file`, and its stack, whose manifests are looked into with `manifests` alone, and if they
     can be read. The environment is the plan's own, unless another one is named: that is refused. LacError
     where the file was changed or isn't this stack's."""
-    from ..planfile import MAX_BYTES, environment_of
+    from ..planning.planfile import MAX_BYTES, environment_of
     from .files import read
 
     data = read(Path(file), MAX_BYTES)

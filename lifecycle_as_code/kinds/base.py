@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from ..model.diagnostics import Diagnostic
 from ..model.snapshot import Observed
 from ..model.spec import Address, Spec
-from ..plan import Change, World
+from ..planning.planner import Change, World
 from ..stores.ray_apps import owner
 from ..stores.rows import Keys
 

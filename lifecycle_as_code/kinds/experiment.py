@@ -14,11 +14,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 from sqlalchemy import bindparam, delete, exists, select, update
 
-from ..guard import World
 from ..model.diagnostics import Diagnostic
 from ..model.plan import Action
 from ..model.snapshot import Observed
 from ..model.spec import Address, Computed, Immutable, Key, Labels, Spec, Store
+from ..planning.guards import World
 from ..stores import mlflow_rules as rules
 from ..stores import rows
 from ..stores.artifact_root import artifact_root

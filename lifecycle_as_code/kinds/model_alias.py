@@ -12,12 +12,12 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 from sqlalchemy import select
 
-from ..guard import World
 from ..model.diagnostics import Diagnostic
 from ..model.plan import Action
 from ..model.selector import Selects, VersionSelector
 from ..model.snapshot import Observed
 from ..model.spec import Address, Hold, Key, Nest, Ref, Spec, Store
+from ..planning.guards import World
 from ..stores import mlflow_rules as rules
 from ..stores import rows
 from ..stores.tables import registered_model_aliases

@@ -15,11 +15,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from sqlalchemy import select, update
 
-from ..guard import World
 from ..model.diagnostics import Diagnostic, refuse
 from ..model.plan import Action
 from ..model.snapshot import Observed
 from ..model.spec import Address, Computed, Derived, Hold, Immutable, Key, Labels, Nest, Ref, Spec, Store
+from ..planning.guards import World
 from ..stores import mlflow_rules as rules
 from ..stores import rows
 from ..stores.artifact_root import artifact_root

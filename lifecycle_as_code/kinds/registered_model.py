@@ -13,11 +13,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 from sqlalchemy import select
 
-from ..guard import World
 from ..model.diagnostics import Diagnostic, refuse
 from ..model.plan import Action, Change
 from ..model.snapshot import Observed
 from ..model.spec import Address, Key, Labels, Spec, Store
+from ..planning.guards import World
 from ..stores import mlflow_rules as rules
 from ..stores import rows
 from ..stores.renames import rename, rename_grants

@@ -12,11 +12,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ..choices import circles
 from ..model.diagnostics import Diagnostic, LacError, Source, in_file_order, refuse, warnings_in
 from ..model.policy import Rules
 from ..model.snapshot import Desired
 from ..model.spec import Spec
+from ..planning.selection import circles
 from .bind import Binder
 from .files import PROJECT, matching, read
 from .filters import TemplateError

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from ..guard import Limits
 from ..model.diagnostics import Diagnostic, LacError, Source, in_file_order, refuse, warnings_in
 from ..model.spec import P
+from ..planning.guards import Limits
 from .convert import read_part, untyped
 from .nodes import Map, Seq
 from .report import Report, TooManyError, guess, problem, shown

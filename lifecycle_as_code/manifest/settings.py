@@ -10,8 +10,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field
 
-from ..guard import Limits
 from ..model.spec import Part
+from ..planning.guards import Limits
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..explain import Explanation, Field
+from ..planning.explanation import Explanation, Field
 from .history import WORDS, moment
 from .human import headline
 from .review import chosen

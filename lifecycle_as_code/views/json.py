@@ -89,13 +89,13 @@ from re import sub
 from types import MappingProxyType
 from typing import Any
 
-from ..explain import Explanation
 from ..model.diagnostics import Diagnostic, Source, in_file_order
 from ..model.events import Event, Finished
 from ..model.history import Apply
 from ..model.plan import Action, Change, Plan
 from ..model.snapshot import Observed, Record
 from ..model.spec import Address, Part, Spec, plain
+from ..planning.explanation import Explanation
 
 FORMAT_VERSION = "1.2"
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lifecycle_as_code.guard import World
 from lifecycle_as_code.kinds.base import SqlKind
 from lifecycle_as_code.kinds.experiment import Experiment, Experiments
 from lifecycle_as_code.kinds.model_alias import ModelAlias, ModelAliases
@@ -18,6 +17,7 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel, Registered
 from lifecycle_as_code.model.plan import Action, Change
 from lifecycle_as_code.model.snapshot import Live, Observed, Recorded
 from lifecycle_as_code.model.spec import Address, Spec
+from lifecycle_as_code.planning.guards import World
 
 
 def problems(kind: SqlKind[Any], made: Iterable[Spec], live: Live | None = None) -> list[str]:

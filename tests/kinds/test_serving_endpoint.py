@@ -12,7 +12,6 @@ import pytest
 from pydantic import ValidationError
 from support.fake_cluster import Killed, Paper
 
-from lifecycle_as_code.guard import World
 from lifecycle_as_code.kinds.base import Site
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -31,6 +30,7 @@ from lifecycle_as_code.model.diff import diff, leaves
 from lifecycle_as_code.model.plan import Action, Change
 from lifecycle_as_code.model.snapshot import Live, Observed, Recorded
 from lifecycle_as_code.model.spec import Address, Spec, construct, plain
+from lifecycle_as_code.planning.guards import World
 from lifecycle_as_code.stores.ray_state import Resources
 
 KIND = ServingEndpoints()

@@ -22,13 +22,14 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool, Pool
 
-from lifecycle_as_code import planfile, writer
+from lifecycle_as_code import writer
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.events import Finished
 from lifecycle_as_code.model.history import Actor
 from lifecycle_as_code.model.spec import Spec, construct, plain
+from lifecycle_as_code.planning import planfile
 from lifecycle_as_code.stack import Stack
 from lifecycle_as_code.stores.ray import Cluster
 from support.bench import Bench

@@ -38,7 +38,7 @@ from lifecycle_as_code.model.review import (
 )
 from lifecycle_as_code.model.signature import SignatureChange, SignatureClass
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.order import in_order, linked, steps
+from lifecycle_as_code.planning.ordering import in_order, linked, steps
 
 Said = Callable[[str], str]
 """What stands where a user's word would: the word itself, or something worse."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from ...access import DEFAULT_WORKSPACE
 from ...access_after import state_after, state_seen
-from ...guard import World
 from ...model.diagnostics import Diagnostic
 from ...model.plan import Action, Change
+from ...planning.guards import World
 from ...serving.levels import may_use, resolve
 from ...stores.ray_state import Resources
 from .capacity import RESOURCES, capacities, enough

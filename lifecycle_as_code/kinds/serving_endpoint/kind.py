@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...guard import World
 from ...model.diagnostics import Diagnostic, LacError, did_you_mean
 from ...model.plan import Change
 from ...model.snapshot import Observed
 from ...model.spec import Address, Spec
+from ...planning.guards import World
 from ...stores import ray_rollout
 from ...stores.ray_apps import entity_name, ingress_name, owns, whose
 from ...stores.ray_endpoint import Endpoint, held

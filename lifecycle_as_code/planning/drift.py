@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from .decide import in_scope
-from .model.diagnostics import Diagnostic
-from .model.diff import carried, diff, is_health, owned
-from .model.plan import Action, Change, Plan
-from .model.snapshot import Claim, Desired, Lifecycle, Live, Record, Recorded
-from .model.spec import Address
-from .target import matches
+from ..model.diagnostics import Diagnostic
+from ..model.diff import carried, diff, is_health, owned
+from ..model.plan import Action, Change, Plan
+from ..model.snapshot import Claim, Desired, Lifecycle, Live, Record, Recorded
+from ..model.spec import Address
+from .decision import in_scope
+from .targeting import matches
 
 DEGRADED = "endpoint degraded"
 OUTSIDE = frozenset({"changed outside", "deleted outside", "granted outside", "interrupted apply", DEGRADED})

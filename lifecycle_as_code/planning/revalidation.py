@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from .decide import IMPORTED
-from .guard import Check, Limits
-from .model.diagnostics import Diagnostic, LacError
-from .model.plan import Action, Change, Mode, Plan
-from .model.snapshot import Desired, Lifecycle, Live, Move, Recorded
-from .model.spec import Address, plain
-from .plan import PlanOptions, make_plan, make_refresh
+from ..model.diagnostics import Diagnostic, LacError
+from ..model.plan import Action, Change, Mode, Plan
+from ..model.snapshot import Desired, Lifecycle, Live, Move, Recorded
+from ..model.spec import Address, plain
+from .decision import IMPORTED
+from .guards import Check, Limits
+from .planner import PlanOptions, make_plan, make_refresh
 
 
 def wanted_again(plan: Plan) -> Desired:

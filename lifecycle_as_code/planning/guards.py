@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from .model.diagnostics import Diagnostic, Source
-from .model.plan import Action, Change
-from .model.snapshot import Lifecycle, Live, Record, Recorded
-from .model.spec import Address, Spec
+from ..model.diagnostics import Diagnostic, Source
+from ..model.plan import Action, Change
+from ..model.snapshot import Lifecycle, Live, Record, Recorded
+from ..model.spec import Address, Spec
 
 GUARDS: Final[Mapping[str, str]] = {
     "mass-deletion": "deleting more of a kind at once than `guards:` in lac.yaml admits",

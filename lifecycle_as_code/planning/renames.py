@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from .model.diagnostics import Diagnostic, Source
-from .model.snapshot import Desired, Live, Move, Observed, Record, Recorded
-from .model.spec import Address, Spec
+from ..model.diagnostics import Diagnostic, Source
+from ..model.snapshot import Desired, Live, Move, Observed, Record, Recorded
+from ..model.spec import Address, Spec
 
 Pair = tuple[Address, Address]
 """An address before a rename, and after."""

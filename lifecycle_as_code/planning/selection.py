@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
+from ..model.cel import Answer
+from ..model.diagnostics import Diagnostic, Source, did_you_mean
+from ..model.predicate import Facts, compiled
+from ..model.review import Choice
+from ..model.selector import Slot, VersionSelector, pinned, slots
+from ..model.snapshot import Desired, Live, Recorded
+from ..model.spec import Address, Spec
 from .candidates import Candidate, candidates
-from .model.cel import Answer
-from .model.diagnostics import Diagnostic, Source, did_you_mean
-from .model.predicate import Facts, compiled
-from .model.review import Choice
-from .model.selector import Slot, VersionSelector, pinned, slots
-from .model.snapshot import Desired, Live, Recorded
-from .model.spec import Address, Spec
-from .moves import removed
+from .renames import removed
 
 MOST: Final = 20
 """How many versions are told of, the newest first."""

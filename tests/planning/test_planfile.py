@@ -23,8 +23,16 @@ from lifecycle_as_code.model.diff import FieldChange, diff
 from lifecycle_as_code.model.history import Actor
 from lifecycle_as_code.model.plan import Action, Allowed, Change, Mode, Plan
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.order import in_order, linked, steps
-from lifecycle_as_code.planfile import MAX_BYTES, Origin, digest, dump, environment_of, load, same_store
+from lifecycle_as_code.planning.ordering import in_order, linked, steps
+from lifecycle_as_code.planning.planfile import (
+    MAX_BYTES,
+    Origin,
+    digest,
+    dump,
+    environment_of,
+    load,
+    same_store,
+)
 
 KEY = b"correct horse"
 REFUSALS = {"plan-altered", "bad-plan-file", "other-plan-version"}

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .model.diff import carried, owned
-from .model.predicate import Facts
-from .model.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
-from .model.spec import Spec
-from .moves import removed
+from ..model.diff import carried, owned
+from ..model.predicate import Facts
+from ..model.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
+from ..model.spec import Spec
+from .renames import removed
 
 READY: Final = "READY"
 """MLflow's word for a version whose files are there."""

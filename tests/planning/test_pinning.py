@@ -12,7 +12,7 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.model.diagnostics import Diagnostic, LacError, Source
 from lifecycle_as_code.model.snapshot import Desired, Live, Observed
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.resolve import resolve
+from lifecycle_as_code.planning.pinning import resolve
 
 Objects = Mapping[Address, Spec]
 Expected = Mapping[Address, Observed]

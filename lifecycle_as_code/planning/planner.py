@@ -10,17 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from textwrap import shorten
 
-from .decide import MANIFEST, decide, in_scope
-from .guard import Check, Limits, World, emptied, mass_deletion, missing, protected, still_used, taken_along
-from .model.diagnostics import Diagnostic, refuse
-from .model.diff import FieldChange, diff, is_marked, owned, without_health
-from .model.plan import Action, Allowed, Change, Mode, Phase, Plan, Step
-from .model.review import Choice
-from .model.snapshot import Desired, Live, Record, Recorded
-from .model.spec import Address, Derived
-from .moves import removed
-from .order import in_order, linked, steps
-from .target import Selection, asked, in_part, kept, part_of, unknown
+from ..model.diagnostics import Diagnostic, refuse
+from ..model.diff import FieldChange, diff, is_marked, owned, without_health
+from ..model.plan import Action, Allowed, Change, Mode, Phase, Plan, Step
+from ..model.review import Choice
+from ..model.snapshot import Desired, Live, Record, Recorded
+from ..model.spec import Address, Derived
+from .decision import MANIFEST, decide, in_scope
+from .guards import Check, Limits, World, emptied, mass_deletion, missing, protected, still_used, taken_along
+from .ordering import in_order, linked, steps
+from .renames import removed
+from .targeting import Selection, asked, in_part, kept, part_of, unknown
 
 __all__ = ["Action", "Change", "Check", "Mode", "Phase", "Plan", "PlanOptions", "Step", "World", "make_plan"]
 

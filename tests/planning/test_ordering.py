@@ -10,7 +10,7 @@ import pytest
 
 from lifecycle_as_code.model.plan import Action, Change, Phase
 from lifecycle_as_code.model.spec import Address, Key, Ref, Spec, Store
-from lifecycle_as_code.order import in_order, linked, steps
+from lifecycle_as_code.planning.ordering import in_order, linked, steps
 
 
 class Model(Spec):

@@ -6,7 +6,7 @@ import pytest
 from support.sample_kinds import ModelAlias, RegisteredModel
 
 from lifecycle_as_code.model.plan import Action
-from lifecycle_as_code.sides import Side, compared, side
+from lifecycle_as_code.planning.comparison import Side, compared, side
 
 ENVIRONMENTS = frozenset({"prod", "staging", "live"})
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from lifecycle_as_code.guard import World
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -19,7 +18,8 @@ from lifecycle_as_code.model.diagnostics import Diagnostic, LacError, Source
 from lifecycle_as_code.model.plan import Action, Change, Mode, Plan
 from lifecycle_as_code.model.snapshot import Claim, Desired, Live, Observed, Pending, Record, Recorded
 from lifecycle_as_code.model.spec import Address, Spec, Store
-from lifecycle_as_code.plan import PlanOptions, make_plan
+from lifecycle_as_code.planning.guards import World
+from lifecycle_as_code.planning.planner import PlanOptions, make_plan
 
 FRAUD = RegisteredModel(name="fraud")
 RISK = RegisteredModel(name="fraud", description="Of the risk team.")

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from .model.diagnostics import Source
-from .model.diff import FieldChange, Path, diff, leaves, owned
-from .model.history import Apply, Line, of_address
-from .model.plan import Action, Change
-from .model.review import Choice
-from .model.snapshot import Observed, Record
-from .model.spec import Address, Spec
+from ..model.diagnostics import Source
+from ..model.diff import FieldChange, Path, diff, leaves, owned
+from ..model.history import Apply, Line, of_address
+from ..model.plan import Action, Change
+from ..model.review import Choice
+from ..model.snapshot import Observed, Record
+from ..model.spec import Address, Spec
 
 
 @dataclass(frozen=True, slots=True)

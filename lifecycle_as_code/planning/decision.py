@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from .guard import REMOVED, is_protected
-from .model.diagnostics import Diagnostic, Source
-from .model.diff import FieldChange, carried, diff, owned
-from .model.plan import Action, Change
-from .model.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
-from .model.spec import Address, Immutable, Spec, marked
+from ..model.diagnostics import Diagnostic, Source
+from ..model.diff import FieldChange, carried, diff, owned
+from ..model.plan import Action, Change
+from ..model.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
+from ..model.spec import Address, Immutable, Spec, marked
+from .guards import REMOVED, is_protected
 
 MANIFEST = "manifest changed"
 """The reason of an update that nothing else explains."""

@@ -10,8 +10,6 @@ import pytest
 from support.bench import Bench, converge
 from support.mlflow_fixture import fresh_sqlite
 
-from lifecycle_as_code.decide import decide
-from lifecycle_as_code.explain import explained
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
@@ -21,7 +19,9 @@ from lifecycle_as_code.model.review import Choice
 from lifecycle_as_code.model.selector import VersionSelector
 from lifecycle_as_code.model.snapshot import Desired, Lifecycle, Live, Observed, Pending, Record, Recorded
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.plan import make_plan
+from lifecycle_as_code.planning.decision import decide
+from lifecycle_as_code.planning.explanation import explained
+from lifecycle_as_code.planning.planner import make_plan
 
 RISK = RegisteredModel(name="fraud", description="Of the risk team.")
 SHOP = RegisteredModel(name="fraud", description="Of the shop.")

@@ -18,7 +18,6 @@ from support.bench import Bench, converge
 from support.fake_cluster import Paper, on_paper
 from support.mlflow_fixture import fresh_sqlite
 
-from lifecycle_as_code.choices import MOST, chosen
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -33,6 +32,7 @@ from lifecycle_as_code.model.review import Choice
 from lifecycle_as_code.model.selector import VersionSelector
 from lifecycle_as_code.model.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
 from lifecycle_as_code.model.spec import Address, Spec, shapes
+from lifecycle_as_code.planning.selection import MOST, chosen
 from lifecycle_as_code.schema import manifest_schema
 from lifecycle_as_code.stack import Stack
 

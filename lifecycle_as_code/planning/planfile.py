@@ -16,16 +16,16 @@ from typing import Any, Final, NoReturn
 
 from pydantic import ValidationError
 
-from . import codec
-from .model.diagnostics import Diagnostic, LacError, Source
-from .model.diff import FieldChange, diff
-from .model.history import Actor
-from .model.plan import Action, Allowed, Change, Mode, Plan
-from .model.review import Review
-from .model.spec import Spec, construct, parse_address, plain
-from .moves import renamed
-from .order import in_order, linked, steps
-from .views.json import as_plain, plan_data
+from ..model.diagnostics import Diagnostic, LacError, Source
+from ..model.diff import FieldChange, diff
+from ..model.history import Actor
+from ..model.plan import Action, Allowed, Change, Mode, Plan
+from ..model.review import Review
+from ..model.spec import Spec, construct, parse_address, plain
+from ..views.json import as_plain, plan_data
+from . import encoding
+from .ordering import in_order, linked, steps
+from .renames import renamed
 
 FORMAT: Final = "lac-plan"
 FORMAT_VERSION: Final = "1.1"
@@ -174,7 +174,7 @@ def _plan(data: Mapping[str, Any], specs: Mapping[str, type[Spec]]) -> Plan:
         tuple(_diagnostic(found) for found in data["diagnostics"]),
         mode,
         tuple(Allowed(str(v["guard"]), str(v["detail"])) for v in data["guards"]),
-        codec.read(Review, data["review"], specs),
+        encoding.read(Review, data["review"], specs),
     )
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from .model.diff import diff
-from .model.plan import Action, Change
-from .model.spec import Address, Spec
+from ..model.diff import diff
+from ..model.plan import Action, Change
+from ..model.spec import Address, Spec
 
 States = Mapping[Address, Spec | None]
 """Objects by address; None where one is known not to be there."""

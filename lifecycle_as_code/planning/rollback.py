@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .model.diagnostics import Diagnostic, LacError, refuse
-from .model.diff import without_health
-from .model.history import Apply, Line, of_address
-from .model.plan import Action
-from .model.spec import Address, Spec
+from ..model.diagnostics import Diagnostic, LacError, refuse
+from ..model.diff import without_health
+from ..model.history import Apply, Line, of_address
+from ..model.plan import Action
+from ..model.spec import Address, Spec
 
 SHORTEST: Final = 6
 """How much of an apply's id has to be given."""

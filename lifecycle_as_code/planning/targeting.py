@@ -9,10 +9,10 @@ from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Final
 
-from .model.diagnostics import Diagnostic, did_you_mean
-from .model.plan import Action, Change
-from .model.snapshot import Desired, Recorded
-from .model.spec import Address, Spec
+from ..model.diagnostics import Diagnostic, did_you_mean
+from ..model.plan import Action, Change
+from ..model.snapshot import Desired, Recorded
+from ..model.spec import Address, Spec
 
 IN_PART: Final = "plan-in-part"
 """The code of the warning that a plan isn't the whole one."""

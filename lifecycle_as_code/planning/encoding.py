@@ -13,8 +13,8 @@ from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from .model.diagnostics import Source
-from .model.spec import Address, Spec, parse_address
+from ..model.diagnostics import Source
+from ..model.spec import Address, Spec, parse_address
 
 T = TypeVar("T")
 

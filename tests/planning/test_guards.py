@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from test_plan import CHAMPION, FRAUD, HIDDEN, OTHER, VERSION, codes, plan, record
+from planning.test_planner import CHAMPION, FRAUD, HIDDEN, OTHER, VERSION, codes, plan, record
 
-from lifecycle_as_code.guard import GUARDS, Limits
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
@@ -16,7 +15,8 @@ from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.plan import Action, Mode
 from lifecycle_as_code.model.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
 from lifecycle_as_code.model.spec import Spec
-from lifecycle_as_code.plan import PlanOptions, make_plan
+from lifecycle_as_code.planning.guards import GUARDS, Limits
+from lifecycle_as_code.planning.planner import PlanOptions, make_plan
 
 TWO = VERSION.model_copy(update={"version": 2})
 SECOND = ModelAlias(model="fraud", alias="second", version=2)

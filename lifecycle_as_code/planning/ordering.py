@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from graphlib import TopologicalSorter
 
-from .model.plan import Action, Change, Phase, Step
-from .model.spec import Address, Store
+from ..model.plan import Action, Change, Phase, Step
+from ..model.spec import Address, Store
 
 
 def linked(changes: Mapping[Address, Change]) -> list[Change]:

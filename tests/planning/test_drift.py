@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from lifecycle_as_code.drift import OUTSIDE, Drift, make_drift, pending_only
 from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.model.plan import Action, Change, Plan
 from lifecycle_as_code.model.snapshot import Claim, Live, Observed, Pending, Record, Recorded
 from lifecycle_as_code.model.spec import Address, Spec
+from lifecycle_as_code.planning.drift import OUTSIDE, Drift, make_drift, pending_only
 
 RISK = RegisteredModel(name="fraud", description="Of the risk team.", tags={"team": "risk"})
 SHOP = RISK.model_copy(update={"description": "Of the shop."})

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from test_plan import CHAMPION, FRAUD, GRANT, HIDDEN, OTHER, VERSION, record
+from planning.test_planner import CHAMPION, FRAUD, GRANT, HIDDEN, OTHER, VERSION, record
 
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.model.diagnostics import Source
 from lifecycle_as_code.model.snapshot import Desired, Live, Move, Observed, Recorded
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.moves import Moved, moved
+from lifecycle_as_code.planning.renames import Moved, moved
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
 SCORER = RegisteredModel(name="scorer")

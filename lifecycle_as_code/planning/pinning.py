@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from .model.diagnostics import Diagnostic, refuse
-from .model.snapshot import Desired, Live, Observed
-from .model.spec import Address, Spec
+from ..model.diagnostics import Diagnostic, refuse
+from ..model.snapshot import Desired, Live, Observed
+from ..model.spec import Address, Spec
 
 Pin = Callable[
     [Mapping[Address, Spec], Mapping[Address, Observed]], Iterable[tuple[Address, Spec | Diagnostic]]
