@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from .manifest.nodes import Map, Plain, Seq
-from .manifest.report import Report
-from .manifest.yaml import parse
+from .manifest.yaml.nodes import Map, Plain, Seq
+from .manifest.yaml.reader import parse
+from .manifest.yaml.report import Report
 from .model.signature import Signature, parse_signature
 
 MAX_BYTES: Final = 4 * 1024 * 1024

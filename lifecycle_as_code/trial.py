@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from .manifest.cases import Case
+from .manifest.policy_tests.reader import Case
 from .model.diagnostics import Source
 from .model.evidence import compare
 from .model.history import Actor

@@ -18,6 +18,7 @@ from lifecycle_as_code.cli import run
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.base import SqlKind
 from lifecycle_as_code.manifest.load import load
+from lifecycle_as_code.manifest.schema import manifest_schema
 from lifecycle_as_code.manifest.write import write
 from lifecycle_as_code.model.diff import diff
 from lifecycle_as_code.model.spec import (
@@ -37,7 +38,6 @@ from lifecycle_as_code.model.spec import (
     plain,
 )
 from lifecycle_as_code.planning.guards import REFERENTS
-from lifecycle_as_code.schema import manifest_schema
 
 SPECS: dict[str, type[Spec]] = {name: kind.spec for name, kind in KINDS.items()}
 

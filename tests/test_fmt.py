@@ -21,8 +21,8 @@ from test_promote import AWKWARD
 from lifecycle_as_code.cli import run
 from lifecycle_as_code.manifest.format import CannotFormatError, formatted
 from lifecycle_as_code.manifest.outline import Node, outline
-from lifecycle_as_code.manifest.report import Report
-from lifecycle_as_code.manifest.yaml import parse
+from lifecycle_as_code.manifest.yaml.reader import parse
+from lifecycle_as_code.manifest.yaml.report import Report
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[1]

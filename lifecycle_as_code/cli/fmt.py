@@ -53,7 +53,7 @@ def _files(paths: Sequence[str]) -> Iterator[Path]:
     """Every file once, in order. LacError where one of the paths is nothing to format."""
     from ..manifest.files import PROJECT, SUFFIXES, matching
     from ..manifest.project import INCLUDE
-    from ..manifest.report import problem, shown
+    from ..manifest.yaml.report import problem, shown
     from ..model.diagnostics import LacError, Source
 
     seen: set[Path] = set()
@@ -100,7 +100,7 @@ def _rewritten(path: Path, options: Options, *, check: bool, diff: bool) -> bool
 
 
 def _piped(options: Options, *, check: bool, diff: bool) -> int:
-    from ..manifest.text import MAX_BYTES
+    from ..manifest.yaml.text import MAX_BYTES
     from ..views import edits
 
     data = sys.stdin.buffer.read(MAX_BYTES + 1)
@@ -117,8 +117,8 @@ def _formatted(data: bytes, name: str, options: Options) -> str:
     """A file's text in the one layout, or as it is where that isn't safe. LacError where it isn't YAML that
     manifests may be."""
     from ..manifest.format import CannotFormatError, formatted
-    from ..manifest.report import Report, problem
-    from ..manifest.yaml import parse
+    from ..manifest.yaml.reader import parse
+    from ..manifest.yaml.report import Report, problem
     from ..model.diagnostics import Source, refuse
 
     report = Report(name)

@@ -108,7 +108,7 @@ def _tried(path: Path, stack: Stack, options: Options) -> Iterator[Trial]:
     from copy import copy
     from datetime import UTC, datetime
 
-    from ..manifest.cases import read_cases
+    from ..manifest.policy_tests.reader import read_cases
     from ..planning import planfile
     from ..trial import try_case, try_plan
     from .files import read

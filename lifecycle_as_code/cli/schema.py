@@ -42,7 +42,7 @@ def write(directory: Path) -> list[Path]:
 
 def texts() -> dict[str, str]:
     """Both by file name, as they are committed."""
-    from ..schema import manifest_schema, project_schema
+    from ..manifest.schema import manifest_schema, project_schema
 
     schemas = {"manifest": manifest_schema(spec_classes()), "project": project_schema()}
     return {FILES[which]: json.dumps(schema, indent=2) + "\n" for which, schema in schemas.items()}

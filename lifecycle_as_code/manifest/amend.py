@@ -9,8 +9,8 @@ from typing import Any
 from ..model.spec import ByKey, Part, Unordered, fields_marked, marked, shapes
 from .lines import CannotEditError
 from .outline import Node
-from .report import shown
 from .sheet import Sheet
+from .yaml.report import shown
 
 
 def amend(

@@ -18,17 +18,17 @@ from ..model.policy import SECTIONS
 from ..model.selector import slots
 from ..model.snapshot import Claim
 from ..model.spec import Address, Spec
-from .blocks import BLOCKS, LIFECYCLE, Blocks
+from .blocks.objects import BLOCKS, LIFECYCLE, Blocks
 from .convert import SECRET_FIELDS
-from .invisible import looks
-from .nodes import Map, Mark, Plain, Seq
-from .report import Report, guess, problem, shown
 from .shapes import EXCLUSIVE, Shape, read_exclusive, shapes_of
-from .text import START
 from .wording import REFUSED, bad_value, missing_field, reworded, unknown_field
+from .yaml.invisible import looks
+from .yaml.nodes import Map, Mark, Plain, Seq
+from .yaml.report import Report, guess, problem, shown
+from .yaml.text import START
 
 if TYPE_CHECKING:
-    from .rules import RuleBook
+    from .blocks.policies import RuleBook
 
 NOTHING_GIVEN: Mapping[str, Any] = {}
 MAX_NAME = 500
@@ -56,7 +56,7 @@ class Binder:
     def rules(self) -> RuleBook:
         """What plans are judged by; `has_rules` says whether any file had a section of it."""
         # imported here: most stacks have none
-        from .rules import RuleBook
+        from .blocks.policies import RuleBook
 
         self.has_rules = True
         return RuleBook(self._specs)

@@ -18,8 +18,6 @@ from functools import cache
 from typing import Annotated, Any, Final, Literal, NewType, Union, get_args, get_origin
 
 from ..model.spec import Derived, Part, fields_marked
-from .nodes import UNCLEAR, Map, Plain, Seq, decimal
-from .report import Report, guess, shown
 from .wording import (
     REFUSED,
     bad_value,
@@ -31,6 +29,8 @@ from .wording import (
     unknown_field,
     words_of,
 )
+from .yaml.nodes import UNCLEAR, Map, Plain, Seq, decimal
+from .yaml.report import Report, guess, shown
 
 SECRET_FIELDS: Final = frozenset({"environment_vars", "env_vars"})
 """Mappings whose values may be secrets."""

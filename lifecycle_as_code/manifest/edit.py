@@ -26,9 +26,9 @@ from .lines import CannotEditError
 from .outline import Node
 from .page import Item, Page, opened
 from .readback import differences, said
-from .report import shown
 from .shapes import shapes_of
 from .write import in_line, nested, parent_of, without_given
+from .yaml.report import shown
 
 CODE: Final = "cannot-edit"
 SUMMARY: Final = "manifest can't be edited safely"

@@ -27,8 +27,8 @@ from .filters import (
     text_of,
     weigh,
 )
-from .report import guess
-from .text import unstorable
+from .yaml.report import guess
+from .yaml.text import unstorable
 
 MAX_RANGE = 100_000
 

@@ -16,8 +16,8 @@ from itertools import islice
 from pathlib import Path
 
 from ..model.diagnostics import Diagnostic, LacError, Source
-from .report import problem, shown
-from .text import MAX_BYTES
+from .yaml.report import problem, shown
+from .yaml.text import MAX_BYTES
 
 PROJECT = "lac.yaml"
 SUFFIXES = (".yaml", ".yml", ".yaml.j2", ".yml.j2")

@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from .nodes import MAX_NUMBER
-from .report import guess
+from .yaml.nodes import MAX_NUMBER
+from .yaml.report import guess
 
 MAX_TEXT = 1_000_000
 """The longest text that an expression may make, in characters."""

@@ -21,11 +21,11 @@ from .bind import Binder
 from .files import PROJECT, matching, read
 from .filters import TemplateError
 from .project import INCLUDE, Choices, Project, known_settings, read_project
-from .report import MAX_PROBLEMS, Report, TooManyError, problem, shown
 from .settings import Settings
 from .templates import MARKERS, Renderer, TreeRenderer, report_file_error
-from .text import readable
-from .yaml import parse
+from .yaml.reader import parse
+from .yaml.report import MAX_PROBLEMS, Report, TooManyError, problem, shown
+from .yaml.text import readable
 
 _MARKERS = tuple(marker.encode() for marker in MARKERS)
 

@@ -8,10 +8,10 @@ from typing import Final
 
 from .lines import CannotEditError
 from .outline import Node
-from .report import Report, shown
 from .shapes import Shape
 from .sheet import Sheet
-from .yaml import parse
+from .yaml.reader import parse
+from .yaml.report import Report, shown
 
 TEMPLATES: Final = ".j2"
 

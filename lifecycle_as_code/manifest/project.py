@@ -15,8 +15,6 @@ from ..model.diagnostics import Diagnostic, LacError, Source, in_file_order, ref
 from ..model.spec import P
 from ..planning.guards import Limits
 from .convert import read_part, untyped
-from .nodes import Map, Seq
-from .report import Report, TooManyError, guess, problem, shown
 from .settings import (
     DEFAULT_PERMISSION,
     NAME,
@@ -29,10 +27,12 @@ from .settings import (
     Settings,
 )
 from .templates import REFERENCE, Renderer, TreeRenderer, has_template
-from .text import START, unstorable
 from .variables import Variables
 from .wording import bad_value, name_of
-from .yaml import parse
+from .yaml.nodes import Map, Seq
+from .yaml.reader import parse
+from .yaml.report import Report, TooManyError, guess, problem, shown
+from .yaml.text import START, unstorable
 
 STORE: Final = "sqlite:///mlflow.db"
 INCLUDE: Final = ("**/*.yaml", "**/*.yml", "**/*.yaml.j2", "**/*.yml.j2")

@@ -14,10 +14,10 @@ from ..model.diagnostics import Source
 from ..model.snapshot import Claim
 from ..model.spec import Address, ByKey, Part, Spec, Unordered, fields_marked, marked, plain, shapes
 from .bind import Binder
-from .nodes import Map, Seq
-from .report import Report
 from .templates import Renderer, TreeRenderer, has_template
-from .yaml import parse
+from .yaml.nodes import Map, Seq
+from .yaml.reader import parse
+from .yaml.report import Report
 
 
 def said(spec: Spec | None) -> Any:

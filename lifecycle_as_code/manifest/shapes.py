@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from ..model.spec import Nest, Spec
-from .blocks import LIFECYCLE
+from .blocks.objects import LIFECYCLE
 from .convert import Convert, converter, fields_of, required_of
 
 EXCLUSIVE: Final = "exclusive"

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .convert import SECRET_FIELDS
 from .filters import CHARACTERS, MAX_TEXT, Budget, TemplateError, no_key, no_part, text_of, too_long, weigh
-from .nodes import Map, Plain, Seq, graft
-from .report import Report, guess
-from .text import MAX_BYTES, Place
 from .wording import REFUSED
+from .yaml.nodes import Map, Plain, Seq, graft
+from .yaml.report import Report, guess
+from .yaml.text import MAX_BYTES, Place
 
 if TYPE_CHECKING:
     from .evaluate import Template

@@ -14,12 +14,12 @@ from typing import Any, Final
 
 from ..model.diagnostics import Diagnostic, Source
 from .convert import untyped
-from .nodes import Map, decimal, fraction
-from .report import MAX_PROBLEMS, Report, TooManyError, guess, problem
 from .templates import has_template
-from .text import START, unstorable
 from .wording import REFUSED
-from .yaml import parse
+from .yaml.nodes import Map, decimal, fraction
+from .yaml.reader import parse
+from .yaml.report import MAX_PROBLEMS, Report, TooManyError, guess, problem
+from .yaml.text import START, unstorable
 
 PREFIX: Final = "LAC_VAR_"
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Final
 
-from .nodes import UNCLEAR, Map, Plain, Seq, fraction
-from .report import Report, guess, shown
+from .yaml.nodes import UNCLEAR, Map, Plain, Seq, fraction
+from .yaml.report import Report, guess, shown
 
 
 class _Refused:

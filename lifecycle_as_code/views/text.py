@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from ..manifest.invisible import HIDDEN
+from ..manifest.yaml.invisible import HIDDEN
 
 Style = Literal["strong", "faint", "red", "green", "yellow", "cyan"]
 

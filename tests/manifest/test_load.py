@@ -14,10 +14,10 @@ from support.sample_kinds import SPECS, ModelVersion, RegisteredModel
 
 from lifecycle_as_code.manifest.bind import Binder
 from lifecycle_as_code.manifest.load import load
-from lifecycle_as_code.manifest.report import Report
 from lifecycle_as_code.manifest.templates import Renderer, TreeRenderer
 from lifecycle_as_code.manifest.write import write
-from lifecycle_as_code.manifest.yaml import parse
+from lifecycle_as_code.manifest.yaml.reader import parse
+from lifecycle_as_code.manifest.yaml.report import Report
 from lifecycle_as_code.model.diagnostics import Diagnostic
 from lifecycle_as_code.model.spec import Address
 

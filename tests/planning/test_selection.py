@@ -25,6 +25,7 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
 from lifecycle_as_code.manifest.edit import edited
 from lifecycle_as_code.manifest.load import load
+from lifecycle_as_code.manifest.schema import manifest_schema
 from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.model import predicate as conditions
 from lifecycle_as_code.model.diagnostics import Diagnostic, LacError, Source
@@ -33,7 +34,6 @@ from lifecycle_as_code.model.selector import VersionSelector
 from lifecycle_as_code.model.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
 from lifecycle_as_code.model.spec import Address, Spec, shapes
 from lifecycle_as_code.planning.selection import MOST, chosen
-from lifecycle_as_code.schema import manifest_schema
 from lifecycle_as_code.stack import Stack
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}

@@ -12,21 +12,21 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from ..model.diagnostics import Source, refuse
-from ..model.diff import diff
-from ..model.evidence import Comparison, Dataset, Evidence, Metric, Run, compare
-from ..model.history import Actor
-from ..model.plan import Action, Change, Plan
-from ..model.review import Access, Impact, Review, Traffic
-from ..model.signature import Signature, SignatureChange, SignatureClass
-from ..model.spec import Address, Spec, key_fields, parse_address
-from .case_blocks import EvidenceCase, Expected, PolicyTest, PolicyTests, SideCase
-from .convert import fields_of, read_part
-from .nodes import Map, Seq
-from .report import Report, TooManyError, guess, shown
-from .text import START
-from .wording import REFUSED, reworded
-from .yaml import parse
+from ...model.diagnostics import Source, refuse
+from ...model.diff import diff
+from ...model.evidence import Comparison, Dataset, Evidence, Metric, Run, compare
+from ...model.history import Actor
+from ...model.plan import Action, Change, Plan
+from ...model.review import Access, Impact, Review, Traffic
+from ...model.signature import Signature, SignatureChange, SignatureClass
+from ...model.spec import Address, Spec, key_fields, parse_address
+from ..convert import fields_of, read_part
+from ..wording import REFUSED, reworded
+from ..yaml.nodes import Map, Seq
+from ..yaml.reader import parse
+from ..yaml.report import Report, TooManyError, guess, shown
+from ..yaml.text import START
+from .shapes import EvidenceCase, Expected, PolicyTest, PolicyTests, SideCase
 
 MAX_CASES: Final = 5_000
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from ..model.evidence import Better
-from ..model.spec import Part
+from ...model.evidence import Better
+from ...model.spec import Part
 
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 MAX_POLICIES: Final = 500

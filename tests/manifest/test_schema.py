@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from support.sample_kinds import SPECS
 
-from lifecycle_as_code.schema import manifest_schema, project_schema
+from lifecycle_as_code.manifest.schema import manifest_schema, project_schema
 
 MANIFEST = manifest_schema(SPECS)
 PROJECT = project_schema()

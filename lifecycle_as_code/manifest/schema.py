@@ -13,11 +13,11 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from .manifest.blocks import BLOCKS, LIFECYCLE, LifecycleBlock
-from .manifest.rules import RULES, TEAMS
-from .manifest.settings import ProjectFile
-from .manifest.shapes import EXCLUSIVE, Shape, shapes_of
-from .model.spec import Derived, Part, Spec, fields_marked
+from ..model.spec import Derived, Part, Spec, fields_marked
+from .blocks.objects import BLOCKS, LIFECYCLE, LifecycleBlock
+from .blocks.policies import RULES, TEAMS
+from .settings import ProjectFile
+from .shapes import EXCLUSIVE, Shape, shapes_of
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 TEMPLATE: Final = {"type": "string", "pattern": r"\{\{", "description": "A template: `{{ var.… }}`."}

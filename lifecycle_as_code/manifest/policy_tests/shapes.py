@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any, Literal
 
-from ..model.plan import Mode
-from ..model.signature import SignatureClass
-from ..model.spec import Part
-from .rule_blocks import Status
+from ...model.plan import Mode
+from ...model.signature import SignatureClass
+from ...model.spec import Part
+from ..blocks.policy_shapes import Status
 
 Verdict = Literal["passed", "warned", "denied", "waived", "none"]
 

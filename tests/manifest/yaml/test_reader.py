@@ -10,10 +10,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle_as_code.manifest.nodes import UNCLEAR, Map, Plain, Seq, scalar
-from lifecycle_as_code.manifest.report import Report
-from lifecycle_as_code.manifest.text import MAX_BYTES
-from lifecycle_as_code.manifest.yaml import parse
+from lifecycle_as_code.manifest.yaml.nodes import UNCLEAR, Map, Plain, Seq, scalar
+from lifecycle_as_code.manifest.yaml.reader import parse
+from lifecycle_as_code.manifest.yaml.report import Report
+from lifecycle_as_code.manifest.yaml.text import MAX_BYTES
 
 
 def nodes(text: str | bytes) -> tuple[Any, list[str]]:

@@ -9,19 +9,19 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
-from ..builtin import BUILTIN
-from ..conditions import matches
-from ..model.diagnostics import Diagnostic, Source
-from ..model.evidence import Better, Direction
-from ..model.policy import Expression, Policy, PolicyWaiver, Rules, Team
-from ..model.spec import Spec, parse_address
-from ..policy import bad_policy
+from ...builtin import BUILTIN
+from ...conditions import matches
+from ...model.diagnostics import Diagnostic, Source
+from ...model.evidence import Better, Direction
+from ...model.policy import Expression, Policy, PolicyWaiver, Rules, Team
+from ...model.spec import Spec, parse_address
+from ...policy import bad_policy
+from ..convert import converter, read_part
+from ..wording import REFUSED, bad_value
+from ..yaml.nodes import Map, Mark, Seq
+from ..yaml.report import Report, guess, problem, shown
 from .conditions import check_conditions, each
-from .convert import converter, read_part
-from .nodes import Map, Mark, Seq
-from .report import Report, guess, problem, shown
-from .rule_blocks import MAX_EXPRESSIONS, MAX_POLICIES, MAX_TEXT, MAX_WAIVERS, NAME, RULES, TEAMS
-from .wording import REFUSED, bad_value
+from .policy_shapes import MAX_EXPRESSIONS, MAX_POLICIES, MAX_TEXT, MAX_WAIVERS, NAME, RULES, TEAMS
 
 __all__ = ["RULES", "TEAMS", "RuleBook"]
 

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Final, get_args
 
 from pydantic import Field
 
-from ..model.diagnostics import Diagnostic, Source
-from ..model.snapshot import Lifecycle, Move
-from ..model.spec import Address, Derived, Part, Spec, fields_marked, key_fields, parse_address
-from .convert import read_part
-from .nodes import Map, Seq
-from .report import Report, guess, problem, shown
-from .wording import REFUSED, bad_value
+from ...model.diagnostics import Diagnostic, Source
+from ...model.snapshot import Lifecycle, Move
+from ...model.spec import Address, Derived, Part, Spec, fields_marked, key_fields, parse_address
+from ..convert import read_part
+from ..wording import REFUSED, bad_value
+from ..yaml.nodes import Map, Seq
+from ..yaml.report import Report, guess, problem, shown
 
 LIFECYCLE: Final = "lifecycle"
 """Beside any object's own fields."""

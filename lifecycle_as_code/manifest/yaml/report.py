@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..model.diagnostics import Diagnostic, Severity, Source, did_you_mean
+from ...model.diagnostics import Diagnostic, Severity, Source, did_you_mean
 from .nodes import Mark
 
 SUMMARIES = {

@@ -1,0 +1,1 @@
+"""Sections of a manifest that are about objects or changes rather than objects themselves."""

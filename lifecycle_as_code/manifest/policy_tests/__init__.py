@@ -1,0 +1,1 @@
+"""Files that test policies, `*.policytest.yaml`."""
