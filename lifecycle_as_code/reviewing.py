@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from .access_changes import access_changes, touches_access
 from .core import Core
 from .gather import gather
 from .impact import make_impacts
@@ -20,7 +19,8 @@ from .model.policy import Rules
 from .model.review import Access, Review
 from .model.spec import Address
 from .planning.revalidation import wanted_again
-from .policy import denials, expired, judge, refuse_unready
+from .review.access.changes import access_changes, touches_access
+from .review.policy.judge import denials, expired, judge, refuse_unready
 from .snapshots import Snapshots
 from .stores.auth_state import names_there, read_access_state
 from .who import actor

@@ -60,7 +60,7 @@ def carried_out(core: Core, plan: Plan, *, lock_timeout: float, stop: Callable[[
     denies it, by its own verdicts or by what is known now."""
     if plan.review.denied:
         # imported here: most plans are judged by nothing
-        from .policy import denials
+        from .review.policy.judge import denials
 
         refuse(denials(plan))
     command = {Mode.NORMAL: "apply"}.get(plan.mode, str(plan.mode))

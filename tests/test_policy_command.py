@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from lifecycle_as_code.cli import run
-from lifecycle_as_code.context import CONTEXT
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.model.diff import diff
 from lifecycle_as_code.model.history import Actor
 from lifecycle_as_code.model.plan import Action, Change, Plan
 from lifecycle_as_code.planning import planfile
 from lifecycle_as_code.planning.ordering import steps
+from lifecycle_as_code.review.policy.facts import CONTEXT
 
 MANIFEST = """policies:
   - name: approved

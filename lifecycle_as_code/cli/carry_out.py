@@ -204,7 +204,7 @@ def _nobody_to_ask(*, as_json: bool) -> Exception:
 
 def _denied(plan: Plan) -> Exception:
     from ..model.diagnostics import LacError
-    from ..policy import denials
+    from ..review.policy.judge import denials
 
     return LacError(*denials(plan))
 

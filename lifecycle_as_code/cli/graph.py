@@ -12,7 +12,7 @@ from .output import note, say
 from .stacks import opened
 
 if TYPE_CHECKING:
-    from ..graph import Graph
+    from ..review.graph import Graph
 
 FORMATS = ("dot", "mermaid", "svg")
 
@@ -43,7 +43,7 @@ def command(
     Touches no store; with --plan, reads them like `lac plan`. The objects of a saved plan are those that it
     changes and reaches. `lac graph --format svg -o graph.svg` needs no Graphviz.
     """
-    from ..graph import about
+    from ..review.graph import about
     from ..views import graph as view
 
     graph = about(_graph(options, plan), addresses)
@@ -62,7 +62,7 @@ def command(
 
 
 def _graph(options: Options, plan: str | None) -> Graph:
-    from ..graph import make_graph
+    from ..review.graph import make_graph
 
     if plan:
         from .saved import from_file

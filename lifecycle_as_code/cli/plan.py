@@ -45,7 +45,7 @@ def command(
 
 def denied(plan: Plan, options: Options) -> int:
     """Say on stderr which policies deny the plan. The exit code: 1, for it can't be applied."""
-    from ..policy import denials
+    from ..review.policy.judge import denials
     from .output import warn
 
     warn(denials(plan), options)

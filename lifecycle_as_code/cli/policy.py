@@ -15,8 +15,8 @@ from .stacks import opened
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..review.policy.tests import Trial
     from ..stack import Stack
-    from ..trial import Trial
 
 _EPILOG = """Expressions under `require:` are CEL. They speak of `before` and `after` (a version: `.tags`,
 `.metrics`, `.params`, `.aliases`, `.run.status`, …, and the object itself in `.fields`), `signature`,
@@ -34,7 +34,7 @@ def list_(options: Options) -> int:
     """List the policies and the waivers that the manifests hold."""
     from datetime import UTC, datetime
 
-    from ..policy import expired
+    from ..review.policy.judge import expired
     from ..views import policy as view
     from .output import warn
 
@@ -110,7 +110,7 @@ def _tried(path: Path, stack: Stack, options: Options) -> Iterator[Trial]:
 
     from ..manifest.policy_tests.reader import read_cases
     from ..planning import planfile
-    from ..trial import try_case, try_plan
+    from ..review.policy.tests import try_case, try_plan
     from .files import read
     from .stacks import spec_classes
 

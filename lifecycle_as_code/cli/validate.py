@@ -17,7 +17,7 @@ def command(options: Options, as_json: bool) -> int:
     """Check the manifests: syntax, fields, references to variables. Touches no store and no cluster."""
     from datetime import UTC, datetime
 
-    from ..policy import expired, refuse_unready
+    from ..review.policy.judge import expired, refuse_unready
     from ..views import json
     from ..views.text import counted
 

@@ -12,12 +12,12 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import AfterValidator, model_validator
 from sqlalchemy import select
 
-from ..access import ALL
-from ..manage import lost_by
 from ..model.diagnostics import Diagnostic, refuse
 from ..model.snapshot import Observed
 from ..model.spec import Address, Key, Nest, Ref, Spec, Store
 from ..planning.guards import World
+from ..review.access.effective import ALL
+from ..review.access.lockout import lost_by
 from ..stores import mlflow_rules as rules
 from ..stores import rows
 from ..stores.auth_roles import hidden_user, role_ids, user_ids, vanished

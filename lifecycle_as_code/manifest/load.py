@@ -142,7 +142,7 @@ def _load(
     )
     problems += [*blocks.conflicts(binder.objects), *circles(desired)]
     if binder.has_rules:
-        from ..policy import check_rules
+        from ..review.policy.judge import check_rules
 
         problems += [*binder.rules.conflicts(project.settings.environments), *check_rules(rules)]
     # a loop in a template may bring the same one many times

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from ..access import ON_ALL_ONLY
+from ..review.access.effective import ON_ALL_ONLY
 from .mlflow_uris import local_path, parse_source
 
 MODEL_NAME_LENGTH: Final = 256

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from ..graph import Edge, Graph, Node, Relation, fitted
 from ..model.plan import Action
+from ..review.graph import Edge, Graph, Node, Relation, fitted
 from .human import SIGNS
 from .labels import EXPLAINED, Label, label, left_out, relation, title
 from .layers import Box, Point, arrange

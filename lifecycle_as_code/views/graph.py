@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..graph import Edge, Graph, Node, fitted
 from ..model.plan import Action
+from ..review.graph import Edge, Graph, Node, fitted
 from .drawing import svg
 from .labels import label, left_out, relation, title
 from .text import safe

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..graph import Edge, Graph, Node, Relation
 from ..model.plan import Action
 from ..model.review import Traffic
+from ..review.graph import Edge, Graph, Node, Relation
 from .human import SIGNS
 from .text import counted, safe, shortened
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..context import CONTEXT
 from ..model.policy import Policy, Rules
 from ..model.review import Outcome, Verdict
-from ..trial import Trial
+from ..review.policy.facts import CONTEXT
+from ..review.policy.tests import Trial
 from .text import PLAIN, Paint, Style, counted, padded, safe, value
 
 _COLOURS: dict[Outcome, Style] = {

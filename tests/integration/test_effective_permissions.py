@@ -16,7 +16,7 @@ from support.access_cases import MODEL, OTHER, PASSWORD, VERSION, Dice, Request,
 from support.auth_client import V2, Mlflow
 from support.mlflow_fixture import MlflowServer, fresh_sqlite
 
-from lifecycle_as_code.access import AccessState, Effective
+from lifecycle_as_code.review.access.effective import AccessState, Effective
 from lifecycle_as_code.stores.auth_state import read_access_state
 from lifecycle_as_code.stores.sql import open_store, reading, writing
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...access import DEFAULT_WORKSPACE
-from ...access_after import state_after, state_seen
 from ...model.diagnostics import Diagnostic
 from ...model.plan import Action, Change
 from ...planning.guards import World
+from ...review.access.effective import DEFAULT_WORKSPACE
+from ...review.access.projection import state_after, state_seen
 from ...serving.levels import may_use, resolve
 from ...stores.ray_state import Resources
 from .capacity import RESOURCES, capacities, enough

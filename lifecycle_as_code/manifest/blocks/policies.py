@@ -9,13 +9,13 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
-from ...builtin import BUILTIN
-from ...conditions import matches
 from ...model.diagnostics import Diagnostic, Source
 from ...model.evidence import Better, Direction
 from ...model.policy import Expression, Policy, PolicyWaiver, Rules, Team
 from ...model.spec import Spec, parse_address
-from ...policy import bad_policy
+from ...review.policy.builtin import BUILTIN
+from ...review.policy.judge import bad_policy
+from ...review.policy.matching import matches
 from ..convert import converter, read_part
 from ..wording import REFUSED, bad_value
 from ..yaml.nodes import Map, Mark, Seq

@@ -17,11 +17,11 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from ...graph import make_graph
 from ...model.diagnostics import in_file_order
 from ...model.plan import Change, Plan
 from ...model.review import Outcome, Review, Verdict
 from ...model.spec import Address
+from ...review.graph import make_graph
 from .. import human, overview, reach, versions
 from ..drawing import STYLE, svg
 from ..review import OUTCOMES

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from .manifest.policy_tests.reader import Case
-from .model.diagnostics import Source
-from .model.evidence import compare
-from .model.history import Actor
-from .model.plan import Plan
-from .model.policy import Rules
-from .model.review import Outcome, Verdict
-from .policy import judge
+from ...manifest.policy_tests.reader import Case
+from ...model.diagnostics import Source
+from ...model.evidence import compare
+from ...model.history import Actor
+from ...model.plan import Plan
+from ...model.policy import Rules
+from ...model.review import Outcome, Verdict
+from .judge import judge
 
 
 @dataclass(frozen=True, slots=True)

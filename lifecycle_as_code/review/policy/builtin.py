@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from .conditions import matches
-from .context import fields_of, hours_held, name_of
-from .model.evidence import Comparison, Evidence
-from .model.history import Actor
-from .model.plan import Change
-from .model.policy import Team
-from .model.redaction import secrets_in
-from .model.signature import SignatureClass
-from .model.spec import Address
+from ...model.evidence import Comparison, Evidence
+from ...model.history import Actor
+from ...model.plan import Change
+from ...model.policy import Team
+from ...model.redaction import secrets_in
+from ...model.signature import SignatureClass
+from ...model.spec import Address
+from .facts import fields_of, hours_held, name_of
+from .matching import matches
 
 VERSION: Final = "model_version"
 """The kind that evidence is about."""

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from .model.evidence import NOTHING, Comparison, Evidence
-from .model.history import Actor
-from .model.plan import Change, Plan
-from .model.review import Access, Impact
-from .model.spec import Spec
+from ...model.evidence import NOTHING, Comparison, Evidence
+from ...model.history import Actor
+from ...model.plan import Change, Plan
+from ...model.review import Access, Impact
+from ...model.spec import Spec
 
 
 class Name(NamedTuple):

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from .model.review import LEVELS
-from .serving import levels as endpoints
-from .serving.levels import Grant
+from ...model.review import LEVELS
+from ...serving import levels as endpoints
+from ...serving.levels import Grant
 
 ALL: Final = "*"
 DENY, NOTHING, READ, USE, EDIT, MANAGE = LEVELS

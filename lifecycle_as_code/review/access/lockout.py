@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-from .access import ALL, DEFAULT_WORKSPACE, DENY, MANAGE, AccessState, Effective
-from .access_after import state_after, state_seen
-from .model.diagnostics import Diagnostic, Source
-from .model.plan import Action, Change
-from .model.spec import Address
-from .planning.guards import World
+from ...model.diagnostics import Diagnostic, Source
+from ...model.plan import Action, Change
+from ...model.spec import Address
+from ...planning.guards import World
+from .effective import ALL, DEFAULT_WORKSPACE, DENY, MANAGE, AccessState, Effective
+from .projection import state_after, state_seen
 
 LAST: Final = "last-manage"
 """Guard and code: nobody would be left."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from lifecycle_as_code.context import CONTEXT, change_facts, plan_facts, types
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.model.diagnostics import LacError, Source
 from lifecycle_as_code.model.diff import diff
@@ -31,7 +30,8 @@ from lifecycle_as_code.model.policy import Expression, Policy, PolicyWaiver, Rul
 from lifecycle_as_code.model.review import Access, Impact, Outcome, Review, Traffic, Verdict
 from lifecycle_as_code.model.signature import Signature, SignatureChange, SignatureClass
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.policy import check_rules, denials, expired, judge
+from lifecycle_as_code.review.policy.facts import CONTEXT, change_facts, plan_facts, types
+from lifecycle_as_code.review.policy.judge import check_rules, denials, expired, judge
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ALICE = Actor(user="runner", ci="alice", host="ci-7", commit="0a1b")

@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from .model.diagnostics import Diagnostic, LacError, did_you_mean
-from .model.plan import Action, Change, Plan
-from .model.review import Impact, Traffic
-from .model.snapshot import Desired
-from .model.spec import Address, Spec
-from .planning.ordering import sortable
-from .planning.targeting import closed, matches
+from ..model.diagnostics import Diagnostic, LacError, did_you_mean
+from ..model.plan import Action, Change, Plan
+from ..model.review import Impact, Traffic
+from ..model.snapshot import Desired
+from ..model.spec import Address, Spec
+from ..planning.ordering import sortable
+from ..planning.targeting import closed, matches
 
 
 class Relation(StrEnum):

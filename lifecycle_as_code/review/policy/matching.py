@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from .context import fields_of
-from .model.plan import Change, Plan
-from .model.spec import Spec
+from ...model.plan import Change, Plan
+from ...model.spec import Spec
+from .facts import fields_of
 
 ABOUT_CHANGE: Final = ("kind", "action", "environment", "mode", "address")
 """What `when` may name beside a kind's own fields."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from lifecycle_as_code.columns import MAX_DEPTH, MalformedError
 from lifecycle_as_code.model.signature import (
     MAX_FINDINGS,
     Signature,
@@ -16,6 +15,7 @@ from lifecycle_as_code.model.signature import (
     compare_signatures,
     parse_signature,
 )
+from lifecycle_as_code.review.signature.columns import MAX_DEPTH, MalformedError
 
 SAME, COMPATIBLE, BREAKING = SignatureClass.SAME, SignatureClass.COMPATIBLE, SignatureClass.BREAKING
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from lifecycle_as_code.access import AccessState
-from lifecycle_as_code.access import Role as Held
-from lifecycle_as_code.access_after import state_after
-from lifecycle_as_code.access_changes import MOST, MOST_IN_ALL, access_changes
 from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.model.plan import Action, Change, Mode, Plan
 from lifecycle_as_code.model.spec import Address, Spec, Store
+from lifecycle_as_code.review.access.changes import MOST, MOST_IN_ALL, access_changes
+from lifecycle_as_code.review.access.effective import AccessState
+from lifecycle_as_code.review.access.effective import Role as Held
+from lifecycle_as_code.review.access.projection import state_after
 from lifecycle_as_code.serving.levels import Grant
 
 

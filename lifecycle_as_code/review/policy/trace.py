@@ -9,9 +9,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .context import types
-from .model.cel import Answer, names_in
-from .model.redaction import secrets_in
+from ...model.cel import Answer, names_in
+from ...model.redaction import secrets_in
+from .facts import types
 
 _MAX_VALUE, _MAX_SEEN = 120, 12
 _MISSING: Final = object()

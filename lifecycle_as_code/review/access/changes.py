@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from .access import (
+from ...model.plan import Action, Change, Mode, Plan
+from ...model.review import LEVELS, Access
+from ...model.spec import Address
+from .effective import (
     ALL,
     DEFAULT_WORKSPACE,
     DENY,
@@ -25,10 +28,7 @@ from .access import (
     Effective,
     Role,
 )
-from .access_after import state_after
-from .model.plan import Action, Change, Mode, Plan
-from .model.review import LEVELS, Access
-from .model.spec import Address
+from .projection import state_after
 
 MOST: Final = 200
 """Rows that one change is told with, and fewer where very many have some."""

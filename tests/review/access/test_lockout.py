@@ -12,12 +12,12 @@ from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.permission import Permission, PermissionKind
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
-from lifecycle_as_code.manage import lost_by
 from lifecycle_as_code.model.diagnostics import Diagnostic, Source
 from lifecycle_as_code.model.plan import Action, Change
 from lifecycle_as_code.model.snapshot import Live, Observed, Recorded
 from lifecycle_as_code.model.spec import Address, Spec, Store
 from lifecycle_as_code.planning.guards import World
+from lifecycle_as_code.review.access.lockout import lost_by
 
 MODEL = "registered_model fraud"
 

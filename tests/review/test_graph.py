@@ -18,7 +18,6 @@ from support.mlflow_fixture import fresh_sqlite
 from support.sample_plans import changed
 
 from lifecycle_as_code.cli import run
-from lifecycle_as_code.graph import Edge, Graph, Node, Relation, about, fitted, folded, make_graph
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.permission import Permission
@@ -30,6 +29,7 @@ from lifecycle_as_code.model.plan import Action, Change, Plan
 from lifecycle_as_code.model.review import Impact, Review, Traffic
 from lifecycle_as_code.model.snapshot import Desired
 from lifecycle_as_code.model.spec import Address, Spec
+from lifecycle_as_code.review.graph import Edge, Graph, Node, Relation, about, fitted, folded, make_graph
 from lifecycle_as_code.views.drawing import MOST_NODES
 from lifecycle_as_code.views.graph import dot, mermaid, svg
 from lifecycle_as_code.views.layers import Box, arrange, spread

@@ -11,15 +11,15 @@ from sqlalchemy import insert, select
 from support.bench import Bench, converge
 from support.mlflow_fixture import fresh_sqlite
 
-from lifecycle_as_code.access import AccessState, level
-from lifecycle_as_code.access_after import state_after
-from lifecycle_as_code.access_changes import access_changes
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.model.snapshot import Move
 from lifecycle_as_code.model.spec import Address, Spec
+from lifecycle_as_code.review.access.changes import access_changes
+from lifecycle_as_code.review.access.effective import AccessState, level
+from lifecycle_as_code.review.access.projection import state_after
 from lifecycle_as_code.stores.auth_state import read_access_state
 from lifecycle_as_code.stores.sql import open_store, reading, writing
 from lifecycle_as_code.stores.tables import experiments, role_permissions, roles, user_role_assignments, users

@@ -11,17 +11,17 @@ from contextlib import suppress
 from datetime import date, datetime
 from typing import Any, Final
 
+from ...model.cel import Engine, EngineMissingError, FaultyError, Program
+from ...model.diagnostics import Diagnostic, LacError, Source, did_you_mean, refuse
+from ...model.evidence import Comparison
+from ...model.history import Actor
+from ...model.plan import Change, Mode, Plan
+from ...model.policy import Expression, Policy, PolicyWaiver, Rules
+from ...model.review import Impact, Outcome, Verdict, Waiver
 from .builtin import BUILTIN, Case
-from .conditions import concerns, matches
-from .context import aware, change_facts, plan_facts, types
-from .model.cel import Engine, EngineMissingError, FaultyError, Program
-from .model.diagnostics import Diagnostic, LacError, Source, did_you_mean, refuse
-from .model.evidence import Comparison
-from .model.history import Actor
-from .model.plan import Change, Mode, Plan
-from .model.policy import Expression, Policy, PolicyWaiver, Rules
-from .model.review import Impact, Outcome, Verdict, Waiver
-from .sightings import explained
+from .facts import aware, change_facts, plan_facts, types
+from .matching import concerns, matches
+from .trace import explained
 
 SUMMARY: Final = "policy can't be applied as it is written"
 

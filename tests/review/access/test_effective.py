@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lifecycle_as_code.access import AccessState, Role, level, why
+from lifecycle_as_code.review.access.effective import AccessState, Role, level, why
 from lifecycle_as_code.serving.levels import Grant
 
 ANN = frozenset({"ann"})

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .access import DEFAULT_WORKSPACE, AccessState, Role
-from .model.plan import Change
-from .model.snapshot import Live
-from .model.spec import Address
-from .serving.levels import Grant
+from ...model.plan import Change
+from ...model.snapshot import Live
+from ...model.spec import Address
+from ...serving.levels import Grant
+from .effective import DEFAULT_WORKSPACE, AccessState, Role
 
 
 def state_seen(live: Live) -> AccessState:

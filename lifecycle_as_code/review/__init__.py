@@ -1,0 +1,1 @@
+"""The judgement of a plan: its evidence, what it reaches, policies. Pure."""

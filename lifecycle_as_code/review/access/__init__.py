@@ -1,0 +1,1 @@
+"""Who may do what with a resource, before and after a plan. Pure."""

@@ -1,0 +1,1 @@
+"""Policies over the changes of a plan. Pure."""

@@ -1,0 +1,1 @@
+"""How the signatures of two versions compare. Pure."""
