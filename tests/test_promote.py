@@ -22,7 +22,7 @@ from lifecycle_as_code.model.evidence import Better, Direction, Evidence, Metric
 from lifecycle_as_code.model.plan import Plan
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.stack import Promotion, Stack
-from lifecycle_as_code.views import edits
+from lifecycle_as_code.views.terminal import edits
 
 RUNS = {1: "a" * 32, 2: "b" * 32, 3: "b" * 32, 4: "d" * 32}
 """Versions of `fraud`, and the runs that made them."""

@@ -115,7 +115,7 @@ def _nothing(carrying: Carrying) -> int:
 
 
 def _approved(plan: Plan) -> bool:
-    from ..views import human
+    from ..views.terminal import plan as human
 
     deed = "Delete all of this" if plan.destroy else "Apply these changes"
     return ask(f"\n{human.place(plan)}. {deed}? Only `yes` counts:") == "yes"
@@ -180,7 +180,7 @@ def _silence(event: Event) -> None:
 
 
 def _close(told: list[Event], options: Options, *, complete: bool) -> None:
-    from ..views import events as view
+    from ..views.terminal import events as view
 
     if complete:
         say(f"\n{view.closing(told, paint(options))}")

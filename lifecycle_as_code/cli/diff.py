@@ -32,8 +32,8 @@ def command(options: Options, before: str, after: str | None, detailed_exitcode:
     apply (what was recorded after it).
     """
     from ..planning.comparison import compared
-    from ..views import diff as view
     from ..views import json
+    from ..views.terminal import diff as view
 
     known = opened(options, manifests=False).settings.environments
     first = _side(before, known)

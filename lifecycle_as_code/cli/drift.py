@@ -33,11 +33,11 @@ def command(options: Options, ignore: tuple[str, ...], view: str | None) -> int:
 
             say(json.drift(*parts, found.updated))
         case "markdown":
-            from ..views import markdown_drift
+            from ..views.markdown import drift as markdown_drift
 
             say(markdown_drift.drift(*parts, updated=found.updated))
         case _:
-            from ..views import drift
+            from ..views.terminal import drift
 
             tell(drift.drift(*parts, paint(options), updated=found.updated, width=width()))
     if found.found:

@@ -17,8 +17,8 @@ from .stacks import opened
 def command(options: Options, address: str, as_json: bool) -> int:
     """Say why the plan changes an object, such as `model_alias.fraud/champion`, or doesn't: the line of the
     manifest, what was recorded, and what is live. Reads the stores and changes nothing."""
-    from ..views import explain as view
     from ..views import json
+    from ..views.terminal import explanation as view
 
     stack = opened(options)
     found = stack.explain(stack.parse_address(address))

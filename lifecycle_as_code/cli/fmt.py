@@ -79,7 +79,7 @@ def _files(paths: Sequence[str]) -> Iterator[Path]:
 def _rewritten(path: Path, options: Options, *, check: bool, diff: bool) -> bool:
     """Format a file; whether it changes. LacError where it can't be read."""
     from ..manifest.files import read
-    from ..views import edits
+    from ..views.terminal import edits
     from ..views.text import safe
     from .files import replace
 
@@ -101,7 +101,7 @@ def _rewritten(path: Path, options: Options, *, check: bool, diff: bool) -> bool
 
 def _piped(options: Options, *, check: bool, diff: bool) -> int:
     from ..manifest.yaml.text import MAX_BYTES
-    from ..views import edits
+    from ..views.terminal import edits
 
     data = sys.stdin.buffer.read(MAX_BYTES + 1)
     text = _formatted(data, STDIN, options)

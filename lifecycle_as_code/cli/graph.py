@@ -44,7 +44,7 @@ def command(
     changes and reaches. `lac graph --format svg -o graph.svg` needs no Graphviz.
     """
     from ..review.graph import about
-    from ..views import graph as view
+    from ..views.graph import text as view
 
     graph = about(_graph(options, plan), addresses)
     text = {"dot": view.dot, "mermaid": view.mermaid, "svg": view.svg}[format_](graph)

@@ -20,8 +20,8 @@ def command(options: Options, address: str | None, limit: int | None, as_json: b
 
     With ADDRESS, such as `model_alias.fraud/champion`, every change of that object, from what to what.
     """
-    from ..views import history as view
     from ..views import json
+    from ..views.terminal import history as view
 
     stack = opened(options, manifests=False)
     asked = None if address is None else stack.parse_address(address)

@@ -17,7 +17,7 @@ from .stacks import spec_classes
 def command(options: Options, names: tuple[str, ...], everything: bool) -> int:
     """List the kinds of objects and their sections in manifests; with a KIND, all its fields."""
     from ..model.diagnostics import did_you_mean
-    from ..views import reference
+    from ..views.terminal import reference
 
     specs = spec_classes()
     colours = paint(options)

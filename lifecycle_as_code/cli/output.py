@@ -11,7 +11,7 @@ from typing import TextIO
 import click
 
 from ..model.diagnostics import Diagnostic
-from ..views.problems import problems
+from ..views.terminal.problems import problems
 from ..views.text import Paint, wrapped
 from .options import Options
 

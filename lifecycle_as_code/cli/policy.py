@@ -35,7 +35,7 @@ def list_(options: Options) -> int:
     from datetime import UTC, datetime
 
     from ..review.policy.judge import expired
-    from ..views import policy as view
+    from ..views.terminal import policy as view
     from .output import warn
 
     stack = opened(options)
@@ -53,7 +53,7 @@ def context(options: Options) -> int:
     Where there is no such version (before a creation, after a deletion) `exists` is false, `version` 0 and
     every map empty: a metric isn't there, and what reads it isn't met. `!before.exists || …` lets that pass.
     """
-    from ..views import policy as view
+    from ..views.terminal import policy as view
 
     tell(view.context(paint(options)))
     return 0
@@ -73,7 +73,7 @@ def test(options: Options, files: tuple[str, ...], as_json: bool) -> int:
     from pathlib import Path
 
     from ..views import json
-    from ..views import policy as view
+    from ..views.terminal import policy as view
 
     stack = opened(options)
     found = [Path(file) for file in files] or _tests(stack)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..model.events import Event, Locked, Progress, StepStarted
-from ..views import events as view
 from ..views import json
+from ..views.terminal import events as view
 from .options import Options
 from .output import paint, say
 

@@ -58,7 +58,7 @@ def command(
     Nothing else in the file changes. The plan of it is shown first; where there can be none, the file stays
     as it is. Nothing is applied.
     """
-    from ..views import edits
+    from ..views.terminal import edits
     from ..views.text import safe
 
     stack = opened(options)
@@ -122,7 +122,7 @@ def _prepared(found: Promotion, name: str | None) -> Branch | None:
 
 def _written(found: Promotion, plan: Plan | None, branch: Branch | None) -> str | None:
     """Write the file, as it was read but for the edit; the commit, where one was asked for."""
-    from ..views import edits
+    from ..views.terminal import edits
     from .files import replace
 
     def write() -> None:
@@ -140,7 +140,8 @@ def _written(found: Promotion, plan: Plan | None, branch: Branch | None) -> str 
 def _tell(
     found: Promotion, plan: Plan | None, *, written: bool, branch: str | None, commit: str | None
 ) -> None:
-    from ..views import edits, json
+    from ..views import json
+    from ..views.terminal import edits
 
     say(
         json.document(

@@ -48,7 +48,7 @@ def command(options: Options, what: str | None, moment: str | None, view: str | 
 
 def _object(options: Options, address: str, *, as_json: bool) -> int:
     from ..views import json
-    from ..views import show as view
+    from ..views.terminal import show as view
 
     stack = opened(options)
     found = stack.show(stack.parse_address(address))

@@ -45,7 +45,7 @@ def list_(options: Options, patterns: tuple[str, ...], as_json: bool) -> int:
 def show(options: Options, address: str, as_json: bool) -> int:
     """Show what was last applied to one object."""
     from ..views import json
-    from ..views import show as view
+    from ..views.terminal import show as view
 
     stack = opened(options)
     wanted = stack.parse_address(address)

@@ -59,7 +59,7 @@ def show(plan: Plan, options: Options, view: str | None) -> None:
 
             say(json.plan(plan))
         case "markdown":
-            from ..views import markdown
+            from ..views.markdown import plan as markdown
 
             say(markdown.plan(plan))
         case "html":
@@ -71,7 +71,7 @@ def show(plan: Plan, options: Options, view: str | None) -> None:
 
             say(github.plan(plan, below_root()))
         case _:
-            from ..views import human
+            from ..views.terminal import plan as human
 
             tell(human.plan(plan, paint(options), width=width()))
 
@@ -87,7 +87,7 @@ def show_problems(found: Sequence[Diagnostic], args: Sequence[str]) -> None:
 
             say(json.problems(found, indent=None))
         case "markdown":
-            from ..views import markdown
+            from ..views.markdown import plan as markdown
 
             say(markdown.problems(found))
         case "github":

@@ -14,8 +14,9 @@ from typing import Literal
 from ..model.diagnostics import Diagnostic, Source, in_file_order
 from ..model.plan import Plan
 from ..model.review import Outcome, Verdict
-from . import human, overview, versions
-from .review import OUTCOMES
+from . import summary, versions
+from .terminal import plan as human
+from .terminal.review import OUTCOMES
 from .text import counted, safe, safe_lines, shortened
 
 Level = Literal["error", "warning", "notice"]
@@ -108,8 +109,8 @@ def _problem(problem: Diagnostic) -> Annotation:
 
 
 def _tally(shown: Plan) -> Annotation:
-    words = [b.words for b in overview.badges(shown)]
-    return Annotation("notice", human.place(shown), ", ".join([overview.tally(shown), *words]))
+    words = [b.words for b in summary.badges(shown)]
+    return Annotation("notice", human.place(shown), ", ".join([summary.tally(shown), *words]))
 
 
 def _command(shown: Annotation, root: str) -> str:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from ..model.evidence import Comparison, Dataset, Evidence, MetricChange, Run, no_numbers
 from ..model.spec import Address
-from .history import moment
+from .terminal.history import moment
 
 Tone = Literal["bad", "warn", "good", "plain"]
 """How something is meant. It is always said in words, too."""

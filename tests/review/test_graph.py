@@ -30,9 +30,9 @@ from lifecycle_as_code.model.review import Impact, Review, Traffic
 from lifecycle_as_code.model.snapshot import Desired
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.review.graph import Edge, Graph, Node, Relation, about, fitted, folded, make_graph
-from lifecycle_as_code.views.drawing import MOST_NODES
-from lifecycle_as_code.views.graph import dot, mermaid, svg
-from lifecycle_as_code.views.layers import Box, arrange, spread
+from lifecycle_as_code.views.graph.drawing import MOST_NODES
+from lifecycle_as_code.views.graph.layers import Box, arrange, spread
+from lifecycle_as_code.views.graph.text import dot, mermaid, svg
 
 MODEL = RegisteredModel(name="fraud")
 FIRST, SECOND = (ModelVersion(model="fraud", version=n, source=f"/files/{n}") for n in (1, 2))

@@ -22,9 +22,10 @@ from ...model.plan import Change, Plan
 from ...model.review import Outcome, Review, Verdict
 from ...model.spec import Address
 from ...review.graph import make_graph
-from .. import human, overview, reach, versions
-from ..drawing import STYLE, svg
-from ..review import OUTCOMES
+from .. import reach, summary, versions
+from ..graph.drawing import STYLE, svg
+from ..terminal import plan as human
+from ..terminal.review import OUTCOMES
 from ..text import counted, safe, value
 from ..versions import Tone
 from .bars import bars
@@ -56,14 +57,14 @@ class Entry:
     @property
     def urgent(self) -> bool:
         """A policy has something to say, callers break, or the cluster has no room."""
-        return overview.urgent(self.part)
+        return summary.urgent(self.part)
 
 
 def plan(shown: Plan) -> str:
     """The file's text, in ASCII: it is the same whatever encoding it is written in."""
-    changes = overview.listed(shown)
+    changes = summary.listed(shown)
     judged = shown.review.by_address()
-    told = changes if len(changes) <= MOST_CHANGES else overview.foremost(changes, judged)[:MOST_CHANGES]
+    told = changes if len(changes) <= MOST_CHANGES else summary.foremost(changes, judged)[:MOST_CHANGES]
     entries = [*_entries(told, judged)]
     repeated = versions.told_first(c for entry in entries for c in entry.part.evidence)
     css = files(__name__).joinpath("plan.css").read_text("utf-8")
@@ -86,7 +87,7 @@ def _entries(changes: Sequence[Change], judged: Mapping[Address, Review]) -> Ite
     left = _OPENED
     for change in changes:
         part = judged.get(change.address, Review())
-        opened = left > 0 and (overview.urgent(part) or len(changes) == 1)
+        opened = left > 0 and (summary.urgent(part) or len(changes) == 1)
         left -= opened
         yield Entry(change, part, opened)
 
@@ -109,13 +110,13 @@ def _template() -> Any:
         lstrip_blocks=True,
     )
     environment.filters |= {"cut": _cut, "value": lambda item: _cut(value(item)), "lines": _lines}
-    environment.tests["text_of_lines"] = overview.is_text
+    environment.tests["text_of_lines"] = summary.is_text
     environment.globals |= {
         "bars": bars,
         "counted": counted,
         "first": lambda items, most=_MOST: [*items][:most],
         "human": human,
-        "overview": overview,
+        "overview": summary,
         "reach": reach,
         "tones": _TONES,
         "versions": versions,

@@ -1,0 +1,1 @@
+"""A graph as DOT, Mermaid or an SVG picture. Pure."""

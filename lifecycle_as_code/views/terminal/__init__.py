@@ -1,0 +1,1 @@
+"""Plans, events and answers as text for a terminal. Pure."""

@@ -1,0 +1,110 @@
+"""The fields of a change, before → after, aligned and shortened. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from difflib import unified_diff
+
+from ...model.diff import FieldChange
+from ..text import PLAIN, Paint, cells, padded, safe, safe_lines, shortened, shortened_pair, value
+
+_WIDEST_NAME = 40
+_WIDEST_BEFORE = 32
+_MOST_LINES = 12
+_LEAST_ROOM = 24
+
+
+def rows(
+    changes: Sequence[FieldChange],
+    paint: Paint = PLAIN,
+    *,
+    width: int = 100,
+    indent: int = 6,
+    bare: bool = False,
+) -> list[str]:
+    """One line a field where it fits; long pairs take two, texts of many lines a block.
+
+    `bare`: without signs, for objects that come or go as a whole.
+    """
+    if not changes:
+        return []
+    names = min(max(cells(safe(change.name)) for change in changes), _WIDEST_NAME)
+    room = max(width - indent - names - (2 if bare else 4), _LEAST_ROOM)
+    widths = [cells(value(c.before)) for c in changes if _is_pair(c) and _on_one_line(c, room)]
+    befores = max((w for w in widths if w <= _WIDEST_BEFORE), default=0)
+    return [
+        " " * indent + line
+        for change in changes
+        for line in _row(change, paint, names, befores, room, bare=bare)
+    ]
+
+
+def _row(
+    change: FieldChange, paint: Paint, names: int, befores: int, room: int, *, bare: bool
+) -> Iterator[str]:
+    name = padded(safe(change.name), names)
+    sign = "" if bare else f"{_sign(change, paint)} "
+    if block := list(_block(change, paint, room + names)):
+        yield f"{sign}{name.rstrip()}"
+        yield from (f"{'' if bare else '  '}  {line}" for line in block)
+    elif not _is_pair(change):
+        item = change.after if change.before is None else change.before
+        yield f"{sign}{name}  {shortened(value(item), room)}"
+    elif _on_one_line(change, room):
+        before = paint(value(change.before), "red") + " " * (befores - cells(value(change.before)))
+        yield f"{sign}{name}  {before} → {paint(value(change.after), 'green')}"
+    else:
+        before, after = shortened_pair(value(change.before), value(change.after), room - 2)
+        yield f"{sign}{name}  {paint(before, 'red')}"
+        yield f"{'' if bare else '  '}{' ' * names}→ {paint(after, 'green')}"
+
+
+def _is_pair(change: FieldChange) -> bool:
+    return change.before is not None and change.after is not None
+
+
+def _on_one_line(change: FieldChange, room: int) -> bool:
+    return cells(value(change.before)) + 3 + cells(value(change.after)) <= room
+
+
+def _sign(change: FieldChange, paint: Paint) -> str:
+    if change.before is None:
+        return paint("+", "green")
+    if change.after is None:
+        return paint("-", "red")
+    return paint("~", "yellow")
+
+
+def _block(change: FieldChange, paint: Paint, room: int) -> Iterator[str]:
+    """Texts of many lines: what differs, with a line around it; or the beginning of a lone one."""
+    sides = [side for side in (change.before, change.after) if side is not None]
+    if not all(isinstance(side, str) for side in sides):
+        return
+    if max(len(side.splitlines()) for side in sides) < 2:
+        return
+    if len(sides) == 1:
+        lines = [paint("| ", "faint") + shortened(line, room) for line in safe_lines(sides[0])]
+    else:
+        before, after = map(safe_lines, sides)
+        lines = list(_differing(before, after, paint, room))
+    yield from lines[:_MOST_LINES]
+    if (left := len(lines) - _MOST_LINES) > 0:
+        yield paint(f"… {left} more line{'s' if left > 1 else ''}", "faint")
+
+
+def _differing(before: list[str], after: list[str], paint: Paint, room: int) -> Iterator[str]:
+    """Empty where they differ in nothing but line ends, which a row of quoted values shows."""
+    for number, line in enumerate(unified_diff(before, after, n=1, lineterm="")):
+        # a header of two lines, then a marker before each place; the first one says nothing
+        if number < 3:
+            continue
+        text = shortened(line[1:], room)
+        match line[0]:
+            case "@":
+                yield paint("…", "faint")
+            case "-":
+                yield paint(f"- {text}", "red")
+            case "+":
+                yield paint(f"+ {text}", "green")
+            case _:
+                yield paint(f"| {text}", "faint")
