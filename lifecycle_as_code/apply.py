@@ -33,7 +33,7 @@ from .transaction import (
 )
 
 if TYPE_CHECKING:
-    from .stores.ray import Cluster
+    from .stores.ray.client import Cluster
 
 Work = Callable[[ServeKind[Any], list[Change], Tell], list[Rollout]]
 """One phase of one serving kind."""

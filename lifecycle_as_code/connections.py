@@ -15,16 +15,16 @@ from .model.diagnostics import Diagnostic, refuse
 from .model.events import Event, Progress
 from .model.snapshot import Desired
 from .model.spec import Store
-from .stores.bootstrap import create_database
-from .stores.schema_check import check_schema, check_workspace
-from .stores.sql import Role, SqlStore, empty_store, open_store, reading
+from .stores.mlflow.bootstrap import create_database
+from .stores.mlflow.schema_check import check_schema, check_workspace
+from .stores.mlflow.sql import Role, SqlStore, empty_store, open_store, reading
 from .transaction import Ledger
 
 T = TypeVar("T")
 
 if TYPE_CHECKING:
     from .manifest.settings import Settings
-    from .stores.ray import Cluster
+    from .stores.ray.client import Cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +124,16 @@ class Connections:
             yield None
             return
         if serve.local:
-            from .stores import local_ray
+            from .stores.ray import local
 
-            running = local_ray.status(self.local_state)
+            running = local.status(self.local_state)
             if running is None:
                 yield None
                 return
-            with local_ray.connect(self.local_state, running) as cluster:
+            with local.connect(self.local_state, running) as cluster:
                 yield cluster
             return
-        from .stores.ray import Cluster
+        from .stores.ray.client import Cluster
 
         with Cluster(serve.address, serve.token, data_address=serve.data_address) as cluster:
             yield cluster
@@ -147,11 +147,11 @@ class Connections:
         """The stack's own loopback Ray, where `serve: local` asks for one and none runs."""
         serve = self.settings.serve
         if serve is not None and serve.local:
-            from .stores import local_ray
+            from .stores.ray import local
 
-            if local_ray.status(self.local_state) is None:
+            if local.status(self.local_state) is None:
                 yield from as_progress(
-                    in_background(lambda tell: local_ray.up(self.local_state, on_progress=tell), stop)
+                    in_background(lambda tell: local.up(self.local_state, on_progress=tell), stop)
                 )
 
 

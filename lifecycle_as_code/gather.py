@@ -23,22 +23,22 @@ from types import MappingProxyType
 from .connections import Connections
 from .kinds.model_alias import ModelAlias
 from .kinds.model_version import ModelVersion
-from .mlmodel import MlModel, read_mlmodel
 from .model.evidence import NOTHING, Comparison, Direction, Evidence, compare
 from .model.history import Line, since
 from .model.plan import Action, Change, Plan
 from .model.snapshot import Live
 from .model.spec import Address, KeyPart
 from .snapshots import Snapshots
-from .state import history
-from .stores import tracking
-from .stores.artifact_root import artifact_root
-from .stores.artifacts import read_files
-from .stores.mlflow_lineage import Number
-from .stores.mlflow_uris import shown
-from .stores.remote_artifacts import FILE, Unread
-from .stores.sql import reading
-from .stores.tracking import Registered
+from .stores.mlflow import tracking
+from .stores.mlflow.artifact_root import artifact_root
+from .stores.mlflow.artifacts import read_files
+from .stores.mlflow.lineage import Number
+from .stores.mlflow.mlmodel import MlModel, read_mlmodel
+from .stores.mlflow.remote_artifacts import FILE, Unread
+from .stores.mlflow.sql import reading
+from .stores.mlflow.tracking import Registered
+from .stores.mlflow.uris import shown
+from .stores.state import history
 
 NOWHERE: Mapping[Address, Address] = MappingProxyType({})
 

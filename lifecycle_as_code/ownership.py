@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from uuid import uuid4
 
-from . import lock
 from .adopt import Adopted, adopted, refuse_taken
 from .core import Core
 from .kinds.base import Wanted
@@ -14,6 +13,7 @@ from .model.diagnostics import Diagnostic, refuse
 from .model.plan import Action, Change
 from .model.snapshot import Desired, Record
 from .model.spec import Address
+from .stores.state import lock
 from .transaction import load
 from .writer import writing
 

@@ -15,7 +15,7 @@ from .model.snapshot import Desired, Live, Observed, Recorded
 from .model.spec import Address, Spec
 
 if TYPE_CHECKING:
-    from .stores.ray import Cluster
+    from .stores.ray.client import Cluster
 
 WHOLE = 400
 """Past so many names of a kind, reading the whole workspace is cheaper than naming them."""

@@ -22,7 +22,7 @@ from .planning.revalidation import wanted_again
 from .review.access.changes import access_changes, touches_access
 from .review.policy.judge import denials, expired, judge, refuse_unready
 from .snapshots import Snapshots
-from .stores.auth_state import names_there, read_access_state
+from .stores.mlflow.auth_state import names_there, read_access_state
 from .who import actor
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import asked, lock, ownership, past, promote, saved, writer
+from . import asked, ownership, past, promote, saved, writer
 from .adopt import Adopted
 from .asked import Shown
 from .core import Core
@@ -36,6 +36,7 @@ from .planning.planfile import SavedPlan
 from .planning.planner import make_refresh
 from .planning.targeting import IN_PART, Selection, part_of
 from .promote import Promotion
+from .stores.state import lock
 
 if TYPE_CHECKING:
     from .manifest.load import Manifest

@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from . import state
 from .kinds.base import Databases, Kind, SqlKind
 from .model.diagnostics import Diagnostic, LacError
 from .model.diff import diff, owned
@@ -20,8 +19,9 @@ from .model.spec import Address, Spec, Store
 from .planning.decision import IMPORTED
 from .planning.renames import Pair, carry
 from .refresh import naming, observe
-from .state import history
-from .stores.sql import SqlStore, reading, writing
+from .stores import state
+from .stores.mlflow.sql import SqlStore, reading, writing
+from .stores.state import history
 
 ANALYZE_FROM = 200
 """Changes in one transaction from which PostgreSQL's planner statistics are renewed. Without that, MLflow's

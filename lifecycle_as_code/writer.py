@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from . import lock
 from .apply import Run
 from .background import in_background
 from .connections import as_progress
@@ -18,10 +17,11 @@ from .model.events import Event, Finished, Locked
 from .model.plan import Mode, Plan
 from .model.spec import Store
 from .planning import planfile
+from .stores.state import lock
 from .who import actor
 
 if TYPE_CHECKING:
-    from .stores.ray import Cluster
+    from .stores.ray.client import Cluster
 
 
 @contextmanager

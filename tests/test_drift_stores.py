@@ -35,7 +35,7 @@ from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.model.snapshot import Claim
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.planning.drift import Drift
-from lifecycle_as_code.stores.sql import open_store, writing
+from lifecycle_as_code.stores.mlflow.sql import open_store, writing
 
 FRAUD = Address("registered_model", ("fraud",))
 ENDPOINT = Address("serving_endpoint", ("fraud",))

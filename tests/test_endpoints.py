@@ -21,8 +21,8 @@ from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.events import Event, Failed, Finished, Progress
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.stores.ray_state import Application
-from lifecycle_as_code.stores.sql import writing
+from lifecycle_as_code.stores.mlflow.sql import writing
+from lifecycle_as_code.stores.ray.state import Application
 
 FRAUD = Address("serving_endpoint", ("fraud",))
 

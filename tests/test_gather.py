@@ -16,16 +16,16 @@ from lifecycle_as_code.gather import Replacement, number_of, replacements, tags_
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
-from lifecycle_as_code.mlmodel import MlModel
 from lifecycle_as_code.model.evidence import Evidence
 from lifecycle_as_code.model.history import Line, since
 from lifecycle_as_code.model.plan import Action, Change
 from lifecycle_as_code.model.signature import Signature
 from lifecycle_as_code.model.snapshot import Live, Observed
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.stores.artifacts import read_files
-from lifecycle_as_code.stores.mlflow_uris import shown
-from lifecycle_as_code.stores.remote_artifacts import LARGEST, Unread, out_of_reach
+from lifecycle_as_code.stores.mlflow.artifacts import read_files
+from lifecycle_as_code.stores.mlflow.mlmodel import MlModel
+from lifecycle_as_code.stores.mlflow.remote_artifacts import LARGEST, Unread, out_of_reach
+from lifecycle_as_code.stores.mlflow.uris import shown
 
 CHAMPION = Address("model_alias", ("fraud", "champion"))
 ENDPOINT = Address("serving_endpoint", ("fraud",))

@@ -32,7 +32,7 @@ from lifecycle_as_code.model.snapshot import Desired, Live, Observed, Record, Re
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.planning.planner import PlanOptions, make_plan
 from lifecycle_as_code.planning.renames import carry
-from lifecycle_as_code.stores.ray_state import Resources
+from lifecycle_as_code.stores.ray.state import Resources
 
 SITE = Site("payments@0a1b2c3d", "sqlite:////auth.db")
 FRAUD = Address("serving_endpoint", ("fraud",))

@@ -12,7 +12,6 @@ from sqlalchemy import create_engine, text
 from support.bench import Bench, converge
 from support.fake_cluster import Paper
 
-from lifecycle_as_code import lock
 from lifecycle_as_code.connections import Connections
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.model_alias import ModelAlias
@@ -29,6 +28,7 @@ from lifecycle_as_code.model.plan import Action, Mode, Plan
 from lifecycle_as_code.model.snapshot import Claim, Lifecycle, Move
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.stack import Stack
+from lifecycle_as_code.stores.state import lock
 
 FRAUD = RegisteredModel(name="fraud", description="Scores.", tags={"team": "risk"})
 FRAUDS = RegisteredModel(name="frauds", description="Scores.", tags={"team": "risk"})

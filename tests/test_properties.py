@@ -16,7 +16,6 @@ from sqlalchemy import Engine, event
 from support.bench import Bench, converge
 from support.mlflow_fixture import MEMORY, drop_postgres, fresh_postgres, fresh_sqlite
 
-from lifecycle_as_code import lock
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -25,6 +24,7 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.model.diff import diff, owned
 from lifecycle_as_code.model.spec import Spec
+from lifecycle_as_code.stores.state import lock
 
 pytestmark = pytest.mark.usefixtures("mlflow_templates")
 

@@ -26,7 +26,7 @@ from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.events import Event, Failed, Finished
 from lifecycle_as_code.model.plan import Action
 from lifecycle_as_code.model.spec import Spec
-from lifecycle_as_code.stores.ray_apps import Mark, owns, whose
+from lifecycle_as_code.stores.ray.apps import Mark, owns, whose
 
 SERVE = Serve(local=False, address="http://paper")
 ROUNDS = 3

@@ -14,8 +14,8 @@ from .output import say
 @click.pass_obj
 def command(options: Options) -> int:
     """End the Ray that `lac up` started for this stack, and nothing else."""
-    from ..stores import local_ray
+    from ..stores.ray import local
 
-    ended = local_ray.down(state_directory(options))
+    ended = local.down(state_directory(options))
     say("Ray has ended." if ended else "No Ray of this stack was running.")
     return 0

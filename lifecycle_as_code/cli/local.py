@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .options import Options
 
 if TYPE_CHECKING:
-    from ..stores.local_ray import LocalRay
+    from ..stores.ray.local import LocalRay
 
 
 def state_directory(options: Options) -> Path:

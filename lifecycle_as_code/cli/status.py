@@ -15,10 +15,10 @@ from .output import say
 @click.pass_obj
 def command(options: Options, as_json: bool) -> int:
     """Say whether this stack's Ray runs on this machine, and where it answers."""
-    from ..stores import local_ray
+    from ..stores.ray import local
     from ..views import json
 
-    ray = local_ray.status(state_directory(options))
+    ray = local.status(state_directory(options))
     if as_json:
         say(json.document(as_data(ray)))
     else:

@@ -19,9 +19,9 @@ def command(options: Options, num_cpus: int | None, as_json: bool) -> int:
 
     `lac apply` does it too, where lac.yaml says `serve: local`.
     """
-    from ..stores import local_ray
+    from ..stores.ray import local
     from ..views import json
 
-    ray = local_ray.up(state_directory(options), num_cpus=num_cpus, on_progress=note)
+    ray = local.up(state_directory(options), num_cpus=num_cpus, on_progress=note)
     say(json.document(as_data(ray)) if as_json else as_text(ray))
     return 0

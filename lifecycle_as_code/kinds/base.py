@@ -11,13 +11,13 @@ from ..model.diagnostics import Diagnostic
 from ..model.snapshot import Observed
 from ..model.spec import Address, Spec
 from ..planning.planner import Change, World
-from ..stores.ray_apps import owner
-from ..stores.rows import Keys
+from ..stores.mlflow.rows import Keys
+from ..stores.ray.apps import owner
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from ..stores.ray import Cluster
+    from ..stores.ray.client import Cluster
 
 S = TypeVar("S", bound=Spec)
 

@@ -19,12 +19,11 @@ from ..model.plan import Action
 from ..model.snapshot import Observed
 from ..model.spec import Address, Computed, Immutable, Key, Labels, Spec, Store
 from ..planning.guards import World
-from ..stores import mlflow_rules as rules
-from ..stores import rows
-from ..stores.artifact_root import artifact_root
-from ..stores.mlflow_uris import join
-from ..stores.renames import rename
-from ..stores.tables import assessments, experiment_tags, experiments, runs
+from ..stores.mlflow import rows, rules
+from ..stores.mlflow.artifact_root import artifact_root
+from ..stores.mlflow.renames import rename
+from ..stores.mlflow.tables import assessments, experiment_tags, experiments, runs
+from ..stores.mlflow.uris import join
 from .base import Databases, Observation, SqlKind, Wanted
 
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.experiment_tag_key))]

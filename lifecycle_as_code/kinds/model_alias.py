@@ -18,9 +18,8 @@ from ..model.selector import Selects, VersionSelector
 from ..model.snapshot import Observed
 from ..model.spec import Address, Hold, Key, Nest, Ref, Spec, Store
 from ..planning.guards import World
-from ..stores import mlflow_rules as rules
-from ..stores import rows
-from ..stores.tables import registered_model_aliases
+from ..stores.mlflow import rows, rules
+from ..stores.mlflow.tables import registered_model_aliases
 from .base import Databases, Observation, SqlKind, Wanted
 
 

@@ -20,19 +20,18 @@ from ..model.plan import Action
 from ..model.snapshot import Observed
 from ..model.spec import Address, Computed, Derived, Hold, Immutable, Key, Labels, Nest, Ref, Spec, Store
 from ..planning.guards import World
-from ..stores import mlflow_rules as rules
-from ..stores import rows
-from ..stores.artifact_root import artifact_root
-from ..stores.mlflow_lineage import left_null, note_versions
-from ..stores.mlflow_sources import Known, look_up, resolve, same_source
-from ..stores.mlflow_uris import SourceAddress, Version, read_source
-from ..stores.tables import (
+from ..stores.mlflow import rows, rules
+from ..stores.mlflow.artifact_root import artifact_root
+from ..stores.mlflow.lineage import left_null, note_versions
+from ..stores.mlflow.sources import Known, look_up, resolve, same_source
+from ..stores.mlflow.tables import (
     DELETED,
     model_version_tags,
     model_versions,
     registered_model_aliases,
     registered_models,
 )
+from ..stores.mlflow.uris import SourceAddress, Version, read_source
 from .base import Databases, Observation, Settled, SqlKind, Wanted
 
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.model_tag_key))]

@@ -18,11 +18,10 @@ from ..model.spec import Address, Key, Nest, Ref, Spec, Store
 from ..planning.guards import World
 from ..review.access.effective import ALL
 from ..review.access.lockout import lost_by
-from ..stores import mlflow_rules as rules
-from ..stores import rows
-from ..stores.auth_roles import hidden_user, role_ids, user_ids, vanished
-from ..stores.grant_names import BY_ID, GrantNames
-from ..stores.tables import role_permissions, roles
+from ..stores.mlflow import rows, rules
+from ..stores.mlflow.auth_roles import hidden_user, role_ids, user_ids, vanished
+from ..stores.mlflow.grant_names import BY_ID, GrantNames
+from ..stores.mlflow.tables import role_permissions, roles
 from .base import Databases, Observation, SqlKind, Wanted
 
 CLAIMABLE: Final = {

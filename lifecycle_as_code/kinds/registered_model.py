@@ -18,11 +18,9 @@ from ..model.plan import Action, Change
 from ..model.snapshot import Observed
 from ..model.spec import Address, Key, Labels, Spec, Store
 from ..planning.guards import World
-from ..stores import mlflow_rules as rules
-from ..stores import rows
-from ..stores.renames import rename, rename_grants
-from ..stores.silent_webhooks import waiting
-from ..stores.tables import (
+from ..stores.mlflow import rows, rules
+from ..stores.mlflow.renames import rename, rename_grants
+from ..stores.mlflow.tables import (
     DELETED,
     model_version_tags,
     model_versions,
@@ -30,6 +28,7 @@ from ..stores.tables import (
     registered_model_tags,
     registered_models,
 )
+from ..stores.mlflow.webhooks import waiting
 from .base import Databases, Observation, SqlKind, Wanted
 
 Name = Annotated[str, AfterValidator(rules.validator(rules.model_name))]

@@ -16,10 +16,9 @@ from sqlalchemy import Connection, select
 from ..model.diagnostics import Diagnostic, LacError
 from ..model.snapshot import Observed
 from ..model.spec import Address, Key, Spec, Store, Unordered
-from ..stores import mlflow_rules as rules
-from ..stores import rows
-from ..stores.auth_roles import hidden_user, role_ids, user_ids, vanished
-from ..stores.tables import role_permissions, roles, user_role_assignments, users
+from ..stores.mlflow import rows, rules
+from ..stores.mlflow.auth_roles import hidden_user, role_ids, user_ids, vanished
+from ..stores.mlflow.tables import role_permissions, roles, user_role_assignments, users
 from .base import Databases, Observation, SqlKind, Wanted
 
 

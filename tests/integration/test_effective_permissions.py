@@ -17,8 +17,8 @@ from support.auth_client import V2, Mlflow
 from support.mlflow_fixture import MlflowServer, fresh_sqlite
 
 from lifecycle_as_code.review.access.effective import AccessState, Effective
-from lifecycle_as_code.stores.auth_state import read_access_state
-from lifecycle_as_code.stores.sql import open_store, reading, writing
+from lifecycle_as_code.stores.mlflow.auth_state import read_access_state
+from lifecycle_as_code.stores.mlflow.sql import open_store, reading, writing
 
 CASES = 540
 THREADS = 4

@@ -34,10 +34,10 @@ from lifecycle_as_code.model.evidence import Better, Comparison, Dataset, Direct
 from lifecycle_as_code.model.signature import SignatureClass
 from lifecycle_as_code.model.snapshot import Move
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.stores import tables
-from lifecycle_as_code.stores.artifacts import read_files
-from lifecycle_as_code.stores.remote_artifacts import Unread
-from lifecycle_as_code.stores.sql import writing
+from lifecycle_as_code.stores.mlflow import tables
+from lifecycle_as_code.stores.mlflow.artifacts import read_files
+from lifecycle_as_code.stores.mlflow.remote_artifacts import Unread
+from lifecycle_as_code.stores.mlflow.sql import writing
 
 NOWHERE = "0" * 32
 SECRET = "hunter2"

@@ -42,7 +42,7 @@ from lifecycle_as_code.model.snapshot import Claim, Live, Move, Observed, Record
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.refresh import with_cluster
 from lifecycle_as_code.stack import Stack
-from lifecycle_as_code.stores.ray_apps import ingress_name, owner
+from lifecycle_as_code.stores.ray.apps import ingress_name, owner
 
 REASONS = re.compile(
     "declared|manifest changed|no longer declared|interrupted apply|follows .*|moved from .*|granted outside"

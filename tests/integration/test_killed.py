@@ -15,9 +15,9 @@ from sqlalchemy import create_engine, text
 from support.command import PATIENCE, Directory, models
 from support.mlflow_fixture import drop_postgres, fresh_postgres, fresh_sqlite
 
-from lifecycle_as_code import lock
 from lifecycle_as_code.stack import Stack
-from lifecycle_as_code.stores.sql import open_store
+from lifecycle_as_code.stores.mlflow.sql import open_store
+from lifecycle_as_code.stores.state import lock
 
 COUNT = 300
 DIALECTS = pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])

@@ -16,14 +16,14 @@ from sqlalchemy.exc import ProgrammingError
 from support.command import Directory, models
 from support.mlflow_fixture import drop_postgres, fresh_postgres
 
-from lifecycle_as_code import lock
 from lifecycle_as_code.kinds.base import Databases
 from lifecycle_as_code.kinds.experiment import Experiment, Experiments
 from lifecycle_as_code.kinds.registered_model import RegisteredModel, RegisteredModels
 from lifecycle_as_code.model.plan import Change
 from lifecycle_as_code.stack import Stack
-from lifecycle_as_code.stores import tables
-from lifecycle_as_code.stores.sql import open_store, writing
+from lifecycle_as_code.stores.mlflow import tables
+from lifecycle_as_code.stores.mlflow.sql import open_store, writing
+from lifecycle_as_code.stores.state import lock
 
 GRANTS = Path(__file__).parents[2] / "examples" / "postgres" / "grants.sql"
 ROLES = ("lac_plan", "lac_apply")

@@ -22,9 +22,8 @@ from support.endpoint_users import PASSWORD, make_auth_database
 from support.ray_fixture import COLUMNS, SECRET, SPLIT, Load, Models, RayForTests
 
 from lifecycle_as_code.model.diagnostics import LacError
-from lifecycle_as_code.stores import local_ray, processes
-from lifecycle_as_code.stores.ray import Application, Cluster
-from lifecycle_as_code.stores.ray_apps import (
+from lifecycle_as_code.stores.ray import local, processes
+from lifecycle_as_code.stores.ray.apps import (
     AppConfig,
     ServedEntity,
     entity_app,
@@ -33,7 +32,8 @@ from lifecycle_as_code.stores.ray_apps import (
     revision,
     target,
 )
-from lifecycle_as_code.stores.ray_rollout import Edit, Move, stand
+from lifecycle_as_code.stores.ray.client import Application, Cluster
+from lifecycle_as_code.stores.ray.rollout import Edit, Move, stand
 
 STACK = "tests"
 # long: a wait that takes its time on a busy machine is no failure, and one that fails ends at once
@@ -349,7 +349,7 @@ def test_deployers_at_the_same_moment_all_stand(ray: RayForTests, monkeypatch: p
     """Ray's PUT is last-writer-wins. Without our lock, as from three machines, looking again mends it."""
     from contextlib import nullcontext
 
-    from lifecycle_as_code.stores import ray as store
+    from lifecycle_as_code.stores.ray import client as store
 
     monkeypatch.setattr(store, "_one_at_a_time", nullcontext)
     ingresses = [front(f"racer-{i}", []) for i in range(3)]
@@ -421,7 +421,7 @@ def test_the_cluster_tells_its_cpus(ray: RayForTests) -> None:
 @pytest.fixture
 def second_ray(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
-    local_ray.down(tmp_path)
+    local.down(tmp_path)
 
 
 def test_two_rays_on_one_machine_dont_disturb_each_other(
@@ -429,10 +429,10 @@ def test_two_rays_on_one_machine_dont_disturb_each_other(
 ) -> None:
     served.begin()
     with Load(ray.url("iris")) as load:
-        other = local_ray.up(second_ray)
-        assert local_ray.up(second_ray) == other == local_ray.status(second_ray)
+        other = local.up(second_ray)
+        assert local.up(second_ray) == other == local.status(second_ray)
         assert other.address != ray.ray.address
-        with local_ray.connect(second_ray, other) as cluster:
+        with local.connect(second_ray, other) as cluster:
             assert cluster.applications() == {}
             ingress = front("iris", [])
             cluster.merge({ingress["name"]: ingress}, owner=STACK)
@@ -440,19 +440,19 @@ def test_two_rays_on_one_machine_dont_disturb_each_other(
             assert found is not None
             assert found.status == "RUNNING"
             assert cluster.probe("iris", revision=revision(ingress), timeout=WAIT) is None
-        assert local_ray.down(second_ray)
-        assert local_ray.status(second_ray) is None
-        assert not local_ray.down(second_ray)
+        assert local.down(second_ray)
+        assert local.status(second_ray) is None
+        assert not local.down(second_ray)
     assert load.failed == []
     assert set(load.answered) == {("champion", "1")}
 
 
 @pytest.mark.usefixtures("ray")
 def test_a_killed_ray_leaves_nothing_behind_once_it_is_taken_down(second_ray: Path) -> None:
-    running = local_ray.up(second_ray)
+    running = local.up(second_ray)
     os.kill(running.pid, signal.SIGKILL)
     os.waitpid(running.pid, 0)
-    assert local_ray.status(second_ray) is None
-    local_ray.down(second_ray)
+    assert local.status(second_ray) is None
+    local.down(second_ray)
     assert [pid for pid in processes.living() if processes.session_of(pid) == running.pid] == []
     assert not Path(running.temp_dir).exists()

@@ -38,9 +38,9 @@ from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.events import Event, Failed, HeldBack, Progress
 from lifecycle_as_code.model.plan import Action, Plan
 from lifecycle_as_code.model.spec import Spec
-from lifecycle_as_code.state import store_id
-from lifecycle_as_code.stores import local_ray, processes
-from lifecycle_as_code.stores.ray_apps import owner, owns
+from lifecycle_as_code.stores.ray import local, processes
+from lifecycle_as_code.stores.ray.apps import owner, owns
+from lifecycle_as_code.stores.state import store_id
 
 
 @pytest.fixture
@@ -283,13 +283,13 @@ def test_a_ray_that_is_killed_mid_rollout_is_started_anew_and_the_next_apply_com
         _, events = converge(bench.stack(world))
         assert of(events, Failed) == []
         assert bench.stack(world).plan().changes == ()
-        anew = local_ray.status(tmp_path / ".lac")
+        anew = local.status(tmp_path / ".lac")
         assert anew is not None
         assert anew.pid != running.pid
         url = f"{anew.endpoint_url}/serving-endpoints/struck/invocations"
         assert httpx.post(url, json=SPLIT, timeout=30).status_code == 200
     finally:
-        local_ray.down(tmp_path / ".lac")
+        local.down(tmp_path / ".lac")
         applying.join(BOUND)
 
 
@@ -297,13 +297,13 @@ BOUND = 120.0
 """Seconds; what takes longer hangs."""
 
 
-def _once_it_deploys(directory: Path, app: str) -> local_ray.LocalRay:
+def _once_it_deploys(directory: Path, app: str) -> local.LocalRay:
     """The directory's Ray, as soon as it has been told of such an app."""
     until = time.monotonic() + BOUND
     while time.monotonic() < until:
-        running = local_ray.status(directory)
+        running = local.status(directory)
         if running is not None:
-            with suppress(LacError), local_ray.connect(directory, running) as cluster:
+            with suppress(LacError), local.connect(directory, running) as cluster:
                 if any(name.startswith(app) for name in cluster.applications()):
                     return running
         time.sleep(0.1)

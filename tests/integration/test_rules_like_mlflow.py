@@ -26,8 +26,7 @@ from mlflow.utils import uri as mlflow_uri
 from mlflow.utils import validation
 
 from lifecycle_as_code.review.access.effective import ON_ALL_ONLY
-from lifecycle_as_code.stores import mlflow_rules as rules
-from lifecycle_as_code.stores import mlflow_uris
+from lifecycle_as_code.stores.mlflow import rules, uris
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -81,7 +80,7 @@ def test_a_text_that_we_take_is_taken_by_mlflow(name: str) -> None:
     @example("mlflow.note.content")
     def holds(text: str) -> None:
         # MLflow's server asks no host that it wasn't told of, which is a setting and no rule
-        if ours(text) is None and mlflow_uris.host(text) is None:
+        if ours(text) is None and uris.host(text) is None:
             assert refuses(oracle, text) is None
 
     holds()
@@ -105,17 +104,17 @@ def test_a_tag_value_may_be_as_long_as_column_and_mlflow_allow(name: str) -> Non
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
-        ("runs:/0123/model", mlflow_uris.RunPath("0123", "model")),
-        ("runs:/0123/deep/model/", mlflow_uris.RunPath("0123", "deep/model")),
-        ("models:/m-12", mlflow_uris.LoggedModel("m-12")),
-        ("models:/a b/3", mlflow_uris.Version("a b", 3)),
-        ("/srv/model", mlflow_uris.Location("/srv/model")),
-        ("file:///srv/model", mlflow_uris.Location("file:///srv/model")),
-        ("s3://bucket/model", mlflow_uris.Location("s3://bucket/model")),
+        ("runs:/0123/model", uris.RunPath("0123", "model")),
+        ("runs:/0123/deep/model/", uris.RunPath("0123", "deep/model")),
+        ("models:/m-12", uris.LoggedModel("m-12")),
+        ("models:/a b/3", uris.Version("a b", 3)),
+        ("/srv/model", uris.Location("/srv/model")),
+        ("file:///srv/model", uris.Location("file:///srv/model")),
+        ("s3://bucket/model", uris.Location("s3://bucket/model")),
     ],
 )
-def test_a_source_is_read_as_what_it_is(text: str, meant: mlflow_uris.SourceAddress) -> None:
-    assert mlflow_uris.parse_source(text) == meant
+def test_a_source_is_read_as_what_it_is(text: str, meant: uris.SourceAddress) -> None:
+    assert uris.parse_source(text) == meant
 
 
 @pytest.mark.parametrize(
@@ -172,7 +171,7 @@ def test_a_uri_that_we_take_is_taken_by_mlflow(text: str) -> None:
     ],
 )
 def test_addresses_are_joined_as_mlflow_joins_them(uri: str, path: str) -> None:
-    assert mlflow_uris.join(uri, path) == mlflow_uri.append_to_uri_path(uri, path)
+    assert uris.join(uri, path) == mlflow_uri.append_to_uri_path(uri, path)
 
 
 def test_a_grant_that_we_take_is_taken_by_mlflow() -> None:

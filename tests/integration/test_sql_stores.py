@@ -15,11 +15,11 @@ from sqlalchemy import text
 from support.mlflow_fixture import ADMIN, ADMIN_PASSWORD, MlflowServer, fresh_postgres, fresh_sqlite
 
 from lifecycle_as_code.model.diagnostics import LacError
-from lifecycle_as_code.stores import bootstrap, sql
-from lifecycle_as_code.stores.artifact_root import artifact_root
-from lifecycle_as_code.stores.bootstrap import create_database
-from lifecycle_as_code.stores.schema_check import check_schema
-from lifecycle_as_code.stores.sql import Role, SqlStore, open_store, reading, writing
+from lifecycle_as_code.stores.mlflow import bootstrap, sql
+from lifecycle_as_code.stores.mlflow.artifact_root import artifact_root
+from lifecycle_as_code.stores.mlflow.bootstrap import create_database
+from lifecycle_as_code.stores.mlflow.schema_check import check_schema
+from lifecycle_as_code.stores.mlflow.sql import Role, SqlStore, open_store, reading, writing
 
 COUNT = text("SELECT count(*) FROM experiments")
 ADD = text("INSERT INTO experiments (name, workspace) VALUES (:name, 'default')")

@@ -24,7 +24,7 @@ from lifecycle_as_code.model.plan import Action
 from lifecycle_as_code.model.snapshot import Claim, Desired, Live, Record, Recorded
 from lifecycle_as_code.model.spec import Address, Store, parse_address
 from lifecycle_as_code.planning.planner import make_plan
-from lifecycle_as_code.stores import tables
+from lifecycle_as_code.stores.mlflow import tables
 
 __all__ = ["writing_both"]
 

@@ -14,7 +14,7 @@ from lifecycle_as_code.kinds.role import Role, RoleKind
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.diff import diff
 from lifecycle_as_code.model.spec import Address
-from lifecycle_as_code.stores import tables
+from lifecycle_as_code.stores.mlflow import tables
 
 __all__ = ["writing_both"]
 

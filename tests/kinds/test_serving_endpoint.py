@@ -31,7 +31,7 @@ from lifecycle_as_code.model.plan import Action, Change
 from lifecycle_as_code.model.snapshot import Live, Observed, Recorded
 from lifecycle_as_code.model.spec import Address, Spec, construct, plain
 from lifecycle_as_code.planning.guards import World
-from lifecycle_as_code.stores.ray_state import Resources
+from lifecycle_as_code.stores.ray.state import Resources
 
 KIND = ServingEndpoints()
 SITE = Site("tests", "sqlite:////auth.db", {"env_vars": {"A": "1"}})

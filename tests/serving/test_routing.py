@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from lifecycle_as_code.serving import routing
-from lifecycle_as_code.stores import ray_apps
+from lifecycle_as_code.stores.ray import apps
 
 
 def config(*targets: tuple[str, str, int]) -> dict[str, object]:
@@ -53,5 +53,5 @@ def test_what_is_no_table_raises(broken: dict[str, object]) -> None:
 
 
 def test_both_sides_of_the_wire_name_a_revision_alike() -> None:
-    app = ray_apps.ingress_app("s", "é", targets=[], auth={"mode": "none"}, spec={"ü": 1.5, "a": None})
-    assert ray_apps.revision(app) == routing.revision(ray_apps.user_config(app))
+    app = apps.ingress_app("s", "é", targets=[], auth={"mode": "none"}, spec={"ü": 1.5, "a": None})
+    assert apps.revision(app) == routing.revision(apps.user_config(app))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from lifecycle_as_code.model.review import LEVELS
-from lifecycle_as_code.stores.tables import role_permissions, roles, user_role_assignments, users
+from lifecycle_as_code.stores.mlflow.tables import role_permissions, roles, user_role_assignments, users
 from support.auth_client import V2, V3
 from support.mlflow_fixture import cheap_hash
 

@@ -31,7 +31,7 @@ from lifecycle_as_code.model.history import Actor
 from lifecycle_as_code.model.spec import Spec, construct, plain
 from lifecycle_as_code.planning import planfile
 from lifecycle_as_code.stack import Stack
-from lifecycle_as_code.stores.ray import Cluster
+from lifecycle_as_code.stores.ray.client import Cluster
 from support.bench import Bench
 
 Side = Literal["before", "after"]
@@ -128,7 +128,7 @@ def unanswered(place: Place, plan: bytes, number: int, done: bool, settle: float
         raise psycopg.OperationalError("server closed the connection unexpectedly")
 
     if settle is not None:
-        from lifecycle_as_code.stores import settling
+        from lifecycle_as_code.stores.mlflow import settling
 
         settling.SETTLE_SECONDS = settle
     _mark_writers()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lifecycle_as_code.connections import Connections
-from lifecycle_as_code.stores.ray import Cluster
+from lifecycle_as_code.stores.ray.client import Cluster
 
 
 class Killed(BaseException):
@@ -35,7 +35,7 @@ class Paper(Cluster):
     @classmethod
     def at_once(cls, monkeypatch: pytest.MonkeyPatch) -> Paper:
         """One that nobody waits for."""
-        monkeypatch.setattr("lifecycle_as_code.stores.ray.time.sleep", lambda _: None)
+        monkeypatch.setattr("lifecycle_as_code.stores.ray.client.time.sleep", lambda _: None)
         return cls()
 
     def _get(self, path: str) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from lifecycle_as_code.manifest.settings import Serve
-from lifecycle_as_code.stores.ray import APPLICATIONS
-from lifecycle_as_code.stores.ray_apps import ROUTE, revision
+from lifecycle_as_code.stores.ray.apps import ROUTE, revision
+from lifecycle_as_code.stores.ray.client import APPLICATIONS
 from support.fake_cluster import Paper
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from lifecycle_as_code.stores.ray_apps import revision
+from lifecycle_as_code.stores.ray.apps import revision
 from support.fake_cluster import Paper
 
 

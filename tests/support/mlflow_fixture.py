@@ -31,9 +31,9 @@ import pytest
 from sqlalchemy import create_engine, text, update
 from sqlalchemy.engine import make_url
 
-from lifecycle_as_code.stores.bootstrap import create_database
-from lifecycle_as_code.stores.sql import Role, open_store
-from lifecycle_as_code.stores.tables import users
+from lifecycle_as_code.stores.mlflow.bootstrap import create_database
+from lifecycle_as_code.stores.mlflow.sql import Role, open_store
+from lifecycle_as_code.stores.mlflow.tables import users
 
 ADMIN, ADMIN_PASSWORD = "admin", "correct-horse-battery"
 START_SECONDS = 120

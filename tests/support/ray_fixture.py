@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lifecycle_as_code.stores import local_ray
-from lifecycle_as_code.stores.local_ray import LocalRay
-from lifecycle_as_code.stores.ray import Cluster
+from lifecycle_as_code.stores.ray import local
+from lifecycle_as_code.stores.ray.client import Cluster
+from lifecycle_as_code.stores.ray.local import LocalRay
 from support.mlflow_fixture import SERVICES
 
 SECRET = "value-of-the-nodes-own-variable"
@@ -33,7 +33,7 @@ class RayForTests:
 
     @property
     def token(self) -> str:
-        return local_ray.token(self.directory) or ""
+        return local.token(self.directory) or ""
 
     def url(self, endpoint: str, path: str = "invocations") -> str:
         return f"{self.ray.endpoint_url}/serving-endpoints/{endpoint}/{path}"
@@ -43,10 +43,10 @@ class RayForTests:
 def ray(tmp_path_factory: pytest.TempPathFactory) -> RayForTests:
     """A loopback Ray for all tests that need one."""
     directory = tmp_path_factory.mktemp("ray") / ".lac"
-    running = local_ray.up(directory, environment={"NODE_SECRET": SECRET})
+    running = local.up(directory, environment={"NODE_SECRET": SECRET})
     until_done = SERVICES["ray"]
-    until_done.callback(local_ray.down, directory)
-    cluster = until_done.enter_context(local_ray.connect(directory, running))
+    until_done.callback(local.down, directory)
+    cluster = until_done.enter_context(local.connect(directory, running))
     return RayForTests(running, directory, cluster)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ...model.spec import construct
-from ...stores.ray_apps import ServedEntity as EntityApp
-from ...stores.ray_endpoint import Endpoint, Held
-from ...stores.ray_state import Application
+from ...stores.ray.apps import ServedEntity as EntityApp
+from ...stores.ray.endpoint import Endpoint, Held
+from ...stores.ray.state import Application
 from .spec import Route, ServedEntity, ServingEndpoint, TrafficConfig
 
 MISSING: Final = "MISSING"

@@ -10,8 +10,8 @@ from ...model.plan import Change
 from ...model.review import Capacity
 from ...model.snapshot import Live
 from ...model.spec import Address
-from ...stores.ray_endpoint import roomy
-from ...stores.ray_state import Resources
+from ...stores.ray.endpoint import roomy
+from ...stores.ray.state import Resources
 from .apps import MISSING, as_apps
 from .spec import ServingEndpoint
 

@@ -10,7 +10,7 @@ from ...planning.guards import World
 from ...review.access.effective import DEFAULT_WORKSPACE
 from ...review.access.projection import state_after, state_seen
 from ...serving.levels import may_use, resolve
-from ...stores.ray_state import Resources
+from ...stores.ray.state import Resources
 from .capacity import RESOURCES, capacities, enough
 from .spec import ServingEndpoint
 

@@ -14,10 +14,10 @@ from ...model.plan import Change
 from ...model.snapshot import Observed
 from ...model.spec import Address, Spec
 from ...planning.guards import World
-from ...stores import ray_rollout
-from ...stores.ray_apps import entity_name, ingress_name, owns, whose
-from ...stores.ray_endpoint import Endpoint, held
-from ...stores.ray_rollout import Move, Problems
+from ...stores.ray import rollout
+from ...stores.ray.apps import entity_name, ingress_name, owns, whose
+from ...stores.ray.endpoint import Endpoint, held
+from ...stores.ray.rollout import Move, Problems
 from ..base import Observation, Rollout, ServeKind, Settled, Site, Tell
 from .apps import MISSING, as_apps, as_held, entity_as_app, facts_of
 from .capacity import RESOURCES
@@ -25,7 +25,7 @@ from .checks import open_doors, room, shut_doors
 from .spec import REFERENCE, Route, ServedEntity, ServingEndpoint, TrafficConfig, followed
 
 if TYPE_CHECKING:
-    from ...stores.ray import Cluster
+    from ...stores.ray.client import Cluster
 
 __all__ = ["Route", "ServedEntity", "ServingEndpoint", "ServingEndpoints", "TrafficConfig"]
 
@@ -79,16 +79,16 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
 
     def warm_up(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> list[Rollout]:
         """The ingress of a new endpoint comes up here, too, and answers 503 until traffic is given to it."""
-        return _rollouts(changes, ray_rollout.warm_up(cluster, _moves(site, changes), tell))
+        return _rollouts(changes, rollout.warm_up(cluster, _moves(site, changes), tell))
 
     def undo(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> None:
-        ray_rollout.undo(cluster, _moves(site, changes), tell)
+        rollout.undo(cluster, _moves(site, changes), tell)
 
     def cut_over(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> list[Rollout]:
-        return _rollouts(changes, ray_rollout.cut_over(cluster, _moves(site, changes), tell))
+        return _rollouts(changes, rollout.cut_over(cluster, _moves(site, changes), tell))
 
     def retire(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> list[Rollout]:
-        return _rollouts(changes, ray_rollout.retire(cluster, _moves(site, changes), tell))
+        return _rollouts(changes, rollout.retire(cluster, _moves(site, changes), tell))
 
 
 # --- resolved

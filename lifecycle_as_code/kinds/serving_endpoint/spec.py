@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
 from ...model.selector import Selects, VersionSelector
 from ...model.spec import Address, ByKey, Derived, Health, Hold, Key, Part, Spec, Store, Tags, fields_marked
-from ...stores import mlflow_rules as rules
+from ...stores.mlflow import rules
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

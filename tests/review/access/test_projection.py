@@ -20,9 +20,15 @@ from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.review.access.changes import access_changes
 from lifecycle_as_code.review.access.effective import AccessState, level
 from lifecycle_as_code.review.access.projection import state_after
-from lifecycle_as_code.stores.auth_state import read_access_state
-from lifecycle_as_code.stores.sql import open_store, reading, writing
-from lifecycle_as_code.stores.tables import experiments, role_permissions, roles, user_role_assignments, users
+from lifecycle_as_code.stores.mlflow.auth_state import read_access_state
+from lifecycle_as_code.stores.mlflow.sql import open_store, reading, writing
+from lifecycle_as_code.stores.mlflow.tables import (
+    experiments,
+    role_permissions,
+    roles,
+    user_role_assignments,
+    users,
+)
 
 
 def model(name: str) -> RegisteredModel:

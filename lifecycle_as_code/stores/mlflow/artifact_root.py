@@ -1,0 +1,33 @@
+"""Where MLflow would put the files of a new experiment. Its server knows; its rows only show."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select
+
+from .tables import experiments, workspaces
+from .uris import local_path
+
+_LOOKED_AT = 50
+
+
+def artifact_root(db: Connection, workspace: str, configured: str) -> str:
+    """The address below which an experiment's id is put.
+
+    `configured`, unless it is relative: then the newest experiment that MLflow placed shows where (a server
+    started with another `--default-artifact-root` since then can't be known), or its workspace does.
+    """
+    here = local_path(configured)
+    if configured and (here is None or here.is_absolute()):
+        return configured
+    newest = (
+        select(experiments.c.experiment_id, experiments.c.artifact_location)
+        .where(experiments.c.workspace == workspace)
+        .order_by(experiments.c.experiment_id.desc())
+        .limit(_LOOKED_AT)
+    )
+    for number, location in db.execute(newest):
+        root, slash, last = (location or "").rpartition("/")
+        if slash and last == str(number):
+            return f"{root}/" if root.endswith(":") else root
+    own = select(workspaces.c.default_artifact_root).where(workspaces.c.name == workspace)
+    return db.scalar(own) or configured

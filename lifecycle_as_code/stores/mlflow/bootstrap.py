@@ -1,0 +1,130 @@
+"""Create MLflow's databases where they are missing, by MLflow's own migrations in a process of its own.
+
+Only there is mlflow imported: importing it costs more than a whole plan. What is left is what a first
+start of MLflow leaves: its tables at its head, the workspace `default`, and experiment 0, `Default`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy.engine import URL
+
+from ...model.diagnostics import Diagnostic, LacError
+from .sql import SqlStore
+
+NO_MLFLOW = 3
+TIMEOUT_SECONDS = 600
+
+# the address comes by stdin: it may hold a password, and arguments are there for everybody to see
+_TRACKING = """
+import json, sys
+given = json.load(sys.stdin)
+try:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+except ModuleNotFoundError as error:
+    sys.exit(f"{error}") if error.name != "mlflow" else sys.exit(3)
+SqlAlchemyStore(given["uri"], given["artifact_root"])
+"""
+
+_AUTH = """
+import json, sys
+given = json.load(sys.stdin)
+try:
+    import mlflow
+    from mlflow.server.auth.db.utils import migrate
+except ModuleNotFoundError as error:
+    sys.exit(f"{error}") if error.name != "mlflow" else sys.exit(3)
+import sqlalchemy
+migrate(sqlalchemy.create_engine(given["uri"]), "head")
+"""
+
+
+def create_database(
+    store: SqlStore, *, artifact_root: str | None = None, tell: Callable[[str], object] = str
+) -> None:
+    """Make `store`'s tables. To be called where `check_schema` finds it empty, or its file is missing.
+
+    `artifact_root` becomes the parent of experiments' files. By default it is `mlruns` beside a SQLite
+    file (MLflow's client: beside the working directory's), and `mlflow-artifacts:/` on PostgreSQL (as
+    `mlflow server` has it). A SQLite file appears whole or not at all.
+    """
+    tell(f"creating MLflow's {'auth ' if store.role == 'auth' else ''}database at {store.shown}")
+    if store.path is None:
+        _migrate(store, store.uri, artifact_root or "mlflow-artifacts:/")
+        return
+    root = artifact_root or str(store.path.parent / "mlruns")
+    if store.exists:
+        _migrate(store, store.uri, root)
+        return
+    store.path.parent.mkdir(parents=True, exist_ok=True)
+    draft = store.path.with_name(f".{store.path.name}.{os.getpid()}.new")
+    try:
+        draft_uri = URL.create("sqlite", database=str(draft)).render_as_string()
+        _migrate(store, draft_uri, root)
+        _publish(draft, store.path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _publish(draft: Path, path: Path) -> None:
+    """Give the finished file its name, unless another process was faster: then theirs stands."""
+    if path.exists() and path.stat().st_size == 0:
+        draft.replace(path)
+        return
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    except OSError:
+        # a file system without hard links
+        if not path.exists():
+            draft.replace(path)
+
+
+def _migrate(store: SqlStore, uri: str, artifact_root: str) -> None:
+    script = _TRACKING if store.role == "tracking" else _AUTH
+    # MLflow's own settings of the caller's shell don't belong here; a server's would be obeyed
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "_MLFLOW_"))
+    }
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            input=json.dumps({"uri": uri, "artifact_root": artifact_root}),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            env=environment,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise LacError(_failed(store, f"MLflow's migrations took more than {TIMEOUT_SECONDS} s.")) from None
+    if done.returncode == NO_MLFLOW:
+        raise LacError(
+            Diagnostic(
+                "mlflow-missing",
+                "MLflow isn't installed here, and its database has to be made",
+                f"{store.shown} is empty, and this Python ({sys.executable}) has no `mlflow`.",
+                hint="pip install 'lifecycle-as-code[local]', or start `mlflow server` on that store once",
+            )
+        )
+    if done.returncode:
+        lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
+        said = lines[-1] if lines else f"exit code {done.returncode}"
+        secret = store.url.password
+        raise LacError(_failed(store, said.replace(str(secret), "***") if secret else said))
+
+
+def _failed(store: SqlStore, said: str) -> Diagnostic:
+    return Diagnostic(
+        "store-not-created",
+        "MLflow's database couldn't be created",
+        f"{store.shown}: {said}",
+        hint="`mlflow db upgrade <store>` runs the same migrations and shows all of their output",
+    )

@@ -1,0 +1,76 @@
+"""What ties a version to the logged model, the run or the version that it was made from, as rows."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from . import rows
+from .tables import logged_model_tags, logged_models, model_versions
+from .uris import LoggedModel, SourceAddress, Version
+
+LINK = "mlflow.modelVersions"
+"""The tag of a logged model that lists the versions made from it. MLflow's handler writes it."""
+
+Number = tuple[str, int]
+"""A version: its model's name and its number."""
+
+
+def left_null(db: Connection, workspace: str, sources: Mapping[Number, SourceAddress]) -> set[Number]:
+    """Which of these versions, none of which has a run, MLflow leaves with NULL there instead of "".
+
+    MLflow: those from a logged model that has no run, and those copied from a version that has NULL.
+    """
+    null = {number for number, source in sources.items() if isinstance(source, LoggedModel)}
+    copies = {n: (s.name, s.version) for n, s in sources.items() if isinstance(s, Version)}
+    columns = model_versions.c
+    query = select(columns.name, columns.version).where(
+        columns.workspace == workspace, columns.run_id.is_(None)
+    )
+    found = {
+        (name, version)
+        for name, version in rows.within(db, query, columns.name, {name for name, _ in copies.values()})
+    }
+    return null | {number for number, copied in copies.items() if copied in found | null}
+
+
+def note_versions(db: Connection, sources: Mapping[Number, SourceAddress]) -> None:
+    """Note each new version on the logged model that it was made from, after those noted there.
+
+    MLflow's handler does the same. (Its client's `register_model` then notes the version once more,
+    with the number as a string; that is left out.)
+    """
+    made: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for (name, version), source in sources.items():
+        if isinstance(source, LoggedModel):
+            made[source.model_id].append({"name": name, "version": version})
+    models, tags = logged_models.c, logged_model_tags.c
+    homes = dict(rows.within(db, select(models.model_id, models.experiment_id), models.model_id, made))
+    noted = {
+        model_id: json.loads(value)
+        for model_id, value in rows.within(
+            db, select(tags.model_id, tags.tag_value).where(tags.tag_key == LINK), tags.model_id, made
+        )
+    }
+    rows.put(
+        db,
+        logged_model_tags,
+        [
+            {
+                "model_id": model_id,
+                "experiment_id": homes[model_id],
+                "tag_key": LINK,
+                "tag_value": json.dumps(_joined(noted.get(model_id, []), versions)),
+            }
+            for model_id, versions in made.items()
+            if model_id in homes
+        ],
+    )
+
+
+def _joined(noted: list[Any], versions: list[dict[str, Any]]) -> list[Any]:
+    return [*noted, *(version for version in versions if version not in noted)]

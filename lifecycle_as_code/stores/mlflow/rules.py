@@ -1,0 +1,258 @@
+"""MLflow's rules for names, tags and grants, as pure functions: an error message, or None.
+
+MLflow checks these in Python and not in its database, so whoever writes rows must check them too. Each
+is at least as strict as MLflow's (which a property test proves, with MLflow as the oracle), and stricter
+where the column is shorter than MLflow's limit: PostgreSQL would refuse what SQLite lets through.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable
+from typing import Final
+
+from ...review.access.effective import ON_ALL_ONLY
+from .uris import local_path, parse_source
+
+MODEL_NAME_LENGTH: Final = 256
+DESCRIPTION_LENGTH: Final = 5000
+ALIAS_LENGTH: Final = 255
+TAG_KEY_LENGTH: Final = 250
+MODEL_TAG_VALUE_LENGTH: Final = 5000
+"""The column's; MLflow checks 100,000."""
+VERSION_TAG_VALUE_LENGTH: Final = 100_000
+EXPERIMENT_TAG_VALUE_LENGTH: Final = 20_000
+EXPERIMENT_NAME_LENGTH: Final = 256
+"""The column's; MLflow checks 500."""
+SOURCE_LENGTH: Final = 500
+ARTIFACT_LOCATION_LENGTH: Final = 256
+"""The column's; MLflow's own limit is set by MLFLOW_ARTIFACT_LOCATION_MAX_LENGTH, 2048 by default."""
+ROLE_NAME_LENGTH: Final = 255
+ROLE_DESCRIPTION_LENGTH: Final = 1024
+RESOURCE_LENGTH: Final = 255
+
+LAST_VERSION: Final = 2**31 - 1
+"""What the column holds on PostgreSQL."""
+STAGES: Final = ("None", "Staging", "Production", "Archived")
+
+MODEL_TAGS_OF_MLFLOW: Final = frozenset({"mlflow.prompt.is_prompt"})
+"""Would turn a model into a prompt."""
+
+EXPERIMENT_TAGS_OF_MLFLOW: Final = frozenset(
+    {"mlflow.note.content", "mlflow.trace.archivalRetention", "mlflow.trace.archiveNow"}
+)
+"""The first is the description; the others are settings that MLflow checks in ways of their own."""
+
+SERVING_ENDPOINT: Final = "serving_endpoint"
+"""A resource type of ours: MLflow lists such grants and ignores them; the endpoint enforces them."""
+
+NAMED_TYPES: Final = frozenset(
+    {
+        "experiment",
+        "registered_model",
+        "prompt",
+        "scorer",
+        "gateway_secret",
+        "gateway_endpoint",
+        "gateway_model_definition",
+        "mcp_server",
+    }
+)
+WORKSPACE_LEVELS: Final = frozenset({"USE", "MANAGE"})
+RESOURCE_LEVELS: Final = frozenset({"READ", "USE", "EDIT", "MANAGE", "DENY"})
+
+_ALIAS: Final = re.compile(r"[\w\-]+")
+_VERSION_ALIAS: Final = re.compile(r"[vV]\d+")
+_RUN_ID: Final = re.compile(r"[a-zA-Z0-9][\w\-]{0,31}")
+_KEY: Final = re.compile(r"[/\w.\- :]*")
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+
+
+def model_name(name: str) -> str | None:
+    """MLflow: not blank, no `/` or `:`, doesn't read as another path. The column: 256 characters."""
+    if not name.strip():
+        return "a model's name can't be blank"
+    if "/" in name or ":" in name:
+        return "a model's name can't contain `/` or `:`"
+    if _reads_as_path(name):
+        return "a model's name can't read as a path such as `.` or `..`"
+    return _too_long("a model's name", name, MODEL_NAME_LENGTH) or _unstorable("a model's name", name)
+
+
+def alias(name: str) -> str | None:
+    """MLflow: letters, digits, `_` and `-`; not `latest` in any case, not `v<digits>`; 255 characters."""
+    if not _ALIAS.fullmatch(name):
+        return "an alias may only contain letters, digits, `_` and `-`"
+    if name.lower() == "latest":
+        return "`latest` is MLflow's own name for the highest version"
+    if _VERSION_ALIAS.fullmatch(name):
+        return "`v<number>` is MLflow's own name for a version"
+    return _too_long("an alias", name, ALIAS_LENGTH)
+
+
+def alias_to_be_made(name: str) -> str | None:
+    """Ours: not a bare number. MLflow takes it, so one that is there already may stay."""
+    return "an alias that is a number reads as a version" if name.isdigit() else None
+
+
+def tag_key(key: str) -> str | None:
+    """MLflow: letters, digits and `_ - . space : /`; doesn't read as another path; 250 characters. The same
+    for models, versions and experiments. Colons are left out where the server runs on Windows."""
+    if not key:
+        return "a tag's key can't be empty"
+    if not _KEY.fullmatch(key):
+        return "a tag's key may only contain letters, digits, spaces and `_ - . : /`"
+    if _reads_as_path(key):
+        return "a tag's key can't read as a path such as `.`, `../x`, `/x` or `x//y`"
+    return _too_long("a tag's key", key, TAG_KEY_LENGTH)
+
+
+def model_tag_key(key: str) -> str | None:
+    """`tag_key`, and not the mark of a prompt. MLflow: prompts cannot be registered as models."""
+    if key in MODEL_TAGS_OF_MLFLOW:
+        return f"`{key}` is MLflow's own mark of a prompt"
+    return tag_key(key)
+
+
+def experiment_tag_key(key: str) -> str | None:
+    """`tag_key`, and not a key that MLflow gives a meaning of its own."""
+    if key == "mlflow.note.content":
+        return f"`{key}` is the description: write `description:`"
+    if key in EXPERIMENT_TAGS_OF_MLFLOW or key.startswith("mlflow.customView"):
+        return f"`{key}` is a setting of MLflow's own"
+    return tag_key(key)
+
+
+def model_tag_value(value: str) -> str | None:
+    """The column: 5000 characters (MLflow checks 100,000)."""
+    return _too_long("a model's tag", value, MODEL_TAG_VALUE_LENGTH) or _unstorable("a model's tag", value)
+
+
+def version_tag_value(value: str) -> str | None:
+    """MLflow: 100,000 characters."""
+    return _too_long("a version's tag", value, VERSION_TAG_VALUE_LENGTH) or _unstorable(
+        "a version's tag", value
+    )
+
+
+def experiment_tag_value(value: str) -> str | None:
+    """MLflow: 20,000 characters."""
+    what = "an experiment's tag"
+    return _too_long(what, value, EXPERIMENT_TAG_VALUE_LENGTH) or _unstorable(what, value)
+
+
+def description(text: str) -> str | None:
+    """The column of models and versions: 5000 characters."""
+    return _too_long("a description", text, DESCRIPTION_LENGTH) or _unstorable("a description", text)
+
+
+def source(uri: str) -> str | None:
+    """A version's source, as a manifest may hold it. The column: 500 characters.
+
+    Stricter rules hold for one that is to be made (`source_to_be_made`): MLflow's client takes anything on
+    a database, and what it took may be declared.
+    """
+    if not uri.strip():
+        return "a version's source can't be blank"
+    if uri.startswith("models:") and (problem := source_to_be_made(uri)):
+        return problem
+    return _too_long("a version's source", uri, SOURCE_LENGTH) or _unstorable("a version's source", uri)
+
+
+def source_to_be_made(uri: str) -> str | None:
+    """What MLflow's server asks of a new version's source; `mlflow_uris.parse_source` tells."""
+    try:
+        parse_source(uri)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def run_id(text: str) -> str | None:
+    """MLflow: letters, digits, `_` and `-`. The column: 32 characters."""
+    return None if _RUN_ID.fullmatch(text) else "a run id is up to 32 letters, digits, `_` and `-`"
+
+
+def stage(name: str) -> str | None:
+    """MLflow's four stages, spelled as it stores them."""
+    return None if name in STAGES else f"a stage is one of {', '.join(STAGES)}"
+
+
+def experiment_name(name: str) -> str | None:
+    """MLflow: not empty. The column: 256 characters (MLflow checks 500). Blank is ours to refuse."""
+    if not name.strip():
+        return "an experiment's name can't be blank"
+    what = "an experiment's name"
+    return _too_long(what, name, EXPERIMENT_NAME_LENGTH) or _unstorable(what, name)
+
+
+def artifact_location(uri: str) -> str | None:
+    """MLflow: not `runs:`, no fragment or parameters. The column: 256 characters. Ours: no query, and no
+    relative path, which would count from wherever MLflow's server runs."""
+    if uri.startswith("runs:"):
+        return "an artifact location can't be a `runs:/` address"
+    if not uri or any(character in uri for character in "#;?"):
+        return "an artifact location can't be empty or contain `#`, `;` or `?`"
+    here = local_path(uri)
+    if here is not None and not here.is_absolute():
+        return "an artifact location must be an absolute path or a URI"
+    what = "an artifact location"
+    return _too_long(what, uri, ARTIFACT_LOCATION_LENGTH) or _unstorable(what, uri)
+
+
+def role_name(name: str) -> str | None:
+    """MLflow: not empty, doesn't begin with `__user_`, its prefix for one user's own grants."""
+    if not name.strip():
+        return "a role's name can't be blank"
+    if name.startswith("__user_"):
+        return "names that begin with `__user_` are MLflow's own, for one user's grants"
+    return _too_long("a role's name", name, ROLE_NAME_LENGTH) or _unstorable("a role's name", name)
+
+
+def role_description(text: str) -> str | None:
+    """The column: 1024 characters."""
+    what = "a role's description"
+    return _too_long(what, text, ROLE_DESCRIPTION_LENGTH) or _unstorable(what, text)
+
+
+def grant(resource_type: str, resource: str, level: str) -> str | None:
+    """MLflow: which level may be granted on which type, and whether on one resource or only on `*`."""
+    if resource_type not in NAMED_TYPES | ON_ALL_ONLY | {SERVING_ENDPOINT}:
+        return f"`{resource_type}` isn't a type of resource that grants exist for"
+    if resource_type in ON_ALL_ONLY and resource != "*":
+        return f"a grant on {resource_type} covers all of them: write `*`"
+    levels = WORKSPACE_LEVELS if resource_type == "workspace" else RESOURCE_LEVELS
+    if level not in levels:
+        return f"the levels on {resource_type} are {', '.join(sorted(levels))}"
+    if not resource:
+        return "a grant needs a resource, or `*`"
+    return _too_long("a resource", resource, RESOURCE_LENGTH) or _unstorable("a resource", resource)
+
+
+def validator(rule: Callable[[str], str | None]) -> Callable[[str], str]:
+    """A rule in the form that a field's `AfterValidator` takes: ValueError with the message."""
+
+    def check(value: str) -> str:
+        if problem := rule(value):
+            raise ValueError(problem)
+        return value
+
+    return check
+
+
+def _reads_as_path(name: str) -> bool:
+    """MLflow: a name may become a file's, so it must be its own normal form and stay where it is."""
+    normal = posixpath.normpath(name)
+    return normal != name or normal == "." or normal.startswith(("..", "/"))
+
+
+def _too_long(what: str, value: str, limit: int) -> str | None:
+    return f"{what} has at most {limit} characters; this one has {len(value)}" if len(value) > limit else None
+
+
+def _unstorable(what: str, value: str) -> str | None:
+    """PostgreSQL stores no NUL, and half of a surrogate pair is in no encoding."""
+    if _UNSTORABLE.search(value):
+        return f"{what} contains a character that a database can't store"
+    return None

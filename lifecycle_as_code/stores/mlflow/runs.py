@@ -1,0 +1,150 @@
+"""What MLflow's tracking tables say about runs. Reads only, in a fixed number of queries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, select
+
+from ...model.evidence import NOTHING, Dataset, Metric, Run
+from . import rows
+from .tables import (
+    datasets,
+    experiments,
+    input_tags,
+    inputs,
+    latest_metrics,
+    logged_model_metrics,
+    params,
+    run_tags,
+    runs,
+)
+from .uris import shown
+
+SYSTEM: Final = "system/"
+"""What MLflow measures by itself (CPU, memory) begins so. It says nothing about the model."""
+
+COMMIT: Final = "mlflow.source.git.commit"
+SOURCE: Final = "mlflow.source.name"
+NAME: Final = "mlflow.runName"
+USER: Final = "mlflow.user"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """A run and what it logged. `artifacts`: the address of its files. `linked`: metrics whose last value was
+    measured of one of the models that it logged; they aren't among `metrics`."""
+
+    run: Run
+    artifacts: str
+    metrics: Sequence[Metric] = ()
+    linked: Sequence[Metric] = ()
+    params: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    datasets: Sequence[Dataset] = ()
+
+
+def read(db: Connection, workspace: str, run_ids: Collection[str]) -> dict[str, RunFacts]:
+    """Those of the runs that are there, deleted ones too."""
+    found = _runs(db, workspace, run_ids)
+    metrics, linked = _metrics(db, found)
+    query: Any = select(params.c.run_uuid, params.c.key, params.c.value)
+    said = rows.texts(db, query, params.c.run_uuid, found)
+    used = _datasets(db, found)
+    return {
+        run_id: RunFacts(
+            run,
+            artifacts,
+            metrics.get(run_id, ()),
+            linked.get(run_id, ()),
+            said.get(run_id, NOTHING),
+            used.get(run_id, ()),
+        )
+        for run_id, (run, artifacts) in found.items()
+    }
+
+
+def _runs(db: Connection, workspace: str, run_ids: Collection[str]) -> dict[str, tuple[Run, str]]:
+    """Each run, and the address of its artifacts."""
+    t, c = run_tags.c, runs.c
+    query: Any = select(t.run_uuid, t.key, t.value).where(t.key.in_((COMMIT, SOURCE, NAME, USER)))
+    tags = rows.texts(db, query, t.run_uuid, run_ids)
+    query = (
+        select(
+            c.run_uuid,
+            c.name,
+            c.user_id,
+            c.status,
+            c.start_time,
+            c.end_time,
+            c.lifecycle_stage,
+            c.artifact_uri,
+            c.experiment_id,
+            experiments.c.name.label("experiment"),
+        )
+        .join_from(runs, experiments, experiments.c.experiment_id == c.experiment_id)
+        .where(experiments.c.workspace == workspace)
+    )
+    found = {}
+    for row in rows.within(db, query, c.run_uuid, run_ids):
+        said = tags.get(row.run_uuid, {})
+        run = Run(
+            row.run_uuid,
+            name=row.name or said.get(NAME, ""),
+            experiment=row.experiment or "",
+            status=row.status or "",
+            user=row.user_id or said.get(USER, ""),
+            commit=said.get(COMMIT, ""),
+            # an MLflow project's is a repository's address
+            source=shown(said.get(SOURCE, "")),
+            started_ms=row.start_time,
+            ended_ms=row.end_time,
+            deleted=row.lifecycle_stage == "deleted",
+            link=f"#/experiments/{row.experiment_id}/runs/{row.run_uuid}",
+        )
+        found[row.run_uuid] = run, row.artifact_uri or ""
+    return found
+
+
+def _metrics(db: Connection, run_ids: Collection[str]) -> tuple[dict[str, list[Metric]], ...]:
+    """Each run's own, and those that are linked to a model of it."""
+    c, m = latest_metrics.c, logged_model_metrics.c
+    # by its whole key: there is no index on the run alone
+    linked = (
+        select(m.model_id)
+        .join_from(inputs, logged_model_metrics, m.model_id == inputs.c.destination_id)
+        .where(
+            inputs.c.source_type == "RUN_OUTPUT",
+            inputs.c.source_id == c.run_uuid,
+            inputs.c.destination_type == "MODEL_OUTPUT",
+            m.metric_name == c.key,
+            m.metric_timestamp_ms == c.timestamp,
+            m.metric_step == c.step,
+            m.run_id == c.run_uuid,
+            m.metric_value == c.value,
+        )
+        .exists()
+    )
+    query: Any = select(c.run_uuid, c.key, c.value, c.is_nan, linked.label("linked"))
+    own: defaultdict[str, list[Metric]] = defaultdict(list)
+    of_models: defaultdict[str, list[Metric]] = defaultdict(list)
+    for run_id, name, value, is_nan, is_linked in rows.within(db, query, c.run_uuid, run_ids):
+        if not name.startswith(SYSTEM):
+            (of_models if is_linked else own)[run_id].append(Metric(name, None if is_nan else value))
+    return own, of_models
+
+
+def _datasets(db: Connection, run_ids: Collection[str]) -> dict[str, list[Dataset]]:
+    context = and_(input_tags.c.input_uuid == inputs.c.input_uuid, input_tags.c.name == "mlflow.data.context")
+    query: Any = (
+        select(inputs.c.destination_id, datasets.c.name, datasets.c.digest, input_tags.c.value)
+        .join_from(inputs, datasets, datasets.c.dataset_uuid == inputs.c.source_id)
+        .outerjoin(input_tags, context)
+        .where(inputs.c.source_type == "DATASET", inputs.c.destination_type == "RUN")
+    )
+    found: defaultdict[str, list[Dataset]] = defaultdict(list)
+    for run_id, name, digest, use in rows.within(db, query, inputs.c.destination_id, run_ids):
+        found[run_id].append(Dataset(name, digest, use or ""))
+    return found

@@ -1,0 +1,143 @@
+"""Tell whether a database holds MLflow's tables in a form that we know. Reads only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, select, text
+
+from ...model.diagnostics import Diagnostic, LacError
+from . import tables
+from .sql import Role
+
+TRACKING_HEADS: Final = frozenset(
+    {
+        "1b5f0d9ad7c1",
+        "e1f2a3b4c5d6",
+        "76601a5f987d",
+        "c3d6457b6d8a",
+        "a5b4c3d2e1f0",
+        "ae8bbe7743c9",
+        "7d34483879f0",
+        "da6fb0208061",
+        "89d3d66ed43f",
+        "b7e4c1a90f23",
+        "a8b9c0d1e2f3",
+        "c1d2e3f4a5b6",
+        "c3d9e7f1a2b4",
+        "6f8d9c3b2a1e",
+        "1971f2d9a75b",
+        "17e22815139b",
+        "b7e2c1a4d9f3",
+        "75868b020152",
+        "dc11669786a5",
+    }
+)
+"""MLflow's revisions from the first with workspaces (3.10) to the last one seen (3.17)."""
+
+AUTH_HEADS: Final = frozenset({"e5f6a7b8c9d0", "f1a2b3c4d5e6"})
+"""MLflow's auth revisions in which roles hold every grant."""
+
+AUTH_TOO_OLD: Final = frozenset(
+    {"8606fa83a998", "0965eb92f5f0", "a1b2c3d4e5f6", "2ed73881770d", "c3d4e5f6a7b8"}
+)
+"""Revisions in which grants still stand in tables of their own (the last has roles beside them)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What was found. `revision` is None where MLflow has made no tables yet: the store is empty."""
+
+    revision: str | None
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return self.revision is None
+
+
+def check_schema(db: Connection, role: Role) -> Schema:
+    """The schema of an open store. LacError where it is too old; a warning where it is newer than known.
+
+    Support is told by columns, not by the head: a newer MLflow may add what doesn't concern us.
+    """
+    table, column, versions = {
+        "tracking": ("registered_models", "workspace", "alembic_version"),
+        "auth": ("roles", "workspace", "alembic_version_auth"),
+    }[role]
+    columns = _columns(db, table)
+    started = columns or _columns(db, "users" if role == "auth" else "experiments")
+    if not started:
+        return Schema(None)
+    revision = _revision(db, versions)
+    if column not in columns or (role == "auth" and revision in AUTH_TOO_OLD):
+        raise LacError(_too_old(role, revision))
+    if revision not in (TRACKING_HEADS if role == "tracking" else AUTH_HEADS):
+        return Schema(revision, (_unknown(role, revision),))
+    return Schema(revision)
+
+
+def _columns(db: Connection, table: str) -> frozenset[str]:
+    query = {
+        "sqlite": "SELECT name FROM pragma_table_info(:t)",
+        # not information_schema: it hides what we have no right to, and a store would look empty
+        "postgresql": (
+            "SELECT attname FROM pg_attribute "
+            "WHERE attrelid = to_regclass(:t) AND attnum > 0 AND NOT attisdropped"
+        ),
+    }[db.dialect.name]
+    return frozenset(db.scalars(text(query), {"t": table}))
+
+
+def _revision(db: Connection, table: str) -> str:
+    """`unversioned` where alembic's table is missing, as MLflow before 3.6 left its auth database."""
+    if not _columns(db, table):
+        return "unversioned"
+    return db.scalar(text(f"SELECT version_num FROM {table}")) or "unversioned"
+
+
+def _too_old(role: Role, revision: str) -> Diagnostic:
+    if role == "tracking":
+        return Diagnostic(
+            "store-too-old",
+            "the store was made by an MLflow that is too old",
+            f"MLflow's schema is at {revision}; its tables need workspaces, which came with MLflow 3.10.",
+            hint="take a backup, then run `mlflow db upgrade <store>` with MLflow 3.10 or later",
+        )
+    return Diagnostic(
+        "store-too-old",
+        "the store was made by an MLflow that is too old",
+        f"MLflow's auth schema is at {revision}; its grants aren't all held by roles yet.",
+        hint="take a backup, then run `python -m mlflow.server.auth db upgrade --url <auth_store>` "
+        "with the latest MLflow",
+    )
+
+
+def _unknown(role: Role, revision: str) -> Diagnostic:
+    return Diagnostic(
+        "unknown-store-revision",
+        "the store's schema is newer than what was tested",
+        f"MLflow's {'auth ' if role == 'auth' else ''}schema is at {revision}, which isn't known here.",
+        hint="upgrade lifecycle-as-code; what it needs seems to be there, so this goes on",
+        severity="warning",
+    )
+
+
+def check_workspace(db: Connection, workspace: str) -> None:
+    """LacError `unknown-workspace` where MLflow has no such workspace. `default` is always there.
+
+    MLflow: rows of another workspace make a server without workspaces refuse to start.
+    """
+    if workspace == "default":
+        return
+    names = sorted(db.execute(select(tables.workspaces.c.name)).scalars())
+    if workspace not in names:
+        raise LacError(
+            Diagnostic(
+                "unknown-workspace",
+                "MLflow has no such workspace",
+                f"`{workspace}` is not among {', '.join(f'`{name}`' for name in names)}.",
+                hint="create it with MLflow's tools (its server has to run with workspaces enabled)",
+            )
+        )

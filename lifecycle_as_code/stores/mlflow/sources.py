@@ -1,0 +1,204 @@
+"""Find out where a version's files are, as MLflow does when one is registered. Reads only.
+
+| written | MLflow stores as source | storage_location | run_id, where none is given |
+|---|---|---|---|
+| `runs:/R/p`, a model logged by R under the name p | `models:/m-…` | its artifact location | R |
+| `runs:/R/p`, files of R at p | `<R's artifacts>/p` | the same | R |
+| `models:/m-…` | as written | its artifact location | the run that logged it |
+| `models:/name/3` | as written | that version's | that version's |
+| a path or URI | as written | the same | none |
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import Connection, select
+
+from . import rows
+from .tables import DELETED, experiments, inputs, logged_models, model_versions, runs
+from .uris import Location, LoggedModel, RunPath, SourceAddress, Version, host, is_below, join, local_path
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A row of `logged_models`."""
+
+    model_id: str
+    name: str
+    run_id: str | None
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What MLflow writes for a source. `run_id` is None where none is known."""
+
+    source: str
+    storage_location: str
+    run_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the tracking tables say about the sources that were looked up."""
+
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    """Artifact address by run."""
+    logged: Mapping[str, Logged] = field(default_factory=dict)
+    logged_by: Mapping[tuple[str, str], list[Logged]] = field(default_factory=dict)
+    """By run and name, the one logged at the highest step last."""
+    versions: Mapping[tuple[str, int], Stored] = field(default_factory=dict)
+    """Versions that aren't deleted and aren't prompts', by name and number."""
+    root: str = ""
+    """MLflow's artifact root: the one host that its server connects to."""
+
+
+def look_up(
+    db: Connection,
+    workspace: str,
+    sources: Iterable[SourceAddress],
+    run_ids: Iterable[str] = (),
+    model_ids: Iterable[str] = (),
+    *,
+    root: str = "",
+) -> Known:
+    """Read what is needed to resolve `sources`, in a fixed number of queries."""
+    sources = list(sources)
+    named_runs = {*run_ids, *(s.run_id for s in sources if isinstance(s, RunPath))}
+    named_models = {*model_ids, *(s.model_id for s in sources if isinstance(s, LoggedModel))}
+    names = {s.name for s in sources if isinstance(s, Version)}
+    ours = select(experiments.c.experiment_id).where(experiments.c.workspace == workspace)
+    found_runs = rows.within(
+        db,
+        select(runs.c.run_uuid, runs.c.artifact_uri).where(runs.c.experiment_id.in_(ours)),
+        runs.c.run_uuid,
+        named_runs,
+    )
+    artifacts = {run: uri or "" for run, uri in found_runs}
+    query = select(
+        logged_models.c.model_id,
+        logged_models.c.name,
+        logged_models.c.source_run_id,
+        logged_models.c.artifact_location,
+    ).where(logged_models.c.experiment_id.in_(ours), logged_models.c.lifecycle_stage == "active")
+    by_run = [Logged(*row) for row in rows.within(db, query, logged_models.c.source_run_id, named_runs)]
+    by_id = [Logged(*row) for row in rows.within(db, query, logged_models.c.model_id, named_models)]
+    return Known(
+        artifacts,
+        {model.model_id: model for model in (*by_run, *by_id)},
+        _by_step(db, by_run),
+        _versions(db, workspace, names),
+        root,
+    )
+
+
+def _by_step(db: Connection, models: list[Logged]) -> dict[tuple[str, str], list[Logged]]:
+    groups: dict[tuple[str, str], list[Logged]] = defaultdict(list)
+    for model in models:
+        groups[model.run_id or "", model.name].append(model)
+    ambiguous = {run for (run, _), group in groups.items() if len(group) > 1}
+    query = select(inputs.c.source_id, inputs.c.destination_id, inputs.c.step).where(
+        inputs.c.source_type == "RUN_OUTPUT", inputs.c.destination_type == "MODEL_OUTPUT"
+    )
+    steps = {
+        (run, model): step or 0 for run, model, step in rows.within(db, query, inputs.c.source_id, ambiguous)
+    }
+    for (run, _), group in groups.items():
+        group.sort(key=lambda model: steps.get((run, model.model_id), -1))
+    return dict(groups)
+
+
+def _versions(db: Connection, workspace: str, names: set[str]) -> dict[tuple[str, int], Stored]:
+    if not names:
+        return {}
+    query = select(
+        model_versions.c.name,
+        model_versions.c.version,
+        model_versions.c.source,
+        model_versions.c.storage_location,
+        model_versions.c.run_id,
+    ).where(model_versions.c.workspace == workspace, model_versions.c.current_stage != DELETED)
+    hidden = rows.prompts(db, workspace)
+    return {
+        (name, version): Stored(source, location or source, run_id)
+        for name, version, source, location, run_id in rows.within(db, query, model_versions.c.name, names)
+        if name not in hidden
+    }
+
+
+def resolve(source: SourceAddress, run_id: str | None, known: Known) -> Stored | str:
+    """What MLflow would store, or what is wrong. `run_id` is what was written, if anything."""
+    match source:
+        case RunPath():
+            return _resolve_run(source, run_id, known)
+        case LoggedModel():
+            model = known.logged.get(source.model_id)
+            if model is None:
+                return f"there is no logged model {source.model_id}"
+            return Stored(f"models:/{model.model_id}", model.location, run_id or model.run_id)
+        case Version():
+            version = known.versions.get((source.name, source.version))
+            if version is None:
+                return f"there is no version {source.version} of {source.name}"
+            if run_id and run_id != version.run_id:
+                return f"version {source.version} of {source.name} isn't from run {run_id}"
+            here = f"models:/{source.name}/{source.version}"
+            return Stored(here, version.storage_location, version.run_id)
+        case Location():
+            problem = _misplaced(source, run_id, known)
+            return problem or Stored(source.uri, source.uri, run_id)
+
+
+def _resolve_run(source: RunPath, run_id: str | None, known: Known) -> Stored | str:
+    if run_id and run_id != source.run_id:
+        return f"the source is from run {source.run_id}, but `run_id` is {run_id}"
+    if source.run_id not in known.artifacts:
+        return f"there is no run {source.run_id}"
+    files = join(known.artifacts[source.run_id], source.path)
+    here = local_path(known.artifacts[source.run_id])
+    logged = known.logged_by.get((source.run_id, source.path))
+    # MLflow looks for the run's own files first; we can where they are on this machine
+    if here is not None and (Path(here) / source.path / "MLmodel").is_file():
+        return Stored(files, files, source.run_id)
+    if logged:
+        return Stored(f"models:/{logged[-1].model_id}", logged[-1].location, source.run_id)
+    if here is not None and Path(here).is_dir():
+        return f"run {source.run_id} has no model at `{source.path}`"
+    return Stored(files, files, source.run_id)
+
+
+def _misplaced(source: Location, run_id: str | None, known: Known) -> str | None:
+    """MLflow's server: files named together with a run lie among the run's, and other hosts aren't asked."""
+    if run_id and run_id not in known.artifacts:
+        return f"there is no run {run_id}"
+    proxied = source.uri.startswith("mlflow-artifacts:")
+    if (proxied or (run_id and source.local_path)) and not (
+        run_id and is_below(source.uri, known.artifacts[run_id])
+    ):
+        return f"`{source.uri}` isn't among the files of the run that `run_id` names"
+    if (other := host(source.uri)) and other != host(known.root):
+        return f"MLflow's server refuses to connect to {other}"
+    return None
+
+
+def same_source(written: SourceAddress, stored: str, run_id: str | None, known: Known) -> bool:
+    """Whether a version stored with `stored` and `run_id` may have been registered as `written`.
+
+    A logged model that is gone by now can't be asked for its name; then the run decides.
+    """
+    match written:
+        case RunPath(run, path):
+            if stored.startswith("models:/"):
+                model = known.logged.get(stored.removeprefix("models:/"))
+                return (model.run_id, model.name) == (run, path) if model else run_id == run
+            return run in known.artifacts and stored == join(known.artifacts[run], path)
+        case LoggedModel(model_id):
+            return stored == f"models:/{model_id}"
+        case Version(name, version):
+            return stored == f"models:/{name}/{version}"
+        case Location(uri):
+            return stored == uri

@@ -1,0 +1,233 @@
+"""What MLflow's tables say about model versions: what they were made from, and what was measured.
+
+Reads only, in a number of queries that doesn't grow with the versions (but for thousands of them, which are
+asked for in portions). Files aren't opened: `location` says where they are.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, select
+
+from ...model.evidence import Dataset, Evidence, Metric
+from . import logged_models, rows, runs
+from .lineage import Number
+from .logged_models import ModelFacts
+from .runs import RunFacts
+from .tables import DELETED, model_version_tags, model_versions, registered_model_aliases
+from .uris import LoggedModel, RunPath, Version, join, read_source, shown
+
+MOST: Final = 1000
+"""How many metrics, parameters or data sets of one version are given; of more, the first ones by name."""
+
+HOPS: Final = 4
+"""How often a copy of a copy is followed."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A version as the registry holds it, or will. `location`: its `storage_location`, if it has one."""
+
+    source: str
+    location: str
+    run_id: str | None
+    deleted: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """What is known of a version but for what its files say. `location`: where those are, or nothing where
+    that isn't known; it may hold a password, and isn't for people."""
+
+    evidence: Evidence
+    location: str = ""
+
+
+def read(
+    db: Connection, workspace: str, numbers: Collection[Number], made: Mapping[Number, Registered]
+) -> dict[Number, Tracked]:
+    """All of `numbers`. `made`: those among them that aren't there yet, as they will be registered."""
+    there = {**_registered(db, workspace, numbers), **made}
+    origins = _origins(db, workspace, there)
+    asked = {number: _followed(number, origins) for number in numbers if number in there}
+    alive = {number: version for number, version in asked.items() if not version.deleted}
+    by_run = runs.read(db, workspace, {v.run_id for v in alive.values() if v.run_id})
+    by_version = logged_models.read(
+        db, workspace, {n: (read_source(v.source), v.run_id, v.location) for n, v in alive.items()}
+    )
+    return {
+        number: _tracked(number, there.get(number), asked.get(number), by_run, by_version.get(number))
+        for number in numbers
+    }
+
+
+# --- the registry
+
+
+def _registered(db: Connection, workspace: str, numbers: Collection[Number]) -> dict[Number, Registered]:
+    names = {name for name, _ in numbers}
+    found = _versions(db, workspace, names)
+    tags: defaultdict[Number, dict[str, str]] = defaultdict(dict)
+    c = model_version_tags.c
+    query: Any = select(c.name, c.version, c.key, c.value).where(c.workspace == workspace)
+    for name, version, key, value in rows.within(db, query, c.name, names):
+        if (name, version) in numbers:
+            tags[name, version][key] = value or ""
+    aliases: defaultdict[Number, list[str]] = defaultdict(list)
+    a = registered_model_aliases.c
+    query = select(a.name, a.version, a.alias).where(a.workspace == workspace)
+    for name, version, alias in rows.within(db, query, a.name, names):
+        aliases[name, version].append(alias)
+    return {
+        number: replace(version, tags=tags[number], aliases=tuple(sorted(aliases[number])))
+        for number, version in found.items()
+        if number in numbers
+    }
+
+
+def _versions(db: Connection, workspace: str, names: Collection[str]) -> dict[Number, Registered]:
+    c = model_versions.c
+    query: Any = select(c.name, c.version, c.source, c.storage_location, c.run_id, c.current_stage).where(
+        c.workspace == workspace
+    )
+    return {
+        (name, version): Registered(source or "", location or "", run_id or None, stage == DELETED)
+        for name, version, source, location, run_id, stage in rows.within(db, query, c.name, names)
+    }
+
+
+def _origins(db: Connection, workspace: str, there: Mapping[Number, Registered]) -> dict[Number, Registered]:
+    """`there`, and what copies among them were made from."""
+    known = dict(there)
+    for _ in range(HOPS):
+        named = {n for v in known.values() if (n := _copied(v)) and n not in known}
+        if not named:
+            break
+        found = _versions(db, workspace, {name for name, _ in named})
+        # what isn't there is not asked for again
+        known |= {n: found.get(n, Registered("", "", None)) for n in named}
+    return known
+
+
+def _copied(version: Registered) -> Number | None:
+    source = read_source(version.source)
+    return (source.name, source.version) if isinstance(source, Version) else None
+
+
+def _followed(number: Number, known: Mapping[Number, Registered]) -> Registered:
+    """The version with the source, the run and the place of what it is a copy of, where it lacks them."""
+    version = found = known[number]
+    for _ in range(HOPS):
+        origin = known.get(copied) if (copied := _copied(found)) else None
+        if origin is None or origin.deleted or not origin.source:
+            break
+        found = replace(
+            version,
+            source=origin.source,
+            run_id=version.run_id or found.run_id or origin.run_id,
+            location=version.location or found.location or origin.location,
+        )
+    source = read_source(found.source)
+    if found.run_id is None and isinstance(source, RunPath):
+        return replace(found, run_id=source.run_id)
+    return found
+
+
+# --- together
+
+
+def _tracked(
+    number: Number,
+    registered: Registered | None,
+    followed: Registered | None,
+    by_run: Mapping[str, RunFacts],
+    model: ModelFacts | None,
+) -> Tracked:
+    name, version = number
+    if registered is None or followed is None:
+        why = "the version: MLflow has none of this number"
+        return Tracked(Evidence(name, version, artifact=False, missing=(why,)))
+    tags, aliases = registered.tags, registered.aliases
+    if registered.deleted:
+        why = "the version: it was deleted in MLflow, which keeps nothing of what it was made from"
+        return Tracked(Evidence(name, version, tags=tags, aliases=aliases, artifact=False, missing=(why,)))
+    run = by_run.get(followed.run_id) if followed.run_id else None
+    missing = [*_no_run(followed, run), *_no_model(followed, model)]
+    of_run, of_model = run.metrics if run else (), model.metrics if model else ()
+    if run and model is None:
+        of_run = (*of_run, *run.linked)
+    measured = {metric.name for metric in of_model}
+    metrics = [*of_model, *(metric for metric in of_run if metric.name not in measured)]
+    params = {**(run.params if run else {}), **(model.params if model else {})}
+    used = _used(run.datasets if run else (), of_model)
+    return Tracked(
+        Evidence(
+            name,
+            version,
+            source=shown(registered.source),
+            run=run.run if run else None,
+            metrics=tuple(_first(sorted(metrics, key=_by_name), "metrics", missing)),
+            params=dict(_first(sorted(params.items()), "parameters", missing)),
+            datasets=tuple(_first(used, "data sets", missing)),
+            tags=tags,
+            aliases=aliases,
+            missing=tuple(missing),
+        ),
+        _location(followed, run, model),
+    )
+
+
+def _no_run(version: Registered, run: RunFacts | None) -> Iterator[str]:
+    if not version.run_id:
+        yield "the run: the version names none"
+    elif run is None:
+        yield f"the run: {version.run_id} is nowhere in this workspace of MLflow"
+    elif run.run.deleted:
+        yield f"the run: {version.run_id} was deleted in MLflow"
+
+
+def _no_model(version: Registered, model: ModelFacts | None) -> Iterator[str]:
+    source = read_source(version.source)
+    if isinstance(source, LoggedModel) and model is None:
+        yield f"the logged model: {source.model_id} is nowhere in this workspace of MLflow, or was deleted"
+
+
+def _used(of_run: Sequence[Dataset], metrics: Sequence[Metric]) -> list[Dataset]:
+    """The run's data sets, and those that the model was measured on besides."""
+    known = {(d.name, d.digest) for d in of_run}
+    measured = {(m.dataset, m.digest) for m in metrics if m.dataset} - known
+    return sorted(
+        {*of_run, *(Dataset(*each) for each in measured)}, key=lambda d: (d.name, d.digest, d.context)
+    )
+
+
+def _first(found: Sequence[T], what: str, missing: list[str]) -> Iterator[T]:
+    if len(found) > MOST:
+        missing.append(f"{what}: there are {len(found)}, and only the first {MOST} by name are given")
+    return islice(found, MOST)
+
+
+def _by_name(metric: Metric) -> tuple[str, str, str]:
+    return metric.name, metric.dataset, metric.digest
+
+
+def _location(version: Registered, run: RunFacts | None, model: ModelFacts | None) -> str:
+    """Where the files are. Versions from before MLflow 2.9 have no place of their own, but a source."""
+    written = version.location or version.source
+    match read_source(written):
+        case RunPath(_, path):
+            return join(run.artifacts, path) if run and run.artifacts else ""
+        case LoggedModel():
+            return model.location if model else ""
+        case Version():
+            return ""
+    return written

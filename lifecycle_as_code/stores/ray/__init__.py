@@ -1,0 +1,1 @@
+"""Ray Serve through its REST API, and a local Ray."""

@@ -1,0 +1,363 @@
+"""A handle on one cluster's Ray Serve, through its REST API. Decides nothing about endpoints.
+
+The one dangerous thing here is PUT: it replaces the whole set of declarative apps, deletes what its body
+leaves out, and knows no ETag. So `merge` reads, carries over what isn't ours as it is, writes, and reads
+again until ours and theirs both stand. A PUT's 200 means *accepted*: `wait` tells what came of it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from ...model.diagnostics import Diagnostic, LacError
+from ...who import without_password
+from .apps import AppConfig, route
+from .merge import body, differs, lost, refuse_foreign
+from .state import Application, Resources, applications, readable, settled
+
+if TYPE_CHECKING:
+    import httpx
+
+APPLICATIONS = "/api/serve/applications/"
+_ATTEMPTS = 5
+_LOOKS = 5
+"""How often in a row an app must be missed until it counts as gone: a second or so."""
+
+
+class Cluster:
+    """One cluster, by its dashboard's URL.
+
+    `token` is sent as a bearer token and appears in no error. `data_address`: where endpoints answer, for
+    when Ray's own word for it can't be reached from here. `http_options`: Serve's, for the case that it
+    doesn't run yet; afterwards Ray ignores them. Times in seconds.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        token: str | None = None,
+        *,
+        timeout: float = 30.0,
+        data_address: str | None = None,
+        http_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.address = address.rstrip("/")
+        self._shown = without_password(self.address)
+        self._token = token
+        self._timeout = timeout
+        self._data_address = data_address.rstrip("/") if data_address else None
+        self._http_options = dict(http_options or {})
+        self._http: httpx.Client | None = None
+        self._permit: Callable[[], None] = _freely
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; the next call opens new ones."""
+        if self._http is not None:
+            self._http.close()
+            self._http = None
+
+    @contextmanager
+    def asking(self, permit: Callable[[], None]) -> Iterator[None]:
+        """Within the block, `permit` is called before every write; what it raises keeps the write from being
+        made. Ray itself knows no fence: this is what keeps off whoever comes too late."""
+        self._permit = permit
+        try:
+            yield
+        finally:
+            self._permit = _freely
+
+    def applications(self) -> dict[str, Application]:
+        """Every Serve app of the cluster by name, ours or not; empty when Serve doesn't run yet."""
+        return applications(self._get(APPLICATIONS))
+
+    def resources(self) -> Resources:
+        """CPUs and GPUs of the living nodes, from the dashboard's node summary (`0.5/8.0 CPU` a node)."""
+        nodes = self._get("/nodes?view=summary").get("data", {}).get("nodeLogicalResources") or {}
+        total = {"CPU": 0.0, "GPU": 0.0}
+        free = []
+        for told in nodes.values():
+            left = dict.fromkeys(total, 0.0)
+            for taken, had, unit in re.findall(r"([\d.]+)/([\d.]+) (CPU|GPU)\b", str(told)):
+                total[unit] += float(had)
+                left[unit] += float(had) - float(taken)
+            free.append((left["CPU"], left["GPU"]))
+        cpus, gpus = (sum(node[unit] for node in free) for unit in (0, 1))
+        return Resources(total["CPU"], total["GPU"], cpus, gpus, tuple(free))
+
+    def merge(
+        self,
+        put: Mapping[str, AppConfig],
+        remove: Iterable[str] = (),
+        *,
+        owner: str,
+    ) -> None:
+        """Make `put` stand and `remove` go, and leave every other app as it is.
+
+        Returns when a read after the write shows both; Ray deploys in its own time (`wait`). LacError
+        `ray-not-ours` or `ray-route-taken` before anything is written when a name or a route is someone
+        else's, `ray-refused` for what Ray rejects, `ray-contended` when others keep overwriting.
+        """
+        leaving = frozenset(remove)
+        rescued: dict[str, AppConfig] = {}
+        with _one_at_a_time(self.address):
+            for _ in range(_ATTEMPTS):
+                instance = self._get(APPLICATIONS)
+                found = applications(instance)
+                refuse_foreign(found, put, leaving, owner)
+                wanted = body(instance, put, leaving, rescued, self._http_options)
+                sent = {a["name"]: a for a in wanted["applications"]}
+                if not differs(found, put, leaving) and not rescued:
+                    return
+                self._permit()
+                self._put(wanted)
+                after = self.applications()
+                rescued = lost(found, after, sent, leaving)
+                if not rescued and not differs(after, put, leaving):
+                    return
+        raise LacError(
+            Diagnostic(
+                "ray-contended",
+                "other deployers keep overwriting Ray Serve's configuration",
+                f"{self._shown}: {_ATTEMPTS} writes in a row were undone by someone else's.",
+                "let one deployer finish first, then apply again",
+            )
+        )
+
+    def wait(
+        self,
+        names: Iterable[str],
+        timeout: float,
+        on_progress: Callable[[Application], None] = lambda _: None,
+        pulse: Callable[[], None] = lambda: None,
+    ) -> dict[str, Application | None]:
+        """Poll until each app is RUNNING or has failed, or `timeout` passes; the last that was seen of each.
+
+        An app that fails doesn't end the wait for the others; its `problem` holds Ray's words. One that is
+        still DEPLOYING after the timeout comes back so. None, or one that is leaving: somebody removed it,
+        and it stayed away for some looks. `on_progress` is called with each app that moved, `pulse` at every
+        look, twice a second or more; what they raise is raised.
+        """
+        wanted = set(names)
+        seen: dict[str, Application | None] = {}
+        away = dict.fromkeys(wanted, 0)
+        deadline = time.monotonic() + timeout
+        pause = 0.1
+        while True:
+            found = self.applications()
+            for name in sorted(wanted):
+                app = found.get(name)
+                before = seen.get(name)
+                seen[name] = app
+                if app is not None and (
+                    before is None or (before.status, before.message) != (app.status, app.message)
+                ):
+                    on_progress(app)
+                away[name] = away[name] + 1 if app is None or app.leaving else 0
+            done = (away[n] >= _LOOKS or (a is not None and settled(a)) for n, a in seen.items())
+            if all(done) or time.monotonic() > deadline:
+                return seen
+            pulse()
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.5)
+
+    def gone(
+        self, names: Iterable[str], timeout: float, pulse: Callable[[], None] = lambda: None
+    ) -> frozenset[str]:
+        """Poll until the apps are gone; those that are still there after `timeout`."""
+        wanted = frozenset(names)
+        deadline = time.monotonic() + timeout
+        while remaining := wanted & self.applications().keys():
+            if time.monotonic() > deadline:
+                return remaining
+            pulse()
+            time.sleep(0.3)
+        return frozenset()
+
+    def data_address(self) -> str:
+        """Where endpoints answer: Serve's port, on the dashboard's host unless it binds another one."""
+        if self._data_address:
+            return self._data_address
+        options = self._get(APPLICATIONS).get("http_options") or {}
+        host = options.get("host") or "0.0.0.0"
+        here = urlsplit(self.address)
+        if host in ("0.0.0.0", "::", "127.0.0.1", "localhost"):
+            host = here.hostname or "127.0.0.1"
+        return f"http://{host}:{options.get('port') or 8000}{(options.get('root_path') or '').rstrip('/')}"
+
+    def probe(
+        self,
+        endpoint: str,
+        *,
+        entity: str | None = None,
+        revision: str | None = None,
+        timeout: float = 30.0,
+        pulse: Callable[[], None] = lambda: None,
+    ) -> str | None:
+        """Ask the endpoint itself until it answers well; what was wrong last if `timeout` passes, else None.
+
+        `entity`: a served entity's name, or its app's, which then must answer through the ingress at
+        whatever weight. `revision`: what the ingress must report to work by (`ray_apps.revision`), several
+        times in a row, since a request reaches one replica of several.
+        """
+        import httpx
+
+        base = f"{self.data_address()}{route(endpoint)}"
+        path = f"/served-entities/{quote(entity, safe='')}/ping" if entity else "/ping"
+        deadline = time.monotonic() + timeout
+        good = 0
+        problem: str | None = None
+        with httpx.Client(timeout=10.0, trust_env=False) as http:
+            while good < (3 if revision else 1):
+                if time.monotonic() > deadline:
+                    return problem or "no answer in time"
+                try:
+                    reply = http.get(base + path)
+                    told = reply.headers.get("X-Endpoint-Revision")
+                    if reply.status_code != 200 and not (revision and told == revision):
+                        problem = f"{path} answers {reply.status_code}"
+                    elif revision and told != revision:
+                        problem = "the ingress hasn't taken its new configuration"
+                    else:
+                        good, problem = good + 1, None
+                        continue
+                except httpx.HTTPError as e:
+                    problem = f"{without_password(base)}: {type(e).__name__}"
+                good = 0
+                pulse()
+                time.sleep(0.1)
+        return None
+
+    def _client(self) -> httpx.Client:
+        if self._http is None:
+            import httpx
+
+            # trust_env off: a proxy or a .netrc of the user's must not see the token
+            self._http = httpx.Client(
+                base_url=self.address,
+                # without a token, a user and a password in the address count
+                auth=self._signed if self._token else None,
+                timeout=self._timeout,
+                trust_env=False,
+            )
+        return self._http
+
+    def _get(self, path: str) -> dict[str, Any]:
+        """GET JSON; reading is idempotent, so a transport error or 503 is tried again, three times in all."""
+        import httpx
+
+        for attempt in range(3):
+            last = attempt == 2
+            try:
+                reply = self._client().get(path)
+            except httpx.HTTPError as e:
+                if last or isinstance(e, httpx.UnsupportedProtocol):
+                    raise _unreachable(self._shown, e) from None
+            else:
+                if reply.status_code == 200:
+                    value: dict[str, Any] = reply.json()
+                    return value
+                if reply.status_code not in (500, 502, 503, 504) or last:
+                    raise self._refused("GET", reply)
+            time.sleep(0.5 * (attempt + 1))
+        raise AssertionError
+
+    def _put(self, body: Mapping[str, Any]) -> None:
+        """PUT the whole set, once: whoever calls reads again to learn what came of a lost reply."""
+        import httpx
+
+        try:
+            reply = self._client().put(APPLICATIONS, json=body)
+        except (httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError):
+            return
+        except httpx.HTTPError as e:
+            raise _unreachable(self._shown, e) from None
+        if reply.status_code != 200:
+            raise self._refused("PUT", reply)
+
+    def _signed(self, request: httpx.Request) -> httpx.Request:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+    def _refused(self, method: str, reply: httpx.Response) -> LacError:
+        """A gateway may repeat what it was sent."""
+        said = reply.text
+        if secret := reply.request.headers.get("Authorization", "").partition(" ")[2]:
+            said = said.replace(secret, "***")
+        return _refused(self._shown, method, reply.status_code, readable(said)[:2000])
+
+
+def _freely() -> None:
+    """Nobody need be asked."""
+
+
+@contextmanager
+def _one_at_a_time(address: str) -> Iterator[None]:
+    """Hold back other writers of this user on this machine. Nothing holds back any others."""
+    import fcntl
+    import hashlib
+    import os
+    import tempfile
+
+    name = f"lac-{os.getuid()}-{hashlib.sha256(address.encode()).hexdigest()[:12]}.lock"
+    descriptor = os.open(
+        os.path.join(tempfile.gettempdir(), name), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600
+    )
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _unreachable(address: str, e: Exception) -> LacError:
+    return LacError(
+        Diagnostic(
+            "ray-unreachable",
+            "the Ray cluster doesn't answer",
+            f"{address}: {type(e).__name__}: {e}",
+            "check `serve:` in lac.yaml and that the cluster's dashboard runs; `lac up` starts a local Ray",
+        )
+    )
+
+
+def _refused(address: str, method: str, code: int, what: str) -> LacError:
+    match code:
+        case 401 | 403:
+            return LacError(
+                Diagnostic(
+                    "ray-unauthorized",
+                    "the Ray cluster wants a valid token",
+                    f"{address} answers {method} with {code}.",
+                    "set the cluster's token (RAY_AUTH_TOKEN) by reference beside `serve:`",
+                )
+            )
+        case 404 | 501:
+            return LacError(
+                Diagnostic(
+                    "ray-without-serve",
+                    "this isn't a Ray cluster with Serve",
+                    f"{address} answers {method} with {code}: {what}",
+                    "check the address; on the cluster, pip install 'lifecycle-as-code[serve]'",
+                )
+            )
+        case status:
+            return LacError(
+                Diagnostic(
+                    "ray-refused",
+                    "Ray Serve refused the request",
+                    f"{address} answers {method} with {status}:\n{what}",
+                    "what Ray says above is the reason"
+                    + ("; nothing was changed" if 400 <= status < 500 else "; `lac plan` tells what stands"),
+                )
+            )

@@ -1,0 +1,201 @@
+"""An endpoint as it shall be, and as a cluster holds it: its ingress and the apps of its entities. Pure.
+
+What an endpoint has committed to (which app serves which entity) stands in its ingress' `user_config`, and is
+replaced in the very write that moves the traffic. Entity apps beside that are an unfinished rollout's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .apps import (
+    AppConfig,
+    ServedEntity,
+    entity_app,
+    entity_name,
+    ingress_app,
+    ingress_name,
+    owns,
+    target,
+    user_config,
+)
+from .state import Application
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An endpoint as it shall be. `weights` by entity name; `notes`: JSON to be found again beside it."""
+
+    owner: str
+    name: str
+    entities: tuple[ServedEntity, ...]
+    weights: Mapping[str, int]
+    auth: Mapping[str, Any]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    runtime_env: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def apps(self) -> dict[str, ServedEntity]:
+        """Its entities by the names of their apps."""
+        return {entity_name(self.owner, self.name, entity): entity for entity in self.entities}
+
+    def configs(self) -> dict[str, AppConfig]:
+        """The configs of its entities' apps, by name."""
+        return {app: entity_app(self.owner, self.name, entity) for app, entity in self.apps.items()}
+
+    def targets(self, *, weighted: bool) -> list[dict[str, Any]]:
+        """Its rows in the ingress' table, with their weights or with none yet."""
+        return [
+            target(self.owner, self.name, e, self.weights.get(e.name, 0) if weighted else 0)
+            for e in self.entities
+        ]
+
+    def ingress(self, attempt: int) -> AppConfig:
+        """Its ingress once the traffic has moved."""
+        notes = {**self.notes, "apps": {entity.name: app for app, entity in self.apps.items()}}
+        return ingress_app(
+            self.owner,
+            self.name,
+            targets=self.targets(weighted=True),
+            auth=self.auth,
+            # as JSON gives it back
+            spec=json.loads(json.dumps(notes)),
+            runtime_env=self.runtime_env,
+            attempt=attempt,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a cluster holds of one endpoint of one owner, but for apps that are leaving."""
+
+    owner: str
+    name: str
+    ingress: Application | None = None
+    entities: Mapping[str, Application] = field(default_factory=dict)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The ingress' `user_config`; empty where there is none."""
+        return user_config(self.ingress.config) if self.ingress else {}
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        """What was noted when traffic last moved here; empty before the first time."""
+        found: Mapping[str, Any] = self.config.get("spec") or {}
+        return found
+
+    @property
+    def committed(self) -> dict[str, str]:
+        """The app of each entity that traffic was last moved to, by entity name."""
+        return dict(self.notes.get("apps") or {})
+
+    @property
+    def targets(self) -> list[dict[str, Any]]:
+        """The rows of the ingress' table."""
+        return list(self.config.get("targets") or [])
+
+    @property
+    def leftovers(self) -> tuple[str, ...]:
+        """Apps of the endpoint that traffic was never moved to, or moved away from."""
+        return tuple(sorted(self.entities.keys() - set(self.committed.values())))
+
+    @property
+    def names(self) -> list[str]:
+        """Every app of the endpoint."""
+        return [*([self.ingress.name] if self.ingress else []), *sorted(self.entities)]
+
+    @property
+    def attempt(self) -> int:
+        """The ingress' own count of fresh starts; one more where it is broken."""
+        if self.ingress is None:
+            return 0
+        count = int(((self.ingress.config or {}).get("args") or {}).get("attempt") or 0)
+        return count + (self.ingress.problem is not None)
+
+    def ingress_with(self, wanted: Endpoint) -> AppConfig:
+        """The ingress as it is, with the wanted entities' apps added and given no traffic yet."""
+        if self.ingress is None or self.ingress.config is None or not self.committed:
+            return ingress_app(
+                wanted.owner,
+                wanted.name,
+                targets=wanted.targets(weighted=False),
+                auth=wanted.auth,
+                spec={},
+                runtime_env=wanted.runtime_env,
+                attempt=self.attempt,
+            )
+        present = self._kept_targets()
+        known = {row["app"] for row in present}
+        added = [row for row in wanted.targets(weighted=False) if row["app"] not in known]
+        return self._with_targets([*present, *added], self.attempt)
+
+    def ingress_without(self) -> AppConfig:
+        """The ingress as it is, with nothing in its table but what traffic was moved to."""
+        assert self.ingress is not None
+        args = (self.ingress.config or {}).get("args") or {}
+        return self._with_targets(self._kept_targets(), args.get("attempt"))
+
+    def _kept_targets(self) -> list[dict[str, Any]]:
+        serving = set(self.committed.values())
+        return [row for row in self.targets if row.get("app") in serving]
+
+    def _with_targets(self, rows: Sequence[Mapping[str, Any]], attempt: int | None) -> AppConfig:
+        assert self.ingress is not None
+        config: AppConfig = json.loads(json.dumps(self.ingress.config))
+        config["deployments"][0]["user_config"]["targets"] = [dict(row) for row in rows]
+        if attempt is not None:
+            config["args"]["attempt"] = attempt
+        return config
+
+
+def held(apps: Mapping[str, Application]) -> dict[str, Held]:
+    """Every endpoint of ours on the cluster by name, whole or in parts; apps of others are passed over.
+
+    The ingress says whose it is. Where there is none, one of those that have parts of it.
+    """
+    ingresses: dict[str, Application] = {}
+    entities: dict[tuple[str, str], dict[str, Application]] = defaultdict(dict)
+    for name, app in sorted(apps.items()):
+        found = app.mark
+        if found is None or app.leaving:
+            continue
+        if found.entity is None:
+            if name == ingress_name(found.endpoint):
+                ingresses[found.endpoint] = app
+        else:
+            entities[found.endpoint, found.owner][name] = app
+    # the last one stays: a mark that names a store says more than one that does not
+    owners = dict(sorted(entities, key=lambda part: ("@" in part[1], part)))
+    owners |= {endpoint: mark.owner for endpoint, app in ingresses.items() if (mark := app.mark)}
+    return {
+        endpoint: Held(owner, endpoint, ingresses.get(endpoint), _of(owner, endpoint, entities))
+        for endpoint, owner in sorted(owners.items())
+    }
+
+
+def _of(
+    owner: str, endpoint: str, entities: Mapping[tuple[str, str], Mapping[str, Application]]
+) -> dict[str, Application]:
+    """The entities of that owner; in a rollout that brings an earlier lac's marks up to date, of both."""
+    return {
+        name: app
+        for (of, marked), apps in entities.items()
+        if of == endpoint and (owns(owner, marked) or owns(marked, owner))
+        for name, app in apps.items()
+    }
+
+
+def roomy(before: ServedEntity | None, after: ServedEntity) -> ServedEntity:
+    """`after` with as many replicas as either side asks for: none goes before the traffic has moved."""
+    if before is None:
+        return after
+    return replace(
+        after,
+        min_replicas=max(before.min_replicas, after.min_replicas),
+        max_replicas=max(before.max_replicas, after.max_replicas),
+    )

@@ -1,0 +1,114 @@
+"""What to PUT so that ours changes and theirs stays, and what a PUT of ours has done to theirs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...model.diagnostics import Diagnostic, LacError
+from .apps import AppConfig, owns, whose
+from .state import Application, applications
+
+# what a PUT must repeat, or Ray takes its own default for it
+_INSTANCE = ("proxy_location", "http_options", "grpc_options", "target_capacity")
+# what Ray passes on without a look inside: equal or not, for a key that is to go must be noticed too
+_OPAQUE = frozenset({"user_config", "args", "runtime_env"})
+
+
+def refuse_foreign(
+    found: Mapping[str, Application], put: Mapping[str, AppConfig], remove: frozenset[str], owner: str
+) -> None:
+    """Raise for every name that is another's: to write or to remove it would take it from them."""
+    problems = []
+    for name in sorted({*put, *remove} & found.keys()):
+        app = found[name]
+        if (marked := app.mark) is not None and owns(owner, marked.owner):
+            continue
+        # a removed app whose config Ray no longer tells
+        if app.config is None and app.leaving:
+            continue
+        theirs = whose(marked.owner) if marked else "someone else"
+        problems.append(
+            Diagnostic(
+                "ray-not-ours",
+                "a Ray Serve app of that name isn't ours",
+                f"App `{name}` on the cluster belongs to {theirs}.",
+                "give the endpoint another name, or remove that app where it was made",
+            )
+        )
+    routes = {a.route_prefix: a for a in found.values() if a.route_prefix and not a.leaving}
+    for name, config in sorted(put.items()):
+        other = routes.get(str(config.get("route_prefix")))
+        if other is not None and other.name != name and other.name not in remove:
+            problems.append(
+                Diagnostic(
+                    "ray-route-taken",
+                    "another Ray Serve app holds that route",
+                    f"Route `{config['route_prefix']}` of app `{name}` is held by app `{other.name}`.",
+                    "give the endpoint another name, or remove that app where it was made",
+                )
+            )
+    if problems:
+        raise LacError(*problems)
+
+
+def body(
+    instance: Mapping[str, Any],
+    put: Mapping[str, AppConfig],
+    remove: frozenset[str],
+    rescued: Mapping[str, AppConfig],
+    http_options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The whole set to PUT: theirs as they are, ours as wanted."""
+    kept = {
+        app.name: app.config
+        for app in applications(instance).values()
+        if app.config is not None and app.source != "imperative" and not app.leaving
+    }
+    apps = {n: c for n, c in {**rescued, **kept}.items() if n not in remove} | dict(put)
+    settings = {key: instance[key] for key in _INSTANCE if instance.get(key) is not None}
+    if "http_options" not in settings and http_options:
+        settings["http_options"] = dict(http_options)
+    return {**settings, "applications": [apps[name] for name in sorted(apps)]}
+
+
+def differs(found: Mapping[str, Application], put: Mapping[str, AppConfig], remove: frozenset[str]) -> bool:
+    """Whether something still has to be written."""
+    there = any(not found[n].leaving for n in remove & found.keys())
+    return there or any(
+        n not in found or found[n].leaving or not _contains(found[n].config, wanted)
+        for n, wanted in put.items()
+    )
+
+
+def _contains(told: Any, wanted: Any) -> bool:
+    """Whether Ray tells all of `wanted`; it adds defaults of its own to what it was sent."""
+    match told, wanted:
+        case dict(), dict():
+            return all(
+                k in told and (told[k] == v if k in _OPAQUE else _contains(told[k], v))
+                for k, v in wanted.items()
+            )
+        case list(), list():
+            return len(told) == len(wanted) and all(map(_contains, told, wanted))
+        case _:
+            return bool(told == wanted)
+
+
+def lost(
+    before: Mapping[str, Application],
+    after: Mapping[str, Application],
+    sent: Mapping[str, AppConfig],
+    remove: frozenset[str],
+) -> dict[str, AppConfig]:
+    """Declarative apps that our PUT must have dropped: made by others between our read and our write."""
+    return {
+        name: app.config
+        for name, app in after.items()
+        if app.leaving
+        and app.config is not None
+        and app.source != "imperative"
+        and name not in sent
+        and name not in remove
+        and not (name in before and before[name].leaving)
+    }

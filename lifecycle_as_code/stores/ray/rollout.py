@@ -1,0 +1,290 @@
+"""Roll endpoints out on Ray: warm up, undo, cut over, retire. Many endpoints at once, each failing alone.
+
+Every phase reads the cluster afresh and may be begun again after a crash: what is there already is taken as
+it is. What an undo can't undo because Ray doesn't answer is raised, so that the caller keeps it in mind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ...model.diagnostics import Diagnostic, LacError
+from .apps import AppConfig, entity_app, ingress_name, owns, revision
+from .client import Cluster
+from .endpoint import Endpoint, Held, held, roomy
+from .state import Application
+
+DEPLOY_TIMEOUT = 600.0
+"""Seconds until new apps must run. Long: a node may have to be started, and an environment installed."""
+PROBE_TIMEOUT = 60.0
+GONE_TIMEOUT = 180.0
+_TIMES = 3
+"""How often apps are put that somebody else removes again."""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One endpoint from one form to another. No `after`: it goes."""
+
+    name: str
+    owner: str
+    before: Endpoint | None
+    after: Endpoint | None
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What one endpoint needs of a merge."""
+
+    put: Mapping[str, AppConfig] = field(default_factory=dict)
+    remove: Iterable[str] = ()
+
+
+Problems = dict[str, str | Diagnostic]
+"""What went wrong, by endpoint: Ray's words, or a diagnostic of its own."""
+
+
+def warm_up(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
+    """New apps beside those that serve, and in the ingress' table without traffic. What failed is undone."""
+    found = held(cluster.applications())
+    problems = _unwedge(cluster, moves, found, tell)
+    problems |= stand(cluster, moves, problems, _entities, tell)
+    found = held(cluster.applications())
+    problems |= stand(cluster, moves, problems, lambda move: _table(move, found), tell)
+    for move in _good(moves, problems):
+        if problem := _probe_new(cluster, move, found, tell):
+            problems[move.name] = problem
+    undo(cluster, [m for m in moves if m.name in problems], tell)
+    return problems
+
+
+def undo(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> None:
+    """What `warm_up` made goes; what serves, stays as it served. LacError where Ray doesn't do it.
+
+    Where nothing ever served, all of it goes: parts that an interrupted apply had made, too.
+    """
+    if not moves:
+        return
+    tell("")
+    found = held(cluster.applications())
+    put: dict[str, AppConfig] = {}
+    remove: set[str] = set()
+    for move in moves:
+        here = found.get(move.name)
+        if here is None or move.after is None:
+            continue
+        if not owns(move.owner, here.owner):
+            # the endpoint turned out to be another's; only the entities were made
+            remove |= move.after.apps.keys()
+            continue
+        if not here.committed:
+            remove |= set(here.names)
+            continue
+        serving = set(here.committed.values())
+        before = move.before.apps if move.before else {}
+        put |= {
+            app: entity_app(move.owner, move.name, before[app])
+            for app in serving & move.after.apps.keys() & before.keys()
+        }
+        put[ingress_name(move.name)] = here.ingress_without()
+        remove |= move.after.apps.keys() - serving
+    owner = moves[0].owner
+    # the table first: no app leaves while an ingress may still pick it
+    cluster.merge(put, owner=owner)
+    cluster.merge({}, remove, owner=owner)
+
+
+def cut_over(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
+    """The wanted weights, settings and notes, in one write; read back. What failed has its former ones."""
+    found = held(cluster.applications())
+    wanted = {
+        move.name: move.after.ingress(found[move.name].attempt if move.name in found else 0)
+        for move in moves
+        if move.after is not None
+    }
+    problems = stand(
+        cluster, moves, {}, lambda move: Edit({ingress_name(move.name): wanted[move.name]}), tell
+    )
+    for move in _good(moves, problems):
+        tell(f"{move.name}: switching traffic")
+        problem = cluster.probe(
+            move.name,
+            revision=revision(wanted[move.name]),
+            timeout=PROBE_TIMEOUT,
+            pulse=lambda: tell(""),
+        )
+        if problem is not None:
+            problems[move.name] = f"after {PROBE_TIMEOUT:.0f} s, {problem}"
+    former = {
+        ingress_name(name): here.ingress.config
+        for name in problems
+        if (here := found.get(name))
+        and here.ingress
+        and here.ingress.config
+        and owns(moves[0].owner, here.owner)
+    }
+    if former:
+        cluster.merge(former, owner=moves[0].owner)
+    return problems
+
+
+def retire(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
+    """What doesn't serve any more goes, and what does has as many replicas as it shall have."""
+    found = held(cluster.applications())
+    edits = {move.name: _retirement(move, found.get(move.name)) for move in moves}
+    problems = _merge(cluster, moves, {}, lambda move: edits[move.name])
+    leaving = {app: move for move in _good(moves, problems) for app in edits[move.name].remove}
+    for app, move in leaving.items():
+        tell(f"{move.name}: {app} is leaving")
+    for app in cluster.gone(leaving, GONE_TIMEOUT, lambda: tell("")):
+        problems[leaving[app].name] = f"{app} is still there after {GONE_TIMEOUT:.0f} s"
+    return problems
+
+
+def _good(moves: Sequence[Move], problems: Mapping[str, object]) -> list[Move]:
+    return [move for move in moves if move.name not in problems]
+
+
+def _merge(
+    cluster: Cluster, moves: Sequence[Move], problems: Mapping[str, object], edit: Callable[[Move], Edit]
+) -> Problems:
+    """One merge for all; where that is refused, one for each, so that only those to blame fail."""
+    going = _good(moves, problems)
+    edits = {move.name: edit(move) for move in going}
+    if not going:
+        return {}
+    try:
+        put = {app: config for e in edits.values() for app, config in e.put.items()}
+        cluster.merge(put, [app for e in edits.values() for app in e.remove], owner=going[0].owner)
+        return {}
+    except LacError as error:
+        if not _of_ray(error):
+            raise
+        if len(going) == 1:
+            return {going[0].name: error.diagnostics[0]}
+    refused: Problems = {}
+    for move in going:
+        try:
+            cluster.merge(edits[move.name].put, edits[move.name].remove, owner=move.owner)
+        except LacError as error:
+            if not _of_ray(error):
+                raise
+            refused[move.name] = error.diagnostics[0]
+    return refused
+
+
+def _of_ray(error: LacError) -> bool:
+    """Whether it is about the apps. Otherwise we aren't permitted to write, and no endpoint is to blame."""
+    return error.diagnostics[0].code.startswith("ray-")
+
+
+def _unwedge(cluster: Cluster, moves: Sequence[Move], found: Mapping[str, Held], tell: Tell) -> Problems:
+    """Apps that an interrupted apply left broken go first: Ray would not try them again."""
+    broken = {
+        app: move
+        for move in moves
+        if move.after is not None and (here := found.get(move.name)) is not None
+        for app in here.leftovers
+        if app in move.after.apps and here.entities[app].problem is not None
+    }
+    if not broken:
+        return {}
+    problems = _merge(
+        cluster, moves, {}, lambda move: Edit(remove=[app for app, of in broken.items() if of is move])
+    )
+    for app in cluster.gone(broken, GONE_TIMEOUT, lambda: tell("")):
+        problems[broken[app].name] = f"{app} is still there after {GONE_TIMEOUT:.0f} s"
+    return problems
+
+
+def _entities(move: Move) -> Edit:
+    before = move.before.apps if move.before else {}
+    after = move.after.apps if move.after else {}
+    return Edit(
+        {app: entity_app(move.owner, move.name, roomy(before.get(app), e)) for app, e in after.items()}
+    )
+
+
+def _table(move: Move, found: Mapping[str, Held]) -> Edit:
+    assert move.after is not None
+    here = found.get(move.name) or Held(move.owner, move.name)
+    return Edit({ingress_name(move.name): here.ingress_with(move.after)})
+
+
+def _retirement(move: Move, here: Held | None) -> Edit:
+    if here is None or not owns(move.owner, here.owner):
+        return Edit()
+    if move.after is None:
+        return Edit(remove=here.names)
+    configs = move.after.configs()
+    return Edit(configs, sorted(here.entities.keys() - configs.keys()))
+
+
+def stand(
+    cluster: Cluster,
+    moves: Sequence[Move],
+    problems: Mapping[str, object],
+    edit: Callable[[Move], Edit],
+    tell: Tell,
+) -> Problems:
+    """Merge what `edit` puts, for all that have no problem, and wait until it runs; what is wrong with what
+    didn't come up.
+
+    What is gone meanwhile is merged again. Ray's PUT is last-writer-wins: another deployer that read before
+    our write and wrote after it has dropped our apps, and ones that never ran go without a trace that it
+    could mend.
+    """
+    for _ in range(_TIMES):
+        found = _merge(cluster, moves, problems, edit)
+        names = {app: move for move in _good(moves, {**problems, **found}) for app in edit(move).put}
+        seen = _awaited(cluster, names, tell)
+        if not any(app is None or app.leaving for app in seen.values()):
+            break
+    told: dict[str, list[str]] = {}
+    for name, app in seen.items():
+        if problem := _trouble(app):
+            told.setdefault(names[name].name, []).append(f"{_what(name, names[name])}: {problem}")
+    return found | {endpoint: "\n".join(lines) for endpoint, lines in told.items()}
+
+
+def _awaited(cluster: Cluster, names: Mapping[str, Move], tell: Tell) -> Mapping[str, Application | None]:
+    """The apps, when they run or have failed."""
+    if not names:
+        return {}
+
+    def progress(app: Application) -> None:
+        move = names[app.name]
+        # that an ingress runs is nothing to talk about
+        if app.name != ingress_name(move.name) or app.status != "RUNNING":
+            tell(f"{_what(app.name, move)} is {app.status}")
+
+    return cluster.wait(names, DEPLOY_TIMEOUT, progress, lambda: tell(""))
+
+
+def _trouble(app: Application | None) -> str | None:
+    if app is None or app.leaving:
+        return "somebody else removed it"
+    if app.problem is not None or app.status == "RUNNING":
+        return app.problem
+    told = [app.message, *(d.message for d in app.deployments.values())]
+    return "\n".join([f"still {app.status} after {DEPLOY_TIMEOUT:.0f} s", *(t for t in told if t)])
+
+
+def _what(app: str, move: Move) -> str:
+    """An app as people know it: `fraud: champion v4`."""
+    entity = move.after.apps.get(app) if move.after else None
+    return f"{move.name}: {entity.name} v{entity.entity_version}" if entity else f"{move.name}: its ingress"
+
+
+def _probe_new(cluster: Cluster, move: Move, found: Mapping[str, Held], tell: Tell) -> str | None:
+    """Ask each app that doesn't serve yet, through the ingress; what is wrong with the first that is."""
+    here = found.get(move.name)
+    serving = set(here.committed.values()) if here else set()
+    for app in sorted((move.after.apps if move.after else {}).keys() - serving):
+        problem = cluster.probe(move.name, entity=app, timeout=PROBE_TIMEOUT, pulse=lambda: tell(""))
+        if problem is not None:
+            return f"{_what(app, move)}: after {PROBE_TIMEOUT:.0f} s, {problem}"
+    return None

@@ -1,0 +1,152 @@
+"""What Ray Serve tells about its apps, read from one GET. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .apps import AppConfig, Mark, mark
+
+_SETTLED = frozenset({"RUNNING", "DEPLOY_FAILED", "UNHEALTHY"})
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One replica as Ray tells it: STARTING, UPDATING, RUNNING, STOPPING, PENDING_MIGRATION or RECOVERING."""
+
+    replica_id: str
+    state: str
+    pid: int | None
+    node_id: str | None
+    started: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One deployment of an app. `config` is the resolved one, with Ray's defaults filled in."""
+
+    name: str
+    status: str
+    message: str
+    target_replicas: int | None
+    config: Mapping[str, Any]
+    replicas: tuple[Replica, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """One Serve app.
+
+    `config` is what was last *requested* (a failed one too) and None for an imperative app; what serves is
+    told by `status`, the replicas and a probe.
+    """
+
+    name: str
+    status: str
+    message: str
+    source: str
+    route_prefix: str | None
+    config: AppConfig | None
+    last_deployed: float
+    deployments: Mapping[str, Deployment] = field(default_factory=dict)
+
+    @property
+    def mark(self) -> Mark | None:
+        """Whose it is; None when it isn't ours."""
+        return mark(self.config)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is being deleted."""
+        return (self.status in ("DELETING", "NOT_STARTED") and not self.config) or self.status == "DELETING"
+
+    @property
+    def problem(self) -> str | None:
+        """Ray's own words for what is wrong, without the frames of Ray's code; None when nothing is."""
+        if self.status not in ("DEPLOY_FAILED", "UNHEALTHY"):
+            return None
+        told = [self.message, *(d.message for d in self.deployments.values())]
+        return readable("\n".join(t for t in told if t)) or self.status
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Logical CPUs and GPUs: what the living nodes have, and what of it isn't handed out. `nodes`: the same,
+    free on each of them; empty where that isn't known."""
+
+    cpus: float
+    gpus: float
+    free_cpus: float
+    free_gpus: float
+    nodes: tuple[tuple[float, float], ...] = ()
+
+
+def applications(instance: Mapping[str, Any]) -> dict[str, Application]:
+    """The apps in an answer to GET, by name."""
+    return {name: _application(name, told) for name, told in (instance.get("applications") or {}).items()}
+
+
+def _application(name: str, told: Mapping[str, Any]) -> Application:
+    return Application(
+        name=name,
+        status=str(told.get("status")),
+        message=str(told.get("message") or ""),
+        source=str(told.get("source") or "").lower(),
+        route_prefix=told.get("route_prefix"),
+        config=told.get("deployed_app_config"),
+        last_deployed=float(told.get("last_deployed_time_s") or 0),
+        deployments={n: _deployment(n, d) for n, d in (told.get("deployments") or {}).items()},
+    )
+
+
+def _deployment(name: str, told: Mapping[str, Any]) -> Deployment:
+    return Deployment(
+        name=name,
+        status=str(told.get("status")),
+        message=str(told.get("message") or ""),
+        target_replicas=told.get("target_num_replicas"),
+        config=told.get("deployment_config") or {},
+        replicas=tuple(
+            Replica(
+                replica_id=str(r.get("replica_id")),
+                state=str(r.get("state")),
+                pid=r.get("pid"),
+                node_id=r.get("node_id"),
+                started=r.get("start_time_s"),
+            )
+            for r in told.get("replicas") or ()
+        ),
+    )
+
+
+def settled(app: Application) -> bool:
+    """Whether Ray has done with the app's last request, one way or the other."""
+    if app.status == "RUNNING":
+        # an update shows in the deployments before it shows in the app
+        return all(d.status == "HEALTHY" for d in app.deployments.values())
+    return app.status in _SETTLED
+
+
+def readable(message: str) -> str:
+    """Ray's message without Python's frames: what is said, not where in the code it was said."""
+    kept: list[str] = []
+    in_frame = False
+    for line in re.sub(r"\x1b\[[0-9;]*m", "", message).splitlines():
+        if line.startswith('  File "'):
+            in_frame = True
+        elif in_frame and line.startswith("    "):
+            # the frame's source line, and the marks below it
+            continue
+        else:
+            in_frame = False
+            # an actor's name and address stand where a traceback of Ray's own begins
+            text = (
+                ""
+                if line.startswith("ray::") or line.endswith("Traceback (most recent call last):")
+                else line
+            )
+            if (text := text.rstrip()) and text not in kept:
+                kept.append(text)
+    return "\n".join(kept)

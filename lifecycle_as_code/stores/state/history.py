@@ -1,0 +1,202 @@
+"""Every apply and what it did, in the database that it did it to: `lac_applies` and `lac_changes`."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
+
+from ...model.history import Actor, Apply, Line, moved_to, under_one_name
+from ...model.plan import Action, Change
+from ...model.spec import Address, Spec, parse_address
+from ..mlflow.rows import within
+from .tables import applies, changes, clock_ms, installed
+from .texts import as_text, from_text
+
+
+def begin(db: Connection, apply: Apply, workspace: str) -> None:
+    """Note that an apply has begun. Its times are the caller's: the database's clock, read before."""
+    db.execute(
+        insert(applies).values(
+            apply_id=apply.apply_id,
+            stack=apply.stack,
+            workspace=workspace,
+            environment=apply.environment,
+            command=apply.command,
+            started_ms=apply.started_ms,
+            ended_ms=None,
+            outcome=None,
+            transactions=0,
+            actor=json.dumps(asdict(apply.actor), sort_keys=True),
+            plan_digest=apply.plan_digest,
+        )
+    )
+
+
+def end(db: Connection, apply_id: str, outcome: str) -> None:
+    """Note how it ended."""
+    db.execute(
+        update(applies).where(applies.c.apply_id == apply_id).values(outcome=outcome, ended_ms=clock_ms(db))
+    )
+
+
+def count(db: Connection, apply: Apply, workspace: str, transactions: int) -> None:
+    """Note, inside of it, the apply's n-th transaction on this database."""
+    this = applies.c.apply_id == apply.apply_id
+    done = db.execute(update(applies).where(this).values(transactions=transactions))
+    if not done.rowcount:
+        begin(db, apply, workspace)
+        db.execute(update(applies).where(this).values(transactions=transactions))
+
+
+def begun(db: Connection, apply_id: str) -> bool:
+    """Whether this database knows of that apply."""
+    this = select(applies.c.apply_id).where(applies.c.apply_id == apply_id)
+    return db.execute(this).first() is not None
+
+
+def counted(db: Connection, apply_id: str) -> int:
+    """How many transactions of that apply this database has."""
+    if not installed(db):
+        return 0
+    return db.execute(select(applies.c.transactions).where(applies.c.apply_id == apply_id)).scalar() or 0
+
+
+def note(db: Connection, apply_id: str, stack: str, workspace: str, done: Iterable[Change]) -> None:
+    """Write down what was done to these objects, in the transaction that does it. What was renamed is told
+    under both names."""
+    found = [line for change in done for line in (*_left_behind(change), change)]
+    if not found:
+        return
+    mine = changes.c.apply_id == apply_id
+    last = db.execute(select(func.max(changes.c.number)).where(mine)).scalar() or 0
+    now = clock_ms(db)
+    db.execute(
+        insert(changes),
+        [
+            {
+                "apply_id": apply_id,
+                "number": number,
+                "stack": stack,
+                "workspace": workspace,
+                "kind": change.address.kind,
+                "name": change.address.name,
+                "action": str(change.action),
+                "reason": change.reason,
+                "before": as_text(change.before),
+                "after": as_text(change.after),
+                "at_ms": now,
+            }
+            for number, change in enumerate(found, last + 1)
+        ],
+    )
+
+
+def _left_behind(change: Change) -> Iterator[Change]:
+    """Of a rename, that nothing has the former name any more."""
+    if change.moved_from is not None and change.before is not None:
+        former = change.before.renamed(change.address, change.moved_from)
+        reason = moved_to(change.address)
+        yield Change(change.moved_from, change.store, Action.MOVE, reason, former, None)
+
+
+def read(
+    db: Connection,
+    stack: str,
+    workspace: str,
+    specs: Mapping[str, type[Spec]],
+    address: Address | None = None,
+) -> list[Apply]:
+    """The applies of a stack, and those of others that took objects from it, the first one first.
+
+    With `address`, only that object's lines, and only the applies that have any.
+    """
+    if installed(db) < 2:
+        return []
+    query = select(changes).where(changes.c.workspace == workspace, changes.c.stack == stack)
+    if address is not None:
+        query = query.where(changes.c.kind == address.kind, changes.c.name == address.name)
+    lines: dict[str, list[Line]] = defaultdict(list)
+    for row in db.execute(query.order_by(changes.c.apply_id, changes.c.number)).mappings():
+        if row["kind"] in specs:
+            lines[row["apply_id"]].append(_line(row, specs))
+    mine = applies.c.workspace == workspace
+    if address is None:
+        mine &= or_(applies.c.stack == stack, applies.c.apply_id.in_(_touching(stack, workspace)))
+    rows = db.execute(select(applies).where(mine).order_by(applies.c.started_ms, applies.c.apply_id))
+    return [
+        _apply(row, lines.get(row["apply_id"], []))
+        for row in rows.mappings()
+        if address is None or row["apply_id"] in lines
+    ]
+
+
+def of(
+    db: Connection, workspace: str, specs: Mapping[str, type[Spec]], addresses: Collection[Address]
+) -> dict[Address, list[Line]]:
+    """What every stack did to these objects, the first line first; all of one kind. What was done before an
+    object was renamed is told under the name that it has now."""
+    if not addresses or installed(db) < 2:
+        return {}
+    (kind,) = {address.kind for address in addresses}
+    query: Any = select(changes).where(changes.c.workspace == workspace, changes.c.kind == kind)
+    moves = query.where(changes.c.action == str(Action.MOVE), changes.c.after.is_(None))
+    left = {(line.apply_id, line.reason): line for line in _lines(db.execute(moves), specs)}
+    found: dict[Address, list[Line]] = {}
+    asked = {*addresses}
+    while asked:
+        names = {address.name for address in asked}
+        lines = list(_lines(within(db, query, changes.c.name, names), specs))
+        found |= {address: [] for address in asked}
+        for line in lines:
+            found[line.address].append(line)
+        formers = (left.get((line.apply_id, moved_to(line.address))) for line in lines)
+        asked = {former.address for former in formers if former} - found.keys()
+    return {address: under_one_name(found, left, address) for address in addresses}
+
+
+def _lines(rows: Iterable[Any], specs: Mapping[str, type[Spec]]) -> Iterator[Line]:
+    return (_line(row._mapping, specs) for row in rows)
+
+
+def _touching(stack: str, workspace: str) -> Any:
+    return (
+        select(changes.c.apply_id)
+        .where(changes.c.workspace == workspace, changes.c.stack == stack)
+        .distinct()
+        .scalar_subquery()
+    )
+
+
+def _line(row: RowMapping, specs: Mapping[str, type[Spec]]) -> Line:
+    kind = specs[row["kind"]]
+    return Line(
+        row["apply_id"],
+        row["number"],
+        row["stack"],
+        parse_address(f"{row['kind']}.{row['name']}", specs),
+        row["action"],
+        row["reason"],
+        from_text(kind, row["before"]),
+        from_text(kind, row["after"]),
+        row["at_ms"],
+    )
+
+
+def _apply(row: RowMapping, lines: Iterable[Line]) -> Apply:
+    return Apply(
+        row["apply_id"],
+        row["stack"],
+        row["environment"],
+        row["command"],
+        row["started_ms"],
+        row["ended_ms"],
+        row["outcome"] or "",
+        Actor.of(json.loads(row["actor"])),
+        row["plan_digest"],
+        tuple(lines),
+    )

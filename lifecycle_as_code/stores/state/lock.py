@@ -1,0 +1,354 @@
+"""One apply at a time for each stack and store: a lease in `lac_lock`, and a number that fences off
+latecomers.
+
+The lease is counted by the database's clock and renewed while it is held; every writing transaction checks
+it first, so whoever lost it can't write any more. Whether a holder on this machine lives is known by its
+process, and no clock is asked. On SQLite "the database's clock" is only the machine's own: there, a holder
+on another machine is dead when nothing was heard of it for as long as a lease lasts, by our stopwatch, and
+lives when it was heard to renew.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy.exc import DBAPIError
+
+from ...model.diagnostics import Diagnostic, LacError
+from .. import state
+from ..mlflow.settling import certain
+from ..mlflow.sql import SqlStore, reading, writing
+from . import history
+
+LEASE_SECONDS = 30
+POLL_SECONDS = 0.2
+
+_Row = Mapping[str, Any]
+"""A row of `lac_lock`, with `doubtful`: whether only listening tells if its holder lives."""
+
+_SOMEBODY: _Row = {
+    "holder": "",
+    "who": "",
+    "what": "",
+    "since": 0,
+    "token": "",
+    "expires": 0,
+    "doubtful": False,
+}
+"""Whoever is at the lock's row in this moment."""
+
+
+@dataclass(frozen=True)
+class Grip:
+    """A lock that is held. `mutex` keeps our own renewals apart from our own transactions."""
+
+    stack: str
+    lock_id: str
+    fence: int
+    mutex: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def check(self, db: Connection) -> None:
+        """Renew the lease, first of all in a writing transaction. LacError `lock-lost` where it isn't ours
+        any more: then the transaction must write nothing. Until it ends, nobody else can take the lock."""
+        lease = {"expires": state.clock_s(db) + LEASE_SECONDS}
+        if db.execute(update(state.locks).where(self._mine).values(lease)).rowcount != 1:
+            raise LacError(_lost(self.stack))
+
+    def await_own(self, db: Connection) -> bool:
+        """Wait until no transaction under this lock is under way; whether the lock is still ours."""
+        name = state.locks.c.name
+        held = db.execute(select(name, self._mine).where(name == self.stack).with_for_update()).first()
+        return held is not None and bool(held[1])
+
+    @property
+    def _mine(self) -> ColumnElement[bool]:
+        lock = state.locks.c
+        return (lock.name == self.stack) & (lock.token == self.lock_id) & (lock.fence == self.fence)
+
+    def fence_off(self, db: Connection) -> None:
+        """The same in a database beside that of the lock: no holder that came before may write there now."""
+        rows = state.locks
+        this = rows.c.name == self.stack
+        done = db.execute(update(rows).where(this, rows.c.fence <= self.fence).values(fence=self.fence))
+        if done.rowcount:
+            return
+        if db.execute(select(rows.c.fence).where(this)).first() is not None:
+            raise LacError(_lost(self.stack))
+        free = {"holder": "", "token": "", "since": 0, "expires": 0}
+        db.execute(insert(rows).values(name=self.stack, fence=self.fence, **free))
+
+
+@contextmanager
+def held(
+    store: SqlStore,
+    stack: str,
+    lock_id: str,
+    *,
+    who: str = "",
+    what: str = "",
+    beside: SqlStore | None = None,
+    timeout: float = 0.0,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Iterator[Grip]:
+    """Hold the stack's lock for the block. LacError `locked` after `timeout` seconds of waiting.
+
+    `who` and `what` are told to whoever waits meanwhile. `beside`: another database that the holder will
+    write, whose fence must not be ahead of ours: one of the two may have been restored from a backup. Our
+    tables are made where they are missing.
+    """
+    told = {"who": who[:256], "what": what[:256]}
+    grip = _wait(_Watch(store, stack, beside), lock_id, told, timeout, tell)
+    ended = threading.Event()
+    renewal = threading.Thread(target=_renew, args=(store, grip, ended), daemon=True)
+    renewal.start()
+    try:
+        yield grip
+    finally:
+        ended.set()
+        renewal.join()
+        # a store that is out of reach now frees the lock by itself when the lease runs out
+        with suppress(LacError, DBAPIError), writing(store) as db:
+            _free(db, stack, lock_id)
+
+
+def force_unlock(store: SqlStore, stack: str, lock_id: str) -> None:
+    """Free the lock that has this id, whoever holds it. Its holder can't write any more, should it still
+    live.
+
+    LacError where the stack isn't locked, or by another id.
+    """
+    with reading(store) as db:
+        row = _row(db, stack) if state.installed(db) > 1 else None
+    while row is not None and lock_id and row["token"] == lock_id:
+        try:
+            with writing(store) as db:
+                if _free(db, stack, lock_id):
+                    history.end(db, lock_id, "unlocked")
+                    return
+        except LacError as error:
+            # on PostgreSQL we have waited for its transaction, and come after it
+            if error.diagnostics[0].code != "write-conflict":
+                raise
+        with reading(store) as db:
+            row = _row(db, stack)
+    current = f"its lock's id is {row['token']}" if row is not None and row["token"] else "it isn't locked"
+    raise LacError(
+        Diagnostic(
+            "no-such-lock",
+            "there is no lock with this id",
+            f"Stack `{stack}`: {current}.",
+            hint="the id stands in the error of whoever found the stack locked",
+        )
+    )
+
+
+class _Watch:
+    """Looks at the lock again and again, and knows for how long nothing was heard of its holder."""
+
+    def __init__(self, store: SqlStore, stack: str, beside: SqlStore | None = None) -> None:
+        self._store = store
+        self._stack = stack
+        self._floor = 0 if beside is None else _fence(beside, stack)
+        # of the holder: its lock's id, when its lease ends, and when we first saw that
+        self._heard: tuple[str, int, float] = ("", 0, 0.0)
+        self._renewed = False
+
+    def take(self, lock_id: str, told: Mapping[str, str]) -> Grip | _Row:
+        """The lock, or the row of whoever has it."""
+        # looked at first: a holder that is writing would let nobody else begin to
+        with reading(self._store) as db:
+            version = state.installed(db)
+            if version > 1 and (row := self._holder(db, _row(db, self._stack))):
+                return row
+        if not version:
+            self._install(lock_id)
+        try:
+            with certain(self._store, lock_id, partial(self._has, lock_id)) as db:
+                state.install(db)
+                return self._claim(db, lock_id, told)
+        except LacError as error:
+            # PostgreSQL doesn't wait for the row; SQLite has waited for the whole file
+            if self._store.dialect == "sqlite" or error.diagnostics[0].code not in (
+                "write-conflict",
+                "store-locked",
+            ):
+                raise
+            return _SOMEBODY
+
+    def _install(self, lock_id: str) -> None:
+        """Make our tables, before a snapshot is taken that could miss those that somebody else makes."""
+        try:
+            with certain(self._store, lock_id, lambda db: bool(state.installed(db))) as db:
+                state.install(db)
+        except LacError as error:
+            if error.diagnostics[0].code != "write-conflict":
+                raise
+
+    def _claim(self, db: Connection, lock_id: str, told: Mapping[str, str]) -> Grip | _Row:
+        row = _row(db, self._stack, lock=True)
+        if holder := self._holder(db, row):
+            return holder
+        now = db.execute(select(state.clock_s(db))).scalar_one()
+        fence = max(row["fence"] if row else 0, self._floor) + 1
+        lease = {"token": lock_id, "since": now, "expires": now + LEASE_SECONDS}
+        values = {"holder": myself(), "fence": fence, **lease, **told}
+        if row is None:
+            db.execute(insert(state.locks).values(name=self._stack, **values))
+        else:
+            db.execute(update(state.locks).where(state.locks.c.name == self._stack).values(values))
+        return Grip(self._stack, lock_id, fence)
+
+    def _has(self, lock_id: str, db: Connection) -> bool:
+        row = _row(db, self._stack, lock=True) if state.installed(db) else None
+        return row is not None and row["token"] == lock_id
+
+    def _holder(self, db: Connection, row: _Row | None) -> _Row | None:
+        """The row, if somebody holds the lock who lives as far as we can tell."""
+        if row is None or not row["token"]:
+            return None
+        if (lives := _lives(row["holder"])) is not None:
+            return {**row, "doubtful": False} if lives else None
+        left = row["expires"] - db.execute(select(state.clock_s(db))).scalar_one()
+        if db.dialect.name == "postgresql":
+            return {**row, "doubtful": False} if left > 0 else None
+        if self._silence(row["token"], row["expires"]) >= LEASE_SECONDS:
+            return None
+        # with clocks that agree, a lease that is kept up has some of its time left, and never more than all
+        return {**row, "doubtful": not 0 < left <= LEASE_SECONDS and not self._renewed}
+
+    def _silence(self, token: str, expires: int) -> float:
+        """For how many seconds nothing was heard of this holder."""
+        before, then, since = self._heard
+        if (before, then) != (token, expires):
+            self._renewed = before == token
+            since = time.monotonic()
+            self._heard = (token, expires, since)
+        return time.monotonic() - since
+
+
+def _fence(store: SqlStore, stack: str) -> int:
+    """The last fence that a database knows of; 0 where it knows of none."""
+    if not store.exists:
+        return 0
+    with reading(store) as db:
+        row = _row(db, stack) if state.installed(db) > 1 else None
+    return row["fence"] if row else 0
+
+
+def _row(db: Connection, stack: str, *, lock: bool = False) -> _Row | None:
+    query = select(state.locks).where(state.locks.c.name == stack)
+    found = db.execute(query.with_for_update(nowait=True) if lock else query).mappings().first()
+    return None if found is None else dict(found)
+
+
+def _free(db: Connection, stack: str, lock_id: str) -> bool:
+    """Whether it was there to be freed. The row stays, for its fence must never count from one again."""
+    mine = (state.locks.c.name == stack) & (state.locks.c.token == lock_id)
+    freed = update(state.locks).where(mine).values(holder="", token="", expires=0, who=None, what=None)
+    return db.execute(freed).rowcount == 1
+
+
+def _renew(store: SqlStore, grip: Grip, ended: threading.Event) -> None:
+    while not ended.wait(LEASE_SECONDS / 3):
+        # a transaction of ours renews by itself
+        if not grip.mutex.acquire(blocking=False):
+            continue
+        try:
+            with writing(store) as db:
+                grip.check(db)
+        except (LacError, DBAPIError):
+            # somebody writes just now, or the lock is lost: the next transaction of ours will tell
+            continue
+        finally:
+            grip.mutex.release()
+
+
+def _wait(
+    watch: _Watch, lock_id: str, told: Mapping[str, str], timeout: float, tell: Callable[[str], None]
+) -> Grip:
+    """Try until it is taken. `tell` hears of the wait once, and an empty line at each further try."""
+    began = time.monotonic()
+    waiting = False
+    while isinstance(found := watch.take(lock_id, told), Mapping):
+        # whoever is heard of in that time lives, and whoever isn't is dead
+        patience = max(timeout, LEASE_SECONDS + 2 * POLL_SECONDS) if found["doubtful"] else timeout
+        deadline = began + patience
+        if time.monotonic() >= deadline:
+            raise LacError(_locked(watch, found))
+        # an empty line lets whoever listens call the wait off
+        tell("" if waiting else f"waiting for the lock, held by {_told(found)}")
+        waiting = True
+        time.sleep(min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
+    return found
+
+
+def _told(row: _Row) -> str:
+    """The holder, for people."""
+    pid = row["holder"].partition(" pid ")[2].partition(" ")[0]
+    doing = ", ".join(part for part in (row["what"], pid and f"pid {pid}") if part)
+    since = f", since {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(row['since']))} UTC"
+    return f"{row['who'] or 'somebody'}{f' ({doing})' if doing else ''}{since if row['since'] else ''}"
+
+
+def _locked(watch: _Watch, row: _Row) -> Diagnostic:
+    unlock = f"; if you know that it is dead, `lac force-unlock {row['token']}`" if row["token"] else ""
+    return Diagnostic(
+        "locked",
+        "another apply is at work",
+        f"Stack `{watch._stack}` is held by {_told(row)}."
+        + (f"\nLock id: {row['token']}" if row["token"] else ""),
+        hint=f"wait for it to end, or say how long to wait: --lock-timeout=2m{unlock}",
+    )
+
+
+def _lost(stack: str) -> Diagnostic:
+    return Diagnostic(
+        "lock-lost",
+        "the lock is held by somebody else now",
+        f"Stack `{stack}`: it was taken over, by `lac force-unlock` or because nothing was heard of us.",
+        hint="this transaction wrote nothing; run `lac plan` to see what stands",
+    )
+
+
+def myself() -> str:
+    """This process, as another one can tell whether it still lives."""
+    return f"{_machine()} pid {os.getpid()} started {_started(os.getpid())}"
+
+
+def _machine() -> str:
+    """This machine since it was started, and this container on it: two containers may share a name."""
+    parts = [socket.gethostname()]
+    try:
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    except OSError:
+        pass
+    return "/".join(parts)
+
+
+def _lives(holder: str) -> bool | None:
+    """Whether the holder is a process that still runs; None where we can't know."""
+    machine, _, rest = holder.partition(" pid ")
+    pid, _, started = rest.partition(" started ")
+    if machine != _machine() or not pid.isdigit() or not Path("/proc").is_dir():
+        return None
+    return _started(int(pid)) == started
+
+
+def _started(pid: int) -> str:
+    """When the process began, in the kernel's ticks since boot; with the pid it names a process for good."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "?" if not Path("/proc").is_dir() else "gone"
+    return "gone" if fields[0] == "Z" else fields[19]

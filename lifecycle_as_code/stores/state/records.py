@@ -1,0 +1,94 @@
+"""What each stack last applied, object by object: the table `lac_records`."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, delete, false, insert, select
+
+from ...model.snapshot import Pending, Record, Recorded
+from ...model.spec import Address, Spec, Store, parse_address
+from ..mlflow.rows import portions
+from .tables import installed, records
+from .texts import as_text, from_text
+
+
+def load(
+    db: Connection, stack: str, specs: Mapping[str, type[Spec]], workspace: str, stores: Iterable[Store]
+) -> Recorded:
+    """This stack's records of kinds that live in `stores`, and other stacks' addresses; of what they have
+    outside SQL, where no observation may reach, what they last applied."""
+    version = installed(db)
+    if not version:
+        return Recorded()
+    kinds = [name for name, spec in specs.items() if spec.store in set(stores)]
+    held = records.c
+    # a plan reads the tables of an earlier lac as they are; an apply brings them up to date
+    protection = held.protected if version > 1 else false()
+    rows = db.execute(
+        select(held.kind, held.name, held.stack, held.applied, held.pending, protection).where(
+            held.workspace == workspace, held.kind.in_(kinds)
+        )
+    )
+    ours: dict[Address, Record] = {}
+    others: dict[Address, str] = {}
+    kept: set[Address] = set()
+    elsewhere: dict[Address, Spec] = {}
+    for kind, name, owner, applied, pending, protected in rows:
+        address = parse_address(f"{kind}.{name}", specs)
+        if owner != stack:
+            others[address] = owner
+            kept |= {address} if protected else set()
+            if specs[kind].store is Store.SERVE and (last := from_text(specs[kind], applied)) is not None:
+                elsewhere[address] = last
+            continue
+        spec = from_text(specs[kind], applied)
+        ours[address] = Record(address, specs[kind].store, spec, _pending(pending), bool(protected))
+    return Recorded(ours, others, frozenset(kept), elsewhere)
+
+
+def _pending(text: str | None) -> Pending | None:
+    if not text:
+        return None
+    held: dict[str, Any] = json.loads(text)
+    return Pending(held["apply_id"], tuple(held["names"]))
+
+
+def save(
+    db: Connection,
+    stack: str,
+    workspace: str,
+    apply_id: str,
+    now_ms: int,
+    kept: Collection[Record],
+    forgotten: Iterable[Address] = (),
+) -> None:
+    """Write these records, and drop those of `forgotten`, for one stack, in the caller's transaction."""
+    rows = [
+        {
+            "workspace": workspace,
+            "kind": record.address.kind,
+            "name": record.address.name,
+            "stack": stack,
+            "applied": as_text(record.spec),
+            "pending": record.pending
+            and json.dumps({"apply_id": record.pending.apply_id, "names": list(record.pending.names)}),
+            "apply_id": apply_id,
+            "updated_ms": now_ms,
+            "protected": record.protected,
+        }
+        for record in kept
+    ]
+    gone: defaultdict[str, set[str]] = defaultdict(set)
+    for address in (*(record.address for record in kept), *forgotten):
+        gone[address.kind].add(address.name)
+    held = records.c
+    for kind, names in gone.items():
+        for portion in portions(names):
+            mine = held.workspace == workspace, held.stack == stack, held.kind == kind
+            db.execute(delete(records).where(*mine, held.name.in_(portion)))
+    if rows:
+        db.execute(insert(records), rows)

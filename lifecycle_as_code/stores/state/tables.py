@@ -1,0 +1,252 @@
+"""The `lac_*` tables: declared, made, and brought up to date. Times are the database's, never a client's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+from uuid import uuid4
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    false,
+    insert,
+    inspect,
+    literal_column,
+    select,
+    text,
+    update,
+)
+
+from ...model.diagnostics import Diagnostic, LacError
+
+SCHEMA_VERSION: Final = 2
+"""1: records and a lease. 2: marks of protection, history, who holds the lock and since when."""
+
+metadata: Final = MetaData()
+
+meta: Final = Table(
+    "lac_meta",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+records: Final = Table(
+    "lac_records",
+    metadata,
+    Column("workspace", String(63), primary_key=True),
+    Column("kind", String(64), primary_key=True),
+    Column("name", String(1024), primary_key=True),
+    Column("stack", String(63), nullable=False, index=True),
+    # the spec as applied, in the store's form; NULL while the first apply is pending
+    Column("applied", Text),
+    # {"apply_id", "names"} of an effect outside SQL that was begun and not ended
+    Column("pending", Text),
+    Column("apply_id", String(36), nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    # `lifecycle: {prevent_destroy: true}`: it outlives the block that said it
+    Column("protected", Boolean, nullable=False, server_default=false()),
+)
+
+locks: Final = Table(
+    "lac_lock",
+    metadata,
+    # the stack
+    Column("name", String(128), primary_key=True),
+    # the process that holds it, as another one can tell whether it lives; empty when nobody does
+    Column("holder", String(256), nullable=False),
+    # the lock's id, the same as its apply's
+    Column("token", String(36), nullable=False),
+    # one more with each holder, and never less: whoever comes with a lower one comes too late
+    Column("fence", Integer, nullable=False),
+    # seconds since 1970 by the database's clock
+    Column("since", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    # for people: who it is, and what they are doing
+    Column("who", String(256)),
+    Column("what", String(256)),
+)
+
+applies: Final = Table(
+    "lac_applies",
+    metadata,
+    Column("apply_id", String(36), primary_key=True),
+    Column("stack", String(63), nullable=False, index=True),
+    Column("workspace", String(63), nullable=False),
+    Column("environment", String(128), nullable=False),
+    # apply, destroy, import, …
+    Column("command", String(32), nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    # NULL until it ends: then it runs, or it was killed
+    Column("ended_ms", BigInteger),
+    Column("outcome", String(16)),
+    # how many transactions of this apply the store has: it settles a commit whose answer was lost
+    Column("transactions", Integer, nullable=False),
+    # {"user", "host", "ci", "run", "commit", "remote", "dirty"}
+    Column("actor", Text, nullable=False),
+    Column("plan_digest", String(80), nullable=False),
+)
+
+changes: Final = Table(
+    "lac_changes",
+    metadata,
+    Column("apply_id", String(36), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("stack", String(63), nullable=False),
+    Column("workspace", String(63), nullable=False),
+    Column("kind", String(64), nullable=False, index=True),
+    Column("name", String(1024), nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    # what was there, and what we recorded; NULL where there was nothing
+    Column("before", Text),
+    Column("after", Text),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
+STORE_ID: Final = "store_id"
+_VERSION: Final = "schema_version"
+# any number that nobody else uses: one at a time makes our tables
+_MAKING: Final = 0x6C6163
+
+
+def install(db: Connection) -> None:
+    """Make our tables where they are missing, and bring older ones up to date. LacError where a newer version
+    of us made them, `write-conflict` where somebody else is faster."""
+    version = _version(db)
+    if version == SCHEMA_VERSION:
+        return
+    if db.dialect.name == "postgresql":
+        # two first applies at once would both find nothing
+        db.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _MAKING})
+        _refuse_overtaken(db, version)
+    if version is None:
+        metadata.create_all(db)
+        db.execute(insert(meta).values(key=_VERSION, value=str(SCHEMA_VERSION)))
+        db.execute(insert(meta).values(key=STORE_ID, value=uuid4().hex))
+        return
+    for number in range(version, SCHEMA_VERSION):
+        _UPGRADES[number](db)
+    db.execute(update(meta).where(meta.c.key == _VERSION).values(value=str(SCHEMA_VERSION)))
+
+
+def _refuse_overtaken(db: Connection, version: int | None) -> None:
+    """Whoever made or changed the tables while we waited is not in our snapshot: then it is too old."""
+    if version is not None:
+        # fails by itself on a row that was written since
+        db.execute(select(meta.c.value).where(meta.c.key == _VERSION).with_for_update())
+    elif db.execute(text(f"SELECT to_regclass('{meta.name}')")).scalar() is not None:
+        raise LacError(
+            Diagnostic(
+                "write-conflict",
+                "another writer was faster",
+                "Somebody else has made our tables in this moment.",
+                hint="run the command again",
+            )
+        )
+
+
+def installed(db: Connection) -> int:
+    """The version of our tables, or 0 where there are none; LacError where it is newer than this lac."""
+    return _version(db) or 0
+
+
+def store_id(db: Connection) -> str:
+    """The name that this database has for us, kept in it; nothing where our tables aren't there yet."""
+    if not installed(db):
+        return ""
+    return db.execute(select(meta.c.value).where(meta.c.key == STORE_ID)).scalar() or ""
+
+
+def clock_s(db: Connection) -> ColumnElement[int]:
+    """The database's clock in whole seconds since 1970, as part of a statement."""
+    if db.dialect.name == "postgresql":
+        return literal_column("CAST(extract(epoch FROM clock_timestamp()) AS BIGINT)")
+    return literal_column("CAST(strftime('%s', 'now') AS INTEGER)")
+
+
+def clock_ms(db: Connection) -> int:
+    """Milliseconds since 1970 by the database's clock."""
+    if db.dialect.name == "postgresql":
+        now = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
+    else:
+        now = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+    return int(db.execute(select(literal_column(now))).scalar_one())
+
+
+def _version(db: Connection) -> int | None:
+    if not inspect(db).has_table(meta.name):
+        return None
+    version = int(db.execute(select(meta.c.value).where(meta.c.key == _VERSION)).scalar_one())
+    if version > SCHEMA_VERSION:
+        raise LacError(
+            Diagnostic(
+                "newer-records",
+                "the store's records were written by a newer lac",
+                f"Their schema version is {version}; this lac knows {SCHEMA_VERSION}.",
+                hint="upgrade lifecycle-as-code",
+            )
+        )
+    return version
+
+
+def _to_2(db: Connection) -> None:
+    """History begins with what is recorded: as it is, at the time of the record."""
+    db.execute(text("ALTER TABLE lac_records ADD COLUMN protected BOOLEAN DEFAULT FALSE NOT NULL"))
+    db.execute(text("ALTER TABLE lac_lock ADD COLUMN who VARCHAR(256)"))
+    db.execute(text("ALTER TABLE lac_lock ADD COLUMN what VARCHAR(256)"))
+    metadata.create_all(db)
+    db.execute(insert(meta).values(key=STORE_ID, value=uuid4().hex))
+    now = clock_ms(db)
+    held = db.execute(select(records).where(records.c.applied.is_not(None))).mappings().all()
+    by_stack: dict[tuple[str, str], list[Mapping[str, object]]] = {}
+    for row in held:
+        by_stack.setdefault((row["stack"], row["workspace"]), []).append(dict(row))
+    for (stack, workspace), rows in by_stack.items():
+        apply_id = str(uuid4())
+        db.execute(
+            insert(applies).values(
+                apply_id=apply_id,
+                stack=stack,
+                workspace=workspace,
+                environment="",
+                command="upgrade",
+                started_ms=now,
+                ended_ms=now,
+                outcome="complete",
+                transactions=1,
+                actor="{}",
+                plan_digest="",
+            )
+        )
+        db.execute(
+            insert(changes),
+            [
+                {
+                    "apply_id": apply_id,
+                    "number": number,
+                    "stack": stack,
+                    "workspace": workspace,
+                    "kind": row["kind"],
+                    "name": row["name"],
+                    "action": "record",
+                    "reason": "history begins",
+                    "before": None,
+                    "after": row["applied"],
+                    "at_ms": row["updated_ms"],
+                }
+                for number, row in enumerate(rows, 1)
+            ],
+        )
+
+
+_UPGRADES: Final[Mapping[int, Callable[[Connection], None]]] = {1: _to_2}
