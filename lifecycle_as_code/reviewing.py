@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from .core import Core
 from .gather import gather
-from .impact import make_impacts
+from .kinds.serving_endpoint.impact import make_impacts
 from .model.diagnostics import refuse
 from .model.plan import Mode, Plan
 from .model.policy import Rules

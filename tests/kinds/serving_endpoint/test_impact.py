@@ -10,7 +10,6 @@ import pytest
 from support.bench import Bench, converge
 from support.fake_cluster import Paper, on_paper
 
-from lifecycle_as_code.impact import make_impacts
 from lifecycle_as_code.kinds.base import Site
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -24,6 +23,7 @@ from lifecycle_as_code.kinds.serving_endpoint import (
 )
 from lifecycle_as_code.kinds.serving_endpoint.apps import MISSING
 from lifecycle_as_code.kinds.serving_endpoint.capacity import RESOURCES
+from lifecycle_as_code.kinds.serving_endpoint.impact import make_impacts
 from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.model.diagnostics import Diagnostic
 from lifecycle_as_code.model.plan import Plan

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from .kinds.serving_endpoint import ServedEntity, ServingEndpoint, capacities, followed
-from .model.plan import Action, Change, Plan
-from .model.review import Access, Capacity, Impact, Traffic
-from .model.snapshot import Live, Recorded
-from .model.spec import Address, Spec
+from ...model.plan import Action, Change, Plan
+from ...model.review import Access, Capacity, Impact, Traffic
+from ...model.snapshot import Live, Recorded
+from ...model.spec import Address, Spec
+from . import ServedEntity, ServingEndpoint, capacities, followed
 
 NOBODY: Mapping[Address, tuple[Access, ...]] = MappingProxyType({})
 
