@@ -14,10 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import asked, ownership, past, promote, saved, writer
-from .adopt import Adopted
-from .asked import Shown
-from .core import Core
+from .engine import ownership, promotion, queries, rollback, saved_plans
+from .engine.adoption import Adopted
+from .engine.apply import run
+from .engine.promotion import Promotion
+from .engine.queries import Shown
+from .engine.rollback import Rollback
+from .engine.session import Core
 from .kinds import KINDS
 from .kinds.base import Kind
 from .model.diagnostics import Diagnostic
@@ -28,14 +31,12 @@ from .model.review import Review
 from .model.selector import VersionSelector
 from .model.snapshot import Desired, Record
 from .model.spec import Address, Spec
-from .past import Rollback
 from .planning.comparison import Side, States
 from .planning.drift import Drift
 from .planning.explanation import Explanation
 from .planning.planfile import SavedPlan
 from .planning.planner import make_refresh
 from .planning.targeting import IN_PART, Selection, part_of
-from .promote import Promotion
 from .stores.state import lock
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class Stack:
         if not plan.differences:
             return replace(plan, review=Review(choices=seen.desired.choices, rules=self.desired.rules))
         # imported here: most plans have nothing to judge
-        from .reviewing import reviewed
+        from .engine.review import reviewed
 
         return reviewed(self._core, plan, seen, self.desired.rules)
 
@@ -163,24 +164,24 @@ class Stack:
 
         `ignore`: addresses or patterns to pass over, beside those that lac.yaml names.
         """
-        return asked.drift(self._core, ignore)
+        return queries.drift(self._core, ignore)
 
     def show(self, address: Address) -> Shown:
         """One object from every side."""
-        return asked.shown(self._core, address)
+        return queries.shown(self._core, address)
 
     def explain(self, address: Address) -> Explanation:
         """Why the plan changes an object, or doesn't. LacError where nothing can be planned."""
-        return asked.explain(self._core, address)
+        return queries.explain(self._core, address)
 
     def states(self, side: Side, *, written: bool = False) -> States:
         """What one side of a comparison holds, but for a saved plan's. `written`: manifests as they are
         written, without asking a store. LacError where there is no such apply."""
-        return asked.states(self._core, side, written=written)
+        return queries.states(self._core, side, written=written)
 
     def records(self) -> tuple[Record, ...]:
         """What this stack last applied, in the order of addresses."""
-        return past.records(self._core)
+        return rollback.records(self._core)
 
     def parse_address(self, text: str) -> Address:
         """An address as people write it. LacError with a hint where it isn't one."""
@@ -190,16 +191,16 @@ class Stack:
 
     def history(self, address: Address | None = None) -> list[Apply]:
         """Every apply of this stack, the first one first; with `address`, those that did something to it."""
-        return past.history(self._core, address)
+        return rollback.history(self._core, address)
 
     def at(self, moment_ms: int) -> dict[Address, Spec]:
         """What this stack had recorded at that time, in ms since 1970 by the database's clock."""
-        return past.at(self._core, moment_ms)
+        return rollback.at(self._core, moment_ms)
 
     def rollback(self, what: str, *, allow: Collection[str] = ()) -> Rollback:
         """The plan that restores what was before an apply (its id or the beginning of it), or before the last
         change of one object (its address). LacError where that can't be done."""
-        return past.rollback(self._core, what, allow=allow)
+        return rollback.rollback(self._core, what, allow=allow)
 
     # --- the manifests, edited
 
@@ -208,7 +209,7 @@ class Stack:
     ) -> Promotion:
         """The manifests with an alias of a model at another version, by default the challenger's. Nothing is
         written. LacError where that can't be done."""
-        return promote.promoted(self._core, model, to, version)
+        return promotion.promoted(self._core, model, to, version)
 
     def plan_of(self, found: Promotion) -> Plan:
         """What applying a promotion would do: of the plan from the edited manifests, the part that is about
@@ -223,20 +224,20 @@ class Stack:
 
     def saved(self, plan: Plan) -> bytes:
         """The plan as a file's bytes: sealed, with the key in LAC_PLAN_KEY where there is one."""
-        return saved.save(self._core, plan)
+        return saved_plans.save(self._core, plan)
 
     def read_plan(self, data: bytes) -> SavedPlan:
         """A plan from a file's bytes. LacError where it was changed, or isn't this stack's."""
-        return saved.read(self._core, data)
+        return saved_plans.read(self._core, data)
 
     def check_saved(self, plan: SavedPlan) -> Plan:
         """The plan to be applied: what is live is still what it saw, and it still follows from there."""
-        return saved.check(self._core, plan)
+        return saved_plans.check(self._core, plan)
 
     def manifests_changed(self, plan: SavedPlan) -> bool:
         """Whether the manifests aren't those that the plan was made from; it is applied as it was
         reviewed."""
-        return saved.manifests_changed(self._core, plan)
+        return saved_plans.manifests_changed(self._core, plan)
 
     # --- writing
 
@@ -253,7 +254,7 @@ class Stack:
         is finished or undone, and the apply ends. LacError where a SQL step is refused: it wrote nothing; and
         where a policy denies the plan, by its own verdicts or by what is known now.
         """
-        return writer.carried_out(self._core, plan, lock_timeout=lock_timeout, stop=stop or (lambda: False))
+        return run.carried_out(self._core, plan, lock_timeout=lock_timeout, stop=stop or (lambda: False))
 
     def force_unlock(self, lock_id: str) -> None:
         """Free the stack's lock, whoever holds it. LacError where it hasn't this id."""

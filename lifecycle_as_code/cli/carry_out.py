@@ -166,7 +166,7 @@ def _follow(
 
 def _ending(events: Iterator[Event], told: list[Event]) -> Generator[Event, None, None]:
     """The events, with an end of their own where a wait (for a lock, a database, Ray) was called off."""
-    from ..background import Stopped
+    from ..engine.background import Stopped
     from ..model.events import Done, Finished
 
     try:

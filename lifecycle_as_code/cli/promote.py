@@ -15,10 +15,10 @@ from .stacks import opened
 from .viewing import show
 
 if TYPE_CHECKING:
-    from ..branch import Branch
+    from ..engine.git import Branch
+    from ..engine.promotion import Promotion
     from ..model.plan import Plan
     from ..model.selector import VersionSelector
-    from ..promote import Promotion
 
 
 @click.command(cls=Verb)
@@ -90,13 +90,13 @@ def command(
 
 
 def _asked(version: str | None, where: str | None) -> int | VersionSelector | None:
-    from .. import promote
+    from ..engine import promotion
 
     if where is not None and version is not None:
         raise click.UsageError("--version and --where: choose one")
     if where is not None:
-        return promote.selector(where=where, newest=True)
-    return None if version is None else promote.asked(version)
+        return promotion.selector(where=where, newest=True)
+    return None if version is None else promotion.asked(version)
 
 
 def _already(found: Promotion, *, as_json: bool) -> int:
@@ -114,10 +114,10 @@ def _prepared(found: Promotion, name: str | None) -> Branch | None:
     """The branch that was asked for; it isn't made yet. LacError where it can't be."""
     if name is None:
         return None
-    from .. import branch
+    from ..engine import git
 
-    name = name or branch.named("promote", found.model, found.alias, f"v{found.version}")
-    return branch.prepared(Path(found.file), name, os.environ)
+    name = name or git.named("promote", found.model, found.alias, f"v{found.version}")
+    return git.prepared(Path(found.file), name, os.environ)
 
 
 def _written(found: Promotion, plan: Plan | None, branch: Branch | None) -> str | None:

@@ -26,7 +26,7 @@ from support.bench import Bench, converge
 from support.command import tracked_at
 from support.mlflow_fixture import MlflowServer, fresh_sqlite
 
-from lifecycle_as_code.gather import gather
+from lifecycle_as_code.engine.evidence import gather
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel

@@ -28,6 +28,7 @@ from support.fake_ray import PaperRay, paper_ray
 from support.mlflow_fixture import copy_postgres, drop_postgres, fresh_postgres, fresh_sqlite
 from support.process_pool import Forks
 
+from lifecycle_as_code.engine.observation import with_cluster
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.permission import Permission
@@ -40,7 +41,6 @@ from lifecycle_as_code.model.history import at
 from lifecycle_as_code.model.plan import Change, Plan
 from lifecycle_as_code.model.snapshot import Claim, Live, Move, Observed, Record
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.refresh import with_cluster
 from lifecycle_as_code.stack import Stack
 from lifecycle_as_code.stores.ray.apps import ingress_name, owner
 

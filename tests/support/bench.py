@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from lifecycle_as_code.engine.observation import observe
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.base import Kind, Wanted
 from lifecycle_as_code.manifest.settings import Serve
@@ -16,7 +17,6 @@ from lifecycle_as_code.model.plan import Plan
 from lifecycle_as_code.model.snapshot import Claim, Desired, Observed, Record
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.planning.guards import Limits
-from lifecycle_as_code.refresh import observe
 from lifecycle_as_code.stack import Stack
 
 

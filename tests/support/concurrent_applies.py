@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lifecycle_as_code import writer
+from lifecycle_as_code.engine.apply import run
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.history import Actor
 from support.failpoints import Place, Written, bench_at, read
@@ -27,7 +27,7 @@ class Finish:
 
 def carries_out(place: Place, saved: bytes, gate: Callable[[], None]) -> Finish:
     """As `lac apply FILE`, once."""
-    writer.actor = lambda *_: Actor(user="racer")
+    run.actor = lambda *_: Actor(user="racer")
     stack = bench_at(place).stack()
     gate()
     try:
@@ -42,7 +42,7 @@ def plans_and_applies(
     place: Place, name: str, specs: Written, again: frozenset[str], gate: Callable[[], None]
 ) -> Finish:
     """As `lac apply`, and once more where it was refused for a reason of `again`."""
-    writer.actor = lambda *_: Actor(user="racer")
+    run.actor = lambda *_: Actor(user="racer")
     stack = bench_at(place).stack(read(specs), name=name)
     gate()
     code = ""

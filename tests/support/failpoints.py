@@ -22,7 +22,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool, Pool
 
-from lifecycle_as_code import writer
+from lifecycle_as_code.engine.apply import run
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.model.diagnostics import LacError
@@ -159,7 +159,7 @@ def warm(place: Place, plan: bytes) -> None:
 
 def _outcome(stack: Stack, plan: bytes, lock_timeout: float = 0.0) -> str:
     # four processes of git, for a line that nobody reads here
-    writer.actor = lambda *_: Actor(user="child")
+    run.actor = lambda *_: Actor(user="child")
     try:
         read = planfile.load(plan, SPECS).plan
         events = list(stack.apply(read, lock_timeout=lock_timeout))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle_as_code.connections import Connections
+from lifecycle_as_code.engine.connections import Connections
 from lifecycle_as_code.stores.ray.client import Cluster
 
 

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from ...engine.actor import without_password
 from ...model.diagnostics import Diagnostic, LacError
-from ...who import without_password
 from .apps import AppConfig, route
 from .merge import body, differs, lost, refuse_foreign
 from .state import Application, Resources, applications, readable, settled

@@ -21,7 +21,7 @@ from support.command import Directory
 from support.fake_cluster import Paper, on_paper
 from support.mlflow_fixture import fresh_postgres, fresh_sqlite
 
-from lifecycle_as_code import writer
+from lifecycle_as_code.engine.apply import run
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
@@ -459,7 +459,7 @@ def test_renewing_and_writing_take_turns(bench: Bench, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(lock, "LEASE_SECONDS", 0.3)
     monkeypatch.setattr(lock.Grip, "check", told)
-    with writer.writing(bench.stack()._core, "apply") as journal:
+    with run.writing(bench.stack()._core, "apply") as journal:
         for number in range(5):
             with journal.writing() as db:
                 db.registry.execute(insert(tables.meta).values(key=f"n{number}", value=""))

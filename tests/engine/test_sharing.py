@@ -16,7 +16,7 @@ from support.bench import Bench, converge
 from support.fake_cluster import Paper, Side
 from support.mlflow_fixture import fresh_postgres, fresh_sqlite
 
-from lifecycle_as_code.connections import Connections
+from lifecycle_as_code.engine.connections import Connections
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine.apply.test_endpoints import FRAUD as ENDPOINT
+from engine.apply.test_endpoints import paper, served, world  # noqa: F401 - fixtures are found by name
+from engine.test_history import CHAMPION, FRAUD, MODEL, alias
+from engine.test_saved_plans import applied, done, outside, refusal, tables
 from support.bench import Bench, converge
 from support.mlflow_fixture import fresh_sqlite
-from test_endpoints import FRAUD as ENDPOINT
-from test_endpoints import paper, served, world  # noqa: F401 - fixtures are found by name
-from test_history import CHAMPION, FRAUD, MODEL, alias
-from test_saved import applied, done, outside, refusal, tables
 
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel

@@ -10,20 +10,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from .core import Core
-from .gather import gather
-from .kinds.serving_endpoint.impact import make_impacts
-from .model.diagnostics import refuse
-from .model.plan import Mode, Plan
-from .model.policy import Rules
-from .model.review import Access, Review
-from .model.spec import Address
-from .planning.revalidation import wanted_again
-from .review.access.changes import access_changes, touches_access
-from .review.policy.judge import denials, expired, judge, refuse_unready
-from .snapshots import Snapshots
-from .stores.mlflow.auth_state import names_there, read_access_state
-from .who import actor
+from ..kinds.serving_endpoint.impact import make_impacts
+from ..model.diagnostics import refuse
+from ..model.plan import Mode, Plan
+from ..model.policy import Rules
+from ..model.review import Access, Review
+from ..model.spec import Address
+from ..planning.revalidation import wanted_again
+from ..review.access.changes import access_changes, touches_access
+from ..review.policy.judge import denials, expired, judge, refuse_unready
+from ..stores.mlflow.auth_state import names_there, read_access_state
+from .actor import actor
+from .evidence import gather
+from .refresh import Snapshots
+from .session import Core
 
 
 def reviewed(core: Core, plan: Plan, seen: Snapshots, rules: Rules) -> Plan:

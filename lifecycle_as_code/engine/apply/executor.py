@@ -12,15 +12,15 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from .background import Stopped, in_background
+from ...kinds.base import Kind, Rollout, ServeKind, Site, Tell
+from ...model.diagnostics import Diagnostic, LacError
+from ...model.events import Done, Event, Failed, Finished, HeldBack, Progress, StepStarted, Warned
+from ...model.plan import Change, Phase, Plan, Step
+from ...model.snapshot import Live, Pending, Record, Recorded
+from ...model.spec import Address, Store
+from ..background import Stopped, in_background
+from ..observation import with_cluster
 from .journal import Journal
-from .kinds.base import Kind, Rollout, ServeKind, Site, Tell
-from .model.diagnostics import Diagnostic, LacError
-from .model.events import Done, Event, Failed, Finished, HeldBack, Progress, StepStarted, Warned
-from .model.plan import Change, Phase, Plan, Step
-from .model.snapshot import Live, Pending, Record, Recorded
-from .model.spec import Address, Store
-from .refresh import with_cluster
 from .transaction import (
     ANALYZE_FROM,
     REGISTRY_TABLES,
@@ -33,7 +33,7 @@ from .transaction import (
 )
 
 if TYPE_CHECKING:
-    from .stores.ray.client import Cluster
+    from ...stores.ray.client import Cluster
 
 Work = Callable[[ServeKind[Any], list[Change], Tell], list[Rollout]]
 """One phase of one serving kind."""

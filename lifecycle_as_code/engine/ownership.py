@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from uuid import uuid4
 
-from .adopt import Adopted, adopted, refuse_taken
-from .core import Core
-from .kinds.base import Wanted
-from .model.diagnostics import Diagnostic, refuse
-from .model.plan import Action, Change
-from .model.snapshot import Desired, Record
-from .model.spec import Address
-from .stores.state import lock
-from .transaction import load
-from .writer import writing
+from ..kinds.base import Wanted
+from ..model.diagnostics import Diagnostic, refuse
+from ..model.plan import Action, Change
+from ..model.snapshot import Desired, Record
+from ..model.spec import Address
+from ..stores.state import lock
+from .adoption import Adopted, adopted, refuse_taken
+from .apply.run import writing
+from .apply.transaction import load
+from .session import Core
 
 
 def adopt(

@@ -9,19 +9,19 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from .kinds.base import Databases, Kind, SqlKind
-from .model.diagnostics import Diagnostic, LacError
-from .model.diff import diff, owned
-from .model.history import Apply, Line
-from .model.plan import Action, Change
-from .model.snapshot import Live, Record, Recorded
-from .model.spec import Address, Spec, Store
-from .planning.decision import IMPORTED
-from .planning.renames import Pair, carry
-from .refresh import naming, observe
-from .stores import state
-from .stores.mlflow.sql import SqlStore, reading, writing
-from .stores.state import history
+from ...kinds.base import Databases, Kind, SqlKind
+from ...model.diagnostics import Diagnostic, LacError
+from ...model.diff import diff, owned
+from ...model.history import Apply, Line
+from ...model.plan import Action, Change
+from ...model.snapshot import Live, Record, Recorded
+from ...model.spec import Address, Spec, Store
+from ...planning.decision import IMPORTED
+from ...planning.renames import Pair, carry
+from ...stores import state
+from ...stores.mlflow.sql import SqlStore, reading, writing
+from ...stores.state import history
+from ..observation import naming, observe
 
 ANALYZE_FROM = 200
 """Changes in one transaction from which PostgreSQL's planner statistics are renewed. Without that, MLflow's

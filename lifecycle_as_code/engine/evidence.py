@@ -20,25 +20,25 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from ..kinds.model_alias import ModelAlias
+from ..kinds.model_version import ModelVersion
+from ..model.evidence import NOTHING, Comparison, Direction, Evidence, compare
+from ..model.history import Line, since
+from ..model.plan import Action, Change, Plan
+from ..model.snapshot import Live
+from ..model.spec import Address, KeyPart
+from ..stores.mlflow import tracking
+from ..stores.mlflow.artifact_root import artifact_root
+from ..stores.mlflow.artifacts import read_files
+from ..stores.mlflow.lineage import Number
+from ..stores.mlflow.mlmodel import MlModel, read_mlmodel
+from ..stores.mlflow.remote_artifacts import FILE, Unread
+from ..stores.mlflow.sql import reading
+from ..stores.mlflow.tracking import Registered
+from ..stores.mlflow.uris import shown
+from ..stores.state import history
 from .connections import Connections
-from .kinds.model_alias import ModelAlias
-from .kinds.model_version import ModelVersion
-from .model.evidence import NOTHING, Comparison, Direction, Evidence, compare
-from .model.history import Line, since
-from .model.plan import Action, Change, Plan
-from .model.snapshot import Live
-from .model.spec import Address, KeyPart
-from .snapshots import Snapshots
-from .stores.mlflow import tracking
-from .stores.mlflow.artifact_root import artifact_root
-from .stores.mlflow.artifacts import read_files
-from .stores.mlflow.lineage import Number
-from .stores.mlflow.mlmodel import MlModel, read_mlmodel
-from .stores.mlflow.remote_artifacts import FILE, Unread
-from .stores.mlflow.sql import reading
-from .stores.mlflow.tracking import Registered
-from .stores.mlflow.uris import shown
-from .stores.state import history
+from .refresh import Snapshots
 
 NOWHERE: Mapping[Address, Address] = MappingProxyType({})
 

@@ -7,21 +7,21 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from .apply import Run
-from .background import in_background
-from .connections import as_progress
-from .core import Core
+from ...model.diagnostics import refuse
+from ...model.events import Event, Finished, Locked
+from ...model.plan import Mode, Plan
+from ...model.spec import Store
+from ...planning import planfile
+from ...stores.state import lock
+from ..actor import actor
+from ..background import in_background
+from ..connections import as_progress
+from ..session import Core
+from .executor import Run
 from .journal import Journal
-from .model.diagnostics import refuse
-from .model.events import Event, Finished, Locked
-from .model.plan import Mode, Plan
-from .model.spec import Store
-from .planning import planfile
-from .stores.state import lock
-from .who import actor
 
 if TYPE_CHECKING:
-    from .stores.ray.client import Cluster
+    from ...stores.ray.client import Cluster
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def carried_out(core: Core, plan: Plan, *, lock_timeout: float, stop: Callable[[
     denies it, by its own verdicts or by what is known now."""
     if plan.review.denied:
         # imported here: most plans are judged by nothing
-        from .review.policy.judge import denials
+        from ...review.policy.judge import denials
 
         refuse(denials(plan))
     command = {Mode.NORMAL: "apply"}.get(plan.mode, str(plan.mode))
@@ -93,6 +93,6 @@ def _judge(core: Core, plan: Plan) -> None:
     """LacError where a policy denies the plan by what is known now: with the lock, so that the apply that it
     waited for is seen."""
     if plan.review.rules.policies or core.manifest.desired.rules.policies:
-        from .reviewing import refuse_denied
+        from ..review import refuse_denied
 
         refuse_denied(core, plan)

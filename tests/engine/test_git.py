@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_promote import DECLARED, directory, store  # noqa: F401 - fixtures are found by name
+from engine.test_promotion import DECLARED, directory, store  # noqa: F401 - fixtures are found by name
 
-from lifecycle_as_code import branch
 from lifecycle_as_code.cli import run
+from lifecycle_as_code.engine import git as branch
 
 IDENTITY = "[user]\nname = Ann\nemail = ann@example.com\n"
 

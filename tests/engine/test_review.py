@@ -15,6 +15,7 @@ from support.mlflow_fixture import fresh_sqlite
 from support.sample_plans import HOSTILE, always, rich
 
 from lifecycle_as_code.cli import run
+from lifecycle_as_code.engine.apply.run import writing
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -28,7 +29,6 @@ from lifecycle_as_code.model.spec import Address
 from lifecycle_as_code.planning import encoding, planfile
 from lifecycle_as_code.stack import Stack
 from lifecycle_as_code.views.json import as_plain
-from lifecycle_as_code.writer import writing
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
 CHAMPION = Address("model_alias", ("fraud", "champion"))

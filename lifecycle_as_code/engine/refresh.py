@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..kinds.base import Databases, Kind, ServeKind, Wanted
+from ..model.selector import slots
+from ..model.snapshot import Desired, Live, Recorded
+from ..model.spec import Address, Spec
+from ..planning.pinning import Pin, resolve
+from ..planning.renames import moved
+from ..planning.selection import chosen
+from ..planning.targeting import Selection, asked, part_of
+from .apply.transaction import load
 from .connections import Connections
-from .kinds.base import Databases, Kind, ServeKind, Wanted
-from .model.selector import slots
-from .model.snapshot import Desired, Live, Recorded
-from .model.spec import Address, Spec
-from .planning.pinning import Pin, resolve
-from .planning.renames import moved
-from .planning.selection import chosen
-from .planning.targeting import Selection, asked, part_of
-from .refresh import as_recorded, observe, settled, wanted, with_cluster
-from .transaction import load
+from .observation import as_recorded, observe, settled, wanted, with_cluster
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,14 @@ from typing import Any
 
 import pytest
 
-from lifecycle_as_code.gather import Replacement, number_of, replacements, tags_after, with_file, with_past
+from lifecycle_as_code.engine.evidence import (
+    Replacement,
+    number_of,
+    replacements,
+    tags_after,
+    with_file,
+    with_past,
+)
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .kinds.base import Databases, Kind, ServeKind, SqlKind, Wanted
-from .model.diagnostics import Diagnostic
-from .model.diff import as_chosen
-from .model.selector import slots
-from .model.snapshot import Desired, Live, Observed, Recorded
-from .model.spec import Address, Spec
+from ..kinds.base import Databases, Kind, ServeKind, SqlKind, Wanted
+from ..model.diagnostics import Diagnostic
+from ..model.diff import as_chosen
+from ..model.selector import slots
+from ..model.snapshot import Desired, Live, Observed, Recorded
+from ..model.spec import Address, Spec
 
 if TYPE_CHECKING:
-    from .stores.ray.client import Cluster
+    from ..stores.ray.client import Cluster
 
 WHOLE = 400
 """Past so many names of a kind, reading the whole workspace is cheaper than naming them."""

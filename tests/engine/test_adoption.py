@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lifecycle_as_code.adopt import Adopted, adopted
+from lifecycle_as_code.engine.adoption import Adopted, adopted
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from .core import Core
-from .model.diagnostics import refuse
-from .model.diff import diff
-from .model.history import Apply
-from .model.history import at as recorded_at
-from .model.plan import Mode, Plan
-from .model.snapshot import Desired, Record
-from .model.spec import Address, Spec
-from .planning.decision import not_ours
-from .planning.rollback import undone
-from .transaction import load, read_history
+from ..model.diagnostics import refuse
+from ..model.diff import diff
+from ..model.history import Apply
+from ..model.history import at as recorded_at
+from ..model.plan import Mode, Plan
+from ..model.snapshot import Desired, Record
+from ..model.spec import Address, Spec
+from ..planning.decision import not_ours
+from ..planning.rollback import undone
+from .apply.transaction import load, read_history
+from .session import Core
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def rollback(core: Core, what: str, *, allow: Collection[str] = ()) -> Rollback:
         because=back.because,
     )
     # imported here: the rest of the past is judged by nobody
-    from .reviewing import reviewed
+    from .review import reviewed
 
     plan = reviewed(core, core.plan(seen, options), seen, core.manifest.desired.rules)
     return Rollback(plan, lambda: _texts(core, back.wanted))
@@ -79,7 +79,7 @@ def rollback(core: Core, what: str, *, allow: Collection[str] = ()) -> Rollback:
 def _texts(core: Core, wanted: Mapping[Address, Spec | None]) -> dict[str, str]:
     """The manifests with what is wanted of these objects; what already means the same stays as
     written."""
-    from .manifest.edit import edited
+    from ..manifest.edit import edited
 
     now = core.camera.take(core.manifest.desired, resolved=False, refresh=False).live.settled
     changed: dict[Address, Spec | None] = {}

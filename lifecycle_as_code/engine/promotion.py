@@ -9,25 +9,25 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from .core import Core
-from .kinds.model_alias import ModelAlias
-from .kinds.model_version import ModelVersion
-from .kinds.registered_model import RegisteredModel
-from .model.diagnostics import Diagnostic, LacError, Source, did_you_mean, refuse
-from .model.selector import VersionSelector
-from .model.snapshot import Desired, Live, Recorded
-from .model.spec import Address, Spec
-from .planning.candidates import Candidate, candidates
-from .planning.renames import moved
-from .planning.selection import chosen
-from .refresh import naming, observe
-from .snapshots import with_runs
-from .transaction import load
+from ..kinds.model_alias import ModelAlias
+from ..kinds.model_version import ModelVersion
+from ..kinds.registered_model import RegisteredModel
+from ..model.diagnostics import Diagnostic, LacError, Source, did_you_mean, refuse
+from ..model.selector import VersionSelector
+from ..model.snapshot import Desired, Live, Recorded
+from ..model.spec import Address, Spec
+from ..planning.candidates import Candidate, candidates
+from ..planning.renames import moved
+from ..planning.selection import chosen
+from .apply.transaction import load
+from .observation import naming, observe
+from .refresh import with_runs
+from .session import Core
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-    from .manifest.load import Manifest
+    from ..manifest.load import Manifest
 
 CHALLENGER: Final = "challenger"
 """What is promoted where nothing is said: the version that has this alias."""
@@ -113,7 +113,7 @@ def promoted(core: Core, model: str, alias: str, version: Asked | None) -> Promo
 
     LacError where there is no such version, or the manifests can't be edited safely.
     """
-    from .manifest.edit import edited
+    from ..manifest.edit import edited
 
     manifest = core.manifest
     address = Address(ModelAlias.kind, (model, alias))

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from .core import Core
-from .model.diagnostics import Diagnostic, refuse
-from .model.plan import Mode, Plan
-from .planning import planfile
-from .planning.planfile import same_store
-from .planning.revalidation import replayed, wanted_again
-from .transaction import refuse_stale
-from .who import actor
+from ..model.diagnostics import Diagnostic, refuse
+from ..model.plan import Mode, Plan
+from ..planning import planfile
+from ..planning.planfile import same_store
+from ..planning.revalidation import replayed, wanted_again
+from .actor import actor
+from .apply.transaction import refuse_stale
+from .session import Core
 
 
 def save(core: Core, plan: Plan) -> bytes:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine.apply.test_endpoints import killed_after, paper, served, world  # noqa: F401 - fixtures are found by name
+from engine.test_saved_plans import applied, declared, outside, saved, tables
 from sqlalchemy import create_engine, inspect, text
 from support.bench import Bench, converge
 from support.command import Directory, models
 from support.mlflow_fixture import fresh_sqlite
-from test_endpoints import killed_after, paper, served, world  # noqa: F401 - fixtures are found by name
-from test_saved import applied, declared, outside, saved, tables
 
+from lifecycle_as_code.engine.actor import actor, without_password
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
@@ -25,7 +26,6 @@ from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.history import Actor, Apply, Line, at, of_address
 from lifecycle_as_code.model.spec import Address, Spec, parse_address, plain
 from lifecycle_as_code.planning.rollback import undone
-from lifecycle_as_code.who import actor, without_password
 
 FRAUD = RegisteredModel(name="fraud")
 CHAMPION = Address("model_alias", ("fraud", "champion"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-from .model.history import Actor
+from ..model.history import Actor
 
 _CI: Final = (
     "GITHUB_ACTOR",

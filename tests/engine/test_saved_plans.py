@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from engine.apply.test_endpoints import FRAUD as ENDPOINT
+from engine.apply.test_endpoints import paper, served, world  # noqa: F401 - fixtures are found by name
 from mlflow import MlflowClient
 from planning.test_planfile import sealed
 from sqlalchemy import create_engine, inspect, text
@@ -17,8 +19,6 @@ from support.bench import Bench, converge
 from support.command import Directory, models
 from support.fake_cluster import Paper
 from support.mlflow_fixture import fresh_sqlite
-from test_endpoints import FRAUD as ENDPOINT
-from test_endpoints import paper, served, world  # noqa: F401 - fixtures are found by name
 
 from lifecycle_as_code.cli import run
 from lifecycle_as_code.kinds.experiment import Experiment

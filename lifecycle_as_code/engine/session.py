@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..kinds.base import Kind
+from ..model.diagnostics import Diagnostic, LacError, did_you_mean
+from ..model.plan import Plan
+from ..model.spec import Address, Spec, parse_address
+from ..planning.guards import Check
+from ..planning.planfile import KEY_VARIABLE
+from ..planning.planner import PlanOptions, make_plan
+from .actor import principal
 from .connections import Connections
-from .kinds.base import Kind
-from .model.diagnostics import Diagnostic, LacError, did_you_mean
-from .model.plan import Plan
-from .model.spec import Address, Spec, parse_address
-from .planning.guards import Check
-from .planning.planfile import KEY_VARIABLE
-from .planning.planner import PlanOptions, make_plan
-from .snapshots import Camera, Snapshots
-from .who import principal
+from .refresh import Camera, Snapshots
 
 if TYPE_CHECKING:
-    from .manifest.load import Manifest
-    from .manifest.settings import Settings
+    from ..manifest.load import Manifest
+    from ..manifest.settings import Settings
 
 
 @dataclass(frozen=True)

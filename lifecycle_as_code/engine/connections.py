@@ -9,22 +9,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ..kinds.base import Site
+from ..model.diagnostics import Diagnostic, refuse
+from ..model.events import Event, Progress
+from ..model.snapshot import Desired
+from ..model.spec import Store
+from ..stores.mlflow.bootstrap import create_database
+from ..stores.mlflow.schema_check import check_schema, check_workspace
+from ..stores.mlflow.sql import Role, SqlStore, empty_store, open_store, reading
+from .apply.transaction import Ledger
 from .background import in_background
-from .kinds.base import Site
-from .model.diagnostics import Diagnostic, refuse
-from .model.events import Event, Progress
-from .model.snapshot import Desired
-from .model.spec import Store
-from .stores.mlflow.bootstrap import create_database
-from .stores.mlflow.schema_check import check_schema, check_workspace
-from .stores.mlflow.sql import Role, SqlStore, empty_store, open_store, reading
-from .transaction import Ledger
 
 T = TypeVar("T")
 
 if TYPE_CHECKING:
-    from .manifest.settings import Settings
-    from .stores.ray.client import Cluster
+    from ..manifest.settings import Settings
+    from ..stores.ray.client import Cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Connections:
             yield None
             return
         if serve.local:
-            from .stores.ray import local
+            from ..stores.ray import local
 
             running = local.status(self.local_state)
             if running is None:
@@ -133,7 +133,7 @@ class Connections:
             with local.connect(self.local_state, running) as cluster:
                 yield cluster
             return
-        from .stores.ray.client import Cluster
+        from ..stores.ray.client import Cluster
 
         with Cluster(serve.address, serve.token, data_address=serve.data_address) as cluster:
             yield cluster
@@ -147,7 +147,7 @@ class Connections:
         """The stack's own loopback Ray, where `serve: local` asks for one and none runs."""
         serve = self.settings.serve
         if serve is not None and serve.local:
-            from .stores.ray import local
+            from ..stores.ray import local
 
             if local.status(self.local_state) is None:
                 yield from as_progress(

@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .manifest.write import write
-from .model.diagnostics import Diagnostic, refuse
-from .model.diff import owned
-from .model.snapshot import Desired, Live, Observed, Record, Recorded
-from .model.spec import Address, OwnedKeys, Spec, fields_marked, parse_address, plain
-from .planning.guards import is_protected
+from ..manifest.write import write
+from ..model.diagnostics import Diagnostic, refuse
+from ..model.diff import owned
+from ..model.snapshot import Desired, Live, Observed, Record, Recorded
+from ..model.spec import Address, OwnedKeys, Spec, fields_marked, parse_address, plain
+from ..planning.guards import is_protected
 
 RESERVED = "mlflow."
 """MLflow keeps its own notes under tags with this prefix; they are never ours."""

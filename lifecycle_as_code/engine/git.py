@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from .model.diagnostics import Diagnostic, LacError
+from ..model.diagnostics import Diagnostic, LacError
 
 _LONGEST: Final = 100
 _LOOK_SECONDS: Final = 30.0

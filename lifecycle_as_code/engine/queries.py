@@ -7,21 +7,21 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import past
-from .core import Core
-from .manifest.point import places_of
-from .model.diagnostics import LacError, Source
-from .model.diff import Path as FieldPath
-from .model.diff import owned
-from .model.history import Line
-from .model.history import at as recorded_at
-from .model.snapshot import Desired, Live, Observed, Record
-from .model.spec import Address, Spec
-from .planning.comparison import Side, States
-from .planning.drift import Drift, make_drift, pending_only
-from .planning.explanation import Explanation, explained, paths
-from .planning.rollback import apply_of
-from .refresh import naming, observe
+from ..manifest.point import places_of
+from ..model.diagnostics import LacError, Source
+from ..model.diff import Path as FieldPath
+from ..model.diff import owned
+from ..model.history import Line
+from ..model.history import at as recorded_at
+from ..model.snapshot import Desired, Live, Observed, Record
+from ..model.spec import Address, Spec
+from ..planning.comparison import Side, States
+from ..planning.drift import Drift, make_drift, pending_only
+from ..planning.explanation import Explanation, explained, paths
+from ..planning.rollback import apply_of
+from . import rollback
+from .observation import naming, observe
+from .session import Core
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def explain(core: Core, address: Address) -> Explanation:
         seen.recorded.ours.get(address),
         live if live or desired else _look(core, address),
         change,
-        past.history(core, address),
+        rollback.history(core, address),
         at=at,
         places=_places(core, at, paths(change, desired), core.specs[address.kind]),
         owner=seen.recorded.others.get(address, ""),
@@ -114,11 +114,11 @@ def states(core: Core, asked: Side, *, written: bool) -> States:
         case "live":
             return _live(core)
         case "recorded":
-            return {r.address: r.spec for r in past.records(core) if r.spec is not None}
+            return {r.address: r.spec for r in rollback.records(core) if r.spec is not None}
         case "apply":
             return recorded_at([*_until(core, asked.name)], _END)
         case _:
-            return past.at(core, asked.at_ms)
+            return rollback.at(core, asked.at_ms)
 
 
 _END = 2**63
@@ -126,7 +126,7 @@ _END = 2**63
 
 def _until(core: Core, apply_id: str) -> Iterator[Line]:
     """What history has, up to the end of an apply."""
-    applies = past.history(core)
+    applies = rollback.history(core)
     last = apply_of(apply_id, applies)
     for apply in applies:
         yield from apply.lines

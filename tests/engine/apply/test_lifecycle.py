@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 from support.bench import Bench, converge
 from support.fake_cluster import Paper
 
-from lifecycle_as_code.connections import Connections
+from lifecycle_as_code.engine.connections import Connections
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion

@@ -13,16 +13,16 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from .kinds.base import Databases
-from .model.diagnostics import LacError
-from .model.history import Actor, Apply
-from .model.plan import Action, Change
-from .model.snapshot import Record
-from .model.spec import Address, Store
-from .stores import state
-from .stores.mlflow.settling import certain
-from .stores.mlflow.sql import SqlStore, writing
-from .stores.state import history, lock
+from ...kinds.base import Databases
+from ...model.diagnostics import LacError
+from ...model.history import Actor, Apply
+from ...model.plan import Action, Change
+from ...model.snapshot import Record
+from ...model.spec import Address, Store
+from ...stores import state
+from ...stores.mlflow.settling import certain
+from ...stores.mlflow.sql import SqlStore, writing
+from ...stores.state import history, lock
 from .transaction import Ledger
 
 

@@ -1,0 +1,1 @@
+"""The pipeline over real stores: refresh, plan, review, apply."""

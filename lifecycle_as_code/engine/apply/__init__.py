@@ -1,0 +1,1 @@
+"""Carry a plan out: lock, transactions, rollouts, records."""
