@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 import yaml
 
-from lifecycle_as_code.cli import schema
+from lifecycle_as_code.cli.commands import schema
 
 ROOT = Path(__file__).parent.parent
 STORIES = ROOT / "tests" / "scenarios"

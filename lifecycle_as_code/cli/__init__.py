@@ -37,7 +37,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "explain": ("explain", "Say why an object is changed, or isn't."),
         "history": ("history", "List applies: who changed what, when, from what."),
         "graph": ("graph", "Draw what needs what, and what a plan reaches."),
-        "import": ("adopt", "Take live objects over and write their YAML."),
+        "import": ("import_", "Take live objects over and write their YAML."),
         "state": ("state", "List, show or forget what is recorded."),
         "force-unlock": ("force_unlock", "Free a lock whose holder is dead."),
     },
@@ -84,7 +84,7 @@ def run(args: Sequence[str]) -> int:
         code = _group().main(list(args), prog_name="lac", obj=options, standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
         # imported here: the way to success needs none of it
-        from .failures import told
+        from .errors import told
 
         return told(error, args, options)
     return code if isinstance(code, int) else 0

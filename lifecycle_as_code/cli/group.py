@@ -38,7 +38,7 @@ class Group(click.Group):
 
 
 class LazyGroup(click.Group):
-    """`verbs` maps a heading to verbs, each with its module in this package and its help."""
+    """`verbs` maps a heading to verbs, each with its module in `commands` and its help."""
 
     def __init__(self, *, verbs: dict[str, dict[str, tuple[str, str]]], **settings: Any) -> None:
         super().__init__(**settings)
@@ -53,7 +53,7 @@ class LazyGroup(click.Group):
         for section in self.verbs.values():
             if cmd_name in section:
                 module, help_ = section[cmd_name]
-                command: click.Command = import_module(f".{module}", __package__).command
+                command: click.Command = import_module(f".commands.{module}", __package__).command
                 command.name = cmd_name
                 command.short_help = help_
                 return command

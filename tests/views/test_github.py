@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.sample_plans import HOSTILE, always, planned, rich
 
-from lifecycle_as_code.cli import viewing
+from lifecycle_as_code.cli import display
 from lifecycle_as_code.model.diagnostics import Diagnostic, Source
 from lifecycle_as_code.model.plan import Plan
 from lifecycle_as_code.model.review import Outcome, Review, Verdict
@@ -120,13 +120,13 @@ def test_the_way_from_the_root_is_asked_of_github(tmp_path: Path, monkeypatch: p
     (tmp_path / "link").symlink_to(tmp_path / "repo")
     monkeypatch.chdir(tmp_path / "repo" / "ml")
     monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
-    assert viewing.below_root() == ""
+    assert display.below_root() == ""
     monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path / "link"))
-    assert viewing.below_root() == "ml"
+    assert display.below_root() == "ml"
     monkeypatch.chdir(tmp_path / "repo")
-    assert viewing.below_root() == ""
+    assert display.below_root() == ""
     monkeypatch.chdir(tmp_path)
-    assert viewing.below_root() == "", "outside of it there is no way"
+    assert display.below_root() == "", "outside of it there is no way"
 
 
 def test_an_annotation_without_a_message_says_its_title() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from .group import Verb
-from .local import as_data, as_text, state_directory
-from .options import Options
-from .output import note, say
+from ..group import Verb
+from ..local_ray import as_data, as_text, state_directory
+from ..options import Options
+from ..output import note, say
 
 
 @click.command(cls=Verb)
@@ -19,8 +19,8 @@ def command(options: Options, num_cpus: int | None, as_json: bool) -> int:
 
     `lac apply` does it too, where lac.yaml says `serve: local`.
     """
-    from ..stores.ray import local
-    from ..views import json
+    from ...stores.ray import local
+    from ...views import json
 
     ray = local.up(state_directory(options), num_cpus=num_cpus, on_progress=note)
     say(json.document(as_data(ray)) if as_json else as_text(ray))

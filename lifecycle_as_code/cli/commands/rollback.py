@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from .group import Verb
-from .options import Options
-from .output import note
+from ..display import plan_views, show
+from ..group import Verb
+from ..options import Options
+from ..output import note
+from ..plan_options import allow_option, out_option, refuse_unknown
+from ..stacks import opened
 from .plan import denied, save
-from .planning import allow_option, out_option, refuse_unknown
-from .stacks import opened
-from .viewing import plan_views, show
 
 
 @click.command(cls=Verb)
@@ -31,8 +31,8 @@ def command(
     with it. Nothing is applied: save the plan with `-o FILE` and carry it out with `lac apply FILE`, or edit
     the manifests with --write and let them be reviewed.
     """
-    from ..views.text import safe
-    from .files import write
+    from ...views.text import safe
+    from ..files import write
 
     refuse_unknown(allow)
     stack = opened(options)

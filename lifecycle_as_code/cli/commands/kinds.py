@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from .group import Verb
-from .options import Options
-from .output import paint, say
-from .stacks import spec_classes
+from ..group import Verb
+from ..options import Options
+from ..output import paint, say
+from ..stacks import spec_classes
 
 
 @click.command(cls=Verb)
@@ -16,8 +16,8 @@ from .stacks import spec_classes
 @click.pass_obj
 def command(options: Options, names: tuple[str, ...], everything: bool) -> int:
     """List the kinds of objects and their sections in manifests; with a KIND, all its fields."""
-    from ..model.diagnostics import did_you_mean
-    from ..views.terminal import reference
+    from ...model.diagnostics import did_you_mean
+    from ...views.terminal import reference
 
     specs = spec_classes()
     colours = paint(options)

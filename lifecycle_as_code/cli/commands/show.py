@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import click
 
-from .group import Verb
-from .options import Options
-from .output import note, paint, say, tell, width
-from .stacks import opened
-from .viewing import plan_views, show
+from ..display import plan_views, show
+from ..group import Verb
+from ..options import Options
+from ..output import note, paint, say, tell, width
+from ..stacks import opened
 
 
 @click.command(cls=Verb)
@@ -38,7 +38,7 @@ def command(options: Options, what: str | None, moment: str | None, view: str | 
     if what is None:
         raise click.UsageError("name an ADDRESS or a FILE, or say --at")
     if saved_plan:
-        from .saved import from_file
+        from ..plan_files import from_file
 
         _, saved = from_file(options, what)
         show(saved.plan, options, view)
@@ -47,8 +47,8 @@ def command(options: Options, what: str | None, moment: str | None, view: str | 
 
 
 def _object(options: Options, address: str, *, as_json: bool) -> int:
-    from ..views import json
-    from ..views.terminal import show as view
+    from ...views import json
+    from ...views.terminal import show as view
 
     stack = opened(options)
     found = stack.show(stack.parse_address(address))
@@ -65,9 +65,9 @@ def _object(options: Options, address: str, *, as_json: bool) -> int:
 
 
 def _at(options: Options, address: str | None, moment: str, *, as_json: bool) -> int:
-    from ..manifest.write import write
-    from ..views import json
-    from .stacks import spec_classes
+    from ...manifest.write import write
+    from ...views import json
+    from ..stacks import spec_classes
 
     at_ms = _milliseconds(moment)
     stack = opened(options, manifests=False)

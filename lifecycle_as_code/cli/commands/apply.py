@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from .carry_out import Carrying, carry_out, carry_out_saved, carrying_options
-from .group import Verb
-from .options import Options
-from .planning import Planning, planning_options
+from ..execution import Carrying, carry_out, carry_out_saved, carrying_options
+from ..group import Verb
+from ..options import Options
+from ..plan_options import Planning, planning_options
 
 
 @click.command(cls=Verb)

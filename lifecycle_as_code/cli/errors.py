@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import click
 
 from ..model.diagnostics import Diagnostic, LacError
+from .display import show_problems
 from .options import Options
 from .output import note, warn
-from .viewing import show_problems
 
 
 def told(error: BaseException, args: Sequence[str], options: Options) -> int:

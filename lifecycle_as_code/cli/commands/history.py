@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from .group import Verb
-from .options import Options
-from .output import note, paint, say, tell, width
-from .stacks import opened
+from ..group import Verb
+from ..options import Options
+from ..output import note, paint, say, tell, width
+from ..stacks import opened
 
 
 @click.command(cls=Verb)
@@ -20,8 +20,8 @@ def command(options: Options, address: str | None, limit: int | None, as_json: b
 
     With ADDRESS, such as `model_alias.fraud/champion`, every change of that object, from what to what.
     """
-    from ..views import json
-    from ..views.terminal import history as view
+    from ...views import json
+    from ...views.terminal import history as view
 
     stack = opened(options, manifests=False)
     asked = None if address is None else stack.parse_address(address)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from .group import Verb
-from .options import Options
-from .output import paint, say, tell, width
-from .stacks import opened
-from .viewing import view_options
+from ..display import view_options
+from ..group import Verb
+from ..options import Options
+from ..output import paint, say, tell, width
+from ..stacks import opened
 
 
 @click.command(cls=Verb)
@@ -29,15 +29,15 @@ def command(options: Options, ignore: tuple[str, ...], view: str | None) -> int:
     parts = found.outside, found.pending, found.problems
     match view:
         case "json":
-            from ..views import json
+            from ...views import json
 
             say(json.drift(*parts, found.updated))
         case "markdown":
-            from ..views.markdown import drift as markdown_drift
+            from ...views.markdown import drift as markdown_drift
 
             say(markdown_drift.drift(*parts, updated=found.updated))
         case _:
-            from ..views.terminal import drift
+            from ...views.terminal import drift
 
             tell(drift.drift(*parts, paint(options), updated=found.updated, width=width()))
     if found.found:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from .group import Verb
-from .options import Options
-from .output import paint, say, tell, width
-from .stacks import opened
+from ..group import Verb
+from ..options import Options
+from ..output import paint, say, tell, width
+from ..stacks import opened
 
 
 @click.command(cls=Verb)
@@ -17,8 +17,8 @@ from .stacks import opened
 def command(options: Options, address: str, as_json: bool) -> int:
     """Say why the plan changes an object, such as `model_alias.fraud/champion`, or doesn't: the line of the
     manifest, what was recorded, and what is live. Reads the stores and changes nothing."""
-    from ..views import json
-    from ..views.terminal import explanation as view
+    from ...views import json
+    from ...views.terminal import explanation as view
 
     stack = opened(options)
     found = stack.explain(stack.parse_address(address))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from .group import Verb
-from .output import say
-from .stacks import spec_classes
+from ..group import Verb
+from ..output import say
+from ..stacks import spec_classes
 
 FILES = {"manifest": "manifest.schema.json", "project": "lac.schema.json"}
 
@@ -22,7 +22,7 @@ def command(which: str, out: str | None) -> int:
 
     Editors use it where a file starts with `# yaml-language-server: $schema=PATH`.
     """
-    from ..views.text import safe
+    from ...views.text import safe
 
     if out is None:
         say(texts()[FILES[which]].rstrip("\n"))
@@ -42,7 +42,7 @@ def write(directory: Path) -> list[Path]:
 
 def texts() -> dict[str, str]:
     """Both by file name, as they are committed."""
-    from ..manifest.schema import manifest_schema, project_schema
+    from ...manifest.schema import manifest_schema, project_schema
 
     schemas = {"manifest": manifest_schema(spec_classes()), "project": project_schema()}
     return {FILES[which]: json.dumps(schema, indent=2) + "\n" for which, schema in schemas.items()}

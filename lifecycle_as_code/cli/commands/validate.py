@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from .group import Verb
-from .options import Options
-from .output import say, warn
-from .stacks import opened
+from ..group import Verb
+from ..options import Options
+from ..output import say, warn
+from ..stacks import opened
 
 
 @click.command(cls=Verb)
@@ -17,9 +17,9 @@ def command(options: Options, as_json: bool) -> int:
     """Check the manifests: syntax, fields, references to variables. Touches no store and no cluster."""
     from datetime import UTC, datetime
 
-    from ..review.policy.judge import expired, refuse_unready
-    from ..views import json
-    from ..views.text import counted
+    from ...review.policy.judge import expired, refuse_unready
+    from ...views import json
+    from ...views.text import counted
 
     stack = opened(options)
     # reading them needs no engine, knowing that they are right does

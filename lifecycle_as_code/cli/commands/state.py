@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .group import Group
-from .options import Options
-from .output import note, paint, say, width
-from .stacks import opened
+from ..group import Group
+from ..options import Options
+from ..output import note, paint, say, width
+from ..stacks import opened
 
 if TYPE_CHECKING:
-    from ..model.snapshot import Record
+    from ...model.snapshot import Record
 
 
 @click.group(cls=Group)
@@ -27,8 +27,8 @@ def command() -> None:
 @click.pass_obj
 def list_(options: Options, patterns: tuple[str, ...], as_json: bool) -> int:
     """List the addresses of what this stack owns; PATTERN such as `model_alias.*` picks some."""
-    from ..views import json
-    from ..views.text import safe
+    from ...views import json
+    from ...views.text import safe
 
     found = [record for record in opened(options).records() if _matches(record, patterns)]
     if as_json:
@@ -44,8 +44,8 @@ def list_(options: Options, patterns: tuple[str, ...], as_json: bool) -> int:
 @click.pass_obj
 def show(options: Options, address: str, as_json: bool) -> int:
     """Show what was last applied to one object."""
-    from ..views import json
-    from ..views.terminal import show as view
+    from ...views import json
+    from ...views.terminal import show as view
 
     stack = opened(options)
     wanted = stack.parse_address(address)
@@ -65,7 +65,7 @@ def rm(options: Options, addresses: tuple[str, ...], dry_run: bool) -> int:
 
     Take them out of the manifests as well, or the next plan refuses: they would exist and not be ours.
     """
-    from ..views.text import counted, safe
+    from ...views.text import counted, safe
 
     stack = opened(options)
     wanted = list(dict.fromkeys(stack.parse_address(address) for address in addresses))
@@ -86,7 +86,7 @@ def _matches(record: Record, patterns: tuple[str, ...]) -> bool:
 
 
 def _not_recorded(*addresses: str) -> Exception:
-    from ..model.diagnostics import Diagnostic, LacError
+    from ...model.diagnostics import Diagnostic, LacError
 
     return LacError(
         *(

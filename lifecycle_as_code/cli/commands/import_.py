@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .group import Verb
-from .options import Options
-from .output import note, say, warn
-from .stacks import opened
+from ..group import Verb
+from ..options import Options
+from ..output import note, say, warn
+from ..stacks import opened
 
 if TYPE_CHECKING:
-    from ..model.spec import Address
-    from ..stack import Adopted, Stack
+    from ...model.spec import Address
+    from ...stack import Adopted, Stack
 
 
 @click.command(cls=Verb)
@@ -32,7 +32,7 @@ def command(
 
     The next plan is empty then. Without --out, a new file is made beside the manifests that are there.
     """
-    from ..views.text import counted, safe
+    from ...views.text import counted, safe
 
     if everything == bool(addresses):
         raise click.UsageError("name ADDRESS... or say --all, one of them")
@@ -97,7 +97,7 @@ def _free_path(stack: Stack, directory: Path) -> Path:
 
 
 def _cannot_write(path: Path, error: OSError) -> Exception:
-    from ..model.diagnostics import Diagnostic, LacError
+    from ...model.diagnostics import Diagnostic, LacError
 
     there = isinstance(error, FileExistsError)
     return LacError(
@@ -111,7 +111,7 @@ def _cannot_write(path: Path, error: OSError) -> Exception:
 
 
 def _not_included(path: Path) -> Exception:
-    from ..model.diagnostics import Diagnostic, LacError
+    from ...model.diagnostics import Diagnostic, LacError
 
     return LacError(
         Diagnostic(

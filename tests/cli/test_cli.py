@@ -29,7 +29,7 @@ from lifecycle_as_code.model.spec import Address, Key, Spec, Store, parse_addres
 from lifecycle_as_code.planning.drift import Drift
 from lifecycle_as_code.planning.ordering import in_order, linked, steps
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Model(Spec):

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .group import Verb
-from .options import Options
-from .output import note, say
-from .stacks import opened
+from ..group import Verb
+from ..options import Options
+from ..output import note, say
+from ..stacks import opened
 
 if TYPE_CHECKING:
-    from ..review.graph import Graph
+    from ...review.graph import Graph
 
 FORMATS = ("dot", "mermaid", "svg")
 
@@ -43,8 +43,8 @@ def command(
     Touches no store; with --plan, reads them like `lac plan`. The objects of a saved plan are those that it
     changes and reaches. `lac graph --format svg -o graph.svg` needs no Graphviz.
     """
-    from ..review.graph import about
-    from ..views.graph import text as view
+    from ...review.graph import about
+    from ...views.graph import text as view
 
     graph = about(_graph(options, plan), addresses)
     text = {"dot": view.dot, "mermaid": view.mermaid, "svg": view.svg}[format_](graph)
@@ -53,8 +53,8 @@ def command(
         return 0
     from pathlib import Path
 
-    from ..views.text import counted, safe
-    from .files import write
+    from ...views.text import counted, safe
+    from ..files import write
 
     write(Path(out), text.encode())
     note(f"Wrote {counted(len(graph.nodes), 'object')} to {safe(out)}.")
@@ -62,10 +62,10 @@ def command(
 
 
 def _graph(options: Options, plan: str | None) -> Graph:
-    from ..review.graph import make_graph
+    from ...review.graph import make_graph
 
     if plan:
-        from .saved import from_file
+        from ..plan_files import from_file
 
         return make_graph(plan=from_file(options, plan)[1].plan)
     stack = opened(options)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .group import Group
-from .options import Options
-from .output import paint, say, tell
-from .stacks import opened
+from ..group import Group
+from ..options import Options
+from ..output import paint, say, tell
+from ..stacks import opened
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..review.policy.tests import Trial
-    from ..stack import Stack
+    from ...review.policy.tests import Trial
+    from ...stack import Stack
 
 _EPILOG = """Expressions under `require:` are CEL. They speak of `before` and `after` (a version: `.tags`,
 `.metrics`, `.params`, `.aliases`, `.run.status`, …, and the object itself in `.fields`), `signature`,
@@ -34,9 +34,9 @@ def list_(options: Options) -> int:
     """List the policies and the waivers that the manifests hold."""
     from datetime import UTC, datetime
 
-    from ..review.policy.judge import expired
-    from ..views.terminal import policy as view
-    from .output import warn
+    from ...review.policy.judge import expired
+    from ...views.terminal import policy as view
+    from ..output import warn
 
     stack = opened(options)
     warn(expired(stack.desired.rules, datetime.now(UTC)), options)
@@ -53,7 +53,7 @@ def context(options: Options) -> int:
     Where there is no such version (before a creation, after a deletion) `exists` is false, `version` 0 and
     every map empty: a metric isn't there, and what reads it isn't met. `!before.exists || …` lets that pass.
     """
-    from ..views.terminal import policy as view
+    from ...views.terminal import policy as view
 
     tell(view.context(paint(options)))
     return 0
@@ -72,8 +72,8 @@ def test(options: Options, files: tuple[str, ...], as_json: bool) -> int:
     """
     from pathlib import Path
 
-    from ..views import json
-    from ..views.terminal import policy as view
+    from ...views import json
+    from ...views.terminal import policy as view
 
     stack = opened(options)
     found = [Path(file) for file in files] or _tests(stack)
@@ -86,8 +86,8 @@ def _tests(stack: Stack) -> list[Path]:
     """The tests below the stack's directory, as one would type them. LacError where there are none."""
     from pathlib import Path
 
-    from ..manifest.files import TESTS, tests_below
-    from ..model.diagnostics import Diagnostic, LacError
+    from ...manifest.files import TESTS, tests_below
+    from ...model.diagnostics import Diagnostic, LacError
 
     here = Path.cwd()
     found = tests_below(stack.directory)
@@ -108,11 +108,11 @@ def _tried(path: Path, stack: Stack, options: Options) -> Iterator[Trial]:
     from copy import copy
     from datetime import UTC, datetime
 
-    from ..manifest.policy_tests.reader import read_cases
-    from ..planning import planfile
-    from ..review.policy.tests import try_case, try_plan
-    from .files import read
-    from .stacks import spec_classes
+    from ...manifest.policy_tests.reader import read_cases
+    from ...planning import planfile
+    from ...review.policy.tests import try_case, try_plan
+    from ..files import read
+    from ..stacks import spec_classes
 
     rules, specs = stack.desired.rules, spec_classes()
     data = read(path, planfile.MAX_BYTES)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from .group import Verb
-from .options import Options
-from .output import note, paint, pour, say, warn
+from ..group import Verb
+from ..options import Options
+from ..output import note, paint, pour, say, warn
 
 if TYPE_CHECKING:
-    from ..model.diagnostics import Diagnostic
+    from ...model.diagnostics import Diagnostic
 
 STDIN: Final = "-"
 _TEMPLATE: Final = ".j2"
@@ -32,7 +32,7 @@ def command(options: Options, paths: tuple[str, ...], check: bool, diff: bool) -
     default the stack's directory. What the manifests say stays, and so does every comment. Templates (*.j2)
     are left alone.
     """
-    from ..model.diagnostics import LacError, refuse
+    from ...model.diagnostics import LacError, refuse
 
     if STDIN in paths:
         if len(paths) > 1:
@@ -51,10 +51,10 @@ def command(options: Options, paths: tuple[str, ...], check: bool, diff: bool) -
 
 def _files(paths: Sequence[str]) -> Iterator[Path]:
     """Every file once, in order. LacError where one of the paths is nothing to format."""
-    from ..manifest.files import PROJECT, SUFFIXES, matching
-    from ..manifest.project import INCLUDE
-    from ..manifest.yaml.report import problem, shown
-    from ..model.diagnostics import LacError, Source
+    from ...manifest.files import PROJECT, SUFFIXES, matching
+    from ...manifest.project import INCLUDE
+    from ...manifest.yaml.report import problem, shown
+    from ...model.diagnostics import LacError, Source
 
     seen: set[Path] = set()
     for given in paths:
@@ -78,10 +78,10 @@ def _files(paths: Sequence[str]) -> Iterator[Path]:
 
 def _rewritten(path: Path, options: Options, *, check: bool, diff: bool) -> bool:
     """Format a file; whether it changes. LacError where it can't be read."""
-    from ..manifest.files import read
-    from ..views.terminal import edits
-    from ..views.text import safe
-    from .files import replace
+    from ...manifest.files import read
+    from ...views.terminal import edits
+    from ...views.text import safe
+    from ..files import replace
 
     name = str(path)
     if name.endswith(_TEMPLATE):
@@ -100,8 +100,8 @@ def _rewritten(path: Path, options: Options, *, check: bool, diff: bool) -> bool
 
 
 def _piped(options: Options, *, check: bool, diff: bool) -> int:
-    from ..manifest.yaml.text import MAX_BYTES
-    from ..views.terminal import edits
+    from ...manifest.yaml.text import MAX_BYTES
+    from ...views.terminal import edits
 
     data = sys.stdin.buffer.read(MAX_BYTES + 1)
     text = _formatted(data, STDIN, options)
@@ -116,10 +116,10 @@ def _piped(options: Options, *, check: bool, diff: bool) -> int:
 def _formatted(data: bytes, name: str, options: Options) -> str:
     """A file's text in the one layout, or as it is where that isn't safe. LacError where it isn't YAML that
     manifests may be."""
-    from ..manifest.format import CannotFormatError, formatted
-    from ..manifest.yaml.reader import parse
-    from ..manifest.yaml.report import Report, problem
-    from ..model.diagnostics import Source, refuse
+    from ...manifest.format import CannotFormatError, formatted
+    from ...manifest.yaml.reader import parse
+    from ...manifest.yaml.report import Report, problem
+    from ...model.diagnostics import Source, refuse
 
     report = Report(name)
     parse(data, report)

@@ -25,7 +25,7 @@ from lifecycle_as_code.manifest.yaml.reader import parse
 from lifecycle_as_code.manifest.yaml.report import Report
 
 T = TypeVar("T")
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 
 MESSY = """\
 

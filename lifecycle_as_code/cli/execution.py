@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .display import show
 from .options import Options
 from .output import ask, interactive, note, paint, say
 from .stacks import opened
-from .viewing import show
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -83,7 +83,7 @@ def carry_out(options: Options, make: Callable[[Stack], Plan], carrying: Carryin
 def carry_out_saved(options: Options, file: str, carrying: Carrying, *, same_manifests: bool) -> int:
     """Do what a saved plan says: it was looked at before. `same_manifests`: only where the manifests are
     those that it was made from. Their policies are asked in either case, where they can be read."""
-    from .saved import from_file
+    from .plan_files import from_file
 
     stack, saved = from_file(options, file, manifests=True)
     changed = stack.manifests_changed(saved)

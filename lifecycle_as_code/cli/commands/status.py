@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from .group import Verb
-from .local import as_data, as_text, state_directory
-from .options import Options
-from .output import say
+from ..group import Verb
+from ..local_ray import as_data, as_text, state_directory
+from ..options import Options
+from ..output import say
 
 
 @click.command(cls=Verb)
@@ -15,8 +15,8 @@ from .output import say
 @click.pass_obj
 def command(options: Options, as_json: bool) -> int:
     """Say whether this stack's Ray runs on this machine, and where it answers."""
-    from ..stores.ray import local
-    from ..views import json
+    from ...stores.ray import local
+    from ...views import json
 
     ray = local.status(state_directory(options))
     if as_json:

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .group import Verb
-from .options import Options
-from .output import note
-from .planning import Planning, out_option, planning_options
-from .stacks import opened
-from .viewing import plan_views, show
+from ..display import plan_views, show
+from ..group import Verb
+from ..options import Options
+from ..output import note
+from ..plan_options import Planning, out_option, planning_options
+from ..stacks import opened
 
 if TYPE_CHECKING:
-    from ..model.plan import Plan
-    from ..stack import Stack
+    from ...model.plan import Plan
+    from ...stack import Stack
 
 
 @click.command(cls=Verb)
@@ -45,8 +45,8 @@ def command(
 
 def denied(plan: Plan, options: Options) -> int:
     """Say on stderr which policies deny the plan. The exit code: 1, for it can't be applied."""
-    from ..review.policy.judge import denials
-    from .output import warn
+    from ...review.policy.judge import denials
+    from ..output import warn
 
     warn(denials(plan), options)
     return 1
@@ -56,8 +56,8 @@ def save(stack: Stack, plan: Plan, out: str) -> None:
     """Write a plan to a file, whole or not at all."""
     from pathlib import Path
 
-    from ..views.text import safe
-    from .files import write
+    from ...views.text import safe
+    from ..files import write
 
     write(Path(out), stack.saved(plan))
     note(f"\nSaved the plan to {safe(out)}. To carry out exactly this plan: lac apply {safe(out)}")

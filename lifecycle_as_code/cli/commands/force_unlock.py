@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from .group import Verb
-from .options import Options
-from .output import ask, interactive, note, say
-from .stacks import opened
+from ..group import Verb
+from ..options import Options
+from ..output import ask, interactive, note, say
+from ..stacks import opened
 
 
 @click.command(cls=Verb)
@@ -33,7 +33,7 @@ def command(options: Options, lock_id: str, force: bool) -> int:
 
 
 def _nobody_to_ask() -> Exception:
-    from ..model.diagnostics import Diagnostic, LacError
+    from ...model.diagnostics import Diagnostic, LacError
 
     return LacError(
         Diagnostic(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from .carry_out import Carrying, carry_out, carrying_options
-from .group import Verb
-from .options import Options
-from .planning import Planning, allow_option
+from ..execution import Carrying, carry_out, carrying_options
+from ..group import Verb
+from ..options import Options
+from ..plan_options import Planning, allow_option
 
 
 @click.command(cls=Verb)

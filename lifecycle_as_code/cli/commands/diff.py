@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .group import Verb
-from .options import Options
-from .output import paint, say, tell, width
-from .stacks import opened
+from ..group import Verb
+from ..options import Options
+from ..output import paint, say, tell, width
+from ..stacks import opened
 
 if TYPE_CHECKING:
-    from ..planning.comparison import Side, States
+    from ...planning.comparison import Side, States
 
 
 @click.command(cls=Verb)
@@ -31,9 +31,9 @@ def command(options: Options, before: str, after: str | None, detailed_exitcode:
     makes), a time (`2026-11-24`, UTC unless it says otherwise: what was recorded then), or the id of an
     apply (what was recorded after it).
     """
-    from ..planning.comparison import compared
-    from ..views import json
-    from ..views.terminal import diff as view
+    from ...planning.comparison import compared
+    from ...views import json
+    from ...views.terminal import diff as view
 
     known = opened(options, manifests=False).settings.environments
     first = _side(before, known)
@@ -61,7 +61,7 @@ def _there(states: States) -> States:
 
 
 def _side(text: str, environments: frozenset[str]) -> Side:
-    from ..planning.comparison import side
+    from ...planning.comparison import side
 
     file = text.removesuffix(":after")
     try:
@@ -74,7 +74,7 @@ def _side(text: str, environments: frozenset[str]) -> Side:
 def _environment(options: Options, sides: list[Side]) -> Options:
     """The options, in the environment of the plan that one of the sides is: what it is compared with is
     there."""
-    from .saved import from_file
+    from ..plan_files import from_file
 
     chosen = copy(options)
     for side in sides:
@@ -84,7 +84,7 @@ def _environment(options: Options, sides: list[Side]) -> Options:
 
 
 def _states(side: Side, options: Options, *, written: bool) -> States:
-    from .saved import from_file
+    from ..plan_files import from_file
 
     if side.what in _IN_PART:
         _, saved = from_file(options, side.name)

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .group import Verb
-from .options import Options
-from .output import note, paint, say
-from .stacks import opened
-from .viewing import show
+from ..display import show
+from ..group import Verb
+from ..options import Options
+from ..output import note, paint, say
+from ..stacks import opened
 
 if TYPE_CHECKING:
-    from ..engine.git import Branch
-    from ..engine.promotion import Promotion
-    from ..model.plan import Plan
-    from ..model.selector import VersionSelector
+    from ...engine.git import Branch
+    from ...engine.promotion import Promotion
+    from ...model.plan import Plan
+    from ...model.selector import VersionSelector
 
 
 @click.command(cls=Verb)
@@ -58,8 +58,8 @@ def command(
     Nothing else in the file changes. The plan of it is shown first; where there can be none, the file stays
     as it is. Nothing is applied.
     """
-    from ..views.terminal import edits
-    from ..views.text import safe
+    from ...views.terminal import edits
+    from ...views.text import safe
 
     stack = opened(options)
     found = stack.promote(model, to=alias, version=_asked(version, where))
@@ -90,7 +90,7 @@ def command(
 
 
 def _asked(version: str | None, where: str | None) -> int | VersionSelector | None:
-    from ..engine import promotion
+    from ...engine import promotion
 
     if where is not None and version is not None:
         raise click.UsageError("--version and --where: choose one")
@@ -100,7 +100,7 @@ def _asked(version: str | None, where: str | None) -> int | VersionSelector | No
 
 
 def _already(found: Promotion, *, as_json: bool) -> int:
-    from ..views.text import safe
+    from ...views.text import safe
 
     if as_json:
         _tell(found, None, written=False, branch=None, commit=None)
@@ -114,7 +114,7 @@ def _prepared(found: Promotion, name: str | None) -> Branch | None:
     """The branch that was asked for; it isn't made yet. LacError where it can't be."""
     if name is None:
         return None
-    from ..engine import git
+    from ...engine import git
 
     name = name or git.named("promote", found.model, found.alias, f"v{found.version}")
     return git.prepared(Path(found.file), name, os.environ)
@@ -122,8 +122,8 @@ def _prepared(found: Promotion, name: str | None) -> Branch | None:
 
 def _written(found: Promotion, plan: Plan | None, branch: Branch | None) -> str | None:
     """Write the file, as it was read but for the edit; the commit, where one was asked for."""
-    from ..views.terminal import edits
-    from .files import replace
+    from ...views.terminal import edits
+    from ..files import replace
 
     def write() -> None:
         replace(Path(found.file), found.text_before.encode(), found.text.encode())
@@ -140,8 +140,8 @@ def _written(found: Promotion, plan: Plan | None, branch: Branch | None) -> str 
 def _tell(
     found: Promotion, plan: Plan | None, *, written: bool, branch: str | None, commit: str | None
 ) -> None:
-    from ..views import json
-    from ..views.terminal import edits
+    from ...views import json
+    from ...views.terminal import edits
 
     say(
         json.document(

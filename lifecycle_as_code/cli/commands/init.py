@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from .group import Verb
-from .options import Options
-from .output import say
+from ..group import Verb
+from ..options import Options
+from ..output import say
 from .schema import write
 
 _SCHEMAS = ".lac/schemas"
@@ -62,8 +62,8 @@ def command(options: Options, name: str | None) -> int:
 
     Beside them, in `.lac/schemas`, goes what an editor needs to check manifests while they are written.
     """
-    from ..model.diagnostics import Diagnostic, LacError
-    from ..views.text import safe
+    from ...model.diagnostics import Diagnostic, LacError
+    from ...views.text import safe
 
     directory = Path(options.directory)
     files = {
