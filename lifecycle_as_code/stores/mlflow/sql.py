@@ -6,20 +6,22 @@ knows what the rows mean; `tables` names them and the kinds decide.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from ...model.diagnostics import Diagnostic, LacError
+from ..database_errors import ENCODE, DatabaseError, diagnose, unknown_option
 from . import tables
 
 Role = Literal["tracking", "auth"]
@@ -92,7 +94,7 @@ def reading(store: SqlStore) -> Iterator[Connection]:
     options: dict[str, Any] = {}
     if store.dialect == "postgresql":
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    with _told(store), store.engine.connect().execution_options(**options) as db, db.begin():
+    with _transaction(store, options) as db:
         yield db
 
 
@@ -107,7 +109,7 @@ def writing(store: SqlStore) -> Iterator[Connection]:
     options: dict[str, Any] = {"lac_immediate": True}
     if store.dialect == "postgresql":
         options = {"isolation_level": "REPEATABLE READ"}
-    with _told(store), store.engine.connect().execution_options(**options) as db, db.begin():
+    with _transaction(store, options) as db:
         yield db
 
 
@@ -118,11 +120,22 @@ def _parsed(url: str, role: Role) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         parsed = None
-    # a password that isn't percent-encoded ends at its first `@`, and the rest of it would be shown
-    if parsed is None or "@" in f"{parsed.host}{parsed.database}":
-        # not quoted: a mistyped address may still hold a password
-        raise LacError(_unsupported(role, "the given text", "It doesn't read as a database address."))
-    return parsed
+    if parsed is not None and (parsed.drivername not in POSTGRES or _reads_as_meant(url, parsed)):
+        return parsed
+    # not quoted: a mistyped address may still hold a password
+    problem = _unsupported(role, "the given text", "It doesn't read as a database address.")
+    raise LacError(problem if parsed is None and url.count("@") < 2 else replace(problem, hint=ENCODE))
+
+
+def _reads_as_meant(url: str, parsed: URL) -> bool:
+    """False where a part of the password became a host, a database or an option, and would be shown."""
+    return "@" not in f"{parsed.host}{parsed.database}" and (
+        url.count("@") < 2 or _AT_IN_USER.fullmatch(url) is not None
+    )
+
+
+_AT_IN_USER: Final = re.compile(r"[\w+]+://[^:/@]*@[^:/@]*:[^@/?]*@[^@]*")
+"""`user@server:password@host`, as Azure has it: the one `@` too many that SQLAlchemy reads as it is meant."""
 
 
 def _open_sqlite(url: URL, role: Role, base: Path, read_only: bool) -> SqlStore:
@@ -167,7 +180,10 @@ def _undo_sqlite(opened: sqlite3.Connection, *_: object) -> None:
 def _open_postgres(url: URL, role: Role, read_only: bool) -> SqlStore:
     url = url.set(drivername="postgresql+psycopg")
     try:
-        engine = create_engine(url, poolclass=NullPool)
+        # a pooler such as PgBouncer hands each transaction to another session, which doesn't know a statement
+        # that was prepared before, or knows another one under the same name
+        engine = create_engine(url, poolclass=NullPool, connect_args={"prepare_threshold": None})
+        from psycopg.pq import Conninfo
     except ModuleNotFoundError:
         raise LacError(
             Diagnostic(
@@ -177,6 +193,12 @@ def _open_postgres(url: URL, role: Role, read_only: bool) -> SqlStore:
                 hint="pip install 'lifecycle-as-code[postgres]'",
             )
         ) from None
+    except ArgumentError as error:
+        raise DatabaseError(diagnose(error, _without_password(url), connected=False)) from None
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    for name in url.query:
+        if name not in known:
+            raise LacError(unknown_option(_without_password(url), name, known))
     if read_only:
         engine = engine.execution_options(postgresql_readonly=True)
     return SqlStore(role, "postgresql", _without_password(url), engine, url)
@@ -190,62 +212,19 @@ def _without_password(url: URL) -> str:
 
 
 @contextmanager
-def _told(store: SqlStore) -> Iterator[None]:
-    """Turn what isn't about a statement (a lock, a connection) into a diagnostic; leave the rest."""
+def _transaction(store: SqlStore, options: dict[str, Any]) -> Iterator[Connection]:
+    """The one way to a store's connection: whatever its database or driver raises becomes a DatabaseError.
+
+    The error keeps the traceback and drops its cause, whose text holds the statement and its parameters.
+    """
+    connected = False
     try:
-        yield
-    except DBAPIError as error:
-        if found := _diagnosis(store, error):
-            raise LacError(found) from error
-        raise
-
-
-def _diagnosis(store: SqlStore, error: DBAPIError) -> Diagnostic | None:
-    said = str(error.orig).strip()
-    if "database is locked" in said or getattr(error.orig, "sqlstate", None) in ("55P03", "40P01"):
-        return Diagnostic(
-            "store-locked",
-            "another program is writing to the store",
-            f"{store.shown} stayed locked ({said}).",
-            hint="run the command again when the other writer is done",
-        )
-    if "attempt to write a readonly database" in said or "query_only" in said:
-        return Diagnostic(
-            "store-read-only",
-            "the store can't be written",
-            f"{store.shown}: {said}.",
-            hint="check the permissions of the file and its directory",
-        )
-    if "unable to open database file" in said or "file is not a database" in said:
-        return Diagnostic(
-            "store-unreachable",
-            "the store can't be opened",
-            f"{store.shown}: {said}.",
-            hint="check `store:` and `auth_store:` in lac.yaml",
-        )
-    sqlstate = getattr(error.orig, "sqlstate", None)
-    if isinstance(error, IntegrityError) or sqlstate == "40001":
-        return Diagnostic(
-            "write-conflict",
-            "another writer was faster",
-            f"{store.shown}: {said}",
-            hint="nothing of this transaction was written; run `lac plan` again",
-        )
-    if sqlstate == "42501":
-        return Diagnostic(
-            "store-forbidden",
-            "the database user lacks a privilege",
-            f"{store.shown}: {said}.",
-            hint="the README lists the GRANTs that plan and apply need",
-        )
-    if isinstance(error, OperationalError) and error.statement is None and store.dialect == "postgresql":
-        return Diagnostic(
-            "store-unreachable",
-            "the store can't be opened",
-            f"{store.shown}: {said}",
-            hint="check that the server runs, the address, the user and the password",
-        )
-    return None
+        with store.engine.connect().execution_options(**options) as db, db.begin():
+            connected = True
+            yield db
+    except (SQLAlchemyError, store.engine.dialect.loaded_dbapi.Error) as error:
+        problem = diagnose(error, store.shown, connected=connected)
+        raise DatabaseError(problem).with_traceback(error.__traceback__) from None
 
 
 def _why_not(scheme: str) -> str:
