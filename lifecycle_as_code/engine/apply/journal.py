@@ -19,7 +19,7 @@ from ...model.plan import Action, Change
 from ...model.snapshot import Record
 from ...model.spec import Address, Store
 from ...stores import state
-from ...stores.database_errors import DatabaseError
+from ...stores.mlflow.errors import DatabaseError
 from ...stores.mlflow.settling import certain
 from ...stores.mlflow.sql import SqlStore, writing
 from ...stores.state import history, lock

@@ -21,8 +21,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from ...model.diagnostics import Diagnostic, LacError
-from ..database_errors import ENCODE, DatabaseError, diagnose, unknown_option
 from . import tables
+from .errors import ENCODE, DatabaseError, diagnose, unknown_option
 
 Role = Literal["tracking", "auth"]
 Dialect = Literal["sqlite", "postgresql"]
