@@ -199,6 +199,12 @@ def unknown_option(shown: str, name: str, known: Collection[str]) -> Diagnostic:
     )
 
 
+def changed_meanwhile(shown: str) -> Diagnostic:
+    """A file that was read without locks, because its directory admits none, was written meanwhile."""
+    summary, hint = _TEXTS[LOCKED]
+    return Diagnostic(LOCKED, summary, f"{shown} changed while it was read.", hint=hint)
+
+
 def _classify(error: Exception, cause: BaseException, connected: bool) -> tuple[str, str]:
     """The code, and a hint where the code's own is too general."""
     if sqlstate := getattr(cause, "sqlstate", None):

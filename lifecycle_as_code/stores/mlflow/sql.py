@@ -6,6 +6,7 @@ knows what the rows mean; `tables` names them and the kinds decide.
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from ...model.diagnostics import Diagnostic, LacError
 from . import tables
-from .errors import ENCODE, DatabaseError, diagnose, unknown_option
+from .errors import ENCODE, DatabaseError, changed_meanwhile, diagnose, unknown_option
 
 Role = Literal["tracking", "auth"]
 Dialect = Literal["sqlite", "postgresql"]
@@ -94,8 +95,11 @@ def reading(store: SqlStore) -> Iterator[Connection]:
     options: dict[str, Any] = {}
     if store.dialect == "postgresql":
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    stamp = _immutable_stamp(store.path)
     with _transaction(store, options) as db:
         yield db
+    if stamp is not None and stamp != _immutable_stamp(store.path):
+        raise DatabaseError(changed_meanwhile(store.shown))
 
 
 @contextmanager
@@ -148,8 +152,9 @@ def _open_sqlite(url: URL, role: Role, base: Path, read_only: bool) -> SqlStore:
     address = f"file:{quote(str(path))}?mode=rw"
 
     def connect() -> sqlite3.Connection:
+        immutable = "" if _immutable_stamp(path) is None else "&immutable=1"
         opened = sqlite3.connect(
-            address, uri=True, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False
+            address + immutable, uri=True, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False
         )
         # MLflow sets the same on each of its sessions; without the first, renames and deletions don't cascade
         opened.execute("PRAGMA foreign_keys = ON")
@@ -163,6 +168,30 @@ def _open_sqlite(url: URL, role: Role, base: Path, read_only: bool) -> SqlStore:
     event.listen(engine, "invalidate", _undo_sqlite)
     absolute = URL.create("sqlite", database=str(path))
     return SqlStore(role, "sqlite", str(absolute), engine, absolute, path)
+
+
+def _immutable_stamp(path: Path | None) -> tuple[int, int, int] | None:
+    """Where a SQLite file can be read only as if nobody ever wrote it: what changes once somebody does.
+
+    In WAL mode SQLite reads through two more files, which it can't make in a directory that may only be read.
+    Without a log beside it, the file has everything. https://sqlite.org/wal.html#read_only_databases
+    """
+    if path is None or os.access(path.parent, os.W_OK):
+        return None
+    try:
+        with path.open("rb") as file:
+            header = file.read(20)
+        # https://sqlite.org/fileformat.html: the versions for writing and reading, 2 in WAL mode
+        if header[18:20] != b"\x02\x02" or _size(path.with_name(f"{path.name}-wal")):
+            return None
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _begin_sqlite(db: Connection) -> None:
