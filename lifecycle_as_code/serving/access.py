@@ -166,7 +166,7 @@ class Gate:
 
 def open_read_only(url: str) -> Engine:
     """An engine that can't write, and that doesn't create a SQLite file that isn't there."""
-    from sqlalchemy import create_engine, make_url
+    from sqlalchemy import create_engine, event, make_url
     from sqlalchemy.pool import NullPool
 
     parsed = make_url(url)
@@ -180,15 +180,25 @@ def open_read_only(url: str) -> Engine:
                 "sqlite://", creator=lambda: sqlite3.connect(path, uri=True, timeout=5), poolclass=NullPool
             )
         case "postgresql":
-            return create_engine(
+            engine = create_engine(
                 parsed,
                 pool_size=2,
                 pool_pre_ping=True,
                 pool_timeout=5,
-                connect_args={"connect_timeout": 5, "options": "-c default_transaction_read_only=on"},
+                connect_args={"connect_timeout": 5},
+                execution_options={"postgresql_readonly": True},
             )
+            # a pooler such as PgBouncer refuses settings at the start of a connection, and hands each
+            # transaction to another session, where a statement that was prepared before isn't known
+            if engine.dialect.driver == "psycopg":
+                event.listen(engine, "connect", _prepare_nothing)
+            return engine
         case _:
             return create_engine(parsed, pool_size=2, pool_pre_ping=True, pool_timeout=5)
+
+
+def _prepare_nothing(connection: Any, _: object) -> None:
+    connection.prepare_threshold = None
 
 
 def _unauthenticated() -> Answer:

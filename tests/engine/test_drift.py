@@ -6,10 +6,11 @@ import ctypes
 import hashlib
 import json
 import os
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,12 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
 from lifecycle_as_code.manifest.settings import Serve
+from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.snapshot import Claim
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.planning.drift import Drift
-from lifecycle_as_code.stores.mlflow.sql import open_store, writing
+from lifecycle_as_code.stores.mlflow import sql
+from lifecycle_as_code.stores.mlflow.sql import open_store, reading, writing
 
 FRAUD = Address("registered_model", ("fraud",))
 ENDPOINT = Address("serving_endpoint", ("fraud",))
@@ -347,6 +350,59 @@ def test_looking_works_on_a_file_that_can_only_be_read_and_leaves_it_as_it_is(tm
         assert state() == before
     finally:
         place.chmod(0o755)
+
+
+def test_looking_needs_no_directory_that_can_be_written(tmp_path: Path) -> None:
+    """In WAL mode, as MLflow's own tool for moving files into a database leaves it, SQLite wants to make two
+    files beside the database."""
+    store = fresh_sqlite(tmp_path)
+    directory = Directory(tmp_path / "stack").settings(store).declare("registered_models: [{name: fraud}]")
+    with (directory.path / "lac.yaml").open("a") as settings:
+        settings.write("serve: local\n")
+    (file,) = tmp_path.glob("*.db")
+    with closing(sqlite3.connect(file)) as db:
+        assert db.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",)
+    before = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
+    for path in (file, *directory.path.iterdir(), directory.path, tmp_path):
+        path.chmod(path.stat().st_mode & 0o555)
+    try:
+        for line, code in (("plan --detailed-exitcode", 2), ("drift", 0), ("apply --auto-approve", 1)):
+            found = subprocess.run(
+                [*LAC, "-C", str(directory.path), *line.split()],
+                env=environment(),
+                capture_output=True,
+                text=True,
+                check=False,
+                preexec_fn=_as_others,
+            )
+            assert found.returncode == code, found.stderr
+        assert "error[" in found.stderr
+        assert {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()} == before
+    finally:
+        for path in (tmp_path, directory.path):
+            path.chmod(0o755)
+
+
+def test_a_file_without_locks_that_is_written_meanwhile_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(fresh_sqlite(tmp_path), role="tracking", base=tmp_path)
+    (file,) = tmp_path.glob("*.db")
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+    # root may write everywhere
+    monkeypatch.setattr(sql.os, "access", lambda *_: False)
+    with reading(store) as db:
+        assert db.scalar(text("SELECT count(*) FROM experiments")) == 1
+    assert not list(tmp_path.glob("*-shm"))
+    with pytest.raises(LacError, match="store-locked"), reading(store):
+        _empty(file)
+
+
+def _empty(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("DELETE FROM experiments")
+        db.commit()
 
 
 def test_looking_works_in_sessions_that_can_only_read(tmp_path: Path) -> None:

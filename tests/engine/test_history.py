@@ -16,7 +16,7 @@ from engine.test_saved_plans import applied, declared, outside, saved, tables
 from sqlalchemy import create_engine, inspect, text
 from support.bench import Bench, converge
 from support.command import Directory, models
-from support.mlflow_fixture import fresh_sqlite
+from support.mlflow_fixture import fresh_postgres, fresh_sqlite
 
 from lifecycle_as_code.engine.actor import actor, without_password
 from lifecycle_as_code.kinds.model_alias import ModelAlias
@@ -26,6 +26,9 @@ from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.history import Actor, Apply, Line, at, of_address
 from lifecycle_as_code.model.spec import Address, Spec, parse_address, plain
 from lifecycle_as_code.planning.rollback import undone
+from lifecycle_as_code.stores.state import install, installed
+from lifecycle_as_code.stores.state.tables import SCHEMA_VERSION
+from lifecycle_as_code.stores.state.upgrades import UPGRADES
 
 FRAUD = RegisteredModel(name="fraud")
 CHAMPION = Address("model_alias", ("fraud", "champion"))
@@ -479,6 +482,47 @@ def test_reading_works_on_tables_of_version_1_and_leaves_them(old: Bench) -> Non
     with pytest.raises(LacError, match="no-such-apply"):
         stack.rollback("12345678")
     assert tables(old) == before
+
+
+def shape(url: str) -> dict[str, object]:
+    """Our tables' columns and indexes as the database tells of them, whatever the order."""
+    engine = create_engine(url)
+    found: dict[str, object] = {}
+    with engine.connect() as db:
+        look = inspect(db)
+        for table in sorted(name for name in look.get_table_names() if name.startswith("lac_")):
+            for column in look.get_columns(table):
+                # SQLite's integers have no width
+                sqlite = url.startswith("sqlite") and str(column["type"]) in ("INTEGER", "BIGINT")
+                kind = "INTEGER" if sqlite else str(column["type"])
+                default = str(column["default"] or "").lower().replace("false", "0")
+                found[f"{table}.{column['name']}"] = (kind, column["nullable"], default)
+            found[f"{table} key"] = look.get_pk_constraint(table)["constrained_columns"]
+            found[f"{table} indexes"] = sorted(
+                (str(index["name"]), index["column_names"]) for index in look.get_indexes(table)
+            )
+    engine.dispose()
+    return found
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_every_step_from_version_1_leads_to_the_tables_that_are_made_today(
+    dialect: str, tmp_path: Path
+) -> None:
+    """Fails when a table changes and no step leads there: a step never looks at today's tables."""
+    assert [*UPGRADES] == [*range(1, SCHEMA_VERSION)]
+    urls = [f"sqlite:///{tmp_path}/{name}.db" for name in ("old", "fresh")]
+    if dialect == "postgresql":
+        urls = [fresh_postgres(), fresh_postgres()]
+    for url, statements in zip(urls, (VERSION_1, ()), strict=True):
+        engine = create_engine(url)
+        with engine.begin() as db:
+            for statement in statements:
+                db.execute(text(statement))
+            install(db)
+            assert installed(db) == SCHEMA_VERSION
+        engine.dispose()
+    assert shape(urls[0]) == shape(urls[1])
 
 
 def test_an_upgrade_keeps_the_records_and_begins_history_with_them(old: Bench) -> None:

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import traceback
 from base64 import b64encode
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from support.bench import Bench, converge
 from support.mlflow_fixture import ADMIN, ADMIN_PASSWORD, MlflowServer, fresh_postgres, fresh_sqlite
 
+from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.serving.access import open_read_only
 from lifecycle_as_code.stores.mlflow import bootstrap, sql
 from lifecycle_as_code.stores.mlflow.artifact_root import artifact_root
 from lifecycle_as_code.stores.mlflow.bootstrap import create_database
+from lifecycle_as_code.stores.mlflow.errors import diagnose
 from lifecycle_as_code.stores.mlflow.schema_check import check_schema
 from lifecycle_as_code.stores.mlflow.sql import Role, SqlStore, open_store, reading, writing
 
@@ -131,6 +140,213 @@ def test_a_second_writer_is_told_who_is_in_the_way(tmp_path: Path, monkeypatch: 
     with writing(store), pytest.raises(LacError) as error, writing(store):
         pass
     assert codes(error) == ["store-locked"]
+
+
+HUSH = "hush" * 3
+"""A parameter that no error may repeat."""
+
+
+def raising(sqlstate: str) -> str:
+    """What makes PostgreSQL itself report that SQLSTATE."""
+    return f"DO $$ BEGIN RAISE EXCEPTION 'said by the server' USING ERRCODE = '{sqlstate}'; END $$"
+
+
+ERRORS = {
+    "sqlite": [
+        ("store-full", ["PRAGMA max_page_count = 1", "CREATE TABLE big AS SELECT randomblob(1000000)"]),
+        ("store-read-only", ["PRAGMA query_only = ON", "DELETE FROM experiments"]),
+        ("store-incomplete", ["SELECT :hush FROM nowhere"]),
+        ("store-incomplete", ["SELECT absent, :hush FROM experiments"]),
+        ("store-incomplete", ["INSERT INTO experiments (absent) VALUES (:hush)"]),
+        ("write-conflict", ["INSERT INTO experiments (name, workspace) VALUES ('Default', 'default')"]),
+        ("store-error", ["SELECT FROM WHERE :hush"]),
+        ("store-error", ["SELECT CAST(x'ff' AS TEXT)"]),
+    ],
+    "postgresql": [
+        ("store-read-only", ["SET TRANSACTION READ ONLY", "DELETE FROM experiments"]),
+        ("store-incomplete", ["SELECT CAST(:hush AS TEXT) FROM nowhere"]),
+        ("store-incomplete", ["SELECT absent, CAST(:hush AS TEXT) FROM experiments"]),
+        ("write-conflict", ["INSERT INTO experiments (name, workspace) VALUES ('Default', 'default')"]),
+        ("store-timeout", ["SET LOCAL statement_timeout = 20", "SELECT pg_sleep(60)"]),
+        ("store-disconnected", ["SELECT pg_terminate_backend(pg_backend_pid())"]),
+        ("store-refused-value", ["SELECT CAST(:hush AS INTEGER)"]),
+        ("store-refused-value", ["SELECT CAST(:nul AS TEXT)"]),
+        ("store-error", ["SELECT FROM WHERE :hush"]),
+        ("store-full", [raising("53100")]),
+        ("store-locked", [raising("55P03")]),
+        ("store-locked", [raising("40P01")]),
+        ("store-damaged", [raising("XX001")]),
+        ("store-io-error", [raising("58030")]),
+        ("store-unreachable", [raising("53300")]),
+        ("store-forbidden", [raising("42501")]),
+    ],
+}
+
+
+def run(store: SqlStore, statements: list[str]) -> None:
+    with writing(store) as db:
+        for statement in statements:
+            parameters = {"hush": HUSH, "nul": "a\0b"}
+            used = {name: value for name, value in parameters.items() if f":{name}" in statement}
+            result = db.execute(text(statement), used)
+            if result.returns_rows:
+                result.all()
+
+
+def read_everything(store: SqlStore) -> None:
+    with reading(store) as db:
+        for table in db.scalars(text("SELECT name FROM sqlite_master WHERE type = 'table'")).all():
+            db.execute(text(f"SELECT * FROM {table}")).all()
+
+
+def test_every_error_of_a_database_is_one_line_with_a_code_and_without_sql(store: SqlStore) -> None:
+    for code, statements in ERRORS[store.dialect]:
+        with pytest.raises(LacError) as error:
+            run(store, statements)
+        assert codes(error) == [code], statements
+        (problem,) = error.value.diagnostics
+        assert len(problem.detail.splitlines()) == 1
+        assert problem.hint
+        for secret in (HUSH, statements[-1], "[SQL", "sqlalche.me"):
+            # the second is what LAC_DEBUG=1 prints
+            assert secret not in str(error.value)
+            assert secret not in "".join(traceback.format_exception(error.value))
+
+
+def test_a_damaged_file_and_one_that_is_no_database_are_told_apart(tmp_path: Path) -> None:
+    store = open_store(fresh_sqlite(tmp_path), role="tracking", base=tmp_path)
+    assert store.path is not None
+    data = store.path.read_bytes()
+    wrong = {"store-damaged": data[:4096] + b"x" * 4096 * 20, "store-unreachable": b"x" * 4096}
+    for code, content in wrong.items():
+        store.path.write_bytes(content)
+        with pytest.raises(LacError) as error:
+            read_everything(store)
+        assert codes(error) == [code]
+
+
+def changed(url: str, **parts: str) -> str:
+    return make_url(url).set(**parts).render_as_string(hide_password=False)
+
+
+def wrong(url: str, **options: str) -> str:
+    return make_url(url).update_query_dict(options).render_as_string(hide_password=False)
+
+
+CONNECTING: dict[str, tuple[Callable[[str], str], str, str]] = {
+    "database": (lambda url: changed(url, database="nope"), "store-unreachable", "create the database"),
+    "user": (lambda url: changed(url, username="nope"), "store-login-failed", "create the role"),
+    "unknown": (lambda url: wrong(url, pgbouncer="true"), "invalid-store-option", "remove the option"),
+    "mistyped": (lambda url: wrong(url, sslmod="require"), "invalid-store-option", "did you mean `sslmode`?"),
+    "psycopg's": (lambda url: wrong(url, prepare_threshold="0"), "invalid-store-option", "remove the option"),
+    "value": (lambda url: wrong(url, connect_timeout="abc"), "invalid-store-option", "correct its value"),
+    "port": (lambda url: wrong(url, port="abc"), "invalid-store-option", "correct its value"),
+    "mode": (lambda url: wrong(url, sslmode="bogus"), "invalid-store-option", "correct its value"),
+    "setting": (lambda url: wrong(url, options="-c no_such=1"), "invalid-store-option", "correct its value"),
+}
+
+
+@pytest.mark.parametrize(("change", "code", "hint"), CONNECTING.values(), ids=CONNECTING)
+def test_what_is_wrong_with_an_address_is_told_while_connecting(
+    change: Callable[[str], str], code: str, hint: str, postgres: str, tmp_path: Path
+) -> None:
+    with (
+        pytest.raises(LacError) as error,
+        reading(open_store(change(postgres), role="tracking", base=tmp_path)),
+    ):
+        pass
+    assert codes(error) == [code]
+    assert hint in error.value.diagnostics[0].hint
+
+
+SSL_REQUIRED = ("store-unreachable", "sslmode=require")
+NO_ENTRY = ("store-login-failed", "pg_hba.conf")
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "hint"),
+    [
+        ('FATAL:  password authentication failed for user "ann"', "store-login-failed", "%40"),
+        ("fe_sendauth: no password supplied", "store-login-failed", "%40"),
+        (
+            'FATAL:  no pg_hba.conf entry for host "::1", user "a", database "d", no encryption',
+            "store-unreachable",
+            "sslmode=require",
+        ),
+        (
+            'FATAL:  no pg_hba.conf entry for host "::1", user "a", database "d", SSL encryption',
+            "store-login-failed",
+            "pg_hba.conf",
+        ),
+        ("server does not support SSL, but SSL was required", "store-unreachable", "sslmode=prefer"),
+        ("FATAL:  sorry, too many clients already", "store-unreachable", "other connections"),
+        ("FATAL:  remaining connection slots are reserved for roles with", "store-unreachable", "other conn"),
+        ("FATAL:  unsupported startup parameter: options", "invalid-store-option", "pgbouncer.ini"),
+        ("FATAL:  the database system is starting up", "store-unreachable", "server runs"),
+    ],
+)
+def test_what_a_server_says_to_a_newcomer_has_a_code_and_a_way_out(said: str, code: str, hint: str) -> None:
+    """As PostgreSQL 15 and PgBouncer 1.18 say it; the first line is of an address that was tried before."""
+    refused = 'connection failed: connection to server at "::1", port 5432 failed: Connection refused\n'
+    orig = psycopg.OperationalError(f"{refused}connection failed: {said}")
+    problem = diagnose(OperationalError("connect", None, orig), "postgresql://u@h/d", connected=False)
+    assert problem.code == code
+    assert hint in problem.hint
+    assert said.partition("FATAL:")[2] in problem.detail
+
+
+@pytest.mark.parametrize(
+    "password", ["p@hush", "p@hush/x", "p@hush:x", "p@hush#x", "p@hush?x", "p@hush?x=y", "p/@hush", "@hush"]
+)
+def test_a_password_with_an_at_sign_is_not_taken_for_a_host(password: str, tmp_path: Path) -> None:
+    with pytest.raises(LacError) as error:
+        open_store(f"postgresql://ann:{password}@db.example/mlflow", role="tracking", base=tmp_path)
+    assert codes(error) == ["unsupported-store"]
+    assert "write `@` as %40" in error.value.diagnostics[0].hint
+    assert "hush" not in str(error.value)
+
+
+@pytest.mark.parametrize("password", ["a/b", "a#b", "a:b", "a?b", "a/b:c#d?e", "a%40b"])
+def test_other_characters_of_a_password_are_taken_as_they_are(password: str, tmp_path: Path) -> None:
+    store = open_store(f"postgresql://ann:{password}@db.example:1/mlflow", role="tracking", base=tmp_path)
+    assert (store.url.password, store.url.host) == (password.replace("%40", "@"), "db.example")
+    assert store.shown == "postgresql://ann:***@db.example:1/mlflow"
+
+
+def test_an_at_sign_elsewhere_is_no_mistake(tmp_path: Path) -> None:
+    azure = open_store("postgresql://ann@server:pw@db.example/mlflow", role="tracking", base=tmp_path)
+    assert (azure.url.username, azure.url.host) == ("ann@server", "db.example")
+    file = open_store("sqlite:///me@work/mlflow.db", role="tracking", base=tmp_path)
+    assert file.path == tmp_path / "me@work" / "mlflow.db"
+
+
+def test_nothing_is_ever_prepared_on_postgresql(postgres: str, tmp_path: Path) -> None:
+    store = open_store(postgres, role="tracking", base=tmp_path)
+    with writing(store) as db:
+        for number in range(20):
+            db.execute(ADD, {"name": f"e{number}"})
+        db.execute(ADD, [{"name": f"many{number}"} for number in range(20)])
+        assert not db.scalar(text("SELECT count(*) FROM pg_prepared_statements"))
+
+
+def test_an_apply_works_in_sessions_that_others_prepared_statements_in(postgres: str, tmp_path: Path) -> None:
+    """As PgBouncer hands them out in transaction mode, with the names that psycopg gives."""
+
+    def used(connection: Any, _: object) -> None:
+        if hasattr(connection, "prepare_threshold"):
+            connection.execute("; ".join(f"PREPARE _pg3_{number} AS SELECT 1" for number in range(100)))
+            connection.commit()
+
+    bench = Bench(tmp_path, postgres, postgres)
+    event.listen(Engine, "connect", used)
+    try:
+        for description in ("one", "two"):
+            converge(bench.stack([RegisteredModel(name=f"m{n}", description=description) for n in range(10)]))
+    finally:
+        event.remove(Engine, "connect", used)
+    assert (
+        not bench.stack([RegisteredModel(name=f"m{n}", description="two") for n in range(10)]).plan().changes
+    )
 
 
 def test_sqlite_cascades_and_compares_as_mlflow_has_it(tmp_path: Path) -> None:
@@ -295,3 +511,27 @@ def test_a_server_with_sign_in_lets_its_admin_in_and_nobody_else(basic_auth_serv
     assert status(ADMIN, ADMIN_PASSWORD) == 200
     assert status(ADMIN, "wrong") == 401
     assert status("stranger", ADMIN_PASSWORD) == 401
+
+
+def test_an_endpoint_signs_in_through_a_pooler_without_preparing_or_writing(postgres: str) -> None:
+    engine = open_read_only(postgres)
+    with engine.connect() as db:
+        for _ in range(20):
+            db.execute(COUNT)
+        assert not db.scalar(text("SELECT count(*) FROM pg_prepared_statements"))
+        with pytest.raises(DBAPIError, match="read-only transaction"):
+            db.execute(ADD, {"name": "no"})
+    engine.dispose()
+
+
+def test_why_migrations_failed_is_one_line_without_sql_and_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = "error = DBAPIError('SELECT 1', {'a': 'b'}, ValueError('no room for p%40ss p@ss\\nmore'))"
+    fail = "def fail(): raise error"
+    monkeypatch.setattr(bootstrap, "_TRACKING", f"{failing}\n{fail}\nrun(fail)")
+    store = open_store("postgresql://ann:p%40ss@127.0.0.1:1/d", role="tracking", base=tmp_path)
+    with pytest.raises(LacError) as error:
+        create_database(store)
+    assert codes(error) == ["store-not-created"]
+    assert error.value.diagnostics[0].detail.endswith(": no room for *** ***")

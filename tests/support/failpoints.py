@@ -19,7 +19,7 @@ from typing import Any, Literal
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine.default import DefaultDialect
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool, Pool
 
 from lifecycle_as_code.engine.apply import run
@@ -165,8 +165,6 @@ def _outcome(stack: Stack, plan: bytes, lock_timeout: float = 0.0) -> str:
         events = list(stack.apply(read, lock_timeout=lock_timeout))
     except LacError as error:
         return error.diagnostics[0].code
-    except DBAPIError as error:
-        return type(error).__name__
     return next(e.outcome for e in reversed(events) if isinstance(e, Finished))
 
 

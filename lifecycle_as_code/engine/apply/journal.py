@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from ...kinds.base import Databases
 from ...model.diagnostics import LacError
@@ -20,6 +19,7 @@ from ...model.plan import Action, Change
 from ...model.snapshot import Record
 from ...model.spec import Address, Store
 from ...stores import state
+from ...stores.mlflow.errors import DatabaseError
 from ...stores.mlflow.settling import certain
 from ...stores.mlflow.sql import SqlStore, writing
 from ...stores.state import history, lock
@@ -76,14 +76,15 @@ class Journal:
         try:
             yield
             outcome = self.outcome
-        except LacError:
-            outcome = "partial" if self._wrote else "refused"
+        except LacError as error:
+            nothing = "failed" if isinstance(error, DatabaseError) else "refused"
+            outcome = "partial" if self._wrote else nothing
             raise
         except Exception:
             outcome = "failed"
             raise
         finally:
-            with suppress(LacError, DBAPIError), self.grip.mutex, writing(self.ledger.registry) as db:
+            with suppress(LacError), self.grip.mutex, writing(self.ledger.registry) as db:
                 self.grip.check(db)
                 history.end(db, self.apply_id, self.outcome or outcome or "stopped")
 

@@ -245,8 +245,8 @@ def analyze(store: SqlStore, tables: Sequence[str]) -> Diagnostic | None:
             session: Any = db.connection.driver_connection
             session.add_notice_handler(lambda notice: refused.append(notice.message_primary or ""))
             db.execute(text(f"ANALYZE {', '.join(tables)}"))
-    except Exception as error:
-        refused.append(str(error).splitlines()[0])
+    except LacError as error:
+        refused.append(error.diagnostics[0].detail.rstrip("."))
     if not refused:
         return None
     return Diagnostic(

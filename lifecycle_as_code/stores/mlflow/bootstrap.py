@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote_plus
 
 from sqlalchemy.engine import URL
 
@@ -23,25 +24,39 @@ TIMEOUT_SECONDS = 600
 
 # the address comes by stdin: it may hold a password, and arguments are there for everybody to see
 _TRACKING = """
-import json, sys
-given = json.load(sys.stdin)
 try:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 except ModuleNotFoundError as error:
     sys.exit(f"{error}") if error.name != "mlflow" else sys.exit(3)
-SqlAlchemyStore(given["uri"], given["artifact_root"])
+run(lambda: SqlAlchemyStore(given["uri"], given["artifact_root"]))
 """
 
 _AUTH = """
-import json, sys
-given = json.load(sys.stdin)
 try:
     import mlflow
     from mlflow.server.auth.db.utils import migrate
 except ModuleNotFoundError as error:
     sys.exit(f"{error}") if error.name != "mlflow" else sys.exit(3)
 import sqlalchemy
-migrate(sqlalchemy.create_engine(given["uri"]), "head")
+run(lambda: migrate(sqlalchemy.create_engine(given["uri"]), "head"))
+"""
+
+_RUN = """
+import json, sys
+given = json.load(sys.stdin)
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import DBAPIError
+def prepare_nothing(connection, _):
+    # poolers such as PgBouncer; psycopg alone has this
+    if hasattr(connection, "prepare_threshold"):
+        connection.prepare_threshold = None
+event.listen(Engine, "connect", prepare_nothing)
+def run(migration):
+    try:
+        migration()
+    except DBAPIError as error:
+        # SQLAlchemy's own text ends with the statement and its parameters
+        sys.exit(str(error.orig).splitlines()[0])
 """
 
 
@@ -62,7 +77,10 @@ def create_database(
     if store.exists:
         _migrate(store, store.uri, root)
         return
-    store.path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        store.path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LacError(_failed(store, error.strerror or str(error))) from None
     draft = store.path.with_name(f".{store.path.name}.{os.getpid()}.new")
     try:
         draft_uri = URL.create("sqlite", database=str(draft)).render_as_string()
@@ -95,7 +113,7 @@ def _migrate(store: SqlStore, uri: str, artifact_root: str) -> None:
     }
     try:
         done = subprocess.run(
-            [sys.executable, "-c", script],
+            [sys.executable, "-c", _RUN + script],
             input=json.dumps({"uri": uri, "artifact_root": artifact_root}),
             capture_output=True,
             text=True,
@@ -117,8 +135,9 @@ def _migrate(store: SqlStore, uri: str, artifact_root: str) -> None:
     if done.returncode:
         lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
         said = lines[-1] if lines else f"exit code {done.returncode}"
-        secret = store.url.password
-        raise LacError(_failed(store, said.replace(str(secret), "***") if secret else said))
+        for secret in filter(None, (store.url.password, store.url.query.get("password"))):
+            said = said.replace(str(secret), "***").replace(quote_plus(str(secret)), "***")
+        raise LacError(_failed(store, said))
 
 
 def _failed(store: SqlStore, said: str) -> Diagnostic:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from ...model.diagnostics import Diagnostic, LacError
 from .sql import SqlStore, writing
@@ -30,30 +29,29 @@ def certain(store: SqlStore, apply_id: str, there: There) -> Iterator[Connection
         with writing(store) as db:
             yield db
             asked = True
-    except (DBAPIError, LacError) as error:
+    except LacError as error:
         if not asked or not _arrived(store, apply_id, there, error):
             raise
 
 
-def _arrived(store: SqlStore, apply_id: str, there: There, error: Exception) -> bool:
+def _arrived(store: SqlStore, apply_id: str, there: There, error: LacError) -> bool:
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         try:
             # for writing: only so can it wait for a transaction that is still under way
             with writing(store) as db:
                 return there(db)
-        except (DBAPIError, LacError):
+        except LacError:
             if time.monotonic() > deadline:
-                raise LacError(_unknown(store, apply_id, error)) from error
+                raise LacError(_unknown(apply_id, error)) from error
             time.sleep(0.5)
 
 
-def _unknown(store: SqlStore, apply_id: str, error: Exception) -> Diagnostic:
-    said = (str(error).splitlines() or [type(error).__name__])[0]
+def _unknown(apply_id: str, error: LacError) -> Diagnostic:
     return Diagnostic(
         "commit-unknown",
         "the store didn't answer, and whether it wrote isn't known",
-        f"{store.shown}, apply {apply_id}: {said}",
+        f"Apply {apply_id}: {error.diagnostics[0].detail}",
         hint="when the store answers again, `lac history` and `lac plan` tell what stands;"
         " nothing is half done",
     )

@@ -6,21 +6,24 @@ knows what the rows mean; `tables` names them and the kinds decide.
 
 from __future__ import annotations
 
+import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from ...model.diagnostics import Diagnostic, LacError
 from . import tables
+from .errors import ENCODE, DatabaseError, changed_meanwhile, diagnose, unknown_option
 
 Role = Literal["tracking", "auth"]
 Dialect = Literal["sqlite", "postgresql"]
@@ -92,8 +95,11 @@ def reading(store: SqlStore) -> Iterator[Connection]:
     options: dict[str, Any] = {}
     if store.dialect == "postgresql":
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    with _told(store), store.engine.connect().execution_options(**options) as db, db.begin():
+    stamp = _immutable_stamp(store.path)
+    with _transaction(store, options) as db:
         yield db
+    if stamp is not None and stamp != _immutable_stamp(store.path):
+        raise DatabaseError(changed_meanwhile(store.shown))
 
 
 @contextmanager
@@ -107,7 +113,7 @@ def writing(store: SqlStore) -> Iterator[Connection]:
     options: dict[str, Any] = {"lac_immediate": True}
     if store.dialect == "postgresql":
         options = {"isolation_level": "REPEATABLE READ"}
-    with _told(store), store.engine.connect().execution_options(**options) as db, db.begin():
+    with _transaction(store, options) as db:
         yield db
 
 
@@ -118,11 +124,22 @@ def _parsed(url: str, role: Role) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         parsed = None
-    # a password that isn't percent-encoded ends at its first `@`, and the rest of it would be shown
-    if parsed is None or "@" in f"{parsed.host}{parsed.database}":
-        # not quoted: a mistyped address may still hold a password
-        raise LacError(_unsupported(role, "the given text", "It doesn't read as a database address."))
-    return parsed
+    if parsed is not None and (parsed.drivername not in POSTGRES or _reads_as_meant(url, parsed)):
+        return parsed
+    # not quoted: a mistyped address may still hold a password
+    problem = _unsupported(role, "the given text", "It doesn't read as a database address.")
+    raise LacError(problem if parsed is None and url.count("@") < 2 else replace(problem, hint=ENCODE))
+
+
+def _reads_as_meant(url: str, parsed: URL) -> bool:
+    """False where a part of the password became a host, a database or an option, and would be shown."""
+    return "@" not in f"{parsed.host}{parsed.database}" and (
+        url.count("@") < 2 or _AT_IN_USER.fullmatch(url) is not None
+    )
+
+
+_AT_IN_USER: Final = re.compile(r"[\w+]+://[^:/@]*@[^:/@]*:[^@/?]*@[^@]*")
+"""`user@server:password@host`, as Azure has it: the one `@` too many that SQLAlchemy reads as it is meant."""
 
 
 def _open_sqlite(url: URL, role: Role, base: Path, read_only: bool) -> SqlStore:
@@ -135,8 +152,9 @@ def _open_sqlite(url: URL, role: Role, base: Path, read_only: bool) -> SqlStore:
     address = f"file:{quote(str(path))}?mode=rw"
 
     def connect() -> sqlite3.Connection:
+        immutable = "" if _immutable_stamp(path) is None else "&immutable=1"
         opened = sqlite3.connect(
-            address, uri=True, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False
+            address + immutable, uri=True, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False
         )
         # MLflow sets the same on each of its sessions; without the first, renames and deletions don't cascade
         opened.execute("PRAGMA foreign_keys = ON")
@@ -150,6 +168,30 @@ def _open_sqlite(url: URL, role: Role, base: Path, read_only: bool) -> SqlStore:
     event.listen(engine, "invalidate", _undo_sqlite)
     absolute = URL.create("sqlite", database=str(path))
     return SqlStore(role, "sqlite", str(absolute), engine, absolute, path)
+
+
+def _immutable_stamp(path: Path | None) -> tuple[int, int, int] | None:
+    """Where a SQLite file can be read only as if nobody ever wrote it: what changes once somebody does.
+
+    In WAL mode SQLite reads through two more files, which it can't make in a directory that may only be read.
+    Without a log beside it, the file has everything. https://sqlite.org/wal.html#read_only_databases
+    """
+    if path is None or os.access(path.parent, os.W_OK):
+        return None
+    try:
+        with path.open("rb") as file:
+            header = file.read(20)
+        # https://sqlite.org/fileformat.html: the versions for writing and reading, 2 in WAL mode
+        if header[18:20] != b"\x02\x02" or _size(path.with_name(f"{path.name}-wal")):
+            return None
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _begin_sqlite(db: Connection) -> None:
@@ -167,7 +209,10 @@ def _undo_sqlite(opened: sqlite3.Connection, *_: object) -> None:
 def _open_postgres(url: URL, role: Role, read_only: bool) -> SqlStore:
     url = url.set(drivername="postgresql+psycopg")
     try:
-        engine = create_engine(url, poolclass=NullPool)
+        # a pooler such as PgBouncer hands each transaction to another session, which doesn't know a statement
+        # that was prepared before, or knows another one under the same name
+        engine = create_engine(url, poolclass=NullPool, connect_args={"prepare_threshold": None})
+        from psycopg.pq import Conninfo
     except ModuleNotFoundError:
         raise LacError(
             Diagnostic(
@@ -177,6 +222,12 @@ def _open_postgres(url: URL, role: Role, read_only: bool) -> SqlStore:
                 hint="pip install 'lifecycle-as-code[postgres]'",
             )
         ) from None
+    except ArgumentError as error:
+        raise DatabaseError(diagnose(error, _without_password(url), connected=False)) from None
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    for name in url.query:
+        if name not in known:
+            raise LacError(unknown_option(_without_password(url), name, known))
     if read_only:
         engine = engine.execution_options(postgresql_readonly=True)
     return SqlStore(role, "postgresql", _without_password(url), engine, url)
@@ -190,62 +241,19 @@ def _without_password(url: URL) -> str:
 
 
 @contextmanager
-def _told(store: SqlStore) -> Iterator[None]:
-    """Turn what isn't about a statement (a lock, a connection) into a diagnostic; leave the rest."""
+def _transaction(store: SqlStore, options: dict[str, Any]) -> Iterator[Connection]:
+    """The one way to a store's connection: whatever its database or driver raises becomes a DatabaseError.
+
+    The error keeps the traceback and drops its cause, whose text holds the statement and its parameters.
+    """
+    connected = False
     try:
-        yield
-    except DBAPIError as error:
-        if found := _diagnosis(store, error):
-            raise LacError(found) from error
-        raise
-
-
-def _diagnosis(store: SqlStore, error: DBAPIError) -> Diagnostic | None:
-    said = str(error.orig).strip()
-    if "database is locked" in said or getattr(error.orig, "sqlstate", None) in ("55P03", "40P01"):
-        return Diagnostic(
-            "store-locked",
-            "another program is writing to the store",
-            f"{store.shown} stayed locked ({said}).",
-            hint="run the command again when the other writer is done",
-        )
-    if "attempt to write a readonly database" in said or "query_only" in said:
-        return Diagnostic(
-            "store-read-only",
-            "the store can't be written",
-            f"{store.shown}: {said}.",
-            hint="check the permissions of the file and its directory",
-        )
-    if "unable to open database file" in said or "file is not a database" in said:
-        return Diagnostic(
-            "store-unreachable",
-            "the store can't be opened",
-            f"{store.shown}: {said}.",
-            hint="check `store:` and `auth_store:` in lac.yaml",
-        )
-    sqlstate = getattr(error.orig, "sqlstate", None)
-    if isinstance(error, IntegrityError) or sqlstate == "40001":
-        return Diagnostic(
-            "write-conflict",
-            "another writer was faster",
-            f"{store.shown}: {said}",
-            hint="nothing of this transaction was written; run `lac plan` again",
-        )
-    if sqlstate == "42501":
-        return Diagnostic(
-            "store-forbidden",
-            "the database user lacks a privilege",
-            f"{store.shown}: {said}.",
-            hint="the README lists the GRANTs that plan and apply need",
-        )
-    if isinstance(error, OperationalError) and error.statement is None and store.dialect == "postgresql":
-        return Diagnostic(
-            "store-unreachable",
-            "the store can't be opened",
-            f"{store.shown}: {said}",
-            hint="check that the server runs, the address, the user and the password",
-        )
-    return None
+        with store.engine.connect().execution_options(**options) as db, db.begin():
+            connected = True
+            yield db
+    except (SQLAlchemyError, store.engine.dialect.loaded_dbapi.Error) as error:
+        problem = diagnose(error, store.shown, connected=connected)
+        raise DatabaseError(problem).with_traceback(error.__traceback__) from None
 
 
 def _why_not(scheme: str) -> str:

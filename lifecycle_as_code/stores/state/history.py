@@ -14,7 +14,8 @@ from ...model.history import Actor, Apply, Line, moved_to, under_one_name
 from ...model.plan import Action, Change
 from ...model.spec import Address, Spec, parse_address
 from ..mlflow.rows import within
-from .tables import applies, changes, clock_ms, installed
+from .clock import clock_ms
+from .tables import applies, changes, installed
 from .texts import as_text, from_text
 
 

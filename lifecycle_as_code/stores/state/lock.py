@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, insert, select, update
-from sqlalchemy.exc import DBAPIError
 
 from ...model.diagnostics import Diagnostic, LacError
 from .. import state
@@ -117,7 +116,7 @@ def held(
         ended.set()
         renewal.join()
         # a store that is out of reach now frees the lock by itself when the lease runs out
-        with suppress(LacError, DBAPIError), writing(store) as db:
+        with suppress(LacError), writing(store) as db:
             _free(db, stack, lock_id)
 
 
@@ -266,7 +265,7 @@ def _renew(store: SqlStore, grip: Grip, ended: threading.Event) -> None:
         try:
             with writing(store) as db:
                 grip.check(db)
-        except (LacError, DBAPIError):
+        except LacError:
             # somebody writes just now, or the lock is lost: the next transaction of ours will tell
             continue
         finally:

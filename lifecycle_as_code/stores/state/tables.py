@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Final
 from uuid import uuid4
 
@@ -10,7 +9,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    ColumnElement,
     Connection,
     Integer,
     MetaData,
@@ -20,16 +18,18 @@ from sqlalchemy import (
     false,
     insert,
     inspect,
-    literal_column,
     select,
     text,
     update,
 )
 
 from ...model.diagnostics import Diagnostic, LacError
+from .upgrades import UPGRADES
 
 SCHEMA_VERSION: Final = 2
-"""1: records and a lease. 2: marks of protection, history, who holds the lock and since when."""
+"""1: records and a lease. 2: marks of protection, history, who holds the lock and since when.
+
+Whoever changes a table below adds one, and a step to `upgrades` that leads there from the version before."""
 
 metadata: Final = MetaData()
 
@@ -135,7 +135,7 @@ def install(db: Connection) -> None:
         db.execute(insert(meta).values(key=STORE_ID, value=uuid4().hex))
         return
     for number in range(version, SCHEMA_VERSION):
-        _UPGRADES[number](db)
+        UPGRADES[number](db)
     db.execute(update(meta).where(meta.c.key == _VERSION).values(value=str(SCHEMA_VERSION)))
 
 
@@ -167,22 +167,6 @@ def store_id(db: Connection) -> str:
     return db.execute(select(meta.c.value).where(meta.c.key == STORE_ID)).scalar() or ""
 
 
-def clock_s(db: Connection) -> ColumnElement[int]:
-    """The database's clock in whole seconds since 1970, as part of a statement."""
-    if db.dialect.name == "postgresql":
-        return literal_column("CAST(extract(epoch FROM clock_timestamp()) AS BIGINT)")
-    return literal_column("CAST(strftime('%s', 'now') AS INTEGER)")
-
-
-def clock_ms(db: Connection) -> int:
-    """Milliseconds since 1970 by the database's clock."""
-    if db.dialect.name == "postgresql":
-        now = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
-    else:
-        now = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
-    return int(db.execute(select(literal_column(now))).scalar_one())
-
-
 def _version(db: Connection) -> int | None:
     if not inspect(db).has_table(meta.name):
         return None
@@ -197,56 +181,3 @@ def _version(db: Connection) -> int | None:
             )
         )
     return version
-
-
-def _to_2(db: Connection) -> None:
-    """History begins with what is recorded: as it is, at the time of the record."""
-    db.execute(text("ALTER TABLE lac_records ADD COLUMN protected BOOLEAN DEFAULT FALSE NOT NULL"))
-    db.execute(text("ALTER TABLE lac_lock ADD COLUMN who VARCHAR(256)"))
-    db.execute(text("ALTER TABLE lac_lock ADD COLUMN what VARCHAR(256)"))
-    metadata.create_all(db)
-    db.execute(insert(meta).values(key=STORE_ID, value=uuid4().hex))
-    now = clock_ms(db)
-    held = db.execute(select(records).where(records.c.applied.is_not(None))).mappings().all()
-    by_stack: dict[tuple[str, str], list[Mapping[str, object]]] = {}
-    for row in held:
-        by_stack.setdefault((row["stack"], row["workspace"]), []).append(dict(row))
-    for (stack, workspace), rows in by_stack.items():
-        apply_id = str(uuid4())
-        db.execute(
-            insert(applies).values(
-                apply_id=apply_id,
-                stack=stack,
-                workspace=workspace,
-                environment="",
-                command="upgrade",
-                started_ms=now,
-                ended_ms=now,
-                outcome="complete",
-                transactions=1,
-                actor="{}",
-                plan_digest="",
-            )
-        )
-        db.execute(
-            insert(changes),
-            [
-                {
-                    "apply_id": apply_id,
-                    "number": number,
-                    "stack": stack,
-                    "workspace": workspace,
-                    "kind": row["kind"],
-                    "name": row["name"],
-                    "action": "record",
-                    "reason": "history begins",
-                    "before": None,
-                    "after": row["applied"],
-                    "at_ms": row["updated_ms"],
-                }
-                for number, row in enumerate(rows, 1)
-            ],
-        )
-
-
-_UPGRADES: Final[Mapping[int, Callable[[Connection], None]]] = {1: _to_2}

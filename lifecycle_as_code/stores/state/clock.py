@@ -1,0 +1,21 @@
+"""The database's clock: what leases, records and history are dated by."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, Connection, literal_column, select
+
+
+def clock_s(db: Connection) -> ColumnElement[int]:
+    """The database's clock in whole seconds since 1970, as part of a statement."""
+    if db.dialect.name == "postgresql":
+        return literal_column("CAST(extract(epoch FROM clock_timestamp()) AS BIGINT)")
+    return literal_column("CAST(strftime('%s', 'now') AS INTEGER)")
+
+
+def clock_ms(db: Connection) -> int:
+    """Milliseconds since 1970 by the database's clock."""
+    if db.dialect.name == "postgresql":
+        now = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
+    else:
+        now = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+    return int(db.execute(select(literal_column(now))).scalar_one())
