@@ -527,7 +527,7 @@ def test_a_source_that_only_a_database_client_takes_may_stay_as_it_is(tmp_path: 
         ("runs:/0123/model", "4567", "the source is from run 0123"),
         ("models:/m-0123", None, "there is no logged model m-0123"),
         ("models:/nobody/1", None, "there is no version 1 of nobody"),
-        ("s3://bucket/x", "0123", "there is no run 0123"),
+        ("/srv/x", "0123", "there is no run 0123"),
         ("https://elsewhere/model", None, "refuses to connect to https://elsewhere"),
         ("mlflow-artifacts:/0/model", None, "isn't among the files of the run"),
     ],
