@@ -3,16 +3,21 @@
 What MLflow's handlers leave, and so do we: the description is the tag `mlflow.note.content`; tags move no
 time; deleting and restoring an experiment do the same to all of its runs, and deleting takes the
 assessments that those runs made.
+
+What MLflow's handlers may do, and we don't: give a new experiment an id that a grant still names. `mlflow gc`
+leaves a purged experiment's grants, and SQLite gives the highest id again, as PostgreSQL does once its
+sequence was restored from a backup: the grant would be one on the new experiment.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
-from sqlalchemy import bindparam, delete, exists, select, update
+from sqlalchemy import bindparam, delete, exists, func, select, text, update
 
 from ..model.diagnostics import Diagnostic
 from ..model.plan import Action
@@ -21,6 +26,7 @@ from ..model.spec import Address, Computed, Immutable, Key, Labels, Spec, Store
 from ..planning.guards import World
 from ..stores.mlflow import rows, rules
 from ..stores.mlflow.artifact_root import artifact_root
+from ..stores.mlflow.grant_names import granted_ids
 from ..stores.mlflow.renames import rename
 from ..stores.mlflow.tables import assessments, experiment_tags, experiments, runs
 from ..stores.mlflow.uris import join
@@ -37,7 +43,8 @@ DEFAULT_ID = 0
 
 
 class Experiment(Spec):
-    """A place for runs. MLflow stores an id; here it goes by its name."""
+    """A place for runs. MLflow stores an id; here it goes by its name. A new one gets no id that a grant in
+    the stack's auth database still names, so nobody inherits access to it from an experiment that is gone."""
 
     kind = "experiment"
     section = "experiments"
@@ -111,7 +118,8 @@ class Experiments(SqlKind[Experiment]):
         return Observation(objects)
 
     def create(self, db: Databases, afters: Sequence[Experiment]) -> None:
-        """Make them, or restore those that were deleted. Ids are the database's to give."""
+        """Make them, or restore those that were deleted. Ids are the database's to give, but for those that
+        a grant names: nobody inherits what was granted on an experiment that is gone."""
         there = _ids(db, afters)
         new = [after for after in afters if after.name not in there]
         rows.add(
@@ -129,6 +137,7 @@ class Experiments(SqlKind[Experiment]):
                 for after in new
             ],
         )
+        _renumber(db, new)
         ids = there | _ids(db, new)
         root = artifact_root(db.registry, db.workspace, db.artifact_root)
         rows.change(
@@ -183,6 +192,19 @@ def _ids(db: Databases, specs: Sequence[Experiment]) -> dict[str, int]:
     )
     found = rows.within(db.registry, query, experiments.c.name, {spec.name for spec in specs})
     return dict(found)
+
+
+def _renumber(db: Databases, new: Sequence[Experiment]) -> None:
+    """Give those of the new experiments another id whose own is named by a grant."""
+    granted = granted_ids(db.auth, Experiment.kind) if db.auth is not None and new else ()
+    while taken := [number for number in _ids(db, new).values() if str(number) in granted]:
+        highest = db.registry.scalar(select(func.max(experiments.c.experiment_id))) or 0
+        free = (number for number in count(highest + 1) if str(number) not in granted)
+        for number in sorted(taken):
+            # a number that PostgreSQL's sequence didn't give, it would give again
+            given: Any = text("DEFAULT") if db.registry.dialect.name == "postgresql" else next(free)
+            this = experiments.c.experiment_id == number
+            db.registry.execute(update(experiments).where(this).values(experiment_id=given))
 
 
 def _tags(db: Databases, ids: set[int], *, everything: bool = False) -> defaultdict[int, dict[str, str]]:
