@@ -29,8 +29,8 @@ from ..stores.mlflow.artifact_root import artifact_root
 from ..stores.mlflow.grant_names import granted_ids
 from ..stores.mlflow.renames import rename
 from ..stores.mlflow.tables import assessments, experiment_tags, experiments, runs
-from ..stores.mlflow.uris import join
-from .base import Databases, Observation, SqlKind, Wanted
+from ..stores.mlflow.uris import host, join
+from .base import Databases, Observation, Settled, SqlKind, Wanted
 
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.experiment_tag_key))]
 TagValue = Annotated[str, AfterValidator(rules.validator(rules.experiment_tag_value))]
@@ -117,6 +117,19 @@ class Experiments(SqlKind[Experiment]):
             )
         return Observation(objects)
 
+    def settle(
+        self, db: Databases, desired: Mapping[Address, Experiment], live: Mapping[Address, Observed]
+    ) -> Settled:
+        """All are as they are; a warning of new ones whose files are on a host that MLflow's server isn't
+        known to connect to (`rejected_host_addressed_scheme`), for its settings aren't in its database."""
+        hosts = {address: host(spec.artifact_location or "") for address, spec in desired.items()}
+        if not any(hosts.values()):
+            return
+        own = host(artifact_root(db.registry, db.workspace, db.artifact_root))
+        for address, other in hosts.items():
+            if other and other != own and address not in live:
+                yield address, _elsewhere(address, other)
+
     def create(self, db: Databases, afters: Sequence[Experiment]) -> None:
         """Make them, or restore those that were deleted. Ids are the database's to give, but for those that
         a grant names: nobody inherits what was granted on an experiment that is gone."""
@@ -192,6 +205,17 @@ def _ids(db: Databases, specs: Sequence[Experiment]) -> dict[str, int]:
     )
     found = rows.within(db.registry, query, experiments.c.name, {spec.name for spec in specs})
     return dict(found)
+
+
+def _elsewhere(address: Address, other: str) -> Diagnostic:
+    return Diagnostic(
+        "other-artifact-host",
+        "MLflow's server may refuse the artifact location",
+        f"{address}: {other} isn't the host of MLflow's artifact root.",
+        hint="MLflow connects to another host only where MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES on"
+        " its server allows the scheme",
+        severity="warning",
+    )
 
 
 def _renumber(db: Databases, new: Sequence[Experiment]) -> None:

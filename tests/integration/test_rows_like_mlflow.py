@@ -541,6 +541,29 @@ def test_a_source_that_mlflow_would_refuse_is_told(
             settled(Databases(connection), wanted)
 
 
+def test_an_artifact_location_on_a_host_that_mlflow_does_not_connect_to_is_warned_of(tmp_path: Path) -> None:
+    root = "abfss://models@ours.dfs.core.windows.net/mlflow"
+    locations = [
+        root,
+        "abfss://c@theirs.dfs.core.windows.net/x",
+        "s3://b/x",
+        "/srv/x",
+        "mlflow-artifacts:/x",
+        None,
+    ]
+    wanted = [Experiment(name=str(n), artifact_location=uri) for n, uri in enumerate(locations)]
+    with writing(open_store(fresh_sqlite(tmp_path), role="tracking", base=tmp_path)) as connection:
+        db = Databases(connection, artifact_root=root)
+        found = list(Experiments().settle(db, {spec.address: spec for spec in wanted}, {}))
+        there = {spec.address: Observed(spec) for spec in wanted}
+        assert not list(Experiments().settle(db, {spec.address: spec for spec in wanted}, there))
+    ((address, problem),) = found
+    assert address == wanted[1].address
+    assert isinstance(problem, Diagnostic)
+    assert problem.severity == "warning"
+    assert "theirs.dfs" in problem.detail
+
+
 def test_mlflow_reads_what_we_wrote(world: World) -> None:
     run, model = logged(world.client, "ours")
     store = open_store(world.server.store, role="tracking", base=Path("/"))
