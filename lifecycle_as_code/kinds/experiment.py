@@ -3,16 +3,21 @@
 What MLflow's handlers leave, and so do we: the description is the tag `mlflow.note.content`; tags move no
 time; deleting and restoring an experiment do the same to all of its runs, and deleting takes the
 assessments that those runs made.
+
+What MLflow's handlers may do, and we don't: give a new experiment an id that a grant still names. `mlflow gc`
+leaves a purged experiment's grants, and SQLite gives the highest id again, as PostgreSQL does once its
+sequence was restored from a backup: the grant would be one on the new experiment.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
-from sqlalchemy import bindparam, delete, exists, select, update
+from sqlalchemy import bindparam, delete, exists, func, select, text, update
 
 from ..model.diagnostics import Diagnostic
 from ..model.plan import Action
@@ -21,10 +26,11 @@ from ..model.spec import Address, Computed, Immutable, Key, Labels, Spec, Store
 from ..planning.guards import World
 from ..stores.mlflow import rows, rules
 from ..stores.mlflow.artifact_root import artifact_root
+from ..stores.mlflow.grant_names import granted_ids
 from ..stores.mlflow.renames import rename
 from ..stores.mlflow.tables import assessments, experiment_tags, experiments, runs
-from ..stores.mlflow.uris import join
-from .base import Databases, Observation, SqlKind, Wanted
+from ..stores.mlflow.uris import host, join
+from .base import Databases, Observation, Settled, SqlKind, Wanted
 
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.experiment_tag_key))]
 TagValue = Annotated[str, AfterValidator(rules.validator(rules.experiment_tag_value))]
@@ -37,7 +43,8 @@ DEFAULT_ID = 0
 
 
 class Experiment(Spec):
-    """A place for runs. MLflow stores an id; here it goes by its name."""
+    """A place for runs. MLflow stores an id; here it goes by its name. A new one gets no id that a grant in
+    the stack's auth database still names, so nobody inherits access to it from an experiment that is gone."""
 
     kind = "experiment"
     section = "experiments"
@@ -110,8 +117,22 @@ class Experiments(SqlKind[Experiment]):
             )
         return Observation(objects)
 
+    def settle(
+        self, db: Databases, desired: Mapping[Address, Experiment], live: Mapping[Address, Observed]
+    ) -> Settled:
+        """All are as they are; a warning of new ones whose files are on a host that MLflow's server isn't
+        known to connect to (`rejected_host_addressed_scheme`), for its settings aren't in its database."""
+        hosts = {address: host(spec.artifact_location or "") for address, spec in desired.items()}
+        if not any(hosts.values()):
+            return
+        own = host(artifact_root(db.registry, db.workspace, db.artifact_root))
+        for address, other in hosts.items():
+            if other and other != own and address not in live:
+                yield address, _elsewhere(address, other)
+
     def create(self, db: Databases, afters: Sequence[Experiment]) -> None:
-        """Make them, or restore those that were deleted. Ids are the database's to give."""
+        """Make them, or restore those that were deleted. Ids are the database's to give, but for those that
+        a grant names: nobody inherits what was granted on an experiment that is gone."""
         there = _ids(db, afters)
         new = [after for after in afters if after.name not in there]
         rows.add(
@@ -129,6 +150,7 @@ class Experiments(SqlKind[Experiment]):
                 for after in new
             ],
         )
+        _renumber(db, new)
         ids = there | _ids(db, new)
         root = artifact_root(db.registry, db.workspace, db.artifact_root)
         rows.change(
@@ -183,6 +205,30 @@ def _ids(db: Databases, specs: Sequence[Experiment]) -> dict[str, int]:
     )
     found = rows.within(db.registry, query, experiments.c.name, {spec.name for spec in specs})
     return dict(found)
+
+
+def _elsewhere(address: Address, other: str) -> Diagnostic:
+    return Diagnostic(
+        "other-artifact-host",
+        "MLflow's server may refuse the artifact location",
+        f"{address}: {other} isn't the host of MLflow's artifact root.",
+        hint="MLflow connects to another host only where MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES on"
+        " its server allows the scheme",
+        severity="warning",
+    )
+
+
+def _renumber(db: Databases, new: Sequence[Experiment]) -> None:
+    """Give those of the new experiments another id whose own is named by a grant."""
+    granted = granted_ids(db.auth, Experiment.kind) if db.auth is not None and new else ()
+    while taken := [number for number in _ids(db, new).values() if str(number) in granted]:
+        highest = db.registry.scalar(select(func.max(experiments.c.experiment_id))) or 0
+        free = (number for number in count(highest + 1) if str(number) not in granted)
+        for number in sorted(taken):
+            # a number that PostgreSQL's sequence didn't give, it would give again
+            given: Any = text("DEFAULT") if db.registry.dialect.name == "postgresql" else next(free)
+            this = experiments.c.experiment_id == number
+            db.registry.execute(update(experiments).where(this).values(experiment_id=given))
 
 
 def _tags(db: Databases, ids: set[int], *, everything: bool = False) -> defaultdict[int, dict[str, str]]:

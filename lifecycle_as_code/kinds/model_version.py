@@ -58,9 +58,13 @@ class ModelVersion(Spec):
     """Its number. MLflow counts: a new one is the highest that ever was, plus one."""
     source: Annotated[str, AfterValidator(rules.validator(rules.source)), Immutable(ANOTHER)]
     """Where the files are: `runs:/<run id>/<path>`, `models:/<model id>`, `models:/<name>/<version>`, an
-    absolute path or a URI."""
+    absolute path or a URI. `runs:/` is resolved once and stored as what it stands for, the logged model or
+    the address of the files, as `mlflow.register_model` does; `MlflowClient.create_model_version` stores it
+    as written. What becomes of the run later changes nothing."""
     run_id: Annotated[RunId | None, Computed(), Immutable(ANOTHER)] = None
-    """The run that made it. Needn't be written where the source tells it (`runs:/`, `models:/`)."""
+    """The run that made it. Needn't be written where the source tells it (`runs:/`, `models:/`). It may be
+    another server's, unless the source is a local path or one of `mlflow-artifacts:`, which MLflow looks for
+    among the run's files."""
     description: Annotated[str, AfterValidator(rules.validator(rules.description))] = ""
     """Markdown that MLflow shows on the version's page; at most 5000 characters."""
     tags: Labels[TagKey, TagValue] = {}
@@ -345,7 +349,7 @@ def _unresolved(spec: ModelVersion, problem: str) -> Diagnostic:
         "source-not-found",
         "a version's source can't be resolved",
         f"{spec.address}: {problem}.",
-        hint="check `source:` and `run_id:`; both must exist in MLflow's tracking store",
+        hint="check `source:` and `run_id:` against MLflow's tracking store",
     )
 
 

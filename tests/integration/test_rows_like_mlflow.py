@@ -527,7 +527,7 @@ def test_a_source_that_only_a_database_client_takes_may_stay_as_it_is(tmp_path: 
         ("runs:/0123/model", "4567", "the source is from run 0123"),
         ("models:/m-0123", None, "there is no logged model m-0123"),
         ("models:/nobody/1", None, "there is no version 1 of nobody"),
-        ("s3://bucket/x", "0123", "there is no run 0123"),
+        ("/srv/x", "0123", "there is no run 0123"),
         ("https://elsewhere/model", None, "refuses to connect to https://elsewhere"),
         ("mlflow-artifacts:/0/model", None, "isn't among the files of the run"),
     ],
@@ -539,6 +539,29 @@ def test_a_source_that_mlflow_would_refuse_is_told(
         wanted = ModelVersion(model="m", version=1, source=source, run_id=run_id)
         with pytest.raises(AssertionError, match=said):
             settled(Databases(connection), wanted)
+
+
+def test_an_artifact_location_on_a_host_that_mlflow_does_not_connect_to_is_warned_of(tmp_path: Path) -> None:
+    root = "abfss://models@ours.dfs.core.windows.net/mlflow"
+    locations = [
+        root,
+        "abfss://c@theirs.dfs.core.windows.net/x",
+        "s3://b/x",
+        "/srv/x",
+        "mlflow-artifacts:/x",
+        None,
+    ]
+    wanted = [Experiment(name=str(n), artifact_location=uri) for n, uri in enumerate(locations)]
+    with writing(open_store(fresh_sqlite(tmp_path), role="tracking", base=tmp_path)) as connection:
+        db = Databases(connection, artifact_root=root)
+        found = list(Experiments().settle(db, {spec.address: spec for spec in wanted}, {}))
+        there = {spec.address: Observed(spec) for spec in wanted}
+        assert not list(Experiments().settle(db, {spec.address: spec for spec in wanted}, there))
+    ((address, problem),) = found
+    assert address == wanted[1].address
+    assert isinstance(problem, Diagnostic)
+    assert problem.severity == "warning"
+    assert "theirs.dfs" in problem.detail
 
 
 def test_mlflow_reads_what_we_wrote(world: World) -> None:

@@ -18,6 +18,7 @@ from mlflow.server.auth.permissions import (
 )
 from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore as AuthStore
 from mlflow.server.handlers import (
+    _is_mlflow_artifact_source,
     _validate_non_local_source_contains_relative_paths,
     _validate_storage_location_uri,
 )
@@ -52,6 +53,11 @@ def _alias_to_be_set(name: str) -> None:
     validation._validate_model_alias_name_reserved(name)
 
 
+def _artifact_location_of_a_new_experiment(uri: str) -> None:
+    _validate_storage_location_uri(uri, "artifact_location")
+    assert mlflow_uri.resolve_uri_if_local(uri) == uri
+
+
 TEXT_RULES = {
     "model name": (rules.model_name, validation._validate_model_name),
     "alias": (rules.alias, _alias_to_be_set),
@@ -64,7 +70,7 @@ TEXT_RULES = {
     "experiment name": (rules.experiment_name, validation._validate_experiment_name),
     "artifact location": (
         rules.artifact_location,
-        lambda uri: _validate_storage_location_uri(uri, "artifact_location"),
+        _artifact_location_of_a_new_experiment,
     ),
     "role name": (rules.role_name, AuthStore._reject_synthetic_role_name),
     "run id": (rules.run_id, validation._validate_run_id),
@@ -78,6 +84,11 @@ def test_a_text_that_we_take_is_taken_by_mlflow(name: str) -> None:
     @settings(max_examples=300, deadline=None)
     @given(TEXTS)
     @example("mlflow.note.content")
+    @example("file://host/x")
+    @example("FILE:///x")
+    @example("FILE://host/x")
+    @example("file://localhost/x")
+    @example("file:x")
     def holds(text: str) -> None:
         # MLflow's server asks no host that it wasn't told of, which is a setting and no rule
         if ours(text) is None and uris.host(text) is None:
@@ -133,6 +144,8 @@ def test_a_source_is_read_as_what_it_is(text: str, meant: uris.SourceAddress) ->
         "s3://bucket/a/../b",
         "s3://bucket/%2e%2e/b",
         "file://elsewhere/model",
+        "FILE://elsewhere/model",
+        "FILE:///model",
         "/a\x00b",
     ],
 )
@@ -172,6 +185,40 @@ def test_a_uri_that_we_take_is_taken_by_mlflow(text: str) -> None:
 )
 def test_addresses_are_joined_as_mlflow_joins_them(uri: str, path: str) -> None:
     assert uris.join(uri, path) == mlflow_uri.append_to_uri_path(uri, path)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mlflow-artifacts:/1/x",
+        "MLFLOW-ARTIFACTS://host/x",
+        "https://host/api/2.0/mlflow-artifacts/artifacts/1",
+        "http://host/prefix/api/2.0/mlflow%2Dartifacts/artifacts",
+        "https://host/api/2.0/artifacts/1",
+        "s3://api/2.0/mlflow-artifacts/artifacts/1",
+        "/api/2.0/mlflow-artifacts/artifacts/1",
+    ],
+)
+def test_what_mlflow_hands_out_itself_is_told_apart_as_mlflow_does(uri: str) -> None:
+    assert uris.is_proxied(uri) is _is_mlflow_artifact_source(uri)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "x",
+        "/srv/x?y",
+        "/srv/x#y",
+        "s3://b/x;y",
+        "runs:/0123/x",
+        "s3://b/../x",
+        "s3://b/%252e%252e/x",
+        "dbfs:/..",
+    ],
+)
+def test_an_artifact_location_whose_models_mlflow_would_refuse_is_refused(uri: str) -> None:
+    assert rules.artifact_location(uri)
 
 
 def test_a_grant_that_we_take_is_taken_by_mlflow() -> None:

@@ -10,22 +10,31 @@ import datetime as dt
 import itertools
 import json
 import logging
+import math
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext as does_not_raise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
+from mlflow.models.signature import ModelSignature, infer_signature
 from mlflow.models.utils import _enforce_params_schema, _enforce_schema
 from mlflow.types.schema import ParamSchema
 from mlflow.utils.proto_json_utils import parse_tf_serving_input
 from support.callers import SCALARS, fate, mlflow_schema, taken_calls
 
-from lifecycle_as_code.model.signature import Signature, SignatureChange, SignatureClass, compare_signatures
+from lifecycle_as_code.model.signature import (
+    Signature,
+    SignatureChange,
+    SignatureClass,
+    compare_signatures,
+    parse_signature,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -99,15 +108,27 @@ TENSORS = st.builds(
 )
 
 
-def _named(columns: list[dict[str, Any]]) -> Schema:
-    return [{"name": name, **column} for name, column in zip("abcdefg", columns, strict=False)]
+LABELS: list[list[Any]] = [
+    [*"abcd"],
+    [*"abcd"],
+    [0, 1, 2, 3],
+    [0.5, 1.0, -1.5, math.inf],
+    [True, "b", 2, 0.5],
+]
+"""Names of columns, as pandas labels them. 0 stands first, where MLflow can look it up."""
+
+
+def _named(columns: list[dict[str, Any]]) -> st.SearchStrategy[Schema]:
+    return st.sampled_from(LABELS).map(
+        lambda labels: [{**column, "name": label} for column, label in zip(columns, labels, strict=False)]
+    )
 
 
 SCHEMAS = st.one_of(
-    st.lists(_with_presence(TYPES), min_size=1, max_size=3).map(_named),
+    st.lists(_with_presence(TYPES), min_size=1, max_size=3).flatmap(_named),
     st.lists(TYPES.map(lambda type_: {**type_, "required": True}), min_size=1, max_size=3),
     st.lists(TENSORS, min_size=1, max_size=1),
-    st.lists(TENSORS, min_size=1, max_size=2).map(_named),
+    st.lists(TENSORS, min_size=1, max_size=2).flatmap(_named),
 )
 
 
@@ -173,7 +194,9 @@ def other_schemas(draw: st.DrawFn, before: Schema) -> Schema:
     index = draw(st.integers(0, len(before) - 1))
     column, others = before[index], [*before[:index], *before[index + 1 :]]
     named, tensor = "name" in column, column["type"] == "tensor"
-    match draw(st.sampled_from(["type", "type", "type", "more", "fewer", "presence", "order", "names"])):
+    match draw(
+        st.sampled_from(["type", "type", "type", "more", "fewer", "presence", "order", "names", "labels"])
+    ):
         case "fewer" if others:
             return others
         case "more" if named or not tensor:
@@ -184,7 +207,9 @@ def other_schemas(draw: st.DrawFn, before: Schema) -> Schema:
         case "order":
             return draw(st.permutations(before))
         case "names" if not named:
-            return _named(before)
+            return draw(_named(before))
+        case "labels" if named:
+            return draw(_named(before))
         case "names" if not tensor or not others:
             unnamed = [{key: value for key, value in c.items() if key != "name"} for c in before]
             return unnamed if tensor else [{**c, "required": True} for c in unnamed]
@@ -319,6 +344,36 @@ RARE = {
         "compatible",
     ),
     "an object as a map, where no other is left": (column(MAYBE, False), column(LONGS, False), "breaking"),
+    "numbers for names": (
+        [{"name": 0, **LONG, "required": True}, {"name": 1.0, **LONG, "required": True}],
+        [{"name": 0.0, **LONG, "required": True}, {"name": 1, **LONG, "required": True}],
+        "same",
+    ),
+    "0 isn't the first one now": (
+        [{"name": 0, **LONG, "required": True}, {"name": 7, **LONG, "required": True}],
+        [{"name": 7, **LONG, "required": True}, {"name": 0, **LONG, "required": True}],
+        "breaking",
+    ),
+    "a tuple for a name, though optional": (
+        column(LONG),
+        [*column(LONG), {"name": ["x", 1], **LONG, "required": False}],
+        "breaking",
+    ),
+    "NaN for a name": (
+        [{"name": "a", **LONG, "required": True}, {"name": math.nan, **LONG, "required": False}],
+        [{"name": "a", **LONG, "required": True}, {"name": math.nan, "type": "string", "required": False}],
+        "breaking",
+    ),
+    "NaN for a name, and required": (
+        column(LONG),
+        [*column(LONG), {"name": math.nan, **LONG, "required": True}],
+        "breaking",
+    ),
+    "a name given twice": (
+        [{"name": "a", **LONG, "required": False}, *KEPT],
+        [{"name": "a", "type": "string", "required": True}, {"name": "a", **LONG, "required": False}, *KEPT],
+        "breaking",
+    ),
     "text as bytes": (column({"type": "string"}), column({"type": "binary"}), "breaking"),
     "a ragged array": (tensor("float64", -1, -1, 3), tensor("float64", -1, -1, -1), "compatible"),
     "a list of objects as a ragged array": (tensor("object", 3), tensor("float64", -1, -1), "compatible"),
@@ -397,6 +452,31 @@ def test_a_parameter_that_no_schema_names_is_dropped() -> None:
     schema = ParamSchema.from_json(json.dumps(PARAMETERS[:1]))
     assert _enforce_params_schema({"other": "x"}, schema) == {"k": True}
     assert _enforce_params_schema({"k": "x"}, None) == {}
+
+
+# --- labels -------------------------------------------------------------------------------------------------
+
+FRAMES = {
+    "an array": pd.DataFrame(np.ones((2, 3))),
+    "numbers": pd.DataFrame(np.ones((2, 2)), columns=[10, 20]),
+    "fractions": pd.DataFrame(np.ones((2, 2)), columns=[0.5, 1.5]),
+    "booleans": pd.DataFrame(np.ones((2, 2)), columns=[False, True]),
+    "NaN": pd.DataFrame(np.ones((2, 2)), columns=["a", np.nan]),
+    "tuples": pd.DataFrame(np.ones((2, 2)), columns=pd.MultiIndex.from_tuples([("a", 1), ("b", np.nan)])),
+    "a mixture": pd.DataFrame(np.ones((2, 3)), columns=["a", 1, ("b", True)]),
+}
+"""Tables whose signature MLflow infers, writes and reads."""
+
+
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES.keys())
+def test_every_label_that_mlflow_writes_is_read(frame: pd.DataFrame) -> None:
+    whole, short = (infer_signature(part, part).to_dict() for part in (frame, frame.iloc[:, :-1]))
+    assert ModelSignature.from_dict(whole)
+    sides = parse_signature(whole), parse_signature(short)
+    same, less = (
+        compare_signatures(sides[0], side, was_there=True, will_be_there=True).verdict for side in sides
+    )
+    assert (same, less) == (SignatureClass.SAME, SignatureClass.BREAKING)
 
 
 # --- what isn't in `_enforce_schema` ------------------------------------------------------------------------

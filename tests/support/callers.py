@@ -140,7 +140,7 @@ def _frames(schema: Sequence[Column]) -> Iterator[Any]:
     for name, inner in zip(names, filled, strict=True):
         for series in inner[1:]:
             yield pd.DataFrame({**full, name: series})
-    if 0 in names:
+    if "name" not in schema[0]:
         yield pd.DataFrame(dict(zip("abc", full.values(), strict=False)))
         return
     # columns of one type differ, so that it is seen when they are mistaken for each other
@@ -296,19 +296,24 @@ def fate(blob: bytes, taken: Any, after: Sequence[Column]) -> str:
 def _misfit(taken: Any, schema: Sequence[Column]) -> str:
     """What enforcement let through that isn't what the schema declares."""
     if isinstance(taken, pd.DataFrame):
-        declared = {column.get("name", index): column for index, column in enumerate(schema)}
+        declared = {_key(column.get("name", index)): column for index, column in enumerate(schema)}
         for index, name in enumerate(taken):
-            column = declared[name if "name" in schema[0] else index]
+            column = declared[_key(name) if "name" in schema[0] else index]
             for cell in taken[name]:
                 if not _fits(cell, column):
                     return f"misread: {cell!r} as {column['type']}"
     return ""
 
 
+def _key(label: Any) -> Any:
+    """A label that finds itself: pandas makes a new NaN each time."""
+    return label if label == label else math.nan
+
+
 def _parts(taken: Any) -> dict[Any, list[Any]]:
     """Columns or tensors, each as a list of what is in it: cells, or all numbers behind their count."""
     if isinstance(taken, pd.DataFrame):
-        return {name: list(taken[name]) for name in taken}
+        return {_key(name): list(taken[name]) for name in taken}
     if isinstance(taken, dict):
         return {name: [array.shape[:1], *array.ravel()] for name, array in taken.items()}
     array = taken.toarray() if isinstance(taken, csr_matrix) else taken

@@ -5,9 +5,10 @@ The format is MLflow's (`mlflow.types.schema`). Nothing in here compares.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 MAX_DEPTH: Final = 32
 """How many levels of arrays, objects and maps a type may have."""
@@ -88,11 +89,29 @@ class Tensor:
 Type: TypeAlias = Scalar | AnyType | Array | Map | Object | Tensor
 
 
+class Label(NamedTuple):
+    """A column's name that isn't text: a number, a boolean, or a tuple of labels (pandas' MultiIndex).
+
+    Two are equal where pandas finds one by the other: 1 is 1.0, but not True; NaN is NaN.
+    """
+
+    kind: str
+    value: bool | float | tuple[Name | None, ...]
+
+    def __str__(self) -> str:
+        if isinstance(self.value, tuple):
+            return f"({', '.join(repr(part) if isinstance(part, str) else str(part) for part in self.value)})"
+        return str(self.value)
+
+
+Name: TypeAlias = str | Label
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column or a tensor. `name` None: it goes by its position."""
 
-    name: str | None
+    name: Name | None
     type: Type
     required: bool = True
 
@@ -119,9 +138,9 @@ def cut(text: str, limit: int = SHOWN) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def quoted(name: str) -> str:
-    """A name as findings show it."""
-    return f'"{cut(name)}"'
+def quoted(name: Name) -> str:
+    """A name as findings show it: text in quotes, any other label as Python writes it."""
+    return f'"{cut(name)}"' if isinstance(name, str) else cut(str(name))
 
 
 def read_columns(items: Sequence[Any]) -> tuple[Column, ...]:
@@ -153,13 +172,26 @@ def read_parameters(items: Sequence[Any]) -> tuple[Parameter, ...]:
 def _column(item: Any, index: int) -> Column:
     what = f"column {index}"
     column = _mapping(item, what)
-    name = column.get("name")
-    if not (name is None or isinstance(name, str)):
-        raise MalformedError(f"the name of {what} is no text")
+    name = _name(column.get("name"), what)
     if column.get("type") == "tensor":
         return Column(name, _tensor(column.get("tensor-spec"), what))
     read = _type(column, what)
     return Column(name, read, _required(column, isinstance(read, Scalar), named=name is not None))
+
+
+def _name(value: Any, what: str, depth: int = 0) -> Name | None:
+    """A label as pandas has it. MLflow writes whatever JSON can hold, and reads a tuple as a list."""
+    match value:
+        case None | str():
+            return value
+        case bool():
+            return Label("boolean", value)
+        case int() | float():
+            # each NaN is the same object, so that labels that hold one are equal
+            return Label("number", value if value == value else math.nan)
+        case list() | tuple() if depth < MAX_DEPTH:
+            return Label("tuple", tuple(_name(part, what, depth + 1) for part in value))
+    raise MalformedError(f"the name of {what} is no label")
 
 
 def _required(column: Mapping[str, Any], scalar: bool, named: bool) -> bool:

@@ -8,13 +8,20 @@ from typing import Any, Final, Self
 
 from sqlalchemy import Column, Connection, Table, select
 
-from .tables import endpoints, experiments
+from .tables import endpoints, experiments, role_permissions
 
 BY_ID: Final[Mapping[str, tuple[Table, Column[Any]]]] = {
     "experiment": (experiments, experiments.c.experiment_id),
     "gateway_endpoint": (endpoints, endpoints.c.endpoint_id),
 }
 """Types whose grants hold an id, and where it becomes a name. Deleted experiments keep theirs."""
+
+
+def granted_ids(auth: Connection, resource_type: str) -> frozenset[str]:
+    """The ids of one type that grants name, in any workspace and whether or not something has them."""
+    grants = role_permissions.c
+    query = select(grants.resource_pattern).where(grants.resource_type == resource_type)
+    return frozenset(auth.scalars(query))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ...review.access.effective import ON_ALL_ONLY
-from .uris import local_path, parse_source
+from .uris import FOREIGN_FILE, climbs, is_foreign_file, local_path, parse_source
 
 MODEL_NAME_LENGTH: Final = 256
 DESCRIPTION_LENGTH: Final = 5000
@@ -188,13 +188,21 @@ def experiment_name(name: str) -> str | None:
 
 
 def artifact_location(uri: str) -> str | None:
-    """MLflow: not `runs:`, no fragment or parameters. The column: 256 characters. Ours: no query, and no
-    relative path, which would count from wherever MLflow's server runs."""
+    """MLflow: not `runs:`, no fragment or parameters, no other host's files. The column: 256 characters.
+    Ours: no query; no relative path, which would count from wherever MLflow's server runs; and no `..` but in
+    a path, for MLflow refuses each model below such an address."""
     if uri.startswith("runs:"):
         return "an artifact location can't be a `runs:/` address"
     if not uri or any(character in uri for character in "#;?"):
         return "an artifact location can't be empty or contain `#`, `;` or `?`"
-    here = local_path(uri)
+    try:
+        here, foreign = local_path(uri), is_foreign_file(uri)
+    except ValueError:
+        return "an artifact location must be an absolute path or a URI"
+    if foreign:
+        return FOREIGN_FILE
+    if here is None and climbs(uri):
+        return "an artifact location can't contain `..`"
     if here is not None and not here.is_absolute():
         return "an artifact location must be an absolute path or a URI"
     what = "an artifact location"

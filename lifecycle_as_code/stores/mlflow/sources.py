@@ -20,7 +20,19 @@ from sqlalchemy import Connection, select
 
 from . import rows
 from .tables import DELETED, experiments, inputs, logged_models, model_versions, runs
-from .uris import Location, LoggedModel, RunPath, SourceAddress, Version, host, is_below, join, local_path
+from .uris import (
+    Location,
+    LoggedModel,
+    RunPath,
+    SourceAddress,
+    Version,
+    ends_with,
+    host,
+    is_below,
+    is_proxied,
+    join,
+    local_path,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +184,13 @@ def _resolve_run(source: RunPath, run_id: str | None, known: Known) -> Stored | 
 
 
 def _misplaced(source: Location, run_id: str | None, known: Known) -> str | None:
-    """MLflow's server: files named together with a run lie among the run's, and other hosts aren't asked."""
-    if run_id and run_id not in known.artifacts:
-        return f"there is no run {run_id}"
-    proxied = source.uri.startswith("mlflow-artifacts:")
-    if (proxied or (run_id and source.local_path)) and not (
-        run_id and is_below(source.uri, known.artifacts[run_id])
-    ):
-        return f"`{source.uri}` isn't among the files of the run that `run_id` names"
+    """MLflow's server: files on its own disk that are named together with a run, and those that it hands out
+    itself, lie among the run's; and other hosts aren't asked. Any other run may be another server's."""
+    if is_proxied(source.uri) or (run_id and source.local_path is not None):
+        if run_id and run_id not in known.artifacts:
+            return f"there is no run {run_id}"
+        if not (run_id and is_below(source.uri, known.artifacts[run_id])):
+            return f"`{source.uri}` isn't among the files of the run that `run_id` names"
     if (other := host(source.uri)) and other != host(known.root):
         return f"MLflow's server refuses to connect to {other}"
     return None
@@ -188,14 +199,18 @@ def _misplaced(source: Location, run_id: str | None, known: Known) -> str | None
 def same_source(written: SourceAddress, stored: str, run_id: str | None, known: Known) -> bool:
     """Whether a version stored with `stored` and `run_id` may have been registered as `written`.
 
-    A logged model that is gone by now can't be asked for its name; then the run decides.
+    A logged model that is gone by now can't be asked for its name; then the run decides. A run that is gone,
+    or whose files have another address by now, can't be asked for them; then the path within the run does.
     """
     match written:
         case RunPath(run, path):
             if stored.startswith("models:/"):
                 model = known.logged.get(stored.removeprefix("models:/"))
                 return (model.run_id, model.name) == (run, path) if model else run_id == run
-            return run in known.artifacts and stored == join(known.artifacts[run], path)
+            root = known.artifacts.get(run, "")
+            if root and stored == join(root, path):
+                return True
+            return run_id == run and not is_below(stored, root) and ends_with(stored, run, path)
         case LoggedModel(model_id):
             return stored == f"models:/{model_id}"
         case Version(name, version):

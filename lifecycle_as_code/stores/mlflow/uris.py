@@ -14,6 +14,9 @@ HOST_ADDRESSED: Final = frozenset(
 )
 """Schemes that make MLflow's server connect to the host in the address; it does so for its root's only."""
 
+_PROXY: Final = ("api", "2.0", "mlflow-artifacts", "artifacts")
+"""Where MLflow's server hands out artifacts over HTTP."""
+
 _CONTAINERS: Final = frozenset({"abfs", "abfss", "wasb", "wasbs"})
 
 _RUN_PATH: Final = re.compile(r"runs:/([^/]+)/(.+?)/*")
@@ -21,6 +24,10 @@ _VERSION: Final = re.compile(r"models:/([^/?]+)/([0-9]+)")
 _LOGGED: Final = re.compile(r"models:/([^/?@]+)")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _QUERY: Final = re.compile(r"[?#]")
+
+
+FOREIGN_FILE: Final = "a `file:` address can't name another host: write `file:///<path>`"
+"""What is wrong with an address that `is_foreign_file`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +97,15 @@ def parse_source(text: str) -> SourceAddress:
         raise ValueError(problem)
     if isinstance(source, Location) and text.startswith("runs:"):
         raise ValueError("a run's model is `runs:/<run id>/<path>`")
-    if text.startswith("file:") and local_path(text) is None:
-        raise ValueError("a `file:` address can't name another host")
+    if is_foreign_file(text):
+        raise ValueError(FOREIGN_FILE)
     return source
 
 
 def _unsafe(text: str) -> str | None:
     """MLflow: no `..` however encoded, no NUL, an absolute path in its normal form."""
-    plain = text
-    while (decoded := unquote_plus(plain)) != plain:
-        plain = decoded
-    if "\x00" in plain or ".." in plain.split("/"):
+    plain = _decoded(text)
+    if "\x00" in plain or climbs(plain):
         return "a version's source can't contain `..`"
     try:
         parsed = urlparse(plain)
@@ -116,6 +121,17 @@ def _unsafe(text: str) -> str | None:
     return None
 
 
+def _decoded(text: str) -> str:
+    while (decoded := unquote_plus(text)) != text:
+        text = decoded
+    return text
+
+
+def climbs(text: str) -> bool:
+    """Whether a step of it is `..`, however encoded."""
+    return ".." in _decoded(text).split("/")
+
+
 def local_path(uri: str) -> PurePosixPath | None:
     """The path of a plain path or a `file:` address on this host; None for any other address."""
     parsed = urlparse(uri)
@@ -124,6 +140,27 @@ def local_path(uri: str) -> PurePosixPath | None:
     if parsed.scheme == "file" and parsed.netloc in ("", "localhost", "127.0.0.1"):
         return PurePosixPath(unquote(parsed.path))
     return None
+
+
+def is_foreign_file(uri: str) -> bool:
+    """Whether it is a `file:` address that MLflow wouldn't read here: of another host (`is_local_uri`), or
+    in capitals (`local_file_uri_to_path`)."""
+    return urlparse(uri).scheme == "file" and not (uri.startswith("file:") and local_path(uri))
+
+
+def is_proxied(uri: str) -> bool:
+    """Whether MLflow's server hands the files out itself (`_is_mlflow_artifact_source`)."""
+    scheme, _, steps = _steps(uri)
+    routes = (steps[start : start + len(_PROXY)] for start in range(len(steps)))
+    return scheme == "mlflow-artifacts" or (scheme in ("http", "https") and _PROXY in routes)
+
+
+def ends_with(uri: str, run_id: str, path: str) -> bool:
+    """Whether it can be the address of `path` among the files of a run, wherever those were. MLflow puts them
+    in `<run_id>/artifacts` unless somebody moved them."""
+    steps, tail = _steps(uri)[2], tuple(step for step in unquote(path).split("/") if step)
+    places = [at + 2 for at in range(len(steps)) if steps[at : at + 2] == (run_id, "artifacts")]
+    return tail in [steps[place:] for place in places] if places else steps[-len(tail) :] == tail
 
 
 def join(uri: str, path: str) -> str:

@@ -20,7 +20,7 @@ from lifecycle_as_code.review.signature.columns import MAX_DEPTH, MalformedError
 SAME, COMPATIBLE, BREAKING = SignatureClass.SAME, SignatureClass.COMPATIBLE, SignatureClass.BREAKING
 
 
-def col(name: str | None, type_: str = "double", required: bool = True, **more: Any) -> dict[str, Any]:
+def col(name: Any, type_: str = "double", required: bool = True, **more: Any) -> dict[str, Any]:
     """A column as MLmodel holds it."""
     return {"type": type_, **({} if name is None else {"name": name}), "required": required, **more}
 
@@ -417,6 +417,79 @@ def test_what_earlier_releases_wrote_means_the_same() -> None:
     assert change(dtype, Signature(params=(par(),))).verdict is SAME
 
 
+LABELS = {
+    "numbers": ([0, 1, 2], "input 2"),
+    "a number beyond all columns": ([0, 17], "input 17"),
+    "fractions": ([0.5, -1.5], "input -1.5"),
+    "infinity": ([0.5, float("inf")], "input inf"),
+    "booleans": ([False, True], "input True"),
+    "NaN": (["a", float("nan")], "input nan"),
+    "tuples": ([["a", 1], ["b", None], ["b", float("nan")]], "input ('b', nan)"),
+    "of several kinds": ([True, "b", 0.5, ["a", "b"], 2], "input 2"),
+}
+"""Labels as pandas' columns may have them and JSON holds them, and what the last one is called."""
+
+
+@pytest.mark.parametrize(("labels", "last"), LABELS.values(), ids=LABELS.keys())
+def test_columns_may_have_any_label_that_json_holds(labels: list[Any], last: str) -> None:
+    whole, short = (
+        parse_signature({part: json.dumps([col(label) for label in side]) for part in ("inputs", "outputs")})
+        for side in (labels, labels[:-1])
+    )
+    again = parse_signature({part: json.dumps([*getattr(whole, part)]) for part in ("inputs", "outputs")})
+    assert change(whole, again) == SignatureChange(SAME)
+    went = change(whole, short)
+    assert went.verdict is BREAKING
+    assert went.findings == (
+        f"{last} (double) is gone: MLflow drops it",
+        f"{last.replace('input', 'output')} (double) is gone",
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict", "findings"),
+    [
+        pytest.param([1, 2], [1.0, 2.0], SAME, (), id="one number written in two ways"),
+        pytest.param(
+            [1, "b"],
+            [True, "b"],
+            BREAKING,
+            ("input 1 (double) is gone: MLflow drops it", "required input True (double) was added"),
+            id="no number but a boolean",
+        ),
+        pytest.param(
+            [0, 1],
+            [1, 0],
+            BREAKING,
+            ("input 0 can't be looked up: MLflow looks for 1, its position",),
+            id="0 isn't the first",
+        ),
+        pytest.param([2, 0], [2, 0], SAME, (), id="0 wasn't the first before either"),
+        pytest.param(
+            ["a", "b"],
+            ["a", "b", ["c", 1]],
+            BREAKING,
+            (
+                "required input ('c', 1) (double) was added",
+                "input ('c', 1) can't be looked up: MLflow reads its name as a list",
+            ),
+            id="a tuple came",
+        ),
+    ],
+)
+def test_labels_are_the_same_where_mlflow_finds_one_by_the_other(
+    before: list[Any], after: list[Any], verdict: SignatureClass, findings: tuple[str, ...]
+) -> None:
+    found = changed("inputs", [col(label) for label in before], [col(label) for label in after])
+    assert (found.verdict, found.findings) == (verdict, findings)
+
+
+def test_a_column_given_twice_counts_once_and_is_required_if_either_is() -> None:
+    twice = [col("a"), col("a", "long", required=False)]
+    assert changed("inputs", [col("a", "long")], twice).verdict is SAME
+    assert changed("inputs", [col("a", "long", required=False)], twice).verdict is BREAKING
+
+
 def deep(levels: int) -> str:
     """An array of arrays of …, as JSON."""
     return '[{"type": ' + '"array", "items": {"type": ' * levels + '"long"' + "}" * levels + "}]"
@@ -432,7 +505,11 @@ BAD: dict[str, tuple[Any, str]] = {
     "too deep a type": ({"inputs": deep(MAX_DEPTH + 1)}, "more than 32 levels"),
     "no columns": ({"outputs": "[]"}, "its outputs can't be read: there is no column in it"),
     "a column that is none": ({"inputs": "[1]"}, "column 0 is no mapping"),
-    "a name that is none": ({"inputs": '[{"type": "long", "name": 1}]'}, "the name of column 0 is no text"),
+    "a name that is none": ({"inputs": '[{"type": "long", "name": {}}]'}, "the name of column 0 is no label"),
+    "a name of too many levels": (
+        {"inputs": f'[{{"type": "long", "name": {"[" * 40 + "]" * 40}}}]'},
+        "the name of column 0 is no label",
+    ),
     "no type": ({"inputs": '[{"name": "a"}]'}, "column 0 has no type"),
     "a type that is none": ({"inputs": '[{"name": "a", "type": ["long"]}]'}, "column 0 has no type"),
     "an array of nothing": ({"inputs": '[{"type": "array"}]'}, "the items of column 0 is no mapping"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..columns import Column, Tensor, cut, quoted
+from ..columns import Column, Name, Tensor, cut, quoted
 
 LONGEST_PATH = 200
 """How much of the way into a type is shown; its end is kept."""
@@ -37,9 +37,9 @@ def below(path: str, name: str) -> str:
     return f"{path}.{cut(name)}"
 
 
-def labelled(what: str, key: str | int) -> str:
+def labelled(what: str, key: Name | int) -> str:
     """A column, by its name or, without one, by its position, which MLflow counts from zero."""
-    return f"{what} {quoted(key) if isinstance(key, str) else key}"
+    return f"{what} {key if isinstance(key, int) else quoted(key)}"
 
 
 def gone(label: str, type_: object, *, dropped: bool = False) -> Finding:

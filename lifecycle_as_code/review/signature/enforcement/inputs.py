@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
-from ..columns import AnyType, Array, Column, Map, Object, Scalar, Tensor, Type, quoted
+from ..columns import AnyType, Array, Column, Label, Map, Name, Object, Scalar, Tensor, Type, quoted
 from .findings import Finding, added_input, at, below, form, gone, labelled, retyped
 from .tensors import from_frames, only_array, tensor_findings
 
@@ -27,7 +28,7 @@ def input_findings(before: Sequence[Column] | None, after: Sequence[Column] | No
             yield from _dicts(before, after)
         case "named columns", "unnamed columns" if len(before) == len(after) == 1 and before[0].required:
             # the only column is the first one, whatever it is called
-            yield Finding(f"input {quoted(before[0].name or '')} goes by its position now", breaks=False)
+            yield Finding(f"input {quoted(_name(before[0]))} goes by its position now", breaks=False)
             yield from type_findings("input 0", before[0].type, after[0].type)
             yield from _dicts(before, after)
         case "unnamed columns", "unnamed columns":
@@ -39,7 +40,8 @@ def input_findings(before: Sequence[Column] | None, after: Sequence[Column] | No
             yield from _types("the input", before[0], after[0], from_frames(before[0].type))
         case "unnamed tensor", "named tensors" if len(after) == 1 and only_array(before[0].type):
             # MLflow hands a bare array to the only tensor that has a name
-            yield Finding(f"the input has the name {quoted(after[0].name or '')} now", breaks=False)
+            yield Finding(f"the input has the name {quoted(_name(after[0]))} now", breaks=False)
+            yield from _lost(before, after)
             yield from _types("the input", before[0], after[0], frames=False)
         case was, will_be:
             yield Finding(f"inputs changed from {was} to {will_be}", breaks=True)
@@ -48,7 +50,7 @@ def input_findings(before: Sequence[Column] | None, after: Sequence[Column] | No
 def _by_name(before: Sequence[Column], after: Sequence[Column], frames: bool = False) -> Iterator[Finding]:
     """Order doesn't count, and MLflow drops columns and tensors that the schema doesn't name. `frames`: a
     DataFrame fits all of the tensors."""
-    was, will_be = ({column.name or "": column for column in side} for side in (before, after))
+    was, will_be = _names(before), _names(after)
     for name, column in was.items():
         label = labelled("input", name)
         if name not in will_be:
@@ -59,6 +61,41 @@ def _by_name(before: Sequence[Column], after: Sequence[Column], frames: bool = F
     for name, column in will_be.items():
         if name not in was:
             yield added_input(labelled("input", name), column.type, required=column.required)
+    yield from _lost(before, after)
+
+
+def _name(column: Column) -> Name:
+    """A column's name, in a schema whose columns have names."""
+    return "" if column.name is None else column.name
+
+
+def _names(columns: Sequence[Column]) -> dict[Name, Column]:
+    """Columns by their names. Of two with one name MLflow enforces the last, and asks for it if any does."""
+    found: dict[Name, Column] = {}
+    for column in columns:
+        twin = found.get(name := _name(column))
+        found[name] = replace(column, required=True) if twin and twin.required else column
+    return found
+
+
+def _lost(before: Sequence[Column], after: Sequence[Column]) -> Iterator[Finding]:
+    """Names that MLflow's enforcement can't look up, which breaks all callers, unless it is so already."""
+    known = dict(_misnamed(before))
+    for name, why in _misnamed(after):
+        if name not in known:
+            yield Finding(f"{labelled('input', name)} {why}", breaks=True)
+
+
+def _misnamed(columns: Sequence[Column]) -> Iterator[tuple[Name, str]]:
+    """`Schema.input_names`: `x.name or i`, so 0, False and empty text count as the position, a number; and a
+    tuple, which JSON has made a list, can't be looked up at all."""
+    for index, column in enumerate(columns):
+        name = _name(column)
+        value = name.value if isinstance(name, Label) else name
+        if isinstance(value, tuple):
+            yield name, "can't be looked up: MLflow reads its name as a list"
+        elif not value and name != Label("number", index):
+            yield name, f"can't be looked up: MLflow looks for {index}, its position"
 
 
 def _by_position(before: Sequence[Column], after: Sequence[Column]) -> Iterator[Finding]:
