@@ -83,7 +83,7 @@ class RoleKind(SqlKind[Role]):
         )
         members: defaultdict[int, list[str]] = defaultdict(list)
         for role_id, username in db.auth.execute(assigned):
-            members[role_id].append(username)
+            members[role_id].append(username or "")
         columns = select(roles.c.id, roles.c.name, roles.c.description)
         found, everyone = {}, {}
         for role_id, name, description in db.auth.execute(columns.where(roles.c.workspace == db.workspace)):
@@ -94,7 +94,7 @@ class RoleKind(SqlKind[Role]):
         everybody = db.auth.scalars(select(users.c.username))
         return Observation(
             found,
-            frozenset(Address("user", (username,)) for username in everybody),
+            frozenset(Address("user", (username or "",)) for username in everybody),
             facts={"members": everyone},
         )
 
