@@ -198,6 +198,52 @@ def test_a_saved_plan_with_what_goes_along_is_carried_out(bench: Bench) -> None:
     assert {a.kind for a in bench.live()} == {"registered_model", "experiment"}
 
 
+def test_a_role_goes_with_the_grants_that_nothing_can_import(bench: Bench) -> None:
+    """Dangling ones, types that can't be declared, and one on an id that another experiment has for a name."""
+    nobodys(bench, Experiment(name="777"), ANALYSTS)
+    rows(
+        bench,
+        [
+            ("scorer", "1/judge", "READ"),
+            ("mcp_server", "search", "USE"),
+            ("registered_model", "gone", "EDIT"),
+            ("experiment", "778", "MANAGE"),
+            ("experiment", "777", "READ"),
+        ],
+    )
+    taken = bench.stack().adopt(None)
+    assert {str(a) for a in taken.addresses} == {"experiment.777", "role.analysts"}
+    assert codes(bench.stack(), destroy=True) == ["still-used"] * 4
+    stack = bench.stack()
+    plan = stack.plan(destroy=True, allow=["still-granted"])
+    assert {name for name, (_, reason) in told(plan).items() if reason == "goes with role.analysts"} == {
+        "permission.analysts/scorer/1%2Fjudge",
+        "permission.analysts/mcp_server/search",
+        "permission.analysts/registered_model/gone",
+        "permission.analysts/experiment/778",
+    }
+    list(stack.apply(plan))
+    assert {a.kind for a in bench.live()} == {"experiment"}
+    with create_engine(bench.auth_store or "").connect() as db:
+        assert db.execute(text("SELECT count(*) FROM role_permissions")).scalar() == 0
+
+
+def rows(bench: Bench, grants: list[tuple[str, str, str]]) -> None:
+    """Grants of the first role as MLflow keeps them."""
+    engine = create_engine(bench.auth_store or "")
+    with engine.begin() as db:
+        role = db.execute(text("SELECT id FROM roles WHERE name = 'analysts'")).scalar()
+        for kind, pattern, level in grants:
+            db.execute(
+                text(
+                    "INSERT INTO role_permissions (role_id, resource_type, resource_pattern, permission)"
+                    " VALUES (:role, :kind, :pattern, :level)"
+                ),
+                {"role": role, "kind": kind, "pattern": pattern, "level": level},
+            )
+    engine.dispose()
+
+
 def test_no_import_takes_the_mark_away(bench: Bench) -> None:
     converge(bench.stack([FRAUD, OTHER], lifecycles={FRAUD.address: Lifecycle(True)}))
     bench.stack([FRAUD, OTHER]).adopt([FRAUD.address])
