@@ -12,7 +12,7 @@ from ..manifest.write import write
 from ..model.diagnostics import Diagnostic, refuse
 from ..model.diff import owned
 from ..model.snapshot import Desired, Live, Observed, Record, Recorded
-from ..model.spec import Address, OwnedKeys, Spec, fields_marked, parse_address, plain
+from ..model.spec import Address, OwnedKeys, Spec, fields_marked, parse_address
 from ..planning.guards import is_protected
 
 RESERVED = "mlflow."
@@ -182,18 +182,18 @@ def _without_bad_tags(spec: Spec, specs: Mapping[str, type[Spec]]) -> tuple[Spec
     """The spec with those of its owned keys alone that a manifest can declare, and a warning for each other
     one: what nobody declares is left as it is. The same spec where something else is wrong with it."""
     fields = sorted(fields_marked(type(spec), OwnedKeys))
-    bare = spec.model_copy(update={field: {} for field in fields})
+    bare = spec.model_copy(update={name: {} for name in fields})
     if any(unreadable([bare], specs)):
         return spec, []
-    kept: dict[str, dict[str, Any]] = {field: {} for field in fields}
+    kept: dict[str, dict[str, Any]] = {name: {} for name in fields}
     left: list[Diagnostic] = []
-    for field in fields:
-        for key, value in getattr(spec, field).items():
-            reason = next(unreadable([bare.model_copy(update={field: {key: value}})], specs), None)
-            if reason is None:
-                kept[field][key] = value
+    for name in fields:
+        for key, value in getattr(spec, name).items():
+            found = next(unreadable([bare.model_copy(update={name: {key: value}})], specs), None)
+            if found is None:
+                kept[name][key] = value
             else:
-                left.append(_undeclarable(spec.address, reason[1], f"{field}.{key}"))
+                left.append(_undeclarable(spec.address, found[1], f"{name}.{key}"))
     return bare.model_copy(update=kept), left
 
 

@@ -204,7 +204,8 @@ def emptied(world: World) -> Iterator[Diagnostic]:
 
 def mass_deletion(world: World) -> Iterator[Diagnostic]:
     """More of a kind than a plan may delete at once."""
-    gone = Counter(address.kind for address in world.going if address in world.recorded.ours)
+    going = [address for address in world.going if address in world.recorded.ours]
+    gone = Counter(address.kind for address in going)
     if not gone:
         return
     held = Counter(address.kind for address in world.recorded.ours)
@@ -212,7 +213,7 @@ def mass_deletion(world: World) -> Iterator[Diagnostic]:
     for kind, count in sorted(gone.items()):
         # a share such as 0.29 has no exact binary form: 29 of 100 aren't more than it
         if count > max(limits.count, limits.share * held[kind] + 1e-9):
-            lost = [address for address in world.going if address.kind == kind]
+            lost = [address for address in going if address.kind == kind]
             yield Diagnostic(
                 "mass-deletion",
                 "too much would be deleted at once",

@@ -190,6 +190,11 @@ def test_a_model_let_go_takes_its_versions_and_their_aliases_but_no_version_in_u
     )
 
 
+def test_a_users_own_grants_stand_in_nobodys_way() -> None:
+    made = plan([OTHER], [OTHER, NIGHTLY], [OTHER, NIGHTLY, HIDDEN_ON])
+    assert [str(c.address) for c in made.changes] == ["experiment.nightly"]
+
+
 def test_what_goes_along_may_be_protected_itself() -> None:
     world: dict[str, Any] = {
         "desired": [FRAUD, VERSION],
@@ -227,6 +232,14 @@ def test_a_share_or_a_count_whichever_is_more(limits: Limits, held: int, gone: i
         plan(*world, options=PlanOptions(limits=limits))
     assert codes(caught.value) == ["mass-deletion"]
     assert f"{gone} of {held} of kind registered_model" in caught.value.diagnostics[0].detail
+
+
+def test_what_goes_along_and_is_not_ours_counts_for_nothing() -> None:
+    """Its own guard was let through; the limits are a share of what is recorded."""
+    versions = [VERSION.model_copy(update={"version": n}) for n in range(1, 31)]
+    options = PlanOptions(allow=frozenset({"model-in-use"}))
+    made = plan([OTHER], [OTHER, FRAUD], [OTHER, FRAUD, *versions], options=options)
+    assert len(made.changes) == 31
 
 
 def test_each_kind_is_counted_by_itself() -> None:

@@ -31,8 +31,8 @@ def command(
 ) -> int:
     """Take live objects over: record them as this stack's, and write the YAML that declares them.
 
-    The next plan is empty then. Without --out, a new file is made where `include` in lac.yaml finds it, beside
-    the manifests that are there.
+    The next plan is empty then. Without --out, a new file is made where `include` in lac.yaml finds it,
+    beside the other manifests.
     """
     from ...views.text import counted, safe
 
