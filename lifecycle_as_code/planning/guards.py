@@ -131,12 +131,15 @@ def _held(world: World, address: Address, spec: Spec, ref: Address) -> Diagnosti
     hold = spec.holds.get(ref.kind)
     # what another stack owns is taken along by nobody
     guard = hold.guard if hold and not (owner and hold.taken_along) else ""
+    way = "`lac import` takes over what can be declared"
+    if owner:
+        way = f"`lac import --take-over '{address}'` makes it this stack's"
     lost = f" {address} would be deleted with it." if hold and hold.taken_along else ""
     return Diagnostic(
         "still-used",
         "a deletion would touch something else",
         f"{ref} would be deleted, but {address}, which {whose}, depends on it.{lost if guard else ''}",
-        hint=f"keep {ref} declared, or delete {address} first; `lac import` takes over what can be declared",
+        hint=f"keep {ref} declared, or delete {address} first; {way}",
         guard=guard,
     )
 
