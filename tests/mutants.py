@@ -132,6 +132,59 @@ MUTATIONS = (
         ["tests/test_plan.py", "tests/test_cli.py"],
     ),
     Mutation(
+        "users' own grants stand in the way",
+        "guard.py",
+        [("if found.tombstone or found.hidden or address", "if found.tombstone or address")],
+        ["tests/test_guard.py"],
+    ),
+    Mutation(
+        "what goes along counts as ours",
+        "guard.py",
+        [("for address in world.going if address in world.recorded.ours]", "for address in world.going]")],
+        ["tests/test_guard.py"],
+    ),
+    Mutation(
+        "what is ignored explains changes",
+        "decide.py",
+        [
+            (
+                "owned(found.spec, last.spec), carried(last.spec, before, ignored))",
+                "owned(found.spec, last.spec), last.spec)",
+            )
+        ],
+        ["tests/test_plan.py"],
+    ),
+    Mutation(
+        "what is ignored is recorded anew",
+        "decide.py",
+        [("not diff(carried(last.spec, before, ignored), wanted)", "not diff(last.spec, wanted)")],
+        ["tests/test_lifecycle.py", "-k", "ignored and sqlite"],
+    ),
+    Mutation(
+        "a removed object shows what isn't ours",
+        "decide.py",
+        [("REMOVED, owned(found.spec, last.spec), None)", "REMOVED, found.spec, None)")],
+        ["tests/test_plan.py"],
+    ),
+    Mutation(
+        "a restored experiment keeps its description",
+        "kinds/experiment.py",
+        [("kept.get(ids[after.name], {})", "{}")],
+        ["tests/test_lifecycle.py", "-k", "comes_back and sqlite"],
+    ),
+    Mutation(
+        "a rename is referred to before it is made",
+        "order.py",
+        [("        and moved.isdisjoint(change.after.refs())\n", "")],
+        ["tests/test_order.py"],
+    ),
+    Mutation(
+        "what stays counts as deleted",
+        "transaction.py",
+        [('[f"{change.address} is still there"] if found is not None else []', "[]")],
+        ["tests/test_lifecycle.py", "-k", "trigger_keeps"],
+    ),
+    Mutation(
         "history beside the transaction",
         "journal.py",
         [("                history.note(connection, self.apply_id, *place, told)\n", "")],

@@ -6,7 +6,7 @@ token (experiments, gateway endpoints), people write the name, and it is transla
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, model_validator
@@ -14,13 +14,13 @@ from sqlalchemy import select
 
 from ..model.diagnostics import Diagnostic, refuse
 from ..model.snapshot import Observed
-from ..model.spec import Address, Key, Nest, Ref, Spec, Store
+from ..model.spec import Address, Hold, Key, Nest, Ref, Spec, Store
 from ..planning.guards import World
 from ..review.access.effective import ALL
 from ..review.access.lockout import lost_by
 from ..stores.mlflow import rows, rules
 from ..stores.mlflow.auth_roles import hidden_user, role_ids, user_ids, vanished
-from ..stores.mlflow.grant_names import BY_ID, GrantNames
+from ..stores.mlflow.grant_names import BY_ID, GrantNames, read_names
 from ..stores.mlflow.tables import role_permissions, roles
 from .base import Databases, Observation, SqlKind, Wanted
 
@@ -47,6 +47,11 @@ class Permission(Spec):
     store: ClassVar[Store] = Store.AUTH
     # revoking is part of the switch: nobody keeps an access until endpoints have been retired
     retired: ClassVar[bool] = False
+    # MLflow deletes a role's grants with the role, and leaves those on a resource behind, for the next of its
+    # name to inherit
+    holds: ClassVar[Mapping[str, Hold]] = dict.fromkeys(
+        ("role", *CLAIMABLE), Hold("still-granted", taken_along=True)
+    )
     nests: ClassVar[tuple[Nest, ...]] = tuple(
         Nest(section, "permissions", {"resource": "name"}, {"resource_type": resource_type}, claims=True)
         for resource_type, section in CLAIMABLE.items()
@@ -126,7 +131,7 @@ class PermissionKind(SqlKind[Permission]):
             return Observation({})
         held = db.auth.execute(_GRANTS.where(roles.c.workspace == db.workspace)).all()
         types = {row.resource_type for row in held}
-        names = _names(db, types)
+        names = read_names(db.registry, types, db.workspace)
         on = {resource_type: wanted.of(resource_type) for resource_type in types}
         by = wanted.of("role", "permission")
         own = {role: user_id for role, *_ in held if (user_id := hidden_user(role)) is not None}
@@ -182,7 +187,7 @@ def _rows(db: Databases, grants: Sequence[Permission], *, new: bool = False) -> 
     if not grants:
         return []
     role_of = role_ids(db.grants, db.workspace)
-    names = _names(db, {grant.resource_type for grant in grants})
+    names = read_names(db.registry, {grant.resource_type for grant in grants}, db.workspace)
     lost: list[Diagnostic] = []
     found: list[dict[str, Any]] = []
     for grant in grants:
@@ -199,10 +204,6 @@ def _rows(db: Databases, grants: Sequence[Permission], *, new: bool = False) -> 
     return found
 
 
-def _names(db: Databases, types: Iterable[str]) -> dict[str, GrantNames]:
-    return {each: GrantNames.read(db.registry, each, db.workspace) for each in types}
-
-
 def _referents(db: Databases, wanted: Wanted) -> set[Address]:
     """Prompts and gateway endpoints that grants may name: MLflow's, not ours to manage."""
     found: set[Address] = set()
@@ -210,7 +211,7 @@ def _referents(db: Databases, wanted: Wanted) -> set[Address]:
         known = rows.prompts(db.registry, db.workspace)
         found |= {Address("prompt", (name,)) for name in known if prompts is None or name in prompts}
     if (gateways := wanted.of("gateway_endpoint")) is None or gateways:
-        ids = _names(db, ["gateway_endpoint"])["gateway_endpoint"].id_of or {}
+        ids = GrantNames.read(db.registry, "gateway_endpoint", db.workspace).id_of or {}
         found |= {
             Address("gateway_endpoint", (name,)) for name in ids if gateways is None or name in gateways
         }

@@ -11,13 +11,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field, Strict
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from ..model.diagnostics import Diagnostic, LacError
 from ..model.snapshot import Observed
 from ..model.spec import Address, Key, Spec, Store, Unordered
 from ..stores.mlflow import rows, rules
 from ..stores.mlflow.auth_roles import hidden_user, role_ids, user_ids, vanished
+from ..stores.mlflow.grant_names import read_names
 from ..stores.mlflow.tables import role_permissions, roles, user_role_assignments, users
 from .base import Databases, Observation, SqlKind, Wanted
 
@@ -83,7 +84,7 @@ class RoleKind(SqlKind[Role]):
         )
         members: defaultdict[int, list[str]] = defaultdict(list)
         for role_id, username in db.auth.execute(assigned):
-            members[role_id].append(username)
+            members[role_id].append(username or "")
         columns = select(roles.c.id, roles.c.name, roles.c.description)
         found, everyone = {}, {}
         for role_id, name, description in db.auth.execute(columns.where(roles.c.workspace == db.workspace)):
@@ -94,7 +95,7 @@ class RoleKind(SqlKind[Role]):
         everybody = db.auth.scalars(select(users.c.username))
         return Observation(
             found,
-            frozenset(Address("user", (username,)) for username in everybody),
+            frozenset(Address("user", (username or "",)) for username in everybody),
             facts={"members": everyone},
         )
 
@@ -121,13 +122,15 @@ class RoleKind(SqlKind[Role]):
         rows.add(db.grants, user_role_assignments, _assignments(db, came))
 
     def delete(self, db: Databases, befores: Sequence[Role]) -> None:
-        """MLflow: assignments go with the role. Its grants would too, but they are objects of their own
-        and gone by now; one that came meanwhile is a LacError."""
+        """MLflow: assignments and grants go with the role. Grants are objects of their own, deleted by now;
+        LacError where there is one that the plan doesn't know. What goes here are those without an address,
+        on ids that nothing has: they give nothing."""
         if not befores:
             return
         ids = _role_ids(db, befores)
-        _refuse_granted(db.grants, {ids[role.name]: role for role in befores})
-        rows.drop(db.grants, user_role_assignments, [{"role_id": ids[role.name]} for role in befores])
+        _refuse_granted(db, {ids[role.name]: role for role in befores})
+        for table in (role_permissions, user_role_assignments):
+            rows.drop(db.grants, table, [{"role_id": ids[role.name]} for role in befores])
         rows.drop(db.grants, roles, [{"id": ids[role.name]} for role in befores])
 
 
@@ -150,11 +153,16 @@ def _role_ids(db: Databases, wanted: Iterable[Role]) -> dict[str, int]:
     return ids
 
 
-def _refuse_granted(db: Connection, going: dict[int, Role]) -> None:
+def _refuse_granted(db: Databases, going: dict[int, Role]) -> None:
     grants = role_permissions.c
     query = select(grants.role_id, grants.resource_type, grants.resource_pattern)
-    found = rows.within(db, query, grants.role_id, going)
-    held = [(going[role_id], f"{resource_type} {pattern}") for role_id, resource_type, pattern in found]
+    found = [*rows.within(db.grants, query, grants.role_id, going)]
+    names = read_names(db.registry, {resource_type for _, resource_type, _ in found}, db.workspace)
+    held = [
+        (going[role_id], f"{resource_type} {pattern}")
+        for role_id, resource_type, pattern in found
+        if names[resource_type].name(pattern) is not None
+    ]
     if held:
         raise LacError(
             *(

@@ -162,7 +162,7 @@ class Binder:
         seen = address
         for part in address.key:
             if part.__class__ is str and not part.isascii():
-                seen = _seen(address)
+                seen = appearance(address)
                 first = self._looks.setdefault(seen, seen if seen in self.objects else address)
                 break
         else:
@@ -200,7 +200,8 @@ class Binder:
             self._items(inner, node[name], node, name, given, report)
 
 
-def _seen(address: Address) -> Address:
+def appearance(address: Address) -> Address:
+    """What is seen of an address: two that have the same can't both be declared."""
     return Address(address.kind, tuple(looks(p) if isinstance(p, str) else p for p in address.key))
 
 

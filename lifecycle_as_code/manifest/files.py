@@ -85,6 +85,17 @@ def matching(root: Path, patterns: Iterable[tuple[str, Source]]) -> tuple[list[s
     return sorted(found), problems
 
 
+def name_for(pattern: str, stem: str) -> str | None:
+    """The path of a new manifest that an include pattern finds, with `stem` for its wildcards; None for a
+    pattern of one file, of templates, or with other wildcards than `*`."""
+    steps = [step for step in pattern.split("/") if step not in ("", ".")] or [pattern]
+    last = "*" if steps[-1] == "**" else steps[-1]
+    base = last.replace("*", stem, 1).replace("*", "")
+    name = next((n for n in (base, f"{base}.yaml") if n.endswith(SUFFIXES[:2]) and _regex(last).match(n)), "")
+    path = "/".join([*(step.replace("*", stem) for step in steps[:-1] if step != "**"), name])
+    return path if name and stem in path and not _is_wild(path) else None
+
+
 def tests_below(root: Path) -> list[Path]:
     """The tests of policies in a stack's directory, sorted: not in hidden directories, other stacks' and
     those of artifacts."""

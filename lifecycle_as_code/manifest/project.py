@@ -98,6 +98,7 @@ def _project(
     variables = _variables(root, own, values, choices, report)
     environments = root.get("environments")
     reader = _Reader(root, own, Renderer(variables, choices.environment or UNNAMED), choices.environ, report)
+    include = reader.include()
     settings = Settings(
         name=str(values.get("name", "")),
         directory=directory,
@@ -112,8 +113,9 @@ def _project(
         evidence_seconds=reader.evidence_seconds(),
         environments=frozenset(environments) if isinstance(environments, Map) else frozenset(),
         default_permission=reader.default_permission(),
+        include=tuple(pattern for pattern, _ in include),
     )
-    return Project(settings, reader.renderer, reader.include())
+    return Project(settings, reader.renderer, include)
 
 
 def _point_to_files(root: Map, sections: Iterable[str], report: Report) -> None:

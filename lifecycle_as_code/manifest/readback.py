@@ -7,7 +7,8 @@ were declared with it, since equal templates give equal values throughout a stac
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ..model.diagnostics import Source
@@ -15,9 +16,10 @@ from ..model.snapshot import Claim
 from ..model.spec import Address, ByKey, Part, Spec, Unordered, fields_marked, marked, plain, shapes
 from .bind import Binder
 from .templates import Renderer, TreeRenderer, has_template
+from .write import write
 from .yaml.nodes import Map, Seq
 from .yaml.reader import parse
-from .yaml.report import Report
+from .yaml.report import Report, TooManyError
 
 
 def said(spec: Spec | None) -> Any:
@@ -56,6 +58,23 @@ def differences(
             yield address, "its list of permissions would no longer claim the same"
 
 
+def unreadable(specs: Sequence[Spec], classes: Mapping[str, type[Spec]]) -> Iterator[tuple[Address, str]]:
+    """Which of `specs` a manifest can't declare, each with the reason, as `load` gives it.
+
+    All are read at once, and where that fails by halves: most often nothing is wrong.
+    """
+    read = _Read({"": write(specs, classes)}, classes, Renderer({}, ""))
+    wrong = next(iter(read.problems), "")
+    if not wrong and all(said(read.objects.get(spec.address)) == said(spec) for spec in specs):
+        return
+    if len(specs) == 1:
+        yield specs[0].address, wrong or "a manifest would not declare the same object."
+        return
+    half = len(specs) // 2
+    yield from unreadable(specs[:half], classes)
+    yield from unreadable(specs[half:], classes)
+
+
 class _Read:
     """What some texts declare, with the problems found. A problem's place isn't kept: lines move."""
 
@@ -68,9 +87,12 @@ class _Read:
         self.problems: Counter[str] = Counter()
         for file, text in texts.items():
             report = Report(file)
-            tree: Any = parse(text.encode(), report)
-            TreeRenderer(renderer, report).render(tree)
-            binder.file(tree, report)
+            # the last of the problems says that there are more
+            with suppress(TooManyError):
+                tree: Any = parse(text.encode(), report)
+                renderer.budget.allow(len(text) // 4)
+                TreeRenderer(renderer, report).render(tree)
+                binder.file(tree, report)
             self.problems.update(found.detail for found in report.problems)
 
     def claim(self, address: Address) -> bool | None:

@@ -146,3 +146,4 @@ class Settings:
     evidence_seconds: float = 20.0
     environments: frozenset[str] = frozenset()
     default_permission: str = DEFAULT_PERMISSION
+    include: tuple[str, ...] = ()

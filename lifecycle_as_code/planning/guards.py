@@ -13,13 +13,14 @@ from typing import Final
 
 from ..model.diagnostics import Diagnostic, Source
 from ..model.plan import Action, Change
-from ..model.snapshot import Lifecycle, Live, Record, Recorded
+from ..model.snapshot import Lifecycle, Live, Observed, Record, Recorded
 from ..model.spec import Address, Spec
 
 GUARDS: Final[Mapping[str, str]] = {
     "mass-deletion": "deleting more of a kind at once than `guards:` in lac.yaml admits",
     "version-in-use": "deleting a version that an alias or an endpoint uses",
     "model-in-use": "deleting a model that has versions or aliases that aren't managed here",
+    "still-granted": "deleting a role with grants, or a resource with grants on it, that aren't managed here",
     "last-manage": "taking away the last MANAGE on a resource",
     "own-manage": "taking away one's own MANAGE on a resource",
     "protected": "deleting what is marked `prevent_destroy`",
@@ -29,6 +30,9 @@ GUARDS: Final[Mapping[str, str]] = {
 
 REMOVED: Final = "removed, and kept as it is"
 """The reason of a change that a `removed:` block asks for."""
+
+ALONG: Final = "goes with "
+"""How the reason of a deletion begins that another one brings with it; the other's address follows."""
 
 _LISTED: Final = 40
 
@@ -118,7 +122,7 @@ def still_used(world: World) -> Iterator[Diagnostic]:
 
 def _along(owner: Address) -> str:
     """The reason of a deletion that another one brings with it."""
-    return f"goes with {owner}"
+    return f"{ALONG}{owner}"
 
 
 def _held(world: World, address: Address, spec: Spec, ref: Address) -> Diagnostic:
@@ -127,12 +131,15 @@ def _held(world: World, address: Address, spec: Spec, ref: Address) -> Diagnosti
     hold = spec.holds.get(ref.kind)
     # what another stack owns is taken along by nobody
     guard = hold.guard if hold and not (owner and hold.taken_along) else ""
+    way = "`lac import` takes over what can be declared"
+    if owner:
+        way = f"`lac import --take-over '{address}'` makes it this stack's"
     lost = f" {address} would be deleted with it." if hold and hold.taken_along else ""
     return Diagnostic(
         "still-used",
         "a deletion would touch something else",
         f"{ref} would be deleted, but {address}, which {whose}, depends on it.{lost if guard else ''}",
-        hint=f"keep {ref} declared, or remove {address} first (or take it over: `lac import`)",
+        hint=f"keep {ref} declared, or delete {address} first; {way}",
         guard=guard,
     )
 
@@ -152,18 +159,22 @@ def taken_along(
             address: Change(address, seen.spec.store, Action.DELETE, _along(owner), seen.spec, None)
             for address, seen in (live.objects.items() if going else ())
             if address not in going and address not in desired and not seen.tombstone
-            if (owner := _owner(seen.spec, going, address in recorded.others, allow)) is not None
+            if (owner := _owner(seen, going, address in recorded.others, allow)) is not None
         }
         if not found:
             return more
         more |= found
 
 
-def _owner(spec: Spec, going: set[Address], others: bool, allow: frozenset[str]) -> Address | None:
-    """What takes this object along when it goes; None where nothing does."""
+def _owner(seen: Observed, going: set[Address], others: bool, allow: frozenset[str]) -> Address | None:
+    """What takes this object along when it goes; None where nothing does. A user's own grants stand in
+    nobody's way, so no flag takes them along."""
+    spec = seen.spec
     owner = spec.goes_with()
     if owner in going:
         return owner
+    if seen.hidden:
+        return None
     return next(
         (
             ref
@@ -196,7 +207,8 @@ def emptied(world: World) -> Iterator[Diagnostic]:
 
 def mass_deletion(world: World) -> Iterator[Diagnostic]:
     """More of a kind than a plan may delete at once."""
-    gone = Counter(address.kind for address in world.going if address in world.recorded.ours)
+    going = [address for address in world.going if address in world.recorded.ours]
+    gone = Counter(address.kind for address in going)
     if not gone:
         return
     held = Counter(address.kind for address in world.recorded.ours)
@@ -204,7 +216,7 @@ def mass_deletion(world: World) -> Iterator[Diagnostic]:
     for kind, count in sorted(gone.items()):
         # a share such as 0.29 has no exact binary form: 29 of 100 aren't more than it
         if count > max(limits.count, limits.share * held[kind] + 1e-9):
-            lost = [address for address in world.going if address.kind == kind]
+            lost = [address for address in going if address.kind == kind]
             yield Diagnostic(
                 "mass-deletion",
                 "too much would be deleted at once",

@@ -17,7 +17,18 @@ from ..model.review import Choice
 from ..model.snapshot import Desired, Live, Record, Recorded
 from ..model.spec import Address, Derived
 from .decision import MANIFEST, decide, in_scope
-from .guards import Check, Limits, World, emptied, mass_deletion, missing, protected, still_used, taken_along
+from .guards import (
+    ALONG,
+    Check,
+    Limits,
+    World,
+    emptied,
+    mass_deletion,
+    missing,
+    protected,
+    still_used,
+    taken_along,
+)
 from .ordering import in_order, linked, steps
 from .renames import removed
 from .targeting import Selection, asked, in_part, kept, part_of, unknown
@@ -184,8 +195,11 @@ def _by_object(choices: Sequence[Choice]) -> Mapping[Address, Sequence[Choice]]:
 
 
 def _worded(change: Change, options: PlanOptions, choices: Sequence[Choice]) -> Change:
-    """Why, where it isn't for the manifests. What only follows an alias follows it here, too. What only a
-    selector moved is told as that: the manifest may say what it said."""
+    """Why, where it isn't for the manifests. What only follows an alias follows it here, too, and what goes
+    with something else isn't this stack's. What only a selector moved is told as that: the manifest may say
+    what it said."""
+    if change.reason.startswith(ALONG):
+        return change
     if options.because and change.action.is_difference and not change.reason.startswith("follows "):
         return replace(change, reason=options.because)
     if change.reason == MANIFEST and (selected := _selected(change, choices)):

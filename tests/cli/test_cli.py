@@ -16,6 +16,8 @@ from types import SimpleNamespace
 from typing import Annotated, Any, ClassVar
 
 import pytest
+from sqlalchemy import create_engine, text
+from support.mlflow_fixture import fresh_sqlite
 
 from lifecycle_as_code import __version__
 from lifecycle_as_code.cli import VERBS, run
@@ -89,6 +91,7 @@ class FakeStack:
     warnings: tuple[Diagnostic, ...] = ()
     desired: Desired = field(default_factory=lambda: Desired({FRAUD.address: FRAUD}))
     included: bool = True
+    settings: Any = field(default_factory=lambda: SimpleNamespace(include=()))
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -672,6 +675,42 @@ def test_import_never_overwrites_and_then_takes_nothing_over(
     assert "cannot-write" in capsys.readouterr().err
     assert (tmp_path / "mine.yaml").read_text() == "mine"
     assert stack.asked == []
+
+
+FOUND = {
+    "a folder that isn't there": (["models/*.yaml"], "models/imported.yaml"),
+    "a folder that is there, and empty": (["empty/*.yml"], "empty/imported.yml"),
+    "a name before and after": (["a/team-*-models.yaml"], "a/team-imported-models.yaml"),
+    "any folder": (["teams/*/models.yaml"], "teams/imported/models.yaml"),
+    "everything below": (["deep/**"], "deep/imported.yaml"),
+    "the stack's directory, if that is among them": (["models/*.yaml", "*.yaml"], "imported.yaml"),
+    "the first that takes YAML": (["t/*.yaml.j2", "v/[ab].yaml", "m/*"], "m/imported.yaml"),
+}
+
+
+@pytest.mark.parametrize(("include", "file"), FOUND.values(), ids=FOUND)
+def test_import_writes_where_include_finds_it(
+    include: list[str], file: str, tmp_path: Path, capsys: Said
+) -> None:
+    store = fresh_sqlite(tmp_path)
+    stack = tmp_path / "stack"
+    (stack / "empty").mkdir(parents=True)
+    (stack / "lac.yaml").write_text(f'name: test\nstore: "{store}"\ninclude: {json.dumps(include)}\n')
+    engine = create_engine(store)
+    with engine.begin() as db:
+        db.execute(text("INSERT INTO registered_models (name, workspace) VALUES ('fraud', 'default')"))
+    engine.dispose()
+    assert run(["-C", str(stack), "import", "--all"]) == 0
+    assert f"declared in {stack / file}." in capsys.readouterr().out
+    assert {str(path.relative_to(stack)) for path in stack.rglob("*.y*ml")} == {"lac.yaml", file}
+    assert run(["-C", str(stack), "plan", "--detailed-exitcode"]) == 0
+
+
+def test_where_include_finds_nothing_new_nothing_is_left(stack: FakeStack, tmp_path: Path) -> None:
+    stack.desired, stack.included = Desired(), False
+    stack.settings.include = ("models/new/*.yaml", "fraud.yaml")
+    assert run(["-C", str(tmp_path), "import", "--all"]) == 1
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_an_import_that_fails_leaves_no_file(stack: FakeStack, tmp_path: Path) -> None:

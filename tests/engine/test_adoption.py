@@ -99,11 +99,56 @@ def test_what_cannot_be_taken_over_is_left_with_a_warning(live: list[Spec], code
     assert {found.severity for found in taken.skipped} == {"warning"}
 
 
+NUL = RegisteredModel.model_construct(name="fraud", description="", tags={"team": "risk", "bad": "\0"})
+TWIN = RegisteredModel.model_construct(name="fra\u200bud", description="", tags={})
+OF_TWIN = ModelVersion(model="fra\u200bud", version=7, source="s3://models/7")
+
+
+@pytest.mark.parametrize("addresses", [None, [NUL.address]], ids=["everything", "by name"])
+def test_a_tag_that_cannot_be_declared_is_left_and_the_rest_taken(addresses: list[Address] | None) -> None:
+    taken = take(addresses, NUL)
+    assert [record.spec for record in taken.records] == [FRAUD]
+    assert [(d.severity, d.detail) for d in taken.skipped] == [
+        ("warning", "registered_model.fraud, tags.bad: It holds a NUL character.")
+    ]
+
+
+@pytest.mark.parametrize("desired", [(), (FRAUD,)], ids=["imported too", "declared"])
+def test_a_name_that_looks_like_another_is_left_with_all_that_refers_to_it(desired: tuple[Spec, ...]) -> None:
+    taken = take(None, OF_TWIN, TWIN, FRAUD, desired=desired, ours=desired)
+    assert taken.addresses == (() if desired else (FRAUD.address,))
+    assert [d.detail for d in taken.skipped] == [
+        f"{OF_TWIN.address}: {TWIN.address} is skipped.",
+        f"{TWIN.address} looks like {FRAUD.address}.",
+    ]
+
+
+def test_one_that_cannot_be_declared_is_found_among_many() -> None:
+    bad = Role.model_construct(name="bad", description="", members=("ann", "nul\0"))
+    many: list[Spec] = [RegisteredModel(name=f"m{n}", description="{{ x }}" * n) for n in range(40)]
+    users = frozenset({Address("user", ("ann",)), Address("user", ("nul\0",))})
+    live = Live({spec.address: Observed(spec) for spec in (bad, *many)}, users)
+    taken = adopted(None, Desired(), Recorded(), live, SPECS)
+    assert set(taken.addresses) == {spec.address for spec in many}
+    assert [d.detail for d in taken.skipped] == ["role.bad: It holds a NUL character."]
+
+
+def test_what_a_block_removes_from_the_stack_is_not_imported_again() -> None:
+    """Or the manifests would contradict themselves."""
+    live = Live({FRAUD.address: Observed(FRAUD)})
+    taken = adopted(None, Desired(removals={FRAUD.address: None}), Recorded(), live, SPECS)
+    assert (taken.addresses, [d.code for d in taken.skipped]) == ((), ["contradiction"])
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "nowhere": ({"live": []}, "nothing-to-import"),
     "deleted": ({"live": [Observed(FRAUD, tombstone=True)]}, "nothing-to-import"),
     "another stack's": ({"live": [FRAUD], "others": {FRAUD.address: "shop"}}, "owned-elsewhere"),
     "what can't be declared": ({"live": [LONG], "addresses": [LONG.address]}, "cannot-be-declared"),
+    "what looks like another": (
+        {"live": [TWIN], "addresses": [TWIN.address], "desired": (FRAUD,)},
+        "look-alike",
+    ),
     "what refers to nothing": ({"live": [CHAMPION], "addresses": [CHAMPION.address]}, "dangling"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.entities.model_registry import ModelVersion
-from sqlalchemy import MetaData, create_engine, select, text
+from sqlalchemy import MetaData, Table, create_engine, insert, select, text
 from support.command import Directory, tracked_at
 from support.mlflow_fixture import fresh_postgres, fresh_sqlite
+
+from lifecycle_as_code.stores.mlflow import tables
 
 NAMES = [
     "fraud", "two words", " leads", "trails ", "Größe", "模型", "модель", "🚀 rocket", "e\u0301 combining",
@@ -169,6 +172,134 @@ def test_a_registry_made_by_hand_is_taken_over_whole(tmp_path: Path, dialect: st
     assert "nothing that nobody owns" in stack.lac("import", "--all").stderr
     assert rows(store) == before
     assert "a-prompt" not in (stack.path / "imported.yaml").read_text()
+
+
+ODD_NAMES = ["good", "nul\0", "x" * 300, "", " ", "..", "a/b", "zerowidth", "zero\u200bwidth"]
+ODD_ALIASES = ["latest", "v3", "7", "nul\0", "", "a" * 300, "inv\u200bisible", "champion"]
+ODD_TAGS = {
+    "fine": "yes",
+    "nul": "a\0b",
+    "k\0": "x",
+    "": "x",
+    "null": None,
+    "huge": "y" * 200_000,
+    "odd?": "x",
+}
+ODD_VERSIONS: list[dict[str, Any]] = [
+    {"source": "s3://b/1"},
+    {"source": None, "current_stage": None},
+    {"source": "s3://b/" + "x" * 600},
+    {"source": "s3://b/4", "current_stage": "Odd"},
+    {"source": "s3://b/5", "run_id": "no run!"},
+    {"source": "s3://b/6", "description": "d\0"},
+    {"source": "s3://b/-1", "version": -1},
+    {"source": "s3://b/0", "version": 2**40},
+]
+ODD_LOCATIONS = ["/x", None, "relative", "/" + "x" * 300, "/x#y", "/nul\0"]
+ODD_USERS = ["ann", "nul\0", None, "", "u" * 400]
+ODD_GRANTS = [
+    ("registered_model", "good", "READ"), ("registered_model", "gone", "READ"), ("workspace", "*", "DENY"),
+    ("registered_model", "nul\0", "READ"), ("registered_model", "zero\u200bwidth", "READ"),
+    ("scorer", "1/judge", "READ"), ("mcp_server", "search", "USE"), ("experiment", "10", "ODD"),
+    ("experiment", "777", "READ"), ("registered_model", "", "READ"), ("nonsense", "*", "READ"),
+]  # fmt: skip
+
+
+def fill_with_odd_rows(store: str, auth_store: str) -> None:
+    """Rows that no REST handler would write."""
+    good = {"name": "good"}
+    put(store, tables.registered_models, [{"name": name} for name in ODD_NAMES])
+    put(store, tables.registered_models, [{"name": "odd text", "description": "x\0" * 3000}])
+    put(store, tables.registered_model_tags, [{**good, "key": k, "value": v} for k, v in ODD_TAGS.items()])
+    put(store, tables.model_versions, [{**good, "version": n, **v} for n, v in enumerate(ODD_VERSIONS, 1)])
+    put(
+        store, tables.model_versions, [{"name": n, "version": 1, "source": "s3://b/1"} for n in ODD_NAMES[1:]]
+    )
+    put(
+        store,
+        tables.model_version_tags,
+        [{**good, "version": 1, "key": k, "value": v} for k, v in ODD_TAGS.items()],
+    )
+    put(
+        store,
+        tables.registered_model_aliases,
+        [{**good, "alias": alias, "version": 1} for alias in ODD_ALIASES]
+        + [{**good, "alias": "dangling", "version": 99}]
+        + [{"name": name, "alias": "champion", "version": 1} for name in ODD_NAMES[1:]],
+    )
+    put(
+        store,
+        tables.experiments,
+        [
+            {"experiment_id": 10 + n, "name": f"e{n}", "artifact_location": at, "lifecycle_stage": "active"}
+            for n, at in enumerate(ODD_LOCATIONS)
+        ],
+    )
+    put(
+        store,
+        tables.experiment_tags,
+        [{"experiment_id": 10, "key": k, "value": v} for k, v in ODD_TAGS.items()],
+    )
+    put(auth_store, tables.users, [{"id": n, "username": name} for n, name in enumerate(ODD_USERS, 1)])
+    put(auth_store, tables.roles, [{"id": n, "name": f"role {n}"} for n in range(1, 6)])
+    put(auth_store, tables.roles, [{"id": 6, "name": "nul\0"}, {"id": 7, "name": ""}])
+    put(auth_store, tables.user_role_assignments, [{"user_id": n, "role_id": n} for n in range(1, 6)])
+    put(
+        auth_store,
+        tables.role_permissions,
+        [
+            {"role_id": role, "resource_type": kind, "resource_pattern": on, "permission": level}
+            for role in (1, 2, 6, 7)
+            for kind, on, level in ODD_GRANTS
+        ],
+    )
+
+
+def put(store: str, table: Table, values: list[dict[str, Any]]) -> None:
+    """INSERT them, each by itself: their columns differ."""
+    where = {"workspace": "default"} if "workspace" in table.c else {}
+    engine = create_engine(store)
+    with engine.begin() as db:
+        for row in values:
+            db.execute(insert(table).values({**where, **row}))
+    engine.dispose()
+
+
+def test_whatever_is_in_a_store_the_rest_of_it_is_taken_over(tmp_path: Path) -> None:
+    store, auth_store = fresh_sqlite(tmp_path), fresh_sqlite(tmp_path, "auth")
+    fill_with_odd_rows(store, auth_store)
+    before = rows(store)
+    stack = Directory(tmp_path / "stack").settings(store, auth_store=auth_store)
+    told = stack.lac("import", "--all").stderr
+    ours = set(stack.lac("state", "list").stdout.split("\n")[:-1])
+    assert {name for name in ours if "xxx" not in name} == {
+        *("registered_model.good", "registered_model.zerowidth", "experiment.e0", "experiment.e1"),
+        *(f"model_version.{name}/1" for name in ("good", "zerowidth", " ", "..", "a%2Fb")),
+        *(f"model_alias.{name}/champion" for name in ("good", "zerowidth", " ", "..", "a%2Fb")),
+        *("model_alias.good/7", "role.role 1", "role.role 3", "role.role 4", "role.role 5"),
+        *("permission.role 1/registered_model/good", "permission.role 2/registered_model/good"),
+    }
+    for left in (
+        "role.role 2",
+        "model_alias.good/latest",
+        "registered_model.good, tags.nul",
+        "experiment.e3",
+    ):
+        assert f"  {left}: " in told
+    assert "registered_model.zero\\u200bwidth looks like registered_model.zerowidth" in told
+    assert "No changes" in stack.lac("plan", "--detailed-exitcode").stdout
+    assert rows(store) == before
+    again = stack.lac("import", "--all").stderr
+    assert "none of the objects that no stack manages can be declared" in again
+    refused = stack.lac("import", "role.role 2", expect=1)
+    assert "error[cannot-be-declared]" in refused.stderr
+
+    # what was left stands in the way, and no guard has no flag
+    blocked = stack.lac("destroy", "--auto-approve", expect=1).stderr
+    guards = set(re.findall("--allow=([a-z-]+)", blocked))
+    assert blocked.count("error[still-used]") == blocked.count("--allow=")
+    stack.lac("destroy", "--auto-approve", *(f"--allow={guard}" for guard in guards))
+    assert stack.lac("state", "list").stdout == ""
 
 
 def rows(store: str) -> dict[str, list[str]]:

@@ -6,9 +6,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from planning.test_planner import CHAMPION, FRAUD, HIDDEN, OTHER, VERSION, codes, plan, record
+from planning.test_planner import (
+    ANALYSTS,
+    CHAMPION,
+    FRAUD,
+    GRANT,
+    HIDDEN,
+    OTHER,
+    VERSION,
+    codes,
+    plan,
+    record,
+)
 
+from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.model_alias import ModelAlias
+from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
 from lifecycle_as_code.model.diagnostics import LacError
@@ -22,6 +35,12 @@ TWO = VERSION.model_copy(update={"version": 2})
 SECOND = ModelAlias(model="fraud", alias="second", version=2)
 API = ServingEndpoint(
     name="api", served_entities=(ServedEntity(name="main", entity_name="fraud", entity_version=1),)
+)
+NIGHTLY = Experiment(name="nightly")
+ON_NIGHTLY = Permission(role="analysts", resource_type="experiment", resource="nightly", level="EDIT")
+HIDDEN_ON = Observed(ON_NIGHTLY.model_copy(update={"role": "__user_3__"}), hidden="cyd")
+UNDECLARABLE = Permission.model_construct(
+    role="analysts", resource_type="scorer", resource="1/judge", level="USE"
 )
 
 
@@ -77,6 +96,24 @@ WORLDS: dict[str, tuple[str, dict[str, Any], set[str], list[str]]] = {
             str(HIDDEN.address),
         },
         ["registered_model.fraud", "model_version.fraud/1", "model_version.fraud/2"],
+    ),
+    "a role with a grant that nobody manages": (
+        "still-granted",
+        {"desired": [OTHER], "recorded": [OTHER, ANALYSTS], "live": [OTHER, ANALYSTS, UNDECLARABLE]},
+        {"role.analysts", str(UNDECLARABLE.address)},
+        ["role.analysts", str(UNDECLARABLE.address)],
+    ),
+    "a model with a grant that nobody manages": (
+        "still-granted",
+        {"desired": [OTHER], "recorded": [OTHER, FRAUD], "live": [OTHER, FRAUD, GRANT]},
+        {"registered_model.fraud", str(GRANT.address)},
+        ["registered_model.fraud", str(GRANT.address)],
+    ),
+    "an experiment with a grant that nobody manages": (
+        "still-granted",
+        {"desired": [OTHER], "recorded": [OTHER, NIGHTLY], "live": [OTHER, NIGHTLY, ON_NIGHTLY, HIDDEN_ON]},
+        {"experiment.nightly", str(ON_NIGHTLY.address)},
+        ["experiment.nightly", str(ON_NIGHTLY.address)],
     ),
     "what is protected": (
         "protected",
@@ -153,6 +190,11 @@ def test_a_model_let_go_takes_its_versions_and_their_aliases_but_no_version_in_u
     )
 
 
+def test_a_users_own_grants_stand_in_nobodys_way() -> None:
+    made = plan([OTHER], [OTHER, NIGHTLY], [OTHER, NIGHTLY, HIDDEN_ON])
+    assert [str(c.address) for c in made.changes] == ["experiment.nightly"]
+
+
 def test_what_goes_along_may_be_protected_itself() -> None:
     world: dict[str, Any] = {
         "desired": [FRAUD, VERSION],
@@ -190,6 +232,14 @@ def test_a_share_or_a_count_whichever_is_more(limits: Limits, held: int, gone: i
         plan(*world, options=PlanOptions(limits=limits))
     assert codes(caught.value) == ["mass-deletion"]
     assert f"{gone} of {held} of kind registered_model" in caught.value.diagnostics[0].detail
+
+
+def test_what_goes_along_and_is_not_ours_counts_for_nothing() -> None:
+    """Its own guard was let through; the limits are a share of what is recorded."""
+    versions = [VERSION.model_copy(update={"version": n}) for n in range(1, 31)]
+    options = PlanOptions(allow=frozenset({"model-in-use"}))
+    made = plan([OTHER], [OTHER, FRAUD], [OTHER, FRAUD, *versions], options=options)
+    assert len(made.changes) == 31
 
 
 def test_each_kind_is_counted_by_itself() -> None:
@@ -278,6 +328,16 @@ def test_destroying_is_stopped_by_no_amount() -> None:
     made = plan(**world, options=PlanOptions(Mode.DESTROY))
     assert len(made.changes) == 50
     assert made.allowed == ()
+
+
+def test_what_goes_along_with_a_destroyed_stack_is_told_as_that() -> None:
+    options = PlanOptions(Mode.DESTROY, allow=frozenset({"still-granted"}))
+    made = plan(recorded=[ANALYSTS], live=[ANALYSTS, UNDECLARABLE], options=options)
+    assert {str(c.address): c.reason for c in made.changes} == {
+        "role.analysts": "destroyed with its stack",
+        str(UNDECLARABLE.address): "goes with role.analysts",
+    }
+    assert {v.guard for v in made.allowed} == {"still-granted"}
 
 
 def test_destroying_is_stopped_by_what_is_not_ours_too() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import permutations
 from typing import Annotated, ClassVar
 
@@ -229,6 +230,22 @@ def test_each_change_has_its_place_beside_an_endpoint(one: Change, phases: list[
     rollout = change(Endpoint(name="other", model="other"), UPDATE)
     made = steps([one, rollout])
     assert [step.phase for step in made if one in step.changes] == phases
+
+
+def test_nothing_is_prepared_that_refers_to_what_is_renamed_in_the_switch() -> None:
+    class Version(Spec):
+        """A version."""
+
+        kind: ClassVar[str] = "version"
+        section: ClassVar[str] = "versions"
+        store: ClassVar[Store] = Store.REGISTRY
+        prepared: ClassVar[bool] = True
+        model: Annotated[str, Key(), Ref("model")]
+
+    renamed = replace(change(FRAUD, MOVE), before=FRAUD, after=FRAUD, moved_from=CHURN.address)
+    made = change(Version(model="fraud"), CREATE)
+    placed = {step.phase for step in steps([renamed, made, change(API, UPDATE)]) if made in step.changes}
+    assert placed == {Phase.SWITCH}
 
 
 def test_an_endpoint_that_goes_is_only_retired() -> None:

@@ -16,7 +16,16 @@ from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
 from lifecycle_as_code.model.diagnostics import Diagnostic, LacError, Source
 from lifecycle_as_code.model.plan import Action, Change, Mode, Plan
-from lifecycle_as_code.model.snapshot import Claim, Desired, Live, Observed, Pending, Record, Recorded
+from lifecycle_as_code.model.snapshot import (
+    Claim,
+    Desired,
+    Lifecycle,
+    Live,
+    Observed,
+    Pending,
+    Record,
+    Recorded,
+)
 from lifecycle_as_code.model.spec import Address, Spec, Store
 from lifecycle_as_code.planning.guards import World
 from lifecycle_as_code.planning.planner import PlanOptions, make_plan
@@ -182,6 +191,32 @@ def test_tags_are_owned_key_by_key(
 def test_a_deletion_shows_only_the_keys_that_are_ours() -> None:
     made = plan([OTHER], [OTHER, tagged(a="1")], [OTHER, tagged(a="1", b="2")]).changes
     assert [change.before for change in made] == [tagged(a="1")]
+
+
+def test_what_is_removed_from_the_stack_shows_only_the_keys_that_are_ours() -> None:
+    ours, there = tagged(a="1"), Observed(tagged(a="1", b="2"))
+    made = make_plan(
+        Desired({OTHER.address: OTHER}, removals={ours.address: None}),
+        Recorded({spec.address: record(spec) for spec in (OTHER, ours)}),
+        Live({OTHER.address: Observed(OTHER), ours.address: there}),
+        stack="payments",
+    )
+    assert [(change.action, change.before) for change in made.changes] == [(FORGET, ours)]
+
+
+def test_what_is_ignored_explains_no_change() -> None:
+    """Its move outside isn't why something else is updated."""
+    theirs = RISK.model_copy(update={"description": "Theirs."})
+    made = make_plan(
+        Desired(
+            {RISK.address: RISK.model_copy(update={"tags": {"a": "1"}})},
+            lifecycles={RISK.address: Lifecycle(ignore_changes=("description",))},
+        ),
+        Recorded({RISK.address: record(RISK)}),
+        Live({RISK.address: Observed(theirs)}),
+        stack="payments",
+    )
+    assert [(change.action, change.reason) for change in made.changes] == [(UPDATE, "manifest changed")]
 
 
 # --- what is refused

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,8 @@ def command(
 ) -> int:
     """Take live objects over: record them as this stack's, and write the YAML that declares them.
 
-    The next plan is empty then. Without --out, a new file is made beside the manifests that are there.
+    The next plan is empty then. Without --out, a new file is made where `include` in lac.yaml finds it,
+    beside the other manifests.
     """
     from ...views.text import counted, safe
 
@@ -45,7 +47,9 @@ def command(
     for address in taken.addresses:
         former = taken.former.get(address)
         note(f"took over {safe(address)}{f' from stack {safe(former)}' if former else ''}")
-    if not taken.addresses:
+    if not taken.addresses and taken.skipped:
+        note("Nothing was taken over: none of the objects that no stack manages can be declared.")
+    elif not taken.addresses:
         note("Nothing was taken over: there is nothing that nobody owns.")
     elif written is not None:
         say(f"Took over {counted(len(taken.addresses), 'object')}; declared in {safe(written)}.")
@@ -65,35 +69,72 @@ def _take(
         if taken.yaml:
             say(taken.yaml.rstrip("\n"))
         return taken, None
-    path = Path(out) if out else _free_path(stack, Path(options.directory))
-    made = False
+    written: Path | None = None
+    made: list[Path] = []
 
     def write(text: str) -> None:
-        nonlocal made
-        try:
-            with path.open("x", encoding="utf-8") as file:
-                made = True
-                file.write(text)
-        except OSError as error:
-            raise _cannot_write(path, error) from None
-        if path.resolve() not in opened(options).files:
-            raise _not_included(path)
+        nonlocal written
+        paths = [Path(out)] if out else _free_paths(stack, Path(options.directory))
+        for path in paths:
+            try:
+                if not out:
+                    _make_folder(path.parent, made)
+                with path.open("x", encoding="utf-8") as file:
+                    made.append(path)
+                    file.write(text)
+            except OSError as error:
+                raise _cannot_write(path, error) from None
+            if path.resolve() in opened(options).files:
+                written = path
+                return
+            _remove(made)
+        raise _not_included(paths[0])
 
     try:
         taken = stack.adopt(asked, write=write, take_over=take_over)
     except BaseException:
-        if made:
-            path.unlink(missing_ok=True)
+        _remove(made)
         raise
-    return taken, path if taken.yaml else None
+    return taken, written
 
 
-def _free_path(stack: Stack, directory: Path) -> Path:
-    """A file that isn't there yet, beside most of the manifests that are."""
+def _free_paths(stack: Stack, directory: Path) -> list[Path]:
+    """Files that aren't there yet: beside most of the manifests that are, in the stack's directory, and where
+    each pattern of `include` would find one."""
+    from ...manifest.files import name_for
+
+    def free(named: Callable[[str], Path | None]) -> Path | None:
+        stems = chain(["imported"], (f"imported-{number}" for number in count(2)))
+        return next(path for stem in stems if (path := named(stem)) is None or not path.exists())
+
+    def below(folder: Path) -> Callable[[str], Path]:
+        return lambda stem: folder / f"{stem}.yaml"
+
+    def fitting(pattern: str) -> Callable[[str], Path | None]:
+        return lambda stem: directory / name if (name := name_for(pattern, stem)) else None
+
     folders = Counter(Path(place.file).parent for place in stack.desired.places.values())
-    folder = folders.most_common(1)[0][0] if folders else directory
-    stems = chain(["imported"], (f"imported-{number}" for number in count(2)))
-    return next(path for stem in stems if not (path := folder / f"{stem}.yaml").exists())
+    named = [*(below(folder) for folder, _ in folders.most_common(1)), below(directory)]
+    found = [free(each) for each in (*named, *map(fitting, stack.settings.include))]
+    return [path for path in dict.fromkeys(found) if path is not None]
+
+
+def _make_folder(folder: Path, made: list[Path]) -> None:
+    """Make a directory and those above it; what is made is added to `made`."""
+    if not folder.exists():
+        _make_folder(folder.parent, made)
+        folder.mkdir()
+        made.append(folder)
+
+
+def _remove(made: list[Path]) -> None:
+    """Undo what was made, the last first."""
+    while made:
+        path = made.pop()
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _cannot_write(path: Path, error: OSError) -> Exception:

@@ -30,8 +30,8 @@ def role_ids(db: Connection, workspace: str) -> dict[str, int]:
 
 
 def user_ids(db: Connection) -> dict[str, int]:
-    """Every user: they belong to no workspace."""
-    return {row.username: row.id for row in db.execute(select(users.c.username, users.c.id))}
+    """Every user: they belong to no workspace. A name that is NULL reads as ""."""
+    return {row.username or "": row.id for row in db.execute(select(users.c.username, users.c.id))}
 
 
 def vanished(missing: Address, by: Address) -> Diagnostic:

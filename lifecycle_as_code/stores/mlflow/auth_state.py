@@ -24,7 +24,7 @@ def read_access_state(
     endpoints where grants hold their ids. `default_permission`: the server's.
     """
     query = select(users.c.id, users.c.username, users.c.is_admin)
-    everyone = {number: (name, bool(is_admin)) for number, name, is_admin in auth.execute(query)}
+    everyone = {number: (name or "", bool(is_admin)) for number, name, is_admin in auth.execute(query)}
     counts = roles.c.workspace.in_({workspace, WORKSPACE})
     found = auth.execute(select(roles.c.id, roles.c.name, roles.c.workspace).where(counts)).all()
     assigned = user_role_assignments.c

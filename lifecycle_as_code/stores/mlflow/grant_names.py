@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -52,3 +52,8 @@ class GrantNames:
     def pattern(self, name: str) -> str | None:
         """What MLflow keeps; None where nothing has this name."""
         return name if self.id_of is None or name == "*" else self.id_of.get(name)
+
+
+def read_names(registry: Connection, types: Iterable[str], workspace: str) -> dict[str, GrantNames]:
+    """Those of each type: at most one query for each."""
+    return {each: GrantNames.read(registry, each, workspace) for each in types}

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
 from support.bench import Bench, converge
 from support.fake_cluster import Paper
+from support.mlflow_fixture import fresh_sqlite
 
 from lifecycle_as_code.engine.connections import Connections
 from lifecycle_as_code.kinds.experiment import Experiment
@@ -154,6 +156,33 @@ def test_an_immutable_field_that_is_ignored_is_no_error(bench: Bench) -> None:
     assert clean(bench.stack([FRAUD, elsewhere], **said))
 
 
+# --- written and read back
+
+
+@pytest.mark.any_store
+def test_a_deleted_experiment_comes_back_with_the_description_that_is_declared(bench: Bench) -> None:
+    described = Experiment(name="nightly", description="Trains.", tags={"team": "risk"})
+    converge(bench.stack([described, OTHER]))
+    converge(bench.stack([OTHER]))
+    bare = Experiment(name="nightly")
+    converge(bench.stack([bare, OTHER]))
+    assert bench.live()[bare.address].spec.description == ""  # type: ignore[attr-defined]
+    assert clean(bench.stack([bare, OTHER]))
+
+
+def test_what_a_trigger_keeps_was_not_deleted(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, fresh_sqlite(tmp_path))
+    converge(bench.stack([FRAUD, OTHER]))
+    sql(
+        bench,
+        "CREATE TRIGGER keep AFTER DELETE ON registered_models BEGIN"
+        " INSERT INTO registered_models (workspace, name) VALUES (OLD.workspace, OLD.name); END",
+    )
+    with pytest.raises(LacError, match=r"registered_model\.fraud is still there"):
+        converge(bench.stack([OTHER]))
+    assert FRAUD.address in bench.records()
+
+
 # --- prevent_destroy
 
 
@@ -196,6 +225,52 @@ def test_a_saved_plan_with_what_goes_along_is_carried_out(bench: Bench) -> None:
     assert len(plan.changes) == 3
     list(stack.apply(stack.check_saved(stack.read_plan(stack.saved(plan)))))
     assert {a.kind for a in bench.live()} == {"registered_model", "experiment"}
+
+
+def test_a_role_goes_with_the_grants_that_nothing_can_import(bench: Bench) -> None:
+    """Dangling ones, types that can't be declared, and one on an id that is another experiment's name."""
+    nobodys(bench, Experiment(name="777"), ANALYSTS)
+    rows(
+        bench,
+        [
+            ("scorer", "1/judge", "READ"),
+            ("mcp_server", "search", "USE"),
+            ("registered_model", "gone", "EDIT"),
+            ("experiment", "778", "MANAGE"),
+            ("experiment", "777", "READ"),
+        ],
+    )
+    taken = bench.stack().adopt(None)
+    assert {str(a) for a in taken.addresses} == {"experiment.777", "role.analysts"}
+    assert codes(bench.stack(), destroy=True) == ["still-used"] * 4
+    stack = bench.stack()
+    plan = stack.plan(destroy=True, allow=["still-granted"])
+    assert {name for name, (_, reason) in told(plan).items() if reason == "goes with role.analysts"} == {
+        "permission.analysts/scorer/1%2Fjudge",
+        "permission.analysts/mcp_server/search",
+        "permission.analysts/registered_model/gone",
+        "permission.analysts/experiment/778",
+    }
+    list(stack.apply(plan))
+    assert {a.kind for a in bench.live()} == {"experiment"}
+    with create_engine(bench.auth_store or "").connect() as db:
+        assert db.execute(text("SELECT count(*) FROM role_permissions")).scalar() == 0
+
+
+def rows(bench: Bench, grants: list[tuple[str, str, str]]) -> None:
+    """Grants of the first role as MLflow keeps them."""
+    engine = create_engine(bench.auth_store or "")
+    with engine.begin() as db:
+        role = db.execute(text("SELECT id FROM roles WHERE name = 'analysts'")).scalar()
+        for kind, pattern, level in grants:
+            db.execute(
+                text(
+                    "INSERT INTO role_permissions (role_id, resource_type, resource_pattern, permission)"
+                    " VALUES (:role, :kind, :pattern, :level)"
+                ),
+                {"role": role, "kind": kind, "pattern": pattern, "level": level},
+            )
+    engine.dispose()
 
 
 def test_no_import_takes_the_mark_away(bench: Bench) -> None:
