@@ -66,6 +66,16 @@ def counted(db: Connection, apply_id: str) -> int:
     return db.execute(select(applies.c.transactions).where(applies.c.apply_id == apply_id)).scalar() or 0
 
 
+def of_plan(db: Connection, stack: str, workspace: str, plan_digest: str) -> list[Apply]:
+    """The stack's applies of that plan that committed any change in this database; without lines."""
+    if installed(db) < 2:
+        return []
+    mine = (applies.c.stack == stack) & (applies.c.workspace == workspace)
+    committed = select(changes.c.apply_id).where(changes.c.apply_id == applies.c.apply_id).exists()
+    query = select(applies).where(mine, applies.c.plan_digest == plan_digest, committed)
+    return [_apply(row, ()) for row in db.execute(query).mappings()]
+
+
 def note(db: Connection, apply_id: str, stack: str, workspace: str, done: Iterable[Change]) -> None:
     """Write down what was done to these objects, in the transaction that does it. What was renamed is told
     under both names."""
