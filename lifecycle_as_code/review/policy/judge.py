@@ -103,9 +103,7 @@ def _way_back(verdict: Verdict, plan: Plan) -> str:
     )
     if not (spared and back) or plan.mode is not Mode.NORMAL:
         return ""
-    return (
-        f"to go back, save `lac rollback {verdict.address} -o FILE`: this policy isn't about it; otherwise "
-    )
+    return f"to go back, save `lac rollback {verdict.address.quoted} -o FILE`: this policy isn't about it; otherwise "
 
 
 # --- compiling

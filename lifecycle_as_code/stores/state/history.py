@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
 from ...model.history import Actor, Apply, Line, moved_to, under_one_name
 from ...model.plan import Action, Change
-from ...model.spec import Address, Spec, parse_address
+from ...model.spec import Address, Spec, named
 from ..mlflow.rows import within
 from .tables import applies, changes, clock_ms, installed
 from .texts import as_text, from_text
@@ -188,7 +188,7 @@ def _line(row: RowMapping, specs: Mapping[str, type[Spec]]) -> Line:
         row["apply_id"],
         row["number"],
         row["stack"],
-        parse_address(f"{row['kind']}.{row['name']}", specs),
+        named(row["kind"], row["name"], specs),
         row["action"],
         row["reason"],
         from_text(kind, row["before"]),
