@@ -10,7 +10,7 @@ import click
 from ..group import Group
 from ..options import Options
 from ..output import note, paint, say, width
-from ..stacks import opened
+from ..stacks import opened, warn_of_commit
 
 if TYPE_CHECKING:
     from ...model.snapshot import Record
@@ -74,6 +74,7 @@ def rm(options: Options, addresses: tuple[str, ...], dry_run: bool) -> int:
         if strange := [address for address in wanted if address not in ours]:
             raise _not_recorded(*map(str, strange))
     else:
+        warn_of_commit(stack, options)
         stack.forget(wanted)
     say("\n".join(f"{'would forget' if dry_run else 'forgot'} {safe(address)}" for address in wanted))
     if declared := [address for address in wanted if address in stack.desired.objects]:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from ...model.diagnostics import refuse
-from ...model.events import Event, Finished, Locked
+from ...model.events import Event, Finished, Locked, Warned
 from ...model.plan import Mode, Plan
 from ...model.spec import Store
 from ...planning import planfile
 from ...stores.state import lock
-from ..actor import actor
+from ..actor import actor, commit_warning
 from ..background import in_background
 from ..connections import as_progress
 from ..session import Core
@@ -82,6 +82,8 @@ def carried_out(core: Core, plan: Plan, *, lock_timeout: float, stop: Callable[[
         )
         journal = yield from as_progress(waiting)
         yield Locked(journal.apply_id)
+        if warning := commit_warning(core.settings.directory, core.environ):
+            yield Warned(warning)
         cluster: Cluster | None = None
         if any(step.store is Store.SERVE for step in plan.steps):
             yield from connections.start_ray(stop)
