@@ -20,6 +20,7 @@ from ..planning.selection import circles
 from .bind import Binder
 from .files import PROJECT, matching, read
 from .filters import TemplateError
+from .placeholders import warn_of_placeholders
 from .project import INCLUDE, Choices, Project, known_settings, read_project
 from .settings import Settings
 from .templates import MARKERS, Renderer, TreeRenderer, report_file_error
@@ -191,20 +192,33 @@ def _bind(root: Path, name: str, renderer: Renderer, binder: Binder, texts: Text
     except LacError as error:
         return list(error.diagnostics)
     report = Report(shown_as, data=data)
+    written, tree = data, None
     # the last of the problems says that there are more
     with suppress(TooManyError):
-        if name.endswith(".j2"):
-            rendered = _rendered(data, renderer, report)
-            if rendered is not None:
-                data, report = rendered
-                binder.file(parse(data, report), report)
-        else:
-            tree: Any = parse(data, report)
-            if any(marker in data for marker in _MARKERS):
+        rendered = _rendered(data, renderer, report) if name.endswith(".j2") else (data, report)
+        if rendered is not None:
+            data, report = rendered
+            tree = parse(data, report)
+            if b"${" in data and binder.recognizes(tree, data):
+                warn_of_placeholders(tree, report)
+            if data is written and any(m in data for m in _MARKERS) and binder.recognizes(tree, data):
                 renderer.budget.allow(len(data) // 4)
                 TreeRenderer(renderer, report).render(tree)
             binder.file(tree, report)
+    if any(p.severity == "error" for p in report.problems) and not binder.recognizes(tree, written):
+        return [_foreign(report.problems)]
     return report.problems
+
+
+def _foreign(problems: Sequence[Diagnostic]) -> Diagnostic:
+    """What to say of a file that is probably another program's: its first problem, and how to leave it out."""
+    first = next(p for p in problems if p.severity == "error")
+    hint = "if it is no manifest, name yours in `include:` of lac.yaml"
+    if first.code == "unknown-section":
+        return replace(
+            first, detail="None of the file's keys is a section, such as `registered_models`.", hint=hint
+        )
+    return replace(first, hint=f"{first.hint}; {hint}" if first.hint else hint)
 
 
 def _rendered(data: bytes, renderer: Renderer, report: Report) -> tuple[bytes, Report] | None:
