@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Annotated, Any, ClassVar
 
 import pytest
+from support.mlflow_fixture import fresh_sqlite
 
 from lifecycle_as_code import __version__
 from lifecycle_as_code.cli import VERBS, run
@@ -597,14 +598,51 @@ def test_the_second_signal_aborts_at_once_and_still_lets_go_of_locks(stack: Fake
 def test_an_apply_that_nobody_reads_any_more_stops_between_effects(
     stack: FakeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lifecycle_as_code.cli import progress
+    from lifecycle_as_code.cli import execution
 
-    def gone(_: str) -> None:
-        raise BrokenPipeError
-
-    monkeypatch.setattr(progress, "say", gone)
+    monkeypatch.setattr(execution, "abandoned", lambda: True)
     assert run(["apply", "--auto-approve"]) == 1
     assert stack.stopped
+
+
+# --- streams that are closed, full, or read no more
+
+STREAMS = {
+    "stdout closed": (">&-", {"plan --detailed-exitcode": 2, "plan --json": 0}),
+    "stderr closed": ("2>&-", {"plan --detailed-exitcode": 2, "apply": 1}),
+    "stdin closed": ("<&-", {"apply": 1}),
+    "all closed": ("<&- >&- 2>&-", {"apply --auto-approve": 0}),
+    "stdout full": (">/dev/full", {"plan --json": 1, "--help": 1, "apply --auto-approve": 0}),
+    "stderr full": ("2>/dev/full", {"plan --detailed-exitcode": 2, "nope": 1}),
+    "nobody reads": ("| true", {"plan --detailed-exitcode": 2, "kinds --json": 0}),
+}
+
+
+@pytest.fixture(scope="module")
+def one_stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stack on a database of its own."""
+    directory = tmp_path_factory.mktemp("streams")
+    (directory / "lac.yaml").write_text(f"name: streams\nstore: {fresh_sqlite(directory)}\n")
+    (directory / "m.yaml").write_text("registered_models:\n")
+    return directory
+
+
+@pytest.mark.parametrize(("how", "codes"), STREAMS.values(), ids=STREAMS)
+def test_the_exit_code_says_what_happened_whatever_became_of_the_streams(
+    how: str, codes: dict[str, int], one_stack: Path
+) -> None:
+    said = one_stack / "said"
+    for command, code in codes.items():
+        # there is always something to apply
+        with (one_stack / "m.yaml").open("a") as manifest:
+            manifest.write(f"- name: m{manifest.tell()}\n")
+        lac = f"'{sys.executable}' -m lifecycle_as_code -C '{one_stack}' {command}"
+        shell = f"{lac} 2>'{said}' {how}; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", shell], check=False, stdout=subprocess.DEVNULL)
+        assert done.returncode == code, command
+        assert "Traceback" not in said.read_text()
+        assert "error[unexpected]" not in said.read_text()
+        assert ("output-lost" in said.read_text()) == (how == ">/dev/full")
 
 
 # --- objects
