@@ -51,9 +51,10 @@ def install() -> None:
         except OSError:
             # the lowest free number, for all below it are open by now
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    sys.stdin = sys.stdin or open(0, closefd=False)
-    sys.stdout = _drained(sys.stdout or open(1, "w", closefd=False))
-    sys.stderr = _drained(sys.stderr or open(2, "w", closefd=False))
+    # these stay open for as long as the process lives
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = _drained(sys.stdout or os.fdopen(1, "w", closefd=False))
+    sys.stderr = _drained(sys.stderr or os.fdopen(2, "w", closefd=False))
 
 
 def _drained(stream: TextIO) -> TextIO:

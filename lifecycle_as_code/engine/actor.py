@@ -83,7 +83,8 @@ def commit_warning(directory: Path, environ: Mapping[str, str]) -> Diagnostic | 
         "commit-not-recorded",
         "git doesn't tell the commit",
         f"The plan and the history of this run name no commit. {said}",
-        hint="let this user read the checkout (`git config --global --add safe.directory DIR`), or set GIT_COMMIT",
+        hint="let this user read the checkout (`git config --global --add safe.directory DIR`),"
+        " or set GIT_COMMIT",
         severity="warning",
     )
 

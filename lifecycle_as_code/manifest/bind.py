@@ -83,8 +83,8 @@ class Binder:
                 self._unknown_section(root, name, report)
 
     def recognizes(self, root: Any, data: bytes) -> bool:
-        """Whether a file is likely to be one of ours: it has one of our sections, or nearly so, or nothing but
-        settings. `root`: what `data` was read into, where it could be."""
+        """Whether a file is likely to be one of ours: it has one of our sections, or nearly so, or
+        nothing but settings. `root`: what `data` was read into, where it could be."""
         if not isinstance(root, Map):
             return self._section_lines.search(data) is not None
         names = [name for name in root if not name.startswith("x-")]

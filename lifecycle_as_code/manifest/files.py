@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import translate
@@ -83,6 +84,16 @@ def matching(root: Path, patterns: Iterable[tuple[str, Source]]) -> tuple[list[s
             problems.append(_nothing(pattern, at))
         found.update(matched)
     return sorted(found), problems
+
+
+def way_to_a_stack(directory: Path) -> str:
+    """A hint for a directory without a lac.yaml: the nearest one above it, or how to begin one."""
+    whole = directory.resolve()
+    above = next((each for each in whole.parents if (each / PROJECT).is_file()), None)
+    if above is None:
+        return "begin with `lac init`, or say where with `-C DIR`"
+    way = shlex.quote(os.path.relpath(above))
+    return f"there is one above: add {shown(f'-C {way}', 500)}, or begin another with `lac init`"
 
 
 def tests_below(root: Path) -> list[Path]:

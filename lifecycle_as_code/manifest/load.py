@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from ..model.diagnostics import Diagnostic, LacError, Source, in_file_order, refuse, warnings_in
 from ..model.policy import Rules
@@ -18,7 +17,7 @@ from ..model.snapshot import Desired
 from ..model.spec import Spec
 from ..planning.selection import circles
 from .bind import Binder
-from .files import PROJECT, matching, read
+from .files import PROJECT, matching, read, way_to_a_stack
 from .filters import TemplateError
 from .placeholders import warn_of_placeholders
 from .project import INCLUDE, Choices, Project, known_settings, read_project
@@ -166,7 +165,7 @@ def _project(
     path = root / PROJECT
     if not os.path.lexists(path):
         detail = f"There is no {shown(str(path))}."
-        raise LacError(problem("no-lac-yaml", detail, "begin with `lac init`, or say where with `-C DIR`"))
+        raise LacError(problem("no-lac-yaml", detail, way_to_a_stack(root)))
     given = tuple((str(file), read(Path(file), str(file))) for file in var_files)
     choices = Choices(environment, variables, given, environ, settings_only)
     return read_project(read(path, str(path)), str(path), root.resolve(), sections, choices)
@@ -211,7 +210,7 @@ def _bind(root: Path, name: str, renderer: Renderer, binder: Binder, texts: Text
 
 
 def _foreign(problems: Sequence[Diagnostic]) -> Diagnostic:
-    """What to say of a file that is probably another program's: its first problem, and how to leave it out."""
+    """What to say of a file that seems to be another program's: its first problem, how to leave it out."""
     first = next(p for p in problems if p.severity == "error")
     hint = "if it is no manifest, name yours in `include:` of lac.yaml"
     if first.code == "unknown-section":

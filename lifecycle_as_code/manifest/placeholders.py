@@ -1,9 +1,10 @@
 """Another tool's way to write a variable, `${var.x}`, which stands for nothing here. Pure.
 
-Databricks bundles and Terraform (`${var.x}`, `${bundle.target}`), OmegaConf (`${oc.env:X}`), shells and Compose
-(`${BUCKET}`, `${BUCKET:-b}`). It is a warning wherever it stands, in a name too: MLflow takes such a text, so
-an object may really be called that, and `lac import` has to be able to write it. A single word in lower case
-(`${amount}`) is somebody's prose, `$${var.x}` is escaped as in Terraform, and `{{ '${var.x}' }}` is meant so.
+Databricks bundles and Terraform have `${var.x}` and `${bundle.target}`, OmegaConf `${oc.env:X}`, shells and
+Compose `${BUCKET}` and `${BUCKET:-b}`. It is a warning wherever it stands, in a name too: MLflow takes such
+a text, so an object may really be called that, and `lac import` has to be able to write it. A single word in
+lower case (`${amount}`) is somebody's prose, `$${var.x}` is escaped as in Terraform, and `{{ '${var.x}' }}`
+is meant so.
 """
 
 from __future__ import annotations

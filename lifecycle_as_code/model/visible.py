@@ -17,11 +17,11 @@ _IDEOGRAPHIC_SPACE: Final = "\u3000"
 _MORE: Final = "%[89AB][0-9A-F]"
 _CHARACTER: Final = f"[0-7][0-9A-F]|[CD][0-9A-F]{_MORE}|E[0-9A-F]{_MORE}{_MORE}|F[0-7]{_MORE}{_MORE}{_MORE}"
 _ENCODED: Final = re.compile(f"%((?:25)*)({_CHARACTER})")
-"""A percent-encoded character in UTF-8, as we write it: `%0A`; after `25`s where the text is to be literal."""
+"""A percent-encoded character in UTF-8, as we write it: `%0A`; after `25`s where it is literal."""
 
 
 def shows(char: str) -> bool:
-    """Whether a person sees this character where it stands: it moves no cursor, turns nothing and has width."""
+    """Whether a person sees this character where it stands: it moves no cursor, turns nothing, has width."""
     return (char.isprintable() or char == _IDEOGRAPHIC_SPACE) and not HIDDEN.match(char)
 
 

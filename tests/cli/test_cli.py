@@ -224,7 +224,7 @@ def test_the_help_of_the_command_imports_no_verb() -> None:
     ours = {name for name in listed.stdout.splitlines() if name.startswith("lifecycle_as_code")}
     assert ours == {
         "lifecycle_as_code",
-        *(f"lifecycle_as_code.cli{part}" for part in ("", ".group", ".options")),
+        *(f"lifecycle_as_code.cli{part}" for part in ("", ".group", ".options", ".streams")),
     }
 
 
@@ -369,7 +369,7 @@ def test_whoever_stops_reading_gets_no_traceback() -> None:
     os.close(reader)
     ended = lac("kinds", "--all", stdout=writer, stderr=subprocess.PIPE, capture_output=False)
     os.close(writer)
-    assert ended.returncode == 1
+    assert ended.returncode == 0
     assert ended.stderr == ""
 
 
@@ -614,7 +614,7 @@ STREAMS = {
     "all closed": ("<&- >&- 2>&-", {"apply --auto-approve": 0}),
     "stdout full": (">/dev/full", {"plan --json": 1, "--help": 1, "apply --auto-approve": 0}),
     "stderr full": ("2>/dev/full", {"plan --detailed-exitcode": 2, "nope": 1}),
-    "nobody reads": ("| true", {"plan --detailed-exitcode": 2, "kinds --json": 0}),
+    "nobody reads": ("| true", {"plan --detailed-exitcode": 2, "kinds --all": 0}),
 }
 
 
@@ -751,6 +751,30 @@ def test_init_writes_a_starter_and_overwrites_nothing(tmp_path: Path, capsys: Sa
     assert "already-there" in capsys.readouterr().err
     assert (home / "lac.yaml").read_text() == "mine"
     assert not (home / "models/hello.yaml").exists()
+
+
+def test_init_makes_the_directory_that_it_is_given(
+    tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["init", "new/card payments"]) == 0
+    assert "Next: `lac -C 'new/card payments' plan`" in capsys.readouterr().out
+    assert run(["-C", "new/card payments", "validate"]) == 0
+    assert run(["-C", "new", "init", "card payments"]) == 1
+    assert "already-there" in capsys.readouterr().err
+    assert run(["init"]) == 0
+    assert "Next: `lac plan`" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["plan", "status"])
+def test_below_a_stack_the_way_to_it_is_told(
+    verb: str, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lac.yaml").write_text("name: a\n")
+    (tmp_path / "models" / "eu").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "models" / "eu")
+    assert run([verb]) == 1
+    assert "add `-C ../..`" in capsys.readouterr().err
 
 
 def test_kinds_are_listed_and_told_in_full(capsys: Said) -> None:

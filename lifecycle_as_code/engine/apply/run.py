@@ -34,9 +34,9 @@ def writing(
     tell: Callable[[str], None] = lambda _: None,
     first: Callable[[], None] = lambda: None,
 ) -> Iterator[Journal]:
-    """The stack's lock and its journal. `digest`: the identity of the plan that is carried out. `timeout`: how many
-    seconds to wait for another one's lock, which `tell` is told of. `first`: what may still refuse it, under
-    the lock."""
+    """The stack's lock and its journal. `digest`: the identity of the plan that is carried out. `timeout`:
+    how many seconds to wait for another one's lock, which `tell` is told of. `first`: what may still refuse
+    it, under the lock."""
     ledger = core.connections.ledger()
     who = actor(core.settings.directory, core.environ)
     beside = None if ledger.together else ledger.auth

@@ -125,8 +125,8 @@ def read_history(
 
 
 def refuse_applied(ledger: Ledger, db: Databases, plan: Plan) -> None:
-    """LacError `plan-already-applied` where an apply has committed any change of this saved plan: whatever was
-    undone since then must not come back with the file. An apply that committed nothing leaves it good."""
+    """LacError `plan-already-applied` where an apply has committed any change of this saved plan: whatever
+    was undone since then must not come back with the file. An apply that committed nothing leaves it good."""
     if not plan.file_id:
         return
     stores = [db.registry] if db.auth in (None, db.registry) else [db.registry, db.auth]

@@ -33,7 +33,7 @@ from pathlib import Path
 from ...model.diagnostics import Diagnostic, LacError
 from . import processes
 from .client import Cluster
-from .proxies import without_loopback
+from .proxies import own_address, without_loopback
 
 RECORD = "ray.json"
 TOKEN = "ray.token"
@@ -215,7 +215,7 @@ def _start(
     variables = {
         **{k: v for k, v in os.environ.items() if not k.startswith("RAY_")},
         **environment,
-        **without_loopback({**os.environ, **environment}),
+        **without_loopback({**os.environ, **environment}, own_address()),
         MARK: mark,
         "PYTHONPATH": _python_path(),
         "RAY_AUTH_MODE": "token",
