@@ -158,7 +158,7 @@ def test_it_is_done_once(begun: Bench) -> None:
     assert codes(error) == {"plan-already-applied"}
     last = begun.stack().history()[-1]
     assert last.apply_id in error.diagnostics[0].detail
-    assert "completed it" in error.diagnostics[0].detail
+    assert "carried it out on 2" in error.diagnostics[0].detail
     assert tables(begun) == before
 
 

@@ -56,10 +56,10 @@ mlruns/
 
 
 @click.command(cls=Verb)
-@click.argument("directory", required=False, metavar="[DIR]")
+@click.argument("below", required=False, metavar="[DIR]")
 @click.option("--name", help="The stack's name; by default the directory's.")
 @click.pass_obj
-def command(options: Options, directory: str | None, name: str | None) -> int:
+def command(options: Options, below: str | None, name: str | None) -> int:
     """Write a starter stack into DIR, made where it is missing: lac.yaml and one model. Overwrites nothing.
 
     Beside them, in `.lac/schemas`, goes what an editor needs to check manifests while they are written.
@@ -67,7 +67,7 @@ def command(options: Options, directory: str | None, name: str | None) -> int:
     from ...model.diagnostics import Diagnostic, LacError
     from ...views.text import safe
 
-    home = Path(options.directory, directory or ".")
+    home = Path(options.directory, below or ".")
     files = {
         "lac.yaml": _PROJECT.format(name=name or _named_after(home)),
         "models/hello.yaml": _MODELS,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import click
@@ -83,7 +82,9 @@ def rm(options: Options, addresses: tuple[str, ...], dry_run: bool) -> int:
 
 
 def _matches(record: Record, patterns: tuple[str, ...]) -> bool:
-    return not patterns or any(fnmatchcase(str(record.address), pattern) for pattern in patterns)
+    from ...planning.targeting import matches
+
+    return not patterns or matches(record.address, patterns)
 
 
 def _not_recorded(*addresses: str) -> Exception:

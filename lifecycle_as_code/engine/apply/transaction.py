@@ -139,13 +139,13 @@ def refuse_applied(ledger: Ledger, db: Databases, plan: Plan) -> None:
     if not found:
         return
     last = max(found, key=lambda apply: apply.started_ms)
+    part = "it" if last.outcome == "complete" else "a part of it"
     when = datetime.fromtimestamp(last.started_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     raise LacError(
         Diagnostic(
             "plan-already-applied",
             "the saved plan was already applied",
-            f"Apply {last.apply_id} by {last.actor} began to carry it out on {when}"
-            + (" and completed it." if last.outcome == "complete" else "."),
+            f"Apply {last.apply_id} by {last.actor} carried {part} out on {when}.",
             hint="nothing was written; run `lac plan -o FILE` again and review the new plan",
         )
     )
