@@ -23,6 +23,7 @@ from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.events import Warned
 from lifecycle_as_code.model.history import Actor, Apply, Line, at, of_address
 from lifecycle_as_code.model.spec import Address, Spec, parse_address, plain
 from lifecycle_as_code.planning.rollback import undone
@@ -229,6 +230,12 @@ def test_where_git_refuses_and_no_job_names_a_commit_it_is_said(
     assert warning is not None
     assert "dubious ownership" in warning.detail
     assert "safe.directory" in warning.hint
+
+
+def test_an_apply_says_that_history_knows_no_commit(refused: Mapping[str, str], tmp_path: Path) -> None:
+    bench = Bench(tmp_path, fresh_sqlite(tmp_path), environ=refused)
+    _, events = converge(bench.stack([RegisteredModel(name="fraud")]))
+    assert [e.diagnostic.code for e in events if isinstance(e, Warned)] == ["commit-not-recorded"]
 
 
 def test_without_git_a_checkout_has_no_commit_and_it_is_said(tmp_path: Path) -> None:
