@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .blocks.policies import RuleBook
 
 NOTHING_GIVEN: Mapping[str, Any] = {}
+LEAVE_OUT = "if it is no manifest, name yours in `include:` of lac.yaml"
 _MOST_GUESSED = 20
 MAX_NAME = 500
 """The longest part of an address, in characters. No store takes longer names."""
@@ -70,6 +71,11 @@ class Binder:
         if not isinstance(root, Map):
             mark: Mark = root.at if isinstance(root, Seq) else START
             report.add("not-a-mapping", mark, "A manifest holds sections, such as `registered_models:`.")
+            return
+        if not self.recognizes(root, b""):
+            strange = next(name for name in root if not name.startswith("x-"))
+            detail = "None of the file's keys is a section, such as `registered_models`."
+            report.add("unknown-section", root.place_of_key(strange), detail, LEAVE_OUT)
             return
         for name, items in root.items():
             shape = self._sections.get(name)

@@ -16,7 +16,7 @@ from ..model.policy import Rules
 from ..model.snapshot import Desired
 from ..model.spec import Spec
 from ..planning.selection import circles
-from .bind import Binder
+from .bind import LEAVE_OUT, Binder
 from .files import PROJECT, matching, read, way_to_a_stack
 from .filters import TemplateError
 from .placeholders import warn_of_placeholders
@@ -212,12 +212,9 @@ def _bind(root: Path, name: str, renderer: Renderer, binder: Binder, texts: Text
 def _foreign(problems: Sequence[Diagnostic]) -> Diagnostic:
     """What to say of a file that seems to be another program's: its first problem, how to leave it out."""
     first = next(p for p in problems if p.severity == "error")
-    hint = "if it is no manifest, name yours in `include:` of lac.yaml"
-    if first.code == "unknown-section":
-        return replace(
-            first, detail="None of the file's keys is a section, such as `registered_models`.", hint=hint
-        )
-    return replace(first, hint=f"{first.hint}; {hint}" if first.hint else hint)
+    if first.hint == LEAVE_OUT:
+        return first
+    return replace(first, hint=f"{first.hint}; {LEAVE_OUT}" if first.hint else LEAVE_OUT)
 
 
 def _rendered(data: bytes, renderer: Renderer, report: Report) -> tuple[bytes, Report] | None:
