@@ -46,6 +46,24 @@ if TYPE_CHECKING:
 __all__ = ["Adopted", "Drift", "Promotion", "Rollback", "Shown", "Stack"]
 
 
+def _show_plan(plan: Plan) -> str:
+    # imported here: nobody but a notebook asks for it
+    from .views import notebook
+
+    return notebook.plan(plan)
+
+
+def _show_drift(drift: Drift) -> str:
+    from .views import notebook
+
+    return notebook.drift(drift)
+
+
+# what notebooks call; attached here, for the types themselves know of no view
+for _type, _show in ((Plan, _show_plan), (Drift, _show_drift)):
+    setattr(_type, "_repr_html_", _show)  # noqa: B010 - the type doesn't declare it
+
+
 class Stack:
     """A directory of manifests and the stores that it describes. Holds no connection between calls."""
 

@@ -276,9 +276,18 @@ YAML = [
     ),
     Case(
         "files full of problems",
-        {f"m{i:03}.yaml": "".join(f"model{i}: 1\n" for i in range(1_100)) for i in range(100)},
+        {
+            f"m{i:03}.yaml": "registered_models:\n" + "".join(f"model{i}: 1\n" for i in range(1_100))
+            for i in range(100)
+        },
         "more-problems",
-        "m000.yaml:1001",
+        "m000.yaml:1002",
+    ),
+    Case(
+        "files of another program",
+        {f"m{i:03}.yaml": "".join(f"model{i}: 1\n" for i in range(1_100)) for i in range(100)},
+        "unknown-section",
+        "m000.yaml:1",
     ),
 ]
 

@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 
 from .. import __version__
+from . import streams
 from .group import LazyGroup
 from .options import Options, shared_options
 
@@ -80,13 +81,16 @@ def run(args: Sequence[str]) -> int:
     """Run one command and return its exit code; what goes wrong is told on stderr."""
     options = Options()
     try:
-        # click ends by itself, with 1, when whoever reads us has gone
         code = _group().main(list(args), prog_name="lac", obj=options, standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
         # imported here: the way to success needs none of it
         from .errors import told
 
         return told(error, args, options)
+    if not code and (lost := streams.lost()):
+        from .errors import tell_of_loss
+
+        return tell_of_loss(lost, options)
     return code if isinstance(code, int) else 0
 
 
@@ -95,6 +99,7 @@ def main() -> NoReturn:
     # a command makes many objects that stay, and ends soon: looking through them for cycles again and
     # again would cost a third of its time
     gc.set_threshold(1_000_000, 20, 100)
+    streams.install()
     code = run(sys.argv[1:])
     # nor when Python ends
     gc.freeze()

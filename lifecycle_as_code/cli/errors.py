@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import click
 
-from ..model.diagnostics import Diagnostic, LacError
+from ..model.diagnostics import Diagnostic, LacError, Severity
 from .display import show_problems
 from .options import Options
 from .output import note, warn
@@ -29,6 +29,18 @@ def told(error: BaseException, args: Sequence[str], options: Options) -> int:
     sys.stderr.flush()
     show_problems(found, args)
     return 1
+
+
+def tell_of_loss(error: OSError, options: Options) -> int:
+    """Tell that stdout is incomplete. Returns the code: 1, but 0 where changes are what was asked for."""
+    severity: Severity = "warning" if options.applied else "error"
+    detail = f"stdout: {error.strerror}. The command itself has ended well."
+    hint = "`lac history` says what was applied" if options.applied else "make room, and run it again"
+    warn(
+        [Diagnostic("output-lost", "the output could not be written", detail, hint, severity=severity)],
+        options,
+    )
+    return 0 if options.applied else 1
 
 
 def _diagnostics(error: BaseException) -> tuple[Diagnostic, ...]:

@@ -15,6 +15,7 @@ from .display import show
 from .options import Options
 from .output import ask, interactive, note, paint, say
 from .stacks import opened
+from .streams import abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -138,6 +139,7 @@ def _work(stack: Stack, plan: Plan, options: Options, carrying: Carrying) -> int
             _close(told, options, complete=False)
         raise
     complete = bool(told) and isinstance(told[-1], Finished) and told[-1].complete
+    options.applied = complete
     if not as_json:
         _close(told, options, complete=complete)
     return 0 if complete else 1
@@ -156,9 +158,8 @@ def _follow(
         with closing(work) as events:
             for event in events:
                 told.append(event)
-                try:
-                    report(event)
-                except BrokenPipeError:
+                report(event)
+                if abandoned():
                     # nobody reads any more: no reason to leave the effect at hand half done
                     stop.now()
                     report = _silence

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 def state_directory(options: Options) -> Path:
     """Where the stack keeps what is this machine's own. LacError where there is no stack."""
+    from ..manifest.files import way_to_a_stack
     from ..model.diagnostics import Diagnostic, LacError
 
     directory = Path(options.directory)
@@ -22,7 +23,7 @@ def state_directory(options: Options) -> Path:
                 "no-stack",
                 "there is no stack here",
                 f"{directory / 'lac.yaml'} doesn't exist.",
-                hint="name the stack's directory with `-C DIR`, or start one with `lac init`",
+                hint=way_to_a_stack(directory),
             )
         )
     return directory / ".lac"

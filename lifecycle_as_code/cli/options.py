@@ -19,6 +19,8 @@ class Options:
         self.variables: dict[str, str] = {}
         self.var_files: list[str] = []
         self.no_color = False
+        self.applied = False
+        """Whether an apply was carried out whole: then that is what the exit code is about."""
 
     @property
     def environment(self) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 _NOTICE = b"\nStopping: the effect at hand is finished or undone first. Once more aborts at once.\n"
@@ -31,7 +31,8 @@ class Stop:
             raise KeyboardInterrupt
         self.now()
         # not through sys.stderr, which the signal may have interrupted in the middle of a line
-        os.write(2, _NOTICE)
+        with suppress(OSError):
+            os.write(2, _NOTICE)
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .options import Options
+from .output import warn
 
 if TYPE_CHECKING:
     from ..model.spec import Spec
@@ -24,6 +26,13 @@ def opened(options: Options, *, manifests: bool = True) -> Stack:
         var_files=[Path(file) for file in options.var_files],
         manifests=manifests,
     )
+
+
+def warn_of_commit(stack: Stack, options: Options) -> None:
+    """Say that the commit can't be recorded, where git refuses to tell it."""
+    from ..engine.actor import commit_warning
+
+    warn(filter(None, [commit_warning(stack.directory, os.environ)]), options)
 
 
 def spec_classes() -> dict[str, type[Spec]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
+from ..model.diagnostics import Diagnostic
 from ..model.history import Actor
+from . import git_process
 
 _CI: Final = (
     "GITHUB_ACTOR",
@@ -22,20 +25,67 @@ _CI: Final = (
 )
 """Who set a CI job off: GitHub, GitLab, Buildkite, CircleCI, Azure Pipelines, Drone; as they document it."""
 _RUNS: Final = ("CI_JOB_URL", "BUILDKITE_BUILD_URL", "CIRCLE_BUILD_URL", "BUILD_URL", "DRONE_BUILD_LINK")
+_COMMITS: Final = (
+    "GITHUB_SHA",
+    "CI_COMMIT_SHA",
+    "BUILDKITE_COMMIT",
+    "CIRCLE_SHA1",
+    "BUILD_SOURCEVERSION",
+    "DRONE_COMMIT_SHA",
+    "BITBUCKET_COMMIT",
+    "GIT_COMMIT",
+)
+"""The commit that a CI job runs on, as above, of Bitbucket and Jenkins too."""
+_REMOTES: Final = (
+    "CI_PROJECT_URL",
+    "BUILDKITE_REPO",
+    "CIRCLE_REPOSITORY_URL",
+    "BUILD_REPOSITORY_URI",
+    "DRONE_GIT_HTTP_URL",
+    "BITBUCKET_GIT_HTTP_ORIGIN",
+    "GIT_URL",
+)
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _GIT_SECONDS: Final = 5.0
 
 
 def actor(directory: Path, environ: Mapping[str, str]) -> Actor:
-    """Whoever runs this process, and the commit that `directory` is at. What can't be known is empty."""
-    status = _git(directory, environ, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    """Whoever runs this process, and the commit that `directory` is at: git's word, or the CI job's where git
+    has none. What can't be known is empty."""
+    commit = _git(directory, environ, "rev-parse", "--verify", "--quiet", "HEAD")
+    remote = _git(directory, environ, "config", "--get", "remote.origin.url") if commit else ""
+    changed = _git(directory, environ, "status", "--porcelain", "--untracked-files=no", "--", ".")
     return Actor(
         user=_user(),
         host=socket.gethostname(),
         ci=_first(environ, _CI),
         run=_run(environ),
-        commit=_git(directory, environ, "rev-parse", "HEAD"),
-        remote=without_password(_git(directory, environ, "config", "--get", "remote.origin.url")),
-        dirty=bool(status),
+        commit=commit or _ci_commit(environ),
+        remote=without_password(remote or ("" if commit else _ci_remote(environ))),
+        dirty=bool(changed),
+    )
+
+
+def commit_warning(directory: Path, environ: Mapping[str, str]) -> Diagnostic | None:
+    """Why history won't know which commit a plan or an apply is of, where `directory` is in a repository that
+    git refuses to read, and no CI job names its commit."""
+    if _ci_commit(environ) or not any((above / ".git").exists() for above in _upward(directory)):
+        return None
+    try:
+        done = git_process.run(directory, _quiet(environ), "rev-parse", "--git-dir", seconds=_GIT_SECONDS)
+    except (OSError, subprocess.SubprocessError) as error:
+        said = str(error)
+    else:
+        if done.returncode == 0:
+            return None
+        said = done.stderr
+    return Diagnostic(
+        "commit-not-recorded",
+        "git doesn't tell the commit",
+        f"The plan and the history of this run name no commit. {said}",
+        hint="let this user read the checkout (`git config --global --add safe.directory DIR`),"
+        " or set GIT_COMMIT",
+        severity="warning",
     )
 
 
@@ -77,19 +127,29 @@ def _run(environ: Mapping[str, str]) -> str:
     return _first(environ, _RUNS)
 
 
+def _ci_commit(environ: Mapping[str, str]) -> str:
+    commit = _first(environ, _COMMITS)
+    return commit if _COMMIT.fullmatch(commit) else ""
+
+
+def _ci_remote(environ: Mapping[str, str]) -> str:
+    server, repository = (environ.get(name) for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY"))
+    return f"{server}/{repository}" if server and repository else _first(environ, _REMOTES)
+
+
+def _upward(directory: Path) -> list[Path]:
+    whole = directory.resolve()
+    return [whole, *whole.parents]
+
+
+def _quiet(environ: Mapping[str, str]) -> dict[str, str]:
+    return {**environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+
+
 def _git(directory: Path, environ: Mapping[str, str], *args: str) -> str:
     """What git prints; nothing where there is no git or no repository."""
     try:
-        # no hook and no watcher of the repository's own is run for a mere look
-        command = ["git", "-C", str(directory), "-c", "core.fsmonitor=false", *args]
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=_GIT_SECONDS,
-            check=False,
-            env={**environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
-        )
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        done = git_process.run(directory, _quiet(environ), *args, seconds=_GIT_SECONDS)
+    except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

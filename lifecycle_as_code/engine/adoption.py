@@ -107,7 +107,7 @@ def _owned_elsewhere(address: Address, owner: str) -> Diagnostic:
         "owned-elsewhere",
         "the object belongs to another stack",
         f"{address} is managed by stack `{owner}`.",
-        hint=f"`lac import --take-over '{address}'` makes it this one's;"
+        hint=f"`lac import --take-over {address.quoted}` makes it this one's;"
         " then take it out of that one's manifests",
     )
 

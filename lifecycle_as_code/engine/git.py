@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from ..model.diagnostics import Diagnostic, LacError
+from . import git_process
 
 _LONGEST: Final = 100
-_LOOK_SECONDS: Final = 30.0
-_MOST_TOLD: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +132,14 @@ def _refused(code: str, detail: str) -> LacError:
 
 def _look(root: Path, environ: Mapping[str, str], code: str, *args: str, about: str = "") -> str:
     """What git answers. LacError with this code where it fails."""
-    done = _run(root, environ, args, None, _LOOK_SECONDS)
+    done = _run(root, environ, args, None, git_process.LOOK_SECONDS)
     if done.returncode:
-        raise _refused(code, about or _told(done.stderr) or f"{root}.")
+        raise _refused(code, about or done.stderr or f"{root}.")
     return done.stdout
 
 
 def _answers(root: Path, environ: Mapping[str, str], *args: str) -> bool:
-    return _run(root, environ, args, None, _LOOK_SECONDS).returncode == 0
+    return _run(root, environ, args, None, git_process.LOOK_SECONDS).returncode == 0
 
 
 def _git(root: Path, environ: Mapping[str, str], *args: str, stdin: str | None = None) -> str:
@@ -148,29 +147,15 @@ def _git(root: Path, environ: Mapping[str, str], *args: str, stdin: str | None =
     done = _run(root, environ, args, stdin, None)
     if done.returncode:
         raise _refused(
-            "git-refused", _told(done.stderr or done.stdout) or f"git {args[0]}: {done.returncode}."
+            "git-refused", done.stderr or done.stdout.strip() or f"git {args[0]}: {done.returncode}."
         )
     return done.stdout
 
 
 def _run(
-    root: Path, environ: Mapping[str, str], args: tuple[str, ...], stdin: str | None, timeout: float | None
+    root: Path, environ: Mapping[str, str], args: tuple[str, ...], stdin: str | None, seconds: float | None
 ) -> subprocess.CompletedProcess[str]:
-    command = ["git", "-C", str(root), "-c", "core.fsmonitor=false", *args]
-    pipe = subprocess.PIPE
     try:
-        with subprocess.Popen(command, env=dict(environ), stdin=pipe, stdout=pipe, stderr=pipe) as process:
-            try:
-                out, err = process.communicate((stdin or "").encode(), timeout)
-            except BaseException:
-                # killed, it would leave its locks behind
-                process.terminate()
-                raise
+        return git_process.run(root, environ, *args, stdin=stdin, seconds=seconds)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _refused("git-refused", f"git {args[0]}: {error}.") from None
-    texts = (data.decode(errors="replace") for data in (out, err))
-    return subprocess.CompletedProcess(command, process.returncode, *texts)
-
-
-def _told(stderr: str) -> str:
-    return stderr.strip()[-_MOST_TOLD:]

@@ -214,7 +214,7 @@ def _refuse_unknown(manifest: Manifest, model: str, live: Live) -> None:
                 "not-declared",
                 "this stack declares nothing of the model",
                 f"{model} is in the registry, and in no manifest.",
-                hint=f"take it over first: `lac import {Address(RegisteredModel.kind, (model,))}`",
+                hint=f"take it over first: `lac import {Address(RegisteredModel.kind, (model,)).quoted}`",
             )
         )
     raise LacError(

@@ -12,7 +12,7 @@ from ..planning import planfile
 from ..planning.planfile import same_store
 from ..planning.revalidation import replayed, wanted_again
 from .actor import actor
-from .apply.transaction import refuse_stale
+from .apply.transaction import refuse_applied, refuse_stale
 from .session import Core
 
 
@@ -24,7 +24,7 @@ def save(core: Core, plan: Plan) -> bytes:
         core.settings.workspace,
         stores,
         core.manifest.digest(),
-        datetime.now(UTC).isoformat(timespec="seconds"),
+        datetime.now(UTC).isoformat(timespec="microseconds"),
         actor(core.settings.directory, core.environ),
         version("lifecycle-as-code"),
     )
@@ -56,8 +56,11 @@ def _strange(core: Core, saved: planfile.SavedPlan) -> Iterator[Diagnostic]:
 
 
 def check(core: Core, saved: planfile.SavedPlan) -> Plan:
-    """The plan to be applied: what is live is still what it saw, and it still follows from there."""
+    """The plan to be applied: no apply has carried it out, what is live is still what it saw, and it still
+    follows from there."""
     plan = saved.plan
+    with core.connections.reading() as (ledger, _), ledger.reading() as db:
+        refuse_applied(ledger, db, plan)
     desired = wanted_again(plan)
     seen = core.camera.take(desired, resolved=False)
     refuse_stale(plan.changes, seen.live, seen.recorded)

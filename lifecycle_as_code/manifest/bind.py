@@ -6,6 +6,7 @@ Sugar unfolds to objects of its own. Every problem is reported at its place; wha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -24,13 +25,15 @@ from .shapes import EXCLUSIVE, Shape, read_exclusive, shapes_of
 from .wording import REFUSED, bad_value, missing_field, reworded, unknown_field
 from .yaml.invisible import looks
 from .yaml.nodes import Map, Mark, Plain, Seq
-from .yaml.report import Report, guess, problem, shown
+from .yaml.report import Report, guess, is_typo, problem, shown
 from .yaml.text import START
 
 if TYPE_CHECKING:
     from .blocks.policies import RuleBook
 
 NOTHING_GIVEN: Mapping[str, Any] = {}
+LEAVE_OUT = "if it is no manifest, name yours in `include:` of lac.yaml"
+_MOST_GUESSED = 20
 MAX_NAME = 500
 """The longest part of an address, in characters. No store takes longer names."""
 
@@ -69,6 +72,11 @@ class Binder:
             mark: Mark = root.at if isinstance(root, Seq) else START
             report.add("not-a-mapping", mark, "A manifest holds sections, such as `registered_models:`.")
             return
+        if not self.recognizes(root, b""):
+            strange = next(name for name in root if not name.startswith("x-"))
+            detail = "None of the file's keys is a section, such as `registered_models`."
+            report.add("unknown-section", root.place_of_key(strange), detail, LEAVE_OUT)
+            return
         for name, items in root.items():
             shape = self._sections.get(name)
             if shape is not None:
@@ -79,6 +87,24 @@ class Binder:
                 self.rules.section(name, items, root, report)
             elif not name.startswith("x-"):
                 self._unknown_section(root, name, report)
+
+    def recognizes(self, root: Any, data: bytes) -> bool:
+        """Whether a file is likely to be one of ours: it has one of our sections, or nearly so, or
+        nothing but settings. `root`: what `data` was read into, where it could be."""
+        if not isinstance(root, Map):
+            return self._section_lines.search(data) is not None
+        names = [name for name in root if not name.startswith("x-")]
+        known = {*self._sections, *BLOCKS, *SECTIONS}
+        return (
+            not known.isdisjoint(names)
+            or self._settings.issuperset(names)
+            or any(is_typo(name, known) for name in names[:_MOST_GUESSED])
+        )
+
+    @cached_property
+    def _section_lines(self) -> re.Pattern[bytes]:
+        names = "|".join(map(re.escape, (*self._sections, *BLOCKS, *SECTIONS)))
+        return re.compile(rf"^[ {{]*[\"']?({names})[\"']? *:".encode(), re.MULTILINE)
 
     def _unknown_section(self, root: Map, name: str, report: Report) -> None:
         hint = guess(name, [*self._sections, *BLOCKS, *SECTIONS])

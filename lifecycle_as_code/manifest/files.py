@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import translate
@@ -94,6 +95,16 @@ def name_for(pattern: str, stem: str) -> str | None:
     name = next((n for n in (base, f"{base}.yaml") if n.endswith(SUFFIXES[:2]) and _regex(last).match(n)), "")
     path = "/".join([*(step.replace("*", stem) for step in steps[:-1] if step != "**"), name])
     return path if name and stem in path and not _is_wild(path) else None
+
+
+def way_to_a_stack(directory: Path) -> str:
+    """A hint for a directory without a lac.yaml: the nearest one above it, or how to begin one."""
+    whole = directory.resolve()
+    above = next((each for each in whole.parents if (each / PROJECT).is_file()), None)
+    if above is None:
+        return "begin with `lac init`, or say where with `-C DIR`"
+    way = shlex.quote(os.path.relpath(above))
+    return f"there is one above: add {shown(f'-C {way}', 500)}, or begin another with `lac init`"
 
 
 def tests_below(root: Path) -> list[Path]:

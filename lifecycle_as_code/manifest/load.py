@@ -10,16 +10,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from ..model.diagnostics import Diagnostic, LacError, Source, in_file_order, refuse, warnings_in
 from ..model.policy import Rules
 from ..model.snapshot import Desired
 from ..model.spec import Spec
 from ..planning.selection import circles
-from .bind import Binder
-from .files import PROJECT, matching, read
+from .bind import LEAVE_OUT, Binder
+from .files import PROJECT, matching, read, way_to_a_stack
 from .filters import TemplateError
+from .placeholders import warn_of_placeholders
 from .project import INCLUDE, Choices, Project, known_settings, read_project
 from .settings import Settings
 from .templates import MARKERS, Renderer, TreeRenderer, report_file_error
@@ -165,7 +165,7 @@ def _project(
     path = root / PROJECT
     if not os.path.lexists(path):
         detail = f"There is no {shown(str(path))}."
-        raise LacError(problem("no-lac-yaml", detail, "begin with `lac init`, or say where with `-C DIR`"))
+        raise LacError(problem("no-lac-yaml", detail, way_to_a_stack(root)))
     given = tuple((str(file), read(Path(file), str(file))) for file in var_files)
     choices = Choices(environment, variables, given, environ, settings_only)
     return read_project(read(path, str(path)), str(path), root.resolve(), sections, choices)
@@ -191,20 +191,30 @@ def _bind(root: Path, name: str, renderer: Renderer, binder: Binder, texts: Text
     except LacError as error:
         return list(error.diagnostics)
     report = Report(shown_as, data=data)
+    written, tree = data, None
     # the last of the problems says that there are more
     with suppress(TooManyError):
-        if name.endswith(".j2"):
-            rendered = _rendered(data, renderer, report)
-            if rendered is not None:
-                data, report = rendered
-                binder.file(parse(data, report), report)
-        else:
-            tree: Any = parse(data, report)
-            if any(marker in data for marker in _MARKERS):
+        rendered = _rendered(data, renderer, report) if name.endswith(".j2") else (data, report)
+        if rendered is not None:
+            data, report = rendered
+            tree = parse(data, report)
+            if b"${" in data and binder.recognizes(tree, data):
+                warn_of_placeholders(tree, report)
+            if data is written and any(m in data for m in _MARKERS) and binder.recognizes(tree, data):
                 renderer.budget.allow(len(data) // 4)
                 TreeRenderer(renderer, report).render(tree)
             binder.file(tree, report)
+    if any(p.severity == "error" for p in report.problems) and not binder.recognizes(tree, written):
+        return [_foreign(report.problems)]
     return report.problems
+
+
+def _foreign(problems: Sequence[Diagnostic]) -> Diagnostic:
+    """What to say of a file that seems to be another program's: its first problem, how to leave it out."""
+    first = next(p for p in problems if p.severity == "error")
+    if first.hint == LEAVE_OUT:
+        return first
+    return replace(first, hint=f"{first.hint}; {LEAVE_OUT}" if first.hint else LEAVE_OUT)
 
 
 def _rendered(data: bytes, renderer: Renderer, report: Report) -> tuple[bytes, Report] | None:

@@ -15,6 +15,7 @@ from ..model.diagnostics import Diagnostic, LacError, Source, in_file_order, ref
 from ..model.spec import P
 from ..planning.guards import Limits
 from .convert import read_part, untyped
+from .placeholders import warn_of_placeholders
 from .settings import (
     DEFAULT_PERMISSION,
     NAME,
@@ -91,6 +92,8 @@ def _project(
         if not report.problems:
             report.add("missing-field", START, "lac.yaml needs `name`.", "add `name:`")
         raise LacError(*report.problems)
+    if b"${" in data:
+        warn_of_placeholders(root, report, settings=True)
     values = read_part(root, ProjectFile, "lac.yaml", root, "lac.yaml", report)
     _point_to_files(root, sections, report)
     _check_names(root, values, report)

@@ -104,7 +104,7 @@ def in_order(lines: Iterable[Line]) -> list[Line]:
 
 def moved_to(address: Address) -> str:
     """The reason of the last line under a former name."""
-    return f"moved to {address}"
+    return f"moved to {address.kind}.{address.name}"
 
 
 def under_one_name(

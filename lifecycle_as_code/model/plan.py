@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .diagnostics import Diagnostic, Source
@@ -114,6 +114,9 @@ class Plan:
     mode: Mode = Mode.NORMAL
     allowed: tuple[Allowed, ...] = ()
     review: Review = Review()
+    file_id: str = field(default="", compare=False)
+    """The identity of the file that it was read from, for such a plan is applied once; empty for a plan that
+    was made in this process. No part of what the plan says."""
 
     @property
     def destroy(self) -> bool:

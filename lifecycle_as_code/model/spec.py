@@ -17,6 +17,8 @@ from urllib.parse import unquote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
 
+from .visible import decode_alone, encode, encode_alone
+
 KeyPart = str | int
 
 
@@ -35,11 +37,18 @@ class Address(NamedTuple):
     key: tuple[KeyPart, ...]
 
     def __str__(self) -> str:
-        return f"{self.kind}.{self.name}"
+        """One line that `parse_address` reads back: what doesn't show is percent-encoded (`%0A`)."""
+        return f"{self.kind}.{encode_alone(self.name) if len(self.key) == 1 else encode(self.name)}"
+
+    @property
+    def quoted(self) -> str:
+        """The address as one word of a shell's command."""
+        return "'" + str(self).replace("'", "'\"'\"'") + "'"
 
     @property
     def name(self) -> str:
-        """The key as text. Parts of a longer key have `/` and `%` percent-encoded, a lone one not."""
+        """The key as text, as stores keep it. Parts of a longer key have `/` and `%` percent-encoded, a lone
+        one not."""
         if len(self.key) == 1:
             return str(self.key[0])
         return "/".join(str(part).replace("%", "%25").replace("/", "%2F") for part in self.key)
@@ -311,6 +320,12 @@ def parse_address(text: str, specs: Mapping[str, type[Spec]]) -> Address:
     kind, dot, name = text.partition(".")
     if not dot or kind not in specs:
         raise ValueError(f"`{text}` doesn't start with a kind, such as `registered_model.`")
+    return named(kind, decode_alone(name) if len(key_fields(specs[kind])) == 1 else name, specs)
+
+
+def named(kind: str, name: str, specs: Mapping[str, type[Spec]]) -> Address:
+    """The object of a kind with this `Address.name`. ValueError says what is wrong with it."""
+    text = f"{kind}.{name}"
     types = _key_types(specs[kind])
     parts = [name] if len(types) == 1 else [unquote(part) for part in name.split("/")]
     if len(parts) != len(types) or not all(parts):

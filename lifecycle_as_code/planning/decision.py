@@ -133,7 +133,7 @@ def not_ours(address: Address, owner: str | None, at: Source | None = None) -> D
         "not-ours",
         "the object exists but isn't managed here",
         f"{address} is already there and was not made from these manifests.",
-        hint=f"take it over with `lac import '{address}'`, or give yours another name",
+        hint=f"take it over with `lac import {address.quoted}`, or give yours another name",
         at=at,
     )
 
@@ -144,7 +144,7 @@ def _owned_elsewhere(address: Address, owner: str, at: Source | None) -> Diagnos
         "the object belongs to another stack",
         f"{address} is managed by stack `{owner}`.",
         hint="declare it in one stack only; others may refer to it without declaring it"
-        f" (to move it here: `lac import --take-over '{address}'`)",
+        f" (to move it here: `lac import --take-over {address.quoted}`)",
         at=at,
     )
 

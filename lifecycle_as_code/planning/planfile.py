@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, NoReturn
 
 from pydantic import ValidationError
@@ -40,7 +40,7 @@ class Origin:
 
     `stores`: for `registry` and `auth` the database's own id (empty where it has none yet), its dialect and
     its address without password; for `serve` the cluster's address. `manifests`: their digest. `made_at`: ISO
-    8601, by the planner's clock.
+    8601, by the planner's clock; it tells files apart that say the same.
     """
 
     workspace: str
@@ -79,7 +79,10 @@ def dump(plan: Plan, origin: Origin, key: bytes | None = None) -> bytes:
 
 
 def load(data: bytes, specs: Mapping[str, type[Spec]], key: bytes | None = None) -> SavedPlan:
-    """The plan in the file. LacError where it isn't one, is another version's, or was changed in any way."""
+    """The plan in the file. LacError where it isn't one, is another version's, or was changed in any way.
+
+    Its `file_id` is the hash of the bytes: they are sealed, so a copy has the same one and no other file.
+    """
     held = _document(data)
     seal = held.pop("seal", None)
     signed = isinstance(seal, str) and seal.startswith("hmac-sha256:")
@@ -99,7 +102,7 @@ def load(data: bytes, specs: Mapping[str, type[Spec]], key: bytes | None = None)
         _refuse("bad-plan-file", f"the plan can't be read: {type(error).__name__}", _AGAIN)
     if not same:
         _refuse("plan-altered", "the plan's parts don't agree with each other", _AGAIN)
-    return SavedPlan(plan, origin, held["digest"], signed)
+    return SavedPlan(replace(plan, file_id=_sha256(data)), origin, held["digest"], signed)
 
 
 def environment_of(data: bytes) -> str | None:

@@ -149,7 +149,7 @@ def _wrong(move: Move, desired: Desired, specs: Mapping[str, type[Spec]]) -> tup
 def _strange(address: Address, recorded: Recorded) -> tuple[str, str]:
     if owner := recorded.others.get(address):
         return f"{address} is managed by stack `{owner}`", "move it there"
-    return f"{address} isn't managed here", f"take it over first: `lac import '{address}'`"
+    return f"{address} isn't managed here", f"take it over first: `lac import {address.quoted}`"
 
 
 def _others(after: Address, there: Moved, recorded: Recorded) -> Iterator[tuple[str, str]]:
@@ -159,7 +159,7 @@ def _others(after: Address, there: Moved, recorded: Recorded) -> Iterator[tuple[
         if owner and found is not None and after in found.spec.refs():
             yield (
                 f"{origin}, which belongs to stack `{owner}`, would be renamed with it",
-                f"take it over first (`lac import --take-over '{origin}'`), or remove it there",
+                f"take it over first (`lac import --take-over {origin.quoted}`), or remove it there",
             )
 
 

@@ -97,7 +97,7 @@ def _superseded(
                 "changed-since",
                 "a later apply changed the object again",
                 f"{address}: by apply {', '.join(other.apply_id[:8] for other in reversed(later))}.",
-                hint=f"roll that one back first, or the object alone: `lac rollback '{address}'`",
+                hint=f"roll that one back first, or the object alone: `lac rollback {address.quoted}`",
             )
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from ..manifest.yaml.invisible import HIDDEN
+from ..model.visible import shows
 
 Style = Literal["strong", "faint", "red", "green", "yellow", "cyan"]
 
@@ -32,9 +32,6 @@ _BEGINNING = re.compile(r"(?P<guides>[ │├└─]*)(?:[\w-]+(?: [\w-]+)? {2,}
 
 _LEAST_ROOM = 16
 
-# as wide as it looks, and common in Japanese and Chinese texts
-_IDEOGRAPHIC_SPACE = "\u3000"
-
 
 class Paint:
     """Wraps text in colours, or leaves it alone."""
@@ -56,16 +53,12 @@ def safe(text: object) -> str:
     plain = str(text)
     if plain.isascii() and plain.isprintable():
         return plain
-    return "".join(char if _shows(char) else _escaped(char) for char in plain)
+    return "".join(char if shows(char) else _escaped(char) for char in plain)
 
 
 def safe_lines(text: str) -> list[str]:
     """The same for a text whose line ends are meant."""
     return [safe(line) for line in text.splitlines()]
-
-
-def _shows(char: str) -> bool:
-    return (char.isprintable() or char == _IDEOGRAPHIC_SPACE) and not HIDDEN.match(char)
 
 
 def _escaped(char: str) -> str:

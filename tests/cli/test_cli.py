@@ -226,7 +226,7 @@ def test_the_help_of_the_command_imports_no_verb() -> None:
     ours = {name for name in listed.stdout.splitlines() if name.startswith("lifecycle_as_code")}
     assert ours == {
         "lifecycle_as_code",
-        *(f"lifecycle_as_code.cli{part}" for part in ("", ".group", ".options")),
+        *(f"lifecycle_as_code.cli{part}" for part in ("", ".group", ".options", ".streams")),
     }
 
 
@@ -371,7 +371,7 @@ def test_whoever_stops_reading_gets_no_traceback() -> None:
     os.close(reader)
     ended = lac("kinds", "--all", stdout=writer, stderr=subprocess.PIPE, capture_output=False)
     os.close(writer)
-    assert ended.returncode == 1
+    assert ended.returncode == 0
     assert ended.stderr == ""
 
 
@@ -600,14 +600,51 @@ def test_the_second_signal_aborts_at_once_and_still_lets_go_of_locks(stack: Fake
 def test_an_apply_that_nobody_reads_any_more_stops_between_effects(
     stack: FakeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lifecycle_as_code.cli import progress
+    from lifecycle_as_code.cli import execution
 
-    def gone(_: str) -> None:
-        raise BrokenPipeError
-
-    monkeypatch.setattr(progress, "say", gone)
+    monkeypatch.setattr(execution, "abandoned", lambda: True)
     assert run(["apply", "--auto-approve"]) == 1
     assert stack.stopped
+
+
+# --- streams that are closed, full, or read no more
+
+STREAMS = {
+    "stdout closed": (">&-", {"plan --detailed-exitcode": 2, "plan --json": 0}),
+    "stderr closed": ("2>&-", {"plan --detailed-exitcode": 2, "apply": 1}),
+    "stdin closed": ("<&-", {"apply": 1}),
+    "all closed": ("<&- >&- 2>&-", {"apply --auto-approve": 0}),
+    "stdout full": (">/dev/full", {"plan --json": 1, "--help": 1, "apply --auto-approve": 0}),
+    "stderr full": ("2>/dev/full", {"plan --detailed-exitcode": 2, "nope": 1}),
+    "nobody reads": ("| true", {"plan --detailed-exitcode": 2, "kinds --all": 0}),
+}
+
+
+@pytest.fixture(scope="module")
+def one_stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stack on a database of its own."""
+    directory = tmp_path_factory.mktemp("streams")
+    (directory / "lac.yaml").write_text(f"name: streams\nstore: {fresh_sqlite(directory)}\n")
+    (directory / "m.yaml").write_text("registered_models:\n")
+    return directory
+
+
+@pytest.mark.parametrize(("how", "codes"), STREAMS.values(), ids=STREAMS)
+def test_the_exit_code_says_what_happened_whatever_became_of_the_streams(
+    how: str, codes: dict[str, int], one_stack: Path
+) -> None:
+    said = one_stack / "said"
+    for command, code in codes.items():
+        # there is always something to apply
+        with (one_stack / "m.yaml").open("a") as manifest:
+            manifest.write(f"- name: m{manifest.tell()}\n")
+        lac = f"'{sys.executable}' -m lifecycle_as_code -C '{one_stack}' {command}"
+        shell = f"{lac} 2>'{said}' {how}; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", shell], check=False, stdout=subprocess.DEVNULL)
+        assert done.returncode == code, command
+        assert "Traceback" not in said.read_text()
+        assert "error[unexpected]" not in said.read_text()
+        assert ("output-lost" in said.read_text()) == (how == ">/dev/full")
 
 
 # --- objects
@@ -752,6 +789,30 @@ def test_init_writes_a_starter_and_overwrites_nothing(tmp_path: Path, capsys: Sa
     assert "already-there" in capsys.readouterr().err
     assert (home / "lac.yaml").read_text() == "mine"
     assert not (home / "models/hello.yaml").exists()
+
+
+def test_init_makes_the_directory_that_it_is_given(
+    tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["init", "new/card payments"]) == 0
+    assert "Next: `lac -C 'new/card payments' plan`" in capsys.readouterr().out
+    assert run(["-C", "new/card payments", "validate"]) == 0
+    assert run(["-C", "new", "init", "card payments"]) == 1
+    assert "already-there" in capsys.readouterr().err
+    assert run(["init"]) == 0
+    assert "Next: `lac plan`" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["plan", "status"])
+def test_below_a_stack_the_way_to_it_is_told(
+    verb: str, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lac.yaml").write_text("name: a\n")
+    (tmp_path / "models" / "eu").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "models" / "eu")
+    assert run([verb]) == 1
+    assert "add `-C ../..`" in capsys.readouterr().err
 
 
 def test_kinds_are_listed_and_told_in_full(capsys: Said) -> None:

@@ -18,11 +18,12 @@ from support.bench import Bench, converge
 from support.command import Directory, models
 from support.mlflow_fixture import fresh_postgres, fresh_sqlite
 
-from lifecycle_as_code.engine.actor import actor, without_password
+from lifecycle_as_code.engine.actor import actor, commit_warning, without_password
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.events import Warned
 from lifecycle_as_code.model.history import Actor, Apply, Line, at, of_address
 from lifecycle_as_code.model.spec import Address, Spec, parse_address, plain
 from lifecycle_as_code.planning.rollback import undone
@@ -176,9 +177,74 @@ def test_the_commit_and_the_remote_are_known_without_its_password(tmp_path: Path
 
 
 def test_without_a_repository_nothing_is_known_of_one(tmp_path: Path) -> None:
-    found = actor(tmp_path, {**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)})
+    environ = {"PATH": os.environ["PATH"], "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
+    found = actor(tmp_path, environ)
     assert (found.commit, found.remote, found.dirty) == ("", "", False)
+    assert commit_warning(tmp_path, environ) is None
     assert actor(tmp_path, {"PATH": ""}).commit == ""
+
+
+SHA = "4f0c1d2e" * 5
+
+COMMITS: dict[str, tuple[Mapping[str, str], str]] = {
+    "GitHub": (
+        {"GITHUB_SHA": SHA, "GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "ann/infra"},
+        "https://github.com/ann/infra",
+    ),
+    "GitLab": (
+        {"CI_COMMIT_SHA": SHA, "CI_PROJECT_URL": "https://git.example/infra"},
+        "https://git.example/infra",
+    ),
+    "Buildkite": (
+        {"BUILDKITE_COMMIT": SHA, "BUILDKITE_REPO": "https://ann:hunter2@git.example/infra.git"},
+        "https://git.example/infra.git",
+    ),
+}
+
+
+@pytest.fixture
+def refused(tmp_path: Path) -> Mapping[str, str]:
+    """The environment in which git refuses the checkout at `tmp_path`, as it does another user's."""
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "First.")
+    names = {
+        "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_NOSYSTEM": "1",
+    }
+    return {"PATH": os.environ["PATH"], **names}
+
+
+@pytest.mark.parametrize(("named", "remote"), COMMITS.values(), ids=COMMITS)
+def test_where_git_refuses_the_ci_jobs_commit_counts(
+    named: Mapping[str, str], remote: str, refused: Mapping[str, str], tmp_path: Path
+) -> None:
+    found = actor(tmp_path, {**refused, **named})
+    assert (found.commit, found.remote) == (SHA, remote)
+    assert commit_warning(tmp_path, {**refused, **named}) is None
+
+
+@pytest.mark.parametrize("named", [{}, {"GITHUB_SHA": "main"}], ids=["none", "no commit's"])
+def test_where_git_refuses_and_no_job_names_a_commit_it_is_said(
+    named: Mapping[str, str], refused: Mapping[str, str], tmp_path: Path
+) -> None:
+    assert actor(tmp_path, {**refused, **named}).commit == ""
+    warning = commit_warning(tmp_path, {**refused, **named})
+    assert warning is not None
+    assert "dubious ownership" in warning.detail
+    assert "safe.directory" in warning.hint
+
+
+def test_an_apply_says_that_history_knows_no_commit(refused: Mapping[str, str], tmp_path: Path) -> None:
+    bench = Bench(tmp_path, fresh_sqlite(tmp_path), environ=refused)
+    _, events = converge(bench.stack([RegisteredModel(name="fraud")]))
+    assert [e.diagnostic.code for e in events if isinstance(e, Warned)] == ["commit-not-recorded"]
+
+
+def test_without_git_a_checkout_has_no_commit_and_it_is_said(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    assert actor(tmp_path, {"PATH": "", **COMMITS["GitLab"][0]}).commit == SHA
+    assert commit_warning(tmp_path, {"PATH": ""}) is not None
 
 
 @pytest.mark.parametrize(

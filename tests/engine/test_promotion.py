@@ -445,7 +445,7 @@ error[no-such-model]: there is no such model
         """\
 error[not-declared]: this stack declares nothing of the model
   churn is in the registry, and in no manifest.
-  hint: take it over first: `lac import registered_model.churn`
+  hint: take it over first: `lac import 'registered_model.churn'`
 """,
     ),
     "no alias": (

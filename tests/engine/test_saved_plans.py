@@ -32,7 +32,7 @@ from lifecycle_as_code.model.events import Done, Event, Finished
 from lifecycle_as_code.model.plan import Action, Mode
 from lifecycle_as_code.model.snapshot import Claim, Lifecycle, Move
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.planning.guards import Limits
+from lifecycle_as_code.planning.guards import GUARDS, Limits
 from lifecycle_as_code.stack import Stack
 
 Where = Literal["registry", "auth"]
@@ -155,11 +155,62 @@ def test_it_is_done_once(begun: Bench) -> None:
     applied(begun.stack(), data)
     before = tables(begun)
     error = refusal(begun.stack(), data)
-    assert codes(error) == {"stale-plan"}
-    assert len(error.diagnostics[0].detail.splitlines()) == 1 + len(
-        begun.stack().read_plan(data).plan.changes
-    )
+    assert codes(error) == {"plan-already-applied"}
+    last = begun.stack().history()[-1]
+    assert last.apply_id in error.diagnostics[0].detail
+    assert "carried it out on 2" in error.diagnostics[0].detail
     assert tables(begun) == before
+
+
+@pytest.mark.parametrize("undone", ["rolled back", "destroyed"])
+def test_it_does_not_come_back_after_it_was_undone(begun: Bench, undone: str) -> None:
+    stack = begun.stack(declared(later=True))
+    data = saved(stack)
+    applied(begun.stack(), data)
+    if undone == "rolled back":
+        list(stack.apply(stack.rollback(stack.history()[-1].apply_id, allow=GUARDS).plan))
+    else:
+        list(stack.apply(stack.plan(destroy=True, allow=GUARDS)))
+    before = tables(begun)
+    assert codes(refusal(begun.stack(), data)) == {"plan-already-applied"}
+    assert tables(begun) == before
+
+
+def test_the_same_plan_made_anew_is_another_file(begun: Bench) -> None:
+    stack = begun.stack(declared(later=True))
+    targets = ["model_alias.fraud/champion"]
+    applied(begun.stack(), saved(stack, targets=targets))
+    list(stack.apply(stack.rollback(targets[0]).plan))
+    assert done(applied(begun.stack(), saved(stack, targets=targets)))
+
+
+def test_it_is_refused_under_the_lock_as_well(begun: Bench) -> None:
+    data = saved(begun.stack(declared(later=True)), targets=["model_alias.fraud/champion"])
+    stack = begun.stack()
+    both = [stack.check_saved(stack.read_plan(data)) for _ in range(2)]
+    list(stack.apply(both[0]))
+    list(stack.apply(stack.rollback("model_alias.fraud/champion").plan))
+    with pytest.raises(LacError) as raised:
+        list(stack.apply(both[1]))
+    assert codes(raised.value) == {"plan-already-applied"}
+
+
+def test_an_apply_that_committed_nothing_leaves_the_plan_good(begun: Bench) -> None:
+    data = saved(begun.stack(declared(later=True)))
+    stack = begun.stack()
+    events = list(stack.apply(stack.check_saved(stack.read_plan(data)), stop=lambda: True))
+    assert isinstance(events[-1], Finished)
+    assert events[-1].stopped
+    assert done(applied(begun.stack(), data))
+
+
+def test_what_the_grants_database_alone_committed_counts(begun: Bench) -> None:
+    """The registry's half of an interrupted apply was restored from a backup."""
+    data = saved(begun.stack(declared(later=True)))
+    applied(begun.stack(), data)
+    outside(begun, "DELETE FROM lac_changes")
+    outside(begun, "DELETE FROM lac_applies")
+    assert codes(refusal(begun.stack(), data)) == {"plan-already-applied"}
 
 
 def test_a_plan_of_nothing_is_a_plan(begun: Bench) -> None:
@@ -240,7 +291,7 @@ def test_a_refresh_only_plan_can_be_saved(begun: Bench) -> None:
     data = begun.stack().saved(plan)
     applied(begun.stack(), data)
     assert begun.stack().plan(refresh_only=True).changes == ()
-    assert codes(refusal(begun.stack(), data)) <= {"stale-plan", "plan-mismatch"}
+    assert codes(refusal(begun.stack(), data)) == {"plan-already-applied"}
 
 
 def test_a_rename_can_be_saved_and_is_done_once(begun: Bench) -> None:
@@ -253,7 +304,7 @@ def test_a_rename_can_be_saved_and_is_done_once(begun: Bench) -> None:
     applied(begun.stack(), data)
     assert begun.stack(specs).plan().changes == ()
     rows = tables(begun)
-    assert codes(refusal(begun.stack(), data)) <= {"stale-plan", "plan-mismatch"}
+    assert codes(refusal(begun.stack(), data)) == {"plan-already-applied"}
     assert tables(begun) == rows
 
 
@@ -746,7 +797,7 @@ def test_the_command_asks_nobody_and_does_exactly_what_was_saved(tmp_path: Path)
     # broken manifests and no manifests at all are none of its business either
     for manifest in ("- [", None):
         (stack.path / "models.yaml").unlink() if manifest is None else stack.declare(manifest)
-        assert "error[stale-plan]" in stack.lac("apply", file, expect=1).stderr
+        assert "error[plan-already-applied]" in stack.lac("apply", file, expect=1).stderr
         assert "2 to create" not in stack.lac("show", file, "--json").stderr
 
 

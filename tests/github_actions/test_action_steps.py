@@ -288,6 +288,7 @@ def test_what_a_manifest_says_is_no_command_to_github(runner: Steps) -> None:
     [
         (0, "", "applied"),
         (1, "error[stale-plan]: x", "stale"),
+        (1, "error[plan-already-applied]: x", "stale"),
         (1, "error[plan-mismatch]: x", "stale"),
         (1, "error[manifests-changed]: x", "stale"),
         (1, "warning[w]: x\nerror[policy-denied]: x", "denied"),

@@ -155,13 +155,13 @@ def test_what_was_reviewed_is_applied_on_merge_and_only_once(runner: Runner) -> 
     assert runner.run("apply", {}, **WHERE) == 0, runner.log
     assert runner.outputs == {"outcome": "applied", "pull-request": "7"}
     assert "Applied: 4 created" in runner.github.comments[7][-1]["body"]
-    # what is live has moved since: by this very plan
+    # a job that runs once more brings nothing back
     assert runner.run("apply", {}, **WHERE) == 1
     assert runner.outputs["outcome"] == "stale"
     told = runner.github.comments[7][-1]["body"]
     assert len(runner.github.comments[7]) == 4
     assert "Nothing was applied: the plan is stale" in told
-    assert "stale-plan" in told
+    assert "plan-already-applied" in told
 
 
 def test_manifests_that_cant_be_planned_are_told_where_they_are_reviewed(runner: Runner) -> None:

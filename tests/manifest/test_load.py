@@ -177,6 +177,38 @@ def test_declared_twice_names_both_places(second: str, place: str, errors: Error
     assert "a.yaml:" in found.detail
 
 
+FOREIGN = {
+    "docker-compose.yaml": (
+        "version: '3.8'\nvolumes: {data: {}}\nservices: {web: {image: 'x:{{ tag }}'}}\n",
+        "1:1 unknown-section",
+    ),
+    "conda.yaml": (
+        "name: env\nchannels: [conda-forge]\ndependencies: [python=3.11]\n",
+        "1:1 unknown-section",
+    ),
+    "x.yaml": ("x-a: 1\nb: 2\nc: 3\n", "2:1 unknown-section"),
+    "playbook.yml": ("- hosts: all\n  roles: []\n", "1:1 not-a-mapping"),
+    "deployment.yaml": ("kind: Service\n---\nkind: Deployment\n", "2:1 several-documents"),
+    "template.yaml": ("Resources:\n  A: !Ref B\n  C: !Ref D\n", "2:6 tag-refused"),
+    "chart.yaml.j2": ("a: {{ x }}\nb: {{ y }}\n", "1:1 undefined-name"),
+}
+
+
+@pytest.mark.parametrize(("name", "text", "told"), [(n, *f) for n, f in FOREIGN.items()], ids=FOREIGN)
+def test_another_programs_file_is_told_once_with_the_way_out(
+    name: str, text: str, told: str, errors: Errors
+) -> None:
+    (found,) = errors({name: text, "m.yaml": "registered_models: [{name: a}]"})
+    assert f"{found.at} {found.code}" == f"{name}:{told}"
+    assert "`include:`" in found.hint
+    assert "did you mean" not in found.hint
+
+
+def test_a_file_with_a_section_of_ours_or_nearly_so_has_all_its_problems_told(problems: Problems) -> None:
+    assert len(problems("registered_models: []\nversion: 1\nservices: 2\n")) == 2
+    assert len(problems("registered_modles: []\nversion: 1\n")) == 2
+
+
 def test_all_problems_come_at_once_in_file_order(errors: Errors) -> None:
     files = {
         "b.yaml": "registered_models:\n  - {name: a, x: y}\n  - {description: no}\n",

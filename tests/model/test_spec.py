@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from lifecycle_as_code.model.spec import (
     Address,
@@ -21,9 +24,11 @@ from lifecycle_as_code.model.spec import (
     fields_marked,
     key_fields,
     marked,
+    named,
     parse_address,
     plain,
 )
+from lifecycle_as_code.views.text import safe
 
 
 class Entity(Part):
@@ -107,6 +112,33 @@ ADDRESSES = {
 def test_an_address_is_spelled_and_read(text: str, address: Address) -> None:
     assert str(address) == text
     assert parse_address(text, SPECS) == address
+
+
+AWKWARD = "e%0A\n\r\x1b\u200b\u202e\ufe0f\xa0é\u3000%25 '$%C2%A0/"
+
+
+@given(st.text(st.sampled_from(AWKWARD) | st.characters(codec="utf-8"), min_size=1))
+@example("e\n2")
+@example("e%0A2")
+@example("e%250A2")
+@example("%\n%25\n%2525")
+def test_an_address_is_printed_so_that_it_reads_back(name: str) -> None:
+    for address in (Address("model", (name,)), Address("alias", (name, "a"))):
+        printed = str(address)
+        assert parse_address(printed, SPECS) == address
+        assert safe(printed) == printed
+        assert shlex.split(address.quoted) == [printed]
+
+
+@pytest.mark.parametrize("name", ["100%", "a%20b", "caf%C3%A9", "%2F", "50%25", "%zz", "%0a", "%"])
+def test_a_lone_name_with_a_percent_sign_is_printed_as_it_is(name: str) -> None:
+    assert str(Address("model", (name,))) == f"model.{name}"
+    assert parse_address(f"model.{name}", SPECS) == Address("model", (name,))
+
+
+def test_records_of_names_that_look_encoded_stay_what_they_are() -> None:
+    assert named("model", "a%0Ab", SPECS) == Address("model", ("a%0Ab",))
+    assert named("model", "a\nb", SPECS) == Address("model", ("a\nb",))
 
 
 NOT_ADDRESSES = {

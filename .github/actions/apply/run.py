@@ -24,6 +24,7 @@ from subject import Subject
 
 OUTCOMES: Mapping[str, str] = {
     "stale-plan": "stale",
+    "plan-already-applied": "stale",
     "plan-mismatch": "stale",
     "manifests-changed": "stale",
     "policy-denied": "denied",

@@ -13,7 +13,7 @@ import click
 from ..group import Verb
 from ..options import Options
 from ..output import note, say, warn
-from ..stacks import opened
+from ..stacks import opened, warn_of_commit
 
 if TYPE_CHECKING:
     from ...model.spec import Address
@@ -42,6 +42,7 @@ def command(
         raise click.UsageError("--take-over needs ADDRESS...: nobody takes over everything")
     stack = opened(options)
     asked = None if everything else [stack.parse_address(address) for address in dict.fromkeys(addresses)]
+    warn_of_commit(stack, options)
     taken, written = _take(options, stack, asked, out, take_over=take_over)
     warn(taken.skipped, options)
     for address in taken.addresses:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import click
@@ -55,44 +56,45 @@ mlruns/
 
 
 @click.command(cls=Verb)
+@click.argument("below", required=False, metavar="[DIR]")
 @click.option("--name", help="The stack's name; by default the directory's.")
 @click.pass_obj
-def command(options: Options, name: str | None) -> int:
-    """Write a starter stack into the directory: lac.yaml and one model. Overwrites nothing.
+def command(options: Options, below: str | None, name: str | None) -> int:
+    """Write a starter stack into DIR, made where it is missing: lac.yaml and one model. Overwrites nothing.
 
     Beside them, in `.lac/schemas`, goes what an editor needs to check manifests while they are written.
     """
     from ...model.diagnostics import Diagnostic, LacError
     from ...views.text import safe
 
-    directory = Path(options.directory)
+    home = Path(options.directory, below or ".")
     files = {
-        "lac.yaml": _PROJECT.format(name=name or _named_after(directory)),
+        "lac.yaml": _PROJECT.format(name=name or _named_after(home)),
         "models/hello.yaml": _MODELS,
     }
-    if there := [file for file in files if (directory / file).exists()]:
+    if there := [file for file in files if (home / file).exists()]:
         raise LacError(
             *(
                 Diagnostic(
                     "already-there",
                     "a file is in the way",
-                    f"{directory / file} exists and is left alone.",
-                    hint="choose an empty directory with `-C DIR`",
+                    f"{home / file} exists and is left alone.",
+                    hint="choose another directory: `lac init DIR`",
                 )
                 for file in there
             )
         )
     # a list of ignored files that is there already is somebody's own
-    if not (directory / ".gitignore").exists():
+    if not (home / ".gitignore").exists():
         files[".gitignore"] = _IGNORED
     for file, text in files.items():
-        path = directory / file
+        path = home / file
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as stream:
             stream.write(text)
         say(f"wrote {safe(path)}")
-    write(directory / _SCHEMAS)
-    where = "" if options.directory == "." else f" -C {safe(directory)}"
+    write(home / _SCHEMAS)
+    where = "" if home == Path() else f" -C {safe(shlex.quote(str(home)))}"
     say(f"\nNext: `lac{where} plan` shows what it would make, `lac{where} apply` makes it.")
     return 0
 

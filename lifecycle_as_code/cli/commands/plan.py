@@ -11,7 +11,7 @@ from ..group import Verb
 from ..options import Options
 from ..output import note
 from ..plan_options import Planning, out_option, planning_options
-from ..stacks import opened
+from ..stacks import opened, warn_of_commit
 
 if TYPE_CHECKING:
     from ...model.plan import Plan
@@ -37,7 +37,7 @@ def command(
     plan = asked.plan(stack)
     show(plan, options, view)
     if out is not None:
-        save(stack, plan, out)
+        save(stack, plan, out, options)
     if plan.review.denied:
         return denied(plan, options)
     return 2 if detailed_exitcode and plan.differences else 0
@@ -52,12 +52,13 @@ def denied(plan: Plan, options: Options) -> int:
     return 1
 
 
-def save(stack: Stack, plan: Plan, out: str) -> None:
+def save(stack: Stack, plan: Plan, out: str, options: Options) -> None:
     """Write a plan to a file, whole or not at all."""
     from pathlib import Path
 
     from ...views.text import safe
     from ..files import write
 
+    warn_of_commit(stack, options)
     write(Path(out), stack.saved(plan))
     note(f"\nSaved the plan to {safe(out)}. To carry out exactly this plan: lac apply {safe(out)}")

@@ -47,7 +47,7 @@ def command(
             note("The manifests agree with it already.")
     # the plan names the manifests as they are now: it agrees with them
     if out is not None:
-        save(stack, found.plan, out)
+        save(stack, found.plan, out, options)
     if out is None and not edit and found.plan.differences:
         note(
             "\nNothing was applied: `-o FILE` saves this for `lac apply FILE`, `--write` edits the manifests."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +9,7 @@ import click
 from ..group import Group
 from ..options import Options
 from ..output import note, paint, say, width
-from ..stacks import opened
+from ..stacks import opened, warn_of_commit
 
 if TYPE_CHECKING:
     from ...model.snapshot import Record
@@ -74,6 +73,7 @@ def rm(options: Options, addresses: tuple[str, ...], dry_run: bool) -> int:
         if strange := [address for address in wanted if address not in ours]:
             raise _not_recorded(*map(str, strange))
     else:
+        warn_of_commit(stack, options)
         stack.forget(wanted)
     say("\n".join(f"{'would forget' if dry_run else 'forgot'} {safe(address)}" for address in wanted))
     if declared := [address for address in wanted if address in stack.desired.objects]:
@@ -82,7 +82,9 @@ def rm(options: Options, addresses: tuple[str, ...], dry_run: bool) -> int:
 
 
 def _matches(record: Record, patterns: tuple[str, ...]) -> bool:
-    return not patterns or any(fnmatchcase(str(record.address), pattern) for pattern in patterns)
+    from ...planning.targeting import matches
+
+    return not patterns or matches(record.address, patterns)
 
 
 def _not_recorded(*addresses: str) -> Exception:

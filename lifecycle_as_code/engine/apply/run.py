@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from ...model.diagnostics import refuse
-from ...model.events import Event, Finished, Locked
+from ...model.events import Event, Finished, Locked, Warned
 from ...model.plan import Mode, Plan
 from ...model.spec import Store
 from ...planning import planfile
 from ...stores.state import lock
-from ..actor import actor
+from ..actor import actor, commit_warning
 from ..background import in_background
 from ..connections import as_progress
 from ..session import Core
 from .executor import Run
 from .journal import Journal
+from .transaction import refuse_applied
 
 if TYPE_CHECKING:
     from ...stores.ray.client import Cluster
@@ -33,9 +34,9 @@ def writing(
     tell: Callable[[str], None] = lambda _: None,
     first: Callable[[], None] = lambda: None,
 ) -> Iterator[Journal]:
-    """The stack's lock and its journal. `digest`: of the plan that is carried out. `timeout`: how many
-    seconds to wait for another one's lock, which `tell` is told of. `first`: what may still refuse it, under
-    the lock."""
+    """The stack's lock and its journal. `digest`: the identity of the plan that is carried out. `timeout`:
+    how many seconds to wait for another one's lock, which `tell` is told of. `first`: what may still refuse
+    it, under the lock."""
     ledger = core.connections.ledger()
     who = actor(core.settings.directory, core.environ)
     beside = None if ledger.together else ledger.auth
@@ -65,16 +66,24 @@ def carried_out(core: Core, plan: Plan, *, lock_timeout: float, stop: Callable[[
         refuse(denials(plan))
     command = {Mode.NORMAL: "apply"}.get(plan.mode, str(plan.mode))
     connections = core.connections
+
+    def first() -> None:
+        with connections.reading() as (ledger, _), ledger.reading() as db:
+            refuse_applied(ledger, db, plan)
+        _judge(core, plan)
+
     with ExitStack() as open_until_done:
         yield from connections.create_stores(stop)
         waiting = in_background(
             lambda tell: open_until_done.enter_context(
-                writing(core, command, planfile.digest(plan), lock_timeout, tell, lambda: _judge(core, plan))
+                writing(core, command, plan.file_id or planfile.digest(plan), lock_timeout, tell, first)
             ),
             stop,
         )
         journal = yield from as_progress(waiting)
         yield Locked(journal.apply_id)
+        if warning := commit_warning(core.settings.directory, core.environ):
+            yield Warned(warning)
         cluster: Cluster | None = None
         if any(step.store is Store.SERVE for step in plan.steps):
             yield from connections.start_ray(stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -13,7 +14,7 @@ from ...kinds.base import Databases, Kind, SqlKind
 from ...model.diagnostics import Diagnostic, LacError
 from ...model.diff import diff, owned
 from ...model.history import Apply, Line
-from ...model.plan import Action, Change
+from ...model.plan import Action, Change, Plan
 from ...model.snapshot import Live, Record, Recorded
 from ...model.spec import Address, Spec, Store
 from ...planning.decision import IMPORTED
@@ -121,6 +122,33 @@ def read_history(
     found += [a for a in held if a.ended_ms is not None]
     found.sort(key=lambda apply: (apply.started_ms, apply.apply_id))
     return [apply for apply in found if address is None or apply.lines]
+
+
+def refuse_applied(ledger: Ledger, db: Databases, plan: Plan) -> None:
+    """LacError `plan-already-applied` where an apply has committed any change of this saved plan: whatever
+    was undone since then must not come back with the file. An apply that committed nothing leaves it good."""
+    if not plan.file_id:
+        return
+    stores = [db.registry] if db.auth in (None, db.registry) else [db.registry, db.auth]
+    found = [
+        apply
+        for connection in stores
+        if connection is not None
+        for apply in history.of_plan(connection, ledger.stack, ledger.workspace, plan.file_id)
+    ]
+    if not found:
+        return
+    last = max(found, key=lambda apply: apply.started_ms)
+    part = "it" if last.outcome == "complete" else "a part of it"
+    when = datetime.fromtimestamp(last.started_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    raise LacError(
+        Diagnostic(
+            "plan-already-applied",
+            "the saved plan was already applied",
+            f"Apply {last.apply_id} by {last.actor} carried {part} out on {when}.",
+            hint="nothing was written; run `lac plan -o FILE` again and review the new plan",
+        )
+    )
 
 
 def _about(lines: Sequence[Line], address: Address | None) -> Iterator[Line]:

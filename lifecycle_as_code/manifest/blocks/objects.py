@@ -134,7 +134,7 @@ class Blocks:
         for address, at in self.imports.items():
             if address not in objects:
                 detail = f"{address} is to be imported, and isn't declared."
-                hint = f"declare it, or let `lac import '{address}'` write the YAML"
+                hint = f"declare it, or let `lac import {address.quoted}` write the YAML"
                 yield problem("contradiction", detail, hint, at)
 
 

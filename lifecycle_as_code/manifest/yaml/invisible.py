@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
-HIDDEN: Final = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U0001d159\U000e0100-\U000e01ef]"
-)
-"""Printable to Unicode, and yet nothing is seen: joiners, fillers, blanks, variation selectors."""
+from ...model.visible import HIDDEN
 
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cn", "Cs"})
 """Unicode's categories of controls (of direction too), of characters without width, and of no characters."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 
 from ...model.diagnostics import Diagnostic, Severity, Source, did_you_mean
 from .nodes import Mark
@@ -21,6 +22,7 @@ SUMMARIES = {
     "include-matches-nothing": "include matches no file",
     "include-outside": "include leaves the stack's directory",
     "key-not-text": "key is not a name",
+    "literal-placeholder": "text looks like a variable and is none",
     "look-alike": "name can't be told from another by eye",
     "missing-field": "required field is missing",
     "more-problems": "file has more problems than are shown",
@@ -77,6 +79,11 @@ def guess(name: str, known: Collection[str]) -> str:
     if len(name) > _MAX_GUESSED_NAME or len(known) > _MAX_GUESSES:
         return ""
     return did_you_mean(name, known)
+
+
+def is_typo(name: str, known: Collection[str]) -> bool:
+    """Whether somebody meant one of `known`: nearer than what `guess` takes a chance on."""
+    return len(name) <= _MAX_GUESSED_NAME and bool(get_close_matches(name, known, 1, 0.8))
 
 
 @dataclass(frozen=True, slots=True)

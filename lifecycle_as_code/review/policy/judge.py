@@ -103,9 +103,8 @@ def _way_back(verdict: Verdict, plan: Plan) -> str:
     )
     if not (spared and back) or plan.mode is not Mode.NORMAL:
         return ""
-    return (
-        f"to go back, save `lac rollback {verdict.address} -o FILE`: this policy isn't about it; otherwise "
-    )
+    back_to = f"`lac rollback {verdict.address.quoted} -o FILE`"
+    return f"to go back, save {back_to}: this policy isn't about it; otherwise "
 
 
 # --- compiling

@@ -26,6 +26,7 @@ from importlib.util import find_spec
 from typing import Final
 from urllib.parse import urlparse
 
+from ..ray.proxies import without_loopback
 from .mlmodel import MAX_BYTES
 from .uris import HOST_ADDRESSED, join
 
@@ -197,6 +198,7 @@ def apart(
             cwd=directory,
             env={
                 **_without_ours(environ),
+                **without_loopback(environ),
                 "MLFLOW_DISABLE_TELEMETRY": "true",
                 "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
             },

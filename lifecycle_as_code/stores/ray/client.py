@@ -18,6 +18,7 @@ from ...engine.actor import without_password
 from ...model.diagnostics import Diagnostic, LacError
 from .apps import AppConfig, route
 from .merge import body, differs, lost, refuse_foreign
+from .proxies import is_loopback, proxy_of
 from .state import Application, Resources, applications, readable, settled
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Cluster:
         http_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.address = address.rstrip("/")
-        self._shown = without_password(self.address)
+        self._shown = _shown(self.address)
         self._token = token
         self._timeout = timeout
         self._data_address = data_address.rstrip("/") if data_address else None
@@ -217,7 +218,7 @@ class Cluster:
         deadline = time.monotonic() + timeout
         good = 0
         problem: str | None = None
-        with httpx.Client(timeout=10.0, trust_env=False) as http:
+        with httpx.Client(timeout=10.0, trust_env=not is_loopback(base)) as http:
             while good < (3 if revision else 1):
                 if time.monotonic() > deadline:
                     return problem or "no answer in time"
@@ -232,7 +233,7 @@ class Cluster:
                         good, problem = good + 1, None
                         continue
                 except httpx.HTTPError as e:
-                    problem = f"{without_password(base)}: {type(e).__name__}"
+                    problem = f"{_shown(base)}: {type(e).__name__}"
                 good = 0
                 pulse()
                 time.sleep(0.1)
@@ -242,14 +243,18 @@ class Cluster:
         if self._http is None:
             import httpx
 
-            # trust_env off: a proxy or a .netrc of the user's must not see the token
-            self._http = httpx.Client(
-                base_url=self.address,
-                # without a token, a user and a password in the address count
-                auth=self._signed if self._token else None,
-                timeout=self._timeout,
-                trust_env=False,
-            )
+            try:
+                self._http = httpx.Client(
+                    base_url=self.address,
+                    # without a token, a user and a password in the address count
+                    auth=self._signed if self._token else None,
+                    timeout=self._timeout,
+                    # proxies and certificates, as for everything else that leaves this machine
+                    trust_env=not is_loopback(self.address),
+                )
+            except (ImportError, ValueError, httpx.InvalidURL) as e:
+                # a proxy's address that is none, or one of a sort that needs another package
+                raise _unreachable(self._shown, e) from None
         return self._http
 
     def _get(self, path: str) -> dict[str, Any]:
@@ -320,13 +325,20 @@ def _one_at_a_time(address: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _shown(address: str) -> str:
+    """A URL for people: without its password, with the proxy that it is reached through."""
+    proxy = proxy_of(address)
+    return without_password(address) + (f" (through the proxy {proxy})" if proxy else "")
+
+
 def _unreachable(address: str, e: Exception) -> LacError:
     return LacError(
         Diagnostic(
             "ray-unreachable",
             "the Ray cluster doesn't answer",
             f"{address}: {type(e).__name__}: {e}",
-            "check `serve:` in lac.yaml and that the cluster's dashboard runs; `lac up` starts a local Ray",
+            "check `serve:` in lac.yaml and that the cluster's dashboard runs; `lac up` starts a local Ray"
+            + ("; `no_proxy` names hosts that no proxy is for" if "the proxy" in address else ""),
         )
     )
 

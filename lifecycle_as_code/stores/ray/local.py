@@ -33,6 +33,7 @@ from pathlib import Path
 from ...model.diagnostics import Diagnostic, LacError
 from . import processes
 from .client import Cluster
+from .proxies import own_address, without_loopback
 
 RECORD = "ray.json"
 TOKEN = "ray.token"
@@ -214,6 +215,7 @@ def _start(
     variables = {
         **{k: v for k, v in os.environ.items() if not k.startswith("RAY_")},
         **environment,
+        **without_loopback({**os.environ, **environment}, own_address()),
         MARK: mark,
         "PYTHONPATH": _python_path(),
         "RAY_AUTH_MODE": "token",
@@ -272,7 +274,9 @@ def _await(ray: LocalRay, process: subprocess.Popen[bytes], directory: Path, dea
         if process.poll() is not None:
             raise _start_failed(f"Ray ended with exit code {process.returncode}.", directory)
         try:
-            reply = httpx.get(f"{ray.address}/api/serve/applications/", headers=headers, timeout=10.0)
+            reply = httpx.get(
+                f"{ray.address}/api/serve/applications/", headers=headers, timeout=10.0, trust_env=False
+            )
             if reply.status_code == 200:
                 return
         except httpx.HTTPError:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
 from ...model.history import Actor, Apply, Line, moved_to, under_one_name
 from ...model.plan import Action, Change
-from ...model.spec import Address, Spec, parse_address
+from ...model.spec import Address, Spec, named
 from ..mlflow.rows import within
 from .clock import clock_ms
 from .tables import applies, changes, installed
@@ -65,6 +65,16 @@ def counted(db: Connection, apply_id: str) -> int:
     if not installed(db):
         return 0
     return db.execute(select(applies.c.transactions).where(applies.c.apply_id == apply_id)).scalar() or 0
+
+
+def of_plan(db: Connection, stack: str, workspace: str, plan_digest: str) -> list[Apply]:
+    """The stack's applies of that plan that committed any change in this database; without lines."""
+    if installed(db) < 2:
+        return []
+    mine = (applies.c.stack == stack) & (applies.c.workspace == workspace)
+    committed = select(changes.c.apply_id).where(changes.c.apply_id == applies.c.apply_id).exists()
+    query = select(applies).where(mine, applies.c.plan_digest == plan_digest, committed)
+    return [_apply(row, ()) for row in db.execute(query).mappings()]
 
 
 def note(db: Connection, apply_id: str, stack: str, workspace: str, done: Iterable[Change]) -> None:
@@ -179,7 +189,7 @@ def _line(row: RowMapping, specs: Mapping[str, type[Spec]]) -> Line:
         row["apply_id"],
         row["number"],
         row["stack"],
-        parse_address(f"{row['kind']}.{row['name']}", specs),
+        named(row["kind"], row["name"], specs),
         row["action"],
         row["reason"],
         from_text(kind, row["before"]),

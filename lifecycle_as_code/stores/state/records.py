@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, false, insert, select
 
 from ...model.snapshot import Pending, Record, Recorded
-from ...model.spec import Address, Spec, Store, parse_address
+from ...model.spec import Address, Spec, Store, named
 from ..mlflow.rows import portions
 from .tables import installed, records
 from .texts import as_text, from_text
@@ -38,7 +38,7 @@ def load(
     kept: set[Address] = set()
     elsewhere: dict[Address, Spec] = {}
     for kind, name, owner, applied, pending, protected in rows:
-        address = parse_address(f"{kind}.{name}", specs)
+        address = named(kind, name, specs)
         if owner != stack:
             others[address] = owner
             kept |= {address} if protected else set()

@@ -785,7 +785,7 @@ def test_whoever_goes_back_is_told_the_way(on: Plan, when: dict[str, Any], told:
     rules = Rules((policy("false", when=when),))
     verdicts = judge(on, rules, actor=ALICE, now=NOW)
     (found,) = denials(replace(on, review=replace(on.review, verdicts=verdicts, rules=rules)))
-    way = "lac rollback model_alias.fraud/champion -o FILE"
+    way = "lac rollback 'model_alias.fraud/champion' -o FILE"
     assert (way in found.hint) is told
     assert "waivers:" in found.hint
 
