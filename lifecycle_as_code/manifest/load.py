@@ -19,10 +19,9 @@ from ..model.spec import Spec
 from ..planning.selection import circles
 from .bind import Binder
 from .files import PROJECT, matching, read
-from .filters import TemplateError
 from .project import INCLUDE, Choices, Project, known_settings, read_project
 from .settings import Settings
-from .templates import MARKERS, Renderer, TreeRenderer, report_file_error
+from .templates import MARKERS, Renderer, TemplateError, TreeRenderer, report_file_error
 from .yaml.reader import parse
 from .yaml.report import MAX_PROBLEMS, Report, TooManyError, problem, shown
 from .yaml.text import readable

@@ -14,8 +14,7 @@ from jinja2.nativetypes import NativeEnvironment
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from support.manifests import Problems, Read
 
-from lifecycle_as_code.manifest.filters import TemplateError
-from lifecycle_as_code.manifest.templates import Renderer
+from lifecycle_as_code.manifest.templates import Renderer, TemplateError
 from lifecycle_as_code.model.diagnostics import Diagnostic
 from lifecycle_as_code.model.spec import Address
 
