@@ -214,8 +214,8 @@ def _rendered(data: bytes, renderer: Renderer, report: Report) -> tuple[bytes, R
     if renderer.budget.spent or not readable(data, report):
         return None
     try:
-        rendered = renderer.file(data.decode())
+        text, lines = renderer.file(data.decode())
     except TemplateError as error:
         report_file_error(error, report)
         return None
-    return rendered.text.encode(), Report(report.file, rendered.lines, report.problems)
+    return text.encode(), Report(report.file, lines, report.problems)

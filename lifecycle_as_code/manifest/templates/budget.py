@@ -44,11 +44,6 @@ Charge = Callable[[int], None]
 """Takes what an operation costs; raises TemplateError when the budget is spent."""
 
 
-def too_long() -> TemplateError:
-    """The error for a text beyond `MAX_TEXT`."""
-    return TemplateError(f"The text would have more than {MAX_TEXT:,} characters.")
-
-
 class Budget:
     """The steps that are left, for all templates of a stack: nodes evaluated, items looped over, and a part
     of the characters read and made. Many small templates take as long as a large one."""
@@ -136,5 +131,5 @@ def weigh(value: Any, charge: Charge, levels: int = 0) -> None:
 def limited(length: int, charge: Charge) -> None:
     """Refuse a text of this length before it is made, or charge for it."""
     if length > MAX_TEXT:
-        raise too_long()
+        raise TemplateError(f"The text would have more than {MAX_TEXT:,} characters.")
     charge(length // CHARACTERS)

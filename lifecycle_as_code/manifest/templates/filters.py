@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from .sandbox import Sandbox
 
 
-def _list_pairs(value: Any) -> list[list[Any]]:
+def list_pairs(value: Any) -> list[list[Any]]:
+    """The keys of a mapping, each with its value."""
     if not isinstance(value, Mapping):
         raise TemplateError("It takes a mapping.")
     return [[key, item] for key, item in value.items()]
@@ -56,49 +57,27 @@ def _read_integer(value: Any) -> int:
     return int(value if isinstance(value, str) else need_number(value))
 
 
-def _read_fraction(value: Any) -> float:
-    return float(value if isinstance(value, str) else need_number(value))
-
-
-def _need_fraction(value: Any) -> float:
-    # rounding a whole number to minus a billion digits takes minutes
-    return float(need_number(value))
-
-
 def _need_several(value: Any) -> str | list[Any]:
     return value if isinstance(value, str) else need_items(value)
 
 
+_HARMLESS: Final = (
+    "abs capitalize count first last length list lower max min reverse round sort sum trim unique upper"
+)
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
-    **{
-        name: JINJA_FILTERS[name]
-        for name in (
-            *("abs", "capitalize", "count", "first", "last", "length", "list", "lower", "max"),
-            *("min", "reverse", "round", "sort", "sum", "trim", "unique", "upper"),
-        )
-    },
-    "float": _read_fraction,
+    **{name: JINJA_FILTERS[name] for name in _HARMLESS.split()},
+    "float": lambda value: float(value if isinstance(value, str) else need_number(value)),
     "int": _read_integer,
-    "items": _list_pairs,
+    "items": list_pairs,
     "join": _join,
     "replace": _replace,
     "string": text_of,
     "tojson": _write_json,
 }
 
-METHODS: Final[Mapping[str, Callable[[Any], list[Any]]]] = {
-    "items": _list_pairs,
-    "keys": list,
-    "values": lambda mapping: list(mapping.values()),
-}
-"""Those of a mapping."""
-
+_HARMLESS_TESTS: Final = "boolean even false float integer mapping none number odd sequence string true"
 TESTS: Final[Mapping[str, Callable[..., Any]]] = {
-    name: cast(Any, JINJA_TESTS[name])
-    for name in (
-        *("boolean", "even", "false", "float", "integer", "mapping", "none", "number", "odd"),
-        *("sequence", "string", "true"),
-    )
+    name: cast(Any, JINJA_TESTS[name]) for name in _HARMLESS_TESTS.split()
 }
 
 NEEDS: Final[Mapping[str, Callable[[Any], Any]]] = {
@@ -107,7 +86,8 @@ NEEDS: Final[Mapping[str, Callable[[Any], Any]]] = {
     **dict.fromkeys(("abs", "even", "odd"), need_number),
     **dict.fromkeys(("join", "max", "min", "sort", "sum", "unique"), need_items),
     **dict.fromkeys(("count", "first", "last", "length", "list", "reverse"), _need_several),
-    "round": _need_fraction,
+    # rounding a whole number to minus a billion digits takes minutes
+    "round": lambda value: float(need_number(value)),
 }
 """What a filter or a test is given: the value, refused where it is of the wrong sort."""
 

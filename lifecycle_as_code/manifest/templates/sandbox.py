@@ -11,10 +11,11 @@ recursive loops, and filters and tests that aren't in `filters`. Pure.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from operator import itemgetter
+from traceback import walk_tb
 from typing import Any, Final, NamedTuple
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, nodes
@@ -41,25 +42,31 @@ from .budget import (
     text_of,
     weigh,
 )
-from .filters import ARGUMENTS, FILTERS, METHODS, NEEDS, TESTS
+from .filters import ARGUMENTS, FILTERS, NEEDS, TESTS, list_pairs
 
 MAX_RANGE: Final = 100_000
 _TEMPLATE, _TOKEN, _LOOPED = 100, 10, 4
-"""What it costs to compile: each template, each word and sign in it, and each node within a loop."""
+"""What it costs to compile: each template; each word, sign and operation in it; each node of a loop."""
 _FILE: Final = "<template>"
 _OF_LOOPS: Final = frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length"})
-_LITERALS: Final = {"data": "data", "string": "integer", "integer": "integer", "float": "float"}
-"""The sorts of token that stand for themselves, and what the parser is told they are."""
+_OF_MAPPINGS: Final = frozenset({"items", "keys", "values"})
 _SUPPORTED: Final = frozenset(
     {
         *(nodes.Output, nodes.TemplateData, nodes.If, nodes.For, nodes.Assign),
         *(nodes.Const, nodes.Name, nodes.Tuple, nodes.List, nodes.Dict, nodes.Getattr, nodes.Getitem),
-        *(nodes.And, nodes.Or, nodes.Not, nodes.Compare, nodes.Operand, nodes.CondExpr, nodes.Concat),
-        *(nodes.Neg, nodes.Pos),
-        *(nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod),
-        *(nodes.Filter, nodes.Test, nodes.Call),
+        *(nodes.And, nodes.Or, nodes.Not, nodes.Compare, nodes.Operand, nodes.CondExpr, nodes.Filter),
+        *(nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Neg, nodes.Pos),
+        *(nodes.Concat, nodes.Test, nodes.Call),
     }
 )
+
+
+class Use(NamedTuple):
+    """A name in a template, the attribute asked of it, if any, and the line."""
+
+    name: str
+    attribute: str | None
+    line: int
 
 
 class NotDefinedError(TemplateError):
@@ -73,9 +80,7 @@ class NotDefinedError(TemplateError):
 class Absent(StrictUndefined):
     """What isn't defined: stricter than Jinja's strict one, for it isn't even made."""
 
-    def __init__(
-        self, hint: str | None = None, obj: Any = missing, name: Any = None, exc: Any = None
-    ) -> None:
+    def __init__(self, hint: str | None = None, obj: Any = None, name: Any = None, exc: Any = None) -> None:
         raise NotDefinedError(name) if name else TemplateError(hint or "A value is undefined.")
 
 
@@ -86,79 +91,79 @@ class Sandbox(ImmutableSandboxedEnvironment):
     intercepted_unops = frozenset(ImmutableSandboxedEnvironment.default_unop_table)
 
     def __init__(self, charge: Charge) -> None:
-        super().__init__(
-            undefined=Absent,
-            optimized=False,
-            keep_trailing_newline=True,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        layout = dict.fromkeys(("keep_trailing_newline", "trim_blocks", "lstrip_blocks"), True)
+        super().__init__(undefined=Absent, optimized=False, **layout)
         self.globals, self.filters, self.tests = {}, dict(FILTERS), dict(TESTS)
         self.charge = charge
-        self._codes: dict[tuple[Token, ...], _Code] = {}
+        self._templates: dict[tuple[Token, ...], Template] = {}
 
-    def compile_text(self, text: str) -> Template:
-        """A template. TemplateError where it isn't one, or uses what isn't supported."""
+    def compile_text(self, text: str, check: Callable[[list[Use]], None]) -> Template:
+        """A template. TemplateError where it isn't one, uses what isn't supported, or `check` finds a name
+        that won't do, be it in a branch that isn't taken."""
         if len(text) > MAX_TEXT:
             raise TemplateError(f"It has more than {MAX_TEXT:,} characters.", line=1)
         self.charge(_TEMPLATE)
         try:
             tokens, literals = self._read_tokens(text)
-            if tokens not in self._codes:
-                self._codes[tokens] = self._generate_code(tokens)
+            if tokens in self._templates:
+                check(self._templates[tokens].uses)
+            else:
+                self._templates[tokens] = self._compile_tokens(tokens, check)
+            self.charge(self._templates[tokens].size)
         except TemplateSyntaxError as error:
             told = error.message or "It isn't a template"
             raise TemplateError(f"{told[:1].upper()}{told[1:].rstrip('.')}.", line=error.lineno) from None
         except (RecursionError, ValueError, SyntaxError, MemoryError):
             raise TemplateError("It is nested too deeply, or holds too large a number.", line=1) from None
-        return Template(self._codes[tokens], literals, self.charge)
+        return self._templates[tokens]._replace(literals=literals)
 
     def _read_tokens(self, text: str) -> tuple[tuple[Token, ...], list[Any]]:
         """The words and signs of a template, each charged for before it is parsed, and its literals: in the
-        place of each stands its number, so that templates which differ in literals alone share their code."""
+        place of each stands what Python looks it up by, so that templates which differ in their literals
+        alone share their code."""
         tokens: list[Token] = []
-        literals: list[Any] = [None]
-        last = ""
+        literals: list[Any] = []
         for token in self.lexer.tokenize(text):
             line, sort, value = token
             try:
                 self.charge(_TOKEN)
-                if sort == last == "string":
-                    literals[-1] += value
-                elif sort in _LITERALS:
-                    tokens.append(Token(line, _LITERALS[sort], _Slot(len(literals))))
-                    literals.append(_Text(value) if sort == "data" else value)
-                else:
-                    tokens.append(token)
                 if sort == "string" and (odd := unstorable(value)):
                     raise TemplateError(f"It holds {odd}.", "leave it out", code="bad-character")
                 bounded(value)
-                last = sort
             except TemplateError as error:
                 error.line = line
                 raise
+            if sort == "string" and tokens and tokens[-1].type == sort:
+                literals[-1] += value
+            elif sort in ("data", "string", "integer", "float"):
+                tokens.append(Token(line, sort, f"literals[{len(literals)}]"))
+                literals.append(_Text(value) if sort == "data" else value)
+            else:
+                tokens.append(token)
         return tuple(tokens), literals
 
-    def _generate_code(self, tokens: tuple[Token, ...]) -> _Code:
+    def _compile_tokens(self, tokens: tuple[Token, ...], check: Callable[[list[Use]], None]) -> Template:
         parser = Parser(self, "")
         parser.stream = TokenStream(iter(tokens), None, None)
         tree = parser.parse()
         uses = list(_list_uses(tree))
+        check(uses)
         # Jinja copies what it knows of each name for each branch
         branches = tree.find_all((nodes.If, nodes.CondExpr))
         self.charge(len({use.name for use in uses}) * sum(1 for _ in branches))
+        size = sum(1 for _ in tree.find_all(nodes.Expr))
         source = StringIO()
-        generator = _Generator(self, source)
+        generator = _Generator(self, None, None, source, optimized=False)
         generator.visit_Template(tree)
-        names = {"environment": self, "undefined": self.undefined, "missing": missing}
-        space: dict[str, Any] = {**names, "LoopContext": LoopContext, "context": None, "__builtins__": {}}
+        space: dict[str, Any] = {"environment": self, "undefined": self.undefined, "missing": missing}
+        space |= {"LoopContext": LoopContext, "context": None, "__builtins__": {}}
         exec(compile(source.getvalue(), _FILE, "exec"), space)
         match tree.body:
             case [nodes.Output(nodes=[expression])]:
                 lone = not isinstance(expression, nodes.TemplateData)
             case _:
                 lone = False
-        return _Code(space["root"], generator.debug_info, uses, lone)
+        return Template(space["root"], generator.debug_info, uses, lone, size, self.charge)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """A part of a mapping, a list or a text; or what a loop tells of itself."""
@@ -225,10 +230,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def list_parts(self, method: str, value: Any) -> list[Any]:
         """`a.items()`, `a.keys()` and `a.values()`."""
-        if not isinstance(value, Mapping):
-            raise _not_callable()
-        self.charge(2 * len(value))
-        return METHODS[method](value)
+        pairs = list_pairs(value)
+        self.charge(2 * len(pairs))
+        return pairs if method == "items" else [pair[method == "values"] for pair in pairs]
 
     def each(self, value: Any, cost: int) -> list[Any]:
         """What a loop goes through; `cost` is that of one turn."""
@@ -247,18 +251,11 @@ class _Text(str):
     __slots__ = ()
 
 
-class _Slot(int):
-    """The number of a literal."""
-
-
 class _Generator(CodeGenerator):
     """Python for a template: literals are taken from a list, operations from the sandbox. Its visitors are
     called as Jinja calls them."""
 
     environment: Sandbox
-
-    def __init__(self, sandbox: Sandbox, source: StringIO) -> None:
-        super().__init__(sandbox, None, None, source, optimized=False)
 
     def visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> Any:
         """Generate code for a node, on a line of its own where the template has one. TemplateError for what
@@ -266,11 +263,9 @@ class _Generator(CodeGenerator):
         try:
             if type(node) not in _SUPPORTED:
                 raise _unsupported(node)
-            if isinstance(node, nodes.Expr):
-                self.environment.charge(1)
-                if node.lineno != self._last_line and not self._new_lines:
-                    self.write("\\")
-                    self.newline(node)
+            if isinstance(node, nodes.Expr) and node.lineno != self._last_line and not self._new_lines:
+                self.write("\\")
+                self.newline(node)
             return super().visit(self._guard(node), *args, **kwargs)
         except TemplateError as error:
             error.line = error.line or node.lineno
@@ -279,14 +274,14 @@ class _Generator(CodeGenerator):
     def _guard(self, node: nodes.Node) -> nodes.Node:
         """The node with the sandbox's operations in place of Python's, where the cost is in values."""
         match node:
-            case nodes.For(recursive=False):
+            case nodes.For():
+                if node.recursive:
+                    raise _unsupported(node)
                 turn = [*node.body, node.test] if node.test else node.body
                 cost = sum(1 + sum(1 for _ in part.find_all(nodes.Node)) for part in turn)
                 # Jinja looks through the whole of a loop several times
                 self.environment.charge(_LOOPED * cost)
                 node.iter = _operation(node.iter, "each", node.iter, cost)
-            case nodes.For():
-                raise _unsupported(node)
             case nodes.Tuple(ctx="load"):
                 return nodes.List(node.items, lineno=node.lineno)
             case nodes.Dict():
@@ -308,7 +303,7 @@ class _Generator(CodeGenerator):
                 return _application("test", node, TESTS)
             case nodes.Call(node=nodes.Name(name="range")):
                 return _operation(node, "count_up", *_arguments(node))
-            case nodes.Call(node=nodes.Getattr() as method, args=[]) if method.attr in METHODS:
+            case nodes.Call(node=nodes.Getattr() as method, args=[]) if method.attr in _OF_MAPPINGS:
                 return _operation(node, "list_parts", method.attr, method.node)
             case nodes.Call() if not isinstance(node.node, nodes.EnvironmentAttribute):
                 raise _not_callable()
@@ -325,11 +320,12 @@ class _Generator(CodeGenerator):
 
     def visit_Output(self, node: nodes.Output, frame: Frame) -> None:
         for child in node.nodes:
-            self.writeline("yield ", child)
+            self.writeline(f"yield {child.lineno}, ", child)
             self.visit(child, frame)
 
     def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:
         assert isinstance(node.node, nodes.EnvironmentAttribute)
+        self.environment.charge(_TOKEN)
         self.write(f"environment.{node.node.name}(")
         for argument in node.args:
             self.visit(argument, frame)
@@ -337,15 +333,15 @@ class _Generator(CodeGenerator):
         self.write(")")
 
     def visit_TemplateData(self, node: nodes.TemplateData, frame: Frame) -> None:
-        self.write(f"literals[{node.data}]")
+        self.write(node.data)
 
     def visit_Const(self, node: nodes.Const, frame: Frame) -> None:
-        self.write(f"literals[{node.value}]" if isinstance(node.value, _Slot) else repr(node.value))
+        self.write(str(node.value))
 
 
 def _operation(node: nodes.Node, name: str, *arguments: Any) -> nodes.Call:
     """A call of the sandbox's method `name`, in the place of `node`."""
-    given = [a if isinstance(a, nodes.Expr) else nodes.Const(a, lineno=node.lineno) for a in arguments]
+    given = [a if isinstance(a, nodes.Expr) else nodes.Const(repr(a), lineno=node.lineno) for a in arguments]
     return nodes.Call(nodes.EnvironmentAttribute(name), given, [], None, None, lineno=node.lineno)
 
 
@@ -371,92 +367,56 @@ def _unsupported(node: nodes.Node) -> TemplateError:
     return TemplateError(f"`{type(node).__name__.lower()}` is not supported here.", line=node.lineno)
 
 
-class Piece(NamedTuple):
-    """Some output, and the line of the template (from one) that it comes from; `copied`: word for word."""
+class Template(NamedTuple):
+    """A compiled template. `root` yields the values in its output, given what looks names up, and the
+    literals, each with its line; `lines` has pairs of a line of the template and one of `root`'s; `lone`: it
+    is exactly one expression; `size` is the number of its expressions and of those in them."""
 
-    line: int
-    text: str
-    copied: bool
-
-
-class Use(NamedTuple):
-    """A name in a template, the attribute asked of it, if any, and the line; `loaded`: it isn't set there."""
-
-    name: str
-    attribute: str | None
-    line: int
-    loaded: bool = True
-
-
-class _Code(NamedTuple):
-    """What templates share that differ in their literals alone. `root` yields the values in the output, given
-    what looks names up, and the literals; `lines` has pairs of a line of the template and one of `root`'s;
-    `lone`: the template is exactly one expression."""
-
-    root: Callable[[Callable[[str], Any], list[Any]], Any]
+    root: Callable[[Callable[[str], Any], Sequence[Any]], Any]
     lines: list[tuple[int, int]]
     uses: list[Use]
     lone: bool
-
-
-class Template:
-    """A compiled template."""
-
-    def __init__(self, code: _Code, literals: list[Any], charge: Charge) -> None:
-        self._code, self._literals, self._charge = code, literals, charge
-
-    @property
-    def uses(self) -> list[Use]:
-        """The names in it, in branches that aren't taken too."""
-        return self._code.uses
+    size: int
+    charge: Charge
+    literals: Sequence[Any] = ()
 
     def value(self, given: Mapping[str, Any]) -> Any:
         """What it gives: a lone expression's own value, otherwise text."""
-        if not self._code.lone:
-            return "".join(piece.text for piece in self.pieces(given))
+        if not self.lone:
+            return "".join(text for _, text, _ in self.pieces(given))
         with self._run(given) as run:
-            return next(run)
+            return next(run)[1]
 
-    def pieces(self, given: Mapping[str, Any]) -> Iterator[Piece]:
-        """Its output, piece by piece."""
+    def pieces(self, given: Mapping[str, Any]) -> Iterator[tuple[int, str, bool]]:
+        """Its output, piece by piece: the template's line (from one), the text, and whether it is copied from
+        there word for word."""
         with self._run(given) as run:
-            for value in run:
+            for line, value in run:
                 text = text_of(value)
-                self._charge(1 + len(text) // CHARACTERS + text.count("\n"))
-                yield Piece(self._line(run.gi_frame.f_lineno), text, isinstance(value, _Text))
+                self.charge(1 + len(text) // CHARACTERS + text.count("\n"))
+                yield line, text, isinstance(value, _Text)
 
     @contextmanager
     def _run(self, given: Mapping[str, Any]) -> Iterator[Any]:
         """The values in its output. What goes wrong meanwhile is told with its line."""
-        run = self._code.root(lambda name: given.get(name, missing), self._literals)
+        run = self.root(lambda name: given.get(name, missing), self.literals)
         try:
             yield run
-        except (TypeError, ValueError, ArithmeticError, RecursionError, TemplateError) as error:
-            line = run.gi_frame.f_lineno if run.gi_frame else 0
-            trace = error.__traceback__
-            while trace:
-                if trace.tb_frame.f_code.co_filename == _FILE:
-                    line = trace.tb_lineno
-                trace = trace.tb_next
-            raise self._explain(error, self._line(line), given) from None
-
-    def _explain(self, error: Exception, line: int, given: Mapping[str, Any]) -> TemplateError:
-        match error:
-            case TemplateError():
-                told = error
-            case RecursionError():
-                told = TemplateError("It is nested too deeply.")
-            case _:
+        except (TypeError, ValueError, ArithmeticError, TemplateError) as error:
+            told = error
+            if not isinstance(told, TemplateError):
                 told = TemplateError("The values don't fit what is done with them.")
-        if isinstance(told, NotDefinedError):
-            told.hint = guess(told.name, {*given, *(use.name for use in self.uses)} - {told.name})
-        told.line = line
-        return told
+            if isinstance(told, NotDefinedError):
+                told.hint = guess(told.name, {*given, *(use.name for use in self.uses)} - {told.name})
+            lines = [
+                line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == _FILE
+            ]
+            told.line = self._line(lines[-1] if lines else run.gi_frame.f_lineno)
+            raise told from None
 
     def _line(self, line: int) -> int:
         """The template's line for one of its code."""
-        lines = self._code.lines
-        return lines[bisect_right(lines, line, key=itemgetter(1)) - 1][0]
+        return self.lines[bisect_right(self.lines, line, key=itemgetter(1)) - 1][0]
 
 
 def _list_uses(tree: nodes.Template) -> Iterator[Use]:
@@ -465,4 +425,4 @@ def _list_uses(tree: nodes.Template) -> Iterator[Use]:
             case nodes.Getattr(node=nodes.Name(name=name)):
                 yield Use(name, node.attr, node.lineno)
             case nodes.Name():
-                yield Use(node.name, None, node.lineno, node.ctx == "load")
+                yield Use(node.name, None, node.lineno)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from ...serving.references import is_reference
 from ..convert import SECRET_FIELDS
@@ -16,22 +17,15 @@ from ..wording import REFUSED
 from ..yaml.nodes import Map, Plain, Seq, graft
 from ..yaml.report import Report, guess
 from ..yaml.text import MAX_BYTES, Place
-from .budget import CHARACTERS, MAX_TEXT, Budget, TemplateError, look_up, text_of, too_long, weigh
+from .budget import Budget, TemplateError, limited, look_up, text_of, weigh
 
 if TYPE_CHECKING:
-    from .sandbox import Sandbox, Template
+    from .sandbox import Sandbox, Template, Use
 
 MARKERS: Final = ("{{", "{%", "{#")
 _SIMPLE: Final = re.compile(
     r"\{\{\s*(?:'([^'\\]*)'|((?:var|env|environment)(?:\.[A-Za-z_]\w*)*))\s*\}\}", re.ASCII
 )
-
-
-class Rendered(NamedTuple):
-    """A rendered file: its text, and for each of its lines the template's line (from one)."""
-
-    text: str
-    lines: list[int]
 
 
 def has_template(text: str) -> bool:
@@ -59,8 +53,10 @@ class Renderer:
             self._values[text] = self._fill(text, self._given)
         return self._values[text]
 
-    def file(self, text: str) -> Rendered:
-        """A `*.j2` file as the YAML that it makes. TemplateError where it can't be rendered."""
+    def file(self, text: str) -> tuple[str, list[int]]:
+        """A `*.j2` file as the YAML that it makes, and for each of its lines the template's line (from one).
+
+        TemplateError where it can't be rendered."""
         template = self._compile(text, self._given)
         parts: list[str] = []
         lines = [1]
@@ -75,7 +71,7 @@ class Renderer:
             if size > MAX_BYTES:
                 raise TemplateError(f"It makes more than {MAX_BYTES:,} characters.", line=line)
             lines += (line + count * copied for count in range(1, part.count("\n") + 1))
-        return Rendered("".join(parts), lines)
+        return "".join(parts), lines
 
     def _fill(self, text: str, given: Mapping[str, Any]) -> Any:
         whole = _SIMPLE.fullmatch(text)
@@ -89,30 +85,15 @@ class Renderer:
         from .sandbox import Sandbox
 
         self._sandbox = self._sandbox or Sandbox(self.budget.charge)
-        template = self._sandbox.compile_text(text)
-        for use in template.uses:
-            try:
-                if use.loaded:
-                    _check_name(use.name, use.attribute, given)
-            except TemplateError as error:
-                error.line = use.line
-                raise
-        return template
+        return self._sandbox.compile_text(text, partial(_check_uses, given))
 
     def _joined(self, text: str, given: Mapping[str, Any]) -> str:
         """A text with nothing but names in it."""
-        size = len(text)
-
-        def part(found: re.Match[str]) -> str:
-            nonlocal size
-            filled = text_of(_given_value(found, given))
-            size += len(filled)
-            if size > MAX_TEXT:
-                raise too_long()
-            self.budget.charge(1 + len(filled) // CHARACTERS)
-            return filled
-
-        return _SIMPLE.sub(part, text)
+        texts = [text_of(_given_value(found, given)) for found in _SIMPLE.finditer(text)]
+        limited(len(text) + sum(map(len, texts)), self.budget.charge)
+        self.budget.charge(len(texts))
+        filled = iter(texts)
+        return _SIMPLE.sub(lambda _: next(filled), text)
 
 
 def _given_value(found: re.Match[str], given: Mapping[str, Any]) -> Any:
@@ -125,6 +106,15 @@ def _given_value(found: re.Match[str], given: Mapping[str, Any]) -> Any:
     for name in rest:
         value = look_up(value, name)
     return value
+
+
+def _check_uses(given: Mapping[str, Any], uses: list[Use]) -> None:
+    for use in uses:
+        try:
+            _check_name(use.name, use.attribute, given)
+        except TemplateError as error:
+            error.line = use.line
+            raise
 
 
 def _check_name(name: str, attribute: str | None, given: Mapping[str, Any]) -> None:
