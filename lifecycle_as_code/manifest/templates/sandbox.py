@@ -47,6 +47,8 @@ from .filters import ARGUMENTS, FILTERS, NEEDS, TESTS, list_pairs
 MAX_RANGE: Final = 100_000
 _TEMPLATE, _TOKEN, _LOOPED = 100, 10, 4
 """What it costs to compile: each template; each word, sign and operation in it; each node of a loop."""
+_KEPT: Final = 1_000
+"""How many templates' code is kept: some kilobytes each."""
 _FILE: Final = "<template>"
 _OF_LOOPS: Final = frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length"})
 _OF_MAPPINGS: Final = frozenset({"items", "keys", "values"})
@@ -108,6 +110,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             if tokens in self._templates:
                 check(self._templates[tokens].uses)
             else:
+                if len(self._templates) == _KEPT:
+                    self._templates.clear()
                 self._templates[tokens] = self._compile_tokens(tokens, check)
             self.charge(self._templates[tokens].size)
         except TemplateSyntaxError as error:
@@ -304,7 +308,7 @@ class _Generator(CodeGenerator):
             case nodes.Call(node=nodes.Name(name="range")):
                 return _operation(node, "count_up", *_arguments(node))
             case nodes.Call(node=nodes.Getattr() as method, args=[]) if method.attr in _OF_MAPPINGS:
-                return _operation(node, "list_parts", method.attr, method.node)
+                return _operation(node, "list_parts", method.attr, method.node, *_arguments(node))
             case nodes.Call() if not isinstance(node.node, nodes.EnvironmentAttribute):
                 raise _not_callable()
         return node
