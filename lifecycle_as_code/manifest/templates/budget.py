@@ -105,8 +105,8 @@ def need_items(value: Any) -> list[Any]:
     return list(value)
 
 
-def bounded(value: Any) -> Any:
-    """The result of arithmetic, refused beyond 64 bits."""
+def check_number(value: Any) -> Any:
+    """The value, which must be within 64 bits where it is a number."""
     if isinstance(value, int | float) and not -MAX_NUMBER < value < MAX_NUMBER:
         raise TemplateError("The number is too large.")
     return value
@@ -128,7 +128,7 @@ def weigh(value: Any, charge: Charge, levels: int = 0) -> None:
         weigh(inner, charge, levels + 1)
 
 
-def limited(length: int, charge: Charge) -> None:
+def charge_text(length: int, charge: Charge) -> None:
     """Refuse a text of this length before it is made, or charge for it."""
     if length > MAX_TEXT:
         raise TemplateError(f"The text would have more than {MAX_TEXT:,} characters.")

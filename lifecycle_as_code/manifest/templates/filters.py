@@ -15,7 +15,7 @@ from jinja2 import pass_environment
 from jinja2.filters import FILTERS as JINJA_FILTERS
 from jinja2.tests import TESTS as JINJA_TESTS
 
-from .budget import TemplateError, limited, need_items, need_number, need_text, text_of
+from .budget import TemplateError, charge_text, need_items, need_number, need_text, text_of
 
 if TYPE_CHECKING:
     from .sandbox import Sandbox
@@ -32,21 +32,21 @@ def list_pairs(value: Any) -> list[list[Any]]:
 def _replace(sandbox: Sandbox, text: str, old: Any, new: Any) -> str:
     old, new = need_text(old), need_text(new)
     count = text.count(old) if old else len(text) + 1
-    limited(len(text) + count * max(0, len(new) - len(old)), sandbox.charge)
+    charge_text(len(text) + count * max(0, len(new) - len(old)), sandbox.charge)
     return text.replace(old, new)
 
 
 @pass_environment
 def _join(sandbox: Sandbox, items: list[Any], between: Any = "") -> str:
     texts = [text_of(item) for item in items]
-    limited(sum(map(len, texts)) + len(texts) * len(need_text(between)), sandbox.charge)
+    charge_text(sum(map(len, texts)) + len(texts) * len(need_text(between)), sandbox.charge)
     return str(between).join(texts)
 
 
 @pass_environment
 def _write_json(sandbox: Sandbox, value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, sort_keys=True)
-    limited(len(text), sandbox.charge)
+    charge_text(len(text), sandbox.charge)
     return text
 
 

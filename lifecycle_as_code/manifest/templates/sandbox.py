@@ -34,8 +34,8 @@ from .budget import (
     MAX_TEXT,
     Charge,
     TemplateError,
-    bounded,
-    limited,
+    charge_text,
+    check_number,
     look_up,
     need_items,
     need_number,
@@ -45,9 +45,9 @@ from .budget import (
 from .filters import ARGUMENTS, FILTERS, NEEDS, TESTS, list_pairs
 
 MAX_RANGE: Final = 100_000
-_TEMPLATE, _TOKEN, _LOOPED = 100, 10, 4
+_TEMPLATE, _TOKEN, _LOOP = 100, 10, 4
 """What it costs to compile: each template; each word, sign and operation in it; each node of a loop."""
-_KEPT: Final = 1_000
+MAX_TEMPLATES: Final = 1_000
 """How many templates' code is kept: some kilobytes each."""
 _FILE: Final = "<template>"
 _OF_LOOPS: Final = frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length"})
@@ -110,13 +110,15 @@ class Sandbox(ImmutableSandboxedEnvironment):
             if tokens in self._templates:
                 check(self._templates[tokens].uses)
             else:
-                if len(self._templates) == _KEPT:
+                if len(self._templates) == MAX_TEMPLATES:
                     self._templates.clear()
                 self._templates[tokens] = self._compile_tokens(tokens, check)
             self.charge(self._templates[tokens].size)
         except TemplateSyntaxError as error:
-            told = error.message or "It isn't a template"
-            raise TemplateError(f"{told[:1].upper()}{told[1:].rstrip('.')}.", line=error.lineno) from None
+            message = error.message or "It isn't a template"
+            raise TemplateError(
+                f"{message[:1].upper()}{message[1:].rstrip('.')}.", line=error.lineno
+            ) from None
         except (RecursionError, ValueError, SyntaxError, MemoryError):
             raise TemplateError("It is nested too deeply, or holds too large a number.", line=1) from None
         return self._templates[tokens]._replace(literals=literals)
@@ -133,7 +135,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 self.charge(_TOKEN)
                 if sort == "string" and (odd := unstorable(value)):
                     raise TemplateError(f"It holds {odd}.", "leave it out", code="bad-character")
-                bounded(value)
+                check_number(value)
             except TemplateError as error:
                 error.line = line
                 raise
@@ -170,7 +172,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return Template(space["root"], generator.debug_info, uses, lone, size, self.charge)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """A part of a mapping, a list or a text; or what a loop tells of itself."""
+        """A part of a mapping, a list or a text; or what a loop knows of itself."""
         if isinstance(obj, LoopContext) and argument in _OF_LOOPS:
             return getattr(obj, argument)
         return look_up(obj, argument)
@@ -186,7 +188,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if operator == "+" and isinstance(left, list) and isinstance(right, list):
             self.charge(len(left) + len(right))
             return left + right
-        return bounded(self.binop_table[operator](need_number(left), need_number(right)))
+        return check_number(self.binop_table[operator](need_number(left), need_number(right)))
 
     def call_unop(self, context: Any, operator: str, arg: Any) -> Any:
         """A number with its sign."""
@@ -196,7 +198,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     text = staticmethod(text_of)
 
-    def weighed(self, value: Any) -> Any:
+    def weigh(self, value: Any) -> Any:
         """The value, which is to be read whole."""
         weigh(value, self.charge)
         return value
@@ -204,7 +206,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def concatenate(self, *parts: Any) -> str:
         """`a ~ b`."""
         texts = [text_of(part) for part in parts]
-        limited(sum(map(len, texts)), self.charge)
+        charge_text(sum(map(len, texts)), self.charge)
         return "".join(texts)
 
     def cut(self, value: Any, *bounds: Any) -> Any:
@@ -216,13 +218,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def apply(self, sort: str, name: str, value: Any, *arguments: Any) -> Any:
         """`a | name` or `a is name`, as plain data: some of Jinja's filters give an iterator."""
-        given = self.weighed(value)
+        operand = self.weigh(value)
         call = self.call_filter if sort == "filter" else self.call_test
-        result = call(name, NEEDS[name](given) if name in NEEDS else given, arguments)
+        result = call(name, NEEDS[name](operand) if name in NEEDS else operand, arguments)
         if isinstance(result, Iterator | list):
             result = list(result)
             self.charge(len(result))
-        return bounded(result)
+        return check_number(result)
 
     def count_up(self, *bounds: Any) -> list[int]:
         """`range(…)`."""
@@ -284,7 +286,7 @@ class _Generator(CodeGenerator):
                 turn = [*node.body, node.test] if node.test else node.body
                 cost = sum(1 + sum(1 for _ in part.find_all(nodes.Node)) for part in turn)
                 # Jinja looks through the whole of a loop several times
-                self.environment.charge(_LOOPED * cost)
+                self.environment.charge(_LOOP * cost)
                 node.iter = _operation(node.iter, "each", node.iter, cost)
             case nodes.Tuple(ctx="load"):
                 return nodes.List(node.items, lineno=node.lineno)
@@ -296,7 +298,7 @@ class _Generator(CodeGenerator):
             case nodes.Compare():
                 sides: list[Any] = [node, *node.ops]
                 for side in sides:
-                    side.expr = _operation(side.expr, "weighed", side.expr)
+                    side.expr = _operation(side.expr, "weigh", side.expr)
             case nodes.CondExpr(expr2=None):
                 node.expr2 = _operation(node, "no_else")
             case nodes.Getitem(arg=nodes.Slice() as part):
@@ -345,8 +347,8 @@ class _Generator(CodeGenerator):
 
 def _operation(node: nodes.Node, name: str, *arguments: Any) -> nodes.Call:
     """A call of the sandbox's method `name`, in the place of `node`."""
-    given = [a if isinstance(a, nodes.Expr) else nodes.Const(repr(a), lineno=node.lineno) for a in arguments]
-    return nodes.Call(nodes.EnvironmentAttribute(name), given, [], None, None, lineno=node.lineno)
+    parts = [a if isinstance(a, nodes.Expr) else nodes.Const(repr(a), lineno=node.lineno) for a in arguments]
+    return nodes.Call(nodes.EnvironmentAttribute(name), parts, [], None, None, lineno=node.lineno)
 
 
 def _application(sort: str, node: nodes.Filter | nodes.Test, known: Mapping[str, Any]) -> nodes.Call:
@@ -402,21 +404,23 @@ class Template(NamedTuple):
 
     @contextmanager
     def _run(self, given: Mapping[str, Any]) -> Iterator[Any]:
-        """The values in its output. What goes wrong meanwhile is told with its line."""
+        """The values in its output. An error has its line."""
         run = self.root(lambda name: given.get(name, missing), self.literals)
         try:
             yield run
         except (TypeError, ValueError, ArithmeticError, TemplateError) as error:
-            told = error
-            if not isinstance(told, TemplateError):
-                told = TemplateError("The values don't fit what is done with them.")
-            if isinstance(told, NotDefinedError):
-                told.hint = guess(told.name, {*given, *(use.name for use in self.uses)} - {told.name})
+            problem = error
+            if not isinstance(problem, TemplateError):
+                problem = TemplateError("The values don't fit what is done with them.")
+            if isinstance(problem, NotDefinedError):
+                problem.hint = guess(
+                    problem.name, {*given, *(use.name for use in self.uses)} - {problem.name}
+                )
             lines = [
                 line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == _FILE
             ]
-            told.line = self._line(lines[-1] if lines else run.gi_frame.f_lineno)
-            raise told from None
+            problem.line = self._line(lines[-1] if lines else run.gi_frame.f_lineno)
+            raise problem from None
 
     def _line(self, line: int) -> int:
         """The template's line for one of its code."""

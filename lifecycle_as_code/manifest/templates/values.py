@@ -17,7 +17,7 @@ from ..wording import REFUSED
 from ..yaml.nodes import Map, Plain, Seq, graft
 from ..yaml.report import Report, guess
 from ..yaml.text import MAX_BYTES, Place
-from .budget import Budget, TemplateError, limited, look_up, text_of, weigh
+from .budget import Budget, TemplateError, charge_text, look_up, text_of, weigh
 
 if TYPE_CHECKING:
     from .sandbox import Sandbox, Template, Use
@@ -89,11 +89,11 @@ class Renderer:
 
     def _joined(self, text: str, given: Mapping[str, Any]) -> str:
         """A text with nothing but names in it."""
-        texts = [text_of(_given_value(found, given)) for found in _SIMPLE.finditer(text)]
-        limited(len(text) + sum(map(len, texts)), self.budget.charge)
+        texts = [text_of(_given_value(match, given)) for match in _SIMPLE.finditer(text)]
+        charge_text(len(text) + sum(map(len, texts)), self.budget.charge)
         self.budget.charge(len(texts))
-        filled = iter(texts)
-        return _SIMPLE.sub(lambda _: next(filled), text)
+        pieces = iter(texts)
+        return _SIMPLE.sub(lambda _: next(pieces), text)
 
 
 def _given_value(found: re.Match[str], given: Mapping[str, Any]) -> Any:
