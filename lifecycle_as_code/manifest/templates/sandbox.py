@@ -267,8 +267,8 @@ class _Generator(CodeGenerator):
         """Generate code for a node, on a line of its own where the template has one. TemplateError for what
         isn't supported."""
         try:
-            if type(node) not in _SUPPORTED:
-                raise _unsupported(node)
+            if type(node) not in _SUPPORTED or getattr(node, "recursive", False):
+                raise TemplateError(f"`{type(node).__name__.lower()}` is not supported here.")
             if isinstance(node, nodes.Expr) and node.lineno != self._last_line and not self._new_lines:
                 self.write("\\")
                 self.newline(node)
@@ -281,8 +281,6 @@ class _Generator(CodeGenerator):
         """The node with the sandbox's operations in place of Python's, where the cost is in values."""
         match node:
             case nodes.For():
-                if node.recursive:
-                    raise _unsupported(node)
                 turn = [*node.body, node.test] if node.test else node.body
                 cost = sum(1 + sum(1 for _ in part.find_all(nodes.Node)) for part in turn)
                 # Jinja looks through the whole of a loop several times
@@ -312,7 +310,9 @@ class _Generator(CodeGenerator):
             case nodes.Call(node=nodes.Getattr() as method, args=[]) if method.attr in _OF_MAPPINGS:
                 return _operation(node, "list_parts", method.attr, method.node, *_arguments(node))
             case nodes.Call() if not isinstance(node.node, nodes.EnvironmentAttribute):
-                raise _not_callable()
+                raise TemplateError(
+                    "Only `range(…)` can be called.", "use a filter: `{{ var.team | upper }}`"
+                )
         return node
 
     def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:
@@ -365,14 +365,6 @@ def _arguments(node: nodes.Filter | nodes.Test | nodes.Call) -> list[nodes.Expr]
     return node.args
 
 
-def _not_callable() -> TemplateError:
-    return TemplateError("Only `range(…)` can be called.", "use a filter: `{{ var.team | upper }}`")
-
-
-def _unsupported(node: nodes.Node) -> TemplateError:
-    return TemplateError(f"`{type(node).__name__.lower()}` is not supported here.", line=node.lineno)
-
-
 class Template(NamedTuple):
     """A compiled template. `root` yields the values in its output, given what looks names up, and the
     literals, each with its line; `lines` has pairs of a line of the template and one of `root`'s; `lone`: it
@@ -413,12 +405,9 @@ class Template(NamedTuple):
             if not isinstance(problem, TemplateError):
                 problem = TemplateError("The values don't fit what is done with them.")
             if isinstance(problem, NotDefinedError):
-                problem.hint = guess(
-                    problem.name, {*given, *(use.name for use in self.uses)} - {problem.name}
-                )
-            lines = [
-                line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == _FILE
-            ]
+                names = {*given, *(use.name for use in self.uses)}
+                problem.hint = guess(problem.name, names - {problem.name})
+            lines = [at for frame, at in walk_tb(error.__traceback__) if frame.f_code.co_filename == _FILE]
             problem.line = self._line(lines[-1] if lines else run.gi_frame.f_lineno)
             raise problem from None
 
