@@ -323,6 +323,12 @@ SPENT = [
     ("many filters", "{{ 1 " + "| string " * 90_000 + "}}"),
     ("many attributes", "{{ 1" + ".a" * 100_000 + "}}"),
     ("many comparisons", "{{ 1" + " < 2" * 100_000 + "}}"),
+    ("turns that print nothing", "{% set r = range(9000) %}" + "{% for a in r %}" * 9 + "{% endfor %}" * 9),
+    (
+        "names in branches",
+        "".join(f"{{% set a{i} = 1 %}}" for i in range(3_000)) + "{% if 1 %}{% endif %}" * 3_000,
+    ),
+    ("much in many loops", "{% for a in [] %}" * 20 + "{{ a }}" * 9_000 + "{% endfor %}" * 20),
     ("a list in a list, again and again", "{% for a in range(99999) if a in range(99999) %}{% endfor %}"),
 ]
 
@@ -342,6 +348,7 @@ REFUSED = [
     ("indent", "{{ 'a' | indent(1000000000) }}"),
     ("format", "{{ '%1000000000d' | format(1) }}"),
     ("format by %", "{{ '%1000000000d' % 1 }}"),
+    ("formatted for a test", "{{ '%1000000000d' is odd }}"),
     ("batch", "{{ [1] | batch(1000000000, 'x') }}"),
     ("attr", "{{ '' | attr('__class__') }}"),
     ("map", "{{ [''] | map(attribute='__class__') | list }}"),
@@ -354,6 +361,8 @@ REFUSED = [
     ("__globals__ of range", "{{ range.__init__.__globals__ }}"),
     ("lipsum", "{{ lipsum.__globals__['os'].system('id') }}"),
     ("self", "{{ self.__init__ }}"),
+    ("a loop's insides", "{% for a in [1] %}{{ loop._iterable }}{% endfor %}"),
+    ("the sandbox", "{{ environment.globals.append(1) }}"),
     ("joiner", "{{ joiner().__init__ }}"),
     ("namespace", "{{ namespace(a=1) }}"),
     ("a format string", "{{ '{0.__class__}'.format(1) }}"),

@@ -18,11 +18,10 @@ from ..model.spec import Spec
 from ..planning.selection import circles
 from .bind import LEAVE_OUT, Binder
 from .files import PROJECT, matching, read, way_to_a_stack
-from .filters import TemplateError
 from .placeholders import warn_of_placeholders
 from .project import INCLUDE, Choices, Project, known_settings, read_project
 from .settings import Settings
-from .templates import MARKERS, Renderer, TreeRenderer, report_file_error
+from .templates import MARKERS, Renderer, TemplateError, TreeRenderer, report_file_error
 from .yaml.reader import parse
 from .yaml.report import MAX_PROBLEMS, Report, TooManyError, problem, shown
 from .yaml.text import readable
@@ -225,8 +224,8 @@ def _rendered(data: bytes, renderer: Renderer, report: Report) -> tuple[bytes, R
     if renderer.budget.spent or not readable(data, report):
         return None
     try:
-        rendered = renderer.file(data.decode())
+        text, lines = renderer.file(data.decode())
     except TemplateError as error:
         report_file_error(error, report)
         return None
-    return rendered.text.encode(), Report(report.file, rendered.lines, report.problems)
+    return text.encode(), Report(report.file, lines, report.problems)

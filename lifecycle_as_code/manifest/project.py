@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from ..model.diagnostics import Diagnostic, LacError, Source, in_file_order, refuse, warnings_in
 from ..model.spec import P
 from ..planning.guards import Limits
+from ..serving.references import is_reference
 from .convert import read_part, untyped
 from .placeholders import warn_of_placeholders
 from .settings import (
@@ -27,7 +28,7 @@ from .settings import (
     Serve,
     Settings,
 )
-from .templates import REFERENCE, Renderer, TreeRenderer, has_template
+from .templates import Renderer, TreeRenderer, has_template
 from .variables import Variables
 from .wording import bad_value, name_of
 from .yaml.nodes import Map, Seq
@@ -205,7 +206,7 @@ class _Reader:
         value = self._filled(holder, key, self._environ)
         if value is None:
             return None
-        return Connection(value, holder[key] if REFERENCE.fullmatch(holder[key]) else None)
+        return Connection(value, holder[key] if is_reference(holder[key]) else None)
 
     def _filled(self, holder: Any, key: Any, env: Mapping[str, str] | None) -> str | None:
         """The text at `holder[key]`, filled in; None where there is none or a problem was reported."""

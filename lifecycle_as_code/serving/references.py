@@ -6,7 +6,12 @@ import os
 import re
 from collections.abc import Mapping
 
-_REFERENCE = re.compile(r"\{\{\s*env\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
+_REFERENCE = re.compile(r"\{\{\s*env\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}", re.ASCII)
+
+
+def is_reference(value: str) -> bool:
+    """Whether `value` is exactly one reference."""
+    return _REFERENCE.fullmatch(value) is not None
 
 
 def resolve(value: str, environment: Mapping[str, str] = os.environ) -> str:

@@ -14,8 +14,7 @@ from jinja2.nativetypes import NativeEnvironment
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from support.manifests import Problems, Read
 
-from lifecycle_as_code.manifest.filters import TemplateError
-from lifecycle_as_code.manifest.templates import Renderer
+from lifecycle_as_code.manifest.templates import Renderer, TemplateError
 from lifecycle_as_code.model.diagnostics import Diagnostic
 from lifecycle_as_code.model.spec import Address
 
@@ -79,6 +78,18 @@ def error(text: str) -> TemplateError:
         "[3, 1, 2] | sum",
         "'3' | int + 1",
         "'0.5' | float",
+        "['b', 'A', 'a'] | sort",
+        "['b', 'A', 'a'] | unique | list",
+        "['b', 'A', 'C'] | max",
+        "'ab' | first",
+        "'ab' | list",
+        "'ab' | reverse",
+        "var.owner | list",
+        "var.owner.keys() | list",
+        "'a' 'b' ~ 'c'",
+        "[5, 6].1",
+        "'abc'[1]",
+        "'yes' if var.n > 2",
         "2.567 | round(1)",
         "-3 | abs",
         "var.n | string",
@@ -93,6 +104,8 @@ def error(text: str) -> TemplateError:
         "var.team is string",
         "var.owner is mapping",
         "var.team is number",
+        "var.team is sequence",
+        "true is number",
         "true",
         "'{{'",
     ],
@@ -114,6 +127,9 @@ def test_an_expression_means_what_it_means_to_jinja(expression: str) -> None:
         "{% for name in var.names if name == 'b' %}{{ loop.last }}{% else %}none{% endfor %}",
         "{% for name in [] %}x{% else %}none{% endfor %}",
         "{% for key, item in {'a': 1, 'b': 2}.items() %}{{ key }}={{ item }} {% endfor %}",
+        "{% for a, (b, c) in [[1, [2, 3]]] if b > 1 %}{{ a }}{{ b }}{{ c }}{% endfor %}",
+        "{% for a in [1, 2] %}{% for b in [3] %}{{ loop.revindex }}{% endfor %}{{ loop.last }}{% endfor %}",
+        "{% if false %}{% set x = 1 %}{% else %}{% set x = 2 %}{% endif %}{{ x }}",
         "{% if var.n > 5 %}a{% elif var.n > 2 %}b{% else %}c{% endif %}",
         "{% set x = var.n + 1 %}{{ x }}",
         "{% set x = 1 %}{% for y in [1, 2] %}{% set x = y %}{{ x }}{% endfor %}{{ x }}",
@@ -142,8 +158,13 @@ def test_a_text_renders_as_in_jinja(text: str) -> None:
         ("{{ var.on }}!", "true!"),
         ("{{ var.names | tojson }}", '["b", "a", "b"]'),
         ("no template", "no template"),
+        ("a{# comment #}", "a"),
         ("{{ var.owner.items() | length }}", 2),
         ("{{ var.owner | items }}", [["name", "Ada"], ["items", "kept"]]),
+        ("{{ var.names | unique }}", ["b", "a"]),
+        ("{{ 1, 2 }}", [1, 2]),
+        ("{{ {1: true, 'a': none} }}", {"1": True, "a": None}),
+        ("{{ 5 | round(-1000000000) }}", 0.0),
     ],
 )
 def test_a_value_that_is_one_expression_keeps_its_type(text: str, expected: Any) -> None:
@@ -195,13 +216,60 @@ def test_a_value_that_is_one_expression_keeps_its_type(text: str, expected: Any)
         ("{{ 1 + }}", "template-error", "Unexpected"),
         ("{% endfor %}", "template-error", "Encountered unknown tag"),
         ("{{ var.owner(name='x') }}", "template-error", "can be called"),
+        ("{{ var.owner.items(name='x') }}", "template-error", "Named arguments"),
         ("{{ var.names | join(d=', ') }}", "template-error", "Named arguments"),
+        ("{{ range(*[3]) }}", "template-error", "Named arguments"),
+        ("{{ var.names | sort(false, false, '__class__') }}", "template-error", "too many arguments"),
+        ("{{ '%1000000000d' is odd }}", "template-error", "takes a number"),
+        ("{{ [] | first }}", "template-error", "empty"),
+        ("{{ 'a'.items() }}", "template-error", "takes a mapping"),
+        ("{% for nam in [1] %}{{ name }}{% endfor %}", "undefined-name", "did you mean `nam`?"),
+        ("{% if false %}{% set x = 1 %}{% endif %}{{ x }}", "undefined-name", "`x`"),
+        ("{% for a in [1] %}{{ loop }}{% endfor %}", "template-error", "can't stand inside a text"),
+        ("{% for a in [1] %}{{ loop._iterable }}{% endfor %}", "template-error", "has no parts"),
+        ("{% for a in [1] %}{{ loop['__class__'] }}{% endfor %}", "template-error", "has no parts"),
+        ("{% for a in [1] %}{{ loop.cycle(1) }}{% endfor %}", "template-error", "can be called"),
+        ("{% for a in [1] %}{{ loop | tojson }}{% endfor %}", "template-error", "don't fit"),
+        ("{% for a in [1] %}{% for b in loop %}{% endfor %}{% endfor %}", "template-error", "takes a list"),
+        ("{% set a.b = 1 %}", "template-error", "`nsref` is not supported"),
+        ("{{ [1, 2][0:1, 1] }}", "template-error", "`slice` is not supported"),
+        ("{{ self }}", "undefined-name", "`self`"),
+        ("{{ context }}", "undefined-name", "`context`"),
+        ("{{ literals }}", "undefined-name", "`literals`"),
+        ("{{ environment.call_filter }}", "template-error", "has no parts"),
+        ("{{ environment['filters'] | length }}", "template-error", "has no parts"),
+        ("{{ env }}", "env-not-allowed", "`env` would put"),
     ],
 )
 def test_what_can_not_be_filled_in(text: str, code: str, says: str) -> None:
     found = error(text)
     assert found.code == code
     assert says in f"{found.detail} {found.hint}"
+
+
+def test_the_environment_is_asked_for_each_time_though_the_code_is_kept() -> None:
+    renderer = Renderer(VARIABLES, "prod")
+    text = "{{ env.HOST ~ ':1' }}"
+    assert renderer.value(text, {"HOST": "a"}) == "a:1"
+    assert renderer.value(text, {"HOST": "b"}) == "b:1"
+    for env, code in ((None, "env-not-allowed"), ({}, "env-not-set")):
+        with pytest.raises(TemplateError) as caught:
+            renderer.value(text, env)
+        assert caught.value.code == code
+
+
+def test_templates_that_differ_in_their_literals_share_their_code() -> None:
+    code = (
+        "import sys; from lifecycle_as_code.manifest.templates import Renderer; "
+        "renderer = Renderer({'n': 1}, 'e'); made = []; "
+        "sys.addaudithook(lambda name, given: name == 'exec' and made.append(given[0].co_filename)); "
+        "values = [renderer.value('%d {{ var.n + %d }} {{ \\'%d\\' }}' % (i, i, i)) for i in range(200)]; "
+        "assert values == [f'{i} {1 + i} {i}' for i in range(200)]; "
+        "assert renderer.value('1 {{ var.n - 1 }} {{ \\'1\\' }}') == '1 0 1'; "
+        "print(made.count('<template>'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2"]
 
 
 NESTED = "{% for a in range(100000) %}{% for b in range(100000) %}{{ a }}{% endfor %}{% endfor %}"
@@ -211,6 +279,7 @@ NESTED = "{% for a in range(100000) %}{% for b in range(100000) %}{{ a }}{% endf
     "text",
     [
         NESTED,
+        "{% for a in var.big %}{% for b in var.big %}{% set c = 1 %}{% endfor %}{% endfor %}",
         "{{ range(10 ** 9) }}",
         "{{ range(1000000000) | list }}",
         "{{ 9 ** 9 ** 9 }}",
@@ -223,6 +292,10 @@ NESTED = "{% for a in range(100000) %}{% for b in range(100000) %}{{ a }}{% endf
         "{% for a in range(99999) %}{{ var.long }}{% endfor %}",
         "".join(f"{{% set a{i + 1} = a{i} ~ a{i} %}}" for i in range(60)).replace("a0 ", "var.long "),
         "".join(f"{{% set a{i + 1} = a{i} + a{i} %}}" for i in range(60)).replace("a0 ", "var.big "),
+        "".join(f"{{% set a{i} = 1 %}}" for i in range(3_000)) + "{% if 1 %}{% endif %}" * 3_000,
+        "{% for a in [] %}" * 20 + "{{ a }}" * 6_000 + "{% endfor %}" * 20,
+        "{% for a in [] %}" * 90 + "{% endfor %}" * 90,
+        "{% if 1 %}" + "{% elif 1 %}" * 4_000 + "{% endif %}",
         "{{ " + "(" * 5_000 + ")" * 5_000 + " }}",
         "{{ " + "1 + " * 50_000 + "1 }}",
         "{{ " + "not " * 50_000 + "1 }}",
@@ -359,6 +432,11 @@ def test_the_same_problem_from_a_loop_is_told_once(errors: Errors) -> None:
         ("a\n{% if true %}\n{{ 1 + 'a' }}\n{% endif %}", "3 template-error"),
         ("a\n{{ env.HOME }}\n", "2 env-not-allowed"),
         ("registered_models:\n{{ '[' }}\n", "3 yaml-syntax"),
+        ("a\n{{ [\n  1,\n  1 + 'a',\n] }}\n", "4 template-error"),
+        ("a\n{{ 'a'\n  | upper\n  | abs }}\n", "4 template-error"),
+        ("a\n{% if\n  1\n  < 'a' %}\n{% endif %}\n", "3 template-error"),
+        ("{% for a in [1,\n 2] if a.b %}\n{% endfor %}", "2 template-error"),
+        ("a\n{% for a in [1] %}\n\n{{ [a] }}\n{% endfor %}", "4 template-error"),
     ],
 )
 def test_a_template_file_that_can_not_be_rendered(text: str, place: str, errors: Errors) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lifecycle_as_code.serving.references import resolve, resolve_all
+from lifecycle_as_code.serving.references import is_reference, resolve, resolve_all
 
 NODE = {"A": "one", "B": "two {{ env.A }}"}
 
@@ -21,6 +21,26 @@ NODE = {"A": "one", "B": "two {{ env.A }}"}
 )
 def test_a_reference_becomes_the_nodes_value(value: str, resolved: str) -> None:
     assert resolve(value, NODE) == resolved
+
+
+@pytest.mark.parametrize(
+    ("value", "alone"),
+    [
+        ("{{ env.A }}", True),
+        ("{{env.A}}", True),
+        ("{{\tenv.A\n}}", True),
+        ("{{\u00a0env.A }}", False),
+        ("{{ env.A }}\n", False),
+        ("{{ env.A }}{{ env.A }}", False),
+        ("{{ env.\u00c4 }}", False),
+        ("{{ env.1 }}", False),
+        ("{{ var.A }}", False),
+    ],
+)
+def test_a_secret_is_a_reference_alone(value: str, alone: bool) -> None:
+    assert is_reference(value) is alone
+    if alone:
+        assert resolve(value, NODE) == "one"
 
 
 def test_all_that_is_missing_is_told_at_once_and_no_value_is() -> None:

@@ -14,6 +14,7 @@ from ...model.plan import Change
 from ...model.snapshot import Observed
 from ...model.spec import Address, Spec
 from ...planning.guards import World
+from ...serving.references import is_reference
 from ...stores.ray import rollout
 from ...stores.ray.apps import entity_name, ingress_name, owns, whose
 from ...stores.ray.endpoint import Endpoint, held
@@ -22,7 +23,7 @@ from ..base import Observation, Rollout, ServeKind, Settled, Site, Tell
 from .apps import MISSING, as_apps, as_held, entity_as_app, facts_of
 from .capacity import RESOURCES
 from .checks import open_doors, room, shut_doors
-from .spec import REFERENCE, Route, ServedEntity, ServingEndpoint, TrafficConfig, followed
+from .spec import Route, ServedEntity, ServingEndpoint, TrafficConfig, followed
 
 if TYPE_CHECKING:
     from ...stores.ray.client import Cluster
@@ -122,7 +123,7 @@ def _without_references(runtime_env: Mapping[str, Any]) -> tuple[Mapping[str, An
     """A runtime environment, and apart from it the variables that are references: Ray would set them as they
     are written, while an entity looks its own up on the node."""
     variables: Mapping[str, str] = runtime_env.get("env_vars") or {}
-    references = {name: value for name, value in variables.items() if REFERENCE.fullmatch(value)}
+    references = {name: value for name, value in variables.items() if is_reference(value)}
     if not references:
         return runtime_env, {}
     left = {name: value for name, value in variables.items() if name not in references}

@@ -12,11 +12,11 @@ from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
 from ...model.selector import Selects, VersionSelector
 from ...model.spec import Address, ByKey, Derived, Health, Hold, Key, Part, Spec, Store, Tags, fields_marked
+from ...serving.references import is_reference
 from ...stores.mlflow import rules
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-REFERENCE: Final = re.compile(r"\{\{\s*env\.[A-Za-z_][A-Za-z0-9_]*\s*\}\}")
 
 
 def _name(text: str) -> str:
@@ -57,7 +57,7 @@ def _variables(given: Mapping[str, str]) -> Mapping[str, str]:
     for name, value in given.items():
         if not _VARIABLE.fullmatch(name):
             raise ValueError(f"`{name}` can't be the name of an environment variable")
-        if "{{" in value and not REFERENCE.fullmatch(value):
+        if "{{" in value and not is_reference(value):
             raise ValueError(f"`{name}`: a secret stands alone, as `{{{{ env.NAME }}}}`")
     return MappingProxyType(given)
 

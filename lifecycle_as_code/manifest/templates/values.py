@@ -1,41 +1,31 @@
-"""Templates: `{{ … }}` in string values, and whole files that are rendered first.
+"""Values and files, filled in.
 
-Three names are given: `var` (the stack's variables), `environment` (the chosen environment's name,
-`default` where none was chosen), and, where a caller admits it, `env` (environment variables). A value that
-is exactly one expression keeps its type. What templates can do and what they may cost: see `evaluate`.
-Most are only names inside a text; those are filled in here without Jinja, which is imported for the others.
-Pure.
+Most templates are only names inside a text; those are filled in here without Jinja, which is imported for the
+others. Pure.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from .convert import SECRET_FIELDS
-from .filters import CHARACTERS, MAX_TEXT, Budget, TemplateError, no_key, no_part, text_of, too_long, weigh
-from .wording import REFUSED
-from .yaml.nodes import Map, Plain, Seq, graft
-from .yaml.report import Report, guess
-from .yaml.text import MAX_BYTES, Place
+from ...serving.references import is_reference
+from ..convert import SECRET_FIELDS
+from ..wording import REFUSED
+from ..yaml.nodes import Map, Plain, Seq, graft
+from ..yaml.report import Report, guess
+from ..yaml.text import MAX_BYTES, Place
+from .budget import Budget, TemplateError, charge_text, look_up, text_of, weigh
 
 if TYPE_CHECKING:
-    from .evaluate import Template
+    from .sandbox import Sandbox, Template, Use
 
 MARKERS: Final = ("{{", "{%", "{#")
 _SIMPLE: Final = re.compile(
     r"\{\{\s*(?:'([^'\\]*)'|((?:var|env|environment)(?:\.[A-Za-z_]\w*)*))\s*\}\}", re.ASCII
 )
-REFERENCE: Final = re.compile(r"\{\{\s*env\.([A-Za-z_]\w*)\s*\}\}", re.ASCII)
-"""The whole of a secret reference."""
-
-
-class Rendered(NamedTuple):
-    """A rendered file: its text, and for each of its lines the template's line (from one)."""
-
-    text: str
-    lines: list[int]
 
 
 def has_template(text: str) -> bool:
@@ -49,6 +39,7 @@ class Renderer:
     def __init__(self, variables: Mapping[str, Any], environment: str) -> None:
         self._given: dict[str, Any] = {"var": dict(variables), "environment": environment}
         self._values: dict[str, Any] = {}
+        self._sandbox: Sandbox | None = None
         self.budget = Budget()
 
     def value(self, text: str, env: Mapping[str, str] | None = None) -> Any:
@@ -62,12 +53,11 @@ class Renderer:
             self._values[text] = self._fill(text, self._given)
         return self._values[text]
 
-    def file(self, text: str) -> Rendered:
-        """A `*.j2` file as the YAML that it makes. TemplateError where it can't be rendered."""
-        from .evaluate import Template
+    def file(self, text: str) -> tuple[str, list[int]]:
+        """A `*.j2` file as the YAML that it makes, and for each of its lines the template's line (from one).
 
-        template = Template(text, self.budget.charge)
-        _check(template, self._given)
+        TemplateError where it can't be rendered."""
+        template = self._compile(text, self._given)
         parts: list[str] = []
         lines = [1]
         size = 0
@@ -81,7 +71,7 @@ class Renderer:
             if size > MAX_BYTES:
                 raise TemplateError(f"It makes more than {MAX_BYTES:,} characters.", line=line)
             lines += (line + count * copied for count in range(1, part.count("\n") + 1))
-        return Rendered("".join(parts), lines)
+        return "".join(parts), lines
 
     def _fill(self, text: str, given: Mapping[str, Any]) -> Any:
         whole = _SIMPLE.fullmatch(text)
@@ -89,26 +79,21 @@ class Renderer:
             return _given_value(whole, given)
         if not has_template(_SIMPLE.sub("", text)):
             return self._joined(text, given)
-        from .evaluate import Template
+        return self._compile(text, given).value(given)
 
-        template = Template(text, self.budget.charge)
-        _check(template, given)
-        return template.value(given)
+    def _compile(self, text: str, given: Mapping[str, Any]) -> Template:
+        from .sandbox import Sandbox
+
+        self._sandbox = self._sandbox or Sandbox(self.budget.charge)
+        return self._sandbox.compile_text(text, partial(_check_uses, given))
 
     def _joined(self, text: str, given: Mapping[str, Any]) -> str:
         """A text with nothing but names in it."""
-        size = len(text)
-
-        def part(found: re.Match[str]) -> str:
-            nonlocal size
-            filled = text_of(_given_value(found, given))
-            size += len(filled)
-            if size > MAX_TEXT:
-                raise too_long()
-            self.budget.charge(1 + len(filled) // CHARACTERS)
-            return filled
-
-        return _SIMPLE.sub(part, text)
+        texts = [text_of(_given_value(match, given)) for match in _SIMPLE.finditer(text)]
+        charge_text(len(text) + sum(map(len, texts)), self.budget.charge)
+        self.budget.charge(len(texts))
+        pieces = iter(texts)
+        return _SIMPLE.sub(lambda _: next(pieces), text)
 
 
 def _given_value(found: re.Match[str], given: Mapping[str, Any]) -> Any:
@@ -119,28 +104,24 @@ def _given_value(found: re.Match[str], given: Mapping[str, Any]) -> Any:
     _check_name(first, rest[0] if rest else None, given)
     value = given[first]
     for name in rest:
-        if not isinstance(value, Mapping):
-            raise no_part(name)
-        if name not in value:
-            raise no_key(name, value)
-        value = value[name]
+        value = look_up(value, name)
     return value
 
 
-def _check(template: Template, given: Mapping[str, Any]) -> None:
-    """Every given name that is used, in branches not taken too."""
-    for name, attribute, line in template.names():
+def _check_uses(given: Mapping[str, Any], uses: list[Use]) -> None:
+    for use in uses:
         try:
-            _check_name(name, attribute, given)
+            _check_name(use.name, use.attribute, given)
         except TemplateError as error:
-            error.line = line
+            error.line = use.line
             raise
 
 
 def _check_name(name: str, attribute: str | None, given: Mapping[str, Any]) -> None:
     if name == "env" and "env" not in given:
+        written = name if attribute is None else f"{name}.{attribute}"
         raise TemplateError(
-            f"`env.{attribute}` would put a value of this machine's environment into the plan.",
+            f"`{written}` would put a value of this machine's environment into the plan.",
             "use a variable: `var.…`, set with `LAC_VAR_…`; `env` may stand in lac.yaml's connection "
             "settings, and as the whole value of an environment variable of an endpoint",
             code="env-not-allowed",
@@ -187,7 +168,7 @@ class TreeRenderer:
     def _child(self, holder: Map | Seq, key: Any, value: Any, secret: bool) -> Any:
         if isinstance(value, Map | Seq):
             self.render(value, secret)
-        elif isinstance(value, str) and has_template(value) and not (secret and REFERENCE.fullmatch(value)):
+        elif isinstance(value, str) and has_template(value) and not (secret and is_reference(value)):
             return self.fill(holder, key, value)
         return value
 

@@ -1,0 +1,135 @@
+"""What templates may cost, which values they may hold, and the error where they can't be filled in. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..yaml.nodes import MAX_NUMBER
+from ..yaml.report import guess
+
+MAX_TEXT = 1_000_000
+"""The longest text that an expression may make, in characters."""
+MAX_LEVELS = 64
+"""How deep a value may be nested."""
+STEPS = 500_000
+"""What all templates of a stack may cost together: under half a second."""
+CHARACTERS = 8
+"""How many characters are read or made for one step."""
+
+
+class TemplateError(Exception):
+    """Why a template can't be filled in. `line` counts from one within the template's text."""
+
+    def __init__(self, detail: str, hint: str = "", *, code: str = "template-error", line: int = 0) -> None:
+        super().__init__(detail)
+        self.code, self.detail, self.hint, self.line = code, detail, hint, line
+
+
+def look_up(value: Any, key: Any) -> Any:
+    """The part of a mapping by its key, or of a list or a text by its index. TemplateError where there is
+    none, or where the value has no parts: attributes of Python's objects are none."""
+    if isinstance(value, Mapping) and isinstance(key, str):
+        if key in value:
+            return value[key]
+        raise TemplateError(f"There is no `{key}` here.", guess(key, value), code="undefined-name")
+    if isinstance(value, list | str) and isinstance(key, int):
+        if -len(value) <= key < len(value):
+            return value[key]
+        raise TemplateError(f"There is no item {key} here.", code="undefined-name")
+    raise TemplateError(f"`{key}` is asked of a value that has no parts.", "methods are not supported")
+
+
+Charge = Callable[[int], None]
+"""Takes what an operation costs; raises TemplateError when the budget is spent."""
+
+
+class Budget:
+    """The steps that are left, for all templates of a stack: nodes evaluated, items looped over, and a part
+    of the characters read and made. Many small templates take as long as a large one."""
+
+    def __init__(self, steps: int = STEPS) -> None:
+        self._steps = self._left = steps
+
+    @property
+    def spent(self) -> bool:
+        """Whether something asked for more than was left; that was told, and once is enough."""
+        return self._left < 0
+
+    def allow(self, steps: int) -> None:
+        """Give more, for a larger input."""
+        self._steps += steps
+        self._left += steps
+
+    def charge(self, cost: int) -> None:
+        """Take `cost` away. TemplateError when nothing is left."""
+        self._left -= cost
+        if self._left < 0:
+            raise TemplateError(
+                f"The stack's templates take more than {self._steps:,} steps.", "loop over less"
+            )
+
+
+def text_of(value: Any) -> str:
+    """A value inside a text, as YAML writes it. TemplateError for what has no such form."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return str(value)
+        case None:
+            raise TemplateError("A value that is nothing can't stand inside a text.")
+    raise TemplateError("A list or a mapping can't stand inside a text.", "use `| join(', ')` or `| tojson`")
+
+
+def need_text(value: Any) -> str:
+    """The value, which must be text."""
+    if not isinstance(value, str):
+        raise TemplateError("It takes text.", "turn the value into text with `| string`")
+    return value
+
+
+def need_number(value: Any) -> int | float:
+    """The value, which must be a number within 64 bits."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TemplateError("It takes a number.", "turn text into a number with `| int` or `| float`")
+    return value
+
+
+def need_items(value: Any) -> list[Any]:
+    """The items of a list, or the keys of a mapping."""
+    if not isinstance(value, list | Mapping):
+        raise TemplateError("It takes a list.")
+    return list(value)
+
+
+def check_number(value: Any) -> Any:
+    """The value, which must be within 64 bits where it is a number."""
+    if isinstance(value, int | float) and not -MAX_NUMBER < value < MAX_NUMBER:
+        raise TemplateError("The number is too large.")
+    return value
+
+
+def weigh(value: Any, charge: Charge, levels: int = 0) -> None:
+    """Charge for reading a value whole. Step by step: what holds itself twice at each level never ends."""
+    if isinstance(value, str):
+        charge(1 + len(value) // CHARACTERS)
+        return
+    charge(1)
+    if not isinstance(value, Mapping | list):
+        return
+    if levels >= MAX_LEVELS:
+        raise TemplateError(f"A value has more than {MAX_LEVELS} levels.")
+    if isinstance(value, Mapping):
+        charge(sum(1 + len(key) // CHARACTERS for key in value))
+    for inner in value.values() if isinstance(value, Mapping) else value:
+        weigh(inner, charge, levels + 1)
+
+
+def charge_text(length: int, charge: Charge) -> None:
+    """Refuse a text of this length before it is made, or charge for it."""
+    if length > MAX_TEXT:
+        raise TemplateError(f"The text would have more than {MAX_TEXT:,} characters.")
+    charge(length // CHARACTERS)
