@@ -18,6 +18,9 @@ from ..review.signature.enforcement import Finding, input_findings, output_findi
 MAX_FINDINGS: Final = 100
 """How many findings are told, of all and of the breaking ones; what is left out is counted."""
 
+MAX_DEPTH: Final = 128
+"""How many levels a part may have, of what nothing reads too: a saved plan holds it, and has more levels."""
+
 
 class SignatureClass(StrEnum):
     """What a caller of the version before meets.
@@ -80,7 +83,14 @@ def _part(data: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any], ...] |
         raise MalformedError(f"its {name} are no JSON") from None
     if not isinstance(items, list):
         raise MalformedError(f"its {name} are no list")
+    if _is_deep(items, MAX_DEPTH):
+        raise MalformedError(f"its {name} are nested too deeply")
     return tuple(items)
+
+
+def _is_deep(item: Any, limit: int) -> bool:
+    inner = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+    return not limit or any(_is_deep(part, limit - 1) for part in inner)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

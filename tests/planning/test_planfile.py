@@ -27,6 +27,7 @@ from lifecycle_as_code.planning.ordering import in_order, linked, steps
 from lifecycle_as_code.planning.planfile import (
     MAX_BYTES,
     Origin,
+    _adapter,
     digest,
     dump,
     environment_of,
@@ -159,6 +160,14 @@ def test_equal_plans_make_equal_files() -> None:
     data = dump(WHOLE, ORIGIN)
     assert dump(load(data, SPECS).plan, ORIGIN) == data
     assert digest(WHOLE) != digest(SMALL)
+
+
+def test_only_reading_a_plan_builds_what_reads_it() -> None:
+    _adapter.cache_clear()
+    dump(WHOLE, ORIGIN, KEY)
+    assert not _adapter.cache_info().misses
+    load(FILE, SPECS)
+    assert _adapter.cache_info().misses == 1
 
 
 def test_names_in_any_script_are_read_back() -> None:
@@ -420,6 +429,11 @@ DISAGREEING = {
     "a guard without its loss": _set("guards", 0, to={"guard": "protected"}),
     "half of a character": _set("changes", GONE, "reason", to="\ud800"),
     "more beside it": _set("approved", to=True),
+    "more in the review": _set("review", "approved", to=True),
+    "a review of another type": _set("review", "verdicts", to={}),
+    "a policy without a name": _set("review", "rules", "policies", to=[{"level": "deny"}]),
+    "a guard with more": _set("guards", 0, "by", to="ann"),
+    "less in a warning": lambda held: held["plan"]["diagnostics"][0].pop("hint"),
     "more in a change": _set("changes", ALIAS, "approved", to=True),
 }
 
