@@ -8,9 +8,9 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 from ..model.history import Actor
+from ..model.redaction import without_credentials
 
 _CI: Final = (
     "GITHUB_ACTOR",
@@ -34,7 +34,7 @@ def actor(directory: Path, environ: Mapping[str, str]) -> Actor:
         ci=_first(environ, _CI),
         run=_run(environ),
         commit=_git(directory, environ, "rev-parse", "HEAD"),
-        remote=without_password(_git(directory, environ, "config", "--get", "remote.origin.url")),
+        remote=without_credentials(_git(directory, environ, "config", "--get", "remote.origin.url")),
         dirty=bool(status),
     )
 
@@ -42,19 +42,6 @@ def actor(directory: Path, environ: Mapping[str, str]) -> Actor:
 def principal(environ: Mapping[str, str]) -> str:
     """The user of MLflow's that this process is, as MLflow's own clients have it; otherwise the system's."""
     return environ.get("MLFLOW_TRACKING_USERNAME") or _user()
-
-
-def without_password(remote: str) -> str:
-    """An address without the user, the password and the parameters that it may hold."""
-    try:
-        parts = urlsplit(remote)
-    except ValueError:
-        return ""
-    if not (parts.scheme and parts.netloc):
-        # as ssh has it, `git@host:path`: no password belongs there, but somebody may have written one
-        user, at, rest = remote.rpartition("@")
-        return rest if at and ":" in user else remote
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
 def _user() -> str:

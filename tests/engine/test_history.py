@@ -18,7 +18,7 @@ from support.bench import Bench, converge
 from support.command import Directory, models
 from support.mlflow_fixture import fresh_sqlite
 
-from lifecycle_as_code.engine.actor import actor, without_password
+from lifecycle_as_code.engine.actor import actor
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
@@ -176,26 +176,6 @@ def test_without_a_repository_nothing_is_known_of_one(tmp_path: Path) -> None:
     found = actor(tmp_path, {**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)})
     assert (found.commit, found.remote, found.dirty) == ("", "", False)
     assert actor(tmp_path, {"PATH": ""}).commit == ""
-
-
-@pytest.mark.parametrize(
-    ("remote", "kept"),
-    [
-        ("https://ann:hunter2@git.example/infra.git", "https://git.example/infra.git"),
-        ("https://hunter2@git.example/infra.git", "https://git.example/infra.git"),
-        ("https://ann:hunter2@git.example:8443/infra.git#hunter2", "https://git.example:8443/infra.git"),
-        ("ssh://git@git.example/infra.git", "ssh://git.example/infra.git"),
-        ("git@git.example:infra.git", "git@git.example:infra.git"),
-        ("https://git.example/infra.git?private_token=hunter2", "https://git.example/infra.git"),
-        ("https://ann:hun@ter2@git.example/infra.git", "https://git.example/infra.git"),
-        ("ann:hunter2@git.example:infra.git", "git.example:infra.git"),
-        ("/srv/git/infra.git", "/srv/git/infra.git"),
-        ("http://[", ""),
-        ("", ""),
-    ],
-)
-def test_a_remotes_password_is_never_kept(remote: str, kept: str) -> None:
-    assert without_password(remote) == kept
 
 
 CI: Mapping[str, tuple[Mapping[str, str], str, str]] = {

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from ...engine.actor import without_password
 from ...model.diagnostics import Diagnostic, LacError
+from ...model.redaction import without_credentials
 from .apps import AppConfig, route
 from .merge import body, differs, lost, refuse_foreign
 from .state import Application, Resources, applications, readable, settled
@@ -47,7 +47,7 @@ class Cluster:
         http_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.address = address.rstrip("/")
-        self._shown = without_password(self.address)
+        self._shown = without_credentials(self.address)
         self._token = token
         self._timeout = timeout
         self._data_address = data_address.rstrip("/") if data_address else None
@@ -232,7 +232,7 @@ class Cluster:
                         good, problem = good + 1, None
                         continue
                 except httpx.HTTPError as e:
-                    problem = f"{without_password(base)}: {type(e).__name__}"
+                    problem = f"{without_credentials(base)}: {type(e).__name__}"
                 good = 0
                 pulse()
                 time.sleep(0.1)
