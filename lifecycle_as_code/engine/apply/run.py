@@ -15,7 +15,6 @@ from ...planning import planfile
 from ...stores.state import lock
 from ..actor import actor
 from ..background import in_background
-from ..connections import as_progress
 from ..session import Core
 from .executor import Run
 from .journal import Journal
@@ -67,13 +66,12 @@ def carried_out(core: Core, plan: Plan, *, lock_timeout: float, stop: Callable[[
     connections = core.connections
     with ExitStack() as open_until_done:
         yield from connections.create_stores(stop)
-        waiting = in_background(
+        journal = yield from in_background(
             lambda tell: open_until_done.enter_context(
                 writing(core, command, planfile.digest(plan), lock_timeout, tell, lambda: _judge(core, plan))
             ),
             stop,
         )
-        journal = yield from as_progress(waiting)
         yield Locked(journal.apply_id)
         cluster: Cluster | None = None
         if any(step.store is Store.SERVE for step in plan.steps):
