@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from ..serving.levels import rank
 from .diagnostics import Source
 from .evidence import Comparison, Number
 from .policy import Rules
@@ -92,15 +93,7 @@ class Access:
     @property
     def gains(self) -> bool:
         """Whether it is a higher level than before."""
-        return _rank(self.after) > _rank(self.before)
-
-
-LEVELS = ("DENY", "NO_PERMISSIONS", "READ", "USE", "EDIT", "MANAGE")
-"""MLflow's levels, the lowest first."""
-
-
-def _rank(level: str) -> int:
-    return LEVELS.index(level) if level in LEVELS else -1
+        return rank(self.after) > rank(self.before)
 
 
 @dataclass(frozen=True, slots=True)

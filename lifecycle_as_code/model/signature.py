@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from ..review.signature.columns import MalformedError, read_columns, read_parameters
 from ..review.signature.enforcement import Finding, input_findings, output_findings, parameter_findings
+from .wording import take_first
 
 MAX_FINDINGS: Final = 100
 """How many findings are told, of all and of the breaking ones; what is left out is counted."""
@@ -147,4 +148,4 @@ def _told(sentences: Iterable[str]) -> tuple[str, ...]:
     found = tuple(sentences)
     if len(found) <= MAX_FINDINGS:
         return found
-    return (*found[: MAX_FINDINGS - 1], f"and {len(found) - MAX_FINDINGS + 1:,} more")
+    return tuple(take_first(found, MAX_FINDINGS - 1))
