@@ -24,7 +24,7 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.model.diff import diff, owned
 from lifecycle_as_code.model.spec import Spec
-from lifecycle_as_code.stores.state import lock
+from lifecycle_as_code.stores.ray import processes
 
 pytestmark = pytest.mark.usefixtures("mlflow_templates")
 
@@ -104,7 +104,9 @@ def death_after(writes: int) -> Iterator[None]:
             tick()
 
     # whoever comes next must find the lock's holder dead, as it would be
-    dead = mock.patch.object(lock, "myself", return_value=f"{lock._machine()} pid 999999999 started 1")
+    dead = mock.patch.object(
+        processes, "identity", return_value=f"{processes._machine()} pid 999999999 started 1"
+    )
     event.listen(Engine, "before_cursor_execute", check)
     event.listen(Engine, "commit", tick)
     try:

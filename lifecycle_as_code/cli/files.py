@@ -7,6 +7,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from ..model.regular_file import read_regular_file
+
 
 def write(path: Path, data: bytes) -> None:
     """Put `data` in the place of whatever is there, with its mode and owner; a link stays one. LacError where
@@ -41,12 +43,7 @@ def replace(path: Path, before: bytes, after: bytes) -> None:
 def read(path: Path, most: int) -> bytes:
     """The bytes of a regular file, at most one more than `most`. LacError where there are none."""
     try:
-        # without O_NONBLOCK, opening a FIFO waits for a writer
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            if not path.is_file():
-                raise OSError(0, "not a regular file")
-            return file.read(most + 1)
+        return read_regular_file(path, most)
     except OSError as error:
         raise _refused("unreadable-file", "file can't be read", path, error) from None
 

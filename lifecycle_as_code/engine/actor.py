@@ -9,10 +9,10 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 from ..model.diagnostics import Diagnostic
 from ..model.history import Actor
+from ..model.redaction import without_credentials
 from . import git_process
 
 _CI: Final = (
@@ -61,7 +61,7 @@ def actor(directory: Path, environ: Mapping[str, str]) -> Actor:
         ci=_first(environ, _CI),
         run=_run(environ),
         commit=commit or _ci_commit(environ),
-        remote=without_password(remote or ("" if commit else _ci_remote(environ))),
+        remote=without_credentials(remote or ("" if commit else _ci_remote(environ))),
         dirty=bool(changed),
     )
 
@@ -92,19 +92,6 @@ def commit_warning(directory: Path, environ: Mapping[str, str]) -> Diagnostic | 
 def principal(environ: Mapping[str, str]) -> str:
     """The user of MLflow's that this process is, as MLflow's own clients have it; otherwise the system's."""
     return environ.get("MLFLOW_TRACKING_USERNAME") or _user()
-
-
-def without_password(remote: str) -> str:
-    """An address without the user, the password and the parameters that it may hold."""
-    try:
-        parts = urlsplit(remote)
-    except ValueError:
-        return ""
-    if not (parts.scheme and parts.netloc):
-        # as ssh has it, `git@host:path`: no password belongs there, but somebody may have written one
-        user, at, rest = remote.rpartition("@")
-        return rest if at and ":" in user else remote
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
 def _user() -> str:

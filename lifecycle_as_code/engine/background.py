@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
+from ..model.events import Progress
+
 T = TypeVar("T")
 
 
@@ -16,8 +18,8 @@ class Stopped(Exception):  # noqa: N818 - asked for, so not an error
 
 def in_background(
     work: Callable[[Callable[[str], None]], T], stop: Callable[[], bool]
-) -> Generator[str, None, T]:
-    """Yield the lines that `work` tells; return its result, or raise what it raised.
+) -> Generator[Progress, None, T]:
+    """Yield the lines that `work` tells, as events; return its result, or raise what it raised.
 
     Once `stop()` is true, the next `tell` inside `work` raises Stopped there. An empty line is a sign of
     life and isn't yielded.
@@ -43,7 +45,7 @@ def in_background(
     thread.start()
     while (line := said.get()) is not None:
         if line:
-            yield line
+            yield Progress(line)
     thread.join()
     if problem:
         raise problem[0]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from ..kinds.base import Site
 from ..model.diagnostics import Diagnostic, refuse
-from ..model.events import Event, Progress
+from ..model.events import Event
 from ..model.snapshot import Desired
 from ..model.spec import Store
 from ..stores.mlflow.bootstrap import create_database
@@ -19,8 +19,6 @@ from ..stores.mlflow.schema_check import check_schema, check_workspace
 from ..stores.mlflow.sql import Role, SqlStore, empty_store, open_store, reading
 from .apply.transaction import Ledger
 from .background import in_background
-
-T = TypeVar("T")
 
 if TYPE_CHECKING:
     from ..manifest.settings import Settings
@@ -93,7 +91,7 @@ class Connections:
         ledger = self.ledger()
         for store in (ledger.registry, ledger.auth):
             if store is not None and self._is_empty(store, []):
-                yield from as_progress(in_background(partial(_create, store), stop))
+                yield from in_background(partial(_create, store), stop)
 
     def site(self, store_id: str) -> Site:
         """What endpoints need to know about this stack, whose registry has that id. Holds no password: where
@@ -150,19 +148,7 @@ class Connections:
             from ..stores.ray import local
 
             if local.status(self.local_state) is None:
-                yield from as_progress(
-                    in_background(lambda tell: local.up(self.local_state, on_progress=tell), stop)
-                )
-
-
-def as_progress(lines: Generator[str, None, T]) -> Generator[Event, None, T]:
-    """Lines that slow work tells, as events; its result in the end."""
-    while True:
-        try:
-            yield Progress(next(lines))
-        except StopIteration as end:
-            result: T = end.value
-            return result
+                yield from in_background(lambda tell: local.up(self.local_state, on_progress=tell), stop)
 
 
 def _create(store: SqlStore, tell: Callable[[str], None]) -> None:

@@ -25,6 +25,7 @@ from ..kinds.model_version import ModelVersion
 from ..model.evidence import NOTHING, Comparison, Direction, Evidence, compare
 from ..model.history import Line, since
 from ..model.plan import Action, Change, Plan
+from ..model.redaction import without_credentials
 from ..model.snapshot import Live
 from ..model.spec import Address, KeyPart
 from ..stores.mlflow import tracking
@@ -35,7 +36,6 @@ from ..stores.mlflow.mlmodel import MlModel, read_mlmodel
 from ..stores.mlflow.remote_artifacts import FILE, Unread
 from ..stores.mlflow.sql import reading
 from ..stores.mlflow.tracking import Registered
-from ..stores.mlflow.uris import shown
 from ..stores.state import history
 from .connections import Connections
 from .refresh import Snapshots
@@ -215,7 +215,7 @@ def with_past(number: Number, evidence: Evidence, told: Mapping[Address, Iterabl
 
 def with_file(evidence: Evidence, location: str, file: MlModel | Unread | None) -> Evidence:
     """The evidence, and what MLmodel says. `file` None: there was nowhere to look."""
-    place = shown(location)
+    place = without_credentials(location)
     match file:
         case None if evidence.artifact is False:
             return evidence

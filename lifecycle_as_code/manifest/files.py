@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..model.diagnostics import Diagnostic, LacError, Source
+from ..model.regular_file import NotRegularError, read_regular_file
 from .yaml.report import problem, shown
 from .yaml.text import MAX_BYTES
 
@@ -40,15 +41,9 @@ _PATTERN, _VISIT = 100, 10
 def read(path: Path, shown_as: str, at: Source | None = None) -> bytes:
     """The bytes of a regular file, at most one more than `MAX_BYTES`. LacError where there are none."""
     try:
-        # without O_NONBLOCK, opening a FIFO waits for a writer
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise LacError(problem("not-a-file", f"{shown(shown_as)} is not a regular file.", at=at))
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                return file.read(MAX_BYTES + 1)
-        finally:
-            os.close(descriptor)
+        return read_regular_file(path, MAX_BYTES)
+    except NotRegularError:
+        raise LacError(problem("not-a-file", f"{shown(shown_as)} is not a regular file.", at=at)) from None
     except OSError as error:
         detail = f"{shown(shown_as)}: {error.strerror}."
         raise LacError(problem("unreadable-file", detail, at=at)) from None

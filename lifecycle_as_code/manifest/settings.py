@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field
 
+from ..model.redaction import without_credentials
 from ..model.spec import Part
 from ..planning.guards import Limits
 
@@ -123,10 +123,7 @@ class Serve:
     @property
     def shown(self) -> str:
         """Where it is, without a user and a password that an address may hold."""
-        if self.local:
-            return "local"
-        parts = urlsplit(self.address)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+        return "local" if self.local else without_credentials(self.address)
 
 
 @dataclass(frozen=True, slots=True)

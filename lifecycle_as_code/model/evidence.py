@@ -16,6 +16,9 @@ from .spec import Address
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
+Number = int | float
+"""A number, of the type that it came in: JSON tells 90 from 90.0."""
+
 MetricKey = tuple[str, str, str]
 """A metric's name, its data set and that one's digest: on other data it is another metric."""
 
@@ -45,7 +48,7 @@ class Metric:
     """
 
     name: str
-    value: float | None
+    value: Number | None
     dataset: str = ""
     digest: str = ""
 
@@ -128,8 +131,8 @@ class MetricChange:
     name: str
     dataset: str
     digest: str
-    before: float | None
-    after: float | None
+    before: Number | None
+    after: Number | None
     better: bool | None = None
 
     @property

@@ -1,4 +1,5 @@
-"""Which values look like secrets that stand there in plain text. Pure; a guess, and on the safe side.
+"""Which values look like secrets in plain text, and addresses without theirs. Pure; a guess, and on the safe
+side.
 
 A value is never given back, only where it is. The shapes are those that the providers document.
 """
@@ -85,3 +86,28 @@ def _looks(name: str, value: str) -> str:
     if not password and (_ORDINARY.fullmatch(value) or _PATH.fullmatch(value)):
         return ""
     return "what is called so is a secret"
+
+
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_QUERY: Final = re.compile(r"[?#]")
+_AZURE: Final = re.compile(r"(?i:abfss?|wasbs?)://[\w$-]+@[\w.-]+(/[^@]*)?")
+
+
+def without_credentials(address: str) -> str:
+    """The address as people may see it: no user, no password, no query.
+
+    What stands before the last `@` goes, wherever that is, for a password that isn't encoded may hold
+    slashes. Azure's `<container>@<account>` stays, and so does the user in ssh's `git@host:path`: no password
+    belongs there, but somebody may have written one.
+    """
+    scheme, colon, rest = address.partition(":")
+    if not colon or not _SCHEME.fullmatch(scheme) or ("@" in rest and not rest.startswith("/")):
+        user, at, host = address.rpartition("@")
+        return host if at and ":" in user and not address.startswith(("/", ".")) else address
+    place, *query = _QUERY.split(rest, maxsplit=1)
+    if query and "@" in query[0]:
+        # either one could be the password's
+        return f"{scheme}:…"
+    if "@" in place and place.startswith("//") and not _AZURE.fullmatch(f"{scheme}:{place}"):
+        place = "//" + place.rpartition("@")[2]
+    return f"{scheme}:{place}"

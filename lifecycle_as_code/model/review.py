@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from ..serving.levels import rank
 from .diagnostics import Source
-from .evidence import Comparison
+from .evidence import Comparison, Number
 from .policy import Rules
 from .spec import Address
 
@@ -48,7 +49,7 @@ class Traffic:
     endpoint: Address
     entity: str
     stack: str = ""
-    share: float | None = None
+    share: Number | None = None
     follows: str = ""
     version_before: int | None = None
     version_after: int | None = None
@@ -67,14 +68,14 @@ class Capacity:
     endpoint: Address
     replicas_before: int
     replicas_after: int
-    cpus_before: float
-    cpus_after: float
-    gpus_before: float
-    gpus_after: float
-    peak_cpus: float = 0.0
-    peak_gpus: float = 0.0
-    free_cpus: float | None = None
-    free_gpus: float | None = None
+    cpus_before: Number
+    cpus_after: Number
+    gpus_before: Number
+    gpus_after: Number
+    peak_cpus: Number = 0.0
+    peak_gpus: Number = 0.0
+    free_cpus: Number | None = None
+    free_gpus: Number | None = None
     fits: bool | None = None
 
 
@@ -92,15 +93,7 @@ class Access:
     @property
     def gains(self) -> bool:
         """Whether it is a higher level than before."""
-        return _rank(self.after) > _rank(self.before)
-
-
-LEVELS = ("DENY", "NO_PERMISSIONS", "READ", "USE", "EDIT", "MANAGE")
-"""MLflow's levels, the lowest first."""
-
-
-def _rank(level: str) -> int:
-    return LEVELS.index(level) if level in LEVELS else -1
+        return rank(self.after) > rank(self.before)
 
 
 @dataclass(frozen=True, slots=True)

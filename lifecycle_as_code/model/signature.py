@@ -14,9 +14,13 @@ from typing import Any, Final
 
 from ..review.signature.columns import MalformedError, read_columns, read_parameters
 from ..review.signature.enforcement import Finding, input_findings, output_findings, parameter_findings
+from .wording import take_first
 
 MAX_FINDINGS: Final = 100
 """How many findings are told, of all and of the breaking ones; what is left out is counted."""
+
+MAX_DEPTH: Final = 128
+"""How many levels a part may have, of what nothing reads too: a saved plan holds it, and has more levels."""
 
 
 class SignatureClass(StrEnum):
@@ -80,7 +84,14 @@ def _part(data: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any], ...] |
         raise MalformedError(f"its {name} are no JSON") from None
     if not isinstance(items, list):
         raise MalformedError(f"its {name} are no list")
+    if _is_deep(items, MAX_DEPTH):
+        raise MalformedError(f"its {name} are nested too deeply")
     return tuple(items)
+
+
+def _is_deep(item: Any, limit: int) -> bool:
+    inner = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+    return not limit or any(_is_deep(part, limit - 1) for part in inner)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -137,4 +148,4 @@ def _told(sentences: Iterable[str]) -> tuple[str, ...]:
     found = tuple(sentences)
     if len(found) <= MAX_FINDINGS:
         return found
-    return (*found[: MAX_FINDINGS - 1], f"and {len(found) - MAX_FINDINGS + 1:,} more")
+    return tuple(take_first(found, MAX_FINDINGS - 1))

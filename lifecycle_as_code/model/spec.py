@@ -15,7 +15,8 @@ from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar, cast, get_args, get_origin
 from urllib.parse import unquote
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, PlainSerializer
+from pydantic_core import CoreSchema, core_schema
 
 from .visible import decode_alone, encode, encode_alone
 
@@ -52,6 +53,11 @@ class Address(NamedTuple):
         if len(self.key) == 1:
             return str(self.key[0])
         return "/".join(str(part).replace("%", "%25").replace("/", "%2F") for part in self.key)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Read from its text. The validation's context has the Spec classes by kind."""
+        return core_schema.with_info_plain_validator_function(lambda text, info: _address(text, info.context))
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,3 +341,13 @@ def named(kind: str, name: str, specs: Mapping[str, type[Spec]]) -> Address:
         return Address(kind, tuple([int(p) if t is int else p for t, p in zip(types, parts, strict=True)]))
     except ValueError:
         raise ValueError(f"`{text}`: `{parts[-1]}` is not a number") from None
+
+
+def _address(text: Any, specs: Mapping[str, type[Spec]]) -> Address:
+    if not isinstance(text, str):
+        raise ValueError("an address is a text")
+    kind, dot, name = text.partition(".")
+    if dot and name and kind not in specs:
+        # of a kind that no manifest knows, such as a user or a prompt
+        return Address(kind, (name,))
+    return parse_address(text, specs)

@@ -11,21 +11,22 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, NoReturn
-
-from pydantic import ValidationError
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from ..model.diagnostics import Diagnostic, LacError, Source
 from ..model.diff import FieldChange, diff
 from ..model.history import Actor
 from ..model.plan import Action, Allowed, Change, Mode, Plan
 from ..model.review import Review
-from ..model.spec import Spec, construct, parse_address, plain
+from ..model.spec import Address, Spec, construct, plain
 from ..views.json import as_plain, plan_data
-from . import encoding
 from .ordering import in_order, linked, steps
 from .renames import renamed
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 FORMAT: Final = "lac-plan"
 FORMAT_VERSION: Final = "1.1"
@@ -61,6 +62,58 @@ class SavedPlan:
     signed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A change as the file has it. Its sides are of the address's kind; `Any` follows from the rest."""
+
+    address: Address
+    kind: Any
+    action: Action
+    reason: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    fields: tuple[FieldChange, ...]
+    waits_for: Any
+    moved_from: Address | None
+    protected: bool
+    at: Source | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A plan as the file has it."""
+
+    stack: str
+    environment: str
+    mode: Mode
+    changes: tuple[_Change, ...]
+    steps: Any
+    diagnostics: tuple[Diagnostic, ...]
+    guards: tuple[Allowed, ...]
+    review: Review
+    summary: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """All that the file has."""
+
+    format: str
+    format_version: str
+    digest: str
+    origin: Origin
+    plan: _Plan
+    seal: str
+
+
+@cache
+def _adapter() -> TypeAdapter[_File]:
+    # imported and built here: no other command reads a plan
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(_File)
+
+
 def digest(plan: Plan) -> str:
     """A name for exactly this plan, saved or not."""
     return _sha256(_canonical(plan_data(plan)))
@@ -72,7 +125,7 @@ def dump(plan: Plan, origin: Origin, key: bytes | None = None) -> bytes:
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "digest": digest(plan),
-        "origin": asdict(origin),
+        "origin": origin,
         "plan": plan_data(plan),
     }
     return _written({**body, "seal": _seal(body, key)})
@@ -93,16 +146,15 @@ def load(data: bytes, specs: Mapping[str, type[Spec]], key: bytes | None = None)
     if not _sealed(held, seal, key, data):
         _refuse("plan-altered", "the plan isn't as it was written", _AGAIN)
     try:
-        # half of a character can be written in JSON, and nowhere else
-        json.dumps(held, ensure_ascii=False).encode()
-        plan = _plan(held["plan"], specs)
-        origin = _origin(held["origin"])
-        same = _same(plan, held["plan"]) and held["digest"] == digest(plan)
-    except (LookupError, TypeError, ValueError, AttributeError, ValidationError, RecursionError) as error:
+        file = _adapter().validate_json(data, strict=True, extra="forbid", context=specs)
+        plan = _plan(file.plan, specs)
+        # whatever follows from the changes was computed again, and must be what the file says
+        same = digest(plan) == file.digest == _sha256(_canonical(held["plan"]))
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         _refuse("bad-plan-file", f"the plan can't be read: {type(error).__name__}", _AGAIN)
     if not same:
         _refuse("plan-altered", "the plan's parts don't agree with each other", _AGAIN)
-    return SavedPlan(replace(plan, file_id=_sha256(data)), origin, held["digest"], signed)
+    return SavedPlan(replace(plan, file_id=_sha256(data)), file.origin, file.digest, signed)
 
 
 def environment_of(data: bytes) -> str | None:
@@ -166,56 +218,51 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _plan(data: Mapping[str, Any], specs: Mapping[str, type[Spec]]) -> Plan:
-    mode = Mode(data["mode"])
-    changes = tuple(_change(change, specs, mode) for change in data["changes"])
-    return Plan(
-        str(data["stack"]),
-        str(data["environment"]),
+def _plan(held: _Plan, specs: Mapping[str, type[Spec]]) -> Plan:
+    by_address = {change.address: _change(change, specs, held.mode) for change in held.changes}
+    changes = tuple(in_order(linked(by_address)))
+    plan = Plan(
+        held.stack,
+        held.environment,
         changes,
         steps(changes),
-        tuple(_diagnostic(found) for found in data["diagnostics"]),
-        mode,
-        tuple(Allowed(str(v["guard"]), str(v["detail"])) for v in data["guards"]),
-        encoding.read(Review, data["review"], specs),
+        held.diagnostics,
+        held.mode,
+        held.guards,
+        held.review,
     )
+    if not all(_came_from(change, plan) for change in changes if change.moved_from and change.side):
+        raise ValueError("moved_from")
+    return plan
 
 
-def _change(data: Mapping[str, Any], specs: Mapping[str, type[Spec]], mode: Mode) -> Change:
-    address = parse_address(data["address"], specs)
-    kind = specs[address.kind]
-    action = Action(data["action"])
-    before, after = (
-        None if data[side] is None else construct(kind, data[side]) for side in ("before", "after")
-    )
+def _change(held: _Change, specs: Mapping[str, type[Spec]], mode: Mode) -> Change:
+    kind = specs[held.address.kind]
+    before, after = (None if side is None else construct(kind, side) for side in (held.before, held.after))
     # what will be written is what a manifest may say
-    written = after if action in (Action.CREATE, Action.UPDATE) else None
+    written = after if held.action in (Action.CREATE, Action.UPDATE) else None
     if written and _canonical(kind.model_validate(plain(written), strict=False)) != _canonical(written):
         raise ValueError("after")
-    for spec in (before, after):
-        if spec is not None and spec.address != address:
-            raise ValueError("address")
-    fields = tuple(FieldChange(tuple(f["path"]), f["before"], f["after"]) for f in data["fields"])
-    if not _fits(action, before, after, moved=data["moved_from"] is not None):
+    if any(spec.address != held.address for spec in (before, after) if spec is not None):
+        raise ValueError("address")
+    if not _fits(held.action, before, after, moved=held.moved_from is not None):
         raise ValueError("action")
-    if before is not None and after is not None and action is Action.UPDATE:
-        if _canonical(diff(before, after)) != _canonical(fields):
-            raise ValueError("fields")
+    fields: tuple[FieldChange, ...] = ()
+    if before is not None and after is not None and held.action is Action.UPDATE:
         fields = diff(before, after)
-    elif fields and not (mode is Mode.REFRESH_ONLY and action is Action.RECORD):
-        raise ValueError("fields")
+    elif mode is Mode.REFRESH_ONLY and held.action is Action.RECORD:
+        fields = held.fields
     return Change(
-        address,
+        held.address,
         kind.store,
-        action,
-        str(data["reason"]),
+        held.action,
+        held.reason,
         before,
         after,
         fields,
-        frozenset(parse_address(text, specs) for text in data["waits_for"]),
-        _source(data["at"]),
-        None if data["moved_from"] is None else parse_address(data["moved_from"], specs),
-        bool(data["protected"]),
+        at=held.at,
+        moved_from=held.moved_from,
+        protected=held.protected,
     )
 
 
@@ -234,19 +281,6 @@ def _fits(action: Action, before: Spec | None, after: Spec | None, *, moved: boo
             return before is not None and after is not None
 
 
-def _same(plan: Plan, held: Any) -> bool:
-    """Whether the plan says what is in the file, and what follows from its changes is what follows."""
-    by_address = {change.address: change for change in plan.changes}
-    again = {change.address: change.waits_for for change in linked(by_address)}
-    return (
-        len(by_address) == len(plan.changes)
-        and in_order(plan.changes) == list(plan.changes)
-        and all(change.waits_for == again[change.address] for change in plan.changes)
-        and all(_came_from(change, plan) for change in plan.changes if change.moved_from and change.side)
-        and json.loads(_canonical(plan_data(plan))) == held
-    )
-
-
 def _came_from(change: Change, plan: Plan) -> bool:
     """Whether the plan's renames explain what the object is called until now."""
     back = [(after, before) for before, after in reversed(plan.moves)]
@@ -254,33 +288,6 @@ def _came_from(change: Change, plan: Plan) -> bool:
         change.side is not None
         and change.address != change.moved_from
         and renamed(change.side, back).address == change.moved_from
-    )
-
-
-def _diagnostic(data: Mapping[str, Any]) -> Diagnostic:
-    return Diagnostic(
-        str(data["code"]),
-        str(data["summary"]),
-        str(data["detail"]),
-        hint=str(data["hint"]),
-        at=_source(data["at"]),
-        severity="error" if data["severity"] == "error" else "warning",
-        guard=str(data["guard"]),
-    )
-
-
-def _source(data: Mapping[str, Any] | None) -> Source | None:
-    return None if data is None else Source(str(data["file"]), int(data["line"]), int(data["column"]))
-
-
-def _origin(data: Mapping[str, Any]) -> Origin:
-    return Origin(
-        str(data["workspace"]),
-        {str(role): {str(k): str(v) for k, v in held.items()} for role, held in data["stores"].items()},
-        str(data["manifests"]),
-        str(data["made_at"]),
-        Actor.of(data["made_by"]),
-        str(data["lac"]),
     )
 
 

@@ -18,6 +18,7 @@ from ..model.review import Choice
 from ..model.selector import Slot, VersionSelector, pinned, slots
 from ..model.snapshot import Desired, Live, Recorded
 from ..model.spec import Address, Spec
+from ..model.wording import shorten
 from .candidates import Candidate, candidates
 from .renames import removed
 
@@ -213,12 +214,12 @@ def _test(selector: VersionSelector) -> Callable[[Facts], str]:
 
 def _unmet(answer: Answer) -> str:
     if answer.why:
-        return f"`where` can't be told: {_short(answer.why)}"
+        return f"`where` can't be told: {shorten(answer.why, 40)}"
     return "" if answer.met else "`where` is false"
 
 
 def _of_run(facts: Facts) -> str:
-    return f"of run {_short(facts.run_id)}" if facts.run_id else "of no run"
+    return f"of run {shorten(facts.run_id, 40)}" if facts.run_id else "of no run"
 
 
 # --- what is said
@@ -238,7 +239,7 @@ def _nothing(slot: Slot, detail: str, hint: str) -> Diagnostic:
 
 
 def _head(slot: Slot) -> str:
-    return f"{slot.address}: `{slot.field}: {_short(str(slot.selector), 200)}`"
+    return f"{slot.address}: `{slot.field}: {shorten(str(slot.selector), 200)}`"
 
 
 def _listed(slot: Slot, told: Sequence[tuple[Facts, str]]) -> str:
@@ -256,14 +257,12 @@ def _lines(told: Sequence[tuple[Facts, str]]) -> str:
 
 def _about(facts: Facts, why: str) -> str:
     run = [f"run {facts.run_id}"] if facts.run_id and not why.startswith("of run") else []
-    tags = [f"{_short(key)}={_short(value)}" for key, value in islice(sorted(facts.tags.items()), 6)]
+    tags = [
+        f"{shorten(key, 40)}={shorten(value, 40)}" for key, value in islice(sorted(facts.tags.items()), 6)
+    ]
     more = [f"{len(facts.tags) - 6} more tags"] if len(facts.tags) > 6 else []
     told = ", ".join([*run, *tags, *more])
     return f" ({told})" if told else ""
-
-
-def _short(text: str, most: int = 40) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _place(slot: Slot, desired: Desired) -> Source | None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
-Level = Literal["DENY", "NONE", "READ", "USE", "EDIT", "MANAGE"]
+Level = Literal["DENY", "NO_PERMISSIONS", "READ", "USE", "EDIT", "MANAGE"]
+"""MLflow's words (mlflow/server/auth/permissions.py, PERMISSION_PRIORITY), the lowest first; DENY is no rung
+but a veto."""
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 RESOURCE_TYPE = "serving_endpoint"
 WORKSPACE = "default"
 """The one MLflow workspace whose roles count for endpoints."""
-# MLflow (mlflow/server/auth/permissions.py, PERMISSION_PRIORITY), without DENY, which is no rung but a veto
-_ORDER: tuple[Level, ...] = ("NONE", "READ", "USE", "EDIT", "MANAGE")
 
 
 class Grant(NamedTuple):
@@ -22,15 +23,25 @@ class Grant(NamedTuple):
     permission: str
 
 
+def rank(level: str) -> int:
+    """The higher, the more it allows; -1 for a level that MLflow doesn't know."""
+    return next((place for place, known in enumerate(LEVELS) if known == level), -1)
+
+
+def read_level(level: str) -> Level:
+    """The level; one that MLflow doesn't know gives nothing: its server fails over it."""
+    return next((known for known in LEVELS if known == level), "NO_PERMISSIONS")
+
+
 def resolve(grants: Iterable[Grant], endpoint: str) -> Level:
     """The user's level on `endpoint`.
 
     MLflow's rules (mlflow/server/auth: resolve_permissions, fold_grants_for_key): MANAGE on the workspace `*`
     is a workspace admin, whom DENY doesn't bind; otherwise any matching DENY wins, else the highest. A
     pattern is the exact name or `*`. USE on the workspace says nothing about an endpoint. Without a grant:
-    NONE, where MLflow would give its `default_permission`, a setting of its server that we don't see.
+    nothing, where MLflow would give its `default_permission`, a setting of its server that we don't see.
     """
-    best: Level = "NONE"
+    best: Level = "NO_PERMISSIONS"
     denied = False
     for grant in grants:
         match grant:
@@ -39,14 +50,10 @@ def resolve(grants: Iterable[Grant], endpoint: str) -> Level:
             case (kind, pattern, "DENY") if kind == RESOURCE_TYPE and pattern in ("*", endpoint):
                 denied = True
             case (kind, pattern, level) if kind == RESOURCE_TYPE and pattern in ("*", endpoint):
-                best = max(best, _known(level), key=_ORDER.index)
+                best = max(best, read_level(level), key=rank)
     return "DENY" if denied else best
 
 
 def may_use(level: Level) -> bool:
     """USE, EDIT and MANAGE may."""
     return level in ("USE", "EDIT", "MANAGE")
-
-
-def _known(level: str) -> Level:
-    return next((known for known in _ORDER if known == level), "NONE")

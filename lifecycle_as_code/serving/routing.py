@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 from bisect import bisect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -70,7 +71,8 @@ def read(config: dict[str, Any]) -> Table:
     return Table(targets, revision(config), tuple(accumulate(t.weight for t in targets)))
 
 
-def revision(config: dict[str, Any]) -> str:
-    """A short name for a `user_config`, the same wherever it is computed: its canonical JSON, hashed."""
+def revision(config: Mapping[str, Any]) -> str:
+    """A short name for a `user_config`, the same wherever it is computed: 16 hex digits of the hash of its
+    canonical JSON."""
     canonical = json.dumps(config, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from ..model.visible import shows
 
@@ -162,12 +162,17 @@ def _beneath(begins: re.Match[str], width: int) -> str:
     return f"{guides}  "
 
 
+PARTICIPLES: Final[Mapping[str, str]] = {
+    "create": "created",
+    "update": "updated",
+    "delete": "deleted",
+    "move": "moved",
+    "record": "recorded",
+    "forget": "forgotten",
+}
+"""What is said of an object once an action is done."""
+
+
 def counted(number: int, noun: str, plural: str = "") -> str:
     """`1 change`, `2 changes`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
-def listed(names: list[str], most: int = 3) -> str:
-    """The names, or the first of them and how many more."""
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

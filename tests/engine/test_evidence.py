@@ -32,7 +32,6 @@ from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.stores.mlflow.artifacts import read_files
 from lifecycle_as_code.stores.mlflow.mlmodel import MlModel
 from lifecycle_as_code.stores.mlflow.remote_artifacts import LARGEST, Unread, out_of_reach
-from lifecycle_as_code.stores.mlflow.uris import shown
 
 CHAMPION = Address("model_alias", ("fraud", "champion"))
 ENDPOINT = Address("serving_endpoint", ("fraud",))
@@ -274,30 +273,6 @@ def test_what_the_file_says_is_carried_over() -> None:
         12,
     )
     assert found.signature == Signature(inputs=())
-
-
-@pytest.mark.parametrize(
-    ("uri", "expected"),
-    [
-        ("/srv/models/a@b?c", "/srv/models/a@b?c"),
-        ("models:/m-1", "models:/m-1"),
-        ("models:/fraud@champion", "models:/fraud@champion"),
-        ("s3://bucket/a", "s3://bucket/a"),
-        ("s3://KEY:SECRET@bucket/a", "s3://bucket/a"),
-        ("s3://KEY:SE/CR@ET@bucket/a", "s3://bucket/a"),
-        ("https://host:80/a?sig=SECRET#SECRET", "https://host:80/a"),
-        ("https://host/a?sig=SEC@RET", "https:…"),
-        ("s3://KEY:SE?CRET@bucket/a", "s3:…"),
-        ("mlflow-artifacts:/a?token=SECRET", "mlflow-artifacts:/a"),
-        ("abfss://box@account.dfs.core.windows.net/a", "abfss://box@account.dfs.core.windows.net/a"),
-        ("abfss://box:SECRET@account.dfs.core.windows.net/a", "abfss://account.dfs.core.windows.net/a"),
-        ("git+https://SECRET@github.com/team/project#sub", "git+https://github.com/team/project"),
-        ("", ""),
-    ],
-)
-def test_an_address_as_people_may_see_it(uri: str, expected: str) -> None:
-    assert shown(uri) == expected
-    assert "SECRET" not in shown(uri)
 
 
 # --- files on this machine

@@ -18,7 +18,7 @@ from support.bench import Bench, converge
 from support.command import Directory, models
 from support.mlflow_fixture import fresh_postgres, fresh_sqlite
 
-from lifecycle_as_code.engine.actor import actor, commit_warning, without_password
+from lifecycle_as_code.engine.actor import actor, commit_warning
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
@@ -245,26 +245,6 @@ def test_without_git_a_checkout_has_no_commit_and_it_is_said(tmp_path: Path) -> 
     (tmp_path / ".git").mkdir()
     assert actor(tmp_path, {"PATH": "", **COMMITS["GitLab"][0]}).commit == SHA
     assert commit_warning(tmp_path, {"PATH": ""}) is not None
-
-
-@pytest.mark.parametrize(
-    ("remote", "kept"),
-    [
-        ("https://ann:hunter2@git.example/infra.git", "https://git.example/infra.git"),
-        ("https://hunter2@git.example/infra.git", "https://git.example/infra.git"),
-        ("https://ann:hunter2@git.example:8443/infra.git#hunter2", "https://git.example:8443/infra.git"),
-        ("ssh://git@git.example/infra.git", "ssh://git.example/infra.git"),
-        ("git@git.example:infra.git", "git@git.example:infra.git"),
-        ("https://git.example/infra.git?private_token=hunter2", "https://git.example/infra.git"),
-        ("https://ann:hun@ter2@git.example/infra.git", "https://git.example/infra.git"),
-        ("ann:hunter2@git.example:infra.git", "git.example:infra.git"),
-        ("/srv/git/infra.git", "/srv/git/infra.git"),
-        ("http://[", ""),
-        ("", ""),
-    ],
-)
-def test_a_remotes_password_is_never_kept(remote: str, kept: str) -> None:
-    assert without_password(remote) == kept
 
 
 CI: Mapping[str, tuple[Mapping[str, str], str, str]] = {

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_every_kind import SPECS, every_kind, example
 
 from lifecycle_as_code.kinds.model_alias import ModelAlias
@@ -20,13 +22,17 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
 from lifecycle_as_code.model.diagnostics import Diagnostic, LacError, Source
 from lifecycle_as_code.model.diff import FieldChange, diff
+from lifecycle_as_code.model.evidence import Comparison, MetricChange
 from lifecycle_as_code.model.history import Actor
 from lifecycle_as_code.model.plan import Action, Allowed, Change, Mode, Plan
+from lifecycle_as_code.model.policy import Policy, Rules
+from lifecycle_as_code.model.review import Review
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.planning.ordering import in_order, linked, steps
 from lifecycle_as_code.planning.planfile import (
     MAX_BYTES,
     Origin,
+    _adapter,
     digest,
     dump,
     environment_of,
@@ -159,6 +165,42 @@ def test_equal_plans_make_equal_files() -> None:
     data = dump(WHOLE, ORIGIN)
     assert dump(load(data, SPECS).plan, ORIGIN) == data
     assert digest(WHOLE) != digest(SMALL)
+
+
+TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.lists(TEXTS, min_size=4, max_size=4), st.dictionaries(TEXTS, VALUES, max_size=3), NUMBERS, NUMBERS)
+@settings(max_examples=60)
+def test_any_word_number_and_value_is_read_back_and_written_the_same(
+    words: list[str], values: dict[str, Any], before: float, after: float
+) -> None:
+    stack, environment, name, text = words
+    metric = MetricChange(name, text, stack, before, after, better=None)
+    review = Review(
+        evidence=(Comparison(CHAMPION.address, name, None, None, (metric,)),),
+        rules=Rules((Policy(name, values, message=text),)),
+    )
+    told = (Diagnostic(name, text, environment, at=Source(stack, 1, 2)),)
+    made = replace(SMALL, stack=stack, environment=environment, diagnostics=told, review=review)
+    data = dump(made, ORIGIN)
+    saved = load(data, SPECS).plan
+    assert saved == made
+    assert dump(saved, ORIGIN) == data
+
+
+def test_only_reading_a_plan_builds_what_reads_it() -> None:
+    _adapter.cache_clear()
+    dump(WHOLE, ORIGIN, KEY)
+    assert not _adapter.cache_info().misses
+    load(FILE, SPECS)
+    assert _adapter.cache_info().misses == 1
 
 
 def test_names_in_any_script_are_read_back() -> None:
@@ -420,6 +462,11 @@ DISAGREEING = {
     "a guard without its loss": _set("guards", 0, to={"guard": "protected"}),
     "half of a character": _set("changes", GONE, "reason", to="\ud800"),
     "more beside it": _set("approved", to=True),
+    "more in the review": _set("review", "approved", to=True),
+    "a review of another type": _set("review", "verdicts", to={}),
+    "a policy without a name": _set("review", "rules", "policies", to=[{"level": "deny"}]),
+    "a guard with more": _set("guards", 0, "by", to="ann"),
+    "less in a warning": lambda held: held["plan"]["diagnostics"][0].pop("hint"),
     "more in a change": _set("changes", ALIAS, "approved", to=True),
 }
 

@@ -22,21 +22,21 @@ def grant(permission: str, pattern: str = ENDPOINT, kind: str = levels.RESOURCE_
 
 
 RULES: dict[str, tuple[list[Grant], Level]] = {
-    "nothing": ([], "NONE"),
+    "nothing": ([], "NO_PERMISSIONS"),
     "use": ([grant("USE")], "USE"),
     "read is not use": ([grant("READ")], "READ"),
     "by wildcard": ([grant("USE", "*")], "USE"),
-    "another endpoint": ([grant("USE", "other")], "NONE"),
-    "a pattern is no glob": ([grant("USE", "fra*")], "NONE"),
-    "another resource type": ([grant("MANAGE", kind="gateway_endpoint")], "NONE"),
+    "another endpoint": ([grant("USE", "other")], "NO_PERMISSIONS"),
+    "a pattern is no glob": ([grant("USE", "fra*")], "NO_PERMISSIONS"),
+    "another resource type": ([grant("MANAGE", kind="gateway_endpoint")], "NO_PERMISSIONS"),
     "the highest of several": ([grant("READ"), grant("EDIT", "*")], "EDIT"),
     "deny wins": ([grant("MANAGE"), grant("DENY")], "DENY"),
     "deny by wildcard wins": ([grant("MANAGE"), grant("DENY", "*")], "DENY"),
     "deny elsewhere doesn't": ([grant("USE"), grant("DENY", "other")], "USE"),
-    "use of the workspace says nothing": ([grant("USE", "*", "workspace")], "NONE"),
+    "use of the workspace says nothing": ([grant("USE", "*", "workspace")], "NO_PERMISSIONS"),
     "a workspace admin": ([grant("MANAGE", "*", "workspace")], "MANAGE"),
     "deny doesn't bind a workspace admin": ([grant("DENY"), grant("MANAGE", "*", "workspace")], "MANAGE"),
-    "a level nobody knows": ([grant("SUPERUSE")], "NONE"),
+    "a level nobody knows": ([grant("SUPERUSE")], "NO_PERMISSIONS"),
     "MLflow's legacy level": ([grant("NO_PERMISSIONS"), grant("USE")], "USE"),
 }
 
@@ -67,7 +67,7 @@ def test_every_small_set_of_grants_resolves_as_mlflow_resolves_it() -> None:
             expected = "MANAGE"
         else:
             folded = fold_grants_for_key(theirs, GrantLoadKey("gateway_endpoint", ENDPOINT))
-            expected = folded.name if folded else "NONE"
+            expected = folded.name if folded else "NO_PERMISSIONS"
         assert resolve(grants, ENDPOINT) == expected, grants
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
-from lifecycle_as_code.model.review import LEVELS
+from lifecycle_as_code.serving.levels import rank
 from lifecycle_as_code.stores.mlflow.tables import role_permissions, roles, user_role_assignments, users
 from support.auth_client import V2, V3
 from support.mlflow_fixture import cheap_hash
@@ -124,4 +124,4 @@ class Dice:
 
 def lets_through(level: str, needs: str) -> bool:
     """Whether a level is enough; MLflow's are a ladder."""
-    return LEVELS.index(level) >= LEVELS.index(needs)
+    return rank(level) >= rank(needs)

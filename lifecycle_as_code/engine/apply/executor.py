@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...kinds.base import Kind, Rollout, ServeKind, Site, Tell
 from ...model.diagnostics import Diagnostic, LacError
-from ...model.events import Done, Event, Failed, Finished, HeldBack, Progress, StepStarted, Warned
+from ...model.events import Done, Event, Failed, Finished, HeldBack, StepStarted, Warned
 from ...model.plan import Change, Phase, Plan, Step
 from ...model.snapshot import Live, Pending, Record, Recorded
 from ...model.spec import Address, Store
@@ -290,8 +290,8 @@ class Run:
         for kind in self._serving:
             mine = [c for c in changes if c.address.kind == kind.spec.kind]
             if mine:
-                lines = in_background(partial(work, kind, mine), _never if final else self.stop)
-                results += yield from _as_progress(lines)
+                stop = _never if final else self.stop
+                results += yield from in_background(partial(work, kind, mine), stop)
         return results
 
     def _statistics(self) -> Iterator[Event]:
@@ -314,12 +314,3 @@ def _kept(changes: Sequence[Change]) -> list[Record]:
 
 def _never() -> bool:
     return False
-
-
-def _as_progress(lines: Generator[str, None, list[Rollout]]) -> Generator[Event, None, list[Rollout]]:
-    while True:
-        try:
-            yield Progress(next(lines))
-        except StopIteration as end:
-            found: list[Rollout] = end.value
-            return found

@@ -15,7 +15,6 @@ from ...planning import planfile
 from ...stores.state import lock
 from ..actor import actor, commit_warning
 from ..background import in_background
-from ..connections import as_progress
 from ..session import Core
 from .executor import Run
 from .journal import Journal
@@ -74,13 +73,12 @@ def carried_out(core: Core, plan: Plan, *, lock_timeout: float, stop: Callable[[
 
     with ExitStack() as open_until_done:
         yield from connections.create_stores(stop)
-        waiting = in_background(
+        journal = yield from in_background(
             lambda tell: open_until_done.enter_context(
                 writing(core, command, plan.file_id or planfile.digest(plan), lock_timeout, tell, first)
             ),
             stop,
         )
-        journal = yield from as_progress(waiting)
         yield Locked(journal.apply_id)
         if warning := commit_warning(core.settings.directory, core.environ):
             yield Warned(warning)

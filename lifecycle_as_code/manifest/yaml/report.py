@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from ...model.diagnostics import Diagnostic, Severity, Source, did_you_mean
+from ...model.wording import shorten
 from .nodes import Mark
 
 SUMMARIES = {
@@ -71,7 +72,7 @@ def problem(
 
 
 def _bearable(sentence: str) -> str:
-    return sentence if len(sentence) <= MAX_SENTENCE else sentence[: MAX_SENTENCE - 1] + "…"
+    return shorten(sentence, MAX_SENTENCE)
 
 
 def guess(name: str, known: Collection[str]) -> str:
@@ -122,4 +123,4 @@ class Report:
 def shown(text: str, limit: int = 60) -> str:
     """What was written, on one line and of bearable length, between backticks."""
     line = text if text.isprintable() else repr(text)[1:-1]
-    return f"`{line if len(line) <= limit else line[: limit - 1] + '…'}`"
+    return f"`{shorten(line, limit)}`"

@@ -13,8 +13,9 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from ...model.plan import Action, Change, Mode, Plan
-from ...model.review import LEVELS, Access
+from ...model.review import Access
 from ...model.spec import Address
+from ...serving.levels import rank
 from .effective import (
     ALL,
     DEFAULT_WORKSPACE,
@@ -115,7 +116,7 @@ class _Row(NamedTuple):
     @property
     def weight(self) -> tuple[int, int]:
         """The higher the level that is won, and then lost, the more it weighs."""
-        before, after = map(LEVELS.index, self.pair.levels)
+        before, after = map(rank, self.pair.levels)
         return (after if after > before else -1, before)
 
     def access(self, more: int) -> Access:

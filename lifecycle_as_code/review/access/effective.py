@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from ...model.review import LEVELS
+from ...model.wording import join_first
 from ...serving import levels as endpoints
-from ...serving.levels import Grant
+from ...serving.levels import LEVELS, Grant, rank, read_level
 
 ALL: Final = "*"
 DENY, NOTHING, READ, USE, EDIT, MANAGE = LEVELS
@@ -176,7 +176,7 @@ class Effective:
 
     def _floored(self, found: Decision) -> Decision:
         """MLflow: no grant gives less than the default permission, but for a veto."""
-        if found.level in (DENY, NOTHING) or _rank(found.level) >= _rank(self.state.default_permission):
+        if found.level in (DENY, NOTHING) or rank(found.level) >= rank(self.state.default_permission):
             return found
         return Decision(self.state.default_permission, "default permission")
 
@@ -188,7 +188,7 @@ class Effective:
         if found is None:
             return model
         found = self._floored(found)
-        if _rank(model.level) >= _rank(READ):
+        if rank(model.level) >= rank(READ):
             return found if found.level != NOTHING else Decision(READ, model.why)
         return model
 
@@ -200,7 +200,7 @@ class Effective:
         kind = endpoints.RESOURCE_TYPE
         matching = {pattern: held.get((kind, pattern), []) for pattern in (ALL, endpoint)}
         decided = endpoints.resolve((h.grant for each in matching.values() for h in each), endpoint)
-        if decided == "NONE":
+        if decided == NOTHING:
             return Decision(NOTHING, "no grant")
         found = _fold(held, kind, endpoint)
         return Decision(decided, found.why if found else "")
@@ -222,21 +222,13 @@ def _fold(held: _Grants, resource_type: str, name: str) -> Decision | None:
     if not by_name and not on_all:
         return None
     levels = {held.grant.permission for each in (by_name, on_all) for held in each}
-    decided = DENY if DENY in levels else max((_known(each) for each in levels), key=_rank)
-    exact = [h for h in by_name if _known(h.grant.permission) == decided]
-    deciding = exact or [h for h in on_all if _known(h.grant.permission) == decided]
+    decided = DENY if DENY in levels else max((read_level(each) for each in levels), key=rank)
+    exact = [h for h in by_name if read_level(h.grant.permission) == decided]
+    deciding = exact or [h for h in on_all if read_level(h.grant.permission) == decided]
     what = "" if exact and name != ALL else " on *"
     if decided == DENY:
         return Decision(DENY, f"DENY{what} by {_by(deciding)}")
     return Decision(decided, f"{_by(deciding)}: {decided}{what}")
-
-
-def _known(permission: str) -> str:
-    return permission if permission in LEVELS else NOTHING
-
-
-def _rank(level: str) -> int:
-    return LEVELS.index(level)
 
 
 def _by(held: Iterable[_Held]) -> str:
@@ -245,6 +237,5 @@ def _by(held: Iterable[_Held]) -> str:
     names = sorted(name for name, own in roles.items() if not own)
     parts = ["own grant"] if len(names) < len(roles) else []
     if names:
-        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-        parts.append(f"role{'s' * (len(names) > 1)} {', '.join(names[:_LISTED])}{more}")
+        parts.append(f"role{'s' * (len(names) > 1)} {join_first(names, _LISTED)}")
     return " and ".join(parts)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ...model.cel import Answer, names_in
 from ...model.redaction import secrets_in
+from ...model.wording import shorten, take_first
 from .facts import types
 
 _MAX_VALUE, _MAX_SEEN = 120, 12
@@ -31,8 +32,7 @@ def explained(text: str, answer: Answer, facts: Mapping[str, Any]) -> str:
         seen.append(f"{name} is missing" if value is _MISSING else f"{name} = {_shown(steps[-1], value)}")
     if answer.why and not gone:
         seen.append(answer.why)
-    more = [f"and {len(seen) - _MAX_SEEN} more"] if len(seen) > _MAX_SEEN else []
-    told = ", ".join([*seen[:_MAX_SEEN], *more])
+    told = ", ".join(take_first(seen, _MAX_SEEN))
     return f"{' '.join(text.split())}{f' ({told})' if told else ''}"
 
 
@@ -45,8 +45,7 @@ def _followed(value: Any, steps: tuple[str, ...]) -> Any:
 def _shown(name: str, value: Any) -> str:
     if any(True for _ in secrets_in(value, (name,))):
         return "(hidden)"
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= _MAX_VALUE else f"{text[: _MAX_VALUE - 1]}…"
+    return shorten(json.dumps(value, ensure_ascii=False, default=str), _MAX_VALUE)
 
 
 _TYPES: Final = types()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import queue
-import stat
 import threading
 import time
 from collections.abc import Collection, Generator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+from ...model.regular_file import NotRegularError, read_regular_file
 from .remote_artifacts import FILE, LARGEST, THREADS, File, Unread, apart, out_of_reach, reader_of
 from .uris import local_path
 
@@ -75,14 +75,10 @@ def _read_here(paths: Mapping[str, Path], answers: queue.SimpleQueue[tuple[str, 
 
 def _local(path: Path) -> File:
     try:
-        # a pipe would wait for its writer
-        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            if not stat.S_ISREG(os.fstat(opened).st_mode):
-                return Unread("not a file", absent=True)
-            return _whole(opened)
-        finally:
-            os.close(opened)
+        data = read_regular_file(path, LARGEST)
+        return Unread("it is too large") if len(data) > LARGEST else data
+    except NotRegularError:
+        return Unread("not a file", absent=True)
     except (FileNotFoundError, NotADirectoryError):
         return Unread("no such file", absent=True)
     except OSError as error:
@@ -90,12 +86,3 @@ def _local(path: Path) -> File:
         return Unread(error.strerror or type(error).__name__)
     except ValueError as error:
         return Unread(type(error).__name__)
-
-
-def _whole(opened: int) -> File:
-    read = b""
-    while part := os.read(opened, LARGEST + 1 - len(read)):
-        read += part
-        if len(read) > LARGEST:
-            return Unread("it is too large")
-    return read

@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, select
 
 from ...model.evidence import NOTHING, Dataset, Metric, Run
+from ...model.redaction import without_credentials
 from . import rows
 from .tables import (
     datasets,
@@ -22,7 +23,6 @@ from .tables import (
     run_tags,
     runs,
 )
-from .uris import shown
 
 SYSTEM: Final = "system/"
 """What MLflow measures by itself (CPU, memory) begins so. It says nothing about the model."""
@@ -98,7 +98,7 @@ def _runs(db: Connection, workspace: str, run_ids: Collection[str]) -> dict[str,
             user=row.user_id or said.get(USER, ""),
             commit=said.get(COMMIT, ""),
             # an MLflow project's is a repository's address
-            source=shown(said.get(SOURCE, "")),
+            source=without_credentials(said.get(SOURCE, "")),
             started_ms=row.start_time,
             ended_ms=row.end_time,
             deleted=row.lifecycle_stage == "deleted",

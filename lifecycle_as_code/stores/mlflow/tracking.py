@@ -15,12 +15,13 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, select
 
 from ...model.evidence import Dataset, Evidence, Metric
+from ...model.redaction import without_credentials
 from . import logged_models, rows, runs
 from .lineage import Number
 from .logged_models import ModelFacts
 from .runs import RunFacts
 from .tables import DELETED, model_version_tags, model_versions, registered_model_aliases
-from .uris import LoggedModel, RunPath, Version, join, read_source, shown
+from .uris import LoggedModel, RunPath, Version, join, read_source
 
 MOST: Final = 1000
 """How many metrics, parameters or data sets of one version are given; of more, the first ones by name."""
@@ -173,7 +174,7 @@ def _tracked(
         Evidence(
             name,
             version,
-            source=shown(registered.source),
+            source=without_credentials(registered.source),
             run=run.run if run else None,
             metrics=tuple(_first(sorted(metrics, key=_by_name), "metrics", missing)),
             params=dict(_first(sorted(params.items()), "parameters", missing)),

@@ -17,13 +17,9 @@ HOST_ADDRESSED: Final = frozenset(
 _PROXY: Final = ("api", "2.0", "mlflow-artifacts", "artifacts")
 """Where MLflow's server hands out artifacts over HTTP."""
 
-_CONTAINERS: Final = frozenset({"abfs", "abfss", "wasb", "wasbs"})
-
 _RUN_PATH: Final = re.compile(r"runs:/([^/]+)/(.+?)/*")
 _VERSION: Final = re.compile(r"models:/([^/?]+)/([0-9]+)")
 _LOGGED: Final = re.compile(r"models:/([^/?@]+)")
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
-_QUERY: Final = re.compile(r"[?#]")
 
 
 FOREIGN_FILE: Final = "a `file:` address can't name another host: write `file:///<path>`"
@@ -176,25 +172,6 @@ def join(uri: str, path: str) -> str:
 
 def _joined(prefix: str, suffix: str) -> str:
     return posixpath.join(prefix, suffix.lstrip("/")) if prefix else suffix
-
-
-def shown(uri: str) -> str:
-    """The address as people may see it: no user, no password, no query.
-
-    What stands before the last `@` goes, wherever that is, for a password that isn't encoded may hold
-    slashes. Azure's `<container>@<account>` stays.
-    """
-    scheme, colon, rest = uri.partition(":")
-    if not colon or not _SCHEME.fullmatch(scheme):
-        return uri
-    place, *query = _QUERY.split(rest, maxsplit=1)
-    if query and "@" in query[0]:
-        # either one could be the password's
-        return f"{scheme}:…"
-    if "@" in place and place.startswith("//"):
-        azure = scheme.lower() in _CONTAINERS and re.fullmatch(r"//[\w$-]+@[\w.-]+(/[^@]*)?", place)
-        place = place if azure else "//" + place.rpartition("@")[2]
-    return f"{scheme}:{place}"
 
 
 def is_below(uri: str, root: str) -> bool:

@@ -10,11 +10,11 @@ store it is in, for stacks of one name in several stores may share a cluster.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from ...serving import routing
 
 # raised when replicas of an earlier release can't work beside an ingress of this one: it changes every hash
 FORMAT = 1
@@ -82,7 +82,7 @@ def ingress_name(endpoint: str) -> str:
 
 def entity_name(owner: str, endpoint: str, entity: ServedEntity) -> str:
     """The app name of a served entity: readable, and different for whatever is served differently."""
-    return f"lac.{endpoint}.{entity.name}.{_hash(_fixed(owner, endpoint, entity))}"
+    return f"lac.{endpoint}.{entity.name}.{routing.revision(_fixed(owner, endpoint, entity))[:10]}"
 
 
 def route(endpoint: str) -> str:
@@ -186,8 +186,7 @@ def user_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def revision(config: Mapping[str, Any]) -> str:
     """What an ingress reports once it works by this app config (see `serving.routing.revision`)."""
-    canonical = json.dumps(user_config(config), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return routing.revision(user_config(config))
 
 
 def _fixed(owner: str, endpoint: str, entity: ServedEntity) -> dict[str, Any]:
@@ -214,12 +213,6 @@ def _fixed(owner: str, endpoint: str, entity: ServedEntity) -> dict[str, Any]:
         # numbers of replicas change in place; Ray restarts them all when scaling as such comes or goes
         "scales": entity.min_replicas != entity.max_replicas,
     }
-
-
-def _hash(value: Mapping[str, Any]) -> str:
-    """Ten hex digits of the canonical JSON."""
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
 
 def _replicas(fewest: int, most: int) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from ...engine.actor import without_password
 from ...model.diagnostics import Diagnostic, LacError
+from ...model.redaction import without_credentials
 from .apps import AppConfig, route
 from .merge import body, differs, lost, refuse_foreign
 from .proxies import is_loopback, proxy_of
@@ -328,7 +328,7 @@ def _one_at_a_time(address: str) -> Iterator[None]:
 def _shown(address: str) -> str:
     """A URL for people: without its password, with the proxy that it is reached through."""
     proxy = proxy_of(address)
-    return without_password(address) + (f" (through the proxy {proxy})" if proxy else "")
+    return without_credentials(address) + (f" (through the proxy {proxy})" if proxy else "")
 
 
 def _unreachable(address: str, e: Exception) -> LacError:

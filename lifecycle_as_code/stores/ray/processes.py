@@ -4,14 +4,47 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+_PROC = Path("/proc")
+
+
+def identity() -> str:
+    """This process's name among all machines' processes, for `is_alive`."""
+    return f"{_machine()} pid {os.getpid()} started {start_time(os.getpid())}"
+
+
+def is_alive(identity: str) -> bool | None:
+    """Whether the process of that name still runs; None where it can't be known from here."""
+    machine, _, rest = identity.partition(" pid ")
+    pid, _, started = rest.partition(" started ")
+    if machine != _machine() or not pid.isdigit() or not _PROC.is_dir():
+        return None
+    return start_time(int(pid)) == started
+
+
+def _machine() -> str:
+    """This machine since its last boot, and this container on it: two containers may share a name."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts.append((_PROC / "sys/kernel/random/boot_id").read_text().strip())
+        parts.append(os.readlink(_PROC / "self/ns/pid"))
+    return "/".join(parts)
+
 
 def start_time(pid: int) -> str | None:
-    """When process `pid` started, as `ps` tells it; None when there is no such process (a zombie is none)."""
+    """When process `pid` started: in the kernel's ticks since boot, or as `ps` says where there is no /proc.
+    With its number it names a process for good. None when there is no such process (a zombie is none)."""
+    if _PROC.is_dir():
+        try:
+            fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if fields[0] == "Z" else fields[19]
     reply = subprocess.run(
         ["ps", "-o", "stat=,lstart=", "-p", str(pid)],
         capture_output=True,

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from ...engine.actor import without_password
+from ...model.redaction import without_credentials
 
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
@@ -28,7 +28,7 @@ def proxy_of(address: str) -> str:
     if is_loopback(address) or proxy_bypass(_host(address)):
         return ""
     proxies = getproxies()
-    return without_password(proxies.get(urlsplit(address).scheme) or proxies.get("all") or "")
+    return without_credentials(proxies.get(urlsplit(address).scheme) or proxies.get("all") or "")
 
 
 def without_loopback(environ: Mapping[str, str], *beside: str) -> dict[str, str]:

@@ -10,15 +10,12 @@ lives when it was heard to renew.
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, insert, select, update
@@ -27,6 +24,7 @@ from ...model.diagnostics import Diagnostic, LacError
 from .. import state
 from ..mlflow.settling import certain
 from ..mlflow.sql import SqlStore, reading, writing
+from ..ray import processes
 from . import history
 
 LEASE_SECONDS = 30
@@ -200,7 +198,7 @@ class _Watch:
         now = db.execute(select(state.clock_s(db))).scalar_one()
         fence = max(row["fence"] if row else 0, self._floor) + 1
         lease = {"token": lock_id, "since": now, "expires": now + LEASE_SECONDS}
-        values = {"holder": myself(), "fence": fence, **lease, **told}
+        values = {"holder": processes.identity(), "fence": fence, **lease, **told}
         if row is None:
             db.execute(insert(state.locks).values(name=self._stack, **values))
         else:
@@ -215,7 +213,7 @@ class _Watch:
         """The row, if somebody holds the lock who lives as far as we can tell."""
         if row is None or not row["token"]:
             return None
-        if (lives := _lives(row["holder"])) is not None:
+        if (lives := processes.is_alive(row["holder"])) is not None:
             return {**row, "doubtful": False} if lives else None
         left = row["expires"] - db.execute(select(state.clock_s(db))).scalar_one()
         if db.dialect.name == "postgresql":
@@ -317,37 +315,3 @@ def _lost(stack: str) -> Diagnostic:
         f"Stack `{stack}`: it was taken over, by `lac force-unlock` or because nothing was heard of us.",
         hint="this transaction wrote nothing; run `lac plan` to see what stands",
     )
-
-
-def myself() -> str:
-    """This process, as another one can tell whether it still lives."""
-    return f"{_machine()} pid {os.getpid()} started {_started(os.getpid())}"
-
-
-def _machine() -> str:
-    """This machine since it was started, and this container on it: two containers may share a name."""
-    parts = [socket.gethostname()]
-    try:
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    except OSError:
-        pass
-    return "/".join(parts)
-
-
-def _lives(holder: str) -> bool | None:
-    """Whether the holder is a process that still runs; None where we can't know."""
-    machine, _, rest = holder.partition(" pid ")
-    pid, _, started = rest.partition(" started ")
-    if machine != _machine() or not pid.isdigit() or not Path("/proc").is_dir():
-        return None
-    return _started(int(pid)) == started
-
-
-def _started(pid: int) -> str:
-    """When the process began, in the kernel's ticks since boot; with the pid it names a process for good."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return "?" if not Path("/proc").is_dir() else "gone"
-    return "gone" if fields[0] == "Z" else fields[19]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ...model.plan import Action
 from ...model.review import Traffic
+from ...model.wording import take_first
 from ...review.graph import Edge, Graph, Node, Relation
 from ..terminal.plan import SIGNS
-from ..text import counted, safe, shortened
+from ..text import PARTICIPLES, counted, safe, shortened
 
 MOST_ROWS = 5
 """Served entities that an endpoint's node names."""
@@ -17,14 +18,7 @@ MOST_ROWS = 5
 LONGEST = 44
 """Of a line, in columns."""
 
-EXPLAINED = {
-    Action.CREATE: "created",
-    Action.UPDATE: "updated",
-    Action.DELETE: "deleted",
-    Action.MOVE: "renamed",
-    Action.RECORD: "recorded",
-    Action.FORGET: "forgotten",
-}
+EXPLAINED: Mapping[str, str] = {**PARTICIPLES, Action.MOVE: "renamed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +75,7 @@ def left_out(graph: Graph) -> str:
 
 
 def _rows(node: Node) -> Iterator[str]:
-    rows = list(_all_rows(node))
-    yield from rows[:MOST_ROWS]
-    if len(rows) > MOST_ROWS:
-        yield f"and {len(rows) - MOST_ROWS:,} more"
+    yield from take_first(list(_all_rows(node)), MOST_ROWS)
 
 
 def _all_rows(node: Node) -> Iterator[str]:

@@ -11,9 +11,10 @@ from ...model.evidence import Comparison
 from ...model.plan import Change
 from ...model.signature import SignatureChange, SignatureClass
 from ...model.spec import Address
+from ...model.wording import join_first
 from .. import summary, versions
 from ..terminal import plan
-from ..text import counted, listed, safe, shortened, shortened_pair, value
+from ..text import counted, safe, shortened, shortened_pair, value
 from .fit import Detail, Stays
 from .gfm import NAME, VALUE, code, fenced, held, html_code, items, named, place, prose, said, some, table
 
@@ -113,7 +114,7 @@ def _evidence(shown: Comparison, told: Address | None) -> Iterator[str]:
     if moved := [_metric(row) for row in rows if row.moved]:
         yield some(["Metric", "Data set", "Before", "After", "Δ", "Trend"], moved, right=(2, 3, 4))
     if still := [f"{named(r.name)} {r.after}".rstrip() for r in rows if not r.moved]:
-        yield f"{counted(len(still), 'metric')} as before: {listed(still, 10)}"
+        yield f"{counted(len(still), 'metric')} as before: {join_first(still, 10)}"
     if params := [[named(name), held(before), held(after)] for name, before, after in shown.params]:
         yield some(["Parameter", "Before", "After"], params)
     if facts := [[_name(f.name), _fact(f.before), _fact(f.after)] for f in versions.facts(shown)]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ...model.diagnostics import Source
+from ...model.wording import take_first
 from ..text import counted, safe, safe_lines, shortened, value
 
 NAME = 120
@@ -135,5 +136,4 @@ def some(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int
 
 def items(told: Sequence[str], most: int = MOST_ROWS, indent: str = "") -> list[str]:
     """A list of the first items, and how many there were more."""
-    left = [f"{indent}- and {len(told) - most:,} more"] if len(told) > most else []
-    return [*(f"{indent}- {item}" for item in told[:most]), *left]
+    return [f"{indent}- {item}" for item in take_first(told, most)]

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 
 from ...model.diagnostics import Diagnostic, in_file_order
 from ...model.plan import Plan
+from ...model.wording import join_first
 from .. import summary, versions
 from ..terminal import plan as human
-from ..text import Paint, Style, counted, listed
+from ..text import Paint, Style, counted
 from .change import change, rows
 from .fit import Detail, Draft, Stays, fitted
 from .gfm import code, html_code, items, length, named, place, prose, quoted, said, table
@@ -114,7 +115,7 @@ def _rest(shown: Plan) -> Iterator[Detail]:
     if steps := summary.rollout(shown):
         told = [
             f"{number}. {step.phase} ({human.STORES[step.store]}): "
-            + listed([named(c.address) for c in changes], 10)
+            + join_first([named(c.address) for c in changes], 10)
             for number, (step, changes) in enumerate(steps, 1)
         ]
         yield Detail(counted(len(told), "step"), "\n".join(told))

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from ...model.plan import Plan
 from ...model.review import Outcome, Verdict
+from ...model.wording import join_first
 from .. import reach, summary
 from ..terminal.review import OUTCOMES
-from ..text import listed
 from .fit import Detail, Stays
 from .gfm import NAME, VALUE, items, named, place, prose, said, some
 
@@ -38,7 +38,7 @@ def review(shown: Plan) -> Iterator[Detail]:
     verdicts = shown.review.verdicts
     told = [verdict(v) for outcome in _REST for v in verdicts if v.outcome is outcome]
     if passed := dict.fromkeys(named(v.policy) for v in verdicts if v.outcome is Outcome.PASSED):
-        told.append(f"- **passed**: {listed([*passed], 20)}")
+        told.append(f"- **passed**: {join_first([*passed], 20)}")
     if told:
         yield Detail(f"Policies: {summary.counts(verdicts)}", "\n".join(told), Stays.LONGEST)
     if blocks := [*_traffic(shown), *_capacity(shown), *_access(shown)]:
@@ -56,7 +56,7 @@ def _traffic(shown: Plan) -> Iterator[str]:
             reach.version(t),
             f"follows {named(t.follows)}" if t.follows else "pinned",
             prose(reach.whose(t)),
-            listed([named(address) for address in because]),
+            join_first([named(address) for address in because]),
         ]
         for t, because in reach.traffic(shown).items()
     ]

@@ -7,17 +7,9 @@ from collections.abc import Iterable
 
 from ...model.events import Done, Event, Failed, Finished, HeldBack, Progress, StepStarted, Warned
 from ...model.plan import Action
-from ..text import PLAIN, Paint, counted, safe
+from ..text import PARTICIPLES, PLAIN, Paint, counted, safe
 from .problems import diagnostic
 
-_DONE = {
-    Action.CREATE: "created",
-    Action.UPDATE: "updated",
-    Action.DELETE: "deleted",
-    Action.MOVE: "moved",
-    Action.RECORD: "recorded",
-    Action.FORGET: "forgotten",
-}
 _ALWAYS = (Action.CREATE, Action.UPDATE, Action.DELETE)
 _QUIET = (Action.RECORD, Action.FORGET)
 """Told at the end only: a log is better without a line for each."""
@@ -32,7 +24,7 @@ def line(event: Event, paint: Paint = PLAIN) -> str | None:
         case Progress():
             return paint(f"  … {progress(event)}", "faint")
         case Done(address, action) if action not in _QUIET:
-            return f"  {paint('✓', 'green')} {safe(address)} {_DONE[action]}"
+            return f"  {paint('✓', 'green')} {safe(address)} {PARTICIPLES[action]}"
         case Failed(address, problem):
             return f"  {paint('✗', 'red')} {safe(address)} failed: {safe(problem.summary)}"
         case HeldBack(address, because):
@@ -53,7 +45,7 @@ def closing(events: Iterable[Event], paint: Paint = PLAIN) -> str:
     told = list(events)
     failures = [diagnostic(event.diagnostic, paint) for event in told if isinstance(event, Failed)]
     counts = Counter(event.action for event in told if isinstance(event, Done))
-    done = ", ".join(f"{counts[action]:,} {_DONE[action]}" for action in _counted(counts))
+    done = ", ".join(f"{counts[action]:,} {PARTICIPLES[action]}" for action in _counted(counts))
     finished = next((event for event in reversed(told) if isinstance(event, Finished)), None)
     return "\n".join([*failures, *_verdict(finished, done, paint)])
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from ...model.evidence import Comparison, Evidence, Run
 from ...model.signature import SignatureChange, SignatureClass
 from ...model.spec import Address
-from ..text import Paint, Style, cells, listed, safe, shortened
+from ...model.wording import join_first, take_first
+from ..text import Paint, Style, cells, safe, shortened
 from ..versions import SHORT_ID, MetricRow, Tone, metric_rows, size, versions
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def compared(found: Comparison, paint: Paint, width: int, told_at: Address | Non
         if not missing:
             return
         # each begins with what it is about; the documents have the sentences
-        what = listed([safe(text.partition(":")[0]) for text in missing], 4)
+        what = join_first([safe(text.partition(":")[0]) for text in missing], 4)
         yield f"{head}  {paint(f'{safe(found.model)} {versions(found)}{entity}: missing {what}', 'faint')}"
         return
     yield f"{head}  {safe(found.model)} {versions(found)}{entity}"
@@ -107,14 +108,14 @@ def _facts(found: Comparison) -> Iterator[tuple[str, str]]:
     before, after = found.before, found.after
     params = [f"{safe(name)}: {_either(was)} → {_either(will_be)}" for name, was, will_be in found.params]
     if params:
-        yield "params  ", listed(params, _MOST_PARAMS)
+        yield "params  ", join_first(params, _MOST_PARAMS)
     if after is None:
         return
     if datasets := [
         f"{safe(d.name)} ({safe(d.digest[:SHORT_ID])}{', ' + safe(d.context) if d.context else ''})"
         for d in after.datasets
     ]:
-        yield "data    ", listed(datasets, 6)
+        yield "data    ", join_first(datasets, 6)
     if after.run is not None:
         yield "run     ", run(after.run)
     libraries = list(_libraries(before, after))
@@ -173,9 +174,7 @@ def _signature(found: SignatureChange, paint: Paint) -> Iterator[str]:
     word = paint(str(found.verdict), CLASSES[found.verdict], "strong")
     findings = found.findings or found.breaking
     yield f"{paint('signature', 'faint')} {word}{': ' + safe(findings[0]) if findings else ''}"
-    yield from (f"          {safe(text)}" for text in findings[1:_MOST_PARAMS])
-    if len(findings) > _MOST_PARAMS:
-        yield f"          and {len(findings) - _MOST_PARAMS} more"
+    yield from (f"          {safe(text)}" for text in take_first(findings[1:], _MOST_PARAMS - 1))
 
 
 # --- tables

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...planning.explanation import Explanation, Field
-from ..text import PLAIN, Paint, padded, safe, shortened, value
-from .history import WORDS, moment
+from ..text import PARTICIPLES, PLAIN, Paint, padded, safe, shortened, value
+from .history import moment
 from .plan import headline
 from .review import chosen
 
@@ -50,7 +50,7 @@ def _facts(shown: Explanation) -> Iterator[tuple[str, str]]:
     if shown.last:
         apply, line = shown.last
         commit = f", commit {safe(apply.actor.commit[:12])}" if apply.actor.commit else ""
-        deed = WORDS.get(line.action, line.action)
+        deed = PARTICIPLES.get(line.action, line.action)
         which = f"apply {safe(apply.apply_id[:8])}, {moment(line.at_ms)}, {safe(apply.actor)}{commit}"
         yield "last", f"{deed} by {which}"
     if shown.change and shown.change.waits_for:

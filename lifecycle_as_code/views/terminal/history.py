@@ -9,17 +9,8 @@ from datetime import UTC, datetime
 from ...model.diff import FieldChange, diff, leaves
 from ...model.history import Actor, Apply, Line
 from ...model.spec import Address
-from ..text import PLAIN, Paint, padded, safe
+from ..text import PARTICIPLES, PLAIN, Paint, padded, safe
 from .fields import rows
-
-WORDS = {
-    "create": "created",
-    "update": "updated",
-    "delete": "deleted",
-    "move": "moved",
-    "record": "recorded",
-    "forget": "forgotten",
-}
 
 
 def applies(shown: Sequence[Apply], paint: Paint = PLAIN) -> str:
@@ -51,7 +42,7 @@ def _apply(apply: Apply, paint: Paint) -> Iterator[str]:
     yield _head(apply, paint)
     # what was renamed has two lines, and the one under its former name ends there
     counts = Counter(x.action for x in apply.lines if x.action != "move" or x.after is not None)
-    told = ", ".join(f"{counts[action]:,} {word}" for action, word in WORDS.items() if counts[action])
+    told = ", ".join(f"{counts[action]:,} {word}" for action, word in PARTICIPLES.items() if counts[action])
     yield f"    {told or 'nothing changed'}{_commit(apply.actor, '; ')}"
 
 
@@ -80,7 +71,7 @@ def _commit(actor: Actor, before: str = "") -> str:
 
 
 def _line(line: Line, paint: Paint, width: int) -> Iterator[str]:
-    yield f"  {WORDS.get(line.action, safe(line.action))}  {paint(f'({safe(line.reason)})', 'faint')}"
+    yield f"  {PARTICIPLES.get(line.action, safe(line.action))}  {paint(f'({safe(line.reason)})', 'faint')}"
     fields: Sequence[FieldChange] = ()
     if line.before is not None and line.after is not None:
         fields = diff(line.before, line.after)

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from ...model.diff import leaves
 from ...model.plan import Action, Change, Mode, Plan
 from ...model.spec import Address, Store
-from ..text import PLAIN, Paint, Style, counted, listed, padded, safe, safe_lines
+from ...model.wording import join_first
+from ..text import PLAIN, Paint, Style, counted, padded, safe, safe_lines
 from ..versions import told_first
 from . import review
 from .fields import rows
@@ -88,7 +89,7 @@ def going_along(shown: Plan) -> dict[Address, list[Change]]:
 
 def _with(along: Sequence[Change], paint: Paint) -> list[str]:
     names = [safe(c.address) for c in along]
-    return [paint(f"      with {listed(names, _MOST_ALONG)}", "faint")] if names else []
+    return [paint(f"      with {join_first(names, _MOST_ALONG)}", "faint")] if names else []
 
 
 def _allowed(shown: Plan, paint: Paint) -> Iterator[str]:
@@ -165,7 +166,7 @@ def quiet(shown: Plan, paint: Paint = PLAIN) -> Iterator[str]:
         if not c.action.is_difference:
             groups.setdefault(_quietly(c), []).append(safe(c.address))
     for what, found in groups.items():
-        yield paint(f"{counted(len(found), 'object')} {what}: {listed(found)}", "faint")
+        yield paint(f"{counted(len(found), 'object')} {what}: {join_first(found)}", "faint")
 
 
 def _quietly(shown: Change) -> str:
@@ -185,7 +186,7 @@ def _rollout(shown: Plan, paint: Paint) -> Iterator[str]:
     stores = max(len(STORES[step.store]) for step, _ in steps)
     lines = [
         f"  {number}. {padded(step.phase, phases)}  {paint(padded(STORES[step.store], stores), 'faint')}"
-        f"  {listed([safe(c.address) for c in changes])}"
+        f"  {join_first([safe(c.address) for c in changes])}"
         for number, (step, changes) in enumerate(steps, 1)
     ]
     yield "\n".join([paint("Steps", "strong"), *lines])

@@ -8,8 +8,9 @@ from types import MappingProxyType
 from ...model.review import Access, Capacity, Choice, Impact, Outcome, Review, Traffic, Verdict
 from ...model.signature import SignatureClass
 from ...model.spec import Address
+from ...model.wording import join_first, take_first
 from ..reach import meanwhile, pair
-from ..text import PLAIN, Paint, Style, counted, listed, safe
+from ..text import PLAIN, Paint, Style, counted, safe
 from .evidence import compared
 
 _INDENT = 6
@@ -54,7 +55,7 @@ def _said_of_it(part: Review, paint: Paint) -> Iterator[str]:
     for outcome, (sign, colour) in OUTCOMES.items():
         names = [safe(v.policy) for v in part.verdicts if v.outcome is outcome]
         if names and outcome is not Outcome.PASSED:
-            yield f"{' ' * _INDENT}{paint(f'{sign} {outcome}', colour)} by {listed(names, _MOST_NAMES)}"
+            yield f"{' ' * _INDENT}{paint(f'{sign} {outcome}', colour)} by {join_first(names, _MOST_NAMES)}"
 
 
 def verdicts(review: Review, paint: Paint = PLAIN) -> Iterator[str]:
@@ -72,7 +73,7 @@ def verdicts(review: Review, paint: Paint = PLAIN) -> Iterator[str]:
             names = [*dict.fromkeys(safe(v.policy) for v in found)]
             lines.append(
                 f"  {paint(sign, colour)} {counted(len(found), 'verdict')} passed:"
-                f" {listed(names, _MOST_NAMES)}"
+                f" {join_first(names, _MOST_NAMES)}"
             )
     yield "\n".join(lines)
 
@@ -98,10 +99,8 @@ def chosen(choice: Choice, paint: Paint, column: int) -> Iterator[str]:
         f"{indent}{paint('selected', 'faint')}  {safe(choice.field)} {safe(choice.selector)}"
         f" is version {choice.version}"
     )
-    for version, why in choice.losers[:_MOST_LOSERS]:
-        yield f"{indent}  {paint(f'not {version}: {safe(why)}', 'faint')}"
-    if len(choice.losers) > _MOST_LOSERS:
-        yield f"{indent}  {paint(f'and {len(choice.losers) - _MOST_LOSERS} more', 'faint')}"
+    losers = [f"not {version}: {safe(why)}" for version, why in choice.losers]
+    yield from (f"{indent}  {paint(line, 'faint')}" for line in take_first(losers, _MOST_LOSERS))
 
 
 def _reached(impact: Impact, paint: Paint) -> Iterator[str]:

@@ -502,6 +502,10 @@ BAD: dict[str, tuple[Any, str]] = {
     "a key given twice": ({"inputs": '[{"type": "long", "type": "string"}]'}, "a key is given twice in it"),
     "a number of a million digits": ({"inputs": "[" + "9" * 1_000_000 + "]"}, "its inputs are no JSON"),
     "a million brackets": ({"inputs": "[" * 1_000_000}, "its inputs are nested too deeply"),
+    "a deep value that nothing reads": (
+        {"inputs": '[{"type": "long", "more": ' + "[" * 200 + "]" * 200 + "}]"},
+        "its inputs are nested too deeply",
+    ),
     "too deep a type": ({"inputs": deep(MAX_DEPTH + 1)}, "more than 32 levels"),
     "no columns": ({"outputs": "[]"}, "its outputs can't be read: there is no column in it"),
     "a column that is none": ({"inputs": "[1]"}, "column 0 is no mapping"),

@@ -34,6 +34,7 @@ from lifecycle_as_code.model.spec import Spec
 from lifecycle_as_code.stores import state
 from lifecycle_as_code.stores.mlflow import sql
 from lifecycle_as_code.stores.mlflow.sql import SqlStore, open_store, reading, writing
+from lifecycle_as_code.stores.ray import processes
 from lifecycle_as_code.stores.state import lock, tables
 
 DAY = 86_400
@@ -61,13 +62,13 @@ def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def elsewhere() -> Iterator[None]:
     """On a machine of which we can't tell whether its processes live."""
-    with mock.patch.object(lock, "_machine", return_value="another/machine"):
+    with mock.patch.object(processes, "_machine", return_value="another/machine"):
         yield
 
 
 def claim(store: SqlStore, lock_id: str, holder: str | None = None) -> lock.Grip:
     """Take the lock, and die: nobody renews it."""
-    with mock.patch.object(lock, "myself", return_value=holder or f"{lock._machine()} {DEAD}"):
+    with mock.patch.object(processes, "identity", return_value=holder or f"{processes._machine()} {DEAD}"):
         found = lock._Watch(store, "test").take(lock_id, {"who": "ann", "what": "apply"})
     assert isinstance(found, lock.Grip), found
     return found
@@ -395,29 +396,6 @@ def test_a_process_on_this_machine_holds_the_lock_until_it_is_killed(store: SqlS
         # its lease has most of its time left
         with lock.held(store, "test", "two") as grip:
             assert grip.fence == 2
-
-
-HERE = lock._machine()
-HOLDERS: dict[str, tuple[str, bool | None]] = {
-    "this process": (lock.myself(), True),
-    "another process with its number": (f"{HERE} pid {os.getpid()} started 1", False),
-    "a process that is gone": (f"{HERE} {DEAD}", False),
-    "this machine before it was started anew": (
-        f"{HERE.split('/')[0]}/another-boot/{HERE.split('/')[-1]} pid {os.getpid()} started 1",
-        None,
-    ),
-    "another container with the same name": (
-        f"{HERE.rpartition('pid:')[0]}pid:[1] pid {os.getpid()} started 1",
-        None,
-    ),
-    "another machine": (f"another/machine pid {os.getpid()} started 1", None),
-    "what an earlier lac wrote": ("somebody", None),
-}
-
-
-@pytest.mark.parametrize(("holder", "lives"), HOLDERS.values(), ids=HOLDERS)
-def test_a_process_is_known_by_its_machine_its_number_and_its_start(holder: str, lives: bool | None) -> None:
-    assert lock._lives(holder) is lives
 
 
 @pytest.mark.usefixtures("short_lease")
