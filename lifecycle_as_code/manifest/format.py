@@ -17,13 +17,12 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
-from .outline import BLOCK, Outline, outline
+from .outline import BLOCK, Outline, comments, outline
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TURNS: Final = 4
 _BLANKS: Final = " \t"
 _ODD_ENDS: Final = re.compile("[\r\x85\u2028\u2029]")
-_COMMENT: Final = re.compile(r"(?:^|(?<=[ \t\n]))#[^\n]*")
 _BEHIND: Final = re.compile(r"(.*?)[ \t]+(#.*)")
 _CODE: Final = re.compile("^[^#\n]+", re.MULTILINE)
 _NAME: Final = re.compile(r"(?<![&\w])v(\d+)(:?)")
@@ -79,7 +78,7 @@ def _once(text: str) -> str:
             break
     else:
         raise CannotFormatError("the formatted text would mean something else")
-    if _comments(result, outline(result)) != _comments(text, before):
+    if _comments(result) != _comments(text):
         raise CannotFormatError("a comment would be lost or move past another")
     return result
 
@@ -171,20 +170,20 @@ def _keep_anchors(data: Any) -> None:
 def _fill(lines: list[str], text: str, pieces: list[_Piece]) -> list[str]:
     """Lines with the pieces in the place of their names, and comments in the columns of their entries."""
     filled: list[str] = []
-    comments: list[int] = []
+    waiting: list[int] = []
     chain: list[_Level] = []
     for line in lines:
         if not line or line.lstrip(_BLANKS).startswith("#"):
-            comments += [len(filled)] if line else []
+            waiting += [len(filled)] if line else []
             filled.append(line)
             continue
         behind = _BEHIND.fullmatch(line)
         content = behind[1] if behind else line
         names = [pieces[int(name[1])] for name in _NAME.finditer(content)]
         level = _level(content, text, names[0]) if names else None
-        for index in comments:
+        for index in waiting:
             filled[index] = _aligned(filled[index], chain, level)
-        comments = []
+        waiting = []
         while level and chain and chain[-1].after >= level.after:
             chain.pop()
         if level:
@@ -193,7 +192,7 @@ def _fill(lines: list[str], text: str, pieces: list[_Piece]) -> list[str]:
         filled += _written(content, text, pieces, level or _Level(0, 0))
         if behind:
             filled[-1] += _gap(text, names[-1], behind[2]) + behind[2] if names else line[len(content) :]
-    for index in comments:
+    for index in waiting:
         filled[index] = _aligned(filled[index], chain, None)
     return filled
 
@@ -278,15 +277,5 @@ def _events(text: str) -> list[tuple[Any, ...]]:
     return [(type(event), *(getattr(event, name, None) for name in names)) for event in events]
 
 
-def _comments(text: str, outlined: Outline) -> list[str]:
-    """Every comment in order, without the blanks behind it. Inside of scalars, `#` begins none; the first
-    line of a block of text may hold one."""
-    nodes = outlined.root.inside() if outlined.root else ()
-    scalars = [scalar for node in nodes for scalar in (*node.keys, node) if scalar.sort == "scalar"]
-    comments: list[str] = []
-    done = 0
-    for scalar in sorted(scalars, key=lambda scalar: scalar.start):
-        start = text.find("\n", scalar.start) if scalar.style in BLOCK else scalar.start
-        comments += (found[0].rstrip() for found in _COMMENT.finditer(text, done, start))
-        done = scalar.end
-    return [*comments, *(found[0].rstrip() for found in _COMMENT.finditer(text, done))]
+def _comments(text: str) -> list[str]:
+    return [found[0].rstrip() for found in comments(text, outline(text))]
