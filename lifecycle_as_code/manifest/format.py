@@ -64,7 +64,7 @@ def formatted(text: str) -> str:
         before, plain = plain, _once(plain)
         if plain == before:
             return plain.replace("\n", newline)
-    raise CannotFormatError("no layout of it is final")
+    raise CannotFormatError("ruamel.yaml does not settle on one layout")
 
 
 def _once(text: str) -> str:

@@ -666,7 +666,7 @@ def test_a_comment_that_would_be_lost_with_a_selector_is_a_reason_to_refuse(
         capsys.readouterr().err
         == """\
 m.yaml:4:7: error[cannot-edit]: manifest can't be edited safely
-  model_alias.fraud/champion: a comment stands in what it is now, and would be lost.
+  model_alias.fraud/champion: its current value contains a comment, which would be lost.
   hint: edit by hand: it should say `version: 2`
 """
     )

@@ -920,7 +920,7 @@ def test_a_list_whose_order_means_something_is_replaced_as_a_whole() -> None:
         "-          traffic_percentage: 40\n",
         "+      routes: [{served_entity_name: b, traffic_percentage: 100}]  # in this order\n",
     ]
-    with stack({"m.yaml": ORDERED}, TOYS) as manifest, pytest.raises(LacError, match="comment stands in"):
+    with stack({"m.yaml": ORDERED}, TOYS) as manifest, pytest.raises(LacError, match="contains a comment"):
         rewrite(manifest, {address: wanted}, TOYS)
 
 
@@ -1119,7 +1119,7 @@ REFUSED: list[Any] = [
         "braces whose comments would be lost",
         LINES_OF_FLOW,
         {"model_alias.fraud/champion": None},
-        ["m.yaml:5:9 model_alias.fraud/champion: a comment stands in what it is now, and would be lost."],
+        ["m.yaml:5:9 model_alias.fraud/champion: its current value contains a comment, which would be lost."],
     ),
     (
         "a key in long form",

@@ -51,7 +51,7 @@ class Document:
         self._outline: Outline = outline(self._lines.text)
         self._edits: defaultdict[Node, _Edit] = defaultdict(_Edit)
         self._splices: list[Splice] = []
-        self._sections: defaultdict[str, list[Any]] = defaultdict(list)
+        self._fields: defaultdict[tuple[Node | None, str], list[Any]] = defaultdict(list)
 
     @property
     def root(self) -> Node | None:
@@ -85,22 +85,27 @@ class Document:
         edit.gone.add(index)
         edit.keep = keep or edit.keep
 
-    def add(self, holder: Node, value: Any, key: str | None = None) -> None:
-        """Add an entry to a mapping (with its key) or a list, at its end. `holder` may say nothing yet."""
+    def add(self, holder: Node, entry: Any) -> None:
+        """Add an entry at the end of a mapping or a list: a mapping or a list of one. `holder` may say
+        nothing yet."""
         self._check(holder)
         self._check_own(holder)
-        self._edits[holder].added.append([value] if key is None else {key: value})
+        self._edits[holder].added.append(entry)
 
-    def add_to_section(self, name: str, item: Any) -> None:
-        """Add an item to a section that the text hasn't, at its end."""
-        self._sections[name].append(item)
+    def add_field(self, holder: Node | None, name: str, entry: Any) -> None:
+        """Add an entry to a field that a mapping lacks, or that the document lacks (None)."""
+        if holder is not None:
+            self._check(holder)
+        self._fields[holder, name].append(entry)
 
     def text(self) -> str:
         """The whole text with all changes."""
-        if self.root is not None and self.root.flow:
-            for name, items in self._sections.items():
-                self.add(self.root, items, name)
-            self._sections.clear()
+        sections: dict[str, Any] = {}
+        for (holder, name), entries in self._fields.items():
+            if holder is None and (self.root is None or not self.root.flow):
+                sections[name] = _joined(entries)
+            elif (node := holder or self.root) is not None:
+                self._edits[node].added.append({name: _joined(entries)})
         for node in sorted(self._edits, key=lambda node: -len(list(node.upward()))):
             self._drop_empty(node)
         for node, edit in self._edits.items():
@@ -109,9 +114,9 @@ class Document:
             else:
                 self._edit_block(node, edit)
         text = spliced(self._lines.text, self._splices)
-        for name, items in self._sections.items():
+        for name, value in sections.items():
             between = self._lines.newline if text else ""
-            text += between + self._lines.indented(in_blocks({name: items}), 0)
+            text += between + self._lines.indented(in_blocks({name: value}), 0)
         return self._mark + (text if self._ended else text.removesuffix("\n").removesuffix("\r"))
 
     def _check(self, node: Node) -> None:
@@ -127,7 +132,7 @@ class Document:
 
     def _check_bare(self, start: int, end: int) -> None:
         if bisect_left(self._comments, start) < bisect_left(self._comments, end):
-            raise CannotEditError("a comment stands in what it is now, and would be lost")
+            raise CannotEditError("its current value contains a comment, which would be lost")
 
     def _put_scalar(self, node: Node, value: Any) -> None:
         head, body = in_line(value), ""
@@ -222,7 +227,7 @@ class Document:
     def _behind_key(self, holder: Node, index: int) -> int:
         colon = _COLON.match(self._lines.text, holder.keys[index].end) if holder.sort == "mapping" else None
         if colon is None:
-            raise CannotEditError("its key is written in an unusual way")
+            raise CannotEditError("its key has an unusual form")
         return colon.end()
 
 

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any, Final
 
 from ...model.diagnostics import Diagnostic, refuse
-from ...model.spec import Address, ByKey, Nest, Part, Spec, Unordered, fields_marked, marked, shapes
+from ...model.spec import Address, ByKey, KeyPart, Nest, Part, Spec, Unordered, fields_marked, marked, shapes
 from ..load import Manifest
 from ..outline import Node
 from ..shapes import shapes_of
@@ -71,19 +71,24 @@ class _Patch:
 
     def edit(self) -> None:
         """Make all changes in the documents."""
-        added: list[Spec] = []
+        added = [spec for a, spec in self._changes.items() if spec is not None and a not in self._declared]
         for address, spec in self._changes.items():
             before = self._declared.get(address)
-            try:
+            with self._refusing(address):
                 if spec is None:
                     self._remove(address)
-                elif before is None:
-                    added.append(spec)
-                else:
+                elif before is not None:
                     self._change(address, before, spec)
-            except CannotEditError as error:
-                self.refuse(address, str(error))
-        self._add_all(added)
+        for spec, item in nested(added, self._classes):
+            with self._refusing(spec.address):
+                self._add(spec, item)
+
+    @contextmanager
+    def _refusing(self, address: Address) -> Iterator[None]:
+        try:
+            yield
+        except CannotEditError as error:
+            self.refuse(address, str(error))
 
     def texts(self) -> dict[str, str]:
         """The pages' new texts, where they changed. A document that can't give one is a problem."""
@@ -124,6 +129,14 @@ class _Patch:
                 pages[file] = self._page(file)
         return pages
 
+    @cached_property
+    def _families(self) -> Mapping[tuple[str, KeyPart], set[str]]:
+        """By kind and first part of the key, such as an alias's model: the files that declare some."""
+        files: defaultdict[tuple[str, KeyPart], set[str]] = defaultdict(set)
+        for address, at in self._places.items():
+            files[address.kind, address.key[0]].add(at.file)
+        return files
+
     def _item(self, address: Address) -> tuple[Page, Item]:
         at = self._places.get(address)
         if at is None:
@@ -151,27 +164,21 @@ class _Patch:
         else:
             raise CannotEditError("it needs more than a key and a value: declare it in a section")
 
-    def _add_all(self, specs: list[Spec]) -> None:
-        """Each where it belongs; what makes a new field of sugar is gathered first."""
-        fields: defaultdict[tuple[Document, Node, str], list[tuple[Nest, dict[str, Any], Spec]]]
-        fields = defaultdict(list)
-        for spec, item in nested(specs, self._classes):
-            try:
-                if not (self._add_to_sugar(spec, item) or self._add_to_section(spec, item)):
-                    blocks = (p for p in self._parents(spec, item) if not p[1].flow and not p[2].claims)
-                    if (found := next(blocks, None)) is not None:
-                        document, node, nest = found
-                        fields[document, node, nest.field].append((nest, without_given(item, nest), spec))
-                    else:
-                        self._editable[self._file_for(spec)].document.add_to_section(spec.section, item)
-            except CannotEditError as error:
-                self.refuse(spec.address, str(error))
-        for (document, node, field), entries in fields.items():
-            try:
-                document.add(node, _gathered(entries), field)
-            except CannotEditError as error:
-                for _, _, spec in entries:
-                    self.refuse(spec.address, str(error))
+    def _add(self, spec: Spec, item: dict[str, Any]) -> None:
+        """Write an object where it belongs."""
+        parents = list(self._parents(spec, item))
+        for document, node, nest in parents:
+            if (holder := node.get(nest.field)) is not None:
+                document.add(holder, _entry(nest, item))
+                return
+        if (found := self._section_for(spec)) is not None:
+            found[0].add(found[1], [item])
+            return
+        for document, node, nest in parents:
+            if not node.flow and not nest.claims:
+                document.add_field(node, nest.field, _entry(nest, item))
+                return
+        self._page(self._file_for(spec)).document.add_field(None, spec.section, [item])
 
     def _parents(self, spec: Spec, item: dict[str, Any]) -> Iterator[tuple[Document, Node, Nest]]:
         """Where the objects are written that may hold this one: declared, staying, and able to say it all."""
@@ -183,39 +190,24 @@ class _Patch:
             if nest.map_to is not None and without_given(item, nest).keys() != set(nest.map_to):
                 continue
             parent = parent_of(spec, nest, self._by_section[nest.section])
-            if parent not in self._declared or self._changes.get(parent, self._declared[parent]) is None:
+            if self._changes.get(parent, self._declared.get(parent)) is None or parent not in self._declared:
                 continue
-            try:
+            with suppress(CannotEditError):
                 page, found = self._item(parent)
-            except CannotEditError:
-                continue
-            if found.node.sort == "mapping":
-                yield page.document, found.node, nest
+                if found.node.sort == "mapping":
+                    yield page.document, found.node, nest
 
-    def _add_to_sugar(self, spec: Spec, item: dict[str, Any]) -> bool:
-        for document, node, nest in self._parents(spec, item):
-            if (holder := node.get(nest.field)) is not None:
-                rest = without_given(item, nest)
-                if nest.map_to is None:
-                    document.add(holder, rest)
-                else:
-                    key, value = nest.map_to
-                    document.add(holder, rest[value], str(rest[key]))
-                return True
-        return False
-
-    def _add_to_section(self, spec: Spec, item: dict[str, Any]) -> bool:
-        key = spec.kind, spec.address.key[0]
-        siblings = {at.file for a, at in self._places.items() if (a.kind, a.key[0]) == key}
-        having = [file for file, page in self._editable.items() if page.section(spec.section) is not None]
-        if not having:
-            return False
-        own = self._file_for(spec)
-        page = self._editable[min(having, key=lambda file: (file not in siblings, file != own))]
-        section = page.section(spec.section)
-        assert section is not None
-        page.document.add(section, item)
-        return True
+    def _section_for(self, spec: Spec) -> tuple[Document, Node] | None:
+        """A section of its kind: one in a file with its siblings, in its parent's file, any."""
+        siblings = self._families.get((spec.kind, spec.address.key[0]), set())
+        sections = {
+            file: (page.document, node)
+            for file, page in self._editable.items()
+            if (node := page.section(spec.section)) is not None
+        }
+        own = self._file_for(spec) if sections else ""
+        best = min(sections, key=lambda file: (file not in siblings, file != own), default="")
+        return sections.get(best)
 
     def _file_for(self, spec: Spec) -> str:
         """The file of what this one refers to, if it can be edited; else the first that can."""
@@ -226,15 +218,10 @@ class _Patch:
         raise CannotEditError("there is no file that it could be written to")
 
 
-def _gathered(entries: list[tuple[Nest, dict[str, Any], Spec]]) -> Any:
-    """What a new field of sugar holds."""
-    pairs: dict[str, Any] = {}
-    for nest, rest, _ in entries:
-        if nest.map_to is None:
-            return [rest for _, rest, _ in entries]
-        key, value = nest.map_to
-        pairs[rest[key]] = rest[value]
-    return pairs
+def _entry(nest: Nest, item: dict[str, Any]) -> Any:
+    """An item as it stands inside its parent: a list or a mapping of one."""
+    rest = without_given(item, nest)
+    return [rest] if nest.map_to is None else {str(rest[nest.map_to[0]]): rest[nest.map_to[1]]}
 
 
 def amend(
@@ -255,7 +242,7 @@ def amend(
             assert index is not None
             document.drop(node, index)
         elif index is None:
-            document.add(node, _plain(after[name]), name)
+            document.add(node, {name: _plain(after[name])})
         else:
             _change_value(document, node.items[index], before.get(name), after[name], part, name)
 
@@ -287,7 +274,7 @@ def _change_value(
             amend(document, node.items[index], olds[name], news[name], inner)
     for name, item in news.items():
         if name not in olds:
-            document.add(node, _plain(item))
+            document.add(node, [_plain(item)])
 
 
 def _plain(value: Any) -> Any:
