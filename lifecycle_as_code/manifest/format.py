@@ -229,29 +229,32 @@ def _written(content: str, text: str, pieces: list[_Piece], level: _Level) -> li
 
     first = _NAME.sub(first_line, content)
     shift = level.after - level.before
-    others = text[last.start : last.end].split("\n")[1:]
+    head, *others = text[last.start : last.end].split("\n")
+    # the column of the innermost dash or key
+    column = content.rfind("- ", 0, content.find("v"))
+    column = len(content) - len(content.lstrip(" -")) if ":" in content else max(column, level.after)
     if last.style in BLOCK:
-        return [first.rstrip(_BLANKS), *_block(others, level, first.partition("#")[0][-4:])]
-    least = level.after + (0 if last.style in ("[", "{") else 2)
+        header = head.partition("#")[0].split()[-1]
+        return [first.rstrip(_BLANKS), *_block(others, header, shift, column + 2)]
+    least = column + (0 if last.style in ("[", "{") else 2)
     parts = [(len(line) - len(line.lstrip(_BLANKS)), _ended(line.lstrip(_BLANKS))) for line in others]
-    moved = [" " * max(column + shift, least) + body if body else "" for column, body in parts]
+    moved = [" " * max(indent + shift, least) + body if body else "" for indent, body in parts]
     return [_ended(first), *moved]
 
 
-def _block(lines: list[str], level: _Level, header: str) -> list[str]:
-    """The lines of a block of text. Blank ones at its end count where they say so or hold blanks of its own.
-    Tabs are text here."""
+def _block(lines: list[str], header: str, shift: int, column: int) -> list[str]:
+    """The lines of a block of text, from this column on. Blank ones at its end count where they say so or
+    hold blanks of its own. Tabs are text here."""
     parts = [(len(line) - len(line.lstrip(" ")), line.lstrip(" ")) for line in lines]
-    least = min((column for column, body in parts if body), default=0)
+    least = min((indent for indent, body in parts if body), default=0)
     if parts and not parts[-1][1]:
         # what stands before the next entry
         parts.pop()
     while parts and not parts[-1][1] and parts[-1][0] <= least and "+" not in header:
         parts.pop()
-    shift = level.after - level.before
     if not re.search("[1-9]", header):
-        shift = max(shift, level.after + 2 - least)
-    return [" " * (column + shift) + body if body or column > least else "" for column, body in parts]
+        shift = max(shift, column - least)
+    return [" " * (indent + shift) + body if body or indent > least else "" for indent, body in parts]
 
 
 def _ended(line: str) -> str:
