@@ -26,6 +26,7 @@ from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.manifest.edit import rewrite
 from lifecycle_as_code.manifest.edit.verify import differ as differs
+from lifecycle_as_code.manifest.edit.verify import differences
 from lifecycle_as_code.manifest.load import Manifest, load
 from lifecycle_as_code.manifest.write import write
 from lifecycle_as_code.model.diagnostics import LacError
@@ -1185,6 +1186,21 @@ def test_what_has_no_place_is_refused() -> None:
         unplaced = replace(manifest, desired=replace(manifest.desired, places={}))
         with pytest.raises(LacError, match="place isn't known"):
             rewrite(unplaced, dict.fromkeys(manifest.desired.objects), SPECS)
+
+
+def test_what_is_read_back_is_compared_with_what_it_should_be() -> None:
+    moved = ModelAlias(model="fraud", alias="a", version=1)
+    with stack({"m.yaml": MODEL + "    aliases: {a: 3, b: 3}\n    permissions: []\n"}) as manifest:
+        found = differences(manifest, {"m.yaml": MODEL + "    aliases: {a: 2}\n"}, {moved.address: moved})
+        assert {str(address): why for address, why in found} == {
+            "model_alias.fraud/a": "the edited text would not declare what it should",
+            "model_alias.fraud/b": "the edits of other objects would change it too",
+            "registered_model.fraud": "its list of permissions would no longer claim the same",
+        }
+        found = differences(manifest, {"m.yaml": "a: [\n"}, {moved.address: moved})
+        ((address, why),) = found
+        assert address == moved.address
+        assert why.startswith("the edited text could not be read: ")
 
 
 # any manifest, any change
