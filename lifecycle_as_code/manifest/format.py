@@ -25,7 +25,7 @@ _BLANKS: Final = " \t"
 _ODD_ENDS: Final = re.compile("[\r\x85\u2028\u2029]")
 _BEHIND: Final = re.compile(r"(.*?)[ \t]+(#.*)")
 _CODE: Final = re.compile("^[^#\n]+", re.MULTILINE)
-_NAME: Final = re.compile(r"(?<![&\w])v(\d+)(:?)")
+_NAME: Final = re.compile(r"(?<!\S)v(\d+)(:?)(?!\S)")
 
 
 class CannotFormatError(Exception):

@@ -143,6 +143,10 @@ RULES: dict[str, tuple[str, str]] = {
         "a:\n- | # b\n  c\n\n  # d\n\n# e\nf: g\n",
         "a:\n  - | # b\n    c\n\n    # d\n\n# e\nf: g\n",
     ),
+    "what looks like a name of ours": (
+        "a: &v9\n    v1:   v2 # v3\nb: &base-v9 # v1\n    v0: &v9 v7\n    # v5\n",
+        "a: &v9\n  v1: v2 # v3\nb: &base-v9\n  # v1\n  v0: &v9 v7\n  # v5\n",
+    ),
     "values below dashes": (
         "a:\n- -\n    two\n   words\n  -\n   |\n   b\n",
         "a:\n  -   - two\n        words\n      - |\n        b\n",
