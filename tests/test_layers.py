@@ -12,7 +12,7 @@ from support.mlflow_fixture import fresh_sqlite
 
 ROOT = Path(__file__).resolve().parents[1]
 
-NEVER = {"mlflow", "ray", "alembic", "pandas", "numpy"}
+NEVER = {"mlflow", "ray", "alembic", "pandas", "numpy", "ruamel.yaml"}
 """Importing one of these costs more than a whole plan."""
 
 MANIFEST = """

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..manifest.bind import appearance
-from ..manifest.readback import unreadable
+from ..manifest.readback import list_undeclarable
 from ..manifest.write import write
 from ..model.diagnostics import Diagnostic, refuse
 from ..model.diff import owned
@@ -54,9 +54,9 @@ def adopted(
     new = {address: spec for address, spec in seen.items() if address not in desired.objects}
     skipped = {a: why for a, spec in new.items() if (why := _out_of_reach(spec, desired, live, specs))}
     tags: dict[Address, list[Diagnostic]] = {}
-    for address, reason in unreadable([spec for a, spec in new.items() if a not in skipped], specs):
+    for address, reason in list_undeclarable([spec for a, spec in new.items() if a not in skipped], specs):
         new[address], tags[address] = _without_bad_tags(new[address], specs)
-        if not tags[address] or any(unreadable([new[address]], specs)):
+        if not tags[address] or any(list_undeclarable([new[address]], specs)):
             skipped[address] = _undeclarable(address, reason)
     skipped |= _unclear([spec for a, spec in new.items() if a not in skipped], desired, specs)
     if addresses is not None:
@@ -183,13 +183,13 @@ def _without_bad_tags(spec: Spec, specs: Mapping[str, type[Spec]]) -> tuple[Spec
     one: what nobody declares is left as it is. The same spec where something else is wrong with it."""
     fields = sorted(fields_marked(type(spec), OwnedKeys))
     bare = spec.model_copy(update={name: {} for name in fields})
-    if any(unreadable([bare], specs)):
+    if any(list_undeclarable([bare], specs)):
         return spec, []
     kept: dict[str, dict[str, Any]] = {name: {} for name in fields}
     left: list[Diagnostic] = []
     for name in fields:
         for key, value in getattr(spec, name).items():
-            found = next(unreadable([bare.model_copy(update={name: {key: value}})], specs), None)
+            found = next(list_undeclarable([bare.model_copy(update={name: {key: value}})], specs), None)
             if found is None:
                 kept[name][key] = value
             else:

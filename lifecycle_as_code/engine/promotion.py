@@ -113,7 +113,7 @@ def promoted(core: Core, model: str, alias: str, version: Asked | None) -> Promo
 
     LacError where there is no such version, or the manifests can't be edited safely.
     """
-    from ..manifest.edit import edited
+    from ..manifest.edit import rewrite
 
     manifest = core.manifest
     address = Address(ModelAlias.kind, (model, alias))
@@ -125,7 +125,7 @@ def promoted(core: Core, model: str, alias: str, version: Asked | None) -> Promo
     texts = manifest.texts()
     at = manifest.desired.places.get(address)
     file, text = at.file if at else "", texts.get(at.file, "") if at else ""
-    edits = edited(texts, manifest.desired.places, manifest.desired.objects, change, core.specs)
+    edits = rewrite(manifest, change, core.specs)
     for name, edit in edits.items():
         file, text = name, edit
     if change:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..manifest.point import places_of
+from ..manifest.edit import places_of
 from ..model.diagnostics import LacError, Source
 from ..model.diff import Path as FieldPath
 from ..model.diff import owned

@@ -79,7 +79,7 @@ def rollback(core: Core, what: str, *, allow: Collection[str] = ()) -> Rollback:
 def _texts(core: Core, wanted: Mapping[Address, Spec | None]) -> dict[str, str]:
     """The manifests with what is wanted of these objects; what already means the same stays as
     written."""
-    from ..manifest.edit import edited
+    from ..manifest.edit import rewrite
 
     now = core.camera.take(core.manifest.desired, resolved=False, refresh=False).live.settled
     changed: dict[Address, Spec | None] = {}
@@ -94,5 +94,4 @@ def _texts(core: Core, wanted: Mapping[Address, Spec | None]) -> dict[str, str]:
             changed[address] = declared.model_copy(update={n: getattr(spec, n) for n in differing})
     if not changed:
         return {}
-    manifest = core.manifest
-    return edited(manifest.texts(), manifest.desired.places, manifest.desired.objects, changed, core.specs)
+    return rewrite(core.manifest, changed, core.specs)

@@ -26,6 +26,7 @@ BLOCK: Final = ("|", ">")
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's parser, where PyYAML has it. Only events are asked of it."""
 _ANCHOR: Final = re.compile(r"&[^\s,\[\]{}]+(?:\s+(?:#[^\n]*)?)*")
+_COMMENT: Final = re.compile(r"(?:^|(?<=\s))#[^\r\n]*")
 _COLON: Final = re.compile(r"[ \t]*:")
 
 
@@ -165,3 +166,17 @@ class _Reader:
             if self._text[dash : dash + 1] == "-" and not self._text[line:dash].strip(" "):
                 return dash
         return after
+
+
+def comments(text: str, outlined: Outline) -> list[re.Match[str]]:
+    """Every comment in order, with the blanks behind it. Inside of scalars, `#` begins none; the first line
+    of a block of text may hold one."""
+    nodes = outlined.root.inside() if outlined.root else ()
+    scalars = [scalar for node in nodes for scalar in (*node.keys, node) if scalar.sort == "scalar"]
+    found: list[re.Match[str]] = []
+    done = 0
+    for scalar in sorted(scalars, key=lambda scalar: scalar.start):
+        start = text.find("\n", scalar.start) if scalar.style in BLOCK else scalar.start
+        found += _COMMENT.finditer(text, done, max(done, start))
+        done = scalar.end
+    return [*found, *_COMMENT.finditer(text, done)]

@@ -6,7 +6,9 @@ import difflib
 import json
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import chdir, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,10 @@ from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
-from lifecycle_as_code.manifest.edit import edited
-from lifecycle_as_code.manifest.load import load
-from lifecycle_as_code.manifest.readback import said
+from lifecycle_as_code.manifest.edit import rewrite
+from lifecycle_as_code.manifest.edit.verify import differ as differs
+from lifecycle_as_code.manifest.edit.verify import differences
+from lifecycle_as_code.manifest.load import Manifest, load
 from lifecycle_as_code.manifest.write import write
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.snapshot import Desired
@@ -42,14 +45,18 @@ Wishes = Mapping[str, Mapping[str, Any] | None]
 """By address: the fields to be set, or None for what is to go."""
 
 
-def loaded(texts: Mapping[str, str], specs: Mapping[str, type[Spec]] = SPECS) -> Desired:
+@contextmanager
+def stack(texts: Mapping[str, str], specs: Mapping[str, type[Spec]] = SPECS) -> Iterator[Manifest]:
     """Files as the real loader reads them, with places by their bare names."""
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, chdir(directory):
         for name, text in {"lac.yaml": PROJECT, **texts}.items():
-            (Path(directory) / name).write_bytes(text.encode())
-        desired = load(directory, specs, environ={}).desired
-    places = {a: at._replace(file=Path(at.file).name) for a, at in desired.places.items()}
-    return Desired(desired.objects, places, desired.scopes)
+            Path(name).write_bytes(text.encode())
+        yield load(".", specs, environ={})
+
+
+def loaded(texts: Mapping[str, str], specs: Mapping[str, type[Spec]] = SPECS) -> Desired:
+    with stack(texts, specs) as manifest:
+        return manifest.desired
 
 
 def specs_of(wishes: Wishes, desired: Desired) -> dict[Address, Spec | None]:
@@ -75,13 +82,15 @@ def rewritten_for(
     wanted: Mapping[Address, Spec | None],
     specs: Mapping[str, type[Spec]] = SPECS,
 ) -> dict[str, str]:
-    desired = loaded(texts, specs)
-    changed = edited(texts, desired.places, desired.objects, wanted, specs)
+    with stack(texts, specs) as manifest:
+        changed = rewrite(manifest, wanted, specs)
+        desired = manifest.desired
     assert changed.keys() <= texts.keys()
     assert all(text != texts[file] for file, text in changed.items())
     after = loaded({**texts, **changed}, specs)
     expected = {a: spec for a, spec in {**desired.objects, **wanted}.items() if spec is not None}
-    assert {a: said(spec) for a, spec in after.objects.items()} == {a: said(s) for a, s in expected.items()}
+    assert after.objects.keys() == expected.keys()
+    assert not any(differs(spec, expected[a]) for a, spec in after.objects.items())
     assert {a for a in after.scopes if a in expected} == {a for a in desired.scopes if a in expected}
     return {**texts, **changed}
 
@@ -511,10 +520,7 @@ OTHERS: list[Any] = [
         alias("fraud", "a", 1),
         [
             "-model_aliases: []  # reviewed\n",
-            "+model_aliases:  # reviewed\n",
-            "+  - model: fraud\n",
-            "+    alias: a\n",
-            "+    version: 1\n",
+            "+model_aliases: [{model: fraud, alias: a, version: 1}]  # reviewed\n",
         ],
     ),
     (
@@ -538,12 +544,6 @@ OTHERS: list[Any] = [
             "+model_aliases: [{model: fraud, alias: a, version: 1}, "
             "{model: fraud, alias: b, version: 1}] # x\n",
         ],
-    ),
-    (
-        "an item whose first field goes keeps its dash",
-        "registered_models:\n  - description: x  # old\n\n    # its name\n    name: fraud\n",
-        {"registered_model.fraud": {"description": ""}},
-        ["-  - description: x  # old\n", "-\n", "-    # its name\n", "+  - # its name\n"],
     ),
     (
         "no newline at the end, and a value there",
@@ -635,42 +635,20 @@ OTHERS: list[Any] = [
         ],
     ),
     (
-        "braces over several lines: one goes",
-        LINES_OF_FLOW,
-        {"model_alias.fraud/challenger": None},
-        [
-            "-        champion: 3,  # all\n",
-            "-        challenger: 2  # a tenth\n",
-            "+        champion: 3  # all\n",
-        ],
-    ),
-    (
-        "braces over several lines: the first goes, two come",
-        LINES_OF_FLOW,
-        {"model_alias.fraud/champion": None, **alias("fraud", "b", 1), **alias("fraud", "c", 1)},
-        [
-            "-        champion: 3,  # all\n",
-            "-        challenger: 2  # a tenth\n",
-            "+        challenger: 2,  # a tenth\n",
-            "+        b: 1,\n",
-            "+        c: 1\n",
-        ],
-    ),
-    (
-        "braces over several lines: one comes",
+        "braces over several lines: one comes, on the line of the last",
         LINES_OF_FLOW,
         alias("fraud", "b", 1),
-        [
-            "-        challenger: 2  # a tenth\n",
-            "+        challenger: 2,  # a tenth\n",
-            "+        b: 1\n",
-        ],
+        ["-        challenger: 2  # a tenth\n", "+        challenger: 2, b: 1  # a tenth\n"],
     ),
     (
-        "braces over several lines: a field comes after a comma",
-        LINES_OF_FLOW,
-        {"registered_model.fraud": {"description": "a\nb"}},
-        ['+      description: "a\\nb",\n'],
+        "braces over several lines: one goes",
+        LINES_OF_FLOW.replace("  # all", ""),
+        {"model_alias.fraud/challenger": None},
+        [
+            "-        champion: 3,\n",
+            "-        challenger: 2  # a tenth\n",
+            "+        champion: 3  # a tenth\n",
+        ],
     ),
     (
         "members come and go",
@@ -787,12 +765,7 @@ OTHERS: list[Any] = [
                 "level": "EDIT",
             }
         },
-        [
-            "-    permissions: []\n",
-            "+    permissions:\n",
-            "+      - role: analysts\n",
-            "+        level: EDIT\n",
-        ],
+        ["-    permissions: []\n", "+    permissions: [{role: analysts, level: EDIT}]\n"],
     ),
     (
         "anchors elsewhere",
@@ -808,8 +781,8 @@ OTHERS: list[Any] = [
             "+      champion: &n 4\n",
             "+      b: 1\n",
             "-    tags: {<<: *tags, a: b}\n",
-            "+    description: d\n",
             "+    tags: {<<: *tags, a: c}\n",
+            "+    description: d\n",
         ],
     ),
     (
@@ -935,40 +908,21 @@ serving_endpoints:
 """
 
 
-@pytest.mark.parametrize(
-    ("shares", "difference"),
-    [
-        (
-            [("b", 50), ("d", 50)],
-            [
-                "-        - {served_entity_name: b, traffic_percentage: 60}\n",
-                "-        - served_entity_name: c\n",
-                "-          traffic_percentage: 40 # rest\n",
-                "+        - {served_entity_name: b, traffic_percentage: 50}\n",
-                "+        - served_entity_name: d\n",
-                "+          traffic_percentage: 50 # rest\n",
-            ],
-        ),
-        (
-            [("b", 100)],
-            [
-                "-        - {served_entity_name: b, traffic_percentage: 60}\n",
-                "-        - served_entity_name: c\n",
-                "-          traffic_percentage: 40 # rest\n",
-                "+          # rest\n",
-                "+        - served_entity_name: b\n",
-                "+          traffic_percentage: 100\n",
-            ],
-        ),
-    ],
-    ids=["changed item by item", "replaced where its length differs"],
-)
-def test_a_list_whose_order_means_something(shares: list[tuple[str, int]], difference: list[str]) -> None:
-    (address, spec) = next(iter(loaded({"m.yaml": ORDERED}, TOYS).objects.items()))
-    routes = tuple(Route(served_entity_name=name, traffic_percentage=share) for name, share in shares)
+def test_a_list_whose_order_means_something_is_replaced_as_a_whole() -> None:
+    before = ORDERED.replace("\n        # first", "").replace(" # rest", "")
+    (address, spec) = next(iter(loaded({"m.yaml": before}, TOYS).objects.items()))
+    routes = (Route(served_entity_name="b", traffic_percentage=100),)
     wanted = spec.model_copy(update={"traffic_config": TrafficConfig(routes=routes)})
-    after = rewritten_for({"m.yaml": ORDERED}, {address: wanted}, TOYS)
-    assert changed_lines(ORDERED, after["m.yaml"]) == difference
+    after = rewritten_for({"m.yaml": before}, {address: wanted}, TOYS)
+    assert changed_lines(before, after["m.yaml"]) == [
+        "-      routes:  # in this order\n",
+        "-        - {served_entity_name: b, traffic_percentage: 60}\n",
+        "-        - served_entity_name: c\n",
+        "-          traffic_percentage: 40\n",
+        "+      routes: [{served_entity_name: b, traffic_percentage: 100}]  # in this order\n",
+    ]
+    with stack({"m.yaml": ORDERED}, TOYS) as manifest, pytest.raises(LacError, match="contains a comment"):
+        rewrite(manifest, {address: wanted}, TOYS)
 
 
 def test_a_value_of_another_sort() -> None:
@@ -981,9 +935,8 @@ def test_a_value_of_another_sort() -> None:
     wanted = spec.model_copy(update={"traffic_config": config})
     after = rewritten_for({"m.yaml": text}, {address: wanted}, TOYS)["m.yaml"]
     assert changed_lines(text, after) == [
-        "+      routes:\n",
-        "+        - served_entity_name: b\n",
-        "+          traffic_percentage: 100\n",
+        "-    traffic_config:  # none yet\n",
+        "+    traffic_config: {routes: [{served_entity_name: b, traffic_percentage: 100}]}  # none yet\n",
     ]
 
 
@@ -1011,7 +964,7 @@ ITEM = ["  - model: fraud\n", "    alias: b\n", "    version: 2\n"]
                 "a.yaml": "model_aliases:\n",
                 "m.yaml": "registered_models:\n  - name: fraud\n    aliases: {}\n",
             },
-            {"m.yaml": ["-    aliases: {}\n", "    aliases:\n", "      b: 2\n"]},
+            {"m.yaml": ["-    aliases: {}\n", "    aliases: {b: 2}\n"]},
             id="sugar of its parent that is there",
         ),
         pytest.param(
@@ -1158,6 +1111,18 @@ REFUSED: list[Any] = [
         ["m.yaml:2:5 registered_model.fraud: the edits of other objects would change it too."],
     ),
     (
+        "a field that shares its line with a dash",
+        "registered_models:\n  - description: x\n    name: fraud\n",
+        {"registered_model.fraud": {"description": ""}},
+        ["m.yaml:2:5 registered_model.fraud: it shares its line with something else."],
+    ),
+    (
+        "braces whose comments would be lost",
+        LINES_OF_FLOW,
+        {"model_alias.fraud/champion": None},
+        ["m.yaml:5:9 model_alias.fraud/champion: its current value contains a comment, which would be lost."],
+    ),
+    (
         "a key in long form",
         "registered_models:\n  - name: fraud\n    ? aliases\n    : {a: 1}\n",
         {"model_alias.fraud/a": None},
@@ -1167,10 +1132,8 @@ REFUSED: list[Any] = [
 
 
 def refusals(texts: Mapping[str, str], wishes: Wishes) -> list[str]:
-    desired = loaded(texts)
-    wanted = specs_of(wishes, desired)
-    with pytest.raises(LacError) as caught:
-        edited(texts, desired.places, desired.objects, wanted, SPECS)
+    with stack(texts) as manifest, pytest.raises(LacError) as caught:
+        rewrite(manifest, specs_of(wishes, manifest.desired), SPECS)
     assert {found.code for found in caught.value.diagnostics} == {"cannot-edit"}
     assert all(found.hint.startswith("edit by hand: ") for found in caught.value.diagnostics)
     return [f"{found.at or '-'} {found.detail}" for found in caught.value.diagnostics]
@@ -1193,15 +1156,14 @@ def test_a_rendered_file_is_refused() -> None:
 
 def test_every_object_that_can_not_be_edited_is_told_with_what_it_should_say() -> None:
     texts = {"m.yaml.j2": MODEL + "    aliases: {a: 3, b: 3}\n    tags: {c: d}\n"}
-    desired = loaded(texts)
     wishes = {
         **alias("fraud", "a", 1),
         "model_alias.fraud/b": None,
         "registered_model.fraud": {"tags": {}, "description": "One: two"},
         **alias("fraud", "c", 1),
     }
-    with pytest.raises(LacError) as caught:
-        edited(texts, desired.places, desired.objects, specs_of(wishes, desired), SPECS)
+    with stack(texts) as manifest, pytest.raises(LacError) as caught:
+        rewrite(manifest, specs_of(wishes, manifest.desired), SPECS)
     assert [found.hint for found in caught.value.diagnostics] == [
         'edit by hand: it should say `description: "One: two"`, no `tags`',
         "edit by hand: it should say `version: 1`",
@@ -1210,22 +1172,35 @@ def test_every_object_that_can_not_be_edited_is_told_with_what_it_should_say() -
     ]
 
 
-@pytest.mark.parametrize("text", ["a: 1\n---\nb: 2\n", "a: [", "\0", "a: !!str b\n"])
-def test_a_text_that_can_not_be_read_is_refused(text: str) -> None:
-    """It was read a moment ago, so it has been changed since."""
-    desired = loaded({"m.yaml": MODEL})
-    wanted = dict.fromkeys(desired.objects)
-    for texts in ({"m.yaml": text}, {}):
+@pytest.mark.parametrize("text", ["a: 1\n---\nb: 2\n", "a: [", "\0", "a: !!str b\n", ""])
+def test_a_text_that_was_changed_since_it_was_read_is_refused(text: str) -> None:
+    with stack({"m.yaml": MODEL}) as manifest:
+        Path("m.yaml").write_text(text)
         with pytest.raises(LacError) as caught:
-            edited(texts, desired.places, desired.objects, wanted, SPECS)
-        assert [found.code for found in caught.value.diagnostics] == ["cannot-edit"]
+            rewrite(manifest, dict.fromkeys(manifest.desired.objects), SPECS)
+    assert [found.code for found in caught.value.diagnostics] == ["cannot-edit"]
 
 
 def test_what_has_no_place_is_refused() -> None:
-    desired = loaded({"m.yaml": MODEL})
-    wanted = dict.fromkeys(desired.objects)
-    with pytest.raises(LacError, match="place isn't known"):
-        edited({"m.yaml": MODEL}, {}, desired.objects, wanted, SPECS)
+    with stack({"m.yaml": MODEL}) as manifest:
+        unplaced = replace(manifest, desired=replace(manifest.desired, places={}))
+        with pytest.raises(LacError, match="place isn't known"):
+            rewrite(unplaced, dict.fromkeys(manifest.desired.objects), SPECS)
+
+
+def test_what_is_read_back_is_compared_with_what_it_should_be() -> None:
+    moved = ModelAlias(model="fraud", alias="a", version=1)
+    with stack({"m.yaml": MODEL + "    aliases: {a: 3, b: 3}\n    permissions: []\n"}) as manifest:
+        found = differences(manifest, {"m.yaml": MODEL + "    aliases: {a: 2}\n"}, {moved.address: moved})
+        assert {str(address): why for address, why in found} == {
+            "model_alias.fraud/a": "the edited text would not declare what it should",
+            "model_alias.fraud/b": "the edits of other objects would change it too",
+            "registered_model.fraud": "its list of permissions would no longer claim the same",
+        }
+        found = differences(manifest, {"m.yaml": "a: [\n"}, {moved.address: moved})
+        ((address, why),) = found
+        assert address == moved.address
+        assert why.startswith("the edited text could not be read: ")
 
 
 # any manifest, any change

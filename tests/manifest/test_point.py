@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lifecycle_as_code.kinds import KINDS
-from lifecycle_as_code.manifest.point import places_of
+from lifecycle_as_code.manifest.edit import places_of
 from lifecycle_as_code.model.diagnostics import Source
 from lifecycle_as_code.model.diff import Path
 

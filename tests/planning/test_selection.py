@@ -23,7 +23,7 @@ from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
-from lifecycle_as_code.manifest.edit import edited
+from lifecycle_as_code.manifest.edit import rewrite
 from lifecycle_as_code.manifest.load import load
 from lifecycle_as_code.manifest.schema import manifest_schema
 from lifecycle_as_code.manifest.settings import Serve
@@ -527,11 +527,9 @@ def test_a_field_that_may_be_selected_is_a_plain_value_to_all_else() -> None:
 )
 def test_an_edit_puts_the_number_in_the_selectors_place(tmp_path: Path, text: str, edit: str) -> None:
     """As `lac rollback --write` does."""
-    found = read(tmp_path, text)
+    read(tmp_path, text)
     file = str(tmp_path / "m.yaml")
-    changed = edited(
-        {file: text}, found.places, found.objects, {alias("champion", 7).address: alias("champion", 7)}, SPECS
-    )
+    changed = rewrite(load(tmp_path, SPECS), {alias("champion", 7).address: alias("champion", 7)}, SPECS)
     assert changed == {file: edit}
 
 

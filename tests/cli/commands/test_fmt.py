@@ -15,7 +15,7 @@ from typing import TypeVar
 import pytest
 import yaml
 from engine.test_promotion import AWKWARD
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given, reject, settings
 from hypothesis import strategies as st
 
 from lifecycle_as_code.cli import run
@@ -74,7 +74,7 @@ NEAT = """\
 registered_models:   # all
 
   - name: fraud
-# far left
+    # far left
     description: |
         a
           b
@@ -92,14 +92,14 @@ registered_models:   # all
             z"
           b: {c: d,  # inside
              e: f }
-      -
-        version: 2
-      # no third one
+      - version: 2
+    # no third one
 
     aliases:
       "champion": 3   # so
     tags: {
       a: b,
+
 
       c: d
     }
@@ -126,8 +126,8 @@ RULES: dict[str, tuple[str, str]] = {
         "a:\n  b: |2\n      two more\n    none\n",
     ),
     "marks of documents": (
-        "%YAML 1.1\n---   # begin\n\n\n- a\n-   - b\n    - c\n...  \n",
-        "%YAML 1.1\n---   # begin\n\n- a\n- - b\n  - c\n...\n",
+        "%YAML 1.1\n---   # begin\n\n\na:\n- b\n...  \n",
+        "%YAML 1.1\n---   # begin\na:\n  - b\n...\n",
     ),
     "anchors, merges and aliases": (
         "x: &a\n    b: &c\n     d\nm:\n    <<:   *a\n    *c : {e: *c}\nl:\n- &e\n  f: g\n",
@@ -135,9 +135,30 @@ RULES: dict[str, tuple[str, str]] = {
     ),
     "values on lines of their own": (
         "a:\n        b\nc:\n - \n     'd'\ne:\n   &f\n   g:\n",
-        "a:\n  b\nc:\n  -\n    'd'\ne:\n  &f\n  g:\n",
+        "a: b\nc:\n  - 'd'\ne: &f\n  g:\n",
     ),
-    "braces around all": ("  {a: b,\n  c:\n   d}\n", "{a: b,\nc:\n d}\n"),
+    "braces around all": ("  {a: b,  \n  c:\n   d}", "  {a: b,\n  c:\n   d}\n"),
+    "keys in the long form": ("? a\n: ? b\n  : c\n", "a:\n  b: c\n"),
+    "a comment below a block, and one behind its header": (
+        "a:\n- | # b\n  c\n\n  # d\n\n# e\nf: g\n",
+        "a:\n  - | # b\n    c\n\n    # d\n\n# e\nf: g\n",
+    ),
+    "what looks like a name of ours": (
+        "a: &v9\n    v1:   v2 # v3\nb: &base-v9 # v1\n    v0: &v9 v7\n    # v5\n",
+        "a: &v9\n  v1: v2 # v3\nb: &base-v9\n  # v1\n  v0: &v9 v7\n  # v5\n",
+    ),
+    "values below dashes": (
+        "a:\n- -\n    two\n   words\n  -\n   |\n   b\n",
+        "a:\n  -   - two\n        words\n      - |\n        b\n",
+    ),
+    "a comment behind a dash": ("a:\n- # b\n  c: d\n", "a:\n  # b\n  - c: d\n"),
+    "numbers, words and escapes": (
+        'a: [1_0, 0o7,  no]\nb: 1.10\nc: ~\nd: "\\x41\\/"\ne: 0755\nf: Yes\n',
+        'a: [1_0, 0o7,  no]\nb: 1.10\nc: ~\nd: "\\x41\\/"\ne: 0755\nf: Yes\n',
+    ),
+    "tabs": ("a:\tb\t# c\td\n", "a: b\t# c\td\n"),
+    "templates": ("a:   '{{ var.b }}'\n", "a: '{{ var.b }}'\n"),
+    "a long line": (f"a:   {'b ' * 200}c\n", f"a: {'b ' * 200}c\n"),
     "a bracket that closes at the key": ("a:\n    b: [\n        c,\n    ]\n", "a:\n  b: [\n      c,\n  ]\n"),
     "a comment above what it is aligned with": (
         "a:\n- b\n# c\n- d\n# e\nf: g\n",
@@ -159,12 +180,10 @@ def test_the_layout_is(text: str, wanted: str) -> None:
 
 
 REFUSED = {
-    "? a\n: b\n": "line 1 is written in an unusual way",
-    "a:\n  ? b\n  : c\n": "line 3 is written in an unusual way",
-    "just text\n": "line 1 is written in an unusual way",
-    'a: "b\u2028c"\n': "line 1 holds a line end that isn't seen",
-    "a: b\rc: d\n": "line 1 holds a line end that isn't seen",
-    "--- a: b\nc: d\n": "line 2 is written in an unusual way",
+    "a: |1  # b": "a comment would be lost or move past another",
+    'a: "b\u2028c"\n': "line 1 has an invisible line break",
+    "a: b\rc: d\n": "line 1 has an invisible line break",
+    "a: &id001\n  b: c\n": "the formatted text would mean something else",
 }
 
 
@@ -182,7 +201,7 @@ def every_text() -> Iterator[tuple[str, str]]:
         for number, text in enumerate(re.findall(r"```ya?ml\n(.*?)```", path.read_text(), re.S)):
             yield f"{path.name}#{number}", text
     for name, (files, _, _) in AWKWARD.items():
-        yield from ((f"{name}: {file}", text) for file, text in files.items() if "? " not in text)
+        yield from ((f"{name}: {file}", text) for file, text in files.items())
 
 
 EVERY = dict(every_text())
@@ -190,7 +209,7 @@ EVERY = dict(every_text())
 
 @pytest.mark.parametrize("text", EVERY.values(), ids=EVERY)
 def test_every_text_of_ours_can_be_formatted(text: str) -> None:
-    if Report("").problems or read(text) is None:
+    if read(text) is None:
         return
     assert formatted(once := formatted(text)) == once
 
@@ -312,9 +331,10 @@ def columns(node: Node, text: str) -> Iterator[tuple[int, int]]:
         if not node.flow:
             for head, item in zip(node.heads, node.items, strict=True):
                 yield head - text.rfind("\n", 0, head) - 1, wanted
-                yield from walk(item, wanted + 2)
+                # ruamel.yaml sets a list in a list two columns to the right of where it could begin
+                yield from walk(item, wanted + (4 if node.sort == item.sort == "list" else 2))
 
-    return walk(node, 0)
+    return walk(node, 2 if node.sort == "list" else 0)
 
 
 NOTE = re.compile(r"#[- ]?c[1-8]")
@@ -326,7 +346,11 @@ NOTE = re.compile(r"#[- ]?c[1-8]")
 def test_any_manifest_is_laid_out_and_says_the_same(text: str) -> None:
     before = read(text)
     assume(before is not None)
-    once = formatted(text)
+    try:
+        once = formatted(text)
+    except CannotFormatError:
+        # one in twenty, for comments in unusual places; `test_every_text_of_ours_can_be_formatted` has none
+        reject()
     assert read(once) == before
     assert formatted(once) == once
     assert Counter(NOTE.findall(once)) == Counter(NOTE.findall(text))
@@ -335,7 +359,7 @@ def test_any_manifest_is_laid_out_and_says_the_same(text: str) -> None:
     assert root is not None
     assert [column for column, _ in columns(root, plain)] == [wanted for _, wanted in columns(root, plain)]
     # blank lines and blanks at a line's end may be a part of a text
-    if not re.search("[|>'\"]", plain):
+    if not re.search("[|>'\"{[]", plain):
         assert re.search(r"[ \t]$|\n\n\n|^\n", plain) is None
 
 
@@ -436,11 +460,11 @@ def test_what_can_not_be_read_is_told_and_the_others_are_formatted(
 
 @pytest.mark.usefixtures("stack")
 def test_what_is_not_understood_is_told_and_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("models/long.yaml").write_text("? a\n: b\n")
+    Path("models/long.yaml").write_text("a: &id001\n  b: c\n")
     assert run(["fmt", "--check", "models/long.yaml"]) == 0
     assert capsys.readouterr().err == (
         "models/long.yaml:1:1: warning[not-formatted]: file is left as it is\n"
-        "  Line 1 is written in an unusual way.\n"
+        "  The formatted text would mean something else.\n"
     )
 
 

@@ -1,0 +1,300 @@
+"""Manifests rewritten in place, so that they declare something else; comments and layout stay.
+
+Only the values that differ are touched. A section, or a list that claims its scope, that loses its last item
+becomes `[]`: there it says where the next one belongs, here it still claims. Other sugar goes with its last
+entry.
+
+What is new is written beside what is like it: into its parent's sugar if there is such, else into a section
+of its kind (one in a file with its siblings, in its parent's file, any), else as sugar in its parent where
+that is written in block style, else in a section at the end of its parent's file or of the first one.
+
+Never edited: `*.j2` files, and values that come from anchors, merge keys or templates.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import Any, Final
+
+from ...model.diagnostics import Diagnostic, refuse
+from ...model.spec import Address, ByKey, KeyPart, Nest, Part, Spec, Unordered, fields_marked, marked, shapes
+from ..load import Manifest
+from ..outline import Node
+from ..shapes import shapes_of
+from ..write import in_line, nested, parent_of, without_given
+from ..yaml.report import shown
+from .document import Document
+from .index import Item, Page, open_page
+from .splices import CannotEditError
+from .verify import differ, differences
+
+CODE: Final = "cannot-edit"
+SUMMARY: Final = "manifest can't be edited safely"
+
+Changes = Mapping[Address, Spec | None]
+"""What objects should be declared as; None: no longer."""
+
+
+def rewrite(manifest: Manifest, changes: Changes, classes: Mapping[str, type[Spec]]) -> dict[str, str]:
+    """The files that have to change for the changes to be declared, by name, each with its whole new text.
+
+    Specs are compared as a person writes them. LacError `cannot-edit` with every object that can't be edited
+    safely; also where the new texts, read back, don't declare exactly that.
+    """
+    declared = manifest.desired.objects
+    changes = {address: spec for address, spec in changes.items() if differ(declared.get(address), spec)}
+    patch = _Patch(manifest, changes, classes)
+    patch.edit()
+    refuse(patch.problems)
+    texts = patch.texts()
+    refuse(patch.problems)
+    for address, why in differences(manifest, texts, changes) if changes else ():
+        patch.refuse(address, why)
+    refuse(patch.problems)
+    return texts
+
+
+class _Patch:
+    """Turns changes of objects into changes of documents. Problems are gathered, one an object."""
+
+    def __init__(self, manifest: Manifest, changes: Changes, classes: Mapping[str, type[Spec]]) -> None:
+        self._places, self._declared = manifest.desired.places, manifest.desired.objects
+        self._changes, self._classes = changes, classes
+        self._by_section = {spec.section: spec for spec in classes.values()}
+        self._sections = shapes_of(classes)
+        self._texts = manifest.texts() if changes else {}
+        self._pages: dict[str, Page] = {}
+        self.problems: list[Diagnostic] = []
+
+    def edit(self) -> None:
+        """Make all changes in the documents."""
+        added = [spec for a, spec in self._changes.items() if spec is not None and a not in self._declared]
+        for address, spec in self._changes.items():
+            before = self._declared.get(address)
+            with self._refusing(address):
+                if spec is None:
+                    self._remove(address)
+                elif before is not None:
+                    self._change(address, before, spec)
+        for spec, item in nested(added, self._classes):
+            with self._refusing(spec.address):
+                self._add(spec, item)
+
+    @contextmanager
+    def _refusing(self, address: Address) -> Iterator[None]:
+        try:
+            yield
+        except CannotEditError as error:
+            self.refuse(address, str(error))
+
+    def texts(self) -> dict[str, str]:
+        """The pages' new texts, where they changed. A document that can't give one is a problem."""
+        changed: dict[str, str] = {}
+        for file, page in self._pages.items():
+            try:
+                text = page.document.text()
+            except CannotEditError as error:
+                there = [a for a in self._changes if (at := self._places.get(a)) and at.file == file]
+                # one that holds none of them gets some
+                for address in there or self._changes:
+                    self.refuse(address, str(error))
+                continue
+            if text != page.text:
+                changed[file] = text
+        return changed
+
+    def refuse(self, address: Address, why: str) -> None:
+        """Note that an object can't be edited, once, with what a person should do."""
+        detail, at = f"{address}: {why}.", self._places.get(address)
+        hint = "edit by hand: it should stay as it is"
+        if address in self._changes:
+            hint = _by_hand(self._declared.get(address), self._changes[address])
+        if not any(problem.detail.startswith(f"{address}: ") for problem in self.problems):
+            self.problems.append(Diagnostic(CODE, SUMMARY, detail, hint, at))
+
+    def _page(self, file: str) -> Page:
+        if file not in self._pages:
+            self._pages[file] = open_page(file, self._texts, self._sections)
+        return self._pages[file]
+
+    @cached_property
+    def _editable(self) -> dict[str, Page]:
+        """Every file that can be edited."""
+        pages: dict[str, Page] = {}
+        for file in self._texts:
+            with suppress(CannotEditError):
+                pages[file] = self._page(file)
+        return pages
+
+    @cached_property
+    def _families(self) -> Mapping[tuple[str, KeyPart], set[str]]:
+        """By kind and first part of the key, such as an alias's model: the files that declare some."""
+        files: defaultdict[tuple[str, KeyPart], set[str]] = defaultdict(set)
+        for address, at in self._places.items():
+            files[address.kind, address.key[0]].add(at.file)
+        return files
+
+    def _item(self, address: Address) -> tuple[Page, Item]:
+        at = self._places.get(address)
+        if at is None:
+            raise CannotEditError("its place isn't known")
+        page = self._page(at.file)
+        item = page.items.get((at.line, at.column))
+        if item is None or item.shape.spec.kind != address.kind:
+            raise CannotEditError(
+                "it isn't written out there: it comes from an anchor, a merge or a template"
+            )
+        return page, item
+
+    def _remove(self, address: Address) -> None:
+        page, item = self._item(address)
+        nest = item.shape.nest
+        page.document.drop(item.holder, item.index, keep=nest is None or nest.claims)
+
+    def _change(self, address: Address, before: Spec, after: Spec) -> None:
+        page, item = self._item(address)
+        new, nest = after.written(), item.shape.nest
+        if nest is None or nest.map_to is None:
+            amend(page.document, item.node, before.written(), new, type(after))
+        elif without_given(new, nest).keys() == set(nest.map_to):
+            page.document.put(item.node, new[nest.map_to[1]])
+        else:
+            raise CannotEditError("it needs more than a key and a value: declare it in a section")
+
+    def _add(self, spec: Spec, item: dict[str, Any]) -> None:
+        """Write an object where it belongs."""
+        parents = list(self._parents(spec, item))
+        for document, node, nest in parents:
+            if (holder := node.get(nest.field)) is not None:
+                document.add(holder, _entry(nest, item))
+                return
+        if (found := self._section_for(spec)) is not None:
+            found[0].add(found[1], [item])
+            return
+        for document, node, nest in parents:
+            if not node.flow and not nest.claims:
+                document.add_field(node, nest.field, _entry(nest, item))
+                return
+        self._page(self._file_for(spec)).document.add_field(None, spec.section, [item])
+
+    def _parents(self, spec: Spec, item: dict[str, Any]) -> Iterator[tuple[Document, Node, Nest]]:
+        """Where the objects are written that may hold this one: declared, staying, and able to say it all."""
+        for nest in spec.nests:
+            if nest.section not in self._by_section:
+                continue
+            if any(getattr(spec, name) != value for name, value in nest.constants.items()):
+                continue
+            if nest.map_to is not None and without_given(item, nest).keys() != set(nest.map_to):
+                continue
+            parent = parent_of(spec, nest, self._by_section[nest.section])
+            if self._changes.get(parent, self._declared.get(parent)) is None or parent not in self._declared:
+                continue
+            with suppress(CannotEditError):
+                page, found = self._item(parent)
+                if found.node.sort == "mapping":
+                    yield page.document, found.node, nest
+
+    def _section_for(self, spec: Spec) -> tuple[Document, Node] | None:
+        """A section of its kind: one in a file with its siblings, in its parent's file, any."""
+        siblings = self._families.get((spec.kind, spec.address.key[0]), set())
+        sections = {
+            file: (page.document, node)
+            for file, page in self._editable.items()
+            if (node := page.section(spec.section)) is not None
+        }
+        own = self._file_for(spec) if sections else ""
+        best = min(sections, key=lambda file: (file not in siblings, file != own), default="")
+        return sections.get(best)
+
+    def _file_for(self, spec: Spec) -> str:
+        """The file of what this one refers to, if it can be edited; else the first that can."""
+        files = [at.file for parent in spec.refs() if (at := self._places.get(parent)) is not None]
+        for file in [*files, *self._editable]:
+            if file in self._editable:
+                return file
+        raise CannotEditError("there is no file that it could be written to")
+
+
+def _entry(nest: Nest, item: dict[str, Any]) -> Any:
+    """An item as it stands inside its parent: a list or a mapping of one."""
+    rest = without_given(item, nest)
+    return [rest] if nest.map_to is None else {str(rest[nest.map_to[0]]): rest[nest.map_to[1]]}
+
+
+def amend(
+    document: Document,
+    node: Node,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    part: type[Part] | None,
+) -> None:
+    """Make a mapping that says `before` say `after`. `part`: the class that it is read as, if one."""
+    for name in [*before, *(name for name in after if name not in before)]:
+        if name in before and name in after and before[name] == after[name]:
+            continue
+        index = node.index(name)
+        if index is None and name in before:
+            raise CannotEditError(f"{shown(name)} isn't written there: it comes from an anchor or a template")
+        if name not in after:
+            assert index is not None
+            document.drop(node, index)
+        elif index is None:
+            document.add(node, {name: _plain(after[name])})
+        else:
+            _change_value(document, node.items[index], before.get(name), after[name], part, name)
+
+
+def _change_value(
+    document: Document, node: Node, before: Any, after: Any, part: type[Part] | None, name: str
+) -> None:
+    inner = shapes(part).get(name, (None, False))[0] if part else None
+    if isinstance(before, Mapping) and isinstance(after, Mapping) and node.sort == "mapping":
+        amend(document, node, before, after, inner)
+        return
+    key = dict(marked(part, ByKey)).get(name) if part else None
+    unordered = part is not None and name in fields_marked(part, Unordered)
+    if node.sort != "list" or not (key or unordered):
+        document.put(node, _plain(after))
+        return
+
+    # a list whose order means nothing
+    olds = {str(item[key.field] if key else item): item for item in before}
+    news = {str(item[key.field] if key else item): item for item in after}
+    names = [item.get(key.field) if key else item for item in node.items]
+    written = {held.value: index for index, held in enumerate(names) if held is not None}
+    if written.keys() != olds.keys():
+        raise CannotEditError("an item of its lists comes from an anchor, a merge or a template")
+    for name, index in written.items():
+        if name not in news:
+            document.drop(node, index)
+        elif key and olds[name] != news[name]:
+            amend(document, node.items[index], olds[name], news[name], inner)
+    for name, item in news.items():
+        if name not in olds:
+            document.add(node, [_plain(item)])
+
+
+def _plain(value: Any) -> Any:
+    """As lists and dicts, which is what the dumper and the document know."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _by_hand(before: Spec | None, after: Spec | None) -> str:
+    """What a person should do instead. Of what isn't one value only the name is said."""
+    if after is None:
+        return "edit by hand: remove it"
+    old, new = before.written() if before else {}, after.written()
+    fields = [_describe(name, value) for name, value in new.items() if old.get(name) != value]
+    fields += [f"no {shown(name)}" for name in old if name not in new]
+    return f"edit by hand: it should say {', '.join(fields)}"
+
+
+def _describe(name: str, value: Any) -> str:
+    if isinstance(value, Mapping | list | tuple):
+        return f"{shown(name)} as wanted"
+    return shown(in_line({name: value})[1:-1])
