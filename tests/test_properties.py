@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event
 from support.bench import Bench, converge
-from support.mlflow_fixture import MEMORY, drop_postgres, fresh_postgres, fresh_sqlite
+from support.mlflow_fixture import drop_postgres, fresh_postgres, fresh_sqlite
 
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.model_alias import ModelAlias
@@ -25,8 +25,6 @@ from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.model.diff import diff, owned
 from lifecycle_as_code.model.spec import Spec
 from lifecycle_as_code.stores.state import lock
-
-pytestmark = pytest.mark.usefixtures("mlflow_templates")
 
 settings.register_profile(
     "engine", deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow]
@@ -69,7 +67,7 @@ def worlds(draw: st.DrawFn) -> list[Spec]:
 @contextmanager
 def benches(dialect: str) -> Iterator[Bench]:
     """Databases of their own for one example; on PostgreSQL one for everything, as MLflow allows."""
-    with tempfile.TemporaryDirectory(dir=MEMORY) as path:
+    with tempfile.TemporaryDirectory() as path:
         directory = Path(path)
         if dialect == "sqlite":
             yield Bench(directory, fresh_sqlite(directory), fresh_sqlite(directory, "auth"))

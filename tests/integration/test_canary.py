@@ -19,7 +19,8 @@ from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import make_url
 from support.command import LAC, PATIENCE, environment
 from support.loopback_ray import LoopbackRay, loopback_ray
-from support.mlflow_fixture import _postgres, drop_postgres, fresh_postgres, postgres_server
+from support.mlflow_fixture import drop_postgres, fresh_postgres, postgres_data, postgres_server
+from support.shared import once
 
 CORE = "Kanarienvogel7f3c"
 """What no encoding of single characters changes."""
@@ -153,22 +154,22 @@ def _with_a_password(url: str) -> str:
     return make_url(url).set(username=ROLE, password=CANARY).render_as_string(hide_password=False)
 
 
-def _ask_for_passwords() -> None:
-    """The server believes everybody; not that role."""
+def _ask_for_passwords() -> str:
+    """The server believes everybody; not that role, which this returns."""
     server = create_engine(postgres_server(), isolation_level="AUTOCOMMIT")
     with server.connect() as db:
-        if not db.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :r"), {"r": ROLE}):
-            literal = CANARY.replace("'", "''")
-            db.exec_driver_sql(f"CREATE ROLE {ROLE} LOGIN SUPERUSER PASSWORD '{literal}'")
-            rules = Path(_postgres().pgdata) / "pg_hba.conf"
-            rules.write_text(f"local all {ROLE} scram-sha-256\n{rules.read_text()}")
-            db.execute(text("SELECT pg_reload_conf()"))
+        literal = CANARY.replace("'", "''")
+        db.exec_driver_sql(f"CREATE ROLE {ROLE} LOGIN SUPERUSER PASSWORD '{literal}'")
+        rules = postgres_data() / "pg_hba.conf"
+        rules.write_text(f"local all {ROLE} scram-sha-256\n{rules.read_text()}")
+        db.execute(text("SELECT pg_reload_conf()"))
     server.dispose()
+    return ROLE
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    _ask_for_passwords()
+    once("postgresql-passwords", _ask_for_passwords)
     store = fresh_postgres()
     secret = quote(CANARY, safe="")
     with loopback_ray() as ray:
