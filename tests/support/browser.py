@@ -41,8 +41,24 @@ WAY_OUT = (
 
 def ensure_browser() -> tuple[str, str]:
     """The browser's path, and a line that says what was done; the path is empty where there is none."""
-    path, _, line = once(NAME, _ensure).partition("\n")
+    path, _, line = once(NAME, lambda: "\n".join(provide_browser())).partition("\n")
     return path, line
+
+
+def provide_browser() -> tuple[str, str]:
+    """As `ensure_browser`, for this process alone."""
+    if path := find_browser():
+        return path, f"Browser: {path}"
+    reasons = []
+    for what, install in (("Playwright's Chromium", _download), ("Debian's package", _install_package)):
+        began = time.monotonic()
+        reason = install()
+        if not reason:
+            if path := find_browser():
+                return path, f"Browser: {path}, {what}, installed in {time.monotonic() - began:.0f} s"
+            reason = "it doesn't start"
+        reasons.append(f"{what}: {reason}")
+    return "", f"No browser. {WAY_OUT} ({'; '.join(reasons)})"
 
 
 def describe_browser() -> str:
@@ -68,21 +84,6 @@ def _places() -> Iterator[str]:
 def _starts(path: str) -> bool:
     """Not where a library is missing, as after a download onto a bare machine, or a snap's stub stands in."""
     return os.access(path, os.X_OK) and not _fails([path, "--version"], START_SECONDS)
-
-
-def _ensure() -> str:
-    if path := find_browser():
-        return f"{path}\nBrowser: {path}"
-    reasons = []
-    for what, install in (("Playwright's Chromium", _download), ("Debian's package", _install_package)):
-        began = time.monotonic()
-        reason = install()
-        if not reason:
-            if path := find_browser():
-                return f"{path}\nBrowser: installed {what} in {time.monotonic() - began:.0f} s: {path}"
-            reason = "it doesn't start"
-        reasons.append(f"{what}: {reason}")
-    return f"\nNo browser. {WAY_OUT} ({'; '.join(reasons)})"
 
 
 def _download() -> str:
