@@ -126,7 +126,7 @@ def fresh_postgres() -> str:
 def copy_postgres(database: str) -> str:
     """The URL of a copy of that database, which nobody may be connected to."""
     name = f"lac_{os.getpid()}_{next(_numbers)}"
-    _execute_on_postgres(f"CREATE DATABASE {name} TEMPLATE {database}")
+    _execute_on_postgres(f"CREATE DATABASE {name} TEMPLATE {database} STRATEGY file_copy")
     return _database(name)
 
 
