@@ -80,7 +80,8 @@ class Zygote:
 def zygote() -> Iterator[Zygote]:
     """Start the process, and end it."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("LAC_", "MLFLOW_"))}
-    environ |= {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+    # what somebody imports must not bring threads
+    environ |= {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "OPENBLAS_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
     )
