@@ -108,5 +108,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="write down what the stories print now")
-    parser.addoption("--everywhere", action="store_true", help="every crash, and all else, on every store")
+    parser.addoption(
+        "--everywhere",
+        action="store_true",
+        help="each story on each store, more kills: what repeats for chance",
+    )
     parser.addoption("--races", type=int, default=20, help="how many races of concurrent applies to run")

@@ -84,7 +84,7 @@ class Directory:
 
     def lac(self, *args: str, expect: int | Sequence[int] = 0) -> subprocess.CompletedProcess[str]:
         """Run `lac ARGS`, in a fork of a process that has everything imported, and check its exit code."""
-        ran = _commands().command(
+        ran = warm_process().command(
             *("-C", str(self.path), *args), environ=environment(), directory=Path.cwd(), seconds=PATIENCE
         )
         found = subprocess.CompletedProcess([*args], ran.code, ran.out.decode(), ran.err.decode())
@@ -94,8 +94,8 @@ class Directory:
 
 
 @cache
-def _commands() -> Zygote:
-    """One for all tests of this process; it ends with it."""
+def warm_process() -> Zygote:
+    """What commands are forked from, one for all tests of this process; it ends with it."""
     until_done = ExitStack()
     process = until_done.enter_context(zygote())
     atexit.register(until_done.close)
