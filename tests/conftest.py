@@ -30,6 +30,7 @@ from lifecycle_as_code.kinds.role import Role
 
 # how long an example takes says more about the machine than about the code
 settings.register_profile("lac", deadline=None)
+settings.register_profile("everywhere", deadline=None, max_examples=1000)
 settings.load_profile("lac")
 
 
@@ -55,6 +56,11 @@ def forks() -> Iterator[Forks]:
         some = spare.stack([RegisteredModel(name="some", tags={"a": "b"}), Role(name="some")])
         running.here(failpoints.warm, failpoints.place(spare), some.saved(some.plan()))
         yield running
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--everywhere"):
+        settings.load_profile("everywhere")
 
 
 @pytest.hookimpl(tryfirst=True)
