@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from support import shared
 from support.mlflow_fixture import fresh_sqlite
 from support.process_template import Ran, Zygote, zygote
 
@@ -827,7 +828,7 @@ def base(warm: Zygote, tmp_path_factory: pytest.TempPathFactory) -> int:
 @pytest.fixture
 def directory() -> Iterator[Path]:
     """A stack's directory, in memory where there is such a place: 200,000 files take a disk half a minute."""
-    with tempfile.TemporaryDirectory(prefix="lac-") as made:
+    with tempfile.TemporaryDirectory(dir=shared.directory()) as made:
         yield Path(made)
 
 

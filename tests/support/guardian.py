@@ -9,13 +9,13 @@ fixture has to come to its end for it.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import select
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,14 +78,12 @@ class Guardian:
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
-        os.environ |= {self.mark: "1", DIRECTORY: str(self.directory), "TMPDIR": str(self.directory)}
-        tempfile.tempdir = None
+        os.environ |= {self.mark: "1", DIRECTORY: str(self.directory)}
 
     def finish(self, *, keep: bool) -> None:
         """End what the run left, and return when nothing of it is there; `keep`: but for the directory."""
-        for name in (self.mark, DIRECTORY, TEMPORARY, "TMPDIR"):
+        for name in (self.mark, DIRECTORY, TEMPORARY):
             os.environ.pop(name, None)
-        tempfile.tempdir = None
         self._process.communicate(KEEP if keep else b"")
 
 
@@ -102,7 +100,10 @@ def watch(mark: str, directory: Path, controller: int) -> None:
             said, before = said + os.read(0, 100), said
             if said == before:
                 break
-    Members(mark, outside).end()
+    members = Members(mark, outside)
+    members.end()
+    for path in members.directories:
+        shutil.rmtree(path, ignore_errors=True)
     if said != KEEP:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -117,6 +118,8 @@ class Members:
         self._outside = outside
         # a session keeps its number as long as it has members, whoever of them ended
         self._sessions: set[int] = set()
+        self.directories: set[bytes] = set()
+        """Those of the local Rays among them: their sockets' paths have no room for the run's directory."""
 
     def list(self) -> dict[int, int]:
         """By number, each with its parent's."""
@@ -128,6 +131,7 @@ class Members:
             self._sessions |= {sessions[pid] for pid in members} - {self._outside, 0}
             more = {pid for pid in parents if parents[pid] in members or sessions[pid] in self._sessions}
             if more - spared <= members:
+                self.directories |= {path for pid in members for path in find_ray_directories(pid)}
                 return {pid: parents[pid] for pid in members}
             members |= more - spared
 
@@ -154,6 +158,15 @@ def list_parents() -> dict[int, int]:
     reply = subprocess.run(["ps", "-axo", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)
     rows = [line.split() for line in reply.stdout.splitlines()]
     return {int(pid): int(parent) for pid, parent, state in rows if not state.startswith("Z")}
+
+
+def find_ray_directories(pid: int) -> list[bytes]:
+    """The directories of local Rays that the process's command line names."""
+    try:
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return []
+    return re.findall(rb"[=\0](/[^\0=]*?/lac-ray-\w{8})[/\0]", line)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,7 @@ MEMORY = _memory()
 
 
 def make_directory() -> Path:
-    """A new directory in memory where there is room. The name is short: sockets lie below it, and a socket's
-    path may hold some 100 bytes."""
+    """A new directory in memory where there is room. The name is short: sockets may lie below it."""
     path = Path(tempfile.mkdtemp(prefix="lac-", dir=MEMORY))
     # run as root, PostgreSQL and others change to users of their own, who have to get in
     path.chmod(0o755)

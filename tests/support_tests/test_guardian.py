@@ -81,8 +81,8 @@ class Inner:
     mark: str
     worker: int
 
-    def members(self) -> set[int]:
-        return {*Members(self.mark, os.getsid(0)).list()}
+    def members(self) -> Members:
+        return Members(self.mark, os.getsid(0))
 
 
 @contextmanager
@@ -146,16 +146,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def test_nothing_is_left_of_a_run_that_was_ended(way: str, part: str, tmp_path: Path) -> None:
     with running(tmp_path, part) as inner:
-        assert len(inner.members()) >= 3
-        assert inner.directory.exists()
+        members = inner.members()
+        assert len(members.list()) >= 3
+        assert len(members.directories) == (part == "ray")
+        directories = [inner.directory, *map(os.fsdecode, members.directories)]
+        assert all(map(os.path.exists, directories))
         WAYS[way](inner)
         inner.process.wait(PATIENCE)
         # a test that lost its process has failed: what it wrote is kept
         kept = inner.process.returncode == pytest.ExitCode.TESTS_FAILED
         assert kept == (way == "a worker's SIGKILL")
         until = time.monotonic() + PATIENCE
-        while (inner.members() or inner.directory.exists() > kept) and time.monotonic() < until:
+        while time.monotonic() < until and (members.list() or any(map(os.path.exists, directories[kept:]))):
             time.sleep(0.1)
-        assert not inner.members()
-        assert inner.directory.exists() == kept
+        assert not members.list()
+        assert [*map(os.path.exists, directories)] == [kept, *(False for _ in directories[1:])]
         shutil.rmtree(inner.directory, ignore_errors=True)
