@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event
+from support import shared
 from support.bench import Bench, converge
 from support.mlflow_fixture import drop_postgres, fresh_postgres, fresh_sqlite
-from support.shared import directory
 
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.model_alias import ModelAlias
@@ -67,7 +67,7 @@ def worlds(draw: st.DrawFn) -> list[Spec]:
 @contextmanager
 def benches(dialect: str) -> Iterator[Bench]:
     """Databases of their own for one example; on PostgreSQL one for everything, as MLflow allows."""
-    with tempfile.TemporaryDirectory(dir=directory()) as path:
+    with tempfile.TemporaryDirectory(dir=shared.directory()) as path:
         directory = Path(path)
         if dialect == "sqlite":
             yield Bench(directory, fresh_sqlite(directory), fresh_sqlite(directory, "auth"))
