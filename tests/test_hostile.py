@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from support.mlflow_fixture import MEMORY, fresh_sqlite
+from support import shared
+from support.mlflow_fixture import fresh_sqlite
 from support.process_template import Ran, Zygote, zygote
 
 SECONDS = 2.0
@@ -845,7 +846,7 @@ def base(warm: Zygote, tmp_path_factory: pytest.TempPathFactory) -> int:
 @pytest.fixture
 def directory() -> Iterator[Path]:
     """A stack's directory, in memory where there is such a place: 200,000 files take a disk half a minute."""
-    with tempfile.TemporaryDirectory(prefix="lac-", dir=MEMORY) as made:
+    with tempfile.TemporaryDirectory(dir=shared.directory()) as made:
         yield Path(made)
 
 
