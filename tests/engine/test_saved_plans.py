@@ -206,8 +206,9 @@ def test_an_apply_that_committed_nothing_leaves_the_plan_good(begun: Bench) -> N
     assert done(applied(begun.stack(), data))
 
 
-def test_what_the_grants_database_alone_committed_counts(begun: Bench) -> None:
+def test_what_the_grants_database_alone_committed_counts(once: Bench) -> None:
     """The registry's half of an interrupted apply was restored from a backup."""
+    begun = once
     data = saved(begun.stack(declared(later=True)))
     applied(begun.stack(), data)
     outside(begun, "DELETE FROM lac_changes")

@@ -376,8 +376,8 @@ class TestAClockThatIsWrongByADay:
 CHILD = """
 import sys
 from pathlib import Path
-from lifecycle_as_code import lock
-from lifecycle_as_code.stores.sql import open_store
+from lifecycle_as_code.stores.state import lock
+from lifecycle_as_code.stores.mlflow.sql import open_store
 with lock.held(open_store(sys.argv[1], role="tracking", base=Path(".")), "test", "one", who="child"):
     print("held", flush=True)
     sys.stdin.read()
