@@ -193,7 +193,12 @@ YAML = [
     ),
     Case("a key twice", manifest("x-a: b\nx-c: d\nx-a: b\n"), "duplicate-key", "m.yaml:3"),
     Case("a key twice in other words", manifest("x-a: {\"b\": c, 'b': d}\n"), "duplicate-key", "m.yaml:1"),
-    Case("a key twice, very often", manifest("roles: []\n" + "x-a: b\n" * 300_000), "more-problems", "m.yaml:1003"),
+    Case(
+        "a key twice, very often",
+        manifest("roles: []\n" + "x-a: b\n" * 300_000),
+        "more-problems",
+        "m.yaml:1003",
+    ),
     Case("two merges", manifest("x-a: {<<: {a: b}, <<: {c: d}}\n"), "duplicate-key", "m.yaml:1"),
     Case("a merge of no mapping", manifest("x-a:\n  <<: 3\n"), "bad-merge", "m.yaml:2"),
     Case("a list as key", manifest("? [a]\n: b\n"), "key-not-text", "m.yaml:1"),
@@ -212,7 +217,12 @@ YAML = [
             "!<tag:yaml.org,2002:python/object:os.system>",
         )
     ),
-    Case("tags, very often", manifest("roles: []\nx-a: [" + "!a b, " * 300_000 + "]\n"), "more-problems", "m.yaml:2"),
+    Case(
+        "tags, very often",
+        manifest("roles: []\nx-a: [" + "!a b, " * 300_000 + "]\n"),
+        "more-problems",
+        "m.yaml:2",
+    ),
     Case("a long tag", manifest(f"x-a: !{'a' * 1_000_000} b\n"), "tag-refused", "m.yaml:1"),
     Case("an unknown anchor", manifest("x-a: *b\n"), "unknown-alias", "m.yaml:1"),
     Case("a long unknown anchor", manifest(f"x-a: *{'b' * 1_000_000}\n"), "unknown-alias", "m.yaml:1"),
