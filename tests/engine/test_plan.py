@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,6 @@ from support.bench import Bench, converge
 from support.fake_cluster import Paper
 from support.mlflow_fixture import fresh_sqlite
 
-from lifecycle_as_code.engine.connections import Connections
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -22,7 +18,6 @@ from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
-from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.events import Failed, Finished
 from lifecycle_as_code.model.history import of_address
@@ -523,23 +518,6 @@ def test_two_objects_never_get_one_name(bench: Bench) -> None:
 
 
 # --- moved, with an endpoint
-
-
-@pytest.fixture
-def paper(monkeypatch: pytest.MonkeyPatch) -> Paper:
-    made = Paper.at_once(monkeypatch)
-
-    @contextmanager
-    def cluster(_: Connections) -> Iterator[Paper]:
-        yield made
-
-    monkeypatch.setattr(Connections, "cluster", cluster)
-    return made
-
-
-@pytest.fixture
-def served(bench: Bench, paper: Paper) -> Bench:  # noqa: ARG001 - the cluster it is about
-    return replace(bench, serve=Serve(local=False, address="http://paper"))
 
 
 def endpoint(model: str) -> ServingEndpoint:
