@@ -140,7 +140,12 @@ MUTATIONS = (
     Mutation(
         "what goes along counts as ours",
         "guard.py",
-        [("for address in world.going if address in world.recorded.ours]", "for address in world.going]")],
+        [
+            (
+                "for address in world.deletions if address in world.recorded.ours]",
+                "for address in world.going]",
+            )
+        ],
         ["tests/test_guard.py"],
     ),
     Mutation(

@@ -62,13 +62,13 @@ class Program:
         """Whether it is true of `facts`, which an `Engine` made."""
         try:
             value = self._compiled.eval(facts)
-            found = value.value()
+            result = value.value()
         except (RuntimeError, ValueError, TypeError) as error:
             return Answer(False, _reason(str(error)))
-        if isinstance(found, bool):
-            return Answer(found)
+        if isinstance(result, bool):
+            return Answer(result)
         if repr(value.type()) == "ERROR":
-            return Answer(False, _reason(str(found)))
+            return Answer(False, _reason(str(result)))
         return Answer(False, "it is neither true nor false")
 
 
@@ -82,7 +82,9 @@ class Engine:
         except ImportError:
             raise EngineMissingError from None
         self._names = names
-        self._env: Any = cel.NewEnv(variables={name: _type(cel, said) for name, said in names.items()})
+        self._env: Any = cel.NewEnv(
+            variables={name: _type(cel, type_name) for name, type_name in names.items()}
+        )
 
     def compile(self, text: str) -> Program:
         """The expression, which gives true or false. FaultyError with all that is wrong with it."""
@@ -123,8 +125,8 @@ _ARTICLED: Final = {
 }
 
 
-def _type(cel: Any, said: str) -> Any:
-    name, _, inner = said.partition("(")
+def _type(cel: Any, type_name: str) -> Any:
+    name, _, inner = type_name.partition("(")
     if not inner:
         return getattr(cel.Type, name.upper())
     inner = inner.removesuffix(")")
@@ -142,35 +144,35 @@ _OVERLOAD: Final = re.compile(r"found no matching overload for '_?([^']*?)_?' ap
 
 
 def _faults(message: str, text: str, names: Mapping[str, str]) -> Iterator[Fault]:
-    told: set[str] = set()
+    details: set[str] = set()
     for line in message.splitlines():
-        if (found := _FAULT.match(line)) and found[3] not in told:
-            told.add(found[3])
-            yield _fault(int(found[1]), int(found[2]), found[3], text, names)
-    if not told:
+        if (match := _FAULT.match(line)) and match[3] not in details:
+            details.add(match[3])
+            yield _fault(int(match[1]), int(match[2]), match[3], text, names)
+    if not details:
         deep = "recursion" in message
         yield Fault(0, 0, "It is nested too deeply." if deep else "It can't be compiled.")
 
 
-def _fault(line: int, column: int, said: str, text: str, names: Mapping[str, str]) -> Fault:
-    if "recursion" in said:
+def _fault(line: int, column: int, message: str, text: str, names: Mapping[str, str]) -> Fault:
+    if "recursion" in message:
         return Fault(0, 0, "It is nested too deeply.")
-    if found := _UNDECLARED.search(said):
-        name = found[1]
+    if match := _UNDECLARED.search(message):
+        name = match[1]
         start, called = _start(text, line, column, name)
         if called:
             return Fault(line, start, f"There is no function `{name}`.")
         return Fault(line, start, f"`{name}` is not known.", _part(name, names), name)
-    if found := _OVERLOAD.search(said):
-        operator, types = found[1], found[2].split(", ")
+    if match := _OVERLOAD.search(message):
+        operator, types = match[1], match[2].split(", ")
         hint = ""
         if {*types} == {"double", "int"}:
             hint = "metrics and shares are doubles: write `1.0` where `1` is meant"
         return Fault(line, column, f"`{operator}` doesn't go with {' and '.join(types)}.", hint)
-    if "'<EOF>'" in said:
+    if "'<EOF>'" in message:
         return Fault(line, column, "It ends too early.")
     # the list of all that might have stood there helps nobody
-    sentence = said.partition(" expecting ")[0]
+    sentence = message.partition(" expecting ")[0]
     return Fault(line, column, f"{sentence.rstrip('.')}.")
 
 
@@ -178,12 +180,12 @@ def _start(text: str, line: int, column: int, name: str) -> tuple[int, bool]:
     """The column where a name begins, and whether it is called: the engine points at its last dot, or at the
     parenthesis behind it."""
     lines = text.splitlines()
-    written = lines[line - 1] if 0 < line <= len(lines) else ""
+    source = lines[line - 1] if 0 < line <= len(lines) else ""
     at = column - 1
     for start in (at - name.rfind("."), at - len(name), at):
-        if start >= 0 and written.startswith(name, start):
-            return start + 1, written[start + len(name) :].lstrip().startswith("(")
-    return column, written[at:].startswith("(")
+        if start >= 0 and source.startswith(name, start):
+            return start + 1, source[start + len(name) :].lstrip().startswith("(")
+    return column, source[at:].startswith("(")
 
 
 def _part(name: str, names: Mapping[str, str]) -> str:
@@ -199,19 +201,19 @@ _MAX_KEY: Final = 120
 _NO_VALUE: Final = re.compile(r'No value with name "([^"]*)"')
 
 
-def _reason(said: str) -> str:
+def _reason(message: str) -> str:
     """Why there is no value. The engine's own words may hold values, which aren't repeated."""
-    if found := _KEY.search(said):
+    if match := _KEY.search(message):
         # a key may be a value itself: `after.tags[after.tags.x]`
-        told = not secret_shape(found[1]) and len(found[1]) <= _MAX_KEY
-        return f"there is no `{found[1]}`" if told else "a key isn't there"
-    if found := _NO_VALUE.search(said):
-        return f"`{found[1]}` isn't known"
-    if "Index error" in said:
+        printable = not secret_shape(match[1]) and len(match[1]) <= _MAX_KEY
+        return f"there is no `{match[1]}`" if printable else "a key isn't there"
+    if match := _NO_VALUE.search(message):
+        return f"`{match[1]}` isn't known"
+    if "Index error" in message:
         return "a list is shorter than that"
-    if "Iteration budget" in said:
+    if "Iteration budget" in message:
         return "it takes too many rounds"
-    if "divide by zero" in said.lower() or "modulus by zero" in said.lower():
+    if "divide by zero" in message.lower() or "modulus by zero" in message.lower():
         return "it divides by zero"
     return "it has no value here"
 
@@ -229,10 +231,10 @@ _STEPS: Final = re.compile(r"[A-Za-z_]\w*|\"[^\"]*\"|'[^']*'")
 def names_in(text: str) -> tuple[tuple[str, ...], ...]:
     """The dotted names that an expression holds, as steps, each once and in order; keys in brackets are steps
     too (`after.metrics["f1 score"]`). What is called isn't a name, what it is called on is."""
-    found: dict[tuple[str, ...], None] = {}
+    names: dict[tuple[str, ...], None] = {}
     for token in _TOKEN.finditer(text):
         if token["name"]:
             steps = tuple(step.strip("\"'") for step in _STEPS.findall(token["name"]))
             if steps := steps[:-1] if token["call"] else steps:
-                found[steps] = None
-    return tuple(found)
+                names[steps] = None
+    return tuple(names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Mapping
 from typing import Any, NamedTuple
 
-from .selector import pinned, slots
+from .selector import pin_version, slots
 from .spec import (
     ByKey,
     Computed,
@@ -63,23 +63,23 @@ def diff(before: Spec, after: Spec) -> tuple[FieldChange, ...]:
 
 def owned(live: Spec, *sides: Spec | None) -> Spec:
     """`live` with its `OwnedKeys` mappings cut down to the keys that `sides` have: ours to compare."""
-    cut: dict[str, Any] = {}
+    update: dict[str, Any] = {}
     for field in fields_marked(type(live), OwnedKeys):
-        held: Mapping[str, Any] = getattr(live, field)
+        labels: Mapping[str, Any] = getattr(live, field)
         keys = {key for side in sides if side is not None for key in getattr(side, field)}
-        if any(key not in keys for key in held):
-            cut[field] = {key: value for key, value in held.items() if key in keys}
-    return live.model_copy(update=cut) if cut else live
+        if any(key not in keys for key in labels):
+            update[field] = {key: value for key, value in labels.items() if key in keys}
+    return live.model_copy(update=update) if update else live
 
 
 def as_chosen(spec: Spec, live: Spec) -> Spec:
     """`spec` with what the store chose where it left the choice to it."""
-    chosen = {
+    update = {
         name: getattr(live, name)
         for name in fields_marked(type(spec), Computed)
         if getattr(spec, name) is None and getattr(live, name) is not None
     }
-    return spec.model_copy(update=chosen) if chosen else spec
+    return spec.model_copy(update=update) if update else spec
 
 
 def carried(after: Spec, before: Spec, fields: Collection[str]) -> Spec:
@@ -90,9 +90,9 @@ def carried(after: Spec, before: Spec, fields: Collection[str]) -> Spec:
     update: dict[str, Any] = {name: getattr(before, name) for name in top}
     for name in sorted({*fields} - top):
         field, _, key = name.partition(".")
-        held: Mapping[str, Any] = update.get(field, getattr(after, field))
-        there: Mapping[str, Any] = getattr(before, field)
-        update[field] = {k: v for k, v in {**held, key: there.get(key)}.items() if v is not None}
+        labels: Mapping[str, Any] = update.get(field, getattr(after, field))
+        live_labels: Mapping[str, Any] = getattr(before, field)
+        update[field] = {k: v for k, v in {**labels, key: live_labels.get(key)}.items() if v is not None}
     return after.model_copy(update=update)
 
 
@@ -120,8 +120,8 @@ def _well(part: type[Part], data: Mapping[str, Any]) -> dict[str, Any]:
     well = {**data, **{n: part.model_fields[n].default for n in fields_marked(part, Health) if n in data}}
     for name, (inner, many) in shapes(part).items():
         if inner is not None and well.get(name) is not None:
-            held = well[name]
-            well[name] = [_well(inner, item) for item in held] if many else _well(inner, held)
+            value = well[name]
+            well[name] = [_well(inner, item) for item in value] if many else _well(inner, value)
     return well
 
 
@@ -129,15 +129,15 @@ def leaves(spec: Spec) -> tuple[FieldChange, ...]:
     """Every field that says something, as changes from nothing: what a creation shows."""
     for slot in slots(spec):
         # one thing to a reader, and no field has its parts
-        spec = pinned(spec, slot.loc, str(slot.selector))
+        spec = pin_version(spec, slot.loc, str(slot.selector))
     kind = type(spec)
-    said = _as_maps(kind, spec.model_dump(warnings="none", exclude_defaults=True))
-    untold = fields_marked(kind, Key) | fields_marked(kind, Derived)
+    values = _as_maps(kind, spec.model_dump(warnings="none", exclude_defaults=True))
+    hidden = fields_marked(kind, Key) | fields_marked(kind, Derived)
     return tuple(
         leaf
         for field in kind.model_fields
-        if field in said and field not in untold
-        for leaf in _flat((field,), said[field])
+        if field in values and field not in hidden
+        for leaf in _flat((field,), values[field])
     )
 
 
@@ -175,7 +175,7 @@ def _deep(path: Path, before: Any, after: Any) -> list[FieldChange]:
     # imported here: it costs more than a whole plan without differences
     from deepdiff import DeepDiff
 
-    found = DeepDiff(
+    differences = DeepDiff(
         before,
         after,
         view="tree",
@@ -186,7 +186,7 @@ def _deep(path: Path, before: Any, after: Any) -> list[FieldChange]:
         threshold_to_diff_deeper=0,
     )
     changes = []
-    for group in found.values():
+    for group in differences.values():
         for item in group:
             here = (*path, *item.path(output_format="list"))
             changes.append(FieldChange(here, _absent(item.t1), _absent(item.t2)))

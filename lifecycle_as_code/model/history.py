@@ -76,15 +76,15 @@ class Apply:
 
 def at(lines: Iterable[Line], moment_ms: int) -> dict[Address, Spec]:
     """What was recorded at that moment: the last word on each object until then."""
-    held: dict[Address, Spec] = {}
+    objects: dict[Address, Spec] = {}
     for line in in_order(lines):
         if line.at_ms > moment_ms:
             break
         if line.after is None:
-            held.pop(line.address, None)
+            objects.pop(line.address, None)
         else:
-            held[line.address] = line.after
-    return held
+            objects[line.address] = line.after
+    return objects
 
 
 def of_address(applies: Sequence[Apply], address: Address) -> list[tuple[Apply, Line]]:
@@ -108,25 +108,29 @@ def moved_to(address: Address) -> str:
 
 
 def under_one_name(
-    told: Mapping[Address, Iterable[Line]],
-    left: Mapping[tuple[str, str], Line],
+    lines_by_address: Mapping[Address, Iterable[Line]],
+    last_lines: Mapping[tuple[str, str], Line],
     address: Address,
     until: Line | None = None,
 ) -> list[Line]:
     """The lines about an object, the first one first, and those of its former names under the one that it
     has. `left`: the last line under each former name, by its apply and reason."""
-    lines = [line for line in in_order(told.get(address, ())) if until is None or _when(line) < _when(until)]
-    moves = (left.get((line.apply_id, moved_to(address))) for line in reversed(lines))
+    lines = [
+        line
+        for line in in_order(lines_by_address.get(address, ()))
+        if until is None or _when(line) < _when(until)
+    ]
+    moves = (last_lines.get((line.apply_id, moved_to(address))) for line in reversed(lines))
     if (former := next(filter(None, moves), None)) is None:
         return lines
 
-    def called(spec: Spec | None) -> Spec | None:
+    def rename(spec: Spec | None) -> Spec | None:
         return spec and spec.renamed(former.address, address)
 
-    earlier = under_one_name(told, left, former.address, former)
+    earlier = under_one_name(lines_by_address, last_lines, former.address, former)
     return [
         *(
-            replace(line, address=address, before=called(line.before), after=called(line.after))
+            replace(line, address=address, before=rename(line.before), after=rename(line.after))
             for line in earlier
         ),
         *(line for line in lines if _when(line) > _when(former)),
@@ -140,16 +144,16 @@ def since(lines: Iterable[Line], spec: Spec) -> int | None:
     That a stack forgets or takes over what stays as it is, is no break. What happened between two lines and
     was put back isn't known, but where the later one says that it put it back.
     """
-    held: int | None = None
+    start: int | None = None
     for line in reversed(in_order(lines)):
         if line.after is None and line.action == "forget" and line.before == spec:
             continue
         if line.after != spec:
             break
-        held = line.at_ms
+        start = line.at_ms
         if line.action == "create" or line.before not in (None, spec):
             break
-    return held
+    return start
 
 
 def _when(line: Line) -> tuple[int, str, int]:

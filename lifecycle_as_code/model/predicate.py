@@ -45,14 +45,14 @@ class Facts:
 Condition = Callable[[Facts], Answer]
 
 
-def compiled(text: str) -> Condition:
+def compile_condition(text: str) -> Condition:
     """The condition. ValueError, for people, where it isn't one, such as for a name or a type that isn't
     known; also where no engine is installed."""
     engine = _engine()
     try:
         program = engine.compile(text)
     except FaultyError as error:
-        raise ValueError(_told(error.faults[0], text)) from None
+        raise ValueError(_format_fault(error.faults[0], text)) from None
     return lambda facts: program.ask(engine.facts(_values(facts)))
 
 
@@ -65,7 +65,7 @@ def _engine() -> Engine:
         raise ValueError(f"{why}`pip install 'lifecycle-as-code[policy]'`") from None
 
 
-def _told(fault: Fault, text: str) -> str:
+def _format_fault(fault: Fault, text: str) -> str:
     """What is wrong first, with its place in the expression where it is about a part."""
     hint = did_you_mean(fault.name.partition(".")[0], NAMES) if fault.name else fault.hint
     line = f"line {fault.line}, " if "\n" in text.strip() else ""

@@ -161,12 +161,12 @@ class Review:
 
     def by_address(self) -> Mapping[Address, Review]:
         """Each change's part of it, for those that have one. Rules belong to no change."""
-        found: dict[Address, tuple[list[Any], list[Any], list[Any], list[Any]]] = {}
+        parts_by_address: dict[Address, tuple[list[Any], list[Any], list[Any], list[Any]]] = {}
         parts: tuple[tuple[Any, ...], ...] = (self.evidence, self.impacts, self.verdicts, self.choices)
         for place, part in enumerate(parts):
             for item in part:
-                found.setdefault(item.address, ([], [], [], []))[place].append(item)
+                parts_by_address.setdefault(item.address, ([], [], [], []))[place].append(item)
         return {
             address: Review(tuple(evidence), tuple(impacts), tuple(verdicts), tuple(choices))
-            for address, (evidence, impacts, verdicts, choices) in found.items()
+            for address, (evidence, impacts, verdicts, choices) in parts_by_address.items()
         }

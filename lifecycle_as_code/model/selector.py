@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from .predicate import compiled
+from .predicate import compile_condition
 from .spec import Address, ByKey, Part, Spec, marked, shapes
 
 WAYS: Final = ("latest", "run_id", "where", "alias")
@@ -28,14 +28,14 @@ MAX_CONDITION: Final = 2_000
 """How long a condition may be, in characters."""
 
 
-def _true(said: bool) -> bool:
-    if not said:
+def _true(flag: bool) -> bool:
+    if not flag:
         raise ValueError("`false` selects nothing; leave it out")
-    return said
+    return flag
 
 
 def _condition(text: str) -> str:
-    compiled(text)
+    compile_condition(text)
     return text
 
 
@@ -75,10 +75,10 @@ class VersionSelector(Part):
 
     @model_validator(mode="after")
     def _one(self) -> VersionSelector:
-        given = [name for name in WAYS if getattr(self, name) is not None]
-        if len(given) != 1:
-            found = f"{' and '.join(given)} are given" if given else "none is given"
-            raise ValueError(f"a selector has exactly one of {', '.join(WAYS)}, and {found}")
+        ways = [name for name in WAYS if getattr(self, name) is not None]
+        if len(ways) != 1:
+            problem = f"{' and '.join(ways)} are given" if ways else "none is given"
+            raise ValueError(f"a selector has exactly one of {', '.join(WAYS)}, and {problem}")
         if self.newest and self.where is None:
             raise ValueError("`newest` stands beside `where` only")
         return self
@@ -89,8 +89,8 @@ class VersionSelector(Part):
 
     def __str__(self) -> str:
         """As people write it on one line."""
-        said = self.model_dump().items()
-        return f"{{{', '.join(f'{name}: {_scalar(name, value)}' for name, value in said)}}}"
+        fields = self.model_dump().items()
+        return f"{{{', '.join(f'{name}: {_scalar(name, value)}' for name, value in fields)}}}"
 
 
 def _scalar(name: str, value: object) -> str:
@@ -137,43 +137,43 @@ def _selectable(part: type[Part]) -> bool:
     return bool(marked(part, Selects)) or any(map(_selectable, inner))
 
 
-Found = tuple[tuple[str, ...], tuple[str | int, ...], str, VersionSelector]
+_Place = tuple[tuple[str, ...], tuple[str | int, ...], str, VersionSelector]
 
 
-def _inside(part: Part) -> Iterator[Found]:
+def _inside(part: Part) -> Iterator[_Place]:
     for field, mark in marked(type(part), Selects):
-        if isinstance(held := getattr(part, field), VersionSelector):
-            yield (field,), (field,), getattr(part, mark.model), held
+        if isinstance(value := getattr(part, field), VersionSelector):
+            yield (field,), (field,), getattr(part, mark.model), value
     keys: Mapping[str, ByKey] = dict(marked(type(part), ByKey))
     for field, (inner, many) in shapes(type(part)).items():
         if inner is None or not _selectable(inner):
             continue
-        held = getattr(part, field)
-        for index, item in enumerate(held if many else ()):
+        value = getattr(part, field)
+        for index, item in enumerate(value if many else ()):
             name = str(getattr(item, keys[field].field)) if field in keys else str(index)
             yield from (
                 ((field, name, *path), (field, index, *loc), model, selector)
                 for path, loc, model, selector in _inside(item)
             )
-        if isinstance(held, Part):
+        if isinstance(value, Part):
             yield from (
                 ((field, *path), (field, *loc), model, selector)
-                for path, loc, model, selector in _inside(held)
+                for path, loc, model, selector in _inside(value)
             )
 
 
 P = TypeVar("P", bound=Part)
 
 
-def pinned(part: P, loc: tuple[str | int, ...], version: int | str) -> P:
+def pin_version(part: P, loc: tuple[str | int, ...], version: int | str) -> P:
     """The same with a number, or another text, where a selector was."""
     field, *rest = loc
     name = str(field)
     if not rest:
         return part.model_copy(update={name: version})
-    held = getattr(part, name)
-    if isinstance(held, tuple):
+    value = getattr(part, name)
+    if isinstance(value, tuple):
         at, *further = rest
-        items = tuple(pinned(i, tuple(further), version) if n == at else i for n, i in enumerate(held))
+        items = tuple(pin_version(i, tuple(further), version) if n == at else i for n, i in enumerate(value))
         return part.model_copy(update={name: items})
-    return part.model_copy(update={name: pinned(held, tuple(rest), version)})
+    return part.model_copy(update={name: pin_version(value, tuple(rest), version)})

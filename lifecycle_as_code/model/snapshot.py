@@ -133,5 +133,5 @@ class Live:
 
     def present(self, address: Address) -> Observed | None:
         """The object, unless it is absent or only a tombstone."""
-        found = self.objects.get(address)
-        return None if found is None or found.tombstone else found
+        observed = self.objects.get(address)
+        return None if observed is None or observed.tombstone else observed

@@ -217,10 +217,12 @@ class Spec(Part):
         A `Ref` of several fields follows by each field's own `Ref`: an alias whose model is renamed still
         points at that model's version.
         """
-        held: list[tuple[str, ...]] = [key_fields(type(self))] if self.kind == before.kind else []
-        held += [ref.fields or (field,) for field, ref in marked(type(self), Ref) if ref.kind == before.kind]
+        key_groups: list[tuple[str, ...]] = [key_fields(type(self))] if self.kind == before.kind else []
+        key_groups += [
+            ref.fields or (field,) for field, ref in marked(type(self), Ref) if ref.kind == before.kind
+        ]
         changed: dict[str, KeyPart] = {}
-        for fields in held:
+        for fields in key_groups:
             if tuple(getattr(self, field) for field in fields) == before.key:
                 changed |= zip(fields, after.key, strict=True)
         return self.model_copy(update=changed) if changed else self
@@ -294,12 +296,12 @@ def construct(part: type[P], data: Mapping[str, Any]) -> P:
     known = part.model_fields.keys()
     values = {name: value for name, value in data.items() if name in known}
     for field_name, (inner, many) in shapes(part).items():
-        held = values.get(field_name)
-        if many and isinstance(held, list | tuple):
+        value = values.get(field_name)
+        if many and isinstance(value, list | tuple):
             # JSON has no tuples
-            values[field_name] = tuple(construct(inner, item) if inner else item for item in held)
-        elif inner and isinstance(held, Mapping):
-            values[field_name] = construct(inner, held)
+            values[field_name] = tuple(construct(inner, item) if inner else item for item in value)
+        elif inner and isinstance(value, Mapping):
+            values[field_name] = construct(inner, value)
     return cast(P, part.model_construct(**values))
 
 
@@ -307,14 +309,14 @@ def construct(part: type[P], data: Mapping[str, Any]) -> P:
 def shapes(part: type[Part]) -> Mapping[str, tuple[type[Part] | None, bool]]:
     """Fields that hold a Part (its class, False), a tuple of them (True), or any other tuple (None, True). A
     field that may hold a plain value in place of a Part is none of these."""
-    found: dict[str, tuple[type[Part] | None, bool]] = {}
+    result: dict[str, tuple[type[Part] | None, bool]] = {}
     for name, info in part.model_fields.items():
         many = get_origin(info.annotation) is tuple
-        held = [i for i in (get_args(info.annotation) or (info.annotation,)) if i not in (type(None), ...)]
-        parts = [i for i in held if _is_part(i)]
-        if many or (parts and parts == held):
-            found[name] = parts[0] if parts else None, many
-    return found
+        inner = [i for i in (get_args(info.annotation) or (info.annotation,)) if i not in (type(None), ...)]
+        parts = [i for i in inner if _is_part(i)]
+        if many or (parts and parts == inner):
+            result[name] = parts[0] if parts else None, many
+    return result
 
 
 def _is_part(annotation: object) -> bool:

@@ -64,24 +64,24 @@ def decode_alone(text: str) -> str:
     return _ENCODED.sub(_read, text) if "%" in text else text
 
 
-def _mark_literal(found: re.Match[str]) -> str:
-    return found[0] if _plain(found) else f"%25{found[1]}{found[2]}"
+def _mark_literal(match: re.Match[str]) -> str:
+    return match[0] if _plain(match) else f"%25{match[1]}{match[2]}"
 
 
-def _read(found: re.Match[str]) -> str:
-    if _plain(found):
-        return found[0]
-    return f"%{found[1][2:]}{found[2]}" if found[1] else _character(found)
+def _read(match: re.Match[str]) -> str:
+    if _plain(match):
+        return match[0]
+    return f"%{match[1][2:]}{match[2]}" if match[1] else _character(match)
 
 
-def _plain(found: re.Match[str]) -> bool:
+def _plain(match: re.Match[str]) -> bool:
     """Whether it encodes something that we wouldn't encode."""
-    char = _character(found)
+    char = _character(match)
     return len(char) != 1 or shows(char)
 
 
-def _character(found: re.Match[str]) -> str:
+def _character(match: re.Match[str]) -> str:
     try:
-        return unquote(f"%{found[2]}", errors="surrogatepass")
+        return unquote(f"%{match[2]}", errors="surrogatepass")
     except UnicodeDecodeError:
         return ""

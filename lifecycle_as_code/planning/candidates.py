@@ -35,39 +35,42 @@ def candidates(desired: Desired, recorded: Recorded, live: Live) -> Candidates:
 
     Tags and descriptions are those that the plan leaves: the live ones, with what the manifests say of them.
     """
-    found: defaultdict[str, list[Candidate]] = defaultdict(list)
-    kept = removed(desired, recorded)
-    for address, seen in live.objects.items():
-        if address.kind != _VERSION or seen.tombstone:
+    by_model: defaultdict[str, list[Candidate]] = defaultdict(list)
+    removals = removed(desired, recorded)
+    for address, observed in live.objects.items():
+        if address.kind != _VERSION or observed.tombstone:
             continue
-        wanted, last = desired.objects.get(address), recorded.ours.get(address)
-        going = wanted is None and last is not None and address not in kept
-        facts = _facts(_as_planned(wanted, last, seen, desired.lifecycles.get(address)), seen.facts)
-        barred = "it is no longer declared, and will be deleted" if going else ""
+        declared, record = desired.objects.get(address), recorded.ours.get(address)
+        leaves = declared is None and record is not None and address not in removals
+        facts = _facts(
+            _as_planned(declared, record, observed, desired.lifecycles.get(address)), observed.facts
+        )
+        obstacle = "it is no longer declared, and will be deleted" if leaves else ""
         if facts.status != READY:
-            barred = f"its status is {facts.status or 'unknown'}"
-        found[str(address.key[0])].append(Candidate(facts, barred))
+            obstacle = f"its status is {facts.status or 'unknown'}"
+        by_model[str(address.key[0])].append(Candidate(facts, obstacle))
     for address, spec in desired.objects.items():
         if address.kind == _VERSION and address not in live.objects:
             facts = _facts(live.settled.get(address, spec), {"status": READY})
-            found[str(address.key[0])].append(Candidate(facts))
-    return {model: tuple(sorted(every, key=_newest_first)) for model, every in found.items()}
+            by_model[str(address.key[0])].append(Candidate(facts))
+    return {model: tuple(sorted(every, key=_newest_first)) for model, every in by_model.items()}
 
 
 def _newest_first(candidate: Candidate) -> int:
     return -candidate.facts.version
 
 
-def _as_planned(wanted: Spec | None, last: Record | None, seen: Observed, lifecycle: Lifecycle | None) -> Any:
+def _as_planned(
+    declared: Spec | None, record: Record | None, observed: Observed, lifecycle: Lifecycle | None
+) -> Any:
     """A live version as the plan leaves it: tags that nobody declares stay, those that were ours go."""
-    there: Any = seen.spec
-    if wanted is None:
-        return there
-    before = last.spec if last is not None else None
-    after: Any = carried(wanted, owned(there, wanted, before), lifecycle.ignore_changes if lifecycle else ())
-    ours: Any = owned(there, wanted, before)
-    tags = {key: value for key, value in there.tags.items() if key not in ours.tags} | {**after.tags}
-    return there.model_copy(update={"tags": tags, "description": after.description, "stage": after.stage})
+    live: Any = observed.spec
+    if declared is None:
+        return live
+    ours: Any = owned(live, declared, record.spec if record is not None else None)
+    after: Any = carried(declared, ours, lifecycle.ignore_changes if lifecycle else ())
+    tags = {key: value for key, value in live.tags.items() if key not in ours.tags} | {**after.tags}
+    return live.model_copy(update={"tags": tags, "description": after.description, "stage": after.stage})
 
 
 def _facts(spec: Any, facts: Mapping[str, Any]) -> Facts:

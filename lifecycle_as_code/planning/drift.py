@@ -54,7 +54,7 @@ def make_drift(
         *(
             change
             for record in recorded.ours.values()
-            if (change := _drifted(record, live, lifecycles.get(record.address)))
+            if (change := _compare_record(record, live, lifecycles.get(record.address)))
         ),
         *(
             Change(
@@ -63,22 +63,22 @@ def make_drift(
             for a in in_scope(desired, recorded, live)
         ),
     ]
-    left = [change for change in changes if not (ignore and matches(change.address, ignore))]
-    ordered = sorted(left, key=lambda change: str(change.address))
-    return Plan(stack, environment, tuple(ordered), (), live.diagnostics)
+    rest = [change for change in changes if not (ignore and matches(change.address, ignore))]
+    ordering = sorted(rest, key=lambda change: str(change.address))
+    return Plan(stack, environment, tuple(ordering), (), live.diagnostics)
 
 
-def _drifted(record: Record, live: Live, lifecycle: Lifecycle | None) -> Change | None:
-    address, found = record.address, live.present(record.address)
+def _compare_record(record: Record, live: Live, lifecycle: Lifecycle | None) -> Change | None:
+    address, observed = record.address, live.present(record.address)
     if record.pending is not None:
         reason, spec = "interrupted apply", record.spec
-        before = found.spec if found is not None else None
+        before = observed.spec if observed is not None else None
         fields = diff(before, spec) if before is not None and spec is not None else ()
         return Change(address, record.store, Action.UPDATE, reason, before, spec, fields)
     assert record.spec is not None
-    if found is None:
+    if observed is None:
         return Change(address, record.store, Action.CREATE, "deleted outside", None, record.spec)
-    before = owned(found.spec, record.spec)
+    before = owned(observed.spec, record.spec)
     after = carried(record.spec, before, lifecycle.ignore_changes if lifecycle else ())
     if not (fields := diff(before, after)):
         return None
@@ -93,15 +93,16 @@ def pending_only(
     lifecycles: Mapping[Address, Lifecycle] = MappingProxyType({}),
 ) -> Plan:
     """The part of a plan that the manifests ask for, also where something else befell the same object."""
-    asked = [
+    changes = [
         c if c.reason not in OUTSIDE else replace(c, reason="manifest changed")
         for c in plan.differences
-        if c.reason not in OUTSIDE or _asked_too(c, recorded.ours.get(c.address), lifecycles.get(c.address))
+        if c.reason not in OUTSIDE
+        or _is_pending_too(c, recorded.ours.get(c.address), lifecycles.get(c.address))
     ]
-    return replace(plan, changes=tuple(asked))
+    return replace(plan, changes=tuple(changes))
 
 
-def _asked_too(change: Change, record: Record | None, lifecycle: Lifecycle | None) -> bool:
+def _is_pending_too(change: Change, record: Record | None, lifecycle: Lifecycle | None) -> bool:
     """Whether the manifest says something else than it said when it was last applied."""
     if record is None or record.spec is None or change.after is None:
         return False

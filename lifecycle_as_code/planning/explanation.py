@@ -83,17 +83,19 @@ def explained(
 ) -> Explanation:
     """All that is to be said. `desired`: as it is planned. `owner`: the other stack that it belongs to.
     `ignored`: its `ignore_changes`."""
-    there = live is not None and not live.tombstone
-    seen = owned(live.spec, desired or live.spec, recorded.spec if recorded else None) if live else None
-    told = of_address(applies, address)
+    exists = live is not None and not live.tombstone
+    before = owned(live.spec, desired or live.spec, recorded.spec if recorded else None) if live else None
+    lines = of_address(applies, address)
     return Explanation(
         address,
         change,
-        _why(desired, recorded, seen if there else None, change, owner, ignored),
-        tuple(_fields(desired, recorded.spec if recorded else None, seen if there else None, change, places)),
+        _why(desired, recorded, before if exists else None, change, owner, ignored),
+        tuple(
+            _fields(desired, recorded.spec if recorded else None, before if exists else None, change, places)
+        ),
         at,
-        told[0] if told else None,
-        there,
+        lines[0] if lines else None,
+        exists,
         tuple(choice for choice in choices if choice.address == address),
     )
 
@@ -101,9 +103,9 @@ def explained(
 def paths(change: Change | None, desired: Spec | None) -> tuple[Path, ...]:
     """The fields that an explanation is about."""
     if change is not None and change.action in (Action.UPDATE, Action.MOVE) and change.fields:
-        return tuple(found.path for found in change.fields)
+        return tuple(field.path for field in change.fields)
     side = desired or (change.side if change else None)
-    return tuple(found.path for found in leaves(side)) if side is not None else ()
+    return tuple(field.path for field in leaves(side)) if side is not None else ()
 
 
 def _fields(
@@ -113,19 +115,19 @@ def _fields(
     change: Change | None,
     places: Mapping[Path, Source],
 ) -> list[Field]:
-    says, said, holds = (_by_path(side) for side in (desired, recorded, live))
-    wanted = paths(change, desired or recorded or live)
-    moved = {found.path for found in change.fields} if change else set()
+    declared_values, recorded_values, live_values = (_by_path(side) for side in (desired, recorded, live))
+    every = paths(change, desired or recorded or live)
+    changed_paths = {field.path for field in change.fields} if change else set()
     return [
         Field(
             FieldChange(path, None, None).name,
-            says.get(path),
-            said.get(path),
-            holds.get(path),
+            declared_values.get(path),
+            recorded_values.get(path),
+            live_values.get(path),
             places.get(path),
-            path in moved or (change is not None and change.action in (Action.CREATE, Action.DELETE)),
+            path in changed_paths or (change is not None and change.action in (Action.CREATE, Action.DELETE)),
         )
-        for path in wanted
+        for path in every
     ]
 
 

@@ -44,7 +44,7 @@ class World:
     principal: str = ""
 
     @property
-    def going(self) -> dict[Address, Change]:
+    def deletions(self) -> dict[Address, Change]:
         """The deletions."""
         return {a: c for a, c in self.changes.items() if c.action is Action.DELETE}
 
@@ -64,12 +64,12 @@ def missing(world: World) -> Iterator[Diagnostic]:
             continue
         for ref in spec.refs():
             change = world.changes.get(ref)
-            going = change is not None and change.action is Action.DELETE
+            leaves = change is not None and change.action is Action.DELETE
             known = ref in world.desired or ref in world.live.referents or world.live.present(ref)
-            if going or not known:
-                gone = ref in world.live.objects
-                state = "no longer declared" if going else "deleted" if gone else "nowhere"
-                ours = "name one that exists" if gone else f"declare {ref}, or name one that exists"
+            if leaves or not known:
+                tombstone = ref in world.live.objects
+                state = "no longer declared" if leaves else "deleted" if tombstone else "nowhere"
+                ours = "name one that exists" if tombstone else f"declare {ref}, or name one that exists"
                 theirs = (
                     f"make the {ref.kind.replace('_', ' ')} with MLflow's own tools, or name one that exists"
                 )
@@ -85,18 +85,18 @@ def missing(world: World) -> Iterator[Diagnostic]:
 def still_used(world: World) -> Iterator[Diagnostic]:
     """Deletions that would take along, or leave dangling, what isn't being deleted too. What goes along
     because its guard is let through is told as well: that verdict belongs to the plan."""
-    going = world.going
-    if not going:
+    deletions = world.deletions
+    if not deletions:
         return
-    for address, found in world.live.objects.items():
-        if found.tombstone or found.hidden or address in world.desired:
+    for address, observed in world.live.objects.items():
+        if observed.tombstone or observed.hidden or address in world.desired:
             continue
-        along = going.get(address)
-        for ref in found.spec.refs():
-            if ref in going and (
-                along is None or (along.reason == _along(ref) and ref.kind in found.spec.holds)
+        along = deletions.get(address)
+        for ref in observed.spec.refs():
+            if ref in deletions and (
+                along is None or (along.reason == _along(ref) and ref.kind in observed.spec.holds)
             ):
-                yield _held(world, address, found.spec, ref)
+                yield _refuse_dependent(world, address, observed.spec, ref)
 
 
 def _along(owner: Address) -> str:
@@ -104,7 +104,7 @@ def _along(owner: Address) -> str:
     return f"{ALONG}{owner}"
 
 
-def _held(world: World, address: Address, spec: Spec, ref: Address) -> Diagnostic:
+def _refuse_dependent(world: World, address: Address, spec: Spec, ref: Address) -> Diagnostic:
     owner = world.recorded.others.get(address)
     whose = f"belongs to stack `{owner}`" if owner else "isn't managed here"
     hold = spec.holds.get(ref.kind)
@@ -113,11 +113,11 @@ def _held(world: World, address: Address, spec: Spec, ref: Address) -> Diagnosti
     way = "`lac import` takes over what can be declared"
     if owner:
         way = f"`lac import --take-over '{address}'` makes it this stack's"
-    lost = f" {address} would be deleted with it." if hold and hold.taken_along else ""
+    loss = f" {address} would be deleted with it." if hold and hold.taken_along else ""
     return Diagnostic(
         "still-used",
         "a deletion would touch something else",
-        f"{ref} would be deleted, but {address}, which {whose}, depends on it.{lost if guard else ''}",
+        f"{ref} would be deleted, but {address}, which {whose}, depends on it.{loss if guard else ''}",
         hint=f"keep {ref} declared, or delete {address} first; {way}",
         guard=guard,
     )
@@ -133,32 +133,34 @@ def taken_along(
     """The deletions that others bring with them: MLflow's own doing, and what a guard was let through for."""
     more: dict[Address, Change] = {}
     while True:
-        going = {a for a, c in {**changes, **more}.items() if c.action is Action.DELETE}
-        found = {
-            address: Change(address, seen.spec.store, Action.DELETE, _along(owner), seen.spec, None)
-            for address, seen in (live.objects.items() if going else ())
-            if address not in going and address not in desired and not seen.tombstone
-            if (owner := _owner(seen, going, address in recorded.others, allow)) is not None
+        deletions = {a for a, c in {**changes, **more}.items() if c.action is Action.DELETE}
+        batch = {
+            address: Change(address, observed.spec.store, Action.DELETE, _along(owner), observed.spec, None)
+            for address, observed in (live.objects.items() if deletions else ())
+            if address not in deletions and address not in desired and not observed.tombstone
+            if (owner := _owner(observed, deletions, address in recorded.others, allow)) is not None
         }
-        if not found:
+        if not batch:
             return more
-        more |= found
+        more |= batch
 
 
-def _owner(seen: Observed, going: set[Address], others: bool, allow: frozenset[str]) -> Address | None:
+def _owner(
+    observed: Observed, deletions: set[Address], others: bool, allow: frozenset[str]
+) -> Address | None:
     """What takes this object along when it goes; None where nothing does. A user's own grants stand in
     nobody's way, so no flag takes them along."""
-    spec = seen.spec
+    spec = observed.spec
     owner = spec.goes_with()
-    if owner in going:
+    if owner in deletions:
         return owner
-    if seen.hidden:
+    if observed.hidden:
         return None
     return next(
         (
             ref
             for ref in spec.refs()
-            if ref in going
+            if ref in deletions
             and (hold := spec.holds.get(ref.kind)) is not None
             and hold.taken_along
             and hold.guard in allow
@@ -172,13 +174,15 @@ def emptied(world: World) -> Iterator[Diagnostic]:
     """A stack that owns objects and declares none: more likely a glob that matched nothing."""
     if world.desired:
         return
-    lost = [a for a in world.recorded.ours if (c := world.changes.get(a)) is not None and c.reason != REMOVED]
-    if lost:
-        whole = len(lost) == len(world.recorded.ours)
+    losses = [
+        a for a in world.recorded.ours if (c := world.changes.get(a)) is not None and c.reason != REMOVED
+    ]
+    if losses:
+        whole = len(losses) == len(world.recorded.ours)
         yield Diagnostic(
             "nothing-declared",
             "the manifests declare nothing, but this stack owns objects",
-            f"{'Everything' if whole else 'These'} would be deleted: {listed([*{*lost, *world.going}])}.",
+            f"{'Everything' if whole else 'These'} would be deleted: {listed([*{*losses, *world.deletions}])}.",
             hint="check `include:` in lac.yaml; to delete everything on purpose, run `lac destroy`",
             guard="nothing-declared",
         )
@@ -186,20 +190,20 @@ def emptied(world: World) -> Iterator[Diagnostic]:
 
 def mass_deletion(world: World) -> Iterator[Diagnostic]:
     """More of a kind than a plan may delete at once."""
-    going = [address for address in world.going if address in world.recorded.ours]
-    gone = Counter(address.kind for address in going)
-    if not gone:
+    deletions = [address for address in world.deletions if address in world.recorded.ours]
+    counts = Counter(address.kind for address in deletions)
+    if not counts:
         return
-    held = Counter(address.kind for address in world.recorded.ours)
+    totals = Counter(address.kind for address in world.recorded.ours)
     limits = world.limits
-    for kind, count in sorted(gone.items()):
+    for kind, count in sorted(counts.items()):
         # a share such as 0.29 has no exact binary form: 29 of 100 aren't more than it
-        if count > max(limits.count, limits.share * held[kind] + 1e-9):
-            lost = [address for address in going if address.kind == kind]
+        if count > max(limits.count, limits.share * totals[kind] + 1e-9):
+            losses = [address for address in deletions if address.kind == kind]
             yield Diagnostic(
                 "mass-deletion",
                 "too much would be deleted at once",
-                f"{count} of {held[kind]} of kind {kind} would be deleted: {listed(lost)}.",
+                f"{count} of {totals[kind]} of kind {kind} would be deleted: {listed(losses)}.",
                 hint="check `include:` and what the change removes; the limits are `guards:` in lac.yaml",
                 guard="mass-deletion",
             )
@@ -207,7 +211,7 @@ def mass_deletion(world: World) -> Iterator[Diagnostic]:
 
 def protected(world: World) -> Iterator[Diagnostic]:
     """Deletions of what was marked as not to be destroyed, whether or not it is still declared."""
-    for address in world.going:
+    for address in world.deletions:
         record, lifecycle = world.recorded.ours.get(address), world.lifecycles.get(address)
         if (record and record.protected) or (lifecycle and lifecycle.prevent_destroy):
             yield Diagnostic(

@@ -52,8 +52,8 @@ def linked(changes: Mapping[Address, Change]) -> list[Change]:
 def _makers(change: Change, changes: Mapping[Address, Change]) -> set[Address]:
     if change.after is None:
         return set()
-    made = {r for r in change.after.refs() if r in changes and _makes(changes[r])}
-    return made - set(change.after.follows())
+    makers = {r for r in change.after.refs() if r in changes and _makes(changes[r])}
+    return makers - set(change.after.follows())
 
 
 def _makes(change: Change) -> bool:
@@ -63,23 +63,23 @@ def _makes(change: Change) -> bool:
 
 def _parts(changes: Mapping[Address, Change]) -> dict[Address, set[Address]]:
     """For each change that takes part in a rename, those that it goes with."""
-    found: dict[Address, set[Address]] = defaultdict(set)
+    parts: dict[Address, set[Address]] = defaultdict(set)
     for change in changes.values():
         if change.moved_from is None or change.side is None:
             continue
         for ref in change.side.refs():
             if ref in changes and changes[ref].moved_from is not None:
-                found[ref].add(change.address)
-                found[change.address].add(ref)
-    return found
+                parts[ref].add(change.address)
+                parts[change.address].add(ref)
+    return parts
 
 
 def _reason(change: Change, changes: Mapping[Address, Change]) -> str:
     """Of the aliases that an endpoint follows, the ones that this plan moves, where it moves any."""
     if not change.reason.startswith("follows ") or change.after is None:
         return change.reason
-    moved = [r for r in change.after.follows() if r in changes and changes[r].action is Action.UPDATE]
-    return f"follows {', '.join(map(str, moved))}" if moved else change.reason
+    aliases = [r for r in change.after.follows() if r in changes and changes[r].action is Action.UPDATE]
+    return f"follows {', '.join(map(str, aliases))}" if aliases else change.reason
 
 
 def in_order(changes: Sequence[Change]) -> list[Change]:
@@ -90,8 +90,8 @@ def in_order(changes: Sequence[Change]) -> list[Change]:
         refs = sorted({*change.side.refs()} if change.side else (), key=sortable)
         graph.add(address, *(ref for ref in refs if ref in by_address))
     order = [by_address[address] for address in graph.static_order()]
-    kept = [c for c in order if c.action is not Action.DELETE]
-    return [*kept, *(c for c in reversed(order) if c.action is Action.DELETE)]
+    others = [c for c in order if c.action is not Action.DELETE]
+    return [*others, *(c for c in reversed(order) if c.action is Action.DELETE)]
 
 
 def sortable(address: Address) -> tuple[object, ...]:
@@ -101,21 +101,21 @@ def sortable(address: Address) -> tuple[object, ...]:
 
 def steps(changes: Sequence[Change]) -> tuple[Step, ...]:
     """The changes by phase and store. Where no endpoint is touched, everything is one switch."""
-    touched = any(c.store is Store.SERVE and c.action.is_difference for c in changes)
-    moved = {c.address for c in changes if c.moved_from is not None}
-    sorted_in: dict[tuple[Phase, Store], list[Change]] = {}
+    rollout = any(c.store is Store.SERVE and c.action.is_difference for c in changes)
+    renames = {c.address for c in changes if c.moved_from is not None}
+    batches: dict[tuple[Phase, Store], list[Change]] = {}
     for change in changes:
-        for phase, store in _places(change, moved, rollout=touched):
-            sorted_in.setdefault((phase, store), []).append(change)
+        for phase, store in _places(change, renames, rollout=rollout):
+            batches.setdefault((phase, store), []).append(change)
     ranks = {phase: rank for rank, phase in enumerate(Phase)}
     stores = {Store.SERVE: 0, Store.REGISTRY: 1, Store.AUTH: 2}
     return tuple(
-        Step(phase, store, tuple(sorted_in[phase, store]))
-        for phase, store in sorted(sorted_in, key=lambda at: (ranks[at[0]], stores[at[1]]))
+        Step(phase, store, tuple(batches[phase, store]))
+        for phase, store in sorted(batches, key=lambda at: (ranks[at[0]], stores[at[1]]))
     )
 
 
-def _places(change: Change, moved: set[Address], *, rollout: bool) -> list[tuple[Phase, Store]]:
+def _places(change: Change, renames: set[Address], *, rollout: bool) -> list[tuple[Phase, Store]]:
     """The steps that one change takes part in, in order. What refers to a renamed object isn't made before it
     has its new name, in the switch."""
     store = change.store
@@ -134,7 +134,7 @@ def _places(change: Change, moved: set[Address], *, rollout: bool) -> list[tuple
         change.action is Action.CREATE
         and change.after is not None
         and change.after.prepared
-        and moved.isdisjoint(change.after.refs())
+        and renames.isdisjoint(change.after.refs())
     ):
         return [(Phase.PREPARE, store)]
     if change.action is Action.DELETE and change.before is not None and change.before.retired:

@@ -26,17 +26,17 @@ def resolve(desired: Desired, live: Live, pins: Mapping[str, Pin]) -> Desired:
         mine = {address: spec for address, spec in objects.items() if address.kind == kind}
         if not mine:
             continue
-        for address, found in pin(mine, _expected(objects, live, kind)):
-            if isinstance(found, Diagnostic):
-                problems.append(replace(found, at=desired.places.get(address)))
+        for address, resolution in pin(mine, _expected(objects, live, kind)):
+            if isinstance(resolution, Diagnostic):
+                problems.append(replace(resolution, at=desired.places.get(address)))
             else:
-                objects[address] = found
+                objects[address] = resolution
     refuse(problems)
     return replace(desired, objects=objects)
 
 
 def _expected(objects: Mapping[Address, Spec], live: Live, kind: str) -> dict[Address, Observed]:
-    expected = {address: found for address, found in live.objects.items() if not found.tombstone}
+    expected = {address: observed for address, observed in live.objects.items() if not observed.tombstone}
     for address, spec in objects.items():
         if address.kind != kind:
             facts = expected[address].facts if address in expected else {}

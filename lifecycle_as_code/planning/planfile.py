@@ -128,7 +128,7 @@ def dump(plan: Plan, origin: Origin, key: bytes | None = None) -> bytes:
         "origin": origin,
         "plan": plan_data(plan),
     }
-    return _written({**body, "seal": _seal(body, key)})
+    return _encode({**body, "seal": _seal(body, key)})
 
 
 def load(data: bytes, specs: Mapping[str, type[Spec]], key: bytes | None = None) -> SavedPlan:
@@ -136,20 +136,20 @@ def load(data: bytes, specs: Mapping[str, type[Spec]], key: bytes | None = None)
 
     Its `file_id` is the hash of the bytes: they are sealed, so a copy has the same one and no other file.
     """
-    held = _document(data)
-    seal = held.pop("seal", None)
+    document = _document(data)
+    seal = document.pop("seal", None)
     signed = isinstance(seal, str) and seal.startswith("hmac-sha256:")
     if signed and key is None:
         _refuse("plan-key-missing", "the plan is signed, and there is no key to check it with", _GIVE_KEY)
     if key is not None and not signed:
         _refuse("plan-unsigned", "the plan isn't signed, and a key is set", "plan again where the key is set")
-    if not _sealed(held, seal, key, data):
+    if not _is_sealed(document, seal, key, data):
         _refuse("plan-altered", "the plan isn't as it was written", _AGAIN)
     try:
         file = _adapter().validate_json(data, strict=True, extra="forbid", context=specs)
         plan = _plan(file.plan, specs)
         # whatever follows from the changes was computed again, and must be what the file says
-        same = digest(plan) == file.digest == _sha256(_canonical(held["plan"]))
+        same = digest(plan) == file.digest == _sha256(_canonical(document["plan"]))
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         _refuse("bad-plan-file", f"the plan can't be read: {type(error).__name__}", _AGAIN)
     if not same:
@@ -159,9 +159,9 @@ def load(data: bytes, specs: Mapping[str, type[Spec]], key: bytes | None = None)
 
 def environment_of(data: bytes) -> str | None:
     """The environment that the file names, before anything about it is believed; None for none."""
-    held = _document(data).get("plan")
-    named = held.get("environment") if isinstance(held, dict) else None
-    return named if isinstance(named, str) and named else None
+    plan = _document(data).get("plan")
+    environment = plan.get("environment") if isinstance(plan, dict) else None
+    return environment if isinstance(environment, str) and environment else None
 
 
 def same_store(planned: Mapping[str, str] | None, here: Mapping[str, str] | None) -> bool:
@@ -184,31 +184,31 @@ def _document(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         _refuse("bad-plan-file", f"it has more than {MAX_BYTES:,} bytes", _AGAIN)
     try:
-        held = json.loads(data.decode("ascii"), parse_constant=_no_constant)
+        document = json.loads(data.decode("ascii"), parse_constant=_no_constant)
     except (ValueError, RecursionError):
         _refuse(
             "bad-plan-file", "it isn't a plan, or only a part of one", "name a file that `lac plan -o` wrote"
         )
-    if not isinstance(held, dict) or held.get("format") != FORMAT:
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
         _refuse("bad-plan-file", "it isn't a plan", "name a file that `lac plan -o` wrote")
-    if held.get("format_version") != FORMAT_VERSION:
-        version = held.get("format_version")
-        shown = version if isinstance(version, str) and len(version) < 20 else "something else"
+    if document.get("format_version") != FORMAT_VERSION:
+        version = document.get("format_version")
+        quoted = version if isinstance(version, str) and len(version) < 20 else "something else"
         _refuse(
             "other-plan-version",
-            f"its format version is {shown}, and this lac reads {FORMAT_VERSION}",
+            f"its format version is {quoted}, and this lac reads {FORMAT_VERSION}",
             "apply it with the lac that made it, or plan again",
         )
-    return held
+    return document
 
 
-def _sealed(held: Mapping[str, Any], seal: object, key: bytes | None, data: bytes) -> bool:
+def _is_sealed(document: Mapping[str, Any], seal: object, key: bytes | None, data: bytes) -> bool:
     """Whether the seal is right, and the bytes are those that this module would write."""
     if not isinstance(seal, str):
         return False
     try:
-        right = hmac.compare_digest(seal.encode(), _seal(held, key).encode())
-        return right and _written({**held, "seal": seal}) == data
+        right = hmac.compare_digest(seal.encode(), _seal(document, key).encode())
+        return right and _encode({**document, "seal": seal}) == data
     except (ValueError, RecursionError):
         # a number too large for a float, half of a character, too much nesting: never written here
         return False
@@ -218,55 +218,57 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _plan(held: _Plan, specs: Mapping[str, type[Spec]]) -> Plan:
-    by_address = {change.address: _change(change, specs, held.mode) for change in held.changes}
+def _plan(entry: _Plan, specs: Mapping[str, type[Spec]]) -> Plan:
+    by_address = {change.address: _change(change, specs, entry.mode) for change in entry.changes}
     changes = tuple(in_order(linked(by_address)))
     plan = Plan(
-        held.stack,
-        held.environment,
+        entry.stack,
+        entry.environment,
         changes,
         steps(changes),
-        held.diagnostics,
-        held.mode,
-        held.guards,
-        held.review,
+        entry.diagnostics,
+        entry.mode,
+        entry.guards,
+        entry.review,
     )
-    if not all(_came_from(change, plan) for change in changes if change.moved_from and change.side):
+    if not all(_explains_origin(change, plan) for change in changes if change.moved_from and change.side):
         raise ValueError("moved_from")
     return plan
 
 
-def _change(held: _Change, specs: Mapping[str, type[Spec]], mode: Mode) -> Change:
-    kind = specs[held.address.kind]
-    before, after = (None if side is None else construct(kind, side) for side in (held.before, held.after))
+def _change(entry: _Change, specs: Mapping[str, type[Spec]], mode: Mode) -> Change:
+    kind = specs[entry.address.kind]
+    before, after = (None if side is None else construct(kind, side) for side in (entry.before, entry.after))
     # what will be written is what a manifest may say
-    written = after if held.action in (Action.CREATE, Action.UPDATE) else None
-    if written and _canonical(kind.model_validate(plain(written), strict=False)) != _canonical(written):
+    written_side = after if entry.action in (Action.CREATE, Action.UPDATE) else None
+    if written_side and _canonical(kind.model_validate(plain(written_side), strict=False)) != _canonical(
+        written_side
+    ):
         raise ValueError("after")
-    if any(spec.address != held.address for spec in (before, after) if spec is not None):
+    if any(spec.address != entry.address for spec in (before, after) if spec is not None):
         raise ValueError("address")
-    if not _fits(held.action, before, after, moved=held.moved_from is not None):
+    if not _fits(entry.action, before, after, is_move=entry.moved_from is not None):
         raise ValueError("action")
     fields: tuple[FieldChange, ...] = ()
-    if before is not None and after is not None and held.action is Action.UPDATE:
+    if before is not None and after is not None and entry.action is Action.UPDATE:
         fields = diff(before, after)
-    elif mode is Mode.REFRESH_ONLY and held.action is Action.RECORD:
-        fields = held.fields
+    elif mode is Mode.REFRESH_ONLY and entry.action is Action.RECORD:
+        fields = entry.fields
     return Change(
-        held.address,
+        entry.address,
         kind.store,
-        held.action,
-        held.reason,
+        entry.action,
+        entry.reason,
         before,
         after,
         fields,
-        at=held.at,
-        moved_from=held.moved_from,
-        protected=held.protected,
+        at=entry.at,
+        moved_from=entry.moved_from,
+        protected=entry.protected,
     )
 
 
-def _fits(action: Action, before: Spec | None, after: Spec | None, *, moved: bool) -> bool:
+def _fits(action: Action, before: Spec | None, after: Spec | None, *, is_move: bool) -> bool:
     """Whether an action has the sides that it is about."""
     match action:
         case Action.CREATE:
@@ -276,12 +278,12 @@ def _fits(action: Action, before: Spec | None, after: Spec | None, *, moved: boo
         case Action.FORGET:
             return after is None
         case Action.MOVE:
-            return before is not None and after is not None and moved and not diff(before, after)
+            return before is not None and after is not None and is_move and not diff(before, after)
         case Action.UPDATE | Action.RECORD:
             return before is not None and after is not None
 
 
-def _came_from(change: Change, plan: Plan) -> bool:
+def _explains_origin(change: Change, plan: Plan) -> bool:
     """Whether the plan's renames explain what the object is called until now."""
     back = [(after, before) for before, after in reversed(plan.moves)]
     return (
@@ -306,7 +308,7 @@ def _canonical(data: Any) -> bytes:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), default=as_plain, allow_nan=False).encode()
 
 
-def _written(data: Any) -> bytes:
+def _encode(data: Any) -> bytes:
     return (json.dumps(data, indent=1, default=as_plain, allow_nan=False) + "\n").encode()
 
 

@@ -62,20 +62,20 @@ def make_plan(
     if options.only is not None:
         known = set(options.only)
     # most often nothing is to be done about most objects: only the rest is brought in order
-    found = [(a, it) for a in known if (it := decide(a, desired, recorded, live)) is not None]
-    decided = dict(sorted(found, key=lambda pair: _by(pair[0])))
-    changes = {a: c for a, c in decided.items() if isinstance(c, Change)}
-    changes = _with_origins(changes, origins or {}, recorded, live)
+    outcomes = [(a, it) for a in known if (it := decide(a, desired, recorded, live)) is not None]
+    decisions = dict(sorted(outcomes, key=lambda pair: _sort_key(pair[0])))
+    changes = {a: c for a, c in decisions.items() if isinstance(c, Change)}
+    changes = _add_origins(changes, origins or {}, recorded, live)
     changes |= taken_along(changes, desired.objects, recorded, live, options.allow)
     choices = _by_object(desired.choices)
-    links = [_worded(change, options, choices.get(change.address, ())) for change in linked(changes)]
-    judged: frozenset[Address] | None = options.only
+    links = [_word_reason(change, options, choices.get(change.address, ())) for change in linked(changes)]
+    scope: frozenset[Address] | None = options.only
     problems = [*unknown(options.selection, known)]
     if options.selection:
-        judged = kept(links, options.selection)
-        links = [change for change in links if change.address in judged]
-        about = {*part_of(desired, options.selection, recorded).objects, *judged}
-        decided = {a: d for a, d in decided.items() if a in about or asked(a, options.selection)}
+        scope = kept(links, options.selection)
+        links = [change for change in links if change.address in scope]
+        about = {*part_of(desired, options.selection, recorded).objects, *scope}
+        decisions = {a: d for a, d in decisions.items() if a in about or asked(a, options.selection)}
     world = World(
         desired.objects,
         recorded,
@@ -84,18 +84,18 @@ def make_plan(
         desired.places,
         desired.lifecycles,
         options.limits,
-        judged,
+        scope,
         options.principal,
     )
     problems += [
-        *(d for d in decided.values() if isinstance(d, Diagnostic)),
+        *(d for d in decisions.values() if isinstance(d, Diagnostic)),
         *missing(world),
         *still_used(world),
         *_guards(world, options),
         *(problem for check in checks for problem in check(world)),
     ]
-    passed = [p for p in problems if p.guard in options.allow and p.severity == "error"]
-    problems = [_with_flag(p) for p in problems if p not in passed]
+    overridden = [p for p in problems if p.guard in options.allow and p.severity == "error"]
+    problems = [_with_flag(p) for p in problems if p not in overridden]
     # a pattern that matched no file may be why everything would go
     refuse(problems, beside=(*desired.warnings, *live.diagnostics))
     notes = [*desired.warnings, *live.diagnostics, *_hidden_grants(desired, recorded, live), *problems]
@@ -104,11 +104,11 @@ def make_plan(
     return Plan(
         stack,
         environment,
-        ordered := tuple(in_order(links)),
-        steps(ordered),
+        ordering := tuple(in_order(links)),
+        steps(ordering),
         tuple(notes),
         options.mode,
-        tuple(Allowed(p.guard, p.detail) for p in passed),
+        tuple(Allowed(p.guard, p.detail) for p in overridden),
     )
 
 
@@ -127,21 +127,21 @@ def make_refresh(
         change
         for record in recorded.ours.values()
         if asked(record.address, selection)
-        if (change := _refreshed(record, live)) is not None
+        if (change := _refresh_record(record, live)) is not None
     ]
-    ordered = tuple(in_order(changes))
+    ordering = tuple(in_order(changes))
     notes = (*live.diagnostics, *([in_part(selection)] if selection else []))
-    return Plan(stack, environment, ordered, steps(ordered), notes, Mode.REFRESH_ONLY)
+    return Plan(stack, environment, ordering, steps(ordering), notes, Mode.REFRESH_ONLY)
 
 
-def _refreshed(record: Record, live: Live) -> Change | None:
-    address, found = record.address, live.present(record.address)
+def _refresh_record(record: Record, live: Live) -> Change | None:
+    address, observed = record.address, live.present(record.address)
     if record.spec is None or record.pending is not None:
         return None
-    if found is None:
+    if observed is None:
         return Change(address, record.store, Action.FORGET, "deleted outside", None, None)
-    seen = owned(found.spec, record.spec)
-    now = without_health(seen)
+    before = owned(observed.spec, record.spec)
+    now = without_health(before)
     fields = diff(without_health(record.spec), now)
     if not fields:
         return None
@@ -150,7 +150,7 @@ def _refreshed(record: Record, live: Live) -> Change | None:
         record.store,
         Action.RECORD,
         "changed outside",
-        seen,
+        before,
         now,
         fields,
         protected=record.protected,
@@ -175,13 +175,13 @@ def _with_flag(problem: Diagnostic) -> Diagnostic:
 
 
 def _by_object(choices: Sequence[Choice]) -> Mapping[Address, Sequence[Choice]]:
-    found: defaultdict[Address, list[Choice]] = defaultdict(list)
+    by_address: defaultdict[Address, list[Choice]] = defaultdict(list)
     for choice in choices:
-        found[choice.address].append(choice)
-    return found
+        by_address[choice.address].append(choice)
+    return by_address
 
 
-def _worded(change: Change, options: PlanOptions, choices: Sequence[Choice]) -> Change:
+def _word_reason(change: Change, options: PlanOptions, choices: Sequence[Choice]) -> Change:
     """Why, where it isn't for the manifests. What only follows an alias follows it here, too, and what goes
     with something else isn't this stack's. What only a selector moved is told as that: the manifest may say
     what it said."""
@@ -189,39 +189,41 @@ def _worded(change: Change, options: PlanOptions, choices: Sequence[Choice]) -> 
         return change
     if options.because and change.action.is_difference and not change.reason.startswith("follows "):
         return replace(change, reason=options.because)
-    if change.reason == MANIFEST and (selected := _selected(change, choices)):
+    if change.reason == MANIFEST and (selected := _list_selectors(change, choices)):
         return replace(change, reason=f"selected by {'; '.join(selected)}")
     if options.mode is Mode.DESTROY and change.action is Action.DELETE:
         return replace(change, reason="destroyed with its stack")
     return change
 
 
-def _selected(change: Change, choices: Sequence[Choice]) -> list[str]:
+def _list_selectors(change: Change, choices: Sequence[Choice]) -> list[str]:
     """The selectors whose fields are all that differs, but for what follows from them."""
-    named = {field.name for field in change.fields if not _follows_from(change, field)}
-    moved = [shorten(choice.selector, 120, placeholder="…") for choice in choices if choice.field in named]
-    return moved if len(moved) == len(named) else []
+    fields = {field.name for field in change.fields if not _follows_from(change, field)}
+    selectors = [
+        shorten(choice.selector, 120, placeholder="…") for choice in choices if choice.field in fields
+    ]
+    return selectors if len(selectors) == len(fields) else []
 
 
 def _follows_from(change: Change, field: FieldChange) -> bool:
     return change.after is not None and is_marked(type(change.after), field.path, Derived)
 
 
-def _with_origins(
+def _add_origins(
     changes: Mapping[Address, Change], origins: Mapping[Address, Address], recorded: Recorded, live: Live
 ) -> dict[Address, Change]:
     """Renamed objects say what they are called until then; where nothing but our record would change, that
     is the change."""
-    found = dict(changes)
+    result = dict(changes)
     for address, origin in origins.items():
-        record, seen = recorded.ours.get(address), live.present(address)
-        if change := found.get(address):
+        record, observed = recorded.ours.get(address), live.present(address)
+        if change := result.get(address):
             # a rename is more than our record's catching up
             action = Action.MOVE if change.action is Action.RECORD else change.action
-            found[address] = replace(change, action=action, moved_from=origin)
-        elif record is not None and seen is not None and record.spec is not None:
-            spec = owned(seen.spec, record.spec)
-            found[address] = Change(
+            result[address] = replace(change, action=action, moved_from=origin)
+        elif record is not None and observed is not None and record.spec is not None:
+            spec = owned(observed.spec, record.spec)
+            result[address] = Change(
                 address,
                 record.store,
                 Action.MOVE,
@@ -231,23 +233,23 @@ def _with_origins(
                 moved_from=origin,
                 protected=record.protected,
             )
-    return found
+    return result
 
 
 def _hidden_grants(desired: Desired, recorded: Recorded, live: Live) -> Iterator[Diagnostic]:
-    for address, found in live.objects.items():
-        scope = found.spec.scope() if found.hidden else None
+    for address, observed in live.objects.items():
+        scope = observed.spec.scope() if observed.hidden else None
         claim = desired.scopes.get(scope) if scope else None
         if claim and not claim.exclusive and address not in recorded.ours and address not in recorded.others:
             yield Diagnostic(
                 "hidden-grant",
                 "a user holds a grant of their own",
-                f"{address} belongs to user `{found.hidden}`, granted through MLflow; it is left alone.",
+                f"{address} belongs to user `{observed.hidden}`, granted through MLflow; it is left alone.",
                 hint="write `exclusive: all` beside `permissions:` to have such grants removed",
                 at=claim.at,
                 severity="warning",
             )
 
 
-def _by(address: Address) -> tuple[str, tuple[tuple[bool, object], ...]]:
+def _sort_key(address: Address) -> tuple[str, tuple[tuple[bool, object], ...]]:
     return address.kind, tuple((isinstance(part, str), part) for part in address.key)

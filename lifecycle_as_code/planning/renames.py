@@ -37,31 +37,31 @@ def moved(desired: Desired, recorded: Recorded, live: Live, specs: Mapping[str, 
     onward = {move.before: move.after for move in desired.moves}
     pairs: list[Pair] = []
     problems: list[tuple[Move, Diagnostic]] = []
-    given: dict[Address, Move] = {}
+    claims: dict[Address, Move] = {}
     for move in desired.moves:
         after = _end(move.after, onward)
-        if wrong := _wrong(move, desired, specs):
-            problems.append((move, _refused(move, *wrong)))
+        if obstacle := _find_obstacle(move, desired, specs):
+            problems.append((move, _refuse(move, *obstacle)))
         elif after is None:
             why = "the blocks lead in a circle", "remove one of them"
-            problems.append((move, _refused(move, *why)))
+            problems.append((move, _refuse(move, *why)))
         elif not (move.before in recorded.ours and live.present(move.before)):
             # moved already, or never made
             if move.before not in recorded.ours and live.present(move.before) and after not in recorded.ours:
-                problems.append((move, _refused(move, *_strange(move.before, recorded))))
+                problems.append((move, _refuse(move, *_explain_owner(move.before, recorded))))
         elif live.objects.get(after) is not None:
             why = f"{after} exists already", "give the object another name, or remove that one"
-            problems.append((move, _refused(move, *why)))
-        elif after in given:
-            why = f"{given[after].before} would get the same name", "give each a name of its own"
-            problems.append((move, _refused(move, *why)))
+            problems.append((move, _refuse(move, *why)))
+        elif after in claims:
+            why = f"{claims[after].before} would get the same name", "give each a name of its own"
+            problems.append((move, _refuse(move, *why)))
         else:
-            given[after] = move
+            claims[after] = move
             pairs.append((move.before, after))
-    there = carry(pairs, recorded, live)
-    for after, move in given.items():
-        problems += [(move, _refused(move, *why)) for why in _others(after, there, recorded)]
-    return replace(there, problems=tuple(problems))
+    snapshots = carry(pairs, recorded, live)
+    for after, move in claims.items():
+        problems += [(move, _refuse(move, *why)) for why in _others(after, snapshots, recorded)]
+    return replace(snapshots, problems=tuple(problems))
 
 
 def carry(pairs: Sequence[Pair], recorded: Recorded, live: Live) -> Moved:
@@ -71,9 +71,9 @@ def carry(pairs: Sequence[Pair], recorded: Recorded, live: Live) -> Moved:
         return Moved(recorded, live)
     origins: dict[Address, Address] = {}
     objects: dict[Address, Observed] = {}
-    for address, found in live.objects.items():
-        spec = renamed(found.spec, pairs)
-        objects[spec.address] = found if spec is found.spec else replace(found, spec=spec)
+    for address, observed in live.objects.items():
+        spec = renamed(observed.spec, pairs)
+        objects[spec.address] = observed if spec is observed.spec else replace(observed, spec=spec)
         if spec.address != address:
             origins[spec.address] = address
     ours: dict[Address, Record] = {}
@@ -116,16 +116,16 @@ def removed(desired: Desired, recorded: Recorded) -> Mapping[Address, Source | N
 
 def _end(address: Address, onward: Mapping[Address, Address]) -> Address | None:
     """Where a chain of moves ends; None where it doesn't."""
-    seen = {address}
+    visits = {address}
     while (following := onward.get(address)) is not None:
-        if following in seen:
+        if following in visits:
             return None
-        seen.add(following)
+        visits.add(following)
         address = following
     return address
 
 
-def _wrong(move: Move, desired: Desired, specs: Mapping[str, type[Spec]]) -> tuple[str, str] | None:
+def _find_obstacle(move: Move, desired: Desired, specs: Mapping[str, type[Spec]]) -> tuple[str, str] | None:
     """Why it can't be, whatever is there, and the way out."""
     kind = specs[move.before.kind]
     if move.before.kind != move.after.kind:
@@ -146,24 +146,24 @@ def _wrong(move: Move, desired: Desired, specs: Mapping[str, type[Spec]]) -> tup
     return None
 
 
-def _strange(address: Address, recorded: Recorded) -> tuple[str, str]:
+def _explain_owner(address: Address, recorded: Recorded) -> tuple[str, str]:
     if owner := recorded.others.get(address):
         return f"{address} is managed by stack `{owner}`", "move it there"
     return f"{address} isn't managed here", f"take it over first: `lac import {address.quoted}`"
 
 
-def _others(after: Address, there: Moved, recorded: Recorded) -> Iterator[tuple[str, str]]:
+def _others(after: Address, snapshots: Moved, recorded: Recorded) -> Iterator[tuple[str, str]]:
     """What of another stack's would be renamed along with the object that is called `after` then."""
-    for address, origin in sorted(there.origins.items(), key=str):
-        owner, found = recorded.others.get(origin), there.live.objects.get(address)
-        if owner and found is not None and after in found.spec.refs():
+    for address, origin in sorted(snapshots.origins.items(), key=str):
+        owner, observed = recorded.others.get(origin), snapshots.live.objects.get(address)
+        if owner and observed is not None and after in observed.spec.refs():
             yield (
                 f"{origin}, which belongs to stack `{owner}`, would be renamed with it",
                 f"take it over first (`lac import --take-over {origin.quoted}`), or remove it there",
             )
 
 
-def _refused(move: Move, why: str, hint: str) -> Diagnostic:
+def _refuse(move: Move, why: str, hint: str) -> Diagnostic:
     return Diagnostic(
         "cannot-move",
         "the object can't be moved so",

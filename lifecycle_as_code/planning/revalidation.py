@@ -22,13 +22,13 @@ from .planner import PlanOptions, make_plan, make_refresh
 
 def wanted_again(plan: Plan) -> Desired:
     """What the manifests must have said for this plan, of the objects that it is about."""
-    kept = {c.address: c for c in plan.changes if c.action not in (Action.DELETE, Action.FORGET)}
+    entries = {c.address: c for c in plan.changes if c.action not in (Action.DELETE, Action.FORGET)}
     return Desired(
-        objects={address: c.after for address, c in kept.items() if c.after is not None},
-        lifecycles={address: Lifecycle(c.protected) for address, c in kept.items()},
+        objects={address: c.after for address, c in entries.items() if c.after is not None},
+        lifecycles={address: Lifecycle(c.protected) for address, c in entries.items()},
         moves=tuple(Move(before, after) for before, after in plan.moves),
         removals={c.address: None for c in plan.changes if c.action is Action.FORGET},
-        imports={address: None for address, c in kept.items() if c.reason == IMPORTED},
+        imports={address: None for address, c in entries.items() if c.reason == IMPORTED},
     )
 
 
@@ -51,8 +51,8 @@ def replayed(
     """
     if plan.mode is Mode.REFRESH_ONLY:
         again = make_refresh(recorded, live, stack=plan.stack, environment=plan.environment)
-        asked = {change.address for change in plan.changes}
-        again = replace(again, changes=tuple(c for c in again.changes if c.address in asked))
+        addresses = {change.address for change in plan.changes}
+        again = replace(again, changes=tuple(c for c in again.changes if c.address in addresses))
     else:
         options = PlanOptions(
             mode=plan.mode,
@@ -71,7 +71,7 @@ def replayed(
             options=options,
             origins=origins,
         )
-    odd = _odd(plan, again, recorded)
+    odd = _list_mismatches(plan, again, recorded)
     if plan.mode is Mode.DESTROY and desired.objects:
         odd.append("it destroys everything, and yet something is wanted")
     if [c.address for c in again.changes] != [c.address for c in plan.changes] and not odd:
@@ -89,31 +89,33 @@ def replayed(
     return plan
 
 
-def _odd(plan: Plan, again: Plan, recorded: Recorded) -> list[str]:
+def _list_mismatches(plan: Plan, again: Plan, recorded: Recorded) -> list[str]:
     """One line for each object about which the two plans don't say the same."""
     mine = {change.address: change for change in again.changes}
-    told = [
+    lines = [
         f"{change.address}: {change.action} in the file, {_action(mine.get(change.address))} now"
         if _action(mine.get(change.address)) != change.action
         else f"{change.address}: not the same in the file and now"
         for change in plan.changes
-        if _said(change) != _said(mine.get(change.address)) or _stray(change, plan, recorded)
+        if _essence(change) != _essence(mine.get(change.address)) or _is_stray(change, plan, recorded)
     ]
-    said = {change.address for change in plan.changes}
-    return told + [
-        f"{address}: not in the file, {c.action} now" for address, c in mine.items() if address not in said
+    planned = {change.address for change in plan.changes}
+    return lines + [
+        f"{address}: not in the file, {c.action} now" for address, c in mine.items() if address not in planned
     ]
 
 
-def _stray(change: Change, plan: Plan, recorded: Recorded) -> bool:
+def _is_stray(change: Change, plan: Plan, recorded: Recorded) -> bool:
     """A deletion of what was never ours: only grants on what is ours can be that, and what goes with
     others."""
     if change.action is not Action.DELETE or change.address in recorded.ours or change.before is None:
         return False
     scope = change.before.scope()
     ours = scope is not None and (scope in recorded.ours or any(c.address == scope for c in plan.changes))
-    going = {c.address for c in plan.changes if c.action is Action.DELETE}
-    goes_along = change.before.goes_with() in going or any(ref in going for ref in change.before.refs())
+    deletions = {c.address for c in plan.changes if c.action is Action.DELETE}
+    goes_along = change.before.goes_with() in deletions or any(
+        ref in deletions for ref in change.before.refs()
+    )
     return not (ours or goes_along)
 
 
@@ -121,7 +123,7 @@ def _action(change: Change | None) -> str:
     return "nothing" if change is None else str(change.action)
 
 
-def _said(change: Change | None) -> object:
+def _essence(change: Change | None) -> object:
     if change is None:
         return None
     sides = [None if side is None else plain(side) for side in (change.before, change.after)]

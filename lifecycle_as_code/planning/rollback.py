@@ -15,7 +15,7 @@ from ..model.spec import Address, Spec
 SHORTEST: Final = 6
 """How much of an apply's id has to be given."""
 
-_UNDONE: Final = frozenset({str(Action.CREATE), str(Action.UPDATE), str(Action.DELETE)})
+_REVERSIBLE: Final = frozenset({str(Action.CREATE), str(Action.UPDATE), str(Action.DELETE)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +36,28 @@ def undone(what: str, applies: Sequence[Apply], parse: Callable[[str], Address])
 
 def _of_object(address: Address, applies: Sequence[Apply]) -> Back:
     every = of_address(applies, address)
-    told = [(apply, line) for apply, line in every if line.action in _UNDONE]
+    lines = [(apply, line) for apply, line in every if line.action in _REVERSIBLE]
     # a rename has its line under the former name, too
-    gone = bool(every) and every[0][1].action == Action.MOVE and every[0][1].after is None
-    if gone or not told:
-        moved = any(line.action == Action.MOVE for _, line in every)
-        raise LacError(_nothing(f"No apply of this stack changed {address}.", _MOVE if moved else ""))
-    apply, line = told[0]
+    renamed_away = bool(every) and every[0][1].action == Action.MOVE and every[0][1].after is None
+    if renamed_away or not lines:
+        has_moves = any(line.action == Action.MOVE for _, line in every)
+        raise LacError(
+            _refuse_rollback(f"No apply of this stack changed {address}.", _MOVE if has_moves else "")
+        )
+    apply, line = lines[0]
     return Back({address: _before(line)}, f"as before apply {apply.apply_id[:8]}")
 
 
 def _of_apply(apply: Apply, applies: Sequence[Apply]) -> Back:
     firsts: dict[Address, Line] = {}
     for line in apply.lines:
-        if line.action in _UNDONE:
+        if line.action in _REVERSIBLE:
             firsts.setdefault(line.address, line)
     if any(line.action == Action.MOVE for line in apply.lines):
-        raise LacError(_nothing(f"Apply {apply.apply_id[:8]} renamed something.", _MOVE))
+        raise LacError(_refuse_rollback(f"Apply {apply.apply_id[:8]} renamed something.", _MOVE))
     if not firsts:
-        raise LacError(_nothing(f"Apply {apply.apply_id[:8]} changed no object.", ""))
-    refuse(_superseded(apply, firsts, applies))
+        raise LacError(_refuse_rollback(f"Apply {apply.apply_id[:8]} changed no object.", ""))
+    refuse(_check_later_applies(apply, firsts, applies))
     return Back({a: _before(line) for a, line in firsts.items()}, f"as before apply {apply.apply_id[:8]}")
 
 
@@ -66,23 +68,25 @@ def _before(line: Line) -> Spec | None:
     return None if line.before is None else without_health(line.before)
 
 
-def apply_of(given: str, applies: Sequence[Apply]) -> Apply:
+def apply_of(prefix: str, applies: Sequence[Apply]) -> Apply:
     """The apply with this id, or the beginning of it. LacError where there is none, or several."""
-    found = [apply for apply in applies if apply.apply_id.startswith(given)] if len(given) >= SHORTEST else []
-    if len(found) == 1:
-        return found[0]
-    why = "is the beginning of several" if found else "is none of this stack's"
+    matches = (
+        [apply for apply in applies if apply.apply_id.startswith(prefix)] if len(prefix) >= SHORTEST else []
+    )
+    if len(matches) == 1:
+        return matches[0]
+    why = "is the beginning of several" if matches else "is none of this stack's"
     raise LacError(
         Diagnostic(
             "no-such-apply",
             "there is no such apply",
-            f"`{given}` {why}.",
+            f"`{prefix}` {why}.",
             hint=f"`lac history` lists them; {SHORTEST} characters of an id at least, or an object's address",
         )
     )
 
 
-def _superseded(
+def _check_later_applies(
     apply: Apply, firsts: Mapping[Address, Line], applies: Sequence[Apply]
 ) -> Iterator[Diagnostic]:
     """Objects that a later apply changed again: to go back behind it would undo that one, too."""
@@ -90,7 +94,7 @@ def _superseded(
         later = [
             other
             for other, line in of_address(applies, address)
-            if line.action in {*_UNDONE, Action.MOVE} and _after(other, apply)
+            if line.action in {*_REVERSIBLE, Action.MOVE} and _after(other, apply)
         ]
         if later:
             yield Diagnostic(
@@ -105,5 +109,5 @@ def _after(other: Apply, apply: Apply) -> bool:
     return (other.started_ms, other.apply_id) > (apply.started_ms, apply.apply_id)
 
 
-def _nothing(detail: str, hint: str) -> Diagnostic:
+def _refuse_rollback(detail: str, hint: str) -> Diagnostic:
     return Diagnostic("nothing-to-roll-back", "there is nothing to roll back", detail, hint=hint)

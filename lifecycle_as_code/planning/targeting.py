@@ -59,11 +59,11 @@ def kept(changes: Sequence[Change], selection: Selection) -> frozenset[Address]:
     for address, others in needs.items():
         for other in others:
             needed_by[other].add(address)
-    dropped = closed({a for a in needs if matches(a, selection.excludes)}, needed_by)
-    return frozenset(_chosen(needs, selection) - dropped)
+    excluded = closed({a for a in needs if matches(a, selection.excludes)}, needed_by)
+    return frozenset(_find_targets(needs, selection) - excluded)
 
 
-def _chosen(needs: Mapping[Address, Collection[Address]], selection: Selection) -> set[Address]:
+def _find_targets(needs: Mapping[Address, Collection[Address]], selection: Selection) -> set[Address]:
     targets = selection.targets
     return closed({a for a in needs if not targets or matches(a, targets)}, needs)
 
@@ -99,23 +99,23 @@ def part_of(desired: Desired, selection: Selection, recorded: Recorded = Recorde
             if ref not in desired.objects:
                 needs.setdefault(ref, set()).add(address)
     _queue(needs, desired.objects.values())
-    about = {a for a in _chosen(needs, selection) if not matches(a, selection.excludes)}
+    about = {a for a in _find_targets(needs, selection) if not matches(a, selection.excludes)}
     return replace(desired, objects={a: spec for a, spec in desired.objects.items() if a in about})
 
 
 def asked(address: Address, selection: Selection) -> bool:
     """Whether the selection means it by its own name."""
-    chosen = not selection.targets or matches(address, selection.targets)
-    return chosen and not matches(address, selection.excludes)
+    targeted = not selection.targets or matches(address, selection.targets)
+    return targeted and not matches(address, selection.excludes)
 
 
 def in_part(selection: Selection) -> Diagnostic:
     """Terraform warns of the same."""
-    given = [*(f"--target={t}" for t in selection.targets), *(f"--exclude={e}" for e in selection.excludes)]
+    flags = [*(f"--target={t}" for t in selection.targets), *(f"--exclude={e}" for e in selection.excludes)]
     return Diagnostic(
         IN_PART,
         "this is a part of the whole plan",
-        f"{' '.join(given)}: what else differs is neither shown nor applied.",
+        f"{' '.join(flags)}: what else differs is neither shown nor applied.",
         hint="for exceptional situations; plan again without it afterwards",
         severity="warning",
     )
@@ -123,11 +123,11 @@ def in_part(selection: Selection) -> Diagnostic:
 
 def closed(start: Iterable[Address], links: Mapping[Address, Collection[Address]]) -> set[Address]:
     """`start`, and all that can be reached from there."""
-    found: set[Address] = set()
+    reached: set[Address] = set()
     left = list(start)
     while left:
         address = left.pop()
-        if address not in found:
-            found.add(address)
+        if address not in reached:
+            reached.add(address)
             left += links.get(address, ())
-    return found
+    return reached
