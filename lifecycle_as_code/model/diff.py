@@ -1,4 +1,4 @@
-"""Compare two specs of one kind. The only differ. Pure: no clock, no database, no printing."""
+"""Compare two specs of one kind: the only differ. Pure: no clock, no database, no printing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Path = tuple[str | int, ...]
 
 
 class FieldChange(NamedTuple):
-    """One leaf that differs. None stands for absent, as in a tag that is to be added."""
+    """One leaf that differs. None means absent, as in a tag that will be added."""
 
     path: Path
     before: Any
@@ -47,7 +47,7 @@ def diff(before: Spec, after: Spec) -> tuple[FieldChange, ...]:
     changes: list[FieldChange] = []
     for field in type(after).model_fields:
         old, new = getattr(before, field), getattr(after, field)
-        # what the store chose is right, whether we have looked at it yet or not
+        # the store's choice is right, whether it has been read yet or not
         if field in skipped or old == new or (field in computed and None in (old, new)):
             continue
         if _is_leaf(old) and _is_leaf(new):
@@ -62,7 +62,7 @@ def diff(before: Spec, after: Spec) -> tuple[FieldChange, ...]:
 
 
 def owned(live: Spec, *sides: Spec | None) -> Spec:
-    """`live` with its `OwnedKeys` mappings cut down to the keys that `sides` have: ours to compare."""
+    """`live` with its `OwnedKeys` mappings reduced to the keys of `sides`: only those are compared."""
     update: dict[str, Any] = {}
     for field in fields_marked(type(live), OwnedKeys):
         labels: Mapping[str, Any] = getattr(live, field)
@@ -73,7 +73,7 @@ def owned(live: Spec, *sides: Spec | None) -> Spec:
 
 
 def as_chosen(spec: Spec, live: Spec) -> Spec:
-    """`spec` with what the store chose where it left the choice to it."""
+    """`spec` with the store's values for the `Computed` fields that it leaves out."""
     update = {
         name: getattr(live, name)
         for name in fields_marked(type(spec), Computed)
@@ -97,12 +97,12 @@ def carried(after: Spec, before: Spec, fields: Collection[str]) -> Spec:
 
 
 def is_health(kind: type[Part], path: Path) -> bool:
-    """Whether that leaf is about how an object fares, and not about what it is."""
+    """Whether that leaf is about an object's health, not about its definition."""
     return is_marked(kind, path, Health)
 
 
 def is_marked(kind: type[Part], path: Path, marker: Hashable) -> bool:
-    """Whether that leaf, or a field that it is in, carries the marker."""
+    """Whether that leaf, or a field that contains it, carries the marker."""
     name = str(path[0])
     if name in fields_marked(kind, marker):
         return True
@@ -112,7 +112,7 @@ def is_marked(kind: type[Part], path: Path, marker: Hashable) -> bool:
 
 
 def without_health(spec: Spec) -> Spec:
-    """The spec as if nothing were wrong with the object."""
+    """The spec of the same object in good health."""
     return construct(type(spec), _well(type(spec), plain(spec)))
 
 
@@ -126,9 +126,9 @@ def _well(part: type[Part], data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def leaves(spec: Spec) -> tuple[FieldChange, ...]:
-    """Every field that says something, as changes from nothing: what a creation shows."""
+    """Every field with a value of its own, as changes from nothing: what a creation shows."""
     for slot in slots(spec):
-        # one thing to a reader, and no field has its parts
+        # a selector is one value to a reader, not several fields
         spec = pin_version(spec, slot.loc, str(slot.selector))
     kind = type(spec)
     values = _as_maps(kind, spec.model_dump(warnings="none", exclude_defaults=True))
@@ -172,7 +172,7 @@ def _as_maps(spec: type[Part], data: dict[str, Any]) -> dict[str, Any]:
 def _deep(path: Path, before: Any, after: Any) -> list[FieldChange]:
     if before == after:
         return []
-    # imported here: it costs more than a whole plan without differences
+    # imported here: the import costs more than a whole plan without differences
     from deepdiff import DeepDiff
 
     differences = DeepDiff(
@@ -181,7 +181,7 @@ def _deep(path: Path, before: Any, after: Any) -> list[FieldChange]:
         view="tree",
         ignore_type_in_groups=[(list, tuple)],
         verbose_level=2,
-        # a tag's key may begin with `__`, and maps with few keys in common are still told key by key
+        # a tag's key may begin with `__`; maps with few common keys are still compared key by key
         ignore_private_variables=False,
         threshold_to_diff_deeper=0,
     )

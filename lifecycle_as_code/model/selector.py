@@ -1,5 +1,5 @@
-"""Version selectors as people write them, where they may stand, and how they are taken out again. Pure types:
-which version one means is `choices`' to say.
+"""Version selectors as people write them, the fields that may hold one, and how a number replaces it. Pure:
+`planning/selection.py` chooses the version.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from .predicate import compile_condition
 from .spec import Address, ByKey, Part, Spec, marked, shapes
 
 WAYS: Final = ("latest", "run_id", "where", "alias")
-"""The fields of a selector of which each has exactly one."""
+"""The fields of which a selector has exactly one."""
 MAX_CONDITION: Final = 2_000
-"""How long a condition may be, in characters."""
+"""The longest condition, in characters."""
 
 
 def _true(flag: bool) -> bool:
     if not flag:
-        raise ValueError("`false` selects nothing; leave it out")
+        raise ValueError("`false` selects nothing; remove it")
     return flag
 
 
@@ -43,13 +43,12 @@ _True = Annotated[bool, AfterValidator(_true), WithJsonSchema({"const": True})]
 
 
 class VersionSelector(Part):
-    """Says which version is meant, in place of its number, by exactly one of `latest`, `run_id`, `where` and
-    `alias`.
+    """Selects a version, in place of its number, by exactly one of `latest`, `run_id`, `where` and `alias`.
 
-    It is resolved each time that a plan is made, and the plan has the number. Looked at are the model's
-    versions that are there, without deleted ones and those that the plan deletes, and those that the plan
-    makes; each with the tags that it will have. Only versions that are `READY` are selected by `latest`,
-    `run_id` and `where`. None or several that fit is an error, which lists what there is.
+    Every plan resolves it anew and contains the number. The candidates are the model's live versions, except
+    deleted ones and those that the plan deletes, and the versions that the plan creates; each with the tags
+    that it will have. `latest`, `run_id` and `where` select `READY` versions only. If no version fits, or
+    several do, the plan fails and the error lists the candidates.
     """
 
     model_config = ConfigDict(
@@ -60,18 +59,18 @@ class VersionSelector(Part):
     )
 
     latest: _True | None = None
-    """`true`: the highest version number."""
+    """`true`: the version with the highest number."""
     run_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")] | None = None
-    """The version that this run made."""
+    """The version that this run created."""
     where: Annotated[str, Field(max_length=MAX_CONDITION), AfterValidator(_condition)] | None = None
     """The version for which this CEL expression is true: over `tags`, `version`, `run_id`, `source`,
-    `description`, `stage`, `status` and `created` (a time). A version that lacks a tag that the expression
-    asks for doesn't fit, whatever it is compared with; `has(tags.x)` asks whether there is one."""
+    `description`, `stage`, `status` and `created` (a time). A version without a tag that the expression reads
+    doesn't fit, whatever the comparison; `has(tags.x)` tests whether the tag exists."""
     newest: _True | None = None
-    """`true`, beside `where`: of several that fit, the highest version number."""
+    """`true`, beside `where`: if several versions fit, the one with the highest number."""
     alias: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,256}$")] | None = None
-    """The version that another alias of the model points at: as it is declared in the same manifests (so once
-    this plan is applied), or as it is where nobody declares it here."""
+    """The version that another alias of the model points at: once this plan is applied, if the same manifests
+    declare that alias; otherwise its live version."""
 
     @model_validator(mode="after")
     def _one(self) -> VersionSelector:
@@ -80,7 +79,7 @@ class VersionSelector(Part):
             problem = f"{' and '.join(ways)} are given" if ways else "none is given"
             raise ValueError(f"a selector has exactly one of {', '.join(WAYS)}, and {problem}")
         if self.newest and self.where is None:
-            raise ValueError("`newest` stands beside `where` only")
+            raise ValueError("`newest` is allowed only beside `where`")
         return self
 
     @model_serializer(mode="wrap")
@@ -88,7 +87,7 @@ class VersionSelector(Part):
         return {name: value for name, value in handler(self).items() if value is not None}
 
     def __str__(self) -> str:
-        """As people write it on one line."""
+        """Its text on one line, as people write it."""
         fields = self.model_dump().items()
         return f"{{{', '.join(f'{name}: {_scalar(name, value)}' for name, value in fields)}}}"
 
@@ -102,15 +101,16 @@ def _scalar(name: str, value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Selects:
-    """Marks a field in which a selector may stand for a version's number. `model`: the field beside it that
-    names the registered model."""
+    """Marks a field that may hold a selector in place of a version's number. `model`: the field beside it
+    that names the registered model."""
 
     model: str
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A selector in an object. `path` as in a FieldChange; `loc` has indexes in place of keys of lists."""
+    """A selector in an object. `path`: as in a FieldChange. `loc`: the same with indexes of lists for
+    keys."""
 
     address: Address
     path: tuple[str, ...]
@@ -125,7 +125,7 @@ class Slot:
 
 
 def slots(spec: Spec) -> Iterator[Slot]:
-    """The selectors that an object has, unresolved."""
+    """The unresolved selectors of an object."""
     if _selectable(type(spec)):
         for path, loc, model, selector in _inside(spec):
             yield Slot(spec.address, path, loc, model, selector)
@@ -166,7 +166,7 @@ P = TypeVar("P", bound=Part)
 
 
 def pin_version(part: P, loc: tuple[str | int, ...], version: int | str) -> P:
-    """The same with a number, or another text, where a selector was."""
+    """`part` with a number, or a text, in place of the selector at `loc`."""
     field, *rest = loc
     name = str(field)
     if not rest:

@@ -1,4 +1,4 @@
-"""What a model takes and gives, and how the signatures of two versions compare. Pure data: `review/signature`
+"""The inputs and outputs of a model, and the result of comparing two versions'. Pure data: `review/signature`
 reads and compares them.
 """
 
@@ -11,12 +11,12 @@ from typing import Any
 
 
 class SignatureClass(StrEnum):
-    """What a caller of the version before meets.
+    """What changes for a caller of the version before.
 
-    SAME: nothing that it could notice. COMPATIBLE: all its calls are still taken, whole, and all that it
-    reads is still there. BREAKING: some call is refused or misread, or a part of it is dropped; or something
-    that it reads is gone or of another type. UNKNOWN: a side has no signature, or it couldn't be read. NONE:
-    there is no version before, or none after.
+    SAME: nothing. COMPATIBLE: all its calls are still accepted in full, and every output that it reads still
+    exists. BREAKING: some call is refused, misread or partly dropped, or an output that it reads is gone or
+    has another type. UNKNOWN: a side has no signature, or an unreadable one. NONE: there is no version
+    before, or none after.
     """
 
     SAME = "same"
@@ -28,8 +28,8 @@ class SignatureClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A model's signature as MLmodel holds it: each part is a list of columns or tensors, or None where it
-    isn't said."""
+    """A model's signature as in MLmodel: each part is a list of columns or tensors, or None if MLmodel has
+    none."""
 
     inputs: tuple[Mapping[str, Any], ...] | None = None
     outputs: tuple[Mapping[str, Any], ...] | None = None
@@ -38,8 +38,8 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class SignatureChange:
-    """The class, and each finding as a sentence that names what it is about: `input "age" (double) is gone`.
-    `breaking`: those of the findings that break a caller."""
+    """The class, and each finding as a sentence: `input "age" (double) is gone`. `breaking`: the findings
+    that break a caller."""
 
     verdict: SignatureClass = SignatureClass.NONE
     findings: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from ..model.diff import carried, owned
 from ..model.predicate import Facts
 from ..model.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
 from ..model.spec import Spec
-from .renames import removed
+from .renames import expand_removals
 
 READY: Final = "READY"
 """MLflow's word for a version whose files are there."""
@@ -23,7 +23,7 @@ class Candidate:
     """A version, and why it can't be selected; empty where it can."""
 
     facts: Facts
-    barred: str = ""
+    obstacle: str = ""
 
 
 Candidates = Mapping[str, tuple[Candidate, ...]]
@@ -36,16 +36,16 @@ def candidates(desired: Desired, recorded: Recorded, live: Live) -> Candidates:
     Tags and descriptions are those that the plan leaves: the live ones, with what the manifests say of them.
     """
     by_model: defaultdict[str, list[Candidate]] = defaultdict(list)
-    removals = removed(desired, recorded)
+    removals = expand_removals(desired, recorded)
     for address, observed in live.objects.items():
         if address.kind != _VERSION or observed.tombstone:
             continue
         declared, record = desired.objects.get(address), recorded.ours.get(address)
-        leaves = declared is None and record is not None and address not in removals
+        is_deleted = declared is None and record is not None and address not in removals
         facts = _facts(
             _as_planned(declared, record, observed, desired.lifecycles.get(address)), observed.facts
         )
-        obstacle = "it is no longer declared, and will be deleted" if leaves else ""
+        obstacle = "it is no longer declared, and will be deleted" if is_deleted else ""
         if facts.status != READY:
             obstacle = f"its status is {facts.status or 'unknown'}"
         by_model[str(address.key[0])].append(Candidate(facts, obstacle))

@@ -15,6 +15,7 @@ from ..model.diagnostics import Diagnostic, Source
 from ..model.plan import Action, Change, Limits
 from ..model.snapshot import Lifecycle, Live, Observed, Record, Recorded
 from ..model.spec import Address, Spec
+from ..model.text import join_first
 
 REMOVED: Final = "removed, and kept as it is"
 """The reason of a change that a `removed:` block asks for."""
@@ -22,7 +23,7 @@ REMOVED: Final = "removed, and kept as it is"
 ALONG: Final = "goes with "
 """How the reason of a deletion begins that another one brings with it; the other's address follows."""
 
-_LISTED: Final = 40
+_MAX_ADDRESSES: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +58,18 @@ REFERENTS = frozenset({"user", "prompt", "gateway_endpoint"})
 """What specs may name and manifests can't declare."""
 
 
-def missing(world: World) -> Iterator[Diagnostic]:
+def check_references(world: World) -> Iterator[Diagnostic]:
     """References to what neither is there nor will be."""
     for address, spec in world.desired.items():
         if world.judged is not None and address not in world.judged:
             continue
         for ref in spec.refs():
             change = world.changes.get(ref)
-            leaves = change is not None and change.action is Action.DELETE
+            is_deleted = change is not None and change.action is Action.DELETE
             known = ref in world.desired or ref in world.live.referents or world.live.present(ref)
-            if leaves or not known:
+            if is_deleted or not known:
                 tombstone = ref in world.live.objects
-                state = "no longer declared" if leaves else "deleted" if tombstone else "nowhere"
+                state = "no longer declared" if is_deleted else "deleted" if tombstone else "nowhere"
                 ours = "name one that exists" if tombstone else f"declare {ref}, or name one that exists"
                 theirs = (
                     f"make the {ref.kind.replace('_', ' ')} with MLflow's own tools, or name one that exists"
@@ -82,7 +83,7 @@ def missing(world: World) -> Iterator[Diagnostic]:
                 )
 
 
-def still_used(world: World) -> Iterator[Diagnostic]:
+def check_dependents(world: World) -> Iterator[Diagnostic]:
     """Deletions that would take along, or leave dangling, what isn't being deleted too. What goes along
     because its guard is let through is told as well: that verdict belongs to the plan."""
     deletions = world.deletions
@@ -123,7 +124,7 @@ def _refuse_dependent(world: World, address: Address, spec: Spec, ref: Address) 
     )
 
 
-def taken_along(
+def expand_deletions(
     changes: Mapping[Address, Change],
     desired: Mapping[Address, Spec],
     recorded: Recorded,
@@ -170,7 +171,7 @@ def _owner(
     )
 
 
-def emptied(world: World) -> Iterator[Diagnostic]:
+def check_nothing_declared(world: World) -> Iterator[Diagnostic]:
     """A stack that owns objects and declares none: more likely a glob that matched nothing."""
     if world.desired:
         return
@@ -182,13 +183,13 @@ def emptied(world: World) -> Iterator[Diagnostic]:
         yield Diagnostic(
             "nothing-declared",
             "the manifests declare nothing, but this stack owns objects",
-            f"{'Everything' if whole else 'These'} would be deleted: {listed([*{*losses, *world.deletions}])}.",
+            f"{'Everything' if whole else 'These'} would be deleted: {_join({*losses, *world.deletions})}.",
             hint="check `include:` in lac.yaml; to delete everything on purpose, run `lac destroy`",
             guard="nothing-declared",
         )
 
 
-def mass_deletion(world: World) -> Iterator[Diagnostic]:
+def check_mass_deletion(world: World) -> Iterator[Diagnostic]:
     """More of a kind than a plan may delete at once."""
     deletions = [address for address in world.deletions if address in world.recorded.ours]
     counts = Counter(address.kind for address in deletions)
@@ -203,13 +204,13 @@ def mass_deletion(world: World) -> Iterator[Diagnostic]:
             yield Diagnostic(
                 "mass-deletion",
                 "too much would be deleted at once",
-                f"{count} of {totals[kind]} of kind {kind} would be deleted: {listed(losses)}.",
+                f"{count} of {totals[kind]} of kind {kind} would be deleted: {_join(losses)}.",
                 hint="check `include:` and what the change removes; the limits are `guards:` in lac.yaml",
                 guard="mass-deletion",
             )
 
 
-def protected(world: World) -> Iterator[Diagnostic]:
+def check_protection(world: World) -> Iterator[Diagnostic]:
     """Deletions of what was marked as not to be destroyed, whether or not it is still declared."""
     for address in world.deletions:
         record, lifecycle = world.recorded.ours.get(address), world.lifecycles.get(address)
@@ -231,8 +232,5 @@ def is_protected(lifecycle: Lifecycle | None, record: Record | None) -> bool:
     return record is not None and record.protected
 
 
-def listed(addresses: Iterable[Address]) -> str:
-    """The addresses in order; of very many, the first and how many more."""
-    names = sorted(map(str, addresses))
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
+def _join(addresses: Iterable[Address]) -> str:
+    return join_first(sorted(map(str, addresses)), _MAX_ADDRESSES)

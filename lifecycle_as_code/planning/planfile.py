@@ -23,7 +23,7 @@ from ..model.review import Review
 from ..model.spec import Address, Spec, construct, plain
 from .encoding import as_plain, plan_data
 from .ordering import in_order, linked, steps
-from .renames import renamed
+from .renames import rename_spec
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -289,7 +289,7 @@ def _explains_origin(change: Change, plan: Plan) -> bool:
     return (
         change.side is not None
         and change.address != change.moved_from
-        and renamed(change.side, back).address == change.moved_from
+        and rename_spec(change.side, back).address == change.moved_from
     )
 
 

@@ -17,10 +17,20 @@ from ..model.review import Choice
 from ..model.snapshot import Desired, Live, Record, Recorded
 from ..model.spec import Address, Derived
 from .decision import MANIFEST, decide, in_scope
-from .guards import ALONG, Check, World, emptied, mass_deletion, missing, protected, still_used, taken_along
+from .guards import (
+    ALONG,
+    Check,
+    World,
+    check_dependents,
+    check_mass_deletion,
+    check_nothing_declared,
+    check_protection,
+    check_references,
+    expand_deletions,
+)
 from .ordering import in_order, linked, steps
-from .renames import removed
-from .targeting import Selection, asked, in_part, kept, part_of, unknown
+from .renames import expand_removals
+from .targeting import Selection, asked, check_patterns, part_of, select_addresses, warn_of_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,7 @@ def make_plan(
     `desired` is resolved: aliases pinned, sources in the store's form. `origins`: what objects that are
     renamed are called until then; the snapshots have their new names.
     """
-    desired = replace(desired, removals=removed(desired, recorded))
+    desired = replace(desired, removals=expand_removals(desired, recorded))
     known = {*desired.objects, *recorded.ours, *in_scope(desired, recorded, live)}
     if options.only is not None:
         known = set(options.only)
@@ -66,13 +76,13 @@ def make_plan(
     decisions = dict(sorted(outcomes, key=lambda pair: _sort_key(pair[0])))
     changes = {a: c for a, c in decisions.items() if isinstance(c, Change)}
     changes = _add_origins(changes, origins or {}, recorded, live)
-    changes |= taken_along(changes, desired.objects, recorded, live, options.allow)
+    changes |= expand_deletions(changes, desired.objects, recorded, live, options.allow)
     choices = _by_object(desired.choices)
     links = [_word_reason(change, options, choices.get(change.address, ())) for change in linked(changes)]
     scope: frozenset[Address] | None = options.only
-    problems = [*unknown(options.selection, known)]
+    problems = [*check_patterns(options.selection, known)]
     if options.selection:
-        scope = kept(links, options.selection)
+        scope = select_addresses(links, options.selection)
         links = [change for change in links if change.address in scope]
         about = {*part_of(desired, options.selection, recorded).objects, *scope}
         decisions = {a: d for a, d in decisions.items() if a in about or asked(a, options.selection)}
@@ -89,8 +99,8 @@ def make_plan(
     )
     problems += [
         *(d for d in decisions.values() if isinstance(d, Diagnostic)),
-        *missing(world),
-        *still_used(world),
+        *check_references(world),
+        *check_dependents(world),
         *_guards(world, options),
         *(problem for check in checks for problem in check(world)),
     ]
@@ -100,7 +110,7 @@ def make_plan(
     refuse(problems, beside=(*desired.warnings, *live.diagnostics))
     notes = [*desired.warnings, *live.diagnostics, *_hidden_grants(desired, recorded, live), *problems]
     if options.selection:
-        notes.append(in_part(options.selection))
+        notes.append(warn_of_part(options.selection))
     return Plan(
         stack,
         environment,
@@ -122,7 +132,7 @@ def make_refresh(
 ) -> Plan:
     """The plan that takes what changed outside for what was applied: only our records change, as with
     Terraform's `-refresh-only`. How an endpoint fares, and an effect that was interrupted, are left alone."""
-    refuse(unknown(selection, [*recorded.ours]))
+    refuse(check_patterns(selection, [*recorded.ours]))
     changes = [
         change
         for record in recorded.ours.values()
@@ -130,7 +140,7 @@ def make_refresh(
         if (change := _refresh_record(record, live)) is not None
     ]
     ordering = tuple(in_order(changes))
-    notes = (*live.diagnostics, *([in_part(selection)] if selection else []))
+    notes = (*live.diagnostics, *([warn_of_part(selection)] if selection else []))
     return Plan(stack, environment, ordering, steps(ordering), notes, Mode.REFRESH_ONLY)
 
 
@@ -158,12 +168,12 @@ def _refresh_record(record: Record, live: Live) -> Change | None:
 
 
 def _guards(world: World, options: PlanOptions) -> Iterator[Diagnostic]:
-    yield from protected(world)
+    yield from check_protection(world)
     if options.mode is Mode.DESTROY:
         return
-    yield from mass_deletion(world)
+    yield from check_mass_deletion(world)
     if options.only is None:
-        yield from emptied(world)
+        yield from check_nothing_declared(world)
 
 
 def _with_flag(problem: Diagnostic) -> Diagnostic:

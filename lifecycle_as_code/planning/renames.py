@@ -18,7 +18,7 @@ Pair = tuple[Address, Address]
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class Renaming:
     """Both snapshots under the new names. `origins`: what each object that goes along is called until
     then."""
 
@@ -29,11 +29,11 @@ class Moved:
     problems: tuple[tuple[Move, Diagnostic], ...] = ()
 
 
-def moved(desired: Desired, recorded: Recorded, live: Live, specs: Mapping[str, type[Spec]]) -> Moved:
+def moved(desired: Desired, recorded: Recorded, live: Live, specs: Mapping[str, type[Spec]]) -> Renaming:
     """What the `moved:` blocks ask for and isn't done yet. A block whose object has moved says nothing
     more."""
     if not desired.moves:
-        return Moved(recorded, live)
+        return Renaming(recorded, live)
     onward = {move.before: move.after for move in desired.moves}
     pairs: list[Pair] = []
     problems: list[tuple[Move, Diagnostic]] = []
@@ -64,15 +64,15 @@ def moved(desired: Desired, recorded: Recorded, live: Live, specs: Mapping[str, 
     return replace(snapshots, problems=tuple(problems))
 
 
-def carry(pairs: Sequence[Pair], recorded: Recorded, live: Live) -> Moved:
+def carry(pairs: Sequence[Pair], recorded: Recorded, live: Live) -> Renaming:
     """The snapshots with every pair's object, and all that refers to it, under the new name."""
     pairs = [pair for pair in pairs if pair[0] in live.objects and pair[1] not in live.objects]
     if not pairs:
-        return Moved(recorded, live)
+        return Renaming(recorded, live)
     origins: dict[Address, Address] = {}
     objects: dict[Address, Observed] = {}
     for address, observed in live.objects.items():
-        spec = renamed(observed.spec, pairs)
+        spec = rename_spec(observed.spec, pairs)
         objects[spec.address] = observed if spec is observed.spec else replace(observed, spec=spec)
         if spec.address != address:
             origins[spec.address] = address
@@ -81,25 +81,25 @@ def carry(pairs: Sequence[Pair], recorded: Recorded, live: Live) -> Moved:
         if record.spec is None:
             ours[address] = record
             continue
-        spec = renamed(record.spec, pairs)
+        spec = rename_spec(record.spec, pairs)
         ours[spec.address] = replace(record, address=spec.address, spec=spec)
         if spec.address != address:
             origins[spec.address] = address
     back = {before: after for after, before in origins.items()}
     others = {back.get(address, address): owner for address, owner in recorded.others.items()}
-    return Moved(
+    return Renaming(
         replace(recorded, ours=ours, others=others), replace(live, objects=objects), tuple(pairs), origins
     )
 
 
-def renamed(spec: Spec, pairs: Iterable[Pair]) -> Spec:
+def rename_spec(spec: Spec, pairs: Iterable[Pair]) -> Spec:
     """A spec after all of these renames."""
     for before, after in pairs:
         spec = spec.renamed(before, after)
     return spec
 
 
-def removed(desired: Desired, recorded: Recorded) -> Mapping[Address, Source | None]:
+def expand_removals(desired: Desired, recorded: Recorded) -> Mapping[Address, Source | None]:
     """What is removed from the stack, with what was nested in it and isn't declared elsewhere."""
     if not desired.removals:
         return desired.removals
@@ -152,7 +152,7 @@ def _explain_owner(address: Address, recorded: Recorded) -> tuple[str, str]:
     return f"{address} isn't managed here", f"take it over first: `lac import {address.quoted}`"
 
 
-def _others(after: Address, snapshots: Moved, recorded: Recorded) -> Iterator[tuple[str, str]]:
+def _others(after: Address, snapshots: Renaming, recorded: Recorded) -> Iterator[tuple[str, str]]:
     """What of another stack's would be renamed along with the object that is called `after` then."""
     for address, origin in sorted(snapshots.origins.items(), key=str):
         owner, observed = recorded.others.get(origin), snapshots.live.objects.get(address)

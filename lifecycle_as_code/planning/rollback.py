@@ -19,14 +19,14 @@ _REVERSIBLE: Final = frozenset({str(Action.CREATE), str(Action.UPDATE), str(Acti
 
 
 @dataclass(frozen=True, slots=True)
-class Back:
+class Target:
     """What is wanted of each object: what it was, or None where it wasn't there. `because`: of what."""
 
     wanted: Mapping[Address, Spec | None]
     because: str
 
 
-def undone(what: str, applies: Sequence[Apply], parse: Callable[[str], Address]) -> Back:
+def undone(what: str, applies: Sequence[Apply], parse: Callable[[str], Address]) -> Target:
     """`what`: an address, or the id of an apply or its beginning. LacError where there is no such apply,
     where it did nothing that could be undone, or where one of its objects was changed again since."""
     if "." in what:
@@ -34,7 +34,7 @@ def undone(what: str, applies: Sequence[Apply], parse: Callable[[str], Address])
     return _of_apply(apply_of(what, applies), applies)
 
 
-def _of_object(address: Address, applies: Sequence[Apply]) -> Back:
+def _of_object(address: Address, applies: Sequence[Apply]) -> Target:
     every = of_address(applies, address)
     lines = [(apply, line) for apply, line in every if line.action in _REVERSIBLE]
     # a rename has its line under the former name, too
@@ -45,10 +45,10 @@ def _of_object(address: Address, applies: Sequence[Apply]) -> Back:
             _refuse_rollback(f"No apply of this stack changed {address}.", _MOVE if has_moves else "")
         )
     apply, line = lines[0]
-    return Back({address: _before(line)}, f"as before apply {apply.apply_id[:8]}")
+    return Target({address: _before(line)}, f"as before apply {apply.apply_id[:8]}")
 
 
-def _of_apply(apply: Apply, applies: Sequence[Apply]) -> Back:
+def _of_apply(apply: Apply, applies: Sequence[Apply]) -> Target:
     firsts: dict[Address, Line] = {}
     for line in apply.lines:
         if line.action in _REVERSIBLE:
@@ -58,7 +58,7 @@ def _of_apply(apply: Apply, applies: Sequence[Apply]) -> Back:
     if not firsts:
         raise LacError(_refuse_rollback(f"Apply {apply.apply_id[:8]} changed no object.", ""))
     refuse(_check_later_applies(apply, firsts, applies))
-    return Back({a: _before(line) for a, line in firsts.items()}, f"as before apply {apply.apply_id[:8]}")
+    return Target({a: _before(line) for a, line in firsts.items()}, f"as before apply {apply.apply_id[:8]}")
 
 
 _MOVE: Final = "a rename goes back by a `moved:` block the other way round"

@@ -20,7 +20,7 @@ from ..model.snapshot import Desired, Live, Recorded
 from ..model.spec import Address, Spec
 from ..model.text import shorten
 from .candidates import Candidate, candidates
-from .renames import removed
+from .renames import expand_removals
 
 MOST: Final = 20
 """How many versions are told of, the newest first."""
@@ -156,7 +156,7 @@ class _Aliases:
             names = [str(a.key[1]) for a in known if a.key[0] == slot.model and a != slot.address]
             hint = did_you_mean(str(alias.key[1]), names[:100])
             return _nothing(slot, f"Model `{slot.model}` has no alias `{alias.key[1]}`.", hint)
-        if alias in self.recorded.ours and alias not in removed(self.desired, self.recorded):
+        if alias in self.recorded.ours and alias not in expand_removals(self.desired, self.recorded):
             hint = f"write the version that it points at, {_version(observed.spec)}, or keep {alias} declared"
             return _nothing(slot, f"{alias} is no longer declared, and will be deleted.", hint)
         return _choice(slot, _version(observed.spec))
@@ -172,7 +172,7 @@ def _version(spec: Any) -> int:
 
 def _select(slot: Slot, every: Sequence[Candidate]) -> Choice | Diagnostic:
     outcomes = [
-        (c.facts, c.barred or why)
+        (c.facts, c.obstacle or why)
         for c, why in zip(every, _explain_losers(slot.selector, every), strict=True)
     ]
     fit = [facts for facts, why in outcomes if not why]
@@ -200,7 +200,7 @@ def _explain_losers(selector: VersionSelector, every: Sequence[Candidate]) -> It
     fits = _test(selector)
     first = 0
     for candidate in every:
-        why = "barred" if candidate.barred else fits(candidate.facts)
+        why = "barred" if candidate.obstacle else fits(candidate.facts)
         if not why and (selector.latest or selector.newest):
             first = first or candidate.facts.version
             why = "" if candidate.facts.version == first else f"older than {first}"

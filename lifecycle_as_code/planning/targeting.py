@@ -35,7 +35,7 @@ def matches(address: Address, patterns: Collection[str]) -> bool:
     return text in patterns or any(fnmatchcase(text, pattern) for pattern in patterns)
 
 
-def unknown(selection: Selection, known: Collection[Address]) -> Iterator[Diagnostic]:
+def check_patterns(selection: Selection, known: Collection[Address]) -> Iterator[Diagnostic]:
     """Patterns that mean nothing that is declared or recorded."""
     for option, patterns in (("--target", selection.targets), ("--exclude", selection.excludes)):
         for pattern in patterns:
@@ -48,7 +48,7 @@ def unknown(selection: Selection, known: Collection[Address]) -> Iterator[Diagno
                 )
 
 
-def kept(changes: Sequence[Change], selection: Selection) -> frozenset[Address]:
+def select_addresses(changes: Sequence[Change], selection: Selection) -> frozenset[Address]:
     """The addresses of the changes that stay: a target with all that it waits for, and nothing that waits for
     what is excluded. An endpoint goes with the aliases that it follows: it serves what they will mean."""
     needs: dict[Address, set[Address]] = {change.address: set(change.waits_for) for change in changes}
@@ -109,7 +109,7 @@ def asked(address: Address, selection: Selection) -> bool:
     return targeted and not matches(address, selection.excludes)
 
 
-def in_part(selection: Selection) -> Diagnostic:
+def warn_of_part(selection: Selection) -> Diagnostic:
     """Terraform warns of the same."""
     flags = [*(f"--target={t}" for t in selection.targets), *(f"--exclude={e}" for e in selection.excludes)]
     return Diagnostic(

@@ -12,7 +12,7 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.model.diagnostics import Source
 from lifecycle_as_code.model.snapshot import Desired, Live, Move, Observed, Recorded
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.planning.renames import Moved, moved
+from lifecycle_as_code.planning.renames import Renaming, moved
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
 SCORER = RegisteredModel(name="scorer")
@@ -31,7 +31,7 @@ def settled(
     ours: Sequence[Spec] = (FRAUD,),
     live: Sequence[Spec | Observed] = (FRAUD,),
     others: Sequence[Spec] = (),
-) -> Moved:
+) -> Renaming:
     seen = [found if isinstance(found, Observed) else Observed(found) for found in live]
     return moved(
         Desired({spec.address: spec for spec in declared}, moves=tuple(blocks)),

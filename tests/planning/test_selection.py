@@ -160,7 +160,7 @@ def test_a_version_that_the_plan_makes_is_a_candidate_with_its_tags() -> None:
     assert isinstance(waiting, Choice)
     assert (waiting.version, waiting.losers[0]) == (
         3,
-        (4, "`where` can't be told: `created` isn't known"),
+        (4, "`where` can't be told: `created` is unknown"),
     )
 
 
@@ -310,7 +310,7 @@ def test_a_foreign_time_breaks_nothing(created: int | None) -> None:
     there = live(seen(made(1), created=created))
     problem = one({"where": 'created < timestamp("2026-01-01T00:00:00Z")'}, there)
     assert isinstance(problem, Diagnostic)
-    assert "`created` isn't known" in problem.detail
+    assert "`created` is unknown" in problem.detail
 
 
 # --- against a naive reference
@@ -427,7 +427,7 @@ def test_in_an_endpoint_its_place_is_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "column", "told"),
     [
-        ("{latest: false}", 26, "`version.latest`: `false` selects nothing; leave it out."),
+        ("{latest: false}", 26, "`version.latest`: `false` selects nothing; remove it."),
         ("{latest: 1}", 26, "`latest` is `1`; `true` or `false` is wanted."),
         (
             "{latest: true, run_id: r}",
@@ -435,7 +435,7 @@ def test_in_an_endpoint_its_place_is_its_own(tmp_path: Path) -> None:
             "exactly one of latest, run_id, where, alias, and latest and run_id",
         ),
         ("{}", 17, "exactly one of latest, run_id, where, alias, and none is given"),
-        ("{latest: true, newest: true}", 17, "`newest` stands beside `where` only"),
+        ("{latest: true, newest: true}", 17, "`newest` is allowed only beside `where`"),
         ("{latst: true}", 18, "`latst` is not a field of version selector."),
         ("{run_id: 'a b'}", 26, "`version.run_id`: `a b` should match"),
         (f"{{run_id: {'a' * 33}}}", 26, "should match"),
