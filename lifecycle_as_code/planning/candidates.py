@@ -1,4 +1,4 @@
-"""The versions of a model that a selector looks at: as they will be once the plan is applied. Pure."""
+"""The versions of a model that a selector may choose, as they will be after the apply. Pure."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..model.spec import Spec
 from .renames import expand_removals
 
 READY: Final = "READY"
-"""MLflow's word for a version whose files are there."""
+"""MLflow's status of a version whose files exist."""
 _VERSION: Final = "model_version"
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A version, and why it can't be selected; empty where it can."""
+    """A version. `obstacle`: why it can't be selected; empty if it can."""
 
     facts: Facts
     obstacle: str = ""
@@ -31,9 +31,9 @@ Candidates = Mapping[str, tuple[Candidate, ...]]
 
 
 def candidates(desired: Desired, recorded: Recorded, live: Live) -> Candidates:
-    """Versions that are there and weren't deleted, and declared ones that are still to be made.
+    """The live versions without deleted ones, and the declared ones that the plan creates.
 
-    Tags and descriptions are those that the plan leaves: the live ones, with what the manifests say of them.
+    Each has the tags and the description that it will have after the apply.
     """
     by_model: defaultdict[str, list[Candidate]] = defaultdict(list)
     removals = expand_removals(desired, recorded)
@@ -63,7 +63,7 @@ def _newest_first(candidate: Candidate) -> int:
 def _as_planned(
     declared: Spec | None, record: Record | None, observed: Observed, lifecycle: Lifecycle | None
 ) -> Any:
-    """A live version as the plan leaves it: tags that nobody declares stay, those that were ours go."""
+    """A live version after the apply: undeclared tags stay, except those that lac applied before."""
     live: Any = observed.spec
     if declared is None:
         return live

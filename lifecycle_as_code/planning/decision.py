@@ -18,13 +18,13 @@ from ..model.spec import Address, Immutable, Spec, marked
 from .guards import REMOVED, is_protected
 
 MANIFEST = "manifest changed"
-"""The reason of an update that nothing else explains."""
+"""The reason of an update without another reason."""
 IMPORTED = "imported"
 """The reason of a change that an `import:` block asks for."""
 
 
 def decide(address: Address, desired: Desired, recorded: Recorded, live: Live) -> Change | Diagnostic | None:
-    """The decision table; `desired × recorded × live`, one arm a row."""
+    """The decision table `desired × recorded × live`, one arm per row."""
     at = desired.places.get(address)
     observed = live.present(address)
     protect = is_protected(desired.lifecycles.get(address), recorded.ours.get(address))
@@ -67,7 +67,7 @@ def decide(address: Address, desired: Desired, recorded: Recorded, live: Live) -
 def _import(
     declared: Spec, observed: Observed, desired: Desired, at: Source | None, protect: bool
 ) -> Change | Diagnostic:
-    """An object that an `import:` block takes over; what differs from its declaration is updated at once."""
+    """Take over an object by an `import:` block; differences from its declaration are updated at once."""
     before = owned(observed.spec, declared)
     record = Record(declared.address, declared.store, before)
     change = _compare(declared, record, observed, desired.lifecycles.get(declared.address), at, protect)
@@ -105,7 +105,7 @@ def _compare(
     )
     fields = diff(before, declared)
     if not fields:
-        # what is ignored may have moved on from what was recorded
+        # ignored fields may have changed since they were recorded
         same = record.spec is not None and not diff(carried(record.spec, before, ignored), declared)
         if not same or record.pending is not None:
             return change(Action.RECORD, "already so")
@@ -129,7 +129,8 @@ def _compare(
 
 
 def in_scope(desired: Desired, recorded: Recorded, live: Live) -> Iterator[Address]:
-    """Grants in a claimed scope that nobody declared or recorded: drift. Hidden ones only if claimed too."""
+    """Undeclared, unrecorded grants in a claimed scope: drift. Hidden ones only if the claim includes
+    them."""
     if not desired.scopes:
         return
     for address, observed in live.objects.items():
@@ -142,14 +143,14 @@ def in_scope(desired: Desired, recorded: Recorded, live: Live) -> Iterator[Addre
 
 
 def not_ours(address: Address, owner: str | None, at: Source | None = None) -> Diagnostic:
-    """The object is there, and this stack has no record of it."""
+    """The object exists, and this stack has no record of it."""
     if owner:
         return _refuse_other_owner(address, owner, at)
     return Diagnostic(
         "not-ours",
         "the object exists but isn't managed here",
-        f"{address} is already there and was not made from these manifests.",
-        hint=f"take it over with `lac import {address.quoted}`, or give yours another name",
+        f"{address} already exists and was not created from these manifests.",
+        hint=f"take it over with `lac import {address.quoted}`, or choose another name",
         at=at,
     )
 
@@ -159,7 +160,7 @@ def _refuse_other_owner(address: Address, owner: str, at: Source | None) -> Diag
         "owned-elsewhere",
         "the object belongs to another stack",
         f"{address} is managed by stack `{owner}`.",
-        hint="declare it in one stack only; others may refer to it without declaring it"
+        hint="declare it in one stack only; other stacks may refer to it without declaring it"
         f" (to move it here: `lac import --take-over {address.quoted}`)",
         at=at,
     )
@@ -169,8 +170,8 @@ def _nothing_to_import(address: Address, at: Source | None) -> Diagnostic:
     return Diagnostic(
         "nothing-to-import",
         "there is no such object",
-        f"{address} is in none of the stores.",
-        hint="remove the `import:` block, and it will be created",
+        f"{address} doesn't exist in any store.",
+        hint="remove the `import:` block to create the object",
         at=at,
     )
 
@@ -178,8 +179,8 @@ def _nothing_to_import(address: Address, at: Source | None) -> Diagnostic:
 def _refuse_deleted_name(declared: Spec, at: Source | None) -> Diagnostic:
     return Diagnostic(
         "cannot-be-made-again",
-        "the store can't make this object again",
-        f"{declared.address} was deleted, and its name stays taken.",
+        "the store can't create this object again",
+        f"{declared.address} was deleted, and its name is still taken.",
         hint=declared.made_once,
         at=at,
     )

@@ -1,7 +1,6 @@
-"""What a plan must never do unasked. Pure: a World in, diagnostics out.
+"""What a plan must not do without being told. Pure: a plan's context in, diagnostics out.
 
-A diagnostic that names a guard refuses the plan until `--allow=<guard>` lets it through; all others always
-do.
+A diagnostic that names a guard refuses the plan unless `--allow=<guard>` overrides it; all others always do.
 """
 
 from __future__ import annotations
@@ -18,20 +17,19 @@ from ..model.spec import Address, Spec
 from ..model.text import join_first
 
 REMOVED: Final = "removed, and kept as it is"
-"""The reason of a change that a `removed:` block asks for."""
+"""The reason of a change by a `removed:` block."""
 
 ALONG: Final = "goes with "
-"""How the reason of a deletion begins that another one brings with it; the other's address follows."""
+"""The beginning of the reason of a deletion that another one causes; the other's address follows."""
 
 _MAX_ADDRESSES: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a kind's own rules may look at. `principal`: the user of MLflow's that the applier is, where
-    known.
+    """What the guards and a kind's own rules may read. `principal`: the applier's MLflow user, if known.
 
-    `judged`: the addresses that the plan is about, None for all.
+    `judged`: the addresses that the plan is about; None for all.
     """
 
     desired: Mapping[Address, Spec]
@@ -41,27 +39,27 @@ class World:
     places: Mapping[Address, Source]
     lifecycles: Mapping[Address, Lifecycle] = field(default_factory=dict)
     limits: Limits = Limits()
-    judged: frozenset[Address] | None = None
+    scope: frozenset[Address] | None = None
     principal: str = ""
 
     @property
     def deletions(self) -> dict[Address, Change]:
-        """The deletions."""
+        """The changes that delete."""
         return {a: c for a, c in self.changes.items() if c.action is Action.DELETE}
 
 
 Check = Callable[[World], Iterable[Diagnostic]]
-"""A rule of one kind over the whole plan, such as MLflow's counting of versions."""
+"""A rule of one kind over the whole plan, such as MLflow's numbering of versions."""
 
 
 REFERENTS = frozenset({"user", "prompt", "gateway_endpoint"})
-"""What specs may name and manifests can't declare."""
+"""Kinds that specs may refer to and manifests can't declare."""
 
 
 def check_references(world: World) -> Iterator[Diagnostic]:
-    """References to what neither is there nor will be."""
+    """References to objects that neither exist nor will."""
     for address, spec in world.desired.items():
-        if world.judged is not None and address not in world.judged:
+        if world.scope is not None and address not in world.scope:
             continue
         for ref in spec.refs():
             change = world.changes.get(ref)
@@ -69,23 +67,25 @@ def check_references(world: World) -> Iterator[Diagnostic]:
             known = ref in world.desired or ref in world.live.referents or world.live.present(ref)
             if is_deleted or not known:
                 tombstone = ref in world.live.objects
-                state = "no longer declared" if is_deleted else "deleted" if tombstone else "nowhere"
+                if is_deleted:
+                    state = "is no longer declared"
+                else:
+                    state = "was deleted" if tombstone else "doesn't exist"
                 ours = "name one that exists" if tombstone else f"declare {ref}, or name one that exists"
-                theirs = (
-                    f"make the {ref.kind.replace('_', ' ')} with MLflow's own tools, or name one that exists"
-                )
+                theirs = f"create the {ref.kind.replace('_', ' ')} with MLflow, or name one that exists"
                 yield Diagnostic(
                     "missing-reference",
                     "names something that doesn't exist",
-                    f"{address} refers to {ref}, which is {state}.",
+                    f"{address} refers to {ref}, which {state}.",
                     hint=theirs if ref.kind in REFERENTS else ours,
                     at=world.places.get(address),
                 )
 
 
 def check_dependents(world: World) -> Iterator[Diagnostic]:
-    """Deletions that would take along, or leave dangling, what isn't being deleted too. What goes along
-    because its guard is let through is told as well: that verdict belongs to the plan."""
+    """Deletions that would delete other objects as well, or leave their references dangling. Objects that are
+    deleted as well because their guard is overridden are reported too: the plan lists the overridden
+    guard."""
     deletions = world.deletions
     if not deletions:
         return
@@ -101,7 +101,7 @@ def check_dependents(world: World) -> Iterator[Diagnostic]:
 
 
 def _along(owner: Address) -> str:
-    """The reason of a deletion that another one brings with it."""
+    """The reason of a deletion that another one causes."""
     return f"{ALONG}{owner}"
 
 
@@ -109,9 +109,9 @@ def _refuse_dependent(world: World, address: Address, spec: Spec, ref: Address) 
     owner = world.recorded.others.get(address)
     whose = f"belongs to stack `{owner}`" if owner else "isn't managed here"
     hold = spec.holds.get(ref.kind)
-    # what another stack owns is taken along by nobody
+    # no flag deletes what another stack owns
     guard = hold.guard if hold and not (owner and hold.taken_along) else ""
-    way = "`lac import` takes over what can be declared"
+    way = "`lac import` takes over objects that can be declared"
     if owner:
         way = f"`lac import --take-over '{address}'` makes it this stack's"
     loss = f" {address} would be deleted with it." if hold and hold.taken_along else ""
@@ -131,7 +131,7 @@ def expand_deletions(
     live: Live,
     allow: frozenset[str],
 ) -> dict[Address, Change]:
-    """The deletions that others bring with them: MLflow's own doing, and what a guard was let through for."""
+    """The deletions that other deletions cause: in MLflow itself, and those of overridden guards."""
     more: dict[Address, Change] = {}
     while True:
         deletions = {a for a, c in {**changes, **more}.items() if c.action is Action.DELETE}
@@ -149,8 +149,8 @@ def expand_deletions(
 def _owner(
     observed: Observed, deletions: set[Address], others: bool, allow: frozenset[str]
 ) -> Address | None:
-    """What takes this object along when it goes; None where nothing does. A user's own grants stand in
-    nobody's way, so no flag takes them along."""
+    """The object whose deletion deletes this one as well, or None. A user's own grants never prevent a
+    deletion, so no flag deletes them."""
     spec = observed.spec
     owner = spec.goes_with()
     if owner in deletions:
@@ -172,7 +172,7 @@ def _owner(
 
 
 def check_nothing_declared(world: World) -> Iterator[Diagnostic]:
-    """A stack that owns objects and declares none: more likely a glob that matched nothing."""
+    """A stack that owns objects and declares none: probably a pattern in `include:` that matches nothing."""
     if world.desired:
         return
     losses = [
@@ -190,7 +190,7 @@ def check_nothing_declared(world: World) -> Iterator[Diagnostic]:
 
 
 def check_mass_deletion(world: World) -> Iterator[Diagnostic]:
-    """More of a kind than a plan may delete at once."""
+    """More deletions of a kind than one plan may make."""
     deletions = [address for address in world.deletions if address in world.recorded.ours]
     counts = Counter(address.kind for address in deletions)
     if not counts:
@@ -198,20 +198,20 @@ def check_mass_deletion(world: World) -> Iterator[Diagnostic]:
     totals = Counter(address.kind for address in world.recorded.ours)
     limits = world.limits
     for kind, count in sorted(counts.items()):
-        # a share such as 0.29 has no exact binary form: 29 of 100 aren't more than it
+        # a share such as 0.29 has no exact binary form: 29 of 100 don't exceed it
         if count > max(limits.count, limits.share * totals[kind] + 1e-9):
             losses = [address for address in deletions if address.kind == kind]
             yield Diagnostic(
                 "mass-deletion",
                 "too much would be deleted at once",
                 f"{count} of {totals[kind]} of kind {kind} would be deleted: {_join(losses)}.",
-                hint="check `include:` and what the change removes; the limits are `guards:` in lac.yaml",
+                hint="check `include:` and the removed objects; the limits are `guards:` in lac.yaml",
                 guard="mass-deletion",
             )
 
 
 def check_protection(world: World) -> Iterator[Diagnostic]:
-    """Deletions of what was marked as not to be destroyed, whether or not it is still declared."""
+    """Deletions of objects marked `prevent_destroy`, whether or not they are still declared."""
     for address in world.deletions:
         record, lifecycle = world.recorded.ours.get(address), world.lifecycles.get(address)
         if (record and record.protected) or (lifecycle and lifecycle.prevent_destroy):
@@ -219,14 +219,14 @@ def check_protection(world: World) -> Iterator[Diagnostic]:
                 "protected",
                 "a protected object would be deleted",
                 f"{address} is marked `prevent_destroy`.",
-                hint="apply `lifecycle: {prevent_destroy: false}` on it first",
+                hint="apply `lifecycle: {prevent_destroy: false}` to it first",
                 at=world.places.get(address),
                 guard="protected",
             )
 
 
 def is_protected(lifecycle: Lifecycle | None, record: Record | None) -> bool:
-    """What the manifest says, and where it says nothing what was said last."""
+    """Whether the manifest protects the object; if it doesn't say, whether its record does."""
     if lifecycle is not None and lifecycle.prevent_destroy is not None:
         return lifecycle.prevent_destroy
     return record is not None and record.protected

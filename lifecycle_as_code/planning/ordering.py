@@ -1,7 +1,7 @@
-"""In which order a plan's changes go, in which step, and what holds what back. Pure.
+"""The order of a plan's changes, their steps, and which changes wait for others. Pure.
 
-Nobody writes `depends_on`: order comes from what specs refer to. Equal inputs give equal plans,
-however the manifests were ordered.
+Nobody writes `depends_on`: the order follows from the references of specs. Equal inputs give equal plans,
+whatever the order of the manifests.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from ..model.spec import Address, Store
 
 
 def linked(changes: Mapping[Address, Change]) -> list[Change]:
-    """The changes with `waits_for` filled in, and the reason of those that only follow an alias.
+    """The changes with `waits_for`, and with the reason of those that only follow an alias.
 
-    A change waits for the makers of what it refers to. A deletion waits for whatever still refers
-    to it. An alias waits for the endpoints that follow it to be warm, not the other way round. A rename and
-    what goes along wait for each other: the store does it all at once.
+    A change waits for the changes that create what it refers to. A deletion waits for the changes of objects
+    that still refer to it. An alias waits for the warm-up of the endpoints that follow it, not the other way
+    round. A rename and the changes that go with it wait for each other: the store makes them all at once.
     """
     parts = _parts(changes)
     leavers: dict[Address, set[Address]] = defaultdict(set)
@@ -57,12 +57,12 @@ def _makers(change: Change, changes: Mapping[Address, Change]) -> set[Address]:
 
 
 def _makes(change: Change) -> bool:
-    """Whether something has this address only once the change is done."""
+    """Whether an object has this address only after the change."""
     return change.action is Action.CREATE or change.moved_from is not None
 
 
 def _parts(changes: Mapping[Address, Change]) -> dict[Address, set[Address]]:
-    """For each change that takes part in a rename, those that it goes with."""
+    """For each change that takes part in a rename, the others that do."""
     parts: dict[Address, set[Address]] = defaultdict(set)
     for change in changes.values():
         if change.moved_from is None or change.side is None:
@@ -75,7 +75,7 @@ def _parts(changes: Mapping[Address, Change]) -> dict[Address, set[Address]]:
 
 
 def _reason(change: Change, changes: Mapping[Address, Change]) -> str:
-    """Of the aliases that an endpoint follows, the ones that this plan moves, where it moves any."""
+    """The reason, with only those of the followed aliases that this plan changes, if it changes any."""
     if not change.reason.startswith("follows ") or change.after is None:
         return change.reason
     aliases = [r for r in change.after.follows() if r in changes and changes[r].action is Action.UPDATE]
@@ -83,7 +83,7 @@ def _reason(change: Change, changes: Mapping[Address, Change]) -> str:
 
 
 def in_order(changes: Sequence[Change]) -> list[Change]:
-    """What is referred to first; deletions last, in the opposite order."""
+    """Referenced objects first; deletions last, in the opposite order."""
     by_address = {change.address: change for change in changes}
     graph: TopologicalSorter[Address] = TopologicalSorter()
     for address, change in sorted(by_address.items(), key=lambda item: sortable(item[0])):
@@ -95,12 +95,12 @@ def in_order(changes: Sequence[Change]) -> list[Change]:
 
 
 def sortable(address: Address) -> tuple[object, ...]:
-    """What addresses of mixed keys are sorted by: kind, then key, numbers as numbers."""
+    """The sort key of an address: kind, then key, with numbers as numbers."""
     return address.kind, *((isinstance(part, str), part) for part in address.key)
 
 
 def steps(changes: Sequence[Change]) -> tuple[Step, ...]:
-    """The changes by phase and store. Where no endpoint is touched, everything is one switch."""
+    """The changes by phase and store. If no endpoint changes, everything is one switch."""
     rollout = any(c.store is Store.SERVE and c.action.is_difference for c in changes)
     renames = {c.address for c in changes if c.moved_from is not None}
     batches: dict[tuple[Phase, Store], list[Change]] = {}
@@ -116,8 +116,8 @@ def steps(changes: Sequence[Change]) -> tuple[Step, ...]:
 
 
 def _places(change: Change, renames: set[Address], *, rollout: bool) -> list[tuple[Phase, Store]]:
-    """The steps that one change takes part in, in order. What refers to a renamed object isn't made before it
-    has its new name, in the switch."""
+    """The steps that one change takes part in, in order. An object that refers to a renamed one is created in
+    the switch, when the other has its new name."""
     store = change.store
     match change.action, store:
         case ((Action.RECORD | Action.FORGET), Store.SERVE):

@@ -1,6 +1,6 @@
-"""Desired specs in the form in which they are planned: aliases pinned to versions, sources as stored.
+"""Desired specs in planned form: aliases pinned to versions, sources as the store keeps them.
 
-Pure. The cluster never asks the registry which version an alias means; the plan says it.
+Pure. The cluster never asks the registry for the version of an alias; the plan contains it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ..model.spec import Address, Spec
 Pin = Callable[
     [Mapping[Address, Spec], Mapping[Address, Observed]], Iterable[tuple[Address, Spec | Diagnostic]]
 ]
-"""A kind's own resolution: its desired specs and what the stores will hold, to resolved specs."""
+"""A kind's own resolution: from its desired specs and the objects after the apply to resolved specs."""
 
 
 def resolve(desired: Desired, live: Live, pins: Mapping[str, Pin]) -> Desired:
-    """`desired` as a plan compares it. LacError with everything that can't be resolved, at its place."""
+    """`desired` in planned form. LacError with everything that can't be resolved, at its place."""
     objects = {**desired.objects, **live.settled}
     problems: list[Diagnostic] = [*live.diagnostics]
     for kind, pin in pins.items():

@@ -1,6 +1,6 @@
-"""From the difference between desired, recorded and live to a Plan: decided, guarded, in order. Pure.
+"""Make a plan from the desired, the recorded and the live snapshot. Pure.
 
-`apply` executes the very list that is printed from a Plan.
+`apply` executes the same list that a view prints.
 """
 
 from __future__ import annotations
@@ -35,11 +35,10 @@ from .targeting import Selection, asked, check_patterns, part_of, select_address
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """What a plan is asked for, beside what is desired.
+    """How to plan, beside the snapshots.
 
-    `allow`: guards to let through. `only`: the addresses that it is about, exactly; None for all.
-    `because`: the reason of every change, where the manifests aren't it. `principal`: the user of MLflow's
-    that the applier is.
+    `allow`: guards to override. `only`: exactly the addresses to plan; None for all. `because`: the reason of
+    every change, if the manifests aren't it. `principal`: the applier's MLflow user.
     """
 
     mode: Mode = Mode.NORMAL
@@ -64,14 +63,14 @@ def make_plan(
 ) -> Plan:
     """The plan from live to desired. LacError with every obstacle at once.
 
-    `desired` is resolved: aliases pinned, sources in the store's form. `origins`: what objects that are
-    renamed are called until then; the snapshots have their new names.
+    `desired` is resolved: aliases pinned, sources in the store's form. `origins`: the present addresses of
+    objects that are renamed; the snapshots have the new ones.
     """
     desired = replace(desired, removals=expand_removals(desired, recorded))
     known = {*desired.objects, *recorded.ours, *in_scope(desired, recorded, live)}
     if options.only is not None:
         known = set(options.only)
-    # most often nothing is to be done about most objects: only the rest is brought in order
+    # most objects usually don't change: only the others are sorted
     outcomes = [(a, it) for a in known if (it := decide(a, desired, recorded, live)) is not None]
     decisions = dict(sorted(outcomes, key=lambda pair: _sort_key(pair[0])))
     changes = {a: c for a, c in decisions.items() if isinstance(c, Change)}
@@ -106,7 +105,7 @@ def make_plan(
     ]
     overridden = [p for p in problems if p.guard in options.allow and p.severity == "error"]
     problems = [_with_flag(p) for p in problems if p not in overridden]
-    # a pattern that matched no file may be why everything would go
+    # a pattern that matches no file may be the reason for deletions
     refuse(problems, beside=(*desired.warnings, *live.diagnostics))
     notes = [*desired.warnings, *live.diagnostics, *_hidden_grants(desired, recorded, live), *problems]
     if options.selection:
@@ -130,8 +129,8 @@ def make_refresh(
     environment: str = "",
     selection: Selection = Selection(),
 ) -> Plan:
-    """The plan that takes what changed outside for what was applied: only our records change, as with
-    Terraform's `-refresh-only`. How an endpoint fares, and an effect that was interrupted, are left alone."""
+    """The plan that updates the records to match live state and changes no resources, as Terraform's
+    `-refresh-only`. It ignores the health of endpoints and interrupted applies."""
     refuse(check_patterns(selection, [*recorded.ours]))
     changes = [
         change
@@ -177,10 +176,10 @@ def _guards(world: World, options: PlanOptions) -> Iterator[Diagnostic]:
 
 
 def _with_flag(problem: Diagnostic) -> Diagnostic:
-    """The problem with the flag that lets it through among its ways out."""
+    """The problem, with the flag that overrides its guard in the hint."""
     if not problem.guard or problem.severity != "error":
         return problem
-    way = f"to do it all the same: `--allow={problem.guard}`"
+    way = f"to override the guard: `--allow={problem.guard}`"
     return replace(problem, hint=f"{problem.hint}\n{way}" if problem.hint else way)
 
 
@@ -192,9 +191,8 @@ def _by_object(choices: Sequence[Choice]) -> Mapping[Address, Sequence[Choice]]:
 
 
 def _word_reason(change: Change, options: PlanOptions, choices: Sequence[Choice]) -> Change:
-    """Why, where it isn't for the manifests. What only follows an alias follows it here, too, and what goes
-    with something else isn't this stack's. What only a selector moved is told as that: the manifest may say
-    what it said."""
+    """The change with its reason. A change that only follows an alias, or that another deletion causes, keeps
+    its own. A change of versions by selectors alone names those: the manifest may be unchanged."""
     if change.reason.startswith(ALONG):
         return change
     if options.because and change.action.is_difference and not change.reason.startswith("follows "):
@@ -207,7 +205,7 @@ def _word_reason(change: Change, options: PlanOptions, choices: Sequence[Choice]
 
 
 def _list_selectors(change: Change, choices: Sequence[Choice]) -> list[str]:
-    """The selectors whose fields are all that differs, but for what follows from them."""
+    """The selectors of the changed fields; empty if a field without a selector changes as well."""
     fields = {field.name for field in change.fields if not _follows_from(change, field)}
     selectors = [
         shorten(choice.selector, 120, placeholder="…") for choice in choices if choice.field in fields
@@ -222,13 +220,13 @@ def _follows_from(change: Change, field: FieldChange) -> bool:
 def _add_origins(
     changes: Mapping[Address, Change], origins: Mapping[Address, Address], recorded: Recorded, live: Live
 ) -> dict[Address, Change]:
-    """Renamed objects say what they are called until then; where nothing but our record would change, that
-    is the change."""
+    """The changes, with the present addresses of renamed objects, and with a MOVE for each renamed object
+    that wouldn't change otherwise."""
     result = dict(changes)
     for address, origin in origins.items():
         record, observed = recorded.ours.get(address), live.present(address)
         if change := result.get(address):
-            # a rename is more than our record's catching up
+            # a rename changes more than lac's record
             action = Action.MOVE if change.action is Action.RECORD else change.action
             result[address] = replace(change, action=action, moved_from=origin)
         elif record is not None and observed is not None and record.spec is not None:
@@ -255,7 +253,7 @@ def _hidden_grants(desired: Desired, recorded: Recorded, live: Live) -> Iterator
                 "hidden-grant",
                 "a user holds a grant of their own",
                 f"{address} belongs to user `{observed.hidden}`, granted through MLflow; it is left alone.",
-                hint="write `exclusive: all` beside `permissions:` to have such grants removed",
+                hint="write `exclusive: all` beside `permissions:` to remove such grants",
                 at=claim.at,
                 severity="warning",
             )

@@ -1,7 +1,7 @@
-"""`moved:` blocks: snapshots as they are once something has another name; `removed:` blocks in full. Pure.
+"""Apply `moved:` blocks to the snapshots, and expand `removed:` blocks. Pure.
 
-Recorded and live are read under the new name before anything is compared, so a rename shows as a move, and
-whatever else changed shows as itself.
+The recorded and the live snapshot get the new names before anything is compared, so a rename appears as a
+move, and other differences of the same object appear beside it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Pair = tuple[Address, Address]
 
 @dataclass(frozen=True, slots=True)
 class Renaming:
-    """Both snapshots under the new names. `origins`: what each object that goes along is called until
-    then."""
+    """Both snapshots under the new names. `origins`: by new address, the present address of each renamed
+    object and of each object that refers to one."""
 
     recorded: Recorded
     live: Live
@@ -30,8 +30,7 @@ class Renaming:
 
 
 def moved(desired: Desired, recorded: Recorded, live: Live, specs: Mapping[str, type[Spec]]) -> Renaming:
-    """What the `moved:` blocks ask for and isn't done yet. A block whose object has moved says nothing
-    more."""
+    """Apply the `moved:` blocks that aren't carried out yet; a block whose object has moved is ignored."""
     if not desired.moves:
         return Renaming(recorded, live)
     onward = {move.before: move.after for move in desired.moves}
@@ -43,17 +42,17 @@ def moved(desired: Desired, recorded: Recorded, live: Live, specs: Mapping[str, 
         if obstacle := _find_obstacle(move, desired, specs):
             problems.append((move, _refuse(move, *obstacle)))
         elif after is None:
-            why = "the blocks lead in a circle", "remove one of them"
+            why = "the blocks form a cycle", "remove one of them"
             problems.append((move, _refuse(move, *why)))
         elif not (move.before in recorded.ours and live.present(move.before)):
-            # moved already, or never made
+            # already moved, or never created
             if move.before not in recorded.ours and live.present(move.before) and after not in recorded.ours:
                 problems.append((move, _refuse(move, *_explain_owner(move.before, recorded))))
         elif live.objects.get(after) is not None:
-            why = f"{after} exists already", "give the object another name, or remove that one"
+            why = f"{after} exists already", "choose another name, or remove that object"
             problems.append((move, _refuse(move, *why)))
         elif after in claims:
-            why = f"{claims[after].before} would get the same name", "give each a name of its own"
+            why = f"{claims[after].before} would get the same name", "choose a different name for each"
             problems.append((move, _refuse(move, *why)))
         else:
             claims[after] = move
@@ -65,7 +64,7 @@ def moved(desired: Desired, recorded: Recorded, live: Live, specs: Mapping[str, 
 
 
 def carry(pairs: Sequence[Pair], recorded: Recorded, live: Live) -> Renaming:
-    """The snapshots with every pair's object, and all that refers to it, under the new name."""
+    """The snapshots with the object of every pair, and all references to it, under the new name."""
     pairs = [pair for pair in pairs if pair[0] in live.objects and pair[1] not in live.objects]
     if not pairs:
         return Renaming(recorded, live)
@@ -100,7 +99,7 @@ def rename_spec(spec: Spec, pairs: Iterable[Pair]) -> Spec:
 
 
 def expand_removals(desired: Desired, recorded: Recorded) -> Mapping[Address, Source | None]:
-    """What is removed from the stack, with what was nested in it and isn't declared elsewhere."""
+    """The objects to forget, including those nested in them that aren't declared elsewhere."""
     if not desired.removals:
         return desired.removals
     sections = {a: r.spec.section for a in desired.removals if (r := recorded.ours.get(a)) and r.spec}
@@ -115,7 +114,7 @@ def expand_removals(desired: Desired, recorded: Recorded) -> Mapping[Address, So
 
 
 def _end(address: Address, onward: Mapping[Address, Address]) -> Address | None:
-    """Where a chain of moves ends; None where it doesn't."""
+    """The end of a chain of moves; None for a cycle."""
     visits = {address}
     while (following := onward.get(address)) is not None:
         if following in visits:
@@ -126,13 +125,13 @@ def _end(address: Address, onward: Mapping[Address, Address]) -> Address | None:
 
 
 def _find_obstacle(move: Move, desired: Desired, specs: Mapping[str, type[Spec]]) -> tuple[str, str] | None:
-    """Why it can't be, whatever is there, and the way out."""
+    """Why the move is impossible regardless of live state, and the way out."""
     kind = specs[move.before.kind]
     if move.before.kind != move.after.kind:
-        return "an object keeps its kind", "move it to an address of the same kind"
+        return "the kind of an object can't change", "move it to an address of the same kind"
     if not kind.movable:
         movable = ", ".join(name for name, spec in specs.items() if spec.movable)
-        return f"the store can't rename objects of this kind ({movable} can be)", ""
+        return f"the store can't rename objects of this kind (only {movable})", ""
     if move.before == move.after:
         return "both addresses are the same", "remove the block"
     if move.before in desired.objects:
@@ -142,7 +141,7 @@ def _find_obstacle(move: Move, desired: Desired, specs: Mapping[str, type[Spec]]
         return f"{move.after} isn't declared", "declare the object by its new name"
     twice = [m for m in desired.moves if m is not move and (m.before == move.before or m.after == move.after)]
     if twice:
-        return f"{twice[0].at} moves one of the two as well", "keep one of the blocks"
+        return f"{twice[0].at} moves one of the two as well", "remove one of the blocks"
     return None
 
 
@@ -153,7 +152,7 @@ def _explain_owner(address: Address, recorded: Recorded) -> tuple[str, str]:
 
 
 def _others(after: Address, snapshots: Renaming, recorded: Recorded) -> Iterator[tuple[str, str]]:
-    """What of another stack's would be renamed along with the object that is called `after` then."""
+    """Another stack's objects that would be renamed together with the object at `after`."""
     for address, origin in sorted(snapshots.origins.items(), key=str):
         owner, observed = recorded.others.get(origin), snapshots.live.objects.get(address)
         if owner and observed is not None and after in observed.spec.refs():
@@ -166,7 +165,7 @@ def _others(after: Address, snapshots: Renaming, recorded: Recorded) -> Iterator
 def _refuse(move: Move, why: str, hint: str) -> Diagnostic:
     return Diagnostic(
         "cannot-move",
-        "the object can't be moved so",
+        "the object can't be moved",
         f"{move.before} to {move.after}: {why}.",
         hint=hint,
         at=move.at,

@@ -1,8 +1,7 @@
-"""Plan again what a saved plan says, from the stores as they are now, and hold the two against each other.
-Pure.
+"""Plan a saved plan again from the present state of the stores, and compare the two. Pure.
 
-What can be recomputed is: a file whose parts were altered together, so that they agree, still has to follow
-from what is live and recorded. What can't (that the manifests asked for it) is what the signature is for.
+A forged file whose parts agree must still follow from the live and the recorded state. That the manifests
+called for the plan can't be recomputed; the signature proves it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from .planner import PlanOptions, make_plan, make_refresh
 
 
 def wanted_again(plan: Plan) -> Desired:
-    """What the manifests must have said for this plan, of the objects that it is about."""
+    """The desired state of the plan's objects, reconstructed from the plan."""
     entries = {c.address: c for c in plan.changes if c.action not in (Action.DELETE, Action.FORGET)}
     return Desired(
         objects={address: c.after for address, c in entries.items() if c.after is not None},
@@ -43,11 +42,10 @@ def replayed(
     origins: Mapping[Address, Address] = MappingProxyType({}),
     principal: str = "",
 ) -> Plan:
-    """The saved plan, if it is what would be planned now; its warnings are today's.
+    """The saved plan, if planning again gives the same changes. LacError if not.
 
-    `desired` is resolved once more. The snapshots have what the plan renames under its new name; `origins`
-    has the one until now. LacError where the plan doesn't follow from them; that an object isn't as the plan
-    saw it was found before.
+    `desired` is resolved anew. The snapshots have the new names of objects that the plan renames; `origins`
+    has their present addresses. The caller has already checked that every object equals its `before`.
     """
     if plan.mode is Mode.REFRESH_ONLY:
         again = make_refresh(recorded, live, stack=plan.stack, environment=plan.environment)
@@ -73,29 +71,29 @@ def replayed(
         )
     odd = _list_mismatches(plan, again, recorded)
     if plan.mode is Mode.DESTROY and desired.objects:
-        odd.append("it destroys everything, and yet something is wanted")
+        odd.append("the plan destroys everything, yet it contains desired objects")
     if [c.address for c in again.changes] != [c.address for c in plan.changes] and not odd:
-        odd = ["the changes stand in another order"]
+        odd = ["the changes have another order"]
     if odd:
         raise LacError(
             Diagnostic(
                 "plan-mismatch",
-                "the plan doesn't follow from what is there",
+                "the saved plan no longer matches the current state",
                 "\n".join(odd),
                 hint="nothing was written; run `lac plan` again and review the new plan",
             )
         )
-    # its own words, for history: why it was planned is nothing that could be looked up
+    # the saved plan keeps its own reasons for history: they can't be recomputed
     return plan
 
 
 def _list_mismatches(plan: Plan, again: Plan, recorded: Recorded) -> list[str]:
-    """One line for each object about which the two plans don't say the same."""
+    """One line for each object on which the two plans differ."""
     mine = {change.address: change for change in again.changes}
     lines = [
         f"{change.address}: {change.action} in the file, {_action(mine.get(change.address))} now"
         if _action(mine.get(change.address)) != change.action
-        else f"{change.address}: not the same in the file and now"
+        else f"{change.address}: differs between the file and now"
         for change in plan.changes
         if _essence(change) != _essence(mine.get(change.address)) or _is_stray(change, plan, recorded)
     ]
@@ -106,8 +104,8 @@ def _list_mismatches(plan: Plan, again: Plan, recorded: Recorded) -> list[str]:
 
 
 def _is_stray(change: Change, plan: Plan, recorded: Recorded) -> bool:
-    """A deletion of what was never ours: only grants on what is ours can be that, and what goes with
-    others."""
+    """Whether it deletes an object without a record, other than a grant on this stack's resources or an
+    object that is deleted with another one."""
     if change.action is not Action.DELETE or change.address in recorded.ours or change.before is None:
         return False
     scope = change.before.scope()

@@ -1,4 +1,4 @@
-"""What has to be wanted again to undo an apply, or the last change of one object. Pure."""
+"""The state that undoes an apply, or the last change of one object. Pure."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from ..model.plan import Action
 from ..model.spec import Address, Spec
 
 SHORTEST: Final = 6
-"""How much of an apply's id has to be given."""
+"""The least number of characters of an apply's ID."""
 
 _REVERSIBLE: Final = frozenset({str(Action.CREATE), str(Action.UPDATE), str(Action.DELETE)})
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is wanted of each object: what it was, or None where it wasn't there. `because`: of what."""
+    """The state to go back to: each object, or None if it didn't exist. `because`: the reason of the
+    changes."""
 
     wanted: Mapping[Address, Spec | None]
     because: str
 
 
 def undone(what: str, applies: Sequence[Apply], parse: Callable[[str], Address]) -> Target:
-    """`what`: an address, or the id of an apply or its beginning. LacError where there is no such apply,
-    where it did nothing that could be undone, or where one of its objects was changed again since."""
+    """The state before `what`: an address (its last change), or an apply by its ID or a prefix of it.
+    LacError if there is no such apply, if it changed nothing that can be undone, or if a later apply changed
+    one of its objects again."""
     if "." in what:
         return _of_object(parse(what), applies)
     return _of_apply(apply_of(what, applies), applies)
@@ -37,7 +39,7 @@ def undone(what: str, applies: Sequence[Apply], parse: Callable[[str], Address])
 def _of_object(address: Address, applies: Sequence[Apply]) -> Target:
     every = of_address(applies, address)
     lines = [(apply, line) for apply, line in every if line.action in _REVERSIBLE]
-    # a rename has its line under the former name, too
+    # a rename has a line under the former name as well
     renamed_away = bool(every) and every[0][1].action == Action.MOVE and every[0][1].after is None
     if renamed_away or not lines:
         has_moves = any(line.action == Action.MOVE for _, line in every)
@@ -61,7 +63,7 @@ def _of_apply(apply: Apply, applies: Sequence[Apply]) -> Target:
     return Target({a: _before(line) for a, line in firsts.items()}, f"as before apply {apply.apply_id[:8]}")
 
 
-_MOVE: Final = "a rename goes back by a `moved:` block the other way round"
+_MOVE: Final = "to undo a rename, write a `moved:` block in the opposite direction"
 
 
 def _before(line: Line) -> Spec | None:
@@ -69,19 +71,19 @@ def _before(line: Line) -> Spec | None:
 
 
 def apply_of(prefix: str, applies: Sequence[Apply]) -> Apply:
-    """The apply with this id, or the beginning of it. LacError where there is none, or several."""
+    """The apply with this ID or prefix. LacError if there is none, or several."""
     matches = (
         [apply for apply in applies if apply.apply_id.startswith(prefix)] if len(prefix) >= SHORTEST else []
     )
     if len(matches) == 1:
         return matches[0]
-    why = "is the beginning of several" if matches else "is none of this stack's"
+    why = "matches several applies" if matches else "matches no apply of this stack"
     raise LacError(
         Diagnostic(
             "no-such-apply",
             "there is no such apply",
             f"`{prefix}` {why}.",
-            hint=f"`lac history` lists them; {SHORTEST} characters of an id at least, or an object's address",
+            hint=f"`lac history` lists them; give at least {SHORTEST} characters of an ID, or an address",
         )
     )
 
@@ -89,7 +91,7 @@ def apply_of(prefix: str, applies: Sequence[Apply]) -> Apply:
 def _check_later_applies(
     apply: Apply, firsts: Mapping[Address, Line], applies: Sequence[Apply]
 ) -> Iterator[Diagnostic]:
-    """Objects that a later apply changed again: to go back behind it would undo that one, too."""
+    """Objects that a later apply changed again: a rollback would undo that change as well."""
     for address in firsts:
         later = [
             other
@@ -101,7 +103,7 @@ def _check_later_applies(
                 "changed-since",
                 "a later apply changed the object again",
                 f"{address}: by apply {', '.join(other.apply_id[:8] for other in reversed(later))}.",
-                hint=f"roll that one back first, or the object alone: `lac rollback {address.quoted}`",
+                hint=f"roll back that apply first, or this object alone: `lac rollback {address.quoted}`",
             )
 
 

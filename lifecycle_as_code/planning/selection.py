@@ -1,7 +1,7 @@
-"""Version selectors to numbers: which version each one means, and why the others lost. Pure.
+"""Resolve version selectors: the version that each one chooses, and why the others lose. Pure.
 
 An alias that another alias's selector names is resolved first, so `champion: {alias: challenger}` beside
-`challenger: 5` gives 5, whatever `challenger` points at until then.
+`challenger: 5` gives 5, whatever `challenger` points at now.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .candidates import Candidate, candidates
 from .renames import expand_removals
 
 MOST: Final = 20
-"""How many versions are told of, the newest first."""
+"""How many versions an error lists, newest first."""
 _ALIAS: Final = "model_alias"
 
 Fields = tuple[str, ...]
@@ -32,15 +32,15 @@ Places = Mapping[tuple[Address, Fields], Source]
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """`desired` with numbers in place of selectors, and its `choices`. Selectors that mean no one version are
-    left as they are, each with the problem; one problem may be that of several."""
+    """`desired` with numbers in place of selectors, and with its `choices`. A selector that can't be resolved
+    stays, with its problem; several selectors may share one problem."""
 
     desired: Desired
     problems: tuple[tuple[Address, Diagnostic], ...] = ()
 
 
 def chosen(desired: Desired, recorded: Recorded, live: Live) -> Chosen:
-    """Every selector resolved. `live.settled` has the versions that are to be made, with their runs."""
+    """Resolve every selector. `live.settled` has the versions that the plan creates, with their runs."""
     every = [slot for spec in desired.objects.values() for slot in slots(spec)]
     if not every:
         return Chosen(desired)
@@ -76,7 +76,7 @@ def chosen(desired: Desired, recorded: Recorded, live: Live) -> Chosen:
 
 
 def check_cycles(desired: Desired) -> Iterator[Diagnostic]:
-    """Selectors that lead back to themselves, one problem a cycle; no store is needed to see that."""
+    """Selectors that lead back to themselves, one problem per cycle. Needs no store."""
     every = [slot for spec in desired.objects.values() for slot in slots(spec)]
     for circle in _in_order(every)[1]:
         yield next(_report_cycle(circle, desired))[1]
@@ -86,7 +86,7 @@ def check_cycles(desired: Desired) -> Iterator[Diagnostic]:
 
 
 def _in_order(every: Sequence[Slot]) -> tuple[list[Slot], list[list[Slot]]]:
-    """Each after the one that it names; apart from them, those that lead in a circle."""
+    """The selectors, each after the one that it names; and those that form cycles."""
     onward = {slot.address: slot for slot in every if slot.address.kind == _ALIAS}
     order: list[Slot] = []
     circles: list[list[Slot]] = []
@@ -116,9 +116,9 @@ def _report_cycle(circle: Sequence[Slot], desired: Desired) -> Iterator[tuple[Sl
     steps = names if len(names) <= MOST else [*names[:MOST], "…"]
     problem = Diagnostic(
         "selector-cycle",
-        "version selectors lead in a circle",
+        "version selectors form a cycle",
         f"{' → '.join(steps)}.",
-        hint="give one of them a version, or a selector of another sort",
+        hint="give one of them a version, or another sort of selector",
         at=min((at for slot in circle if (at := _place(slot, desired))), default=None),
     )
     yield from ((slot, problem) for slot in circle)
@@ -126,7 +126,7 @@ def _report_cycle(circle: Sequence[Slot], desired: Desired) -> Iterator[tuple[Sl
 
 @dataclass(frozen=True, slots=True)
 class _Aliases:
-    """What aliases point at. `objects`: desired ones, with numbers as far as they are found."""
+    """The versions that aliases point at. `objects`: the desired ones, with the numbers resolved so far."""
 
     desired: Desired
     recorded: Recorded
@@ -140,13 +140,13 @@ class _Aliases:
         return None if slot.selector.alias is None else _alias(slot)
 
     def ignored_version(self, address: Address) -> int | None:
-        """The version of an alias that exists and that the manifests leave where it is."""
+        """The live version of an alias whose `version` the manifests ignore; None for others."""
         lifecycle, observed = self.desired.lifecycles.get(address), self.live.present(address)
         ignored = lifecycle.ignore_changes if lifecycle else ()
         return _version(observed.spec) if observed and "version" in ignored else None
 
     def resolve(self, slot: Slot, alias: Address) -> Choice | Diagnostic:
-        """What the alias points at once the plan is applied."""
+        """The version that the alias points at after the apply."""
         observed = self.live.present(alias)
         if alias in self.objects:
             version = self.ignored_version(alias)
@@ -167,7 +167,7 @@ def _version(spec: Any) -> int:
     return version
 
 
-# --- versions by what they are
+# --- versions by their facts
 
 
 def _select(slot: Slot, every: Sequence[Candidate]) -> Choice | Diagnostic:
@@ -183,9 +183,9 @@ def _select(slot: Slot, every: Sequence[Candidate]) -> Choice | Diagnostic:
         case [one]:
             return _choice(slot, one.version, [(facts.version, why) for facts, why in outcomes if why])
     selector = slot.selector
-    hint = "name one by its number"
+    hint = "give the number of one"
     if selector.where is not None:
-        hint = "add `newest: true`, or say more in `where`"
+        hint = "add `newest: true`, or make `where` more specific"
     return Diagnostic(
         "selector-ambiguous",
         "a version selector fits several versions",
@@ -195,8 +195,8 @@ def _select(slot: Slot, every: Sequence[Candidate]) -> Choice | Diagnostic:
 
 
 def _explain_losers(selector: VersionSelector, every: Sequence[Candidate]) -> Iterator[str]:
-    """Why each candidate, the newest first, isn't meant; empty for those that are. What is barred isn't
-    asked."""
+    """Why each candidate, newest first, isn't chosen; empty for those that fit. Candidates with an obstacle
+    aren't evaluated."""
     fits = _test(selector)
     first = 0
     for candidate in every:
@@ -208,7 +208,7 @@ def _explain_losers(selector: VersionSelector, every: Sequence[Candidate]) -> It
 
 
 def _test(selector: VersionSelector) -> Callable[[Facts], str]:
-    """Why a version doesn't fit; empty where it does."""
+    """A function that says why a version doesn't fit; empty if it does."""
     if selector.where is not None:
         condition = compile_condition(selector.where)
         return lambda facts: _unmet(condition(facts))
@@ -219,7 +219,7 @@ def _test(selector: VersionSelector) -> Callable[[Facts], str]:
 
 def _unmet(answer: Answer) -> str:
     if answer.why:
-        return f"`where` can't be told: {shorten(answer.why, 40)}"
+        return f"`where` has no value: {shorten(answer.why, 40)}"
     return "" if answer.met else "`where` is false"
 
 
@@ -227,7 +227,7 @@ def _of_run(facts: Facts) -> str:
     return f"of run {shorten(facts.run_id, 40)}" if facts.run_id else "of no run"
 
 
-# --- what is said
+# --- texts
 
 
 def _choice(slot: Slot, version: int, losers: Iterable[tuple[int, str]] = ()) -> Choice:
@@ -238,7 +238,7 @@ def _nothing(slot: Slot, detail: str, hint: str) -> Diagnostic:
     return Diagnostic(
         "selector-matches-nothing",
         "a version selector fits no version",
-        f"{_head(slot)} fits nothing. {detail}",
+        f"{_head(slot)} fits no version. {detail}",
         hint=hint,
     )
 

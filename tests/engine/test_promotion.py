@@ -369,7 +369,7 @@ error[no-such-version]: there is no such version
         "shop --version latest",
         """\
 error[selector-matches-nothing]: a version selector fits no version
-  model_alias.shop/champion: `version: {latest: true}` fits nothing. Model `shop` has no version.
+  model_alias.shop/champion: `version: {latest: true}` fits no version. Model `shop` has no version.
   hint: register one with MLflow, or declare `versions:` under `shop`
 """,
     ),
@@ -378,7 +378,7 @@ error[selector-matches-nothing]: a version selector fits no version
         "fraud --version @shadows",
         """\
 error[selector-matches-nothing]: a version selector fits no version
-  model_alias.fraud/champion: `version: {alias: shadows}` fits nothing. Model `fraud` has no alias `shadows`.
+  model_alias.fraud/champion: `version: {alias: shadows}` fits no version. Model `fraud` has no alias `shadows`.
   hint: known: challenger, stray
 """,
     ),
@@ -392,7 +392,7 @@ error[selector-ambiguous]: a version selector fits several versions
   3: fits (run {"b" * 32})
   2: fits (run {"b" * 32})
   1: of run {"a" * 32}
-  hint: name one by its number
+  hint: give the number of one
 """,
     ),
     "a run of none": (
@@ -507,8 +507,8 @@ m.yaml:1:14: error[cannot-edit]: manifest can't be edited safely
         "fraud --to stray --version 2",
         """\
 m.yaml:7:7: error[not-ours]: the object exists but isn't managed here
-  model_alias.fraud/stray is already there and was not made from these manifests.
-  hint: take it over with `lac import 'model_alias.fraud/stray'`, or give yours another name
+  model_alias.fraud/stray already exists and was not created from these manifests.
+  hint: take it over with `lac import 'model_alias.fraud/stray'`, or choose another name
 """,
     ),
 }

@@ -42,11 +42,11 @@ def settled(
 
 
 IMPOSSIBLE: dict[str, tuple[Sequence[Move], Sequence[Spec], str]] = {
-    "another kind": ([block(FRAUD, EXPERIMENT)], [], "an object keeps its kind"),
+    "another kind": ([block(FRAUD, EXPERIMENT)], [], "the kind of an object can't change"),
     "a kind that keeps its names": (
         [block(VERSION, VERSION.model_copy(update={"version": 2}))],
         [],
-        "the store can't rename objects of this kind (registered_model, experiment can be)",
+        "the store can't rename objects of this kind (only registered_model, experiment)",
     ),
     "to itself": ([block(FRAUD, FRAUD)], [FRAUD], "both addresses are the same"),
     "both ends declared": (
@@ -58,7 +58,7 @@ IMPOSSIBLE: dict[str, tuple[Sequence[Move], Sequence[Spec], str]] = {
     "a circle": (
         [block(FRAUD, SCORER), block(SCORER, FRAUD, 2)],
         [],
-        "the blocks lead in a circle",
+        "the blocks form a cycle",
     ),
     "one object twice": (
         [block(FRAUD, SCORER), block(FRAUD, LAST, 2)],

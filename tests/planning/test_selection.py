@@ -102,7 +102,7 @@ OLD = [(2, "older than 3"), (1, "older than 3")]
         (
             BEST,
             2,
-            [(3, "`where` can't be told: there is no `validation_status`"), (1, "older than 2")],
+            [(3, "`where` has no value: there is no `validation_status`"), (1, "older than 2")],
         ),
         ({"where": "version == 1"}, 1, [(3, "`where` is false"), (2, "`where` is false")]),
         ({"where": 'run_id == "r2" && source.endsWith("3")'}, 3, []),
@@ -160,7 +160,7 @@ def test_a_version_that_the_plan_makes_is_a_candidate_with_its_tags() -> None:
     assert isinstance(waiting, Choice)
     assert (waiting.version, waiting.losers[0]) == (
         3,
-        (4, "`where` can't be told: `created` is unknown"),
+        (4, "`where` has no value: `created` is unknown"),
     )
 
 
@@ -688,7 +688,7 @@ def test_an_endpoint_serves_what_is_selected(bench: Bench, paper: Paper) -> None
     assert served.stack([*specs, endpoint(latest=True)]).plan().changes == ()
     with pytest.raises(LacError) as caught:
         served.stack([*specs, endpoint(run_id="r9")]).plan()
-    assert "`served_entities.main.entity_version: {run_id: r9}` fits nothing" in str(caught.value)
+    assert "`served_entities.main.entity_version: {run_id: r9}` fits no version" in str(caught.value)
 
 
 def test_an_endpoint_follows_an_alias_that_selects(bench: Bench, paper: Paper) -> None:  # noqa: ARG001
