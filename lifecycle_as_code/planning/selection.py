@@ -238,7 +238,7 @@ def _nothing(slot: Slot, detail: str, hint: str) -> Diagnostic:
     return Diagnostic(
         "selector-matches-nothing",
         "a version selector fits no version",
-        f"{_head(slot)} fits no version. {detail}",
+        f"{_head(slot)} fits nothing. {detail}",
         hint=hint,
     )
 

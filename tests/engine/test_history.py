@@ -139,7 +139,7 @@ REFUSED: Mapping[str, tuple[str, Sequence[Apply], str, str]] = {
     "nothing at all": ("", STORY, "no-such-apply", ""),
     "only records": ("00000006", TWICE, "nothing-to-roll-back", "changed no object"),
     "a rename": ("00000007", TWICE, "nothing-to-roll-back", "renamed something"),
-    "a renamed object": (str(FRAUD.address), TWICE, "nothing-to-roll-back", "the other way round"),
+    "a renamed object": (str(FRAUD.address), TWICE, "nothing-to-roll-back", "in the opposite direction"),
     "an object that nothing changed": ("model_alias.a/b", STORY, "nothing-to-roll-back", "No apply"),
 }
 

@@ -369,7 +369,7 @@ error[no-such-version]: there is no such version
         "shop --version latest",
         """\
 error[selector-matches-nothing]: a version selector fits no version
-  model_alias.shop/champion: `version: {latest: true}` fits no version. Model `shop` has no version.
+  model_alias.shop/champion: `version: {latest: true}` fits nothing. Model `shop` has no version.
   hint: register one with MLflow, or declare `versions:` under `shop`
 """,
     ),
@@ -378,7 +378,7 @@ error[selector-matches-nothing]: a version selector fits no version
         "fraud --version @shadows",
         """\
 error[selector-matches-nothing]: a version selector fits no version
-  model_alias.fraud/champion: `version: {alias: shadows}` fits no version. Model `fraud` has no alias `shadows`.
+  model_alias.fraud/champion: `version: {alias: shadows}` fits nothing. Model `fraud` has no alias `shadows`.
   hint: known: challenger, stray
 """,
     ),

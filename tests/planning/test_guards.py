@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from planning.test_planner import (
+from support.snapshots import (
     ANALYSTS,
     CHAMPION,
     FRAUD,

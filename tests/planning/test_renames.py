@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from planning.test_planner import CHAMPION, FRAUD, GRANT, HIDDEN, OTHER, VERSION, record
+from support.snapshots import CHAMPION, FRAUD, GRANT, HIDDEN, OTHER, VERSION, record
 
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.registered_model import RegisteredModel

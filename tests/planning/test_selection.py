@@ -688,7 +688,7 @@ def test_an_endpoint_serves_what_is_selected(bench: Bench, paper: Paper) -> None
     assert served.stack([*specs, endpoint(latest=True)]).plan().changes == ()
     with pytest.raises(LacError) as caught:
         served.stack([*specs, endpoint(run_id="r9")]).plan()
-    assert "`served_entities.main.entity_version: {run_id: r9}` fits no version" in str(caught.value)
+    assert "`served_entities.main.entity_version: {run_id: r9}` fits nothing" in str(caught.value)
 
 
 def test_an_endpoint_follows_an_alias_that_selects(bench: Bench, paper: Paper) -> None:  # noqa: ARG001
