@@ -57,7 +57,7 @@ def diff(before: Spec, after: Spec) -> tuple[FieldChange, ...]:
             changes += [FieldChange((field,), None, item) for item in new if item not in old]
         else:
             kind = type(after)
-            changes += _deep((field,), _mapped(kind, field, before), _mapped(kind, field, after))
+            changes += _deep((field,), _read_field(kind, field, before), _read_field(kind, field, after))
     return tuple(changes)
 
 
@@ -151,7 +151,7 @@ def _is_leaf(value: object) -> bool:
     return value is None or isinstance(value, str | int | float | bool)
 
 
-def _mapped(spec: type[Part], field: str, value: Part) -> Any:
+def _read_field(spec: type[Part], field: str, value: Part) -> Any:
     """The field as plain data, with lists whose order means nothing turned into maps."""
     return _as_maps(spec, plain(value))[field]
 

@@ -43,7 +43,7 @@ def candidates(desired: Desired, recorded: Recorded, live: Live) -> Candidates:
         declared, record = desired.objects.get(address), recorded.ours.get(address)
         is_deleted = declared is None and record is not None and address not in removals
         facts = _facts(
-            _as_planned(declared, record, observed, desired.lifecycles.get(address)), observed.facts
+            _apply_plan(declared, record, observed, desired.lifecycles.get(address)), observed.facts
         )
         obstacle = "it is no longer declared, and will be deleted" if is_deleted else ""
         if facts.status != READY:
@@ -60,7 +60,7 @@ def _newest_first(candidate: Candidate) -> int:
     return -candidate.facts.version
 
 
-def _as_planned(
+def _apply_plan(
     declared: Spec | None, record: Record | None, observed: Observed, lifecycle: Lifecycle | None
 ) -> Any:
     """A live version after the apply: undeclared tags stay, except those that lac applied before."""
