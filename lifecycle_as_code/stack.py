@@ -34,6 +34,7 @@ from .planning.comparison import Side, States
 from .planning.drift import Drift
 from .planning.explanation import Explanation
 from .planning.planfile import SavedPlan
+from .planning.selection import check_cycles
 from .planning.targeting import Selection
 from .stores.state import lock
 
@@ -84,6 +85,7 @@ class Stack:
             var_files=var_files,
             environ=os.environ if environ is None else environ,
             settings_only=not manifests,
+            checks=(check_cycles,),
         )
         return cls(manifest, KINDS, environ)
 

@@ -12,9 +12,10 @@ import pytest
 from support.promotions import AWKWARD, DECLARED, MODEL, RUNS, directory, store  # noqa: F401 - fixtures are found by name
 
 from lifecycle_as_code.cli import run
-from lifecycle_as_code.model.evidence import Better, Direction, Evidence, Metric, Run, compare
+from lifecycle_as_code.model.evidence import Better, Direction, Evidence, Metric, Run
 from lifecycle_as_code.model.plan import Plan
 from lifecycle_as_code.model.spec import Address
+from lifecycle_as_code.review.evidence import compare
 from lifecycle_as_code.stack import Promotion, Stack
 from lifecycle_as_code.views.terminal import edits
 
@@ -152,7 +153,7 @@ error[selector-ambiguous]: a version selector fits several versions
   3: fits (run {"b" * 32})
   2: fits (run {"b" * 32})
   1: of run {"a" * 32}
-  hint: name one by its number
+  hint: give the number of one
 """,
     ),
     "a run of none": (
@@ -267,8 +268,8 @@ m.yaml:1:14: error[cannot-edit]: manifest can't be edited safely
         "fraud --to stray --version 2",
         """\
 m.yaml:7:7: error[not-ours]: the object exists but isn't managed here
-  model_alias.fraud/stray is already there and was not made from these manifests.
-  hint: take it over with `lac import 'model_alias.fraud/stray'`, or give yours another name
+  model_alias.fraud/stray already exists and was not created from these manifests.
+  hint: take it over with `lac import 'model_alias.fraud/stray'`, or choose another name
 """,
     ),
 }

@@ -24,7 +24,7 @@ from lifecycle_as_code.model.spec import Spec
         (99_999, [FRAUD, alias(3)]),
     ],
 )
-@pytest.mark.parametrize("turned", [False, True], ids=["in order", "the other way round"])
+@pytest.mark.parametrize("turned", [False, True], ids=["in order", "in the opposite direction"])
 def test_at_a_time_the_last_word_on_each_object_holds(moment: int, held: list[Spec], turned: bool) -> None:
     lines = [each for apply in STORY for each in apply.lines]
     found = at(reversed(lines) if turned else lines, moment)

@@ -48,13 +48,13 @@ def test_what_is_wanted_again_is_what_was_before(
 
 REFUSED: Mapping[str, tuple[str, Sequence[Apply], str, str]] = {
     "superseded": ("00000001", STORY, "changed-since", "champion: by apply 00000002, 00000003, 00000004"),
-    "no such apply": ("12345678", STORY, "no-such-apply", "is none of this stack's"),
-    "too short": ("00000", STORY, "no-such-apply", "is none of this stack's"),
-    "of several": ("000000", STORY, "no-such-apply", "is the beginning of several"),
+    "no such apply": ("12345678", STORY, "no-such-apply", "matches no apply of this stack"),
+    "too short": ("00000", STORY, "no-such-apply", "matches no apply of this stack"),
+    "of several": ("000000", STORY, "no-such-apply", "matches several applies"),
     "nothing at all": ("", STORY, "no-such-apply", ""),
     "only records": ("00000006", TWICE, "nothing-to-roll-back", "changed no object"),
     "a rename": ("00000007", TWICE, "nothing-to-roll-back", "renamed something"),
-    "a renamed object": (str(FRAUD.address), TWICE, "nothing-to-roll-back", "the other way round"),
+    "a renamed object": (str(FRAUD.address), TWICE, "nothing-to-roll-back", "in the opposite direction"),
     "an object that nothing changed": ("model_alias.a/b", STORY, "nothing-to-roll-back", "No apply"),
 }
 
