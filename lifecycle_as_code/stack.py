@@ -9,7 +9,7 @@ for event in stack.apply(plan):
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,15 @@ def _show_plan(plan: Plan) -> str:
     from .views import notebook
 
     return notebook.plan(plan)
+
+
+def _check_rules(desired: Desired) -> Iterable[Diagnostic]:
+    # imported here: without policies nothing needs the engine of their expressions
+    if not desired.rules.policies:
+        return ()
+    from .review.policy.judge import check_rules
+
+    return check_rules(desired.rules)
 
 
 def _show_drift(drift: Drift) -> str:
@@ -101,6 +110,7 @@ class Stack:
             var_files=var_files,
             environ=os.environ if environ is None else environ,
             settings_only=not manifests,
+            checks=(_check_rules,),
         )
         return cls(manifest, KINDS, environ)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -71,18 +71,28 @@ def load(
     var_files: Sequence[str | Path] = (),
     environ: Mapping[str, str] = os.environ,
     settings_only: bool = False,
+    checks: Sequence[Callable[[Desired], Iterable[Diagnostic]]] = (),
 ) -> Manifest:
     """Read lac.yaml in `directory` and the manifests that it includes, for one environment or none.
 
     `specs` by kind. `settings_only`: the manifests are named, and not looked into. `variables` and
-    `var_files` as from `--var` and `--var-file` (relative to the working directory). LacError with every
-    problem, in file order; warnings are in `desired.warnings`.
+    `var_files` as from `--var` and `--var-file` (relative to the working directory). `checks`: what else is
+    asked about the objects of all files, such as whether policies compile. LacError with every problem, in
+    file order; warnings are in `desired.warnings`.
     """
 
     def again(texts: Texts) -> Manifest:
         with _uncollected():
             settings, desired, files = _load(
-                Path(directory), specs, environment, variables, var_files, environ, settings_only, texts
+                Path(directory),
+                specs,
+                environment,
+                variables,
+                var_files,
+                environ,
+                settings_only,
+                checks,
+                texts,
             )
         return Manifest(settings, desired, files, again)
 
@@ -110,6 +120,7 @@ def _load(
     var_files: Sequence[str | Path],
     environ: Mapping[str, str],
     settings_only: bool,
+    checks: Sequence[Callable[[Desired], Iterable[Diagnostic]]],
     texts: Texts,
 ) -> tuple[Settings, Desired, tuple[str, ...]]:
     sections = {spec.section for spec in specs.values()}
@@ -141,9 +152,8 @@ def _load(
     )
     problems += [*blocks.conflicts(binder.objects), *circles(desired)]
     if binder.has_rules:
-        from ..review.policy.judge import check_rules
-
-        problems += [*binder.rules.conflicts(project.settings.environments), *check_rules(rules)]
+        problems += binder.rules.conflicts(project.settings.environments)
+    problems += [problem for check in checks for problem in check(desired)]
     # a loop in a template may bring the same one many times
     problems = list(dict.fromkeys(problems))
     refuse(problems)

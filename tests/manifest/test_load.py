@@ -18,7 +18,8 @@ from lifecycle_as_code.manifest.templates import Renderer, TreeRenderer
 from lifecycle_as_code.manifest.write import write
 from lifecycle_as_code.manifest.yaml.reader import parse
 from lifecycle_as_code.manifest.yaml.report import Report
-from lifecycle_as_code.model.diagnostics import Diagnostic
+from lifecycle_as_code.model.diagnostics import Diagnostic, LacError
+from lifecycle_as_code.model.snapshot import Desired
 from lifecycle_as_code.model.spec import Address
 
 Errors = Callable[..., tuple[Diagnostic, ...]]
@@ -324,3 +325,11 @@ def test_a_stack_is_read_from_elsewhere(read: Read) -> None:
     assert manifest.files == ("infra/m.yaml",)
     assert manifest.settings.directory == Path.cwd() / "infra"
     assert str(manifest.desired.places[Address("registered_model", ("fraud",))]) == "infra/m.yaml:2:5"
+
+
+def test_a_callers_checks_see_all_objects_and_their_errors_refuse_the_stack(read: Read) -> None:
+    def check(desired: Desired) -> list[Diagnostic]:
+        return [Diagnostic("bad-value", "x", f"{address} is refused.") for address in desired.objects]
+
+    with pytest.raises(LacError, match=r"registered_model\.fraud is refused"):
+        read({"m.yaml": FRAUD}, checks=[check])

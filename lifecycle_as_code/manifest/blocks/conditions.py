@@ -6,9 +6,10 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from ...model.pattern import matches
 from ...model.plan import Action, Mode
+from ...model.policy import ABOUT_CHANGE
 from ...model.spec import Derived, Spec, fields_marked, shapes
-from ...review.policy.matching import ABOUT_CHANGE, matches
 from ..yaml.nodes import Map, Mark, Seq
 from ..yaml.report import Report, guess, shown
 from .objects import is_mapping

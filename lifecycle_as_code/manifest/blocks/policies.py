@@ -11,11 +11,9 @@ from typing import Any, Final
 
 from ...model.diagnostics import Diagnostic, Source
 from ...model.evidence import Better, Direction
-from ...model.policy import Expression, Policy, PolicyWaiver, Rules, Team
+from ...model.pattern import matches
+from ...model.policy import BUILTIN, Expression, Policy, PolicyWaiver, Rules, Team, bad_policy
 from ...model.spec import Spec, parse_address
-from ...review.policy.builtin import BUILTIN
-from ...review.policy.judge import bad_policy
-from ...review.policy.matching import matches
 from ..convert import converter, read_part
 from ..wording import REFUSED, bad_value
 from ..yaml.nodes import Map, Mark, Seq
@@ -115,7 +113,7 @@ class RuleBook:
         _length(node, "message", values, report)
         builtin = {key: values[key] for key in (*BUILTIN, "allow_unknown") if _says(values.get(key))}
         require = values.get("require", ())
-        if not require and not BUILTIN.keys() & builtin.keys():
+        if not require and not any(name in builtin for name in BUILTIN):
             hint = f"add `require:`, or one of {', '.join(f'`{key}`' for key in BUILTIN)}"
             report.note(bad_policy(f"Policy {shown(name)} asks for nothing.", hint, report.source(node.at)))
         if len(require) > MAX_EXPRESSIONS:

@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from ...model.evidence import Comparison, Evidence
 from ...model.history import Actor
+from ...model.pattern import matches
 from ...model.plan import Change
 from ...model.policy import Team
 from ...model.redaction import secrets_in
 from ...model.signature import SignatureClass
 from ...model.spec import Address
 from .facts import fields_of, hours_held, name_of
-from .matching import matches
 
 VERSION: Final = "model_version"
 """The kind that evidence is about."""
@@ -205,7 +205,7 @@ def _each_version(rule: Callable[[Promotion], Iterator[str]]) -> Rule:
     return asked
 
 
-BUILTIN: Final[Mapping[str, Rule]] = {
+RULES: Final[Mapping[str, Rule]] = {
     "promotes_from": _each_version(_promotes_from),
     "soak": _each_version(_soak),
     "signature": _each_version(_signature),
@@ -215,7 +215,7 @@ BUILTIN: Final[Mapping[str, Rule]] = {
     "required_tags": _required_tags,
     "no_plain_secret": _no_plain_secret,
 }
-"""By the key that switches it on."""
+"""By the field that switches it on: `model.policy.BUILTIN`."""
 
 
 def _floored(hours: float) -> str:

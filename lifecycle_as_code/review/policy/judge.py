@@ -12,18 +12,17 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from ...model.cel import Engine, EngineMissingError, FaultyError, Program
-from ...model.diagnostics import Diagnostic, LacError, Source, did_you_mean, refuse
+from ...model.diagnostics import Diagnostic, LacError, did_you_mean, refuse
 from ...model.evidence import Comparison
 from ...model.history import Actor
+from ...model.pattern import matches
 from ...model.plan import Change, Mode, Plan
-from ...model.policy import Expression, Policy, PolicyWaiver, Rules
+from ...model.policy import Expression, Policy, PolicyWaiver, Rules, bad_policy
 from ...model.review import Impact, Outcome, Verdict, Waiver
-from .builtin import BUILTIN, Case
+from .builtin import RULES, Case
 from .facts import aware, change_facts, plan_facts, types
-from .matching import concerns, matches
+from .matching import concerns
 from .trace import explained
-
-SUMMARY: Final = "policy can't be applied as it is written"
 
 
 def check_rules(rules: Rules) -> Iterator[Diagnostic]:
@@ -168,11 +167,6 @@ def _like(name: str) -> str:
     return "`lac policy context` lists all names"
 
 
-def bad_policy(detail: str, hint: str = "", at: Source | None = None) -> Diagnostic:
-    """What is wrong with a policy, as it is written."""
-    return Diagnostic("bad-policy", SUMMARY, detail, hint=hint, at=at)
-
-
 def _no_engine(expression: Expression) -> Diagnostic:
     return Diagnostic(
         "policy-engine-missing",
@@ -275,7 +269,7 @@ def _expressions(policy: Policy, programs: Mapping[str, Program], asked: Iterabl
 
 
 def _built_in(policy: Policy, case: Case) -> Iterator[str]:
-    for name, rule in BUILTIN.items():
+    for name, rule in RULES.items():
         if name in policy.builtin:
             yield from rule(case, policy.builtin[name])
 

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from ...model.pattern import matches
 from ...model.plan import Change, Plan
 from ...model.spec import Spec
 from .facts import fields_of
 
-ABOUT_CHANGE: Final = ("kind", "action", "environment", "mode", "address")
-"""What `when` may name beside a kind's own fields."""
 _MISSING: Final = object()
-
-
-def matches(text: str, patterns: Any) -> bool:
-    """Whether `text` is one of the patterns, or fits one: `*`, `?` and `[…]` stand for others."""
-    wanted = patterns if isinstance(patterns, list | tuple) else [patterns]
-    return any(text == str(one) or fnmatchcase(text, str(one)) for one in wanted)
 
 
 def concerns(when: Mapping[str, Any], change: Change, plan: Plan) -> bool:

@@ -26,10 +26,11 @@ from lifecycle_as_code.model.evidence import (
 )
 from lifecycle_as_code.model.history import Actor
 from lifecycle_as_code.model.plan import Action, Change, Mode, Plan
-from lifecycle_as_code.model.policy import Expression, Policy, PolicyWaiver, Rules, Team
+from lifecycle_as_code.model.policy import BUILTIN, Expression, Policy, PolicyWaiver, Rules, Team
 from lifecycle_as_code.model.review import Access, Impact, Outcome, Review, Traffic, Verdict
 from lifecycle_as_code.model.signature import Signature, SignatureChange, SignatureClass
 from lifecycle_as_code.model.spec import Address, Spec
+from lifecycle_as_code.review.policy.builtin import RULES
 from lifecycle_as_code.review.policy.facts import CONTEXT, change_facts, plan_facts, types
 from lifecycle_as_code.review.policy.judge import check_rules, denials, expired, judge
 
@@ -860,3 +861,7 @@ def test_mode_and_environment_are_the_plans() -> None:
     one = policy("false", when={"mode": "rollback", "environment": "prod"})
     assert judged(one) == ()
     assert judged(one, replace(PROMOTED, mode=Mode.ROLLBACK))
+
+
+def test_each_built_in_rule_that_a_manifest_names_has_its_check() -> None:
+    assert tuple(RULES) == BUILTIN
