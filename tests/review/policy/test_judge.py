@@ -171,11 +171,11 @@ NOT_MET = {
     "what isn't a number": ("after.metrics.bad > 0.0", "(after.metrics.bad is missing)"),
     "what isn't known": ("before.size < 10", "(before.size is missing)"),
     "a text": ('after.run.user == "eve"', '(after.run.user = "bob")'),
-    "no truth": ("after.fields.version", "(after.fields.version = 4, it is neither true nor false)"),
+    "no truth": ("after.fields.version", "(after.fields.version = 4, the result is neither true nor false)"),
     "in a loop": (
         'after.aliases.all(a, after.tags[a] == "x")',
         '(after.aliases = ["challenger"], after.tags = {"validation_status": "approved", "team": "risk"}, '
-        "there is no `challenger`)",
+        'Key not found in map : "challenger")',
     ),
     "a key with a space": ('after.tags["a b"] == "c"', "(after.tags.a b is missing)"),
 }
