@@ -32,7 +32,7 @@ MAX_CASES: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class PolicyCase:
     """One test: the plan, by whom and when, and the verdict that each policy should give (`none`: it isn't
     about the change) with texts that stand in what isn't met."""
 
@@ -52,10 +52,10 @@ def read_cases(
     *,
     stack: str,
     now: datetime,
-) -> tuple[Case, ...]:
+) -> tuple[PolicyCase, ...]:
     """The tests in a file. LacError with every problem at its place. `policies`: the names that there are."""
     report = Report(file)
-    found: list[Case] = []
+    found: list[PolicyCase] = []
     try:
         root = parse(data, report)
         if root.__class__ is Map:
@@ -75,7 +75,7 @@ def _cases(
     stack: str,
     now: datetime,
     report: Report,
-) -> Iterator[Case]:
+) -> Iterator[PolicyCase]:
     if {"format_version", "changes"} <= root.keys():
         detail = "It is a plan as `--json` prints it: by whom and when it was made isn't in it."
         report.add("bad-value", root.at, detail, "save the plan: lac plan -o FILE; lac policy test FILE")
@@ -119,7 +119,7 @@ class _Builder:
     def __init__(self, node: Map, case: PolicyTest, specs: Mapping[str, type[Spec]], report: Report) -> None:
         self._node, self._case, self._specs, self._report = node, case, specs, report
 
-    def plan(self, stack: str, now: datetime) -> Case | None:
+    def plan(self, stack: str, now: datetime) -> PolicyPolicyCase | None:
         """The test; None where something is wrong with it, which is reported."""
         case = self._case
         moment = datetime(case.now.year, case.now.month, case.now.day, tzinfo=UTC) if case.now else now
@@ -143,7 +143,7 @@ class _Builder:
         review = Review(self._evidence(change, moment), self._impacts(address))
         plan = Plan(stack, case.environment, (change,), (), mode=case.mode, review=review)
         actor = Actor(**case.actor.model_dump())
-        return Case(case.name, plan, actor, moment, dict(self._expected()), at)
+        return PolicyCase(case.name, plan, actor, moment, dict(self._expected()), at)
 
     def _expected(self) -> Iterator[tuple[str, tuple[str, tuple[str, ...]]]]:
         for name, said in self._case.expect.items():
@@ -157,7 +157,7 @@ class _Builder:
             return None
 
     def _spec(
-        self, address: Address, side: str, said: Mapping[str, Any] | None, seen: SideCase | None
+        self, address: Address, side: str, said: Mapping[str, Any] | None, seen: SidePolicyCase | None
     ) -> Any:
         """The object on one side. Where only the version is spoken of, as with an alias, it is that."""
         if said is None and seen is None:

@@ -366,17 +366,17 @@ def test_an_endpoint_is_judged_for_each_served_entity() -> None:
     one = policy("after.metrics.auc > 0.9", "change.entity != ''", run="FINISHED")
     assert failed(one, on) == [
         "served entity `b`: after.metrics.auc > 0.9 (after.metrics.auc = 0.5)",
-        "served entity `b`, fraud version 5 has no run that is known",
+        "the run of served entity `b`, fraud version 5 is unknown",
     ]
-    # an entity that nothing is known about isn't let through
+    # an entity that there is no evidence about isn't let through
     assert failed(policy(run="FINISHED"), plan(moved, evidence=evidence[:1])) == [
-        "nothing is known about model_version.fraud/5"
+        "there is no evidence about model_version.fraud/5"
     ]
 
 
 def test_without_evidence_a_version_is_not_let_through() -> None:
     on = plan(PROMOTION)
-    unknown = "nothing is known about model_version.fraud/4"
+    unknown = "there is no evidence about model_version.fraud/4"
     settings: dict[str, Any] = {
         "run": "FINISHED",
         "artifact": "must-exist",
@@ -471,17 +471,17 @@ BUILT_IN: dict[str, tuple[dict[str, Any], Plan, list[str]]] = {
     "not from the challenger": (
         {"promotes_from": "shadow"},
         PROMOTED,
-        ["fraud version 4 isn't promoted from `shadow`: it holds `challenger`"],
+        ["fraud version 4 doesn't hold `shadow`; it holds `challenger`"],
     ),
     "from nowhere": (
         {"promotes_from": ["a", "b"]},
         version(replace(AFTER, aliases=())),
-        ["fraud version 4 isn't promoted from `a` or `b`: it holds no alias"],
+        ["fraud version 4 doesn't hold `a` or `b`; it holds no alias"],
     ),
     "the same version as before": (
         {"promotes_from": "shadow", "soak": SOAK},
         version(replace(BEFORE, since_ms={}), before=BEFORE),
-        ["nothing is known about model_version.fraud/4"],
+        ["there is no evidence about model_version.fraud/4"],
     ),
     "soaked": ({"soak": SOAK}, PROMOTED, []),
     "soaked to the minute": (
@@ -497,7 +497,7 @@ BUILT_IN: dict[str, tuple[dict[str, Any], Plan, list[str]]] = {
     "never soaked": (
         {"soak": SOAK},
         version(replace(AFTER, since_ms={"shadow": hours_ago(99)})),
-        ["fraud version 4 doesn't hold `challenger`, or nothing tells since when"],
+        ["fraud version 4 doesn't hold `challenger`, or has held it for an unknown time"],
     ),
     "compatible": ({"signature": "compatible"}, version(AFTER, signature=COMPATIBLE), []),
     "not the same": (
@@ -513,7 +513,7 @@ BUILT_IN: dict[str, tuple[dict[str, Any], Plan, list[str]]] = {
     "unknown": (
         {"signature": "compatible"},
         version(AFTER, signature=UNKNOWN),
-        ["the signature of fraud version 4 is unknown: a side has none, or it can't be read"],
+        ["the signature of fraud version 4 is unknown: a signature is missing or can't be read"],
     ),
     "unknown, and let pass": (
         {"signature": "same", "allow_unknown": True},
@@ -541,7 +541,7 @@ BUILT_IN: dict[str, tuple[dict[str, Any], Plan, list[str]]] = {
     "an artifact that can't be asked for": (
         {"artifact": "must-exist"},
         version(replace(AFTER, artifact=None)),
-        ["it can't be told whether the artifact of fraud version 4 is there"],
+        ["it is unknown whether the artifact of fraud version 4 exists"],
     ),
     "the same, and let pass": (
         {"artifact": "must-exist", "allow_unknown": True},
@@ -562,7 +562,7 @@ BUILT_IN: dict[str, tuple[dict[str, Any], Plan, list[str]]] = {
     "no run": (
         {"run": "FINISHED"},
         version(replace(AFTER, run=None)),
-        ["fraud version 4 has no run that is known"],
+        ["the run of fraud version 4 is unknown"],
     ),
     "a deletion puts no version anywhere": (
         {
@@ -619,13 +619,13 @@ ONLY: dict[str, tuple[dict[str, Any], Actor, list[str]]] = {
     "in CI the system's user isn't who": (
         {"actors": ["runner"], "actions": ["update"]},
         ALICE,
-        ["alice is none of those who may: runner"],
+        ["alice may not make this change; allowed: runner"],
     ),
-    "nobody known": ({"actors": ["*"]}, Actor(), ["somebody unknown is none of those who may: *"]),
+    "nobody known": ({"actors": ["*"]}, Actor(), ["an unknown user may not make this change; allowed: *"]),
     "another": (
         {"actors": ["carol"], "teams": ["risk", "gone"]},
         Actor(user="eve"),
-        ["eve is none of those who may: carol, team risk, team gone"],
+        ["eve may not make this change; allowed: carol, team risk, team gone"],
     ),
 }
 
@@ -653,7 +653,7 @@ PLAIN_SECRETS = {
 @pytest.mark.parametrize(("name", "value"), PLAIN_SECRETS.values(), ids=PLAIN_SECRETS)
 def test_a_plain_secret_is_refused_and_never_repeated(name: str, value: str) -> None:
     (told,) = failed(policy(no_plain_secret=True), plan(change(None, model(**{name: value}))))
-    assert told.startswith(f"`tags.{name}` holds what looks like a secret in plain text: ")
+    assert told.startswith(f"`tags.{name}` appears to hold a secret in plain text: ")
     assert value not in told
 
 
@@ -795,7 +795,7 @@ def test_two_versions_without_numbers_are_not_the_same_one() -> None:
     on = version(replace(AFTER, version=0, aliases=()), before=replace(BEFORE, version=0))
     on = replace(on, changes=(change(alias(3), alias(3)),))
     assert failed(policy(promotes_from="challenger"), on) == [
-        "the version isn't promoted from `challenger`: it holds no alias"
+        "the version doesn't hold `challenger`; it holds no alias"
     ]
 
 
