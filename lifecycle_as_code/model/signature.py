@@ -12,8 +12,8 @@ from enum import StrEnum
 from itertools import chain
 from typing import Any, Final
 
+from ..review.signature import Finding, input_findings, output_findings, parameter_findings
 from ..review.signature.columns import MalformedError, read_columns, read_parameters
-from ..review.signature.enforcement import Finding, input_findings, output_findings, parameter_findings
 from .wording import take_first
 
 MAX_FINDINGS: Final = 100

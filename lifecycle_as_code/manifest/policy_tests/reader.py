@@ -119,7 +119,7 @@ class _Builder:
     def __init__(self, node: Map, case: PolicyTest, specs: Mapping[str, type[Spec]], report: Report) -> None:
         self._node, self._case, self._specs, self._report = node, case, specs, report
 
-    def plan(self, stack: str, now: datetime) -> PolicyPolicyCase | None:
+    def plan(self, stack: str, now: datetime) -> PolicyCase | None:
         """The test; None where something is wrong with it, which is reported."""
         case = self._case
         moment = datetime(case.now.year, case.now.month, case.now.day, tzinfo=UTC) if case.now else now
@@ -157,7 +157,7 @@ class _Builder:
             return None
 
     def _spec(
-        self, address: Address, side: str, said: Mapping[str, Any] | None, seen: SidePolicyCase | None
+        self, address: Address, side: str, said: Mapping[str, Any] | None, seen: SideCase | None
     ) -> Any:
         """The object on one side. Where only the version is spoken of, as with an alias, it is that."""
         if said is None and seen is None:

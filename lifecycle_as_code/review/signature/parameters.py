@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from ..columns import Parameter, Scalar, cut
+from .columns import Parameter, Scalar, cut
 from .findings import Finding, gone, labelled, retyped
 from .inputs import WIDENS, type_findings
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..columns import AnyType, Array, Column, Map, Object, Tensor, Type, cut
+from .columns import AnyType, Array, Column, Map, Object, Tensor, Type, cut
 from .findings import Finding, at, below, form, gone, labelled, retyped
 
 

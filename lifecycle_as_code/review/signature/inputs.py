@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from ..columns import AnyType, Array, Column, Label, Map, Name, Object, Scalar, Tensor, Type, quoted
+from .columns import AnyType, Array, Column, Label, Map, Name, Object, Scalar, Tensor, Type, quoted
 from .findings import Finding, added_input, at, below, form, gone, labelled, retyped
 from .tensors import from_frames, only_array, tensor_findings
 

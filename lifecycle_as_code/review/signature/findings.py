@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..columns import Column, Name, Tensor, cut, quoted
+from .columns import Column, Name, Tensor, cut, quoted
 
 LONGEST_PATH = 200
 """How much of the way into a type is shown; its end is kept."""

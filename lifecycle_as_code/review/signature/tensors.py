@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
-from ..columns import Tensor, Type
+from .columns import Tensor, Type
 from .findings import Finding, retyped
 
 
