@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, PlainSerializer
 from pydantic_core import CoreSchema, core_schema
 
-from .visible import decode_alone, encode, encode_alone
+from .text import decode_alone, encode, encode_alone
 
 KeyPart = str | int
 

@@ -18,7 +18,7 @@ from ..model.review import Choice
 from ..model.selector import Slot, VersionSelector, pinned, slots
 from ..model.snapshot import Desired, Live, Recorded
 from ..model.spec import Address, Spec
-from ..model.wording import shorten
+from ..model.text import shorten
 from .candidates import Candidate, candidates
 from .renames import removed
 

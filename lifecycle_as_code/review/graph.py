@@ -183,8 +183,8 @@ def _with_reach(nodes: dict[Address, Node], edges: Iterable[Edge], impacts: Iter
 
 
 def _within(objects: Mapping[Address, Spec], edges: Iterable[Edge]) -> dict[Address, Address]:
-    """The parent of each part: the object that it may be nested in. An undeclared part shares the beginning of
-    its parent's key."""
+    """The parent of each part: the object that it may be nested in. An undeclared part shares the
+    beginning of its parent's key."""
     owners: dict[Address, Address] = {}
     for address, spec in objects.items():
         sections = {nest.section for nest in spec.nests}

@@ -18,9 +18,10 @@ from lifecycle_as_code.cli import run
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
-from lifecycle_as_code.model.evidence import Better, Direction, Evidence, Metric, Run, compare
+from lifecycle_as_code.model.evidence import Better, Direction, Evidence, Metric, Run
 from lifecycle_as_code.model.plan import Plan
 from lifecycle_as_code.model.spec import Address, Spec
+from lifecycle_as_code.review.evidence import compare
 from lifecycle_as_code.stack import Promotion, Stack
 from lifecycle_as_code.views.terminal import edits
 

@@ -27,7 +27,7 @@ from ...model.access import (
 from ...model.plan import Action, Change, Mode, Plan
 from ...model.review import Access
 from ...model.spec import Address
-from ...model.wording import join_first
+from ...model.text import join_first
 from ...serving.levels import rank
 from .effective import Effective
 from .projection import state_after

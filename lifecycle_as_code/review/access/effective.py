@@ -23,7 +23,7 @@ from ...model.access import (
     Decision,
     Role,
 )
-from ...model.wording import join_first
+from ...model.text import join_first
 from ...serving import levels as endpoints
 from ...serving.levels import Grant, rank, read_level
 

@@ -14,7 +14,7 @@ from ...model.access import ALL, DEFAULT_WORKSPACE, DENY, MANAGE, AccessState
 from ...model.diagnostics import Diagnostic, Source
 from ...model.plan import Action, Change
 from ...model.spec import Address
-from ...model.wording import take_first
+from ...model.text import take_first
 from ...planning.guards import World
 from .effective import Effective
 from .projection import state_after, state_seen

@@ -10,10 +10,3 @@ doesn't make a change compatible.
 Not covered: shorthands of the scoring server (a bare list for the only column), and models whose input is
 checked by Python's type hints instead of the schema (MLmodel: `is_signature_from_type_hint`).
 """
-
-from .findings import Finding
-from .inputs import input_findings
-from .outputs import output_findings
-from .parameters import parameter_findings
-
-__all__ = ["Finding", "input_findings", "output_findings", "parameter_findings"]

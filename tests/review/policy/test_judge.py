@@ -14,22 +14,14 @@ import pytest
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.model.diagnostics import LacError, Source
 from lifecycle_as_code.model.diff import diff
-from lifecycle_as_code.model.evidence import (
-    Better,
-    Comparison,
-    Dataset,
-    Direction,
-    Evidence,
-    Metric,
-    Run,
-    compare,
-)
+from lifecycle_as_code.model.evidence import Better, Comparison, Dataset, Direction, Evidence, Metric, Run
 from lifecycle_as_code.model.history import Actor
 from lifecycle_as_code.model.plan import Action, Change, Mode, Plan
 from lifecycle_as_code.model.policy import BUILTIN, Expression, Policy, PolicyWaiver, Rules, Team
 from lifecycle_as_code.model.review import Access, Impact, Outcome, Review, Traffic, Verdict
 from lifecycle_as_code.model.signature import Signature, SignatureChange, SignatureClass
 from lifecycle_as_code.model.spec import Address, Spec
+from lifecycle_as_code.review.evidence import compare
 from lifecycle_as_code.review.policy.builtin import RULES
 from lifecycle_as_code.review.policy.facts import CONTEXT, change_facts, plan_facts, types
 from lifecycle_as_code.review.policy.judge import check_rules, denials, expired, judge
