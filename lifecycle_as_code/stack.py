@@ -36,6 +36,7 @@ from .planning.drift import Drift
 from .planning.explanation import Explanation
 from .planning.planfile import SavedPlan
 from .planning.planner import make_refresh
+from .planning.selection import check_cycles
 from .planning.targeting import IN_PART, Selection, part_of
 from .stores.state import lock
 
@@ -110,7 +111,7 @@ class Stack:
             var_files=var_files,
             environ=os.environ if environ is None else environ,
             settings_only=not manifests,
-            checks=(_check_rules,),
+            checks=(check_cycles, _check_rules),
         )
         return cls(manifest, KINDS, environ)
 

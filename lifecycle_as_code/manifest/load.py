@@ -15,7 +15,6 @@ from ..model.diagnostics import Diagnostic, LacError, Source, in_file_order, ref
 from ..model.policy import Rules
 from ..model.snapshot import Desired
 from ..model.spec import Spec
-from ..planning.selection import circles
 from .bind import LEAVE_OUT, Binder
 from .files import PROJECT, matching, read, way_to_a_stack
 from .placeholders import warn_of_placeholders
@@ -31,6 +30,9 @@ _MARKERS = tuple(marker.encode() for marker in MARKERS)
 
 Texts = Mapping[str, bytes]
 """What to read in the place of files, by their names in `Manifest.files`."""
+
+Check = Callable[[Desired], Iterable[Diagnostic]]
+"""A rule over everything that the manifests declare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +73,13 @@ def load(
     var_files: Sequence[str | Path] = (),
     environ: Mapping[str, str] = os.environ,
     settings_only: bool = False,
-    checks: Sequence[Callable[[Desired], Iterable[Diagnostic]]] = (),
+    checks: Sequence[Check] = (),
 ) -> Manifest:
     """Read lac.yaml in `directory` and the manifests that it includes, for one environment or none.
 
     `specs` by kind. `settings_only`: the manifests are named, and not looked into. `variables` and
-    `var_files` as from `--var` and `--var-file` (relative to the working directory). `checks`: what else is
-    asked about the objects of all files, such as whether policies compile. LacError with every problem, in
-    file order; warnings are in `desired.warnings`.
+    `var_files` as from `--var` and `--var-file` (relative to the working directory). `checks`: rules of the
+    caller's. LacError with every problem, in file order; warnings are in `desired.warnings`.
     """
 
     def again(texts: Texts) -> Manifest:
@@ -120,7 +121,7 @@ def _load(
     var_files: Sequence[str | Path],
     environ: Mapping[str, str],
     settings_only: bool,
-    checks: Sequence[Callable[[Desired], Iterable[Diagnostic]]],
+    checks: Sequence[Check],
     texts: Texts,
 ) -> tuple[Settings, Desired, tuple[str, ...]]:
     sections = {spec.section for spec in specs.values()}
@@ -150,7 +151,7 @@ def _load(
         rules=rules,
         selected_at=binder.selected_at,
     )
-    problems += [*blocks.conflicts(binder.objects), *circles(desired)]
+    problems += blocks.conflicts(binder.objects)
     if binder.has_rules:
         problems += binder.rules.conflicts(project.settings.environments)
     problems += [problem for check in checks for problem in check(desired)]

@@ -73,8 +73,8 @@ def chosen(desired: Desired, recorded: Recorded, live: Live) -> Chosen:
     return Chosen(replace(desired, objects=world.objects, choices=tuple(choices)), tuple(problems))
 
 
-def circles(desired: Desired) -> Iterator[Diagnostic]:
-    """Selectors that lead back to themselves: nothing has to be asked to see that."""
+def check_cycles(desired: Desired) -> Iterator[Diagnostic]:
+    """Selectors that lead back to themselves, one problem a cycle; no store is needed to see that."""
     every = [slot for spec in desired.objects.values() for slot in slots(spec)]
     for circle in _in_order(every)[1]:
         yield next(_told(circle, desired))[1]

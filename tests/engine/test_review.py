@@ -29,8 +29,8 @@ from lifecycle_as_code.model.policy import Expression, Policy, PolicyWaiver, Rul
 from lifecycle_as_code.model.review import Impact, Outcome, Review, Traffic
 from lifecycle_as_code.model.spec import Address
 from lifecycle_as_code.planning import planfile
+from lifecycle_as_code.planning.encoding import as_plain, plan_data
 from lifecycle_as_code.stack import Stack
-from lifecycle_as_code.views.json import as_plain, plan_data
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
 CHAMPION = Address("model_alias", ("fraud", "champion"))

@@ -33,7 +33,7 @@ from lifecycle_as_code.model.review import Choice
 from lifecycle_as_code.model.selector import VersionSelector
 from lifecycle_as_code.model.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
 from lifecycle_as_code.model.spec import Address, Spec, shapes
-from lifecycle_as_code.planning.selection import MOST, chosen
+from lifecycle_as_code.planning.selection import MOST, check_cycles, chosen
 from lifecycle_as_code.stack import Stack
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
@@ -375,7 +375,7 @@ def test_resolution_is_what_anybody_would_work_out_by_hand(
 def read(directory: Path, text: str) -> Desired:
     (directory / "lac.yaml").write_text("name: payments\n")
     (directory / "m.yaml").write_text(text)
-    return load(directory, SPECS).desired
+    return load(directory, SPECS, checks=[check_cycles]).desired
 
 
 MODEL = "registered_models:\n  - name: fraud\n    aliases:\n      champion: "
