@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
-from .outline import BLOCK, Outline, comments, outline
+from .yaml.outline import BLOCK, Outline, comments, outline
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TURNS: Final = 4

@@ -270,6 +270,6 @@ def _unknown(pattern: str, addresses: Sequence[Address]) -> Diagnostic:
     return Diagnostic(
         "no-such-address",
         "no object has this address",
-        f"No object in the graph matches {pattern}.",
+        f"{pattern}: no object in the graph matches it.",
         hint=did_you_mean(pattern, list(map(str, addresses))) if len(addresses) <= 1000 else "",
     )

@@ -142,7 +142,7 @@ def test_what_declares_nothing_is_fine(text: str, read: Read) -> None:
     ("text", "hint"),
     [
         ("registered_modles: []", "did you mean `registered_models`?"),
-        ("store: x", "settings stand in lac.yaml"),
+        ("store: x", "settings belong in lac.yaml"),
         ("registered_models: [{name: a, aliasses: {}}]", "did you mean `aliases`?"),
         (
             "registered_models: [{name: a, versions: [{version: 1, sorce: s, source: s}]}]",

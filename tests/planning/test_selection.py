@@ -428,7 +428,7 @@ def test_in_an_endpoint_its_place_is_its_own(tmp_path: Path) -> None:
     ("said", "column", "told"),
     [
         ("{latest: false}", 26, "`version.latest`: `false` selects nothing; leave it out."),
-        ("{latest: 1}", 26, "`latest` is `1`; `true` or `false` is wanted."),
+        ("{latest: 1}", 26, "`latest` is `1`; expected `true` or `false`."),
         (
             "{latest: true, run_id: r}",
             17,
@@ -451,7 +451,7 @@ def test_in_an_endpoint_its_place_is_its_own(tmp_path: Path) -> None:
         ("{where: ''}", 25, "`version.where`"),
         (f"{{where: '{'(' * 200}true{')' * 200}'}}", 25, "`version.where`"),
         (f"{{where: '{'true && ' * 300}true'}}", 25, "at most 2000 characters"),
-        ("[1]", 17, "`version` is a list; a whole number or a mapping is wanted."),
+        ("[1]", 17, "`version` is a list; expected a whole number or a mapping."),
         ("0", 17, "`version`: `0` should be greater than or equal to 1."),
     ],
     ids=str,

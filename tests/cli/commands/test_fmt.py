@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from lifecycle_as_code.cli import run
 from lifecycle_as_code.manifest.format import CannotFormatError, formatted
-from lifecycle_as_code.manifest.outline import Node, outline
+from lifecycle_as_code.manifest.yaml.outline import Node, outline
 from lifecycle_as_code.manifest.yaml.reader import parse
 from lifecycle_as_code.manifest.yaml.report import Report
 
@@ -463,7 +463,7 @@ def test_what_is_not_understood_is_told_and_is_no_error(capsys: pytest.CaptureFi
     Path("models/long.yaml").write_text("a: &id001\n  b: c\n")
     assert run(["fmt", "--check", "models/long.yaml"]) == 0
     assert capsys.readouterr().err == (
-        "models/long.yaml:1:1: warning[not-formatted]: file is left as it is\n"
+        "models/long.yaml:1:1: warning[not-formatted]: file was not formatted\n"
         "  The formatted text would mean something else.\n"
     )
 

@@ -119,12 +119,12 @@ WRONG_TESTS = {
     "a field of the object": ("after: {level", "after: {lvel", "19:91", "did you mean `level`?"),
     "an outcome": ("approved: waived", "approved: weaved", "17:24", "did you mean `waived`?"),
     "no mapping": (TESTS, "[]", "1:1", ""),
-    "no tests": (TESTS, "tests: []", "1:8", "write one, or remove the file"),
+    "no tests": (TESTS, "tests: []", "1:8", "add a test, or remove the file"),
     "nothing expected": (
         "{approved: waived, soaked: none, better: passed}",
         "{}",
         "17:13",
-        "name a policy and its verdict",
+        "add a policy and its verdict",
     ),
     "a field of the file": (TESTS, "test: []", "1:1", "add `tests:`"),
     "what --json prints": (
