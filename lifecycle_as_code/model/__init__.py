@@ -1,1 +1,1 @@
-"""The nouns of the engine: specs, snapshots, plans, evidence, verdicts. Data, and what follows from it alone."""
+"""The nouns of the engine: specs, snapshots, plans, evidence, verdicts. Data, without any store."""

@@ -1,7 +1,7 @@
-"""Conditions over one model version, such as `tags.validation_status == "approved"`: CEL expressions over the
-names in `NAMES`. Pure.
+"""Conditions over one model version, such as `tags.validation_status == "approved"`: expressions over the
+names in `NAMES`. Pure; what evaluates them is `cel`.
 
-A condition that reads an unknown value, such as a missing tag, isn't true, and its answer has the reason.
+What isn't known of a version (a tag that it hasn't) keeps a condition from being true, and is told apart.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ NAMES: Final[Mapping[str, str]] = {
     "tags": "map(string, string)",
     "created": "timestamp",
 }
-"""The names that a condition may use, each with its type in CEL."""
+"""What a condition may name, each with its type in CEL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The values of one version. `created`: ms since 1970; None before the version exists."""
+    """What a condition sees of a version. `created`: ms since 1970; None for one that is still to be made."""
 
     version: int
     run_id: str
@@ -46,12 +46,13 @@ Condition = Callable[[Facts], Answer]
 
 
 def compiled(text: str) -> Condition:
-    """The condition. ValueError, with a text for people, if it doesn't compile, or no engine is installed."""
+    """The condition. ValueError, for people, where it isn't one, such as for a name or a type that isn't
+    known; also where no engine is installed."""
     engine = _engine()
     try:
         program = engine.compile(text)
     except FaultyError as error:
-        raise ValueError(_describe(error.faults[0], text)) from None
+        raise ValueError(_told(error.faults[0], text)) from None
     return lambda facts: program.ask(engine.facts(_values(facts)))
 
 
@@ -60,12 +61,12 @@ def _engine() -> Engine:
     try:
         return Engine(NAMES)
     except EngineMissingError:
-        reason = "conditions are CEL expressions, and their engine isn't installed: "
-        raise ValueError(f"{reason}`pip install 'lifecycle-as-code[policy]'`") from None
+        why = "conditions are CEL, and nothing is installed that reads it: "
+        raise ValueError(f"{why}`pip install 'lifecycle-as-code[policy]'`") from None
 
 
-def _describe(fault: Fault, text: str) -> str:
-    """The fault as a clause with its place in the expression, if it has one, and its hint."""
+def _told(fault: Fault, text: str) -> str:
+    """What is wrong first, with its place in the expression where it is about a part."""
     hint = did_you_mean(fault.name.partition(".")[0], NAMES) if fault.name else fault.hint
     line = f"line {fault.line}, " if "\n" in text.strip() else ""
     at = f", at {line}character {fault.column}" if fault.line else ""

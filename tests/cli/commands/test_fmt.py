@@ -180,10 +180,10 @@ def test_the_layout_is(text: str, wanted: str) -> None:
 
 
 REFUSED = {
-    "a: |1  # b": "a comment would be lost or move past another",
+    "a: |1  # b": "a comment would be lost or reordered",
     'a: "b\u2028c"\n': "line 1 has an invisible line break",
     "a: b\rc: d\n": "line 1 has an invisible line break",
-    "a: &id001\n  b: c\n": "the formatted text would mean something else",
+    "a: &id001\n  b: c\n": "the formatted text would have another meaning",
 }
 
 
@@ -464,7 +464,7 @@ def test_what_is_not_understood_is_told_and_is_no_error(capsys: pytest.CaptureFi
     assert run(["fmt", "--check", "models/long.yaml"]) == 0
     assert capsys.readouterr().err == (
         "models/long.yaml:1:1: warning[not-formatted]: file was not formatted\n"
-        "  The formatted text would mean something else.\n"
+        "  The formatted text would have another meaning.\n"
     )
 
 
