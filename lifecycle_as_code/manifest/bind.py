@@ -148,13 +148,13 @@ class Binder:
         before = len(report.problems)
         values = dict(constants)
         fields, nests = shape.fields, shape.nests
-        nested = False
+        has_sugar = False
         for name, value in node.items():
             convert = fields.get(name)
             if convert is not None:
                 values[name] = convert(value, node, name, report)
             elif name in nests or (name == EXCLUSIVE and shape.claims):
-                nested = True
+                has_sugar = True
             elif name == LIFECYCLE:
                 continue
             else:
@@ -169,8 +169,8 @@ class Binder:
                 self.selected_at.setdefault((slot.address, slot.path), report.source(mark))
             if LIFECYCLE in node:
                 self.blocks.lifecycle(spec, node, report)
-        if nested:
-            self._nested(shape, node, spec, report)
+        if has_sugar:
+            self._unfold(shape, node, spec, report)
 
     def _declare(self, spec: Spec, at: Mark, report: Report) -> None:
         address = spec.address
@@ -208,7 +208,7 @@ class Binder:
         hint = f"use the same name, or clearly different ones: {address.name!a} is not {first.name!a}"
         report.add("look-alike", at, detail, hint)
 
-    def _nested(self, shape: Shape, node: Map, spec: Spec | None, report: Report) -> None:
+    def _unfold(self, shape: Shape, node: Map, spec: Spec | None, report: Report) -> None:
         """Unfold the sugar in an item, even if the item itself has problems."""
         exclusive = False
         if EXCLUSIVE in node:

@@ -104,7 +104,7 @@ def converter(annotation: Any, secret: bool = False) -> Convert:
         return _mapping(converter(args[1], secret), args[0], secret)
     if origin in _LISTS and (origin is not tuple or args[1:] == (Ellipsis,)):
         return _list(converter(args[0], secret), _LISTS[origin])
-    return untyped
+    return read_untyped
 
 
 def _bare(annotation: Any) -> Any:
@@ -138,7 +138,7 @@ def _scalar(expected: type[Any], secret: bool) -> Convert:
 
         return text
 
-    def typed(value: Any, holder: Any, key: Any, report: Report) -> Any:
+    def read_typed(value: Any, holder: Any, key: Any, report: Report) -> Any:
         natural = value.value if value.__class__ is Plain else value
         if natural.__class__ is expected:
             return natural
@@ -146,7 +146,7 @@ def _scalar(expected: type[Any], secret: bool) -> Convert:
             return float(natural)
         return bad_value(value, holder, key, report, SCALARS[expected], secret)
 
-    return typed
+    return read_typed
 
 
 def _is_nothing(value: Any) -> bool:
@@ -282,19 +282,19 @@ def _union(members: tuple[Any, ...], secret: bool) -> Convert:
     return read
 
 
-def _untyped_item(value: Any, holder: Any, key: Any, report: Report) -> Any:
-    return (_secrets if key in SECRET_FIELDS else untyped)(value, holder, key, report)
+def _read_untyped_item(value: Any, holder: Any, key: Any, report: Report) -> Any:
+    return (_secrets if key in SECRET_FIELDS else read_untyped)(value, holder, key, report)
 
 
-def untyped(value: Any, holder: Any, key: Any, report: Report) -> Any:
+def read_untyped(value: Any, holder: Any, key: Any, report: Report) -> Any:
     """A value of a field without a type, as plain data: only what YAML 1.1 and 1.2 read the same.
 
     A number that isn't in its canonical form (`1.10`, `1e3`) is refused: it may be meant as text.
     """
     if value.__class__ is Map:
-        return _untyped_mapping(value, holder, key, report)
+        return _read_untyped_mapping(value, holder, key, report)
     if value.__class__ is Seq:
-        return [untyped(item, value, index, report) for index, item in enumerate(value)]
+        return [read_untyped(item, value, index, report) for index, item in enumerate(value)]
     if value.__class__ is not Plain:
         return value
     natural = value.value
@@ -312,5 +312,5 @@ def untyped(value: Any, holder: Any, key: Any, report: Report) -> Any:
     return REFUSED
 
 
-_untyped_mapping: Final = _mapping(_untyped_item, str, False)
+_read_untyped_mapping: Final = _mapping(_read_untyped_item, str, False)
 _secrets: Final = converter(Mapping[str, str], secret=True)

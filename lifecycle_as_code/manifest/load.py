@@ -83,7 +83,7 @@ def load(
     """
 
     def again(texts: Texts) -> Manifest:
-        with _uncollected():
+        with _without_collector():
             settings, desired, files = _load(
                 Path(directory),
                 specs,
@@ -101,7 +101,7 @@ def load(
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def _without_collector() -> Iterator[None]:
     """Without the cycle collector: all objects stay, and its repeated passes cost a third of the time."""
     was = gc.isenabled()
     gc.disable()
@@ -125,7 +125,7 @@ def _load(
 ) -> tuple[Settings, Desired, tuple[str, ...]]:
     sections = {spec.section for spec in specs.values()}
     project = _project(root, sections, environment, variables, var_files, environ, settings_only)
-    names, problems = _included(root, project)
+    names, problems = _list_files(root, project)
     files = tuple(str(root / name) for name in names)
     if settings_only:
         return project.settings, Desired(), files
@@ -180,7 +180,7 @@ def _project(
     return read_project(read(path, str(path)), str(path), root.resolve(), sections, choices)
 
 
-def _included(root: Path, project: Project) -> tuple[list[str], list[Diagnostic]]:
+def _list_files(root: Path, project: Project) -> tuple[list[str], list[Diagnostic]]:
     """The files to read. Without `include` in lac.yaml, all; then a pattern may match nothing."""
     start = Source(str(root / PROJECT), 1, 1)
     names, problems = matching(root, project.include or [(pattern, start) for pattern in INCLUDE])

@@ -15,7 +15,7 @@ from ..model.diagnostics import Diagnostic, LacError, Source, in_file_order, ref
 from ..model.plan import Limits
 from ..model.spec import P
 from ..serving.references import is_reference
-from .convert import read_part, untyped
+from .convert import read_part, read_untyped
 from .placeholders import warn_of_placeholders
 from .settings import (
     DEFAULT_PERMISSION,
@@ -244,7 +244,7 @@ class _Reader:
         runtime_env: Any = {}
         if "runtime_env" in node:
             self._tree.render(node["runtime_env"])
-            runtime_env = untyped(node["runtime_env"], node, "runtime_env", self._report)
+            runtime_env = read_untyped(node["runtime_env"], node, "runtime_env", self._report)
         if at is None:
             return None
         return Serve(

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from ..model.diagnostics import Diagnostic, Source
-from .convert import untyped
+from .convert import read_untyped
 from .templates import has_template
 from .value_errors import REFUSED
 from .yaml.nodes import Map, decimal, fraction
@@ -66,7 +66,7 @@ class Variables:
     def _read(self, root: Any, file: str, report: Report) -> None:
         if isinstance(root, Map):
             for name in root:
-                value = untyped(root[name], root, name, report)
+                value = read_untyped(root[name], root, name, report)
                 at = report.source(root.place_of_key(name))
                 if name in self.values:
                     self._set(name, value, at, file)
@@ -119,7 +119,7 @@ class Variables:
                 report = Report(origin)
                 holder = Map(START)
                 with suppress(TooManyError):
-                    value = untyped(parse(text.encode(), report), holder, name, report)
+                    value = read_untyped(parse(text.encode(), report), holder, name, report)
                 value = None if report.problems else value
         if value is None:
             self.problems.append(_wrong_type(name, self.values[name], origin, None))

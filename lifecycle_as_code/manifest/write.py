@@ -108,13 +108,13 @@ def write(specs: Sequence[Spec], classes: Mapping[str, type[Spec]]) -> str:
     of their own, which claims nothing.
     """
     sections: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for spec, item in nested(specs, classes):
+    for spec, item in nest_items(specs, classes):
         sections[spec.section].append(item)
     order = [cls.section for cls in classes.values() if sections.get(cls.section)]
     return "\n".join(in_blocks({section: sections[section]}) for section in order)
 
 
-def nested(specs: Sequence[Spec], classes: Mapping[str, type[Spec]]) -> list[tuple[Spec, dict[str, Any]]]:
+def nest_items(specs: Sequence[Spec], classes: Mapping[str, type[Spec]]) -> list[tuple[Spec, dict[str, Any]]]:
     """The items to write for `specs`, sorted, with parts inside their parents if those are among them."""
     outer: list[tuple[Spec, dict[str, Any]]] = []
     items: dict[Address, dict[str, Any]] = {}

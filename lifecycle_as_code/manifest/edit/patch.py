@@ -23,7 +23,7 @@ from ...model.diagnostics import Diagnostic, refuse
 from ...model.spec import Address, ByKey, KeyPart, Nest, Part, Spec, Unordered, fields_marked, marked, shapes
 from ..load import Manifest
 from ..shapes import shapes_of
-from ..write import in_line, nested, parent_of, without_given
+from ..write import in_line, nest_items, parent_of, without_given
 from ..yaml.outline import Node
 from ..yaml.report import shown
 from .document import Document
@@ -79,7 +79,7 @@ class _Patch:
                     self._remove(address)
                 elif before is not None:
                     self._change(address, before, spec)
-        for spec, item in nested(new, self._classes):
+        for spec, item in nest_items(new, self._classes):
             with self._refusing(spec.address):
                 self._add(spec, item)
 

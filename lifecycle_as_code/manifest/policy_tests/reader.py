@@ -142,9 +142,9 @@ class _Builder:
         review = Review(self._evidence(change, moment), self._impacts(address))
         plan = Plan(stack, case.environment, (change,), (), mode=case.mode, review=review)
         actor = Actor(**case.actor.model_dump())
-        return PolicyCase(case.name, plan, actor, moment, dict(self._expected()), at)
+        return PolicyCase(case.name, plan, actor, moment, dict(self._expectations()), at)
 
-    def _expected(self) -> Iterator[tuple[str, tuple[str, tuple[str, ...]]]]:
+    def _expectations(self) -> Iterator[tuple[str, tuple[str, tuple[str, ...]]]]:
         for name, it in self._case.expect.items():
             yield name, (it.outcome, it.failed) if isinstance(it, Expected) else (it, ())
 

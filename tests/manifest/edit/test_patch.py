@@ -16,7 +16,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from manifest.test_write import ODD
+from support.odd_texts import ODD
 from support.sample_kinds import SPECS as TOYS
 from support.sample_kinds import Route, TrafficConfig
 
