@@ -9,7 +9,7 @@ for event in stack.apply(plan):
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,15 @@ if TYPE_CHECKING:
     from .manifest.settings import Settings
 
 __all__ = ["Adopted", "Drift", "Promotion", "Rollback", "Shown", "Stack"]
+
+
+def _check_rules(desired: Desired) -> Iterable[Diagnostic]:
+    # imported here: without policies nothing needs the engine of their expressions
+    if not desired.rules.policies:
+        return ()
+    from .review.policy.judge import check_rules
+
+    return check_rules(desired.rules)
 
 
 class Stack:
@@ -85,7 +94,7 @@ class Stack:
             var_files=var_files,
             environ=os.environ if environ is None else environ,
             settings_only=not manifests,
-            checks=(check_cycles,),
+            checks=(check_cycles, _check_rules),
         )
         return cls(manifest, KINDS, environ)
 

@@ -1,8 +1,8 @@
-"""Expressions in CEL, the Common Expression Language: compiled, typed, bounded. The only file that knows the
-engine, cel-expr-python, which is imported when the first expression is.
+"""Expressions in CEL, the Common Expression Language: compiled, typed, bounded. No other module knows
+the engine, cel-expr-python, which is imported with the first expression.
 
-The caller lists the names that an expression may use, with their types. An expression that fails while it is
-evaluated (a missing key, an exhausted budget) isn't true, and the answer says why. Pure.
+A table lists the dotted names that an expression may use and their types. An error during evaluation (a
+missing key, a spent budget) counts as `false` and comes with its reason. Pure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class EngineMissingError(Exception):
 @dataclass(frozen=True, slots=True)
 class Fault:
     """An error in an expression. Line and column count from one; zero means the whole expression.
-    `name`: the unknown name, where that is the error."""
+    `name`: the unknown name, if that is the error."""
 
     line: int
     column: int
@@ -35,7 +35,7 @@ class Fault:
 
 
 class FaultyError(Exception):
-    """The expression can't be compiled; `faults` has every reason."""
+    """The expression doesn't compile; carries every fault."""
 
     def __init__(self, *faults: Fault) -> None:
         super().__init__("\n".join(fault.detail for fault in faults))
@@ -44,8 +44,8 @@ class FaultyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Whether an expression is true of some facts. `why`: a clause that says why it has no value; empty where
-    it has one."""
+    """Whether an expression is true of some facts. `why`: why it has no value, as a clause; empty if it has
+    one."""
 
     met: bool
     why: str = ""
@@ -54,70 +54,69 @@ class Answer:
 class Program:
     """A compiled expression."""
 
-    def __init__(self, text: str, compiled: Any) -> None:
+    def __init__(self, text: str, program: Any) -> None:
         self.text = text
-        self._compiled = compiled
+        self._program = program
 
     def ask(self, facts: Any) -> Answer:
-        """Whether the expression is true of `facts`, which `Engine.facts` made."""
+        """Whether it is true of `facts`, which come from `Engine.facts`."""
         try:
-            value = self._compiled.eval(facts)
-            result = value.value()
+            result = self._program.eval(facts)
+            value = result.value()
         except (RuntimeError, ValueError, TypeError) as error:
             return Answer(False, _reason(str(error)))
-        if isinstance(result, bool):
-            return Answer(result)
-        if repr(value.type()) == "ERROR":
-            return Answer(False, _reason(str(result)))
-        return Answer(False, "it is neither true nor false")
+        if isinstance(value, bool):
+            return Answer(value)
+        if repr(result.type()) == "ERROR":
+            return Answer(False, _reason(str(value)))
+        return Answer(False, "the result is neither true nor false")
 
 
 class Engine:
-    """Compiles expressions over a table of names. EngineMissingError if the engine isn't installed."""
+    """Compiles expressions over a table of names. EngineMissingError if none is installed."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
-        """`names`: the type of each name, as in CEL's documentation: `map(string, double)`."""
+        """`names`: each name's type in CEL's own notation: `map(string, double)`."""
         try:
             from cel_expr_python import cel
         except ImportError:
             raise EngineMissingError from None
         self._names = names
-        self._env: Any = cel.NewEnv(
-            variables={name: _type(cel, type_name) for name, type_name in names.items()}
-        )
+        self._env: Any = cel.NewEnv(variables={name: _type(cel, text) for name, text in names.items()})
 
     def compile(self, text: str) -> Program:
-        """Compile an expression that gives true or false. FaultyError with every error in it."""
+        """The program of a boolean expression. FaultyError with every fault."""
         if len(text) > MAX_LENGTH:
             raise FaultyError(
-                Fault(0, 0, f"It has {len(text):,} characters; at most {MAX_LENGTH:,} are allowed.")
+                Fault(0, 0, f"The expression has {len(text):,} characters; the limit is {MAX_LENGTH:,}.")
             )
         if not text.strip():
-            raise FaultyError(Fault(0, 0, "It is empty.", "write an expression, or remove it"))
+            raise FaultyError(Fault(0, 0, "The expression is empty.", "write an expression, or remove it"))
         try:
-            # half a surrogate pair is invalid, and the engine stops at NUL
+            # a lone surrogate can't be encoded, and the engine stops at a NUL
             text.encode()
             if "\0" in text:
                 raise ValueError
-            compiled = self._env.compile(text)
+            program = self._env.compile(text)
         except (ValueError, TypeError):
-            raise FaultyError(Fault(0, 0, "It contains an invalid character.", "remove it")) from None
+            raise FaultyError(
+                Fault(0, 0, "The expression contains an invalid character.", "remove it")
+            ) from None
         except RuntimeError as error:
             raise FaultyError(*_faults(str(error), text, self._names)) from None
-        gives = repr(compiled.return_type())
-        if gives not in ("BOOL", "DYN"):
-            what = _ARTICLED.get(gives.partition("<")[0], "something else")
-            detail = f"It evaluates to {what}, not to true or false."
+        result = repr(program.return_type())
+        if result not in ("BOOL", "DYN"):
+            what = _TYPE_NAMES.get(result.partition("<")[0], "something else")
+            detail = f"The result is {what}, not true or false."
             raise FaultyError(Fault(0, 0, detail, "compare it with a value"))
-        return Program(text, compiled)
+        return Program(text, program)
 
     def facts(self, data: Mapping[str, Any]) -> Any:
-        """The values of the names, for `Program.ask`. An expression that reads a name without a value isn't
-        true."""
+        """Values for the names. An expression that reads a name without a value isn't true."""
         return self._env.Activation(dict(data))
 
 
-_ARTICLED: Final = {
+_TYPE_NAMES: Final = {
     "STRING": "a string",
     "INT": "a whole number",
     "DOUBLE": "a number",
@@ -127,8 +126,8 @@ _ARTICLED: Final = {
 }
 
 
-def _type(cel: Any, type_name: str) -> Any:
-    name, _, inner = type_name.partition("(")
+def _type(cel: Any, text: str) -> Any:
+    name, _, inner = text.partition("(")
     if not inner:
         return getattr(cel.Type, name.upper())
     inner = inner.removesuffix(")")
@@ -141,83 +140,89 @@ def _type(cel: Any, type_name: str) -> Any:
 # --- the engine's messages
 
 _FAULT: Final = re.compile(r"^(?:INVALID_ARGUMENT: )?ERROR: <input>:(-?\d+):(-?\d+): (.*?)(?: \[\w+\])?$")
-_UNDECLARED: Final = re.compile(r"undeclared reference to '([^']*)'")
-_OVERLOAD: Final = re.compile(r"found no matching overload for '_?([^']*?)_?' applied to '\(?(.*?)\)?'")
 
 
 def _faults(message: str, text: str, names: Mapping[str, str]) -> Iterator[Fault]:
-    details: set[str] = set()
+    """The message has one line per fault, and pictures of the text between them."""
+    sentences: set[str] = set()
     for line in message.splitlines():
-        if (match := _FAULT.match(line)) and match[3] not in details:
-            details.add(match[3])
+        if (match := _FAULT.match(line)) and match[3] not in sentences:
+            sentences.add(match[3])
             yield _fault(int(match[1]), int(match[2]), match[3], text, names)
-    if not details:
-        deep = "recursion" in message
-        yield Fault(0, 0, "It is nested too deeply." if deep else "It can't be compiled.")
+    if not sentences:
+        yield Fault(0, 0, _as_sentence(_without_status(message)))
 
 
 def _fault(line: int, column: int, message: str, text: str, names: Mapping[str, str]) -> Fault:
-    if "recursion" in message:
-        return Fault(0, 0, "It is nested too deeply.")
-    if match := _UNDECLARED.search(message):
-        name = match[1]
-        start, called = _start(text, line, column, name)
-        if called:
-            return Fault(line, start, f"There is no function `{name}`.")
-        return Fault(line, start, f"`{name}` is not known.", _part(name, names), name)
-    if match := _OVERLOAD.search(message):
-        operator, types = match[1], match[2].split(", ")
-        hint = ""
-        if {*types} == {"double", "int"}:
-            hint = "metrics and shares are doubles: write `1.0` instead of `1`"
-        return Fault(line, column, f"`{operator}` can't be applied to {' and '.join(types)}.", hint)
-    if "'<EOF>'" in message:
-        return Fault(line, column, "It ends too early.")
-    # the list of all tokens that could follow helps nobody
-    sentence = message.partition(" expecting ")[0]
-    return Fault(line, column, f"{sentence.rstrip('.')}.")
+    # the list of all tokens that could follow is long and of no use
+    sentence = message.partition(" expecting {")[0].removesuffix(" (in container '')")
+    if line < 1:
+        return Fault(0, 0, _as_sentence(sentence))
+    hint = name = ""
+    if sentence.startswith("undeclared reference to '"):
+        unknown = sentence.split("'")[1]
+        column, is_call = _start(text, line, column, unknown)
+        if not is_call:
+            name, hint = unknown, _parts_hint(unknown, names)
+    elif "'(double, int)'" in sentence or "'(int, double)'" in sentence:
+        hint = "metrics and shares are doubles: write `1.0` instead of `1`"
+    elif "'<EOF>'" in sentence:
+        hint = "complete the expression"
+    return Fault(line, column, _as_sentence(sentence), hint, name)
+
+
+def _as_sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def _start(text: str, line: int, column: int, name: str) -> tuple[int, bool]:
     """The column where a name begins, and whether it is a call. The engine points at the name's last dot, or
     at the parenthesis after it."""
     lines = text.splitlines()
-    source = lines[line - 1] if 0 < line <= len(lines) else ""
+    line_text = lines[line - 1] if 0 < line <= len(lines) else ""
     at = column - 1
     for start in (at - name.rfind("."), at - len(name), at):
-        if start >= 0 and source.startswith(name, start):
-            return start + 1, source[start + len(name) :].lstrip().startswith("(")
-    return column, source[at:].startswith("(")
+        if start >= 0 and line_text.startswith(name, start):
+            return start + 1, line_text[start + len(name) :].lstrip().startswith("(")
+    return column, line_text[at:].startswith("(")
 
 
-def _part(name: str, names: Mapping[str, str]) -> str:
-    """A hint for a name that is only the beginning of known names."""
-    below = sorted(
-        {known[len(name) + 1 :].partition(".")[0] for known in names if known.startswith(f"{name}.")}
-    )
-    return f"name a part of it: {', '.join(f'`{name}.{part}`' for part in below)}" if below else ""
+def _parts_hint(name: str, names: Mapping[str, str]) -> str:
+    """The known names that begin with `name`, as a hint."""
+    parts = {known[len(name) + 1 :].partition(".")[0] for known in names if known.startswith(f"{name}.")}
+    return f"use one of its parts: {', '.join(f'`{name}.{part}`' for part in sorted(parts))}" if parts else ""
 
 
-_KEY: Final = re.compile(r'Key not found in map : "?(.*?)"?$')
+_SAFE: Final = (
+    "Key not found",
+    "No value with name",
+    "Index error",
+    "Iteration budget",
+    "No matching overloads",
+    "divide by zero",
+    "modulus by zero",
+    "integer overflow",
+    "cannot convert",
+    "String to",
+)
+"""How the engine's messages begin that repeat no value of the facts, or only a key."""
 _MAX_KEY: Final = 120
-_NO_VALUE: Final = re.compile(r'No value with name "([^"]*)"')
 
 
 def _reason(message: str) -> str:
-    """Why the expression has no value. The engine's message may contain values, which aren't repeated."""
-    if match := _KEY.search(message):
-        # a key may be a value itself: `after.tags[after.tags.x]`
-        printable = not secret_shape(match[1]) and len(match[1]) <= _MAX_KEY
-        return f"there is no `{match[1]}`" if printable else "a key doesn't exist"
-    if match := _NO_VALUE.search(message):
-        return f"`{match[1]}` is unknown"
-    if "Index error" in message:
-        return "the index is beyond the end of a list"
-    if "Iteration budget" in message:
-        return "it exceeds the limit of loop iterations"
-    if "divide by zero" in message.lower() or "modulus by zero" in message.lower():
-        return "it divides by zero"
-    return "it has no value"
+    """Why there is no value: the engine's message, unless it may repeat a value, which could be a secret."""
+    sentence = _without_status(message).removesuffix(" found in Activation")
+    # a key may be a value itself: `after.tags[after.tags.x]`
+    key = sentence.partition(" : ")[2].strip('"')
+    if not sentence.startswith(_SAFE) or secret_shape(key) or len(key) > _MAX_KEY:
+        return "it has no value"
+    return sentence
+
+
+def _without_status(message: str) -> str:
+    """`NOT_FOUND: Key not found [NOT_FOUND]` as `Key not found`."""
+    status, colon, sentence = message.partition(": ")
+    return sentence.removesuffix(f" [{status}]") if colon and status.isupper() else message
 
 
 # --- the names that an expression uses
@@ -232,7 +237,7 @@ _STEPS: Final = re.compile(r"[A-Za-z_]\w*|\"[^\"]*\"|'[^']*'")
 
 def names_in(text: str) -> tuple[tuple[str, ...], ...]:
     """The dotted names in an expression, as steps, each once and in order; keys in brackets are steps too
-    (`after.metrics["f1 score"]`). A function isn't a name, but the object that it is called on is."""
+    (`after.metrics["f1 score"]`). A function isn't a name; the value that a method is called on is."""
     names: dict[tuple[str, ...], None] = {}
     for token in _TOKEN.finditer(text):
         if token["name"]:

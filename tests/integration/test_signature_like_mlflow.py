@@ -279,7 +279,7 @@ def holder(required: bool, **properties: dict[str, Any]) -> dict[str, Any]:
 
 
 RARE = {
-    "the only property is required now, and may be None": (
+    "the only property is now required, and may be None": (
         column(holder(False, p=ANY), False),
         column(holder(True, p=ANY), False),
         "compatible",

@@ -1,6 +1,6 @@
 """Whether a caller of one version can call another. Pure.
 
-The rules are those of MLflow's schema enforcement (`enforcement`), read from the caller's side.
+The rules are those of MLflow's schema enforcement (see the package), read from the caller's side.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from typing import Final
 from ...model.signature import Signature, SignatureChange, SignatureClass
 from ...model.text import take_first
 from .columns import MalformedError, read_columns, read_parameters
-from .enforcement import Finding, input_findings, output_findings, parameter_findings
+from .findings import Finding
+from .inputs import input_findings
+from .outputs import output_findings
+from .parameters import parameter_findings
 
 MAX_FINDINGS: Final = 100
 """How many findings a change lists, of all and of the breaking ones; the last item counts the rest."""
@@ -28,11 +31,11 @@ def compare_signatures(
     if before is None or after is None:
         return SignatureChange(SignatureClass.UNKNOWN)
     try:
-        # what breaks a caller is told first
+        # breaking findings come first
         findings = sorted(_findings(before, after), key=lambda finding: not finding.breaks)
     except MalformedError as error:
         return SignatureChange(SignatureClass.UNKNOWN, (f"a signature can't be compared: {error}",))
-    breaking = _told(finding.text for finding in findings if finding.breaks)
+    breaking = _limit(finding.text for finding in findings if finding.breaks)
     verdict = (
         SignatureClass.BREAKING
         if breaking
@@ -40,7 +43,7 @@ def compare_signatures(
         if findings
         else SignatureClass.SAME
     )
-    return SignatureChange(verdict, _told(finding.text for finding in findings), breaking)
+    return SignatureChange(verdict, _limit(finding.text for finding in findings), breaking)
 
 
 def _findings(before: Signature, after: Signature) -> Iterable[Finding]:
@@ -52,8 +55,8 @@ def _findings(before: Signature, after: Signature) -> Iterable[Finding]:
     return chain(input_findings(*inputs), parameter_findings(*params), output_findings(*outputs))
 
 
-def _told(sentences: Iterable[str]) -> tuple[str, ...]:
-    found = tuple(sentences)
-    if len(found) <= MAX_FINDINGS:
-        return found
-    return tuple(take_first(found, MAX_FINDINGS - 1))
+def _limit(sentences: Iterable[str]) -> tuple[str, ...]:
+    texts = tuple(sentences)
+    if len(texts) <= MAX_FINDINGS:
+        return texts
+    return tuple(take_first(texts, MAX_FINDINGS - 1))

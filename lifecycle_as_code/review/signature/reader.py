@@ -49,9 +49,9 @@ def _is_deep(item: Any, limit: int) -> bool:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(found := dict(pairs)) < len(pairs):
+    if len(mapping := dict(pairs)) < len(pairs):
         raise MalformedError("a key is given twice in it")
-    return found
+    return mapping
 
 
 def _check(signature: Signature) -> None:
