@@ -1,22 +1,51 @@
 """Read the small file that describes a model, from wherever its files are, within a time limit.
 
-Local files are read here, by threads; all others by `remote_artifacts`. What can't be read is an answer,
-never an error.
+Threads read local files. One process apart reads all others. It is ended when the time is over, so a store
+that doesn't answer holds nothing up, and fsspec or mlflow is imported only there. A file that can't be read
+is an answer, never an error. No answer holds an address or a library's own words: both may hold a password.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import queue
+import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import time
-from collections.abc import Collection, Generator, Mapping
-from contextlib import ExitStack
+from base64 import b64decode
+from collections.abc import Collection, Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlparse
 
 from ...model.regular_file import NotRegularError, read_regular_file
-from .remote_artifacts import FILE, LARGEST, THREADS, File, Unread, apart, out_of_reach, reader_of
-from .uris import local_path
+from ..proxies import without_loopback
+from .mlmodel import MAX_BYTES
+from .uris import HOST_ADDRESSED, join, local_path
+
+FILE: Final = "MLmodel"
+LARGEST: Final = MAX_BYTES
+THREADS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Why there is nothing. `absent`: it is certain that no such file is there. `why` ends a sentence."""
+
+    why: str
+    absent: bool = False
+
+
+File = bytes | Unread
 
 
 def read_files(
@@ -86,3 +115,214 @@ def _local(path: Path) -> File:
         return Unread(error.strerror or type(error).__name__)
     except ValueError as error:
         return Unread(type(error).__name__)
+
+
+# --- on other machines
+
+_NEEDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    # what fsspec needs for a scheme beside itself, and what mlflow does: one module of each is enough
+    "s3": (("s3fs",), ("boto3",)),
+    "r2": ((), ("boto3",)),
+    "b2": ((), ("boto3",)),
+    "gs": (("gcsfs",), ("google.cloud.storage",)),
+    "wasbs": ((), ("azure.storage.blob",)),
+    "abfss": (("adlfs",), ("azure.storage.filedatalake",)),
+    "hdfs": (("pyarrow",), ("pyarrow",)),
+    "viewfs": ((), ("pyarrow",)),
+    "sftp": (("paramiko",), ("pysftp",)),
+    "ftp": (("ftplib",), ("ftplib",)),
+    "http": (("aiohttp",), ("requests",)),
+    "https": (("aiohttp",), ("requests",)),
+    "mlflow-artifacts": ((), ("requests",)),
+}
+
+
+def out_of_reach(place: str, root: str, environ: Mapping[str, str]) -> str:
+    """Why it is no use to ask for it, or nothing. Nothing is imported to find out."""
+    server = environ.get("MLFLOW_TRACKING_URI", "")
+    try:
+        scheme = urlparse(place).scheme.lower()
+        asked = _target(place)
+        trusted = asked is None or asked in {_target(root), *_served_by(server)}
+    except ValueError:
+        return "its address can't be read"
+    if "::" in place:
+        # to fsspec that is one address inside of another, and could lead anywhere
+        return "its address can't be read"
+    if not trusted:
+        return "its address names another host than MLflow's artifact root"
+    if scheme == "mlflow-artifacts" and not server.startswith(("http:", "https:")):
+        return "it is read through MLflow's server, and MLFLOW_TRACKING_URI doesn't say where that is"
+    if not _reader(scheme):
+        return f"nothing that is installed here reads `{scheme}:`"
+    return ""
+
+
+Target = tuple[str, str | None, int | None]
+"""What one connects to: scheme, host, port."""
+
+
+def _target(uri: str) -> Target | None:
+    """Where reading it leads, if the address itself says so. ValueError where its port is none."""
+    parsed = urlparse(uri)
+    if parsed.scheme.lower() in HOST_ADDRESSED and parsed.netloc:
+        return parsed.scheme.lower(), parsed.hostname, parsed.port
+    return None
+
+
+def _served_by(server: str) -> Iterator[Target]:
+    """What leads to MLflow's server, which is asked with our credentials in any case."""
+    if (target := _target(server)) is not None:
+        yield target
+        yield "mlflow-artifacts", *target[1:]
+
+
+def reader_of(place: str) -> str:
+    """Which of fsspec and mlflow reads it here, or nothing."""
+    return _reader(urlparse(place).scheme.lower())
+
+
+@cache
+def _reader(scheme: str) -> str:
+    by_fsspec, by_mlflow = _NEEDS.get(scheme, ((), ()))
+    if _there("fsspec") and any(map(_there, by_fsspec)):
+        return "fsspec"
+    if _there("mlflow") and any(map(_there, by_mlflow)):
+        return "mlflow"
+    if scheme not in _NEEDS:
+        for name, group in (("fsspec", "fsspec.specs"), ("mlflow", "mlflow.artifact_repository")):
+            if _there(name) and scheme in entry_points(group=group).names:
+                return name
+    return ""
+
+
+def _there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        # one of its parents isn't there
+        return False
+
+
+_APART: Final = """
+import base64, concurrent.futures, json, os, signal, sys, tempfile
+given = json.load(sys.stdin)
+# if whoever started this is gone by then
+signal.alarm(given["seconds"])
+# what libraries print is nobody's
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
+def by_fsspec(address):
+    from fsspec.core import url_to_fs
+    # not by open(), which takes any trouble for an absent file
+    system, path = url_to_fs(address)
+    return system.cat_file(path, start=0, end=given["largest"] + 1)
+
+def by_mlflow(address, place):
+    import mlflow.artifacts
+    with tempfile.TemporaryDirectory(dir=".") as directory:
+        try:
+            path = mlflow.artifacts.download_artifacts(address, dst_path=directory)
+        except Exception:
+            # every store of mlflow's fails in its own way; what isn't listed isn't there
+            listed = [file.path for file in mlflow.artifacts.list_artifacts(place)]
+            if any(os.path.basename(path) == os.path.basename(address) for path in listed):
+                raise
+            raise FileNotFoundError from None
+        with open(path, "rb") as file:
+            return file.read(given["largest"] + 1)
+
+def answer(place):
+    reader, address = given["files"][place]
+    try:
+        data = by_fsspec(address) if reader == "fsspec" else by_mlflow(address, place)
+    except FileNotFoundError:
+        return place, None, ""
+    except BaseException as error:
+        # never what it says: there may be a password in it
+        return place, None, type(error).__name__
+    return place, base64.b64encode(data).decode(), ""
+
+if any(reader == "mlflow" for reader, _ in given["files"].values()):
+    # once, before there are threads
+    import mlflow.artifacts
+with concurrent.futures.ThreadPoolExecutor(given["threads"]) as pool:
+    for done in concurrent.futures.as_completed([pool.submit(answer, place) for place in given["files"]]):
+        print(json.dumps(done.result()), file=answers, flush=True)
+"""
+
+
+@contextmanager
+def apart(
+    places: Mapping[str, str],
+    until: float,
+    environ: Mapping[str, str],
+    answers: queue.SimpleQueue[tuple[str, File]],
+) -> Iterator[None]:
+    """The process apart, while the block lasts. `places`: each with what reads it."""
+    files = {place: (reader, join(place, FILE)) for place, reader in places.items()}
+    seconds = max(1, int(until - time.monotonic()) + 5)
+    given = json.dumps({"files": files, "seconds": seconds, "largest": LARGEST, "threads": THREADS})
+    with tempfile.TemporaryDirectory(prefix="lac-", ignore_cleanup_errors=True) as directory:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _APART],
+            # mlflow may leave a database in the directory that it is started in
+            cwd=directory,
+            env={
+                **_without_ours(environ),
+                **without_loopback(environ),
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+
+        def listen() -> None:
+            # it may be ended at any point of this
+            with suppress(OSError, ValueError):
+                assert process.stdin is not None
+                assert process.stdout is not None
+                # not as an argument: addresses may hold passwords, and arguments are there for all to see
+                with process.stdin as asking:
+                    asking.write(given)
+                with process.stdout as said:
+                    for line in said:
+                        answers.put(_answer(line))
+            process.wait()
+            for place in places:
+                # after its own answer, where there was one, nobody asks for this
+                answers.put((place, Unread("the process that reads it ended early")))
+
+        listening = threading.Thread(target=listen, daemon=True)
+        listening.start()
+        try:
+            yield
+        finally:
+            _end(process)
+            listening.join(1.0)
+
+
+def _without_ours(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what is lac's alone, such as the key that plans are sealed with."""
+    return {name: value for name, value in environ.items() if not name.startswith("LAC_")}
+
+
+def _answer(line: str) -> tuple[str, File]:
+    place, data, problem = json.loads(line)
+    if data is not None:
+        read = b64decode(data)
+        return place, read if len(read) <= LARGEST else Unread("it is too large")
+    return place, Unread(problem) if problem else Unread("no such file", absent=True)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """With all that it started: it leads a session of its own."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

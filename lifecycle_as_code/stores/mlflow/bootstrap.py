@@ -14,10 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote_plus
 
+from sqlalchemy import create_engine
 from sqlalchemy.engine import URL
+from sqlalchemy.pool import StaticPool
 
 from ...model.diagnostics import Diagnostic, LacError
-from .sql import SqlStore
+from ..sql.store import Role, SqlStore
+from . import tables
 
 NO_MLFLOW = 3
 TIMEOUT_SECONDS = 600
@@ -58,6 +61,13 @@ def run(migration):
         # SQLAlchemy's own text ends with the statement and its parameters
         sys.exit(str(error.orig).splitlines()[0])
 """
+
+
+def empty_store(role: Role) -> SqlStore:
+    """MLflow's tables without rows, in memory: what a store that isn't made yet reads as."""
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    tables.metadata.create_all(engine)
+    return SqlStore(role, "sqlite", "(not made yet)", engine, URL.create("sqlite"))
 
 
 def create_database(

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from . import rows
+from ..sql import rows
 from .tables import logged_model_tags, logged_models, model_versions
 from .uris import LoggedModel, SourceAddress, Version
 

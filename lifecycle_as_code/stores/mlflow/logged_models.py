@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from ...model.evidence import NOTHING, Metric
-from . import rows
+from ..sql import rows
 from .lineage import Number
 from .tables import experiments, inputs, logged_model_metrics, logged_model_params, logged_models, metrics
 from .uris import LoggedModel, SourceAddress

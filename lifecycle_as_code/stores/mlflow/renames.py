@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table, bindparam, select
 
 from ...model.diagnostics import Diagnostic, refuse
 from ...model.spec import Address
-from . import rows
+from ..sql import rows
 from .tables import role_permissions, roles
 
 Names = Mapping[Address, Address]

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, select
 
 from ...model.evidence import NOTHING, Dataset, Metric, Run
 from ...model.redaction import without_credentials
-from . import rows
+from ..sql import rows
 from .tables import (
     datasets,
     experiments,

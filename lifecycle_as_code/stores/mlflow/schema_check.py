@@ -8,8 +8,8 @@ from typing import Final
 from sqlalchemy import Connection, select, text
 
 from ...model.diagnostics import Diagnostic, LacError
+from ..sql.store import Role
 from . import tables
-from .sql import Role
 
 TRACKING_HEADS: Final = frozenset(
     {

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
-from . import rows
+from ..sql import rows
+from .prompts import prompt_names
 from .tables import DELETED, experiments, inputs, logged_models, model_versions, runs
 from .uris import (
     Location,
@@ -134,7 +135,7 @@ def _versions(db: Connection, workspace: str, names: set[str]) -> dict[tuple[str
         model_versions.c.storage_location,
         model_versions.c.run_id,
     ).where(model_versions.c.workspace == workspace, model_versions.c.current_stage != DELETED)
-    hidden = rows.prompts(db, workspace)
+    hidden = prompt_names(db, workspace)
     return {
         (name, version): Stored(source, location or source, run_id)
         for name, version, source, location, run_id in rows.within(db, query, model_versions.c.name, names)

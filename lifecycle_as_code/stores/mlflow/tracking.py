@@ -16,7 +16,8 @@ from sqlalchemy import Connection, select
 
 from ...model.evidence import Dataset, Evidence, Metric
 from ...model.redaction import without_credentials
-from . import logged_models, rows, runs
+from ..sql import rows
+from . import logged_models, runs
 from .lineage import Number
 from .logged_models import ModelFacts
 from .runs import RunFacts

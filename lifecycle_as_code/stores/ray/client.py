@@ -16,9 +16,9 @@ from urllib.parse import quote, urlsplit
 
 from ...model.diagnostics import Diagnostic, LacError
 from ...model.redaction import without_credentials
+from ..proxies import is_loopback, proxy_of
 from .apps import AppConfig, route
 from .merge import body, differs, lost, refuse_foreign
-from .proxies import is_loopback, proxy_of
 from .state import Application, Resources, applications, readable, settled
 
 if TYPE_CHECKING:

@@ -31,9 +31,9 @@ from itertools import chain
 from pathlib import Path
 
 from ...model.diagnostics import Diagnostic, LacError
-from . import processes
+from .. import processes
+from ..proxies import own_address, without_loopback
 from .client import Cluster
-from .proxies import own_address, without_loopback
 
 RECORD = "ray.json"
 TOKEN = "ray.token"

@@ -13,10 +13,9 @@ from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 from ...model.history import Actor, Apply, Line, moved_to, under_one_name
 from ...model.plan import Action, Change
 from ...model.spec import Address, Spec, named
-from ..mlflow.rows import within
-from .clock import clock_ms
-from .tables import applies, changes, installed
-from .texts import as_text, from_text
+from ..sql.clock import clock_ms
+from ..sql.rows import within
+from .tables import applies, as_text, changes, from_text, installed
 
 
 def begin(db: Connection, apply: Apply, workspace: str) -> None:

@@ -21,10 +21,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from ...model.diagnostics import Diagnostic, LacError
-from .. import state
-from ..mlflow.settling import certain
-from ..mlflow.sql import SqlStore, reading, writing
-from ..ray import processes
+from .. import processes, state
+from ..sql.clock import clock_s
+from ..sql.commit import certain
+from ..sql.store import SqlStore, reading, writing
 from . import history
 
 LEASE_SECONDS = 30
@@ -57,7 +57,7 @@ class Grip:
     def check(self, db: Connection) -> None:
         """Renew the lease, first of all in a writing transaction. LacError `lock-lost` where it isn't ours
         any more: then the transaction must write nothing. Until it ends, nobody else can take the lock."""
-        lease = {"expires": state.clock_s(db) + LEASE_SECONDS}
+        lease = {"expires": clock_s(db) + LEASE_SECONDS}
         if db.execute(update(state.locks).where(self._mine).values(lease)).rowcount != 1:
             raise LacError(_lost(self.stack))
 
@@ -195,7 +195,7 @@ class _Watch:
         row = _row(db, self._stack, lock=True)
         if holder := self._holder(db, row):
             return holder
-        now = db.execute(select(state.clock_s(db))).scalar_one()
+        now = db.execute(select(clock_s(db))).scalar_one()
         fence = max(row["fence"] if row else 0, self._floor) + 1
         lease = {"token": lock_id, "since": now, "expires": now + LEASE_SECONDS}
         values = {"holder": processes.identity(), "fence": fence, **lease, **told}
@@ -215,7 +215,7 @@ class _Watch:
             return None
         if (lives := processes.is_alive(row["holder"])) is not None:
             return {**row, "doubtful": False} if lives else None
-        left = row["expires"] - db.execute(select(state.clock_s(db))).scalar_one()
+        left = row["expires"] - db.execute(select(clock_s(db))).scalar_one()
         if db.dialect.name == "postgresql":
             return {**row, "doubtful": False} if left > 0 else None
         if self._silence(row["token"], row["expires"]) >= LEASE_SECONDS:

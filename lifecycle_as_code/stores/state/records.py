@@ -11,9 +11,8 @@ from sqlalchemy import Connection, delete, false, insert, select
 
 from ...model.snapshot import Pending, Record, Recorded
 from ...model.spec import Address, Spec, Store, named
-from ..mlflow.rows import portions
-from .tables import installed, records
-from .texts import as_text, from_text
+from ..sql.rows import portions
+from .tables import as_text, from_text, installed, records
 
 
 def load(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ from sqlalchemy import (
 )
 
 from ...model.diagnostics import Diagnostic, LacError
+from ...model.spec import P, Part, construct, plain
 from .upgrades import UPGRADES
 
 SCHEMA_VERSION: Final = 2
@@ -181,3 +183,18 @@ def _version(db: Connection) -> int | None:
             )
         )
     return version
+
+
+# --- specs in columns: JSON, which older and newer versions of a spec's class can read
+
+_ENCODER: Final = json.JSONEncoder(sort_keys=True)
+
+
+def as_text(spec: Part | None) -> str | None:
+    """The column's text; None, its NULL, where there is nothing."""
+    return None if spec is None else _ENCODER.encode(plain(spec))
+
+
+def from_text(kind: type[P], text: str | None) -> P | None:
+    """The spec in a column, taken as it is."""
+    return construct(kind, json.loads(text)) if text else None
