@@ -31,10 +31,9 @@ from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.events import Event, Finished, Locked
 from lifecycle_as_code.model.spec import Spec
-from lifecycle_as_code.stores import state
-from lifecycle_as_code.stores.mlflow import sql
-from lifecycle_as_code.stores.mlflow.sql import SqlStore, open_store, reading, writing
-from lifecycle_as_code.stores.ray import processes
+from lifecycle_as_code.stores import processes, state
+from lifecycle_as_code.stores.sql import store as sql
+from lifecycle_as_code.stores.sql.store import SqlStore, open_store, reading, writing
 from lifecycle_as_code.stores.state import lock, tables
 
 DAY = 86_400
