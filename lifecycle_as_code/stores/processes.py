@@ -73,9 +73,9 @@ def session_of(pid: int) -> int | None:
 
 def carries(pid: int, name: str, value: str) -> bool:
     """Whether the environment that `pid` started with has `name` set to `value`."""
-    wanted = f"{name}={value}"
+    variable = f"{name}={value}"
     try:
-        return wanted.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return variable.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         # macOS has no /proc; its `ps -E` shows the environment of one's own processes
         reply = subprocess.run(
@@ -84,7 +84,7 @@ def carries(pid: int, name: str, value: str) -> bool:
             text=True,
             check=False,
         )
-        return wanted in reply.stdout
+        return variable in reply.stdout
 
 
 def send(pids: Iterable[int], number: signal.Signals) -> None:

@@ -69,21 +69,21 @@ def read_files(
             yield place, Unread(problem)
         else:
             away[place] = reader_of(place)
-    waiting = {*here, *away}
+    pending = {*here, *away}
     answers: queue.SimpleQueue[tuple[str, File]] = queue.SimpleQueue()
     with ExitStack() as running:
         if away:
             running.enter_context(apart(away, until, environ, answers))
         _read_here(here, answers)
-        while waiting and (left := until - time.monotonic()) > 0:
+        while pending and (rest := until - time.monotonic()) > 0:
             try:
-                place, file = answers.get(timeout=left)
+                place, file = answers.get(timeout=rest)
             except queue.Empty:
                 break
-            if place in waiting:
-                waiting.discard(place)
+            if place in pending:
+                pending.discard(place)
                 yield place, file
-    for place in sorted(waiting):
+    for place in sorted(pending):
         yield place, Unread(f"there was no answer within {seconds:g} s")
 
 
@@ -142,14 +142,14 @@ def out_of_reach(place: str, root: str, environ: Mapping[str, str]) -> str:
     server = environ.get("MLFLOW_TRACKING_URI", "")
     try:
         scheme = urlparse(place).scheme.lower()
-        asked = _target(place)
-        trusted = asked is None or asked in {_target(root), *_served_by(server)}
+        target = _target(place)
+        is_trusted = target is None or target in {_target(root), *_served_by(server)}
     except ValueError:
         return "its address can't be read"
     if "::" in place:
         # to fsspec that is one address inside of another, and could lead anywhere
         return "its address can't be read"
-    if not trusted:
+    if not is_trusted:
         return "its address names another host than MLflow's artifact root"
     if scheme == "mlflow-artifacts" and not server.startswith(("http:", "https:")):
         return "it is read through MLflow's server, and MLFLOW_TRACKING_URI doesn't say where that is"
@@ -164,9 +164,9 @@ Target = tuple[str, str | None, int | None]
 
 def _target(uri: str) -> Target | None:
     """Where reading it leads, if the address itself says so. ValueError where its port is none."""
-    parsed = urlparse(uri)
-    if parsed.scheme.lower() in HOST_ADDRESSED and parsed.netloc:
-        return parsed.scheme.lower(), parsed.hostname, parsed.port
+    parts = urlparse(uri)
+    if parts.scheme.lower() in HOST_ADDRESSED and parts.netloc:
+        return parts.scheme.lower(), parts.hostname, parts.port
     return None
 
 
@@ -185,18 +185,18 @@ def reader_of(place: str) -> str:
 @cache
 def _reader(scheme: str) -> str:
     by_fsspec, by_mlflow = _NEEDS.get(scheme, ((), ()))
-    if _there("fsspec") and any(map(_there, by_fsspec)):
+    if _is_installed("fsspec") and any(map(_is_installed, by_fsspec)):
         return "fsspec"
-    if _there("mlflow") and any(map(_there, by_mlflow)):
+    if _is_installed("mlflow") and any(map(_is_installed, by_mlflow)):
         return "mlflow"
     if scheme not in _NEEDS:
         for name, group in (("fsspec", "fsspec.specs"), ("mlflow", "mlflow.artifact_repository")):
-            if _there(name) and scheme in entry_points(group=group).names:
+            if _is_installed(name) and scheme in entry_points(group=group).names:
                 return name
     return ""
 
 
-def _there(module: str) -> bool:
+def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
     except (ImportError, ValueError):
@@ -206,9 +206,9 @@ def _there(module: str) -> bool:
 
 _APART: Final = """
 import base64, concurrent.futures, json, os, signal, sys, tempfile
-given = json.load(sys.stdin)
+request = json.load(sys.stdin)
 # if whoever started this is gone by then
-signal.alarm(given["seconds"])
+signal.alarm(request["seconds"])
 # what libraries print is nobody's
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
@@ -217,7 +217,7 @@ def by_fsspec(address):
     from fsspec.core import url_to_fs
     # not by open(), which takes any trouble for an absent file
     system, path = url_to_fs(address)
-    return system.cat_file(path, start=0, end=given["largest"] + 1)
+    return system.cat_file(path, start=0, end=request["largest"] + 1)
 
 def by_mlflow(address, place):
     import mlflow.artifacts
@@ -231,10 +231,10 @@ def by_mlflow(address, place):
                 raise
             raise FileNotFoundError from None
         with open(path, "rb") as file:
-            return file.read(given["largest"] + 1)
+            return file.read(request["largest"] + 1)
 
 def answer(place):
-    reader, address = given["files"][place]
+    reader, address = request["files"][place]
     try:
         data = by_fsspec(address) if reader == "fsspec" else by_mlflow(address, place)
     except FileNotFoundError:
@@ -244,11 +244,11 @@ def answer(place):
         return place, None, type(error).__name__
     return place, base64.b64encode(data).decode(), ""
 
-if any(reader == "mlflow" for reader, _ in given["files"].values()):
+if any(reader == "mlflow" for reader, _ in request["files"].values()):
     # once, before there are threads
     import mlflow.artifacts
-with concurrent.futures.ThreadPoolExecutor(given["threads"]) as pool:
-    for done in concurrent.futures.as_completed([pool.submit(answer, place) for place in given["files"]]):
+with concurrent.futures.ThreadPoolExecutor(request["threads"]) as pool:
+    for done in concurrent.futures.as_completed([pool.submit(answer, place) for place in request["files"]]):
         print(json.dumps(done.result()), file=answers, flush=True)
 """
 
@@ -263,7 +263,7 @@ def apart(
     """The process apart, while the block lasts. `places`: each with what reads it."""
     files = {place: (reader, join(place, FILE)) for place, reader in places.items()}
     seconds = max(1, int(until - time.monotonic()) + 5)
-    given = json.dumps({"files": files, "seconds": seconds, "largest": LARGEST, "threads": THREADS})
+    request = json.dumps({"files": files, "seconds": seconds, "largest": LARGEST, "threads": THREADS})
     with tempfile.TemporaryDirectory(prefix="lac-", ignore_cleanup_errors=True) as directory:
         process = subprocess.Popen(
             [sys.executable, "-c", _APART],
@@ -289,9 +289,9 @@ def apart(
                 assert process.stdout is not None
                 # not as an argument: addresses may hold passwords, and arguments are there for all to see
                 with process.stdin as asking:
-                    asking.write(given)
-                with process.stdout as said:
-                    for line in said:
+                    asking.write(request)
+                with process.stdout as output:
+                    for line in output:
                         answers.put(_answer(line))
             process.wait()
             for place in places:
@@ -315,8 +315,8 @@ def _without_ours(environ: Mapping[str, str]) -> dict[str, str]:
 def _answer(line: str) -> tuple[str, File]:
     place, data, problem = json.loads(line)
     if data is not None:
-        read = b64decode(data)
-        return place, read if len(read) <= LARGEST else Unread("it is too large")
+        content = b64decode(data)
+        return place, content if len(content) <= LARGEST else Unread("it is too large")
     return place, Unread(problem) if problem else Unread("no such file", absent=True)
 
 

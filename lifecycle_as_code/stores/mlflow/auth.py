@@ -34,8 +34,8 @@ def hidden_user(role: str) -> int | None:
 
     MLflow: `__user_<id>__`, made by its API for one user's grants, and never by hand.
     """
-    found = _HIDDEN.fullmatch(role)
-    return int(found[1]) if found else None
+    match = _HIDDEN.fullmatch(role)
+    return int(match[1]) if match else None
 
 
 def role_ids(db: Connection, workspace: str) -> dict[str, int]:
@@ -88,9 +88,9 @@ class GrantNames:
         if resource_type not in BY_ID:
             return cls()
         table, key = BY_ID[resource_type]
-        found = registry.execute(select(key, table.c.name).where(table.c.workspace == workspace))
+        pairs = registry.execute(select(key, table.c.name).where(table.c.workspace == workspace))
         # what is called `*` can't be told from all of the type: it goes by its id
-        name_of = {str(key): name for key, name in found if name and name != "*"}
+        name_of = {str(key): name for key, name in pairs if name and name != "*"}
         return cls({name: key for key, name in name_of.items()}, name_of)
 
     def name(self, pattern: str) -> str | None:
@@ -123,20 +123,22 @@ def read_access_state(
     """
     query = select(users.c.id, users.c.username, users.c.is_admin)
     everyone = {number: (name or "", bool(is_admin)) for number, name, is_admin in auth.execute(query)}
-    counts = roles.c.workspace.in_({workspace, WORKSPACE})
-    found = auth.execute(select(roles.c.id, roles.c.name, roles.c.workspace).where(counts)).all()
-    assigned = user_role_assignments.c
-    pairs = select(assigned.role_id, assigned.user_id).join(roles, roles.c.id == assigned.role_id)
+    in_scope = roles.c.workspace.in_({workspace, WORKSPACE})
+    role_rows = auth.execute(select(roles.c.id, roles.c.name, roles.c.workspace).where(in_scope)).all()
+    assignments = user_role_assignments.c
+    pairs = select(assignments.role_id, assignments.user_id).join(roles, roles.c.id == assignments.role_id)
     members: defaultdict[int, set[str]] = defaultdict(set)
-    for role_id, user_id in auth.execute(pairs.where(counts)):
+    for role_id, user_id in auth.execute(pairs.where(in_scope)):
         if user_id in everyone:
             members[role_id].add(everyone[user_id][0])
-    held = role_permissions.c
-    granted = select(held.role_id, held.resource_type, held.resource_pattern, held.permission)
+    permissions = role_permissions.c
+    grant_query = select(
+        permissions.role_id, permissions.resource_type, permissions.resource_pattern, permissions.permission
+    )
     names: dict[str, GrantNames] = {}
     grants: defaultdict[int, list[Grant]] = defaultdict(list)
     for role_id, kind, pattern, permission in auth.execute(
-        granted.join(roles, roles.c.id == held.role_id).where(counts).order_by(held.id)
+        grant_query.join(roles, roles.c.id == permissions.role_id).where(in_scope).order_by(permissions.id)
     ).all():
         if kind not in names:
             names[kind] = GrantNames.read(registry, kind, workspace)
@@ -153,7 +155,7 @@ def read_access_state(
                 grants=tuple(grants[number]),
                 own=hidden_user(name) is not None,
             )
-            for number, name, where in found
+            for number, name, where in role_rows
         ),
         default_permission=default_permission,
     )
@@ -161,20 +163,20 @@ def read_access_state(
 
 def names_there(registry: Connection, state: AccessState, workspace: str) -> Mapping[str, frozenset[str]]:
     """Which of the models, prompts and experiments that grants name are there, by type. Few queries."""
-    named: defaultdict[str, set[str]] = defaultdict(set)
+    names: defaultdict[str, set[str]] = defaultdict(set)
     for role in state.roles:
         for grant in role.grants:
             if grant.pattern != ALL:
-                named[grant.resource_type].add(grant.pattern)
+                names[grant.resource_type].add(grant.pattern)
 
-    def found(table: Table, wanted: set[str]) -> frozenset[str]:
+    def find(table: Table, candidates: set[str]) -> frozenset[str]:
         query = select(table.c.name).where(table.c.workspace == workspace)
-        return frozenset(row.name for row in rows.within(registry, query, table.c.name, wanted))
+        return frozenset(row.name for row in rows.within(registry, query, table.c.name, candidates))
 
-    models = found(registered_models, named["registered_model"] | named["prompt"])
+    models = find(registered_models, names["registered_model"] | names["prompt"])
     prompts = prompt_names(registry, workspace) if models else frozenset()
     return {
         "registered_model": models - prompts,
         "prompt": models & prompts,
-        "experiment": found(experiments, named["experiment"]),
+        "experiment": find(experiments, names["experiment"]),
     }

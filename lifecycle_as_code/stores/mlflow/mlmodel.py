@@ -53,9 +53,9 @@ def read_mlmodel(data: bytes) -> MlModel:
     report = Report("MLmodel")
     root = parse(data, report, MAX_VALUES)
     # a tag only says what a value is meant to be; MLflow writes them in metadata, which isn't read here
-    for found in report.problems:
-        if found.code != "tag-refused":
-            return MlModel(problem=f"MLmodel can't be read: {found.summary} ({found.at}): {found.detail}")
+    for fault in report.problems:
+        if fault.code != "tag-refused":
+            return MlModel(problem=f"MLmodel can't be read: {fault.summary} ({fault.at}): {fault.detail}")
     if not isinstance(root, Map):
         return MlModel(problem="MLmodel holds no mapping.")
     flavors = _mapping(root.get("flavors"))
@@ -89,19 +89,19 @@ def _size(node: Any) -> int | None:
 
 
 def _flavors(flavors: Mapping[str, Any]) -> Mapping[str, str]:
-    found = {
+    versions = {
         name[:MAX_TEXT]: _library(name, _mapping(flavor))
         for name, flavor in flavors.items()
         if name != PYFUNC
     }
-    return MappingProxyType(found or dict.fromkeys(flavors, ""))
+    return MappingProxyType(versions or dict.fromkeys(flavors, ""))
 
 
-def _library(flavor: str, said: Mapping[str, Any]) -> str:
+def _library(flavor: str, entries: Mapping[str, Any]) -> str:
     """The version of the flavor's library: `sklearn_version` for sklearn, `xgb_version` for xgboost."""
-    if own := _text(said.get(f"{flavor}_version")):
+    if own := _text(entries.get(f"{flavor}_version")):
         return own
-    versions = [_text(value) for name, value in said.items() if name.endswith("_version")]
+    versions = [_text(value) for name, value in entries.items() if name.endswith("_version")]
     return versions[0] if len(versions) == 1 else ""
 
 

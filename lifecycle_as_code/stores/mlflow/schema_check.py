@@ -67,8 +67,8 @@ def check_schema(db: Connection, role: Role) -> Schema:
         "auth": ("roles", "workspace", "alembic_version_auth"),
     }[role]
     columns = _columns(db, table)
-    started = columns or _columns(db, "users" if role == "auth" else "experiments")
-    if not started:
+    has_tables = columns or _columns(db, "users" if role == "auth" else "experiments")
+    if not has_tables:
         return Schema(None)
     revision = _revision(db, versions)
     if column not in columns or (role == "auth" and revision in AUTH_TOO_OLD):

@@ -15,7 +15,7 @@ Waiting = Mapping[tuple[str, str], tuple[str, ...]]
 
 def waiting(db: Connection, workspace: str) -> Waiting:
     """The active webhooks of a workspace. One query. MLflow: status `ACTIVE`, not deleted."""
-    found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    names_by_event: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     query = (
         select(webhook_events.c.entity, webhook_events.c.action, webhooks.c.name)
         .join(webhooks, webhooks.c.webhook_id == webhook_events.c.webhook_id)
@@ -27,5 +27,5 @@ def waiting(db: Connection, workspace: str) -> Waiting:
         .order_by(webhooks.c.name)
     )
     for entity, action, name in db.execute(query):
-        found[entity.lower(), action.lower()].append(name)
-    return {event: tuple(names) for event, names in found.items()}
+        names_by_event[entity.lower(), action.lower()].append(name)
+    return {event: tuple(names) for event, names in names_by_event.items()}

@@ -82,7 +82,7 @@ def ingress_name(endpoint: str) -> str:
 
 def entity_name(owner: str, endpoint: str, entity: ServedEntity) -> str:
     """The app name of a served entity: readable, and different for whatever is served differently."""
-    return f"lac.{endpoint}.{entity.name}.{routing.revision(_fixed(owner, endpoint, entity))[:10]}"
+    return f"lac.{endpoint}.{entity.name}.{routing.revision(_immutable_config(owner, endpoint, entity))[:10]}"
 
 
 def route(endpoint: str) -> str:
@@ -92,7 +92,7 @@ def route(endpoint: str) -> str:
 
 def entity_app(owner: str, endpoint: str, entity: ServedEntity) -> AppConfig:
     """The config of one served entity's app."""
-    fixed = _fixed(owner, endpoint, entity)
+    immutable = _immutable_config(owner, endpoint, entity)
     deployment: dict[str, Any] = {
         "name": "entity",
         "ray_actor_options": {"num_cpus": entity.num_cpus, "num_gpus": entity.num_gpus},
@@ -108,7 +108,7 @@ def entity_app(owner: str, endpoint: str, entity: ServedEntity) -> AppConfig:
         "route_prefix": None,
         "import_path": "lifecycle_as_code.serving.app:entity",
         "runtime_env": dict(entity.runtime_env),
-        "args": fixed["args"],
+        "args": immutable["args"],
         "deployments": [deployment],
     }
 
@@ -189,7 +189,7 @@ def revision(config: Mapping[str, Any]) -> str:
     return routing.revision(user_config(config))
 
 
-def _fixed(owner: str, endpoint: str, entity: ServedEntity) -> dict[str, Any]:
+def _immutable_config(owner: str, endpoint: str, entity: ServedEntity) -> dict[str, Any]:
     """What can't change while replicas run."""
     args: dict[str, Any] = {
         "lac": FORMAT,

@@ -18,7 +18,7 @@ from ...model.diagnostics import Diagnostic, LacError
 from ...model.redaction import without_credentials
 from ..proxies import is_loopback, proxy_of
 from .apps import AppConfig, route
-from .merge import body, differs, lost, refuse_foreign
+from .merge import body, differs, find_lost_apps, refuse_foreign
 from .state import Application, Resources, applications, readable, settled
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Cluster:
         http_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.address = address.rstrip("/")
-        self._shown = _shown(self.address)
+        self._shown = _describe_address(self.address)
         self._token = token
         self._timeout = timeout
         self._data_address = data_address.rstrip("/") if data_address else None
@@ -87,12 +87,12 @@ class Cluster:
         nodes = self._get("/nodes?view=summary").get("data", {}).get("nodeLogicalResources") or {}
         total = {"CPU": 0.0, "GPU": 0.0}
         free = []
-        for told in nodes.values():
-            left = dict.fromkeys(total, 0.0)
-            for taken, had, unit in re.findall(r"([\d.]+)/([\d.]+) (CPU|GPU)\b", str(told)):
+        for summary in nodes.values():
+            free_here = dict.fromkeys(total, 0.0)
+            for used, had, unit in re.findall(r"([\d.]+)/([\d.]+) (CPU|GPU)\b", str(summary)):
                 total[unit] += float(had)
-                left[unit] += float(had) - float(taken)
-            free.append((left["CPU"], left["GPU"]))
+                free_here[unit] += float(had) - float(used)
+            free.append((free_here["CPU"], free_here["GPU"]))
         cpus, gpus = (sum(node[unit] for node in free) for unit in (0, 1))
         return Resources(total["CPU"], total["GPU"], cpus, gpus, tuple(free))
 
@@ -110,21 +110,21 @@ class Cluster:
         else's, `ray-refused` for what Ray rejects, `ray-contended` when others keep overwriting.
         """
         leaving = frozenset(remove)
-        rescued: dict[str, AppConfig] = {}
+        lost_apps: dict[str, AppConfig] = {}
         with _one_at_a_time(self.address):
             for _ in range(_ATTEMPTS):
                 instance = self._get(APPLICATIONS)
-                found = applications(instance)
-                refuse_foreign(found, put, leaving, owner)
-                wanted = body(instance, put, leaving, rescued, self._http_options)
-                sent = {a["name"]: a for a in wanted["applications"]}
-                if not differs(found, put, leaving) and not rescued:
+                before = applications(instance)
+                refuse_foreign(before, put, leaving, owner)
+                request = body(instance, put, leaving, lost_apps, self._http_options)
+                apps = {a["name"]: a for a in request["applications"]}
+                if not differs(before, put, leaving) and not lost_apps:
                     return
                 self._permit()
-                self._put(wanted)
+                self._put(request)
                 after = self.applications()
-                rescued = lost(found, after, sent, leaving)
-                if not rescued and not differs(after, put, leaving):
+                lost_apps = find_lost_apps(before, after, apps, leaving)
+                if not lost_apps and not differs(after, put, leaving):
                     return
         raise LacError(
             Diagnostic(
@@ -149,25 +149,25 @@ class Cluster:
         and it stayed away for some looks. `on_progress` is called with each app that moved, `pulse` at every
         look, twice a second or more; what they raise is raised.
         """
-        wanted = set(names)
-        seen: dict[str, Application | None] = {}
-        away = dict.fromkeys(wanted, 0)
+        pending = set(names)
+        latest: dict[str, Application | None] = {}
+        away = dict.fromkeys(pending, 0)
         deadline = time.monotonic() + timeout
         pause = 0.1
         while True:
-            found = self.applications()
-            for name in sorted(wanted):
-                app = found.get(name)
-                before = seen.get(name)
-                seen[name] = app
+            apps = self.applications()
+            for name in sorted(pending):
+                app = apps.get(name)
+                before = latest.get(name)
+                latest[name] = app
                 if app is not None and (
                     before is None or (before.status, before.message) != (app.status, app.message)
                 ):
                     on_progress(app)
                 away[name] = away[name] + 1 if app is None or app.leaving else 0
-            done = (away[n] >= _LOOKS or (a is not None and settled(a)) for n, a in seen.items())
-            if all(done) or time.monotonic() > deadline:
-                return seen
+            is_done = (away[n] >= _LOOKS or (a is not None and settled(a)) for n, a in latest.items())
+            if all(is_done) or time.monotonic() > deadline:
+                return latest
             pulse()
             time.sleep(pause)
             pause = min(pause * 1.5, 0.5)
@@ -176,9 +176,9 @@ class Cluster:
         self, names: Iterable[str], timeout: float, pulse: Callable[[], None] = lambda: None
     ) -> frozenset[str]:
         """Poll until the apps are gone; those that are still there after `timeout`."""
-        wanted = frozenset(names)
+        leaving = frozenset(names)
         deadline = time.monotonic() + timeout
-        while remaining := wanted & self.applications().keys():
+        while remaining := leaving & self.applications().keys():
             if time.monotonic() > deadline:
                 return remaining
             pulse()
@@ -224,16 +224,16 @@ class Cluster:
                     return problem or "no answer in time"
                 try:
                     reply = http.get(base + path)
-                    told = reply.headers.get("X-Endpoint-Revision")
-                    if reply.status_code != 200 and not (revision and told == revision):
+                    reported = reply.headers.get("X-Endpoint-Revision")
+                    if reply.status_code != 200 and not (revision and reported == revision):
                         problem = f"{path} answers {reply.status_code}"
-                    elif revision and told != revision:
+                    elif revision and reported != revision:
                         problem = "the ingress hasn't taken its new configuration"
                     else:
                         good, problem = good + 1, None
                         continue
                 except httpx.HTTPError as e:
-                    problem = f"{_shown(base)}: {type(e).__name__}"
+                    problem = f"{_describe_address(base)}: {type(e).__name__}"
                 good = 0
                 pulse()
                 time.sleep(0.1)
@@ -247,7 +247,7 @@ class Cluster:
                 self._http = httpx.Client(
                     base_url=self.address,
                     # without a token, a user and a password in the address count
-                    auth=self._signed if self._token else None,
+                    auth=self._sign if self._token else None,
                     timeout=self._timeout,
                     # proxies and certificates, as for everything else that leaves this machine
                     trust_env=not is_loopback(self.address),
@@ -273,7 +273,7 @@ class Cluster:
                     value: dict[str, Any] = reply.json()
                     return value
                 if reply.status_code not in (500, 502, 503, 504) or last:
-                    raise self._refused("GET", reply)
+                    raise self._refusal("GET", reply)
             time.sleep(0.5 * (attempt + 1))
         raise AssertionError
 
@@ -288,18 +288,18 @@ class Cluster:
         except httpx.HTTPError as e:
             raise _unreachable(self._shown, e) from None
         if reply.status_code != 200:
-            raise self._refused("PUT", reply)
+            raise self._refusal("PUT", reply)
 
-    def _signed(self, request: httpx.Request) -> httpx.Request:
+    def _sign(self, request: httpx.Request) -> httpx.Request:
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
-    def _refused(self, method: str, reply: httpx.Response) -> LacError:
+    def _refusal(self, method: str, reply: httpx.Response) -> LacError:
         """A gateway may repeat what it was sent."""
-        said = reply.text
+        text = reply.text
         if secret := reply.request.headers.get("Authorization", "").partition(" ")[2]:
-            said = said.replace(secret, "***")
-        return _refused(self._shown, method, reply.status_code, readable(said)[:2000])
+            text = text.replace(secret, "***")
+        return _status_error(self._shown, method, reply.status_code, readable(text)[:2000])
 
 
 def _freely() -> None:
@@ -325,7 +325,7 @@ def _one_at_a_time(address: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _shown(address: str) -> str:
+def _describe_address(address: str) -> str:
     """A URL for people: without its password, with the proxy that it is reached through."""
     proxy = proxy_of(address)
     return without_credentials(address) + (f" (through the proxy {proxy})" if proxy else "")
@@ -343,7 +343,7 @@ def _unreachable(address: str, e: Exception) -> LacError:
     )
 
 
-def _refused(address: str, method: str, code: int, what: str) -> LacError:
+def _status_error(address: str, method: str, code: int, what: str) -> LacError:
     match code:
         case 401 | 403:
             return LacError(

@@ -86,8 +86,8 @@ class Held:
     @property
     def notes(self) -> Mapping[str, Any]:
         """What was noted when traffic last moved here; empty before the first time."""
-        found: Mapping[str, Any] = self.config.get("spec") or {}
-        return found
+        notes: Mapping[str, Any] = self.config.get("spec") or {}
+        return notes
 
     @property
     def committed(self) -> dict[str, str]:
@@ -117,30 +117,30 @@ class Held:
         count = int(((self.ingress.config or {}).get("args") or {}).get("attempt") or 0)
         return count + (self.ingress.problem is not None)
 
-    def ingress_with(self, wanted: Endpoint) -> AppConfig:
-        """The ingress as it is, with the wanted entities' apps added and given no traffic yet."""
+    def ingress_with(self, endpoint: Endpoint) -> AppConfig:
+        """The ingress as it is, plus the apps of `endpoint`'s entities without traffic."""
         if self.ingress is None or self.ingress.config is None or not self.committed:
             return ingress_app(
-                wanted.owner,
-                wanted.name,
-                targets=wanted.targets(weighted=False),
-                auth=wanted.auth,
+                endpoint.owner,
+                endpoint.name,
+                targets=endpoint.targets(weighted=False),
+                auth=endpoint.auth,
                 spec={},
-                runtime_env=wanted.runtime_env,
+                runtime_env=endpoint.runtime_env,
                 attempt=self.attempt,
             )
-        present = self._kept_targets()
-        known = {row["app"] for row in present}
-        added = [row for row in wanted.targets(weighted=False) if row["app"] not in known]
-        return self._with_targets([*present, *added], self.attempt)
+        present = self._serving_targets()
+        present_apps = {row["app"] for row in present}
+        additions = [row for row in endpoint.targets(weighted=False) if row["app"] not in present_apps]
+        return self._with_targets([*present, *additions], self.attempt)
 
     def ingress_without(self) -> AppConfig:
         """The ingress as it is, with nothing in its table but what traffic was moved to."""
         assert self.ingress is not None
         args = (self.ingress.config or {}).get("args") or {}
-        return self._with_targets(self._kept_targets(), args.get("attempt"))
+        return self._with_targets(self._serving_targets(), args.get("attempt"))
 
-    def _kept_targets(self) -> list[dict[str, Any]]:
+    def _serving_targets(self) -> list[dict[str, Any]]:
         serving = set(self.committed.values())
         return [row for row in self.targets if row.get("app") in serving]
 
@@ -161,14 +161,14 @@ def held(apps: Mapping[str, Application]) -> dict[str, Held]:
     ingresses: dict[str, Application] = {}
     entities: dict[tuple[str, str], dict[str, Application]] = defaultdict(dict)
     for name, app in sorted(apps.items()):
-        found = app.mark
-        if found is None or app.leaving:
+        app_mark = app.mark
+        if app_mark is None or app.leaving:
             continue
-        if found.entity is None:
-            if name == ingress_name(found.endpoint):
-                ingresses[found.endpoint] = app
+        if app_mark.entity is None:
+            if name == ingress_name(app_mark.endpoint):
+                ingresses[app_mark.endpoint] = app
         else:
-            entities[found.endpoint, found.owner][name] = app
+            entities[app_mark.endpoint, app_mark.owner][name] = app
     # the last one stays: a mark that names a store says more than one that does not
     owners = dict(sorted(entities, key=lambda part: ("@" in part[1], part)))
     owners |= {endpoint: mark.owner for endpoint, app in ingresses.items() if (mark := app.mark)}
@@ -184,8 +184,8 @@ def _of(
     """The entities of that owner; in a rollout that brings an earlier lac's marks up to date, of both."""
     return {
         name: app
-        for (of, marked), apps in entities.items()
-        if of == endpoint and (owns(owner, marked) or owns(marked, owner))
+        for (of, mark), apps in entities.items()
+        if of == endpoint and (owns(owner, mark) or owns(mark, owner))
         for name, app in apps.items()
     }
 

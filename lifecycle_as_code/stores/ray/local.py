@@ -112,7 +112,7 @@ def up(
         return running
     _require_ray()
     directory.mkdir(parents=True, exist_ok=True)
-    with _locked(directory):
+    with _lock(directory):
         # another `up` may have finished while this one waited
         if (running := status(directory)) is not None:
             return running
@@ -149,19 +149,19 @@ def down_leftovers(directory: Path, *, timeout: float = 5.0) -> None:
     processes.send([pid for pid in members if pid == record.pid] or members, signal.SIGTERM)
     deadline = time.monotonic() + timeout
     while members and time.monotonic() < deadline:
-        members = _left(record, 0.2)
+        members = _remaining(record, 0.2)
         if record.pid not in members:
             processes.send(members, signal.SIGTERM)
     deadline = time.monotonic() + _KILL_SECONDS
     while members and time.monotonic() < deadline:
         processes.send(members, signal.SIGKILL)
-        members = _left(record, 0.05)
+        members = _remaining(record, 0.05)
     processes.reap(record.pid)
     shutil.rmtree(record.temp_dir, ignore_errors=True)
     (directory / RECORD).unlink(missing_ok=True)
 
 
-def _left(record: LocalRay, seconds: float) -> list[int]:
+def _remaining(record: LocalRay, seconds: float) -> list[int]:
     """Who is in the record's session after `seconds`, when a moment ago it had members that were ours.
 
     All are ours, also those forked since: for somebody else's process to lead a session of this number,
@@ -323,15 +323,15 @@ def _python_path() -> str:
     return os.pathsep.join(paths)
 
 
-def _ports(*wished: int) -> list[int]:
+def _ports(*wishes: int) -> list[int]:
     """As many different free TCP ports as asked: the wished one where it is free, another one otherwise.
 
     None from the range that the kernel hands out by itself: until Ray binds them, its own connections would.
     """
-    held: list[socket.socket] = []
+    sockets: list[socket.socket] = []
     others = iter(random.sample(range(15_000, 30_000), 2_000))
     try:
-        for port in wished:
+        for port in wishes:
             candidates = chain([port] if port else [], others)
             free = next((s for candidate in candidates if (s := _bind(candidate))), None)
             if free is None:
@@ -339,10 +339,10 @@ def _ports(*wished: int) -> list[int]:
                     Diagnostic("ray-start-failed", "the local Ray didn't start", "No TCP port is free.")
                 )
             # held until all are found, or the same port would be found twice
-            held.append(free)
-        return [s.getsockname()[1] for s in held]
+            sockets.append(free)
+        return [s.getsockname()[1] for s in sockets]
     finally:
-        for s in held:
+        for s in sockets:
             s.close()
 
 
@@ -373,7 +373,7 @@ def _write_private(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def _lock(directory: Path) -> Iterator[None]:
     with (directory / "ray.lock").open("w") as f:
         fcntl.flock(f, fcntl.LOCK_EX)
         yield

@@ -16,18 +16,18 @@ _OPAQUE = frozenset({"user_config", "args", "runtime_env"})
 
 
 def refuse_foreign(
-    found: Mapping[str, Application], put: Mapping[str, AppConfig], remove: frozenset[str], owner: str
+    apps: Mapping[str, Application], put: Mapping[str, AppConfig], remove: frozenset[str], owner: str
 ) -> None:
     """Raise for every name that is another's: to write or to remove it would take it from them."""
     problems = []
-    for name in sorted({*put, *remove} & found.keys()):
-        app = found[name]
-        if (marked := app.mark) is not None and owns(owner, marked.owner):
+    for name in sorted({*put, *remove} & apps.keys()):
+        app = apps[name]
+        if (app_mark := app.mark) is not None and owns(owner, app_mark.owner):
             continue
         # a removed app whose config Ray no longer tells
         if app.config is None and app.leaving:
             continue
-        theirs = whose(marked.owner) if marked else "someone else"
+        theirs = whose(app_mark.owner) if app_mark else "someone else"
         problems.append(
             Diagnostic(
                 "ray-not-ours",
@@ -36,7 +36,7 @@ def refuse_foreign(
                 "give the endpoint another name, or remove that app where it was made",
             )
         )
-    routes = {a.route_prefix: a for a in found.values() if a.route_prefix and not a.leaving}
+    routes = {a.route_prefix: a for a in apps.values() if a.route_prefix and not a.leaving}
     for name, config in sorted(put.items()):
         other = routes.get(str(config.get("route_prefix")))
         if other is not None and other.name != name and other.name not in remove:
@@ -56,49 +56,48 @@ def body(
     instance: Mapping[str, Any],
     put: Mapping[str, AppConfig],
     remove: frozenset[str],
-    rescued: Mapping[str, AppConfig],
+    lost_apps: Mapping[str, AppConfig],
     http_options: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The whole set to PUT: theirs as they are, ours as wanted."""
-    kept = {
+    foreign = {
         app.name: app.config
         for app in applications(instance).values()
         if app.config is not None and app.source != "imperative" and not app.leaving
     }
-    apps = {n: c for n, c in {**rescued, **kept}.items() if n not in remove} | dict(put)
+    apps = {n: c for n, c in {**lost_apps, **foreign}.items() if n not in remove} | dict(put)
     settings = {key: instance[key] for key in _INSTANCE if instance.get(key) is not None}
     if "http_options" not in settings and http_options:
         settings["http_options"] = dict(http_options)
     return {**settings, "applications": [apps[name] for name in sorted(apps)]}
 
 
-def differs(found: Mapping[str, Application], put: Mapping[str, AppConfig], remove: frozenset[str]) -> bool:
+def differs(apps: Mapping[str, Application], put: Mapping[str, AppConfig], remove: frozenset[str]) -> bool:
     """Whether something still has to be written."""
-    there = any(not found[n].leaving for n in remove & found.keys())
-    return there or any(
-        n not in found or found[n].leaving or not _contains(found[n].config, wanted)
-        for n, wanted in put.items()
+    is_left = any(not apps[n].leaving for n in remove & apps.keys())
+    return is_left or any(
+        n not in apps or apps[n].leaving or not _contains(apps[n].config, config) for n, config in put.items()
     )
 
 
-def _contains(told: Any, wanted: Any) -> bool:
-    """Whether Ray tells all of `wanted`; it adds defaults of its own to what it was sent."""
-    match told, wanted:
+def _contains(actual: Any, expected: Any) -> bool:
+    """Whether Ray reports all of `expected`; it adds defaults of its own to what it was sent."""
+    match actual, expected:
         case dict(), dict():
             return all(
-                k in told and (told[k] == v if k in _OPAQUE else _contains(told[k], v))
-                for k, v in wanted.items()
+                k in actual and (actual[k] == v if k in _OPAQUE else _contains(actual[k], v))
+                for k, v in expected.items()
             )
         case list(), list():
-            return len(told) == len(wanted) and all(map(_contains, told, wanted))
+            return len(actual) == len(expected) and all(map(_contains, actual, expected))
         case _:
-            return bool(told == wanted)
+            return bool(actual == expected)
 
 
-def lost(
+def find_lost_apps(
     before: Mapping[str, Application],
     after: Mapping[str, Application],
-    sent: Mapping[str, AppConfig],
+    request: Mapping[str, AppConfig],
     remove: frozenset[str],
 ) -> dict[str, AppConfig]:
     """Declarative apps that our PUT must have dropped: made by others between our read and our write."""
@@ -108,7 +107,7 @@ def lost(
         if app.leaving
         and app.config is not None
         and app.source != "imperative"
-        and name not in sent
+        and name not in request
         and name not in remove
         and not (name in before and before[name].leaving)
     }

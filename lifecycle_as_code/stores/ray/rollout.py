@@ -49,13 +49,13 @@ Problems = dict[str, str | Diagnostic]
 
 def warm_up(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
     """New apps beside those that serve, and in the ingress' table without traffic. What failed is undone."""
-    found = held(cluster.applications())
-    problems = _unwedge(cluster, moves, found, tell)
+    endpoints = held(cluster.applications())
+    problems = _unwedge(cluster, moves, endpoints, tell)
     problems |= stand(cluster, moves, problems, _entities, tell)
-    found = held(cluster.applications())
-    problems |= stand(cluster, moves, problems, lambda move: _table(move, found), tell)
+    endpoints = held(cluster.applications())
+    problems |= stand(cluster, moves, problems, lambda move: _table(move, endpoints), tell)
     for move in _good(moves, problems):
-        if problem := _probe_new(cluster, move, found, tell):
+        if problem := _probe_new(cluster, move, endpoints, tell):
             problems[move.name] = problem
     undo(cluster, [m for m in moves if m.name in problems], tell)
     return problems
@@ -69,11 +69,11 @@ def undo(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> None:
     if not moves:
         return
     tell("")
-    found = held(cluster.applications())
+    endpoints = held(cluster.applications())
     put: dict[str, AppConfig] = {}
     remove: set[str] = set()
     for move in moves:
-        here = found.get(move.name)
+        here = endpoints.get(move.name)
         if here is None or move.after is None:
             continue
         if not owns(move.owner, here.owner):
@@ -99,20 +99,20 @@ def undo(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> None:
 
 def cut_over(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
     """The wanted weights, settings and notes, in one write; read back. What failed has its former ones."""
-    found = held(cluster.applications())
-    wanted = {
-        move.name: move.after.ingress(found[move.name].attempt if move.name in found else 0)
+    endpoints = held(cluster.applications())
+    configs = {
+        move.name: move.after.ingress(endpoints[move.name].attempt if move.name in endpoints else 0)
         for move in moves
         if move.after is not None
     }
     problems = stand(
-        cluster, moves, {}, lambda move: Edit({ingress_name(move.name): wanted[move.name]}), tell
+        cluster, moves, {}, lambda move: Edit({ingress_name(move.name): configs[move.name]}), tell
     )
     for move in _good(moves, problems):
         tell(f"{move.name}: switching traffic")
         problem = cluster.probe(
             move.name,
-            revision=revision(wanted[move.name]),
+            revision=revision(configs[move.name]),
             timeout=PROBE_TIMEOUT,
             pulse=lambda: tell(""),
         )
@@ -121,7 +121,7 @@ def cut_over(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
     former = {
         ingress_name(name): here.ingress.config
         for name in problems
-        if (here := found.get(name))
+        if (here := endpoints.get(name))
         and here.ingress
         and here.ingress.config
         and owns(moves[0].owner, here.owner)
@@ -133,8 +133,8 @@ def cut_over(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
 
 def retire(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
     """What doesn't serve any more goes, and what does has as many replicas as it shall have."""
-    found = held(cluster.applications())
-    edits = {move.name: _retirement(move, found.get(move.name)) for move in moves}
+    endpoints = held(cluster.applications())
+    edits = {move.name: _retirement(move, endpoints.get(move.name)) for move in moves}
     problems = _merge(cluster, moves, {}, lambda move: edits[move.name])
     leaving = {app: move for move in _good(moves, problems) for app in edits[move.name].remove}
     for app, move in leaving.items():
@@ -165,15 +165,15 @@ def _merge(
             raise
         if len(going) == 1:
             return {going[0].name: error.diagnostics[0]}
-    refused: Problems = {}
+    problems_apart: Problems = {}
     for move in going:
         try:
             cluster.merge(edits[move.name].put, edits[move.name].remove, owner=move.owner)
         except LacError as error:
             if not _of_ray(error):
                 raise
-            refused[move.name] = error.diagnostics[0]
-    return refused
+            problems_apart[move.name] = error.diagnostics[0]
+    return problems_apart
 
 
 def _of_ray(error: LacError) -> bool:
@@ -181,12 +181,12 @@ def _of_ray(error: LacError) -> bool:
     return error.diagnostics[0].code.startswith("ray-")
 
 
-def _unwedge(cluster: Cluster, moves: Sequence[Move], found: Mapping[str, Held], tell: Tell) -> Problems:
+def _unwedge(cluster: Cluster, moves: Sequence[Move], endpoints: Mapping[str, Held], tell: Tell) -> Problems:
     """Apps that an interrupted apply left broken go first: Ray would not try them again."""
     broken = {
         app: move
         for move in moves
-        if move.after is not None and (here := found.get(move.name)) is not None
+        if move.after is not None and (here := endpoints.get(move.name)) is not None
         for app in here.leftovers
         if app in move.after.apps and here.entities[app].problem is not None
     }
@@ -208,9 +208,9 @@ def _entities(move: Move) -> Edit:
     )
 
 
-def _table(move: Move, found: Mapping[str, Held]) -> Edit:
+def _table(move: Move, endpoints: Mapping[str, Held]) -> Edit:
     assert move.after is not None
-    here = found.get(move.name) or Held(move.owner, move.name)
+    here = endpoints.get(move.name) or Held(move.owner, move.name)
     return Edit({ingress_name(move.name): here.ingress_with(move.after)})
 
 
@@ -238,19 +238,21 @@ def stand(
     could mend.
     """
     for _ in range(_TIMES):
-        found = _merge(cluster, moves, problems, edit)
-        names = {app: move for move in _good(moves, {**problems, **found}) for app in edit(move).put}
-        seen = _awaited(cluster, names, tell)
-        if not any(app is None or app.leaving for app in seen.values()):
+        refusals = _merge(cluster, moves, problems, edit)
+        names = {app: move for move in _good(moves, {**problems, **refusals}) for app in edit(move).put}
+        apps = _await_apps(cluster, names, tell)
+        if not any(app is None or app.leaving for app in apps.values()):
             break
-    told: dict[str, list[str]] = {}
-    for name, app in seen.items():
+    lines_by_endpoint: dict[str, list[str]] = {}
+    for name, app in apps.items():
         if problem := _trouble(app):
-            told.setdefault(names[name].name, []).append(f"{_what(name, names[name])}: {problem}")
-    return found | {endpoint: "\n".join(lines) for endpoint, lines in told.items()}
+            lines_by_endpoint.setdefault(names[name].name, []).append(
+                f"{_what(name, names[name])}: {problem}"
+            )
+    return refusals | {endpoint: "\n".join(lines) for endpoint, lines in lines_by_endpoint.items()}
 
 
-def _awaited(cluster: Cluster, names: Mapping[str, Move], tell: Tell) -> Mapping[str, Application | None]:
+def _await_apps(cluster: Cluster, names: Mapping[str, Move], tell: Tell) -> Mapping[str, Application | None]:
     """The apps, when they run or have failed."""
     if not names:
         return {}
@@ -269,8 +271,8 @@ def _trouble(app: Application | None) -> str | None:
         return "somebody else removed it"
     if app.problem is not None or app.status == "RUNNING":
         return app.problem
-    told = [app.message, *(d.message for d in app.deployments.values())]
-    return "\n".join([f"still {app.status} after {DEPLOY_TIMEOUT:.0f} s", *(t for t in told if t)])
+    messages = [app.message, *(d.message for d in app.deployments.values())]
+    return "\n".join([f"still {app.status} after {DEPLOY_TIMEOUT:.0f} s", *(t for t in messages if t)])
 
 
 def _what(app: str, move: Move) -> str:
@@ -279,9 +281,9 @@ def _what(app: str, move: Move) -> str:
     return f"{move.name}: {entity.name} v{entity.entity_version}" if entity else f"{move.name}: its ingress"
 
 
-def _probe_new(cluster: Cluster, move: Move, found: Mapping[str, Held], tell: Tell) -> str | None:
+def _probe_new(cluster: Cluster, move: Move, endpoints: Mapping[str, Held], tell: Tell) -> str | None:
     """Ask each app that doesn't serve yet, through the ingress; what is wrong with the first that is."""
-    here = found.get(move.name)
+    here = endpoints.get(move.name)
     serving = set(here.committed.values()) if here else set()
     for app in sorted((move.after.apps if move.after else {}).keys() - serving):
         problem = cluster.probe(move.name, entity=app, timeout=PROBE_TIMEOUT, pulse=lambda: tell(""))

@@ -14,33 +14,33 @@ from .store import SqlStore, writing
 SETTLE_SECONDS = 15.0
 """For how long an unanswered commit is asked after."""
 
-There = Callable[[Connection], bool]
+IsThere = Callable[[Connection], bool]
 """Whether the store has what a transaction wrote. Waits for it, should it still be under way."""
 
 
 @contextmanager
-def certain(store: SqlStore, apply_id: str, there: There) -> Iterator[Connection]:
-    """`writing`, for which a lost answer is no failure where `there` finds what was written.
+def certain(store: SqlStore, apply_id: str, is_there: IsThere) -> Iterator[Connection]:
+    """`writing`, for which a lost answer is no failure where `is_there` finds what was written.
 
     LacError `commit-unknown` where the store can't be asked for SETTLE_SECONDS.
     """
-    asked = False
+    is_committing = False
     try:
         with writing(store) as db:
             yield db
-            asked = True
+            is_committing = True
     except LacError as error:
-        if not asked or not _arrived(store, apply_id, there, error):
+        if not is_committing or not _has_arrived(store, apply_id, is_there, error):
             raise
 
 
-def _arrived(store: SqlStore, apply_id: str, there: There, error: LacError) -> bool:
+def _has_arrived(store: SqlStore, apply_id: str, is_there: IsThere, error: LacError) -> bool:
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         try:
             # for writing: only so can it wait for a transaction that is still under way
             with writing(store) as db:
-                return there(db)
+                return is_there(db)
         except LacError:
             if time.monotonic() > deadline:
                 raise LacError(_unknown(apply_id, error)) from error

@@ -173,10 +173,10 @@ _CONNECTING = (
 _LONGEST = 300
 
 
-def diagnose(error: Exception, shown: str, *, connected: bool) -> Diagnostic:
+def diagnose(error: Exception, address: str, *, connected: bool) -> Diagnostic:
     """The diagnostic of what SQLAlchemy or its driver raised.
 
-    `shown`: the store's address without its password. `connected`: whether the transaction had begun.
+    `address`: the store's address without its password. `connected`: whether the transaction had begun.
     """
     cause: BaseException = getattr(error, "orig", None) or error
     code, hint = _classify(error, cause, connected)
@@ -184,25 +184,25 @@ def diagnose(error: Exception, shown: str, *, connected: bool) -> Diagnostic:
     sqlstate = getattr(cause, "sqlstate", None)
     # PostgreSQL's message would quote the value
     message = f"SQLSTATE {sqlstate}" if code == VALUE and sqlstate else _message(cause)
-    return Diagnostic(code, summary, f"{shown}: {message.rstrip('.')}.", hint=hint or usual_hint)
+    return Diagnostic(code, summary, f"{address}: {message.rstrip('.')}.", hint=hint or usual_hint)
 
 
-def unknown_option(shown: str, name: str, known: Collection[str]) -> Diagnostic:
+def unknown_option(address: str, name: str, known: Collection[str]) -> Diagnostic:
     """An option in the store's address that PostgreSQL's libpq, which has the `known` ones, doesn't have."""
     summary, hint = _TEXTS[OPTION]
     near = get_close_matches(name, known, 1)
     return Diagnostic(
         OPTION,
         summary,
-        f"{shown}: PostgreSQL has no connection option `{name}`.",
+        f"{address}: PostgreSQL has no connection option `{name}`.",
         hint=f"did you mean `{near[0]}`?" if near else hint,
     )
 
 
-def changed_meanwhile(shown: str) -> Diagnostic:
+def changed_meanwhile(address: str) -> Diagnostic:
     """A file that was read without locks, because its directory admits none, was written meanwhile."""
     summary, hint = _TEXTS[LOCKED]
-    return Diagnostic(LOCKED, summary, f"{shown} changed while it was read.", hint=hint)
+    return Diagnostic(LOCKED, summary, f"{address} changed while it was read.", hint=hint)
 
 
 def _classify(error: Exception, cause: BaseException, connected: bool) -> tuple[str, str]:

@@ -75,10 +75,10 @@ def texts(
 ) -> dict[Any, dict[str, str]]:
     """What `query` tells of each of `owners`, whom `column` has: its rows are owner, key, text. NULL is
     empty."""
-    found: dict[Any, dict[str, str]] = {}
+    by_owner: dict[Any, dict[str, str]] = {}
     for owner, key, text in within(db, query, column, owners):
-        found.setdefault(owner, {})[key] = text or ""
-    return found
+        by_owner.setdefault(owner, {})[key] = text or ""
+    return by_owner
 
 
 def add(db: Connection, table: Table, rows: Rows) -> None:
@@ -98,18 +98,18 @@ def put(db: Connection, table: Table, rows: Rows) -> None:
         from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
     statement = insert(table)
     keys = [column.name for column in table.primary_key]
-    changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-    db.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+    values = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    db.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), rows)
 
 
 def change(db: Connection, table: Table, keys: Sequence[str], rows: Rows) -> None:
     """UPDATE by `keys`; what else a row names are the new values. All rows name the same columns."""
     if not rows:
         return
-    found = and_(*(table.c[key] == bindparam(f"key_{key}") for key in keys))
+    matches = and_(*(table.c[key] == bindparam(f"key_{key}") for key in keys))
     values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in rows[0] if name not in keys}
     db.execute(
-        table.update().where(found).values(values),
+        table.update().where(matches).values(values),
         [{f"key_{k}" if k in keys else f"new_{k}": v for k, v in row.items()} for row in rows],
     )
 

@@ -73,12 +73,12 @@ def open_store(url: str, *, role: Role, base: Path, read_only: bool = False) -> 
     A relative SQLite path counts from `base`, the stack's directory. (MLflow's own counts from the
     working directory.) Connections are opened when needed and closed after use.
     """
-    parsed = _parsed(url, role)
-    if parsed.drivername in POSTGRES:
-        return _open_postgres(parsed, role, read_only)
-    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
-        return _open_sqlite(parsed, role, base, read_only)
-    raise LacError(_unsupported(role, parsed.drivername, _why_not(parsed.drivername)))
+    address = _parse(url, role)
+    if address.drivername in POSTGRES:
+        return _open_postgres(address, role, read_only)
+    if address.drivername in ("sqlite", "sqlite+pysqlite"):
+        return _open_sqlite(address, role, base, read_only)
+    raise LacError(_unsupported_store(role, address.drivername, _why_not(address.drivername)))
 
 
 @contextmanager
@@ -109,23 +109,23 @@ def writing(store: SqlStore) -> Iterator[Connection]:
         yield db
 
 
-def _parsed(url: str, role: Role) -> URL:
+def _parse(url: str, role: Role) -> URL:
     if url in ("databricks", "databricks-uc", "uc"):
-        raise LacError(_unsupported(role, url, _why_not(url)))
+        raise LacError(_unsupported_store(role, url, _why_not(url)))
     try:
-        parsed = make_url(url)
+        address = make_url(url)
     except (ArgumentError, ValueError):
-        parsed = None
-    if parsed is not None and (parsed.drivername not in POSTGRES or _reads_as_meant(url, parsed)):
-        return parsed
+        address = None
+    if address is not None and (address.drivername not in POSTGRES or _reads_as_meant(url, address)):
+        return address
     # not quoted: a mistyped address may still hold a password
-    problem = _unsupported(role, "the given text", "It doesn't read as a database address.")
-    raise LacError(problem if parsed is None and url.count("@") < 2 else replace(problem, hint=ENCODE))
+    problem = _unsupported_store(role, "the given text", "It doesn't read as a database address.")
+    raise LacError(problem if address is None and url.count("@") < 2 else replace(problem, hint=ENCODE))
 
 
-def _reads_as_meant(url: str, parsed: URL) -> bool:
+def _reads_as_meant(url: str, address: URL) -> bool:
     """False where a part of the password became a host, a database or an option, and would be shown."""
-    return "@" not in f"{parsed.host}{parsed.database}" and (
+    return "@" not in f"{address.host}{address.database}" and (
         url.count("@") < 2 or _AT_IN_USER.fullmatch(url) is not None
     )
 
@@ -138,22 +138,22 @@ def _open_sqlite(url: URL, role: Role, base: Path, read_only: bool) -> SqlStore:
     name = url.database or ""
     if name in ("", ":memory:") or name.startswith("file:") or url.query:
         why = "A SQLite store is a plain file, without parameters."
-        raise LacError(_unsupported(role, "something else", why))
+        raise LacError(_unsupported_store(role, "something else", why))
     path = (base / name).absolute()
     # mode=rw opens but never creates; on a file that we may only read, SQLite falls back to reading
     address = f"file:{quote(str(path))}?mode=rw"
 
     def connect() -> sqlite3.Connection:
         immutable = "" if _immutable_stamp(path) is None else "&immutable=1"
-        opened = sqlite3.connect(
+        handle = sqlite3.connect(
             address + immutable, uri=True, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False
         )
         # MLflow sets the same on each of its sessions; without the first, renames and deletions don't cascade
-        opened.execute("PRAGMA foreign_keys = ON")
-        opened.execute("PRAGMA case_sensitive_like = ON")
+        handle.execute("PRAGMA foreign_keys = ON")
+        handle.execute("PRAGMA case_sensitive_like = ON")
         if read_only:
-            opened.execute("PRAGMA query_only = ON")
-        return opened
+            handle.execute("PRAGMA query_only = ON")
+        return handle
 
     engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
     event.listen(engine, "begin", _begin_sqlite)
@@ -192,10 +192,10 @@ def _begin_sqlite(db: Connection) -> None:
     db.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-def _undo_sqlite(opened: sqlite3.Connection, *_: object) -> None:
+def _undo_sqlite(handle: sqlite3.Connection, *_: object) -> None:
     """Give up a transaction that Ctrl-C cut off. SQLAlchemy only closes its connection, which SQLite keeps,
     lock and all, for as long as a cursor in the traceback lives."""
-    opened.rollback()
+    handle.rollback()
 
 
 def _open_postgres(url: URL, role: Role, read_only: bool) -> SqlStore:
@@ -243,9 +243,9 @@ def _prepare_unless_pooled(db: Connection) -> None:
 
 def _without_password(url: URL) -> str:
     """The address as people may see it: the password may also stand among the parameters."""
-    shown = url.set(drivername="postgresql")
-    hidden = {key: "hidden" for key in shown.query if "password" in key.lower()}
-    return shown.update_query_dict(hidden).render_as_string(hide_password=True)
+    public = url.set(drivername="postgresql")
+    hide = {key: "hidden" for key in public.query if "password" in key.lower()}
+    return public.update_query_dict(hide).render_as_string(hide_password=True)
 
 
 @contextmanager
@@ -277,11 +277,11 @@ def _why_not(scheme: str) -> str:
     return "It isn't a database that is supported here."
 
 
-def _unsupported(role: Role, given: str, why: str) -> Diagnostic:
+def _unsupported_store(role: Role, what: str, why: str) -> Diagnostic:
     setting = "store" if role == "tracking" else "auth_store"
     return Diagnostic(
         "unsupported-store",
         "this kind of store isn't supported",
-        f"`{setting}:` is {given}. {why}",
+        f"`{setting}:` is {what}. {why}",
         hint=f"supported today: {SUPPORTED}",
     )

@@ -47,8 +47,8 @@ def end(db: Connection, apply_id: str, outcome: str) -> None:
 def count(db: Connection, apply: Apply, workspace: str, transactions: int) -> None:
     """Note, inside of it, the apply's n-th transaction on this database."""
     this = applies.c.apply_id == apply.apply_id
-    done = db.execute(update(applies).where(this).values(transactions=transactions))
-    if not done.rowcount:
+    result = db.execute(update(applies).where(this).values(transactions=transactions))
+    if not result.rowcount:
         begin(db, apply, workspace)
         db.execute(update(applies).where(this).values(transactions=transactions))
 
@@ -71,16 +71,16 @@ def of_plan(db: Connection, stack: str, workspace: str, plan_digest: str) -> lis
     if installed(db) < 2:
         return []
     mine = (applies.c.stack == stack) & (applies.c.workspace == workspace)
-    committed = select(changes.c.apply_id).where(changes.c.apply_id == applies.c.apply_id).exists()
-    query = select(applies).where(mine, applies.c.plan_digest == plan_digest, committed)
+    has_changes = select(changes.c.apply_id).where(changes.c.apply_id == applies.c.apply_id).exists()
+    query = select(applies).where(mine, applies.c.plan_digest == plan_digest, has_changes)
     return [_apply(row, ()) for row in db.execute(query).mappings()]
 
 
-def note(db: Connection, apply_id: str, stack: str, workspace: str, done: Iterable[Change]) -> None:
+def note(db: Connection, apply_id: str, stack: str, workspace: str, changes_made: Iterable[Change]) -> None:
     """Write down what was done to these objects, in the transaction that does it. What was renamed is told
     under both names."""
-    found = [line for change in done for line in (*_left_behind(change), change)]
-    if not found:
+    lines = [line for change in changes_made for line in (*_left_behind(change), change)]
+    if not lines:
         return
     mine = changes.c.apply_id == apply_id
     last = db.execute(select(func.max(changes.c.number)).where(mine)).scalar() or 0
@@ -101,7 +101,7 @@ def note(db: Connection, apply_id: str, stack: str, workspace: str, done: Iterab
                 "after": as_text(change.after),
                 "at_ms": now,
             }
-            for number, change in enumerate(found, last + 1)
+            for number, change in enumerate(lines, last + 1)
         ],
     )
 
@@ -155,18 +155,18 @@ def of(
     (kind,) = {address.kind for address in addresses}
     query: Any = select(changes).where(changes.c.workspace == workspace, changes.c.kind == kind)
     moves = query.where(changes.c.action == str(Action.MOVE), changes.c.after.is_(None))
-    left = {(line.apply_id, line.reason): line for line in _lines(db.execute(moves), specs)}
-    found: dict[Address, list[Line]] = {}
-    asked = {*addresses}
-    while asked:
-        names = {address.name for address in asked}
+    departures = {(line.apply_id, line.reason): line for line in _lines(db.execute(moves), specs)}
+    by_address: dict[Address, list[Line]] = {}
+    pending = {*addresses}
+    while pending:
+        names = {address.name for address in pending}
         lines = list(_lines(within(db, query, changes.c.name, names), specs))
-        found |= {address: [] for address in asked}
+        by_address |= {address: [] for address in pending}
         for line in lines:
-            found[line.address].append(line)
-        formers = (left.get((line.apply_id, moved_to(line.address))) for line in lines)
-        asked = {former.address for former in formers if former} - found.keys()
-    return {address: under_one_name(found, left, address) for address in addresses}
+            by_address[line.address].append(line)
+        formers = (departures.get((line.apply_id, moved_to(line.address))) for line in lines)
+        pending = {former.address for former in formers if former} - by_address.keys()
+    return {address: under_one_name(by_address, departures, address) for address in addresses}
 
 
 def _lines(rows: Iterable[Any], specs: Mapping[str, type[Spec]]) -> Iterator[Line]:

@@ -59,13 +59,13 @@ class Grip:
         any more: then the transaction must write nothing. Until it ends, nobody else can take the lock."""
         lease = {"expires": clock_s(db) + LEASE_SECONDS}
         if db.execute(update(state.locks).where(self._mine).values(lease)).rowcount != 1:
-            raise LacError(_lost(self.stack))
+            raise LacError(_lost_error(self.stack))
 
     def await_own(self, db: Connection) -> bool:
         """Wait until no transaction under this lock is under way; whether the lock is still ours."""
         name = state.locks.c.name
-        held = db.execute(select(name, self._mine).where(name == self.stack).with_for_update()).first()
-        return held is not None and bool(held[1])
+        row = db.execute(select(name, self._mine).where(name == self.stack).with_for_update()).first()
+        return row is not None and bool(row[1])
 
     @property
     def _mine(self) -> ColumnElement[bool]:
@@ -76,11 +76,11 @@ class Grip:
         """The same in a database beside that of the lock: no holder that came before may write there now."""
         rows = state.locks
         this = rows.c.name == self.stack
-        done = db.execute(update(rows).where(this, rows.c.fence <= self.fence).values(fence=self.fence))
-        if done.rowcount:
+        result = db.execute(update(rows).where(this, rows.c.fence <= self.fence).values(fence=self.fence))
+        if result.rowcount:
             return
         if db.execute(select(rows.c.fence).where(this)).first() is not None:
-            raise LacError(_lost(self.stack))
+            raise LacError(_lost_error(self.stack))
         free = {"holder": "", "token": "", "since": 0, "expires": 0}
         db.execute(insert(rows).values(name=self.stack, fence=self.fence, **free))
 
@@ -103,15 +103,15 @@ def held(
     write, whose fence must not be ahead of ours: one of the two may have been restored from a backup. Our
     tables are made where they are missing.
     """
-    told = {"who": who[:256], "what": what[:256]}
-    grip = _wait(_Watch(store, stack, beside), lock_id, told, timeout, tell)
-    ended = threading.Event()
-    renewal = threading.Thread(target=_renew, args=(store, grip, ended), daemon=True)
+    labels = {"who": who[:256], "what": what[:256]}
+    grip = _wait(_Watch(store, stack, beside), lock_id, labels, timeout, tell)
+    end = threading.Event()
+    renewal = threading.Thread(target=_renew, args=(store, grip, end), daemon=True)
     renewal.start()
     try:
         yield grip
     finally:
-        ended.set()
+        end.set()
         renewal.join()
         # a store that is out of reach now frees the lock by itself when the lease runs out
         with suppress(LacError), writing(store) as db:
@@ -160,7 +160,7 @@ class _Watch:
         self._heard: tuple[str, int, float] = ("", 0, 0.0)
         self._renewed = False
 
-    def take(self, lock_id: str, told: Mapping[str, str]) -> Grip | _Row:
+    def take(self, lock_id: str, labels: Mapping[str, str]) -> Grip | _Row:
         """The lock, or the row of whoever has it."""
         # looked at first: a holder that is writing would let nobody else begin to
         with reading(self._store) as db:
@@ -172,7 +172,7 @@ class _Watch:
         try:
             with certain(self._store, lock_id, partial(self._has, lock_id)) as db:
                 state.install(db)
-                return self._claim(db, lock_id, told)
+                return self._claim(db, lock_id, labels)
         except LacError as error:
             # PostgreSQL doesn't wait for the row; SQLite has waited for the whole file
             if self._store.dialect == "sqlite" or error.diagnostics[0].code not in (
@@ -191,14 +191,14 @@ class _Watch:
             if error.diagnostics[0].code != "write-conflict":
                 raise
 
-    def _claim(self, db: Connection, lock_id: str, told: Mapping[str, str]) -> Grip | _Row:
+    def _claim(self, db: Connection, lock_id: str, labels: Mapping[str, str]) -> Grip | _Row:
         row = _row(db, self._stack, lock=True)
         if holder := self._holder(db, row):
             return holder
         now = db.execute(select(clock_s(db))).scalar_one()
         fence = max(row["fence"] if row else 0, self._floor) + 1
         lease = {"token": lock_id, "since": now, "expires": now + LEASE_SECONDS}
-        values = {"holder": processes.identity(), "fence": fence, **lease, **told}
+        values = {"holder": processes.identity(), "fence": fence, **lease, **labels}
         if row is None:
             db.execute(insert(state.locks).values(name=self._stack, **values))
         else:
@@ -215,13 +215,13 @@ class _Watch:
             return None
         if (lives := processes.is_alive(row["holder"])) is not None:
             return {**row, "doubtful": False} if lives else None
-        left = row["expires"] - db.execute(select(clock_s(db))).scalar_one()
+        seconds_left = row["expires"] - db.execute(select(clock_s(db))).scalar_one()
         if db.dialect.name == "postgresql":
-            return {**row, "doubtful": False} if left > 0 else None
+            return {**row, "doubtful": False} if seconds_left > 0 else None
         if self._silence(row["token"], row["expires"]) >= LEASE_SECONDS:
             return None
         # with clocks that agree, a lease that is kept up has some of its time left, and never more than all
-        return {**row, "doubtful": not 0 < left <= LEASE_SECONDS and not self._renewed}
+        return {**row, "doubtful": not 0 < seconds_left <= LEASE_SECONDS and not self._renewed}
 
     def _silence(self, token: str, expires: int) -> float:
         """For how many seconds nothing was heard of this holder."""
@@ -244,19 +244,19 @@ def _fence(store: SqlStore, stack: str) -> int:
 
 def _row(db: Connection, stack: str, *, lock: bool = False) -> _Row | None:
     query = select(state.locks).where(state.locks.c.name == stack)
-    found = db.execute(query.with_for_update(nowait=True) if lock else query).mappings().first()
-    return None if found is None else dict(found)
+    row = db.execute(query.with_for_update(nowait=True) if lock else query).mappings().first()
+    return None if row is None else dict(row)
 
 
 def _free(db: Connection, stack: str, lock_id: str) -> bool:
     """Whether it was there to be freed. The row stays, for its fence must never count from one again."""
     mine = (state.locks.c.name == stack) & (state.locks.c.token == lock_id)
-    freed = update(state.locks).where(mine).values(holder="", token="", expires=0, who=None, what=None)
-    return db.execute(freed).rowcount == 1
+    statement = update(state.locks).where(mine).values(holder="", token="", expires=0, who=None, what=None)
+    return db.execute(statement).rowcount == 1
 
 
-def _renew(store: SqlStore, grip: Grip, ended: threading.Event) -> None:
-    while not ended.wait(LEASE_SECONDS / 3):
+def _renew(store: SqlStore, grip: Grip, end: threading.Event) -> None:
+    while not end.wait(LEASE_SECONDS / 3):
         # a transaction of ours renews by itself
         if not grip.mutex.acquire(blocking=False):
             continue
@@ -271,25 +271,25 @@ def _renew(store: SqlStore, grip: Grip, ended: threading.Event) -> None:
 
 
 def _wait(
-    watch: _Watch, lock_id: str, told: Mapping[str, str], timeout: float, tell: Callable[[str], None]
+    watch: _Watch, lock_id: str, labels: Mapping[str, str], timeout: float, tell: Callable[[str], None]
 ) -> Grip:
     """Try until it is taken. `tell` hears of the wait once, and an empty line at each further try."""
-    began = time.monotonic()
-    waiting = False
-    while isinstance(found := watch.take(lock_id, told), Mapping):
+    start = time.monotonic()
+    is_waiting = False
+    while isinstance(outcome := watch.take(lock_id, labels), Mapping):
         # whoever is heard of in that time lives, and whoever isn't is dead
-        patience = max(timeout, LEASE_SECONDS + 2 * POLL_SECONDS) if found["doubtful"] else timeout
-        deadline = began + patience
+        patience = max(timeout, LEASE_SECONDS + 2 * POLL_SECONDS) if outcome["doubtful"] else timeout
+        deadline = start + patience
         if time.monotonic() >= deadline:
-            raise LacError(_locked(watch, found))
+            raise LacError(_locked_error(watch, outcome))
         # an empty line lets whoever listens call the wait off
-        tell("" if waiting else f"waiting for the lock, held by {_told(found)}")
-        waiting = True
+        tell("" if is_waiting else f"waiting for the lock, held by {_describe_holder(outcome)}")
+        is_waiting = True
         time.sleep(min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
-    return found
+    return outcome
 
 
-def _told(row: _Row) -> str:
+def _describe_holder(row: _Row) -> str:
     """The holder, for people."""
     pid = row["holder"].partition(" pid ")[2].partition(" ")[0]
     doing = ", ".join(part for part in (row["what"], pid and f"pid {pid}") if part)
@@ -297,18 +297,18 @@ def _told(row: _Row) -> str:
     return f"{row['who'] or 'somebody'}{f' ({doing})' if doing else ''}{since if row['since'] else ''}"
 
 
-def _locked(watch: _Watch, row: _Row) -> Diagnostic:
+def _locked_error(watch: _Watch, row: _Row) -> Diagnostic:
     unlock = f"; if you know that it is dead, `lac force-unlock {row['token']}`" if row["token"] else ""
     return Diagnostic(
         "locked",
         "another apply is at work",
-        f"Stack `{watch._stack}` is held by {_told(row)}."
+        f"Stack `{watch._stack}` is held by {_describe_holder(row)}."
         + (f"\nLock id: {row['token']}" if row["token"] else ""),
         hint=f"wait for it to end, or say how long to wait: --lock-timeout=2m{unlock}",
     )
 
 
-def _lost(stack: str) -> Diagnostic:
+def _lost_error(stack: str) -> Diagnostic:
     return Diagnostic(
         "lock-lost",
         "the lock is held by somebody else now",

@@ -101,7 +101,7 @@ def test_an_app_that_appeared_between_our_read_and_our_write_is_rescued() -> Non
         )
     )
     sent = {"seen": {"name": "seen"}}
-    lost = merge.lost(before, after, sent, frozenset({"ours-going"}))
+    lost = merge.find_lost_apps(before, after, sent, frozenset({"ours-going"}))
     # `seen` was in our body: whoever deletes it does so on purpose
     assert lost.keys() == {"late"}
 
