@@ -202,4 +202,4 @@ def _prepare_nothing(connection: Any, _: object) -> None:
 
 
 def _sign_in_required() -> Answer:
-    return error(401, "UNAUTHENTICATED", "You are not authenticated: send a user and password of MLflow.")
+    return error(401, "UNAUTHENTICATED", "You are not authenticated: send an MLflow user and password.")

@@ -116,7 +116,9 @@ class Ingress:
                 # no sooner: while a body is on its way, the traffic may be switched and an entity leave
                 target = self._table.pick() if len(parts) == 1 else self._table.find(parts[1])
                 if target is None:
-                    return _response(error(503, "TEMPORARILY_UNAVAILABLE", "Nothing serves this yet."))
+                    return _response(
+                        error(503, "TEMPORARILY_UNAVAILABLE", "No served entity is available yet.")
+                    )
                 content_type = request.headers.get("content-type")
                 return await _invoke(body, content_type, self._handles[target.app], target)
             case _, ["invocations" | "ping" | "health" | "version"]:

@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 
 import psycopg
 import pytest
+from psycopg.pq import Conninfo
 from sqlalchemy import Engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from support.bench import Bench, converge
@@ -60,7 +61,7 @@ def codes(error: pytest.ExceptionInfo[LacError]) -> list[str]:
         ("sqlite://", "plain file"),
         ("sqlite:///:memory:", "plain file"),
         ("sqlite:///a.db?mode=ro", "plain file"),
-        ("u:secret@h", "doesn't read as a database address"),
+        ("u:secret@h", "can't be parsed as a database address"),
     ],
 )
 @pytest.mark.parametrize("role", ["tracking", "auth"])
@@ -85,6 +86,16 @@ def test_a_password_is_in_no_text_of_a_store(tmp_path: Path) -> None:
         assert "secret" not in shown
         assert "hushhush" not in shown
     assert "secret" in store.uri
+
+
+def test_every_option_that_libpq_keeps_secret_is_hidden(tmp_path: Path) -> None:
+    # libpq marks passwords with `*`, and what isn't for people with `D`
+    marks = {option.keyword.decode(): option.dispchar for option in Conninfo.get_defaults()}
+    secrets = [name for name, mark in marks.items() if mark == b"*" or name.startswith("scram_")]
+    assert "sslpassword" in secrets
+    for name in secrets:
+        store = open_store(f"postgresql://h/d?{name}=hushhush", role="tracking", base=tmp_path)
+        assert "hushhush" not in f"{store!r}{store}{store.shareable}"
 
 
 def test_opening_and_reading_a_file_that_is_not_there_makes_none(tmp_path: Path) -> None:
@@ -284,6 +295,9 @@ NO_ENTRY = ("store-login-failed", "pg_hba.conf")
         ("server does not support SSL, but SSL was required", "store-unreachable", "sslmode=prefer"),
         ("FATAL:  sorry, too many clients already", "store-unreachable", "other connections"),
         ("FATAL:  remaining connection slots are reserved for roles with", "store-unreachable", "other conn"),
+        ("FATAL:  no more connections allowed (max_client_conn)", "store-unreachable", "other connections"),
+        ("FATAL:  no such user: ann", "store-login-failed", "%40"),
+        ("SSL error: certificate verify failed", "store-unreachable", "sslrootcert"),
         ("FATAL:  unsupported startup parameter: options", "invalid-store-option", "pgbouncer.ini"),
         ("FATAL:  the database system is starting up", "store-unreachable", "server runs"),
     ],

@@ -248,7 +248,7 @@ def test_other_workspaces_are_left_out(stocked: Writing) -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        (grant("experiment", "gone"), r"experiment\.gone is gone since the plan"),
+        (grant("experiment", "gone"), r"experiment\.gone was deleted after the plan"),
         (grant("gateway_endpoint", "gone"), r"gateway_endpoint\.gone is gone"),
         (grant("prompt", "ask", role="gone"), r"role\.gone is gone"),
     ],

@@ -152,9 +152,9 @@ def out_of_reach(place: str, root: str, environ: Mapping[str, str]) -> str:
     if not is_trusted:
         return "its address names another host than MLflow's artifact root"
     if scheme == "mlflow-artifacts" and not server.startswith(("http:", "https:")):
-        return "it is read through MLflow's server, and MLFLOW_TRACKING_URI doesn't say where that is"
+        return "only MLflow's server can read it, and MLFLOW_TRACKING_URI doesn't name that server"
     if not _reader(scheme):
-        return f"nothing that is installed here reads `{scheme}:`"
+        return f"no installed package reads `{scheme}:`"
     return ""
 
 

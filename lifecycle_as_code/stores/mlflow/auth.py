@@ -54,8 +54,8 @@ def vanished(missing: Address, by: Address) -> Diagnostic:
     return Diagnostic(
         "missing-reference",
         "names something that doesn't exist",
-        f"{missing} is gone since the plan was made; {by} needs it.",
-        hint="plan again",
+        f"{missing} was deleted after the plan was made; {by} needs it.",
+        hint="run `lac plan` again",
     )
 
 

@@ -139,7 +139,7 @@ def _migrate(store: SqlStore, uri: str, artifact_root: str) -> None:
         raise LacError(
             Diagnostic(
                 "mlflow-missing",
-                "MLflow isn't installed here, and its database has to be made",
+                "MLflow isn't installed, so its database can't be created",
                 f"{store.shown} is empty, and this Python ({sys.executable}) has no `mlflow`.",
                 hint="pip install 'lifecycle-as-code[local]', or start `mlflow server` on that store once",
             )
@@ -157,5 +157,5 @@ def _not_created(store: SqlStore, reason: str) -> Diagnostic:
         "store-not-created",
         "MLflow's database couldn't be created",
         f"{store.shown}: {reason}",
-        hint="`mlflow db upgrade <store>` runs the same migrations and shows all of their output",
+        hint="`mlflow db upgrade <store>` runs the same migrations and prints their whole output",
     )

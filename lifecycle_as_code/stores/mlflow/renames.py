@@ -65,9 +65,9 @@ def _name(address: Address) -> str:
 def _name_conflict(before: Address, after: Address) -> Diagnostic:
     return Diagnostic(
         "name-taken",
-        "something else has this name",
-        f"{before} can't be renamed to `{after.name}`: MLflow has something of that name already.",
-        hint="choose another name; a prompt or a deleted experiment keeps its own",
+        "the name is already in use",
+        f"{before} can't be renamed to `{after.name}`: MLflow already has an object with that name.",
+        hint="choose another name; prompts and deleted experiments keep theirs",
     )
 
 
@@ -75,7 +75,7 @@ def _grant_conflict(role: str, after: Address) -> Diagnostic:
     grant = Address("permission", (role, after.kind, _name(after)))
     return Diagnostic(
         "name-taken",
-        "something else has this name",
-        f"{grant} is there already, left by something deleted; no second one can be renamed to it.",
+        "the name is already in use",
+        f"{grant} already exists, left over from a deleted object.",
         hint="remove one of the role's two grants first",
     )

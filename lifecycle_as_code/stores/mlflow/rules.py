@@ -227,7 +227,7 @@ def role_description(text: str) -> str | None:
 def grant(resource_type: str, resource: str, level: str) -> str | None:
     """MLflow: which level may be granted on which type, and whether on one resource or only on `*`."""
     if resource_type not in NAMED_TYPES | ON_ALL_ONLY | {SERVING_ENDPOINT}:
-        return f"`{resource_type}` isn't a type of resource that grants exist for"
+        return f"`{resource_type}` isn't a resource type that can be granted"
     if resource_type in ON_ALL_ONLY and resource != "*":
         return f"a grant on {resource_type} covers all of them: write `*`"
     levels = WORKSPACE_LEVELS if resource_type == "workspace" else RESOURCE_LEVELS

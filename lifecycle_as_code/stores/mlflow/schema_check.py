@@ -101,14 +101,14 @@ def _too_old(role: Role, revision: str) -> Diagnostic:
     if role == "tracking":
         return Diagnostic(
             "store-too-old",
-            "the store was made by an MLflow that is too old",
-            f"MLflow's schema is at {revision}; its tables need workspaces, which came with MLflow 3.10.",
+            "the store's MLflow schema is too old",
+            f"MLflow's schema is at {revision}; lac needs the workspaces that MLflow 3.10 added.",
             hint="take a backup, then run `mlflow db upgrade <store>` with MLflow 3.10 or later",
         )
     return Diagnostic(
         "store-too-old",
-        "the store was made by an MLflow that is too old",
-        f"MLflow's auth schema is at {revision}; its grants aren't all held by roles yet.",
+        "the store's MLflow schema is too old",
+        f"MLflow's auth schema is at {revision}; lac needs one in which roles hold every grant.",
         hint="take a backup, then run `python -m mlflow.server.auth db upgrade --url <auth_store>` "
         "with the latest MLflow",
     )
@@ -117,9 +117,9 @@ def _too_old(role: Role, revision: str) -> Diagnostic:
 def _unknown(role: Role, revision: str) -> Diagnostic:
     return Diagnostic(
         "unknown-store-revision",
-        "the store's schema is newer than what was tested",
-        f"MLflow's {'auth ' if role == 'auth' else ''}schema is at {revision}, which isn't known here.",
-        hint="upgrade lifecycle-as-code; what it needs seems to be there, so this goes on",
+        "the store's MLflow schema is newer than lac was tested with",
+        f"MLflow's {'auth ' if role == 'auth' else ''}schema is at {revision}, which this lac doesn't know.",
+        hint="upgrade lifecycle-as-code; the columns that lac needs exist, so the command continues",
         severity="warning",
     )
 
@@ -138,6 +138,6 @@ def check_workspace(db: Connection, workspace: str) -> None:
                 "unknown-workspace",
                 "MLflow has no such workspace",
                 f"`{workspace}` is not among {', '.join(f'`{name}`' for name in names)}.",
-                hint="create it with MLflow's tools (its server has to run with workspaces enabled)",
+                hint="create it with MLflow's tools (its server must run with workspaces enabled)",
             )
         )

@@ -162,11 +162,11 @@ def _combine(
 ) -> VersionFacts:
     name, version = number
     if registration is None or whole is None:
-        why = "the version: MLflow has none of this number"
+        why = "the version: MLflow has no version with this number"
         return VersionFacts(Evidence(name, version, artifact=False, missing=(why,)))
     tags, aliases = registration.tags, registration.aliases
     if registration.deleted:
-        why = "the version: it was deleted in MLflow, which keeps nothing of what it was made from"
+        why = "the version: it was deleted in MLflow, which doesn't keep its source or run"
         return VersionFacts(
             Evidence(name, version, tags=tags, aliases=aliases, artifact=False, missing=(why,))
         )
@@ -198,9 +198,9 @@ def _combine(
 
 def _no_run(version: Registered, run: RunFacts | None) -> Iterator[str]:
     if not version.run_id:
-        yield "the run: the version names none"
+        yield "the run: the version doesn't name one"
     elif run is None:
-        yield f"the run: {version.run_id} is nowhere in this workspace of MLflow"
+        yield f"the run: {version.run_id} isn't in this MLflow workspace"
     elif run.run.deleted:
         yield f"the run: {version.run_id} was deleted in MLflow"
 
@@ -208,7 +208,7 @@ def _no_run(version: Registered, run: RunFacts | None) -> Iterator[str]:
 def _no_model(version: Registered, model: ModelFacts | None) -> Iterator[str]:
     source = read_source(version.source)
     if isinstance(source, LoggedModel) and model is None:
-        yield f"the logged model: {source.model_id} is nowhere in this workspace of MLflow, or was deleted"
+        yield f"the logged model: {source.model_id} isn't in this MLflow workspace, or was deleted"
 
 
 def _list_datasets(of_run: Sequence[Dataset], metrics: Sequence[Metric]) -> list[Dataset]:
@@ -222,7 +222,7 @@ def _list_datasets(of_run: Sequence[Dataset], metrics: Sequence[Metric]) -> list
 
 def _first(items: Sequence[T], what: str, missing: list[str]) -> Iterator[T]:
     if len(items) > MOST:
-        missing.append(f"{what}: there are {len(items)}, and only the first {MOST} by name are given")
+        missing.append(f"{what}: there are {len(items)}, and only the first {MOST} by name are listed")
     return islice(items, MOST)
 
 

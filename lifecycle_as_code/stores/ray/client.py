@@ -130,7 +130,7 @@ class Cluster:
             Diagnostic(
                 "ray-contended",
                 "other deployers keep overwriting Ray Serve's configuration",
-                f"{self._shown}: {_ATTEMPTS} writes in a row were undone by someone else's.",
+                f"{self._shown}: {_ATTEMPTS} writes in a row were overwritten by another deployer.",
                 "let one deployer finish first, then apply again",
             )
         )
@@ -228,7 +228,7 @@ class Cluster:
                     if reply.status_code != 200 and not (revision and reported == revision):
                         problem = f"{path} answers {reply.status_code}"
                     elif revision and reported != revision:
-                        problem = "the ingress hasn't taken its new configuration"
+                        problem = "the ingress doesn't use its new configuration yet"
                     else:
                         good, problem = good + 1, None
                         continue
@@ -338,7 +338,7 @@ def _unreachable(address: str, e: Exception) -> LacError:
             "the Ray cluster doesn't answer",
             f"{address}: {type(e).__name__}: {e}",
             "check `serve:` in lac.yaml and that the cluster's dashboard runs; `lac up` starts a local Ray"
-            + ("; `no_proxy` names hosts that no proxy is for" if "the proxy" in address else ""),
+            + ("; `no_proxy` lists hosts to reach without a proxy" if "the proxy" in address else ""),
         )
     )
 
@@ -349,7 +349,7 @@ def _status_error(address: str, method: str, code: int, what: str) -> LacError:
             return LacError(
                 Diagnostic(
                     "ray-unauthorized",
-                    "the Ray cluster wants a valid token",
+                    "the Ray cluster requires a valid token",
                     f"{address} answers {method} with {code}.",
                     "set the cluster's token (RAY_AUTH_TOKEN) by reference beside `serve:`",
                 )
@@ -358,7 +358,7 @@ def _status_error(address: str, method: str, code: int, what: str) -> LacError:
             return LacError(
                 Diagnostic(
                     "ray-without-serve",
-                    "this isn't a Ray cluster with Serve",
+                    "the address isn't that of a Ray cluster with Serve",
                     f"{address} answers {method} with {code}: {what}",
                     "check the address; on the cluster, pip install 'lifecycle-as-code[serve]'",
                 )
@@ -369,7 +369,11 @@ def _status_error(address: str, method: str, code: int, what: str) -> LacError:
                     "ray-refused",
                     "Ray Serve refused the request",
                     f"{address} answers {method} with {status}:\n{what}",
-                    "what Ray says above is the reason"
-                    + ("; nothing was changed" if 400 <= status < 500 else "; `lac plan` tells what stands"),
+                    "see Ray's message above"
+                    + (
+                        "; nothing was changed"
+                        if 400 <= status < 500
+                        else "; `lac plan` shows the current state"
+                    ),
                 )
             )

@@ -306,7 +306,7 @@ def _require_ray() -> None:
         raise LacError(
             Diagnostic(
                 "ray-missing",
-                "Ray isn't installed here",
+                "Ray isn't installed",
                 "`serve: local` starts a Ray on this machine, and the package `ray` can't be imported.",
                 "pip install 'lifecycle-as-code[local]', or give `serve:` the address of a Ray cluster",
             )

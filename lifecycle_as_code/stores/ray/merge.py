@@ -31,9 +31,9 @@ def refuse_foreign(
         problems.append(
             Diagnostic(
                 "ray-not-ours",
-                "a Ray Serve app of that name isn't ours",
+                "another owner has a Ray Serve app with this name",
                 f"App `{name}` on the cluster belongs to {theirs}.",
-                "give the endpoint another name, or remove that app where it was made",
+                "give the endpoint another name, or remove that app where it was deployed",
             )
         )
     routes = {a.route_prefix: a for a in apps.values() if a.route_prefix and not a.leaving}
@@ -43,9 +43,9 @@ def refuse_foreign(
             problems.append(
                 Diagnostic(
                     "ray-route-taken",
-                    "another Ray Serve app holds that route",
-                    f"Route `{config['route_prefix']}` of app `{name}` is held by app `{other.name}`.",
-                    "give the endpoint another name, or remove that app where it was made",
+                    "another Ray Serve app uses this route",
+                    f"Route `{config['route_prefix']}` of app `{name}` is used by app `{other.name}`.",
+                    "give the endpoint another name, or remove that app where it was deployed",
                 )
             )
     if problems:

@@ -138,9 +138,9 @@ def retire(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
     problems = _merge(cluster, moves, {}, lambda move: edits[move.name])
     leaving = {app: move for move in _good(moves, problems) for app in edits[move.name].remove}
     for app, move in leaving.items():
-        tell(f"{move.name}: {app} is leaving")
+        tell(f"{move.name}: {app} is being removed")
     for app in cluster.gone(leaving, GONE_TIMEOUT, lambda: tell("")):
-        problems[leaving[app].name] = f"{app} is still there after {GONE_TIMEOUT:.0f} s"
+        problems[leaving[app].name] = f"{app} still exists after {GONE_TIMEOUT:.0f} s"
     return problems
 
 
@@ -196,7 +196,7 @@ def _unwedge(cluster: Cluster, moves: Sequence[Move], endpoints: Mapping[str, He
         cluster, moves, {}, lambda move: Edit(remove=[app for app, of in broken.items() if of is move])
     )
     for app in cluster.gone(broken, GONE_TIMEOUT, lambda: tell("")):
-        problems[broken[app].name] = f"{app} is still there after {GONE_TIMEOUT:.0f} s"
+        problems[broken[app].name] = f"{app} still exists after {GONE_TIMEOUT:.0f} s"
     return problems
 
 
@@ -268,7 +268,7 @@ def _await_apps(cluster: Cluster, names: Mapping[str, Move], tell: Tell) -> Mapp
 
 def _trouble(app: Application | None) -> str | None:
     if app is None or app.leaving:
-        return "somebody else removed it"
+        return "it was deleted outside lac"
     if app.problem is not None or app.status == "RUNNING":
         return app.problem
     messages = [app.message, *(d.message for d in app.deployments.values())]

@@ -50,8 +50,8 @@ def _has_arrived(store: SqlStore, apply_id: str, is_there: IsThere, error: LacEr
 def _unknown(apply_id: str, error: LacError) -> Diagnostic:
     return Diagnostic(
         "commit-unknown",
-        "the store didn't answer, and whether it wrote isn't known",
+        "the store didn't confirm whether it committed",
         f"Apply {apply_id}: {error.diagnostics[0].detail}",
-        hint="when the store answers again, `lac history` and `lac plan` tell what stands;"
-        " nothing is half done",
+        hint="when the store answers again, `lac history` and `lac plan` show the current state;"
+        " the commit happened entirely or not at all",
     )

@@ -60,8 +60,8 @@ _TEXTS = {
         "run the command again when the other writer is done",
     ),
     CONFLICT: (
-        "another writer was faster",
-        "nothing of this transaction was written; run `lac plan` again",
+        "another transaction changed the same rows",
+        "this transaction wrote nothing; run `lac plan` again",
     ),
     TIMEOUT: (
         "the database cancelled a statement",
@@ -113,8 +113,10 @@ _SQLITE = {
     11: DAMAGED,
     13: FULL,
     14: UNREACHABLE,
+    15: LOCKED,
     18: VALUE,
     19: CONFLICT,
+    20: VALUE,
     23: FORBIDDEN,
     26: UNREACHABLE,
 }
@@ -150,13 +152,15 @@ _CONNECTING = (
     ('role ".*" does not exist', LOGIN, "create the role, or correct the user in the address"),
     ("no encryption|SSL off", UNREACHABLE, "the server requires SSL: add `?sslmode=require` to the address"),
     ("no pg_hba.conf entry", LOGIN, "allow this user, database and machine in the server's pg_hba.conf"),
+    ("no such user", LOGIN, ""),
     ("not permitted to log in", LOGIN, "give the role LOGIN"),
     ("authentication failed|no password supplied", LOGIN, ""),
     ("permission denied for database", FORBIDDEN, "grant the role CONNECT on the database"),
     ('database ".*" does not exist|no such database', UNREACHABLE, "create the database or correct its name"),
+    ("certificate|SSL error", UNREACHABLE, "check `sslmode`, `sslrootcert` and the server's certificate"),
     ("does not support SSL", UNREACHABLE, "set `sslmode=prefer` in the address, or enable SSL on the server"),
     (
-        "too many|connection slots",
+        "too many|connection slots|no more connections",
         UNREACHABLE,
         "close other connections, or raise the limit of the server, database or role",
     ),

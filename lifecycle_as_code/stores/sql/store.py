@@ -64,7 +64,7 @@ class SqlStore:
         """The address for other processes' configuration, or nothing where it holds a password."""
         if self.dialect == "sqlite":
             return self.uri
-        return "" if self.url.password or any("password" in k.lower() for k in self.url.query) else self.uri
+        return "" if self.url.password or any(map(_is_secret, self.url.query)) else self.uri
 
 
 def open_store(url: str, *, role: Role, base: Path, read_only: bool = False) -> SqlStore:
@@ -119,7 +119,7 @@ def _parse(url: str, role: Role) -> URL:
     if address is not None and (address.drivername not in POSTGRES or _reads_as_meant(url, address)):
         return address
     # not quoted: a mistyped address may still hold a password
-    problem = _unsupported_store(role, "the given text", "It doesn't read as a database address.")
+    problem = _unsupported_store(role, "the given text", "It can't be parsed as a database address.")
     raise LacError(problem if address is None and url.count("@") < 2 else replace(problem, hint=ENCODE))
 
 
@@ -242,10 +242,16 @@ def _prepare_unless_pooled(db: Connection) -> None:
 
 
 def _without_password(url: URL) -> str:
-    """The address as people may see it: the password may also stand among the parameters."""
+    """The address as people may see it. A secret may also stand among the options."""
     public = url.set(drivername="postgresql")
-    hide = {key: "hidden" for key in public.query if "password" in key.lower()}
-    return public.update_query_dict(hide).render_as_string(hide_password=True)
+    hidden = {name: "hidden" for name in public.query if _is_secret(name)}
+    return public.update_query_dict(hidden).render_as_string(hide_password=True)
+
+
+def _is_secret(option: str) -> bool:
+    """Whether libpq's connection option holds a secret: `sslpassword`, `oauth_client_secret`,
+    `scram_client_key`. https://www.postgresql.org/docs/current/libpq-connect.html"""
+    return any(word in option.lower() for word in ("password", "secret", "_key"))
 
 
 @contextmanager
@@ -269,12 +275,12 @@ def _transaction(store: SqlStore, options: dict[str, Any]) -> Iterator[Connectio
 
 def _why_not(scheme: str) -> str:
     if scheme.startswith("http"):
-        return "A tracking server's REST address isn't supported yet: give the database behind it."
+        return "A tracking server's REST address isn't supported yet: use the address of its database."
     if scheme.startswith(("databricks", "uc")):
         return "Databricks and Unity Catalog registries aren't supported yet."
     if scheme.startswith(("mysql", "mssql")):
-        return "MLflow can use this database, but it isn't supported here yet."
-    return "It isn't a database that is supported here."
+        return "MLflow can use this database, but lac doesn't support it yet."
+    return "lac doesn't support this database."
 
 
 def _unsupported_store(role: Role, what: str, why: str) -> Diagnostic:

@@ -138,13 +138,15 @@ def force_unlock(store: SqlStore, stack: str, lock_id: str) -> None:
                 raise
         with reading(store) as db:
             row = _row(db, stack)
-    current = f"its lock's id is {row['token']}" if row is not None and row["token"] else "it isn't locked"
+    current = (
+        f"the ID of its lock is {row['token']}" if row is not None and row["token"] else "it isn't locked"
+    )
     raise LacError(
         Diagnostic(
             "no-such-lock",
-            "there is no lock with this id",
+            "there is no lock with this ID",
             f"Stack `{stack}`: {current}.",
-            hint="the id stands in the error of whoever found the stack locked",
+            hint="the ID is in the error that reported the lock",
         )
     )
 
@@ -283,7 +285,7 @@ def _wait(
         if time.monotonic() >= deadline:
             raise LacError(_locked_error(watch, outcome))
         # an empty line lets whoever listens call the wait off
-        tell("" if is_waiting else f"waiting for the lock, held by {_describe_holder(outcome)}")
+        tell("" if is_waiting else f"waiting for the lock of {_describe_holder(outcome)}")
         is_waiting = True
         time.sleep(min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
     return outcome
@@ -298,20 +300,20 @@ def _describe_holder(row: _Row) -> str:
 
 
 def _locked_error(watch: _Watch, row: _Row) -> Diagnostic:
-    unlock = f"; if you know that it is dead, `lac force-unlock {row['token']}`" if row["token"] else ""
+    unlock = f"; if its process is dead, run `lac force-unlock {row['token']}`" if row["token"] else ""
     return Diagnostic(
         "locked",
-        "another apply is at work",
-        f"Stack `{watch._stack}` is held by {_describe_holder(row)}."
+        "another apply is in progress",
+        f"Stack `{watch._stack}` is locked by {_describe_holder(row)}."
         + (f"\nLock id: {row['token']}" if row["token"] else ""),
-        hint=f"wait for it to end, or say how long to wait: --lock-timeout=2m{unlock}",
+        hint=f"wait for it to finish, or set --lock-timeout=2m{unlock}",
     )
 
 
 def _lost_error(stack: str) -> Diagnostic:
     return Diagnostic(
         "lock-lost",
-        "the lock is held by somebody else now",
-        f"Stack `{stack}`: it was taken over, by `lac force-unlock` or because nothing was heard of us.",
-        hint="this transaction wrote nothing; run `lac plan` to see what stands",
+        "the lock was lost",
+        f"Stack `{stack}`: `lac force-unlock` freed it, or its lease expired and another apply took it.",
+        hint="this transaction wrote nothing; run `lac plan` to see the current state",
     )

@@ -150,8 +150,8 @@ def _refuse_overtaken(db: Connection, version: int | None) -> None:
         raise LacError(
             Diagnostic(
                 "write-conflict",
-                "another writer was faster",
-                "Somebody else has made our tables in this moment.",
+                "another transaction changed the same rows",
+                "Another lac created the `lac_*` tables at the same time.",
                 hint="run the command again",
             )
         )

@@ -173,7 +173,7 @@ def test_an_app_that_another_deployer_drops_is_put_again_and_not_for_ever(
     monkeypatch.setattr(Paper, "wait", waited)
     _, events = converge(served.stack(world(version)))
     failed = [e.diagnostic.detail for e in events if isinstance(e, Failed)]
-    assert [("somebody else removed it" in text) for text in failed] == [True] * (times == 3)
+    assert [("it was deleted outside lac" in text) for text in failed] == [True] * (times == 3)
     settles(paper, served, world(version))
 
 
