@@ -401,7 +401,7 @@ def test_a_process_on_this_machine_holds_the_lock_until_it_is_killed(store: SqlS
 def test_a_transaction_that_outlasts_the_lease_is_waited_for(
     store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sql, "BUSY_SECONDS", 1.0)
+    monkeypatch.setattr("lifecycle_as_code.stores.sql.store.BUSY_SECONDS", 1.0)
     grip = claim_elsewhere(store, "one")
     with writing(store) as db:
         grip.check(db)
