@@ -57,7 +57,7 @@ def codes(error: pytest.ExceptionInfo[LacError]) -> list[str]:
         ("databricks-uc", "Databricks"),
         ("mysql://u:secret@h/d", "lac doesn't support it yet"),
         ("mssql+pyodbc://u:secret@h/d", "lac doesn't support it yet"),
-        ("oracle://u:secret@h/d", "isn't a database that is supported"),
+        ("oracle://u:secret@h/d", "lac doesn't support this database"),
         ("sqlite://", "plain file"),
         ("sqlite:///:memory:", "plain file"),
         ("sqlite:///a.db?mode=ro", "plain file"),

@@ -322,14 +322,14 @@ def test_a_holder_on_another_machine_that_renews_keeps_its_lock(store: SqlStore)
 @contextmanager
 def wrong_by(seconds: int) -> Iterator[None]:
     """This thread's clock; threads that renew are on another machine, whose clock is right."""
-    right, here = state.clock_s, threading.get_ident()
+    right, here = lock.clock_s, threading.get_ident()
 
     def clock(db: Connection) -> Any:
         if threading.get_ident() != here or db.dialect.name == "postgresql":
             return right(db)
         return literal_column(f"(CAST(strftime('%s', 'now') AS INTEGER) + ({seconds}))")
 
-    with mock.patch.object(state, "clock_s", clock):
+    with mock.patch.object(lock, "clock_s", clock):
         yield
 
 
@@ -374,7 +374,7 @@ class TestAClockThatIsWrongByADay:
 CHILD = """
 import sys
 from pathlib import Path
-from lifecycle_as_code import lock
+from lifecycle_as_code.stores.state import lock
 from lifecycle_as_code.stores.sql.store import open_store
 with lock.held(open_store(sys.argv[1], role="tracking", base=Path(".")), "test", "one", who="child"):
     print("held", flush=True)
