@@ -1,7 +1,7 @@
 """Who may use an endpoint: HTTP Basic against MLflow's users, `USE` by MLflow's resolution of roles.
 
 `levels.resolve` is the decision and pure. `Gate` asks MLflow's auth database and remembers each answer for
-at most `ttl` seconds. Where the database can't be asked the answer is 503: an endpoint never opens by
+at most `ttl` seconds. While the database can't be read the answer is 503: an endpoint never opens by
 accident.
 """
 
@@ -36,7 +36,7 @@ MAX_TTL = 30.0
 _LEGACY_ADMIN_PASSWORD = "password1234"
 _CACHE_SIZE = 4096
 _QUEUE_SIZE = 64
-# a hash of nothing anybody knows: a user who doesn't exist takes as long to refuse as one who does
+# the hash of no known password: refusing an unknown user takes as long as refusing a known one
 _NOBODY = "scrypt:32768:8:1$lNqGlMuGbEbUsAxj$" + "0" * 128
 
 
@@ -66,7 +66,7 @@ class Gate:
         self._ttl = min(float(settings.get("ttl", MAX_TTL)), MAX_TTL)
         self._clock = clock
         self._key = secrets.token_bytes(32)
-        # apart, so that a flood of wrong passwords doesn't push out the right ones
+        # separate, so that a flood of wrong passwords doesn't evict the right ones
         self._good: OrderedDict[bytes, tuple[Verdict, float]] = OrderedDict()
         self._bad: OrderedDict[bytes, tuple[Verdict, float]] = OrderedDict()
         self._asking: dict[bytes, asyncio.Future[Verdict]] = {}

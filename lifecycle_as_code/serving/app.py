@@ -113,7 +113,7 @@ class Ingress:
                 if refusal := await gate.check(request.headers.get("authorization")):
                     return _response(refusal)
                 body = await request.body()
-                # no sooner: while a body is on its way, the traffic may be switched and an entity leave
+                # after the body: while it arrives, the traffic may be switched and an entity removed
                 target = self._table.pick() if len(parts) == 1 else self._table.find(parts[1])
                 if target is None:
                     return _response(

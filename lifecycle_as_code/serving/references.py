@@ -27,7 +27,7 @@ def resolve(value: str, environment: Mapping[str, str] = os.environ) -> str:
 
 
 def resolve_all(values: Mapping[str, str], environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Every value resolved. LookupError tells all that are missing, each with the key that wants it."""
+    """Every value resolved. LookupError names all missing variables, each with the key that needs it."""
     results, missing = {}, []
     for key, value in values.items():
         try:

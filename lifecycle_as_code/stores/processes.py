@@ -1,4 +1,4 @@
-"""Processes by number: who lives, since when, in which session. POSIX; nothing here decides whom to end."""
+"""Processes by number: which are alive, since when, in which session. POSIX."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _machine() -> str:
 
 def start_time(pid: int) -> str | None:
     """When process `pid` started: in the kernel's ticks since boot, or as `ps` says where there is no /proc.
-    With its number it names a process for good. None when there is no such process (a zombie is none)."""
+    With the number it identifies a process for good. None if there is no such process; a zombie is none."""
     if _PROC.is_dir():
         try:
             fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()

@@ -1,4 +1,4 @@
-"""The process's HTTP proxies: which one is asked for an address, and that none is for this machine's own."""
+"""The process's HTTP proxies: which one serves an address. This machine's own addresses have none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
 def is_loopback(address: str) -> bool:
-    """Whether a URL leads to this machine, where no proxy has anything to do."""
+    """Whether a URL leads to this machine, for which no proxy is used."""
     host = _host(address)
     try:
         return ip_address(host).is_loopback
@@ -24,7 +24,7 @@ def is_loopback(address: str) -> bool:
 
 
 def proxy_of(address: str) -> str:
-    """The proxy that is asked for a URL, without its password; empty for none."""
+    """The proxy for a URL, without its password; empty for none."""
     if is_loopback(address) or proxy_bypass(_host(address)):
         return ""
     proxies = getproxies()

@@ -1,4 +1,4 @@
-"""Where MLflow would put the files of a new experiment. Its server knows; its rows only show."""
+"""Where MLflow would put the files of a new experiment, concluded from its rows."""
 
 from __future__ import annotations
 

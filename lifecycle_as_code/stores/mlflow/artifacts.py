@@ -39,7 +39,7 @@ THREADS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """Why there is nothing. `absent`: it is certain that no such file is there. `why` ends a sentence."""
+    """Why a file couldn't be read. `absent`: the file certainly doesn't exist. `why` ends a sentence."""
 
     why: str
     absent: bool = False
@@ -55,7 +55,7 @@ def read_files(
     them once, and the last one after `seconds` at the latest. Close it (`contextlib.closing`).
 
     `root`: MLflow's artifact root. Like MLflow's server, this connects to no other host that an address
-    names, or whoever registers a version could have our credentials sent to a host of theirs. `environ`
+    names: a version's author could otherwise have lac's credentials sent to another host. `environ`
     stands for the process's environment; stores' credentials are looked up there.
     """
     until = time.monotonic() + seconds
@@ -91,7 +91,7 @@ def read_files(
 
 
 def _read_here(paths: Mapping[str, Path], answers: queue.SimpleQueue[tuple[str, File]]) -> None:
-    """By a few threads that nobody waits for: a network drive may never answer."""
+    """Read in daemon threads: a network drive may never answer."""
     rest = list(paths.items())
 
     def work(share: list[tuple[str, Path]]) -> None:
@@ -138,7 +138,7 @@ _NEEDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
 
 
 def out_of_reach(place: str, root: str, environ: Mapping[str, str]) -> str:
-    """Why it is no use to ask for it, or nothing. Nothing is imported to find out."""
+    """Why `place` can't be read from here; empty if it can. Imports nothing."""
     server = environ.get("MLFLOW_TRACKING_URI", "")
     try:
         scheme = urlparse(place).scheme.lower()
@@ -159,11 +159,11 @@ def out_of_reach(place: str, root: str, environ: Mapping[str, str]) -> str:
 
 
 Target = tuple[str, str | None, int | None]
-"""What one connects to: scheme, host, port."""
+"""Scheme, host and port of a connection."""
 
 
 def _target(uri: str) -> Target | None:
-    """Where reading it leads, if the address itself says so. ValueError where its port is none."""
+    """The host that the address names, if any. ValueError for an invalid port."""
     parts = urlparse(uri)
     if parts.scheme.lower() in HOST_ADDRESSED and parts.netloc:
         return parts.scheme.lower(), parts.hostname, parts.port
@@ -171,14 +171,14 @@ def _target(uri: str) -> Target | None:
 
 
 def _served_by(server: str) -> Iterator[Target]:
-    """What leads to MLflow's server, which is asked with our credentials in any case."""
+    """The targets that lead to MLflow's server, which gets lac's credentials in any case."""
     if (target := _target(server)) is not None:
         yield target
         yield "mlflow-artifacts", *target[1:]
 
 
 def reader_of(place: str) -> str:
-    """Which of fsspec and mlflow reads it here, or nothing."""
+    """`fsspec` or `mlflow`, whichever can read it here; empty if neither can."""
     return _reader(urlparse(place).scheme.lower())
 
 
@@ -207,9 +207,9 @@ def _is_installed(module: str) -> bool:
 _APART: Final = """
 import base64, concurrent.futures, json, os, signal, sys, tempfile
 request = json.load(sys.stdin)
-# if whoever started this is gone by then
+# ends this process if its parent is gone by then
 signal.alarm(request["seconds"])
-# what libraries print is nobody's
+# what libraries print goes to stderr
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 
@@ -295,7 +295,7 @@ def apart(
                         answers.put(_answer(line))
             process.wait()
             for place in places:
-                # after its own answer, where there was one, nobody asks for this
+                # ignored after the place's own answer
                 answers.put((place, Unread("the process that reads it ended early")))
 
         listening = threading.Thread(target=listen, daemon=True)
@@ -308,7 +308,7 @@ def apart(
 
 
 def _without_ours(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what is lac's alone, such as the key that plans are sealed with."""
+    """The environment without lac's own variables, such as the key that seals plans."""
     return {name: value for name, value in environ.items() if not name.startswith("LAC_")}
 
 

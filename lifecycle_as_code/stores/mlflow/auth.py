@@ -30,7 +30,7 @@ _HIDDEN: Final = re.compile(r"__user_([0-9]+)__")
 
 
 def hidden_user(role: str) -> int | None:
-    """The id of the user whose own grants this role holds; None for a role that people made.
+    """The id of the user whose own grants this role holds; None for any other role.
 
     MLflow: `__user_<id>__`, made by its API for one user's grants, and never by hand.
     """
@@ -50,7 +50,7 @@ def user_ids(db: Connection) -> dict[str, int]:
 
 
 def vanished(missing: Address, by: Address) -> Diagnostic:
-    """A writer found that something it needs is gone since the plan was made."""
+    """An object that `by` needs was deleted after the plan was made."""
     return Diagnostic(
         "missing-reference",
         "names something that doesn't exist",
@@ -69,7 +69,7 @@ BY_ID: Final[Mapping[str, tuple[Table, Column[Any]]]] = {
 
 
 def granted_ids(auth: Connection, resource_type: str) -> frozenset[str]:
-    """The ids of one type that grants name, in any workspace and whether or not something has them."""
+    """The ids of one type that grants name, in any workspace; a grant may outlive its object."""
     grants = role_permissions.c
     query = select(grants.resource_pattern).where(grants.resource_type == resource_type)
     return frozenset(auth.scalars(query))
@@ -89,19 +89,19 @@ class GrantNames:
             return cls()
         table, key = BY_ID[resource_type]
         pairs = registry.execute(select(key, table.c.name).where(table.c.workspace == workspace))
-        # what is called `*` can't be told from all of the type: it goes by its id
+        # the name `*` would mean all of the type: such an object goes by its id
         name_of = {str(key): name for key, name in pairs if name and name != "*"}
         return cls({name: key for key, name in name_of.items()}, name_of)
 
     def name(self, pattern: str) -> str | None:
-        """What people call it. The id itself where it names nothing, and None where another thing has that
-        id for a name: nothing then tells the two apart, and the one without a thing does nothing."""
+        """The name of the object with this id; the id itself if there is no object. None if the id is another
+        object's name: the two would look the same, and a grant without an object has no effect."""
         if self.name_of is None or self.id_of is None:
             return pattern
         return self.name_of.get(pattern) or (None if pattern in self.id_of else pattern)
 
     def pattern(self, name: str) -> str | None:
-        """What MLflow keeps; None where nothing has this name."""
+        """The id that MLflow stores for this name; None if no object has it."""
         return name if self.id_of is None or name == "*" else self.id_of.get(name)
 
 
@@ -142,7 +142,7 @@ def read_access_state(
     ).all():
         if kind not in names:
             names[kind] = GrantNames.read(registry, kind, workspace)
-        # one that no name leads to reaches nothing
+        # a grant without a name has no effect
         if (name := names[kind].name(pattern)) is not None:
             grants[role_id].append(Grant(kind, name, permission))
     return AccessState(
@@ -162,7 +162,7 @@ def read_access_state(
 
 
 def names_there(registry: Connection, state: AccessState, workspace: str) -> Mapping[str, frozenset[str]]:
-    """Which of the models, prompts and experiments that grants name are there, by type. Few queries."""
+    """The existing models, prompts and experiments among those that grants name, by type. Few queries."""
     names: defaultdict[str, set[str]] = defaultdict(set)
     for role in state.roles:
         for grant in role.grants:

@@ -17,7 +17,7 @@ from .tables import experiments, inputs, logged_model_metrics, logged_model_para
 from .uris import LoggedModel, SourceAddress
 
 Origin = tuple[SourceAddress, str | None, str]
-"""What is known of a version: its source, its run, and where its files are, if that is known."""
+"""A version's source, run and, if known, the place of its files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def _metrics(db: Connection, model_ids: Collection[str]) -> dict[str, list[Metri
     for chunk in rows.portions(model_ids):
         ranks = select(*columns, latest).where(c.model_id.in_(chunk)).subquery()
         m = metrics.c
-        # here what isn't a number stands as 0: only the run's own row tells
+        # NaN is 0 here: only the run's own row marks it
         nan = (
             select(m.key)
             .where(

@@ -1,6 +1,6 @@
 """What an MLmodel file says about a version: flavors, versions, size, signature. Bytes in, data out; pure.
 
-The file comes from whoever logged the model, so it is read like a manifest (`manifest.yaml`), with its limits
+The model's author wrote the file, so it is read like a manifest (`manifest.yaml`), with its limits
 on depth, aliases and counts, and a smaller one on size. A file that MLflow and we could read differently is a
 problem, not a guess.
 """
@@ -33,7 +33,7 @@ class MlModel:
 
     `flavors`: each flavor and the version of its library, empty where it isn't said; `python_function` is
     among them only where there is no other. `size`: of all the model's files, in bytes. `problem`: why the
-    file, or something in it, can't be read, as a sentence; what could be read is there all the same.
+    file, or a part of it, can't be read, as a sentence; the other parts are set all the same.
     """
 
     flavors: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -47,7 +47,7 @@ class MlModel:
 
 
 def read_mlmodel(data: bytes) -> MlModel:
-    """Read the file's content. Raises nothing, whatever is in it: see `problem`."""
+    """Read the file's content. Never raises: see `problem`."""
     if len(data) > MAX_BYTES:
         return MlModel(problem=f"MLmodel has {len(data):,} bytes; {MAX_BYTES:,} are read.")
     report = Report("MLmodel")
@@ -117,7 +117,7 @@ def _signature(node: Any) -> tuple[Signature | None, str]:
 
 
 def _plain(node: Any) -> Any:
-    """A part of the signature: JSON text, nothing, or what is neither."""
+    """A part of the signature: JSON text, None, or any other value, which the parser refuses."""
     if isinstance(node, Plain):
         return None if node.value is None else node.value
     return list(node) if isinstance(node, Seq) else node

@@ -1,4 +1,4 @@
-"""Another name for rows that have one, and for the grants that go by it. What else follows is the kind's."""
+"""Rename rows, and the grants on them. The kind renames the rest."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..sql import rows
 from .tables import role_permissions, roles
 
 Names = Mapping[Address, Address]
-"""From what objects are called to what they shall be called. Of one kind, whose key is the name."""
+"""Each object's address before and after. All are of one kind, whose key is the name."""
 
 
 def rename(db: Connection, table: Table, workspace: str, names: Names, values: Mapping[str, Any]) -> None:
     """Rename in `table`, and give the same rows `values`, such as a time.
 
-    LacError where a name is taken: by whatever MLflow keeps in that table, prompts and deleted experiments
-    too, and by an object that is itself to be renamed.
+    LacError if any row of that table has one of the new names: prompts, deleted experiments and objects
+    that are renamed in the same plan count, too.
     """
     if not names:
         return
@@ -36,10 +36,10 @@ def rename(db: Connection, table: Table, workspace: str, names: Names, values: M
 
 
 def rename_grants(db: Connection, workspace: str, names: Names) -> None:
-    """Let every grant on these resources, hidden roles' too, name them as they are called now.
+    """Update every grant on these resources, hidden roles' too, to their new names.
 
-    LacError where a role already has a grant on the new name, left there by something deleted: which of the
-    two is meant isn't ours to say.
+    LacError if a role already has a grant on the new name, left over from a deleted object: lac can't
+    decide which of the two is meant.
     """
     grants = role_permissions.c
     query = (

@@ -1,4 +1,4 @@
-"""Tell whether a database holds MLflow's tables in a form that we know. Reads only."""
+"""Check that a database has MLflow's tables in a form that lac supports. Reads only."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ AUTH_TOO_OLD: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What was found. `revision` is None where MLflow has made no tables yet: the store is empty."""
+    """MLflow's schema in a store. `revision` is None for an empty store, without MLflow's tables."""
 
     revision: str | None
     diagnostics: tuple[Diagnostic, ...] = ()
@@ -58,9 +58,9 @@ class Schema:
 
 
 def check_schema(db: Connection, role: Role) -> Schema:
-    """The schema of an open store. LacError where it is too old; a warning where it is newer than known.
+    """The schema of an open store. LacError if it is too old; a warning if it is newer than lac knows.
 
-    Support is told by columns, not by the head: a newer MLflow may add what doesn't concern us.
+    Columns decide, not the head: a newer MLflow may add tables that lac doesn't use.
     """
     table, column, versions = {
         "tracking": ("registered_models", "workspace", "alembic_version"),

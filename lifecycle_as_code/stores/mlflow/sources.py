@@ -57,7 +57,7 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the tracking tables say about the sources that were looked up."""
+    """What the tracking tables say about some sources."""
 
     artifacts: Mapping[str, str] = field(default_factory=dict)
     """Artifact address by run."""
@@ -144,7 +144,7 @@ def _versions(db: Connection, workspace: str, names: set[str]) -> dict[tuple[str
 
 
 def resolve(source: SourceAddress, run_id: str | None, known: Known) -> Resolution | str:
-    """What MLflow would store, or what is wrong. `run_id` is what was written, if anything."""
+    """What MLflow would store, or why it would refuse. `run_id`: the manifest's, if any."""
     match source:
         case RunPath():
             return _resolve_run(source, run_id, known)
@@ -185,8 +185,8 @@ def _resolve_run(source: RunPath, run_id: str | None, known: Known) -> Resolutio
 
 
 def _check_location(source: Location, run_id: str | None, known: Known) -> str | None:
-    """MLflow's server: files on its own disk that are named together with a run, and those that it hands out
-    itself, lie among the run's; and other hosts aren't asked. Any other run may be another server's."""
+    """MLflow's server: files on its own disk that are named together with a run, and those that it serves
+    itself, must be among the run's; it connects to no other host. Any other run may be another server's."""
     if is_proxied(source.uri) or (run_id and source.local_path is not None):
         if run_id and run_id not in known.artifacts:
             return f"there is no run {run_id}"
@@ -200,8 +200,8 @@ def _check_location(source: Location, run_id: str | None, known: Known) -> str |
 def same_source(written: SourceAddress, stored: str, run_id: str | None, known: Known) -> bool:
     """Whether a version stored with `stored` and `run_id` may have been registered as `written`.
 
-    A logged model that is gone by now can't be asked for its name; then the run decides. A run that is gone,
-    or whose files have another address by now, can't be asked for them; then the path within the run does.
+    The name of a deleted logged model is unknown: then the run decides. The files of a deleted run, or of one
+    whose files have moved, are unknown: then the path within the run decides.
     """
     match written:
         case RunPath(run, path):

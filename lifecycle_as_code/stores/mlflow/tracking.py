@@ -1,7 +1,7 @@
 """What MLflow's tables say about model versions: what they were made from, and what was measured.
 
 Reads only, in a number of queries that doesn't grow with the versions (but for thousands of them, which are
-asked for in portions). Files aren't opened: `location` says where they are.
+read in portions). Opens no files: `location` is their address.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ MOST: Final = 1000
 """How many metrics, parameters or data sets of one version are given; of more, the first ones by name."""
 
 HOPS: Final = 4
-"""How often a copy of a copy is followed."""
+"""The longest chain of copies that is followed."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A version as the registry holds it, or will. `location`: its `storage_location`, if it has one."""
+    """A version in the registry, or one to be registered. `location`: its `storage_location`, if any."""
 
     source: str
     location: str
@@ -47,8 +47,8 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class VersionFacts:
-    """What is known of a version but for what its files say. `location`: where those are, or nothing where
-    that isn't known; it may hold a password, and isn't for people."""
+    """Everything about a version except what its files say. `location`: the address of the files, empty if
+    unknown; it may hold a password and must not be printed."""
 
     evidence: Evidence
     location: str = ""
@@ -57,7 +57,7 @@ class VersionFacts:
 def read(
     db: Connection, workspace: str, numbers: Collection[Number], made: Mapping[Number, Registered]
 ) -> dict[Number, VersionFacts]:
-    """All of `numbers`. `made`: those among them that aren't there yet, as they will be registered."""
+    """The facts of all `numbers`. `made`: those among them that will be registered."""
     registrations = {**_read_registrations(db, workspace, numbers), **made}
     origins = _origins(db, workspace, registrations)
     complete = {number: _follow_copies(number, origins) for number in numbers if number in registrations}
@@ -121,7 +121,7 @@ def _origins(
         if not missing:
             break
         origins = _versions(db, workspace, {name for name, _ in missing})
-        # what isn't there is not asked for again
+        # a missing version is looked up once
         known |= {n: origins.get(n, Registered("", "", None)) for n in missing}
     return known
 

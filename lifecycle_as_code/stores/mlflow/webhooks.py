@@ -1,4 +1,4 @@
-"""MLflow's webhooks fire from its REST handlers only: which active ones wait for what we write by SQL."""
+"""MLflow's active webhooks. Only its REST handlers fire them, so SQL writes don't."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from .tables import webhook_events, webhooks
 
 Waiting = Mapping[tuple[str, str], tuple[str, ...]]
-"""Names of webhooks by the event that they wait for, as MLflow spells it: (entity, action)."""
+"""Names of webhooks by event, as MLflow spells it: (entity, action)."""
 
 
 def waiting(db: Connection, workspace: str) -> Waiting:

@@ -2,7 +2,7 @@
 
 The one dangerous thing here is PUT: it replaces the whole set of declarative apps, deletes what its body
 leaves out, and knows no ETag. So `merge` reads, carries over what isn't ours as it is, writes, and reads
-again until ours and theirs both stand. A PUT's 200 means *accepted*: `wait` tells what came of it.
+again until ours and theirs both stand. A PUT's 200 means *accepted*: `wait` reports the result.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Cluster:
     @contextmanager
     def asking(self, permit: Callable[[], None]) -> Iterator[None]:
         """Within the block, `permit` is called before every write; what it raises keeps the write from being
-        made. Ray itself knows no fence: this is what keeps off whoever comes too late."""
+        made. Ray itself has no fence: this keeps a writer off that has lost its lock."""
         self._permit = permit
         try:
             yield
@@ -142,12 +142,12 @@ class Cluster:
         on_progress: Callable[[Application], None] = lambda _: None,
         pulse: Callable[[], None] = lambda: None,
     ) -> dict[str, Application | None]:
-        """Poll until each app is RUNNING or has failed, or `timeout` passes; the last that was seen of each.
+        """Poll until each app is RUNNING or has failed, or `timeout` passes; the last state of each.
 
         An app that fails doesn't end the wait for the others; its `problem` holds Ray's words. One that is
-        still DEPLOYING after the timeout comes back so. None, or one that is leaving: somebody removed it,
-        and it stayed away for some looks. `on_progress` is called with each app that moved, `pulse` at every
-        look, twice a second or more; what they raise is raised.
+        still DEPLOYING after the timeout is returned as such. None, or one that is leaving: it was deleted
+        outside lac and stayed away for some looks. `on_progress` is called with each app that moved,
+        `pulse` at every look, twice a second or more; what they raise is raised.
         """
         pending = set(names)
         latest: dict[str, Application | None] = {}
@@ -209,7 +209,7 @@ class Cluster:
 
         `entity`: a served entity's name, or its app's, which then must answer through the ingress at
         whatever weight. `revision`: what the ingress must report to work by (`ray_apps.revision`), several
-        times in a row, since a request reaches one replica of several.
+        times in a row, since each request reaches one of several replicas.
         """
         import httpx
 
@@ -253,7 +253,7 @@ class Cluster:
                     trust_env=not is_loopback(self.address),
                 )
             except (ImportError, ValueError, httpx.InvalidURL) as e:
-                # a proxy's address that is none, or one of a sort that needs another package
+                # an invalid address of a proxy, or a type of proxy that needs another package
                 raise _unreachable(self._shown, e) from None
         return self._http
 
@@ -278,7 +278,7 @@ class Cluster:
         raise AssertionError
 
     def _put(self, body: Mapping[str, Any]) -> None:
-        """PUT the whole set, once: whoever calls reads again to learn what came of a lost reply."""
+        """PUT the whole set, once. After a lost reply the caller must read again."""
         import httpx
 
         try:
@@ -295,7 +295,7 @@ class Cluster:
         return request
 
     def _refusal(self, method: str, reply: httpx.Response) -> LacError:
-        """A gateway may repeat what it was sent."""
+        """The error without the token, which a gateway may repeat."""
         text = reply.text
         if secret := reply.request.headers.get("Authorization", "").partition(" ")[2]:
             text = text.replace(secret, "***")
@@ -303,12 +303,12 @@ class Cluster:
 
 
 def _freely() -> None:
-    """Nobody need be asked."""
+    """Permit every write."""
 
 
 @contextmanager
 def _one_at_a_time(address: str) -> Iterator[None]:
-    """Hold back other writers of this user on this machine. Nothing holds back any others."""
+    """Lock out other writers of this user on this machine. Nothing locks out others."""
     import fcntl
     import hashlib
     import os

@@ -1,4 +1,4 @@
-"""An endpoint as it shall be, and as a cluster holds it: its ingress and the apps of its entities. Pure.
+"""An endpoint as desired, and as it is on a cluster: its ingress and the apps of its entities. Pure.
 
 What an endpoint has committed to (which app serves which entity) stands in its ingress' `user_config`, and is
 replaced in the very write that moves the traffic. Entity apps beside that are an unfinished rollout's.
@@ -28,7 +28,7 @@ from .state import Application
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An endpoint as it shall be. `weights` by entity name; `notes`: JSON to be found again beside it."""
+    """A desired endpoint. `weights` by entity name; `notes`: JSON that is stored beside it."""
 
     owner: str
     name: str
@@ -71,7 +71,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a cluster holds of one endpoint of one owner, but for apps that are leaving."""
+    """One owner's endpoint on a cluster, without apps that are leaving."""
 
     owner: str
     name: str
@@ -135,7 +135,7 @@ class Held:
         return self._with_targets([*present, *additions], self.attempt)
 
     def ingress_without(self) -> AppConfig:
-        """The ingress as it is, with nothing in its table but what traffic was moved to."""
+        """The ingress as it is, with only the targets that traffic was moved to."""
         assert self.ingress is not None
         args = (self.ingress.config or {}).get("args") or {}
         return self._with_targets(self._serving_targets(), args.get("attempt"))
@@ -154,9 +154,9 @@ class Held:
 
 
 def held(apps: Mapping[str, Application]) -> dict[str, Held]:
-    """Every endpoint of ours on the cluster by name, whole or in parts; apps of others are passed over.
+    """Every endpoint that lac made on the cluster, by name, complete or not. Skips other apps.
 
-    The ingress says whose it is. Where there is none, one of those that have parts of it.
+    The ingress names the owner. Without one, it is one of the owners of the entities.
     """
     ingresses: dict[str, Application] = {}
     entities: dict[tuple[str, str], dict[str, Application]] = defaultdict(dict)
@@ -191,7 +191,7 @@ def _of(
 
 
 def roomy(before: ServedEntity | None, after: ServedEntity) -> ServedEntity:
-    """`after` with as many replicas as either side asks for: none goes before the traffic has moved."""
+    """`after` with the larger number of replicas of both sides: none stops before the traffic has moved."""
     if before is None:
         return after
     return replace(

@@ -1,4 +1,4 @@
-"""What to PUT so that ours changes and theirs stays, and what a PUT of ours has done to theirs. Pure."""
+"""The PUT that changes lac's apps and keeps others, and the apps of others that it dropped. Pure."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _OPAQUE = frozenset({"user_config", "args", "runtime_env"})
 def refuse_foreign(
     apps: Mapping[str, Application], put: Mapping[str, AppConfig], remove: frozenset[str], owner: str
 ) -> None:
-    """Raise for every name that is another's: to write or to remove it would take it from them."""
+    """Raise for every name of another owner, whose app would be overwritten or deleted."""
     problems = []
     for name in sorted({*put, *remove} & apps.keys()):
         app = apps[name]
         if (app_mark := app.mark) is not None and owns(owner, app_mark.owner):
             continue
-        # a removed app whose config Ray no longer tells
+        # a deleted app whose config Ray no longer reports
         if app.config is None and app.leaving:
             continue
         theirs = whose(app_mark.owner) if app_mark else "someone else"
@@ -59,7 +59,7 @@ def body(
     lost_apps: Mapping[str, AppConfig],
     http_options: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The whole set to PUT: theirs as they are, ours as wanted."""
+    """The whole set to PUT: others' apps unchanged, lac's as in `put`."""
     foreign = {
         app.name: app.config
         for app in applications(instance).values()
@@ -73,7 +73,7 @@ def body(
 
 
 def differs(apps: Mapping[str, Application], put: Mapping[str, AppConfig], remove: frozenset[str]) -> bool:
-    """Whether something still has to be written."""
+    """Whether a write is still needed."""
     is_left = any(not apps[n].leaving for n in remove & apps.keys())
     return is_left or any(
         n not in apps or apps[n].leaving or not _contains(apps[n].config, config) for n, config in put.items()

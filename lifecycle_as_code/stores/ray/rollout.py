@@ -1,7 +1,7 @@
 """Roll endpoints out on Ray: warm up, undo, cut over, retire. Many endpoints at once, each failing alone.
 
-Every phase reads the cluster afresh and may be begun again after a crash: what is there already is taken as
-it is. What an undo can't undo because Ray doesn't answer is raised, so that the caller keeps it in mind.
+Every phase reads the cluster afresh and can be repeated after a crash: it keeps what already exists. An undo
+that fails because Ray doesn't answer raises, so that the caller records it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DEPLOY_TIMEOUT = 600.0
 PROBE_TIMEOUT = 60.0
 GONE_TIMEOUT = 180.0
 _TIMES = 3
-"""How often apps are put that somebody else removes again."""
+"""How often apps are put again after another deployer has removed them."""
 
 Tell = Callable[[str], None]
 
@@ -48,7 +48,7 @@ Problems = dict[str, str | Diagnostic]
 
 
 def warm_up(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
-    """New apps beside those that serve, and in the ingress' table without traffic. What failed is undone."""
+    """Start new apps beside those that serve, without traffic. Failures are undone."""
     endpoints = held(cluster.applications())
     problems = _unwedge(cluster, moves, endpoints, tell)
     problems |= stand(cluster, moves, problems, _entities, tell)
@@ -62,9 +62,9 @@ def warm_up(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
 
 
 def undo(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> None:
-    """What `warm_up` made goes; what serves, stays as it served. LacError where Ray doesn't do it.
+    """Remove what `warm_up` made, and keep what serves as it was. LacError if Ray doesn't do it.
 
-    Where nothing ever served, all of it goes: parts that an interrupted apply had made, too.
+    If nothing ever served, everything is removed, also parts that an interrupted apply had made.
     """
     if not moves:
         return
@@ -98,7 +98,7 @@ def undo(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> None:
 
 
 def cut_over(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
-    """The wanted weights, settings and notes, in one write; read back. What failed has its former ones."""
+    """Write the new weights, settings and notes at once, and read them back. Failures are reverted."""
     endpoints = held(cluster.applications())
     configs = {
         move.name: move.after.ingress(endpoints[move.name].attempt if move.name in endpoints else 0)
@@ -132,7 +132,7 @@ def cut_over(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
 
 
 def retire(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
-    """What doesn't serve any more goes, and what does has as many replicas as it shall have."""
+    """Remove what no longer serves, and scale the rest to its final number of replicas."""
     endpoints = held(cluster.applications())
     edits = {move.name: _retirement(move, endpoints.get(move.name)) for move in moves}
     problems = _merge(cluster, moves, {}, lambda move: edits[move.name])
@@ -177,12 +177,12 @@ def _merge(
 
 
 def _of_ray(error: LacError) -> bool:
-    """Whether it is about the apps. Otherwise we aren't permitted to write, and no endpoint is to blame."""
+    """Whether the error is about apps. Other errors forbid the write and concern no endpoint."""
     return error.diagnostics[0].code.startswith("ray-")
 
 
 def _unwedge(cluster: Cluster, moves: Sequence[Move], endpoints: Mapping[str, Held], tell: Tell) -> Problems:
-    """Apps that an interrupted apply left broken go first: Ray would not try them again."""
+    """Remove the broken apps of an interrupted apply first: Ray wouldn't retry them."""
     broken = {
         app: move
         for move in moves
@@ -230,12 +230,10 @@ def stand(
     edit: Callable[[Move], Edit],
     tell: Tell,
 ) -> Problems:
-    """Merge what `edit` puts, for all that have no problem, and wait until it runs; what is wrong with what
-    didn't come up.
+    """Merge the edits of all moves without a problem, and wait until their apps run; returns the problems.
 
-    What is gone meanwhile is merged again. Ray's PUT is last-writer-wins: another deployer that read before
-    our write and wrote after it has dropped our apps, and ones that never ran go without a trace that it
-    could mend.
+    Apps that disappear meanwhile are merged again. Ray's PUT is last-writer-wins: another deployer that read
+    before our write and wrote after it has dropped our apps, and it can't see apps that never ran.
     """
     for _ in range(_TIMES):
         refusals = _merge(cluster, moves, problems, edit)
@@ -259,7 +257,7 @@ def _await_apps(cluster: Cluster, names: Mapping[str, Move], tell: Tell) -> Mapp
 
     def progress(app: Application) -> None:
         move = names[app.name]
-        # that an ingress runs is nothing to talk about
+        # a running ingress is no news
         if app.name != ingress_name(move.name) or app.status != "RUNNING":
             tell(f"{_what(app.name, move)} is {app.status}")
 

@@ -1,4 +1,4 @@
-"""What Ray Serve tells about its apps, read from one GET. Pure."""
+"""What Ray Serve reports about its apps, read from one GET. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FINAL = frozenset({"RUNNING", "DEPLOY_FAILED", "UNHEALTHY"})
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One replica as Ray tells it: STARTING, UPDATING, RUNNING, STOPPING, PENDING_MIGRATION or RECOVERING."""
+    """One replica. `state`: STARTING, UPDATING, RUNNING, STOPPING, PENDING_MIGRATION or RECOVERING."""
 
     replica_id: str
     state: str
@@ -39,8 +39,8 @@ class Deployment:
 class Application:
     """One Serve app.
 
-    `config` is what was last *requested* (a failed one too) and None for an imperative app; what serves is
-    told by `status`, the replicas and a probe.
+    `config` is what was last *requested* (a failed one too) and None for an imperative app; `status`,
+    the replicas and a probe say what serves.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Application:
 
     @property
     def problem(self) -> str | None:
-        """Ray's own words for what is wrong, without the frames of Ray's code; None when nothing is."""
+        """Ray's message for a failure, without the frames of Ray's code; None without one."""
         if self.status not in ("DEPLOY_FAILED", "UNHEALTHY"):
             return None
         messages = [self.message, *(d.message for d in self.deployments.values())]

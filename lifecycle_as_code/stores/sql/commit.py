@@ -1,4 +1,4 @@
-"""A commit whose answer was lost: the store is asked whether it has what was to be committed."""
+"""Commits whose answer was lost: ask the store whether the transaction arrived."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ...model.diagnostics import Diagnostic, LacError
 from .store import SqlStore, writing
 
 SETTLE_SECONDS = 15.0
-"""For how long an unanswered commit is asked after."""
+"""How long to ask about an unanswered commit."""
 
 IsThere = Callable[[Connection], bool]
-"""Whether the store has what a transaction wrote. Waits for it, should it still be under way."""
+"""Whether the store has what a transaction wrote. Waits for the transaction if it is still running."""
 
 
 @contextmanager
 def certain(store: SqlStore, apply_id: str, is_there: IsThere) -> Iterator[Connection]:
-    """`writing`, for which a lost answer is no failure where `is_there` finds what was written.
+    """`writing`, which succeeds after a lost answer if `is_there` finds what the block wrote.
 
-    LacError `commit-unknown` where the store can't be asked for SETTLE_SECONDS.
+    LacError `commit-unknown` if the store doesn't answer for SETTLE_SECONDS.
     """
     is_committing = False
     try:
@@ -38,7 +38,7 @@ def _has_arrived(store: SqlStore, apply_id: str, is_there: IsThere, error: LacEr
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         try:
-            # for writing: only so can it wait for a transaction that is still under way
+            # a writing transaction, which alone waits for one that is still running
             with writing(store) as db:
                 return is_there(db)
         except LacError:

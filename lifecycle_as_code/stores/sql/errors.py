@@ -1,9 +1,8 @@
 """What a database reports, as one diagnostic: a stable code, one line and a way out.
 
 SQLAlchemy's texts hold the statement with its parameters, and drivers' details hold values of rows: neither
-is passed on. The cause is told by SQLite's result code and PostgreSQL's SQLSTATE. While connecting there is
-no SQLSTATE (libpq keeps it to itself), so the server's English words count; other languages still give
-`store-unreachable`.
+is passed on. SQLite's result code or PostgreSQL's SQLSTATE identifies the cause. libpq passes on no SQLSTATE
+while connecting, so the server's English words decide there; other languages give `store-unreachable`.
 """
 
 from __future__ import annotations
@@ -204,7 +203,7 @@ def unknown_option(address: str, name: str, known: Collection[str]) -> Diagnosti
 
 
 def changed_meanwhile(address: str) -> Diagnostic:
-    """A file that was read without locks, because its directory admits none, was written meanwhile."""
+    """Another program wrote to a file while lac read it without locks, which its directory doesn't allow."""
     summary, hint = _TEXTS[LOCKED]
     return Diagnostic(LOCKED, summary, f"{address} changed while it was read.", hint=hint)
 
@@ -239,7 +238,7 @@ def _message(cause: BaseException) -> str:
     """One line of the database's own, without the details that hold values of rows or the statement."""
     primary = getattr(getattr(cause, "diag", None), "message_primary", None)
     lines = [line.strip() for line in str(primary or cause).splitlines() if line.strip()]
-    # libpq tells of every address that it tried; the server's own word says most
+    # libpq reports every address that it tried; the server's own line says most
     line = next((line for line in lines if "FATAL:" in line), lines[0] if lines else type(cause).__name__)
     # sqlite3: Could not decode to UTF-8 column 'c' with text '…'
     line = line.partition(" with text ")[0]

@@ -16,13 +16,13 @@ Rows = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Where the row of an object is that goes by its key alone: the table, and its columns in order."""
+    """How an object's key finds its row: the table, and the key's columns in order."""
 
     table: Table
     columns: tuple[str, ...]
 
     def share(self, db: Connection, workspace: str, addresses: Collection[Address]) -> None:
-        """Keep these rows from being changed or removed until the transaction ends; reading goes on."""
+        """Lock these rows against changes and deletion until the transaction ends. Others can read them."""
         if db.dialect.name != "postgresql":
             return
         columns = [self.table.c[name] for name in self.columns]
@@ -43,7 +43,7 @@ def among(
 ) -> Iterator[Any]:
     """The rows of `query` whose `column` is one of `values`; None is all of them.
 
-    Where many are wanted the whole table is read instead: one scan costs less than thousands of look-ups.
+    For many values the whole table is read: one scan costs less than thousands of look-ups.
     `column` must be among what the query selects, under its own name.
     """
     if values is None:
@@ -73,8 +73,8 @@ def within(
 def texts(
     db: Connection, query: Select[*tuple[Any, ...]], column: ColumnElement[Any], owners: Collection[Any]
 ) -> dict[Any, dict[str, str]]:
-    """What `query` tells of each of `owners`, whom `column` has: its rows are owner, key, text. NULL is
-    empty."""
+    """Texts by key, for each of `owners`. The rows of `query` are owner, key, text; `column` holds the owner.
+    NULL becomes an empty text."""
     by_owner: dict[Any, dict[str, str]] = {}
     for owner, key, text in within(db, query, column, owners):
         by_owner.setdefault(owner, {})[key] = text or ""
@@ -82,13 +82,13 @@ def texts(
 
 
 def add(db: Connection, table: Table, rows: Rows) -> None:
-    """INSERT them. All rows name the same columns; columns that none names stay NULL or at their default."""
+    """INSERT the rows, which all name the same columns. Other columns are NULL or their default."""
     if rows:
         db.execute(table.insert(), rows)
 
 
 def put(db: Connection, table: Table, rows: Rows) -> None:
-    """INSERT them, or give those that are there the new values. Each key may stand in `rows` once."""
+    """INSERT the rows, or UPDATE those that exist. Each key may occur once in `rows`."""
     if not rows:
         return
     if db.dialect.name == "postgresql":
@@ -103,7 +103,7 @@ def put(db: Connection, table: Table, rows: Rows) -> None:
 
 
 def change(db: Connection, table: Table, keys: Sequence[str], rows: Rows) -> None:
-    """UPDATE by `keys`; what else a row names are the new values. All rows name the same columns."""
+    """UPDATE by `keys`; a row's other columns are the new values. All rows name the same columns."""
     if not rows:
         return
     matches = and_(*(table.c[key] == bindparam(f"key_{key}") for key in keys))
@@ -115,7 +115,7 @@ def change(db: Connection, table: Table, keys: Sequence[str], rows: Rows) -> Non
 
 
 def drop(db: Connection, table: Table, rows: Rows) -> None:
-    """DELETE what matches in every column that a row names. All rows name the same columns."""
+    """DELETE the rows that match in every column. All `rows` name the same columns."""
     if rows:
         db.execute(
             delete(table).where(and_(*(table.c[name] == bindparam(f"key_{name}") for name in rows[0]))),

@@ -1,7 +1,6 @@
-"""A handle on one of MLflow's SQL databases: open it, read one snapshot, write in one transaction.
+"""A handle on one SQL database: open it, read one snapshot, write in one transaction.
 
-Opening creates nothing: a SQLite file that isn't there stays away, and `exists` says so. Nothing here
-knows what the rows mean; `tables` names them and the kinds decide.
+Opening creates nothing: a missing SQLite file stays missing, and `exists` reports it.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class SqlStore:
 
     @property
     def exists(self) -> bool:
-        """False where reading would find nothing to open: a SQLite file that is missing or has no bytes."""
+        """Whether there is a database to read: False for a SQLite file that is missing or empty."""
         return self.path is None or (self.path.is_file() and self.path.stat().st_size > 0)
 
     @property
@@ -61,14 +60,14 @@ class SqlStore:
 
     @property
     def shareable(self) -> str:
-        """The address for other processes' configuration, or nothing where it holds a password."""
+        """The address for other processes' configuration; empty if it holds a secret."""
         if self.dialect == "sqlite":
             return self.uri
         return "" if self.url.password or any(map(_is_secret, self.url.query)) else self.uri
 
 
 def open_store(url: str, *, role: Role, base: Path, read_only: bool = False) -> SqlStore:
-    """A store from an MLflow backend store URI. LacError where it isn't one that we can drive.
+    """A store from an MLflow backend store URI. LacError for a database that lac doesn't support.
 
     A relative SQLite path counts from `base`, the stack's directory. (MLflow's own counts from the
     working directory.) Connections are opened when needed and closed after use.
@@ -98,9 +97,9 @@ def reading(store: SqlStore) -> Iterator[Connection]:
 def writing(store: SqlStore) -> Iterator[Connection]:
     """One transaction, committed at the end of the block and undone by any exception. Never retried.
 
-    On SQLite it holds the only write lock from its start (`BEGIN IMMEDIATE`): what it reads stays true.
-    On PostgreSQL a row that somebody else wrote since the first read can't be written (REPEATABLE READ):
-    the transaction ends with `write-conflict`.
+    On SQLite it holds the only write lock from its start (`BEGIN IMMEDIATE`), so what it reads stays true.
+    On PostgreSQL (REPEATABLE READ) it ends with `write-conflict` if another transaction has changed a row
+    since the first read.
     """
     options: dict[str, Any] = {"lac_immediate": True}
     if store.dialect == "postgresql":
@@ -163,10 +162,11 @@ def _open_sqlite(url: URL, role: Role, base: Path, read_only: bool) -> SqlStore:
 
 
 def _immutable_stamp(path: Path | None) -> tuple[int, int, int] | None:
-    """Where a SQLite file can be read only as if nobody ever wrote it: what changes once somebody does.
+    """A mark of a SQLite file that can only be read without locks, which changes when the file is written;
+    None for any other file.
 
     In WAL mode SQLite reads through two more files, which it can't make in a directory that may only be read.
-    Without a log beside it, the file has everything. https://sqlite.org/wal.html#read_only_databases
+    Without a log beside it, the file is complete. https://sqlite.org/wal.html#read_only_databases
     """
     if path is None or os.access(path.parent, os.W_OK):
         return None
@@ -225,12 +225,11 @@ def _open_postgres(url: URL, role: Role, read_only: bool) -> SqlStore:
 
 
 def _prepare_unless_pooled(db: Connection) -> None:
-    """Let psycopg prepare statements that it repeats, which takes a sixth off a large apply, where no pooler
-    stands between.
+    """Let psycopg prepare repeated statements unless a pooler is in between: a large apply is a sixth faster.
 
     A pooler such as PgBouncer hands each transaction to another session, which doesn't know a statement that
-    was prepared before, or knows another one under the same name. It also gives out a process number of its
-    own, by which it finds the session that a cancellation is meant for.
+    was prepared before, or knows another one under the same name. It also gives each client a process number
+    of its own, by which it finds the session that a cancellation is meant for.
     """
     connection: Any = db.connection.dbapi_connection
     # outside the transaction, whose snapshot is taken later

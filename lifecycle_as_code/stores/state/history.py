@@ -1,4 +1,4 @@
-"""Every apply and what it did, in the database that it did it to: `lac_applies` and `lac_changes`."""
+"""Every apply and its changes, in the database that it changed: `lac_applies` and `lac_changes`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .tables import applies, as_text, changes, from_text, installed
 
 
 def begin(db: Connection, apply: Apply, workspace: str) -> None:
-    """Note that an apply has begun. Its times are the caller's: the database's clock, read before."""
+    """Record the begin of an apply. The caller has read its times from the database's clock."""
     db.execute(
         insert(applies).values(
             apply_id=apply.apply_id,
@@ -38,14 +38,14 @@ def begin(db: Connection, apply: Apply, workspace: str) -> None:
 
 
 def end(db: Connection, apply_id: str, outcome: str) -> None:
-    """Note how it ended."""
+    """Record an apply's outcome."""
     db.execute(
         update(applies).where(applies.c.apply_id == apply_id).values(outcome=outcome, ended_ms=clock_ms(db))
     )
 
 
 def count(db: Connection, apply: Apply, workspace: str, transactions: int) -> None:
-    """Note, inside of it, the apply's n-th transaction on this database."""
+    """Record, in the transaction itself, that it is the apply's n-th on this database."""
     this = applies.c.apply_id == apply.apply_id
     result = db.execute(update(applies).where(this).values(transactions=transactions))
     if not result.rowcount:
@@ -54,7 +54,7 @@ def count(db: Connection, apply: Apply, workspace: str, transactions: int) -> No
 
 
 def begun(db: Connection, apply_id: str) -> bool:
-    """Whether this database knows of that apply."""
+    """Whether this database has that apply."""
     this = select(applies.c.apply_id).where(applies.c.apply_id == apply_id)
     return db.execute(this).first() is not None
 
@@ -77,8 +77,7 @@ def of_plan(db: Connection, stack: str, workspace: str, plan_digest: str) -> lis
 
 
 def note(db: Connection, apply_id: str, stack: str, workspace: str, changes_made: Iterable[Change]) -> None:
-    """Write down what was done to these objects, in the transaction that does it. What was renamed is told
-    under both names."""
+    """Record these changes in the transaction that makes them; a rename under both names."""
     lines = [line for change in changes_made for line in (*_left_behind(change), change)]
     if not lines:
         return
@@ -107,7 +106,7 @@ def note(db: Connection, apply_id: str, stack: str, workspace: str, changes_made
 
 
 def _left_behind(change: Change) -> Iterator[Change]:
-    """Of a rename, that nothing has the former name any more."""
+    """For a rename, the line under the former name."""
     if change.moved_from is not None and change.before is not None:
         former = change.before.renamed(change.address, change.moved_from)
         reason = moved_to(change.address)
@@ -148,8 +147,8 @@ def read(
 def of(
     db: Connection, workspace: str, specs: Mapping[str, type[Spec]], addresses: Collection[Address]
 ) -> dict[Address, list[Line]]:
-    """What every stack did to these objects, the first line first; all of one kind. What was done before an
-    object was renamed is told under the name that it has now."""
+    """Every stack's changes of these objects, which are of one kind, in order. Changes before a rename
+    appear under the present name."""
     if not addresses or installed(db) < 2:
         return {}
     (kind,) = {address.kind for address in addresses}

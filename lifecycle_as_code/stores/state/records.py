@@ -18,8 +18,8 @@ from .tables import as_text, from_text, installed, records
 def load(
     db: Connection, stack: str, specs: Mapping[str, type[Spec]], workspace: str, stores: Iterable[Store]
 ) -> Recorded:
-    """This stack's records of kinds that live in `stores`, and other stacks' addresses; of what they have
-    outside SQL, where no observation may reach, what they last applied."""
+    """This stack's records of kinds in `stores`, and the addresses of other stacks' objects. For objects
+    outside SQL, which may be out of reach, also what the other stacks last applied."""
     version = installed(db)
     if not version:
         return Recorded()
