@@ -1,1 +1,1 @@
-"""What runs inside Ray: the apps that serve an endpoint. Imports nothing else of ours."""
+"""What runs inside Ray: the apps that serve an endpoint. Imports nothing else of lac."""

@@ -1,7 +1,7 @@
 """Who may use an endpoint: HTTP Basic against MLflow's users, `USE` by MLflow's resolution of roles.
 
 `levels.resolve` is the decision and pure. `Gate` asks MLflow's auth database and remembers each answer for
-at most `ttl` seconds. Where the database can't be asked the answer is 503: an endpoint never opens by
+at most `ttl` seconds. While the database can't be read the answer is 503: an endpoint never opens by
 accident.
 """
 
@@ -34,19 +34,19 @@ Verdict = Literal["allowed", "forbidden", "unknown", "unreachable"]
 MAX_TTL = 30.0
 # MLflow refuses the password that it once shipped for admins (_is_disabled_legacy_admin_login)
 _LEGACY_ADMIN_PASSWORD = "password1234"
-_REMEMBERED = 4096
-_WAITING = 64
-# a hash of nothing anybody knows: a user who doesn't exist takes as long to refuse as one who does
+_CACHE_SIZE = 4096
+_QUEUE_SIZE = 64
+# the hash of no known password: refusing an unknown user takes as long as refusing a known one
 _NOBODY = "scrypt:32768:8:1$lNqGlMuGbEbUsAxj$" + "0" * 128
 
 
 def credentials(header: str | None) -> tuple[str, str] | None:
     """User and password of an `Authorization: Basic` header; None without one (RFC 7617, UTF-8)."""
-    scheme, _, encoded = (header or "").strip().partition(" ")
+    scheme, _, value = (header or "").strip().partition(" ")
     if scheme.lower() != "basic":
         return None
     try:
-        user, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+        user, colon, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         return None
     return (user, password) if colon else None
@@ -66,7 +66,7 @@ class Gate:
         self._ttl = min(float(settings.get("ttl", MAX_TTL)), MAX_TTL)
         self._clock = clock
         self._key = secrets.token_bytes(32)
-        # apart, so that a flood of wrong passwords doesn't push out the right ones
+        # separate, so that a flood of wrong passwords doesn't evict the right ones
         self._good: OrderedDict[bytes, tuple[Verdict, float]] = OrderedDict()
         self._bad: OrderedDict[bytes, tuple[Verdict, float]] = OrderedDict()
         self._asking: dict[bytes, asyncio.Future[Verdict]] = {}
@@ -79,14 +79,14 @@ class Gate:
             return None
         if self._mode != "basic" or not self._endpoint:
             return error(503, "TEMPORARILY_UNAVAILABLE", "The endpoint's access settings can't be used.")
-        given = credentials(authorization)
-        if given is None:
-            return _unauthenticated()
-        match await self._verdict(*given):
+        sign_in = credentials(authorization)
+        if sign_in is None:
+            return _sign_in_required()
+        match await self._verdict(*sign_in):
             case "allowed":
                 return None
             case "unknown":
-                return _unauthenticated()
+                return _sign_in_required()
             case "forbidden":
                 return error(403, "PERMISSION_DENIED", "Permission denied")
             case _:
@@ -96,44 +96,44 @@ class Gate:
         # HMAC with a key of this process: neither the cache nor a dump of it holds a password to try out
         secret = b"%d:%s%s" % (len(user), user.encode(), password.encode())
         key = hmac.digest(self._key, secret, hashlib.sha256)
-        for remembered in (self._good, self._bad):
-            if (entry := remembered.get(key)) and entry[1] > self._clock():
+        for cache in (self._good, self._bad):
+            if (entry := cache.get(key)) and entry[1] > self._clock():
                 return entry[0]
-        if (asked := self._asking.get(key)) is None:
-            if len(self._asking) >= _WAITING:
+        if (question := self._asking.get(key)) is None:
+            if len(self._asking) >= _QUEUE_SIZE:
                 return "unreachable"
             loop = asyncio.get_running_loop()
             # a password's hash takes some 100 ms of CPU: never on the event loop
-            asked = asyncio.ensure_future(loop.run_in_executor(self._threads, self._ask, user, password))
-            asked.add_done_callback(lambda future: self._remember(key, future))
-            self._asking[key] = asked
+            question = asyncio.ensure_future(loop.run_in_executor(self._threads, self._ask, user, password))
+            question.add_done_callback(lambda future: self._remember(key, future))
+            self._asking[key] = question
         # one client that goes away must not cancel the answer that others wait for
-        return await asyncio.shield(asked)
+        return await asyncio.shield(question)
 
-    def _remember(self, key: bytes, answered: asyncio.Future[Verdict]) -> None:
+    def _remember(self, key: bytes, future: asyncio.Future[Verdict]) -> None:
         self._asking.pop(key, None)
-        if answered.cancelled() or (verdict := answered.result()) == "unreachable":
+        if future.cancelled() or (verdict := future.result()) == "unreachable":
             return
-        remembered = self._good if verdict == "allowed" else self._bad
-        remembered[key] = (verdict, self._clock() + self._ttl)
-        remembered.move_to_end(key)
-        while len(remembered) > _REMEMBERED:
-            remembered.popitem(last=False)
+        cache = self._good if verdict == "allowed" else self._bad
+        cache[key] = (verdict, self._clock() + self._ttl)
+        cache.move_to_end(key)
+        while len(cache) > _CACHE_SIZE:
+            cache.popitem(last=False)
 
     def _ask(self, user: str, password: str) -> Verdict:
         """Ask the database, in a thread. Never raises, and logs no secret."""
         from werkzeug.security import check_password_hash
 
         try:
-            found, grants = self._read(user)
+            account, grants = self._read(user)
         except Exception as e:
             _logger.error(
                 "The auth database of endpoint %s can't be read: %s", self._endpoint, type(e).__name__
             )
             return "unreachable"
-        if not check_password_hash(found[0] if found else _NOBODY, password) or found is None:
+        if not check_password_hash(account[0] if account else _NOBODY, password) or account is None:
             return "unknown"
-        is_admin = found[1]
+        is_admin = account[1]
         if is_admin and password == _LEGACY_ADMIN_PASSWORD:
             return "unknown"
         return "allowed" if is_admin or may_use(resolve(grants, self._endpoint)) else "forbidden"
@@ -147,10 +147,10 @@ class Gate:
 
         self._engine = self._engine or open_read_only(resolve_references(self._database))
         with self._engine.connect() as db:
-            found = db.execute(
+            user_row = db.execute(
                 text("SELECT id, password_hash, is_admin FROM users WHERE username = :user"), {"user": user}
             ).one_or_none()
-            if found is None:
+            if user_row is None:
                 return None, []
             rows = db.execute(
                 text(
@@ -159,9 +159,9 @@ class Gate:
                     " WHERE a.user_id = :id AND r.workspace = 'default'"
                     " AND p.resource_type IN ('workspace', 'serving_endpoint')"
                 ),
-                {"id": found.id},
+                {"id": user_row.id},
             ).all()
-        return (found.password_hash, bool(found.is_admin)), [Grant(*row) for row in rows]
+        return (user_row.password_hash, bool(user_row.is_admin)), [Grant(*grant_row) for grant_row in rows]
 
 
 def open_read_only(url: str) -> Engine:
@@ -169,19 +169,19 @@ def open_read_only(url: str) -> Engine:
     from sqlalchemy import create_engine, event, make_url
     from sqlalchemy.pool import NullPool
 
-    parsed = make_url(url)
-    match parsed.get_backend_name():
+    address = make_url(url)
+    match address.get_backend_name():
         case "sqlite":
             import sqlite3
             from pathlib import Path
 
-            path = f"{Path(parsed.database or '').resolve().as_uri()}?mode=ro"
+            path = f"{Path(address.database or '').resolve().as_uri()}?mode=ro"
             return create_engine(
                 "sqlite://", creator=lambda: sqlite3.connect(path, uri=True, timeout=5), poolclass=NullPool
             )
         case "postgresql":
             engine = create_engine(
-                parsed,
+                address,
                 pool_size=2,
                 pool_pre_ping=True,
                 pool_timeout=5,
@@ -194,12 +194,12 @@ def open_read_only(url: str) -> Engine:
                 event.listen(engine, "connect", _prepare_nothing)
             return engine
         case _:
-            return create_engine(parsed, pool_size=2, pool_pre_ping=True, pool_timeout=5)
+            return create_engine(address, pool_size=2, pool_pre_ping=True, pool_timeout=5)
 
 
 def _prepare_nothing(connection: Any, _: object) -> None:
     connection.prepare_threshold = None
 
 
-def _unauthenticated() -> Answer:
-    return error(401, "UNAUTHENTICATED", "You are not authenticated: send a user and password of MLflow.")
+def _sign_in_required() -> Answer:
+    return error(401, "UNAUTHENTICATED", "You are not authenticated: send an MLflow user and password.")

@@ -106,17 +106,19 @@ class Ingress:
                 return Response("\n", 200 if table.serves else 404, {REVISION_HEADER: table.revision}, JSON)
             case "GET", ["version"]:
                 return Response(_mlflow_version(), 200, media_type=JSON)
-            case "GET", ["served-entities", name, "ping"] if target := self._table.named(name):
+            case "GET", ["served-entities", name, "ping"] if target := self._table.find(name):
                 answers = await _ping(self._handles[target.app])
                 return _response(Answer(200 if answers else 503, JSON, b"\n"), target)
             case "POST", ["invocations"] | ["served-entities", _, "invocations"] as parts:
                 if refusal := await gate.check(request.headers.get("authorization")):
                     return _response(refusal)
                 body = await request.body()
-                # no sooner: while a body is on its way, the traffic may be switched and an entity leave
-                target = self._table.pick() if len(parts) == 1 else self._table.named(parts[1])
+                # after the body: while it arrives, the traffic may be switched and an entity removed
+                target = self._table.pick() if len(parts) == 1 else self._table.find(parts[1])
                 if target is None:
-                    return _response(error(503, "TEMPORARILY_UNAVAILABLE", "Nothing serves this yet."))
+                    return _response(
+                        error(503, "TEMPORARILY_UNAVAILABLE", "No served entity is available yet.")
+                    )
                 content_type = request.headers.get("content-type")
                 return await _invoke(body, content_type, self._handles[target.app], target)
             case _, ["invocations" | "ping" | "health" | "version"]:

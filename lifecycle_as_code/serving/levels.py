@@ -1,4 +1,4 @@
-"""What a user may do with an endpoint by their roles' grants. Pure: the endpoint asks it, and so do plans."""
+"""What a user may do with an endpoint by their roles' grants. Pure: both endpoints and plans use it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def rank(level: str) -> int:
 
 
 def read_level(level: str) -> Level:
-    """The level; one that MLflow doesn't know gives nothing: its server fails over it."""
+    """The level; NO_PERMISSIONS for one that MLflow doesn't know, on which its server fails."""
     return next((known for known in LEVELS if known == level), "NO_PERMISSIONS")
 
 

@@ -27,13 +27,13 @@ def resolve(value: str, environment: Mapping[str, str] = os.environ) -> str:
 
 
 def resolve_all(values: Mapping[str, str], environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Every value resolved. LookupError tells all that are missing, each with the key that wants it."""
-    resolved, missing = {}, []
+    """Every value resolved. LookupError names all missing variables, each with the key that needs it."""
+    results, missing = {}, []
     for key, value in values.items():
         try:
-            resolved[key] = resolve(value, environment)
+            results[key] = resolve(value, environment)
         except LookupError as e:
             missing.append(f"{key}: {e.args[0]}")
     if missing:
         raise LookupError("; ".join(missing))
-    return resolved
+    return results

@@ -47,10 +47,10 @@ class Table:
         at = (random.random() if draw is None else draw) * self.limits[-1]
         return self.targets[bisect(self.limits, at)]
 
-    def named(self, name: str) -> Target | None:
+    def find(self, name: str) -> Target | None:
         """The target of this app name or served entity name; among several of one name, the heaviest."""
-        found = [t for t in self.targets if name in (t.app, t.name)]
-        return max(found, key=lambda t: (t.app == name, t.weight), default=None)
+        matches = [t for t in self.targets if name in (t.app, t.name)]
+        return max(matches, key=lambda t: (t.app == name, t.weight), default=None)
 
 
 def read(config: dict[str, Any]) -> Table:

@@ -28,7 +28,7 @@ class Answer(NamedTuple):
 
 
 def error(status: int, code: str, message: str) -> Answer:
-    """An error of ours in the shape of MLflow's: `{"error_code": …, "message": …}`."""
+    """An error in the shape of MLflow's: `{"error_code": …, "message": …}`."""
     import orjson
 
     return Answer(status, JSON, orjson.dumps({"error_code": code, "message": message}))
@@ -43,7 +43,7 @@ class Scorer:
 
     @classmethod
     def load(cls, model_uri: str) -> Scorer:
-        """Load with `mlflow.pyfunc.load_model`; whatever that raises is raised."""
+        """Load with `mlflow.pyfunc.load_model`, and raise what it raises."""
         import os
 
         import mlflow.pyfunc

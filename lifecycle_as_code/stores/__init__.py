@@ -1,1 +1,1 @@
-"""Handles on the stores, without decisions: MLflow's database, Ray Serve."""
+"""Handles on the stores, without decisions: SQL databases, MLflow's rows, Ray Serve and lac's own tables."""

@@ -204,7 +204,7 @@ def test_only_what_history_tells_has_a_time() -> None:
 
 # --- what MLmodel says
 
-KNOWN = Evidence("fraud", 3, missing=("the run: the version names none",))
+KNOWN = Evidence("fraud", 3, missing=("the run: the version doesn't name one",))
 GONE = replace(KNOWN, artifact=False)
 
 
@@ -339,7 +339,7 @@ SERVER = {"MLFLOW_TRACKING_URI": "https://mlflow.example:5000"}
         ("http://good.example/m::http://evil.example/m", "http://good.example/m", {}, "can't be read"),
         ("http://KEY:SE/CR@host/m", "", {}, "can't be read"),
         ("http://[bad/m", "", {}, "can't be read"),
-        ("strange:/m", "", {}, "nothing that is installed here reads `strange:`"),
+        ("strange:/m", "", {}, "no installed package reads `strange:`"),
     ],
 )
 def test_only_mlflows_own_hosts_are_asked(

@@ -32,11 +32,11 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
 from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.model.snapshot import Claim
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.planning.drift import Drift
-from lifecycle_as_code.stores.mlflow import sql
-from lifecycle_as_code.stores.mlflow.sql import open_store, reading, writing
+from lifecycle_as_code.stores.sql.store import open_store, writing
 
 FRAUD = Address("registered_model", ("fraud",))
 ENDPOINT = Address("serving_endpoint", ("fraud",))
@@ -369,28 +369,6 @@ def test_looking_needs_no_directory_that_can_be_written(tmp_path: Path) -> None:
     finally:
         for path in (tmp_path, directory.path):
             path.chmod(0o755)
-
-
-def test_a_file_without_locks_that_is_written_meanwhile_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = open_store(fresh_sqlite(tmp_path), role="tracking", base=tmp_path)
-    (file,) = tmp_path.glob("*.db")
-    with closing(sqlite3.connect(file)) as db:
-        db.execute("PRAGMA journal_mode = WAL")
-    # root may write everywhere
-    monkeypatch.setattr(sql.os, "access", lambda *_: False)
-    with reading(store) as db:
-        assert db.scalar(text("SELECT count(*) FROM experiments")) == 1
-    assert not list(tmp_path.glob("*-shm"))
-    with pytest.raises(LacError, match="store-locked"), reading(store):
-        _empty(file)
-
-
-def _empty(file: Path) -> None:
-    with closing(sqlite3.connect(file)) as db:
-        db.execute("DELETE FROM experiments")
-        db.commit()
 
 
 def test_looking_works_in_sessions_that_can_only_read(tmp_path: Path) -> None:

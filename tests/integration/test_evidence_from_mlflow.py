@@ -251,17 +251,17 @@ def test_what_was_made_from_the_same_has_the_same_evidence(shop: Shop, which: st
         (
             "unsigned",
             True,
-            ["the run: the version names none", "the signature: the model was logged without one"],
+            ["the run: the version doesn't name one", "the signature: the model was logged without one"],
         ),
         ("deleted run", True, ["the run: RUN was deleted in MLflow"]),
-        ("no run", True, [f"the run: {NOWHERE} is nowhere in this workspace of MLflow"]),
-        ("no files", False, ["the run: the version names none", "the artifact: no MLmodel at FILES"]),
+        ("no run", True, [f"the run: {NOWHERE} isn't in this MLflow workspace"]),
+        ("no files", False, ["the run: the version doesn't name one", "the artifact: no MLmodel at FILES"]),
         (
             "gone model",
             None,
             [
-                "the run: the version names none",
-                f"the logged model: m-{NOWHERE} is nowhere in this workspace of MLflow, or was deleted",
+                "the run: the version doesn't name one",
+                f"the logged model: m-{NOWHERE} isn't in this MLflow workspace, or was deleted",
                 "the artifact: MLflow doesn't say where it is",
             ],
         ),
@@ -338,7 +338,7 @@ def test_a_version_that_was_deleted_or_never_was(shop: Shop) -> None:
     ledger = shop.bench.stack()._session.connections.ledger()
     for version, told in (
         (shop.versions["unsigned"], "was deleted in MLflow"),
-        (99, "has none of this number"),
+        (99, "has no version with this number"),
     ):
         with writing(ledger.registry) as db:
             # a dangling alias, as others' SQL leaves it

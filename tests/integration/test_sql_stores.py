@@ -15,20 +15,24 @@ from urllib.request import Request, urlopen
 
 import psycopg
 import pytest
+from psycopg.pq import Conninfo
 from sqlalchemy import Engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from support.bench import Bench, converge
 from support.mlflow_fixture import ADMIN, ADMIN_PASSWORD, MlflowServer, fresh_postgres, fresh_sqlite
+from support.pooler import pooled
 
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.serving.access import open_read_only
-from lifecycle_as_code.stores.mlflow import bootstrap, sql
+from lifecycle_as_code.stack import Stack
+from lifecycle_as_code.stores.mlflow import bootstrap
 from lifecycle_as_code.stores.mlflow.artifact_root import artifact_root
 from lifecycle_as_code.stores.mlflow.bootstrap import create_database
-from lifecycle_as_code.stores.mlflow.errors import diagnose
 from lifecycle_as_code.stores.mlflow.schema_check import check_schema
-from lifecycle_as_code.stores.mlflow.sql import Role, SqlStore, open_store, reading, writing
+from lifecycle_as_code.stores.sql import store as sql
+from lifecycle_as_code.stores.sql.errors import diagnose
+from lifecycle_as_code.stores.sql.store import Role, SqlStore, open_store, reading, writing
 
 COUNT = text("SELECT count(*) FROM experiments")
 ADD = text("INSERT INTO experiments (name, workspace) VALUES (:name, 'default')")
@@ -51,13 +55,13 @@ def codes(error: pytest.ExceptionInfo[LacError]) -> list[str]:
         ("https://mlflow.example", "REST"),
         ("databricks", "Databricks"),
         ("databricks-uc", "Databricks"),
-        ("mysql://u:secret@h/d", "isn't supported here yet"),
-        ("mssql+pyodbc://u:secret@h/d", "isn't supported here yet"),
-        ("oracle://u:secret@h/d", "isn't a database that is supported"),
+        ("mysql://u:secret@h/d", "lac doesn't support it yet"),
+        ("mssql+pyodbc://u:secret@h/d", "lac doesn't support it yet"),
+        ("oracle://u:secret@h/d", "lac doesn't support this database"),
         ("sqlite://", "plain file"),
         ("sqlite:///:memory:", "plain file"),
         ("sqlite:///a.db?mode=ro", "plain file"),
-        ("u:secret@h", "doesn't read as a database address"),
+        ("u:secret@h", "can't be parsed as a database address"),
     ],
 )
 @pytest.mark.parametrize("role", ["tracking", "auth"])
@@ -82,6 +86,16 @@ def test_a_password_is_in_no_text_of_a_store(tmp_path: Path) -> None:
         assert "secret" not in shown
         assert "hushhush" not in shown
     assert "secret" in store.uri
+
+
+def test_every_option_that_libpq_keeps_secret_is_hidden(tmp_path: Path) -> None:
+    # libpq marks passwords with `*`, and what isn't for people with `D`
+    marks = {option.keyword.decode(): option.dispchar for option in Conninfo.get_defaults()}
+    secrets = [name for name, mark in marks.items() if mark == b"*" or name.startswith("scram_")]
+    assert "sslpassword" in secrets
+    for name in secrets:
+        store = open_store(f"postgresql://h/d?{name}=hushhush", role="tracking", base=tmp_path)
+        assert "hushhush" not in f"{store!r}{store}{store.shareable}"
 
 
 def test_opening_and_reading_a_file_that_is_not_there_makes_none(tmp_path: Path) -> None:
@@ -281,6 +295,9 @@ NO_ENTRY = ("store-login-failed", "pg_hba.conf")
         ("server does not support SSL, but SSL was required", "store-unreachable", "sslmode=prefer"),
         ("FATAL:  sorry, too many clients already", "store-unreachable", "other connections"),
         ("FATAL:  remaining connection slots are reserved for roles with", "store-unreachable", "other conn"),
+        ("FATAL:  no more connections allowed (max_client_conn)", "store-unreachable", "other connections"),
+        ("FATAL:  no such user: ann", "store-login-failed", "%40"),
+        ("SSL error: certificate verify failed", "store-unreachable", "sslrootcert"),
         ("FATAL:  unsupported startup parameter: options", "invalid-store-option", "pgbouncer.ini"),
         ("FATAL:  the database system is starting up", "store-unreachable", "server runs"),
     ],
@@ -320,13 +337,20 @@ def test_an_at_sign_elsewhere_is_no_mistake(tmp_path: Path) -> None:
     assert file.path == tmp_path / "me@work" / "mlflow.db"
 
 
-def test_nothing_is_ever_prepared_on_postgresql(postgres: str, tmp_path: Path) -> None:
-    store = open_store(postgres, role="tracking", base=tmp_path)
+def _count_prepared(store: SqlStore) -> int:
     with writing(store) as db:
         for number in range(20):
             db.execute(ADD, {"name": f"e{number}"})
         db.execute(ADD, [{"name": f"many{number}"} for number in range(20)])
-        assert not db.scalar(text("SELECT count(*) FROM pg_prepared_statements"))
+        return int(db.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar_one())
+
+
+def test_repeated_statements_are_prepared_unless_a_pooler_stands_between(
+    postgres: str, tmp_path: Path
+) -> None:
+    assert _count_prepared(open_store(postgres, role="tracking", base=tmp_path)) > 0
+    with pooled(fresh_postgres()) as url:
+        assert _count_prepared(open_store(url, role="tracking", base=tmp_path)) == 0
 
 
 def test_an_apply_works_in_sessions_that_others_prepared_statements_in(postgres: str, tmp_path: Path) -> None:
@@ -337,16 +361,18 @@ def test_an_apply_works_in_sessions_that_others_prepared_statements_in(postgres:
             connection.execute("; ".join(f"PREPARE _pg3_{number} AS SELECT 1" for number in range(100)))
             connection.commit()
 
-    bench = Bench(tmp_path, postgres, postgres)
+    def stack(url: str, description: str) -> Stack:
+        specs = [RegisteredModel(name=f"m{number}", description=description) for number in range(10)]
+        return Bench(tmp_path, url, url).stack(specs)
+
     event.listen(Engine, "connect", used)
     try:
-        for description in ("one", "two"):
-            converge(bench.stack([RegisteredModel(name=f"m{n}", description=description) for n in range(10)]))
+        with pooled(postgres) as url:
+            for description in ("one", "two"):
+                converge(stack(url, description))
     finally:
         event.remove(Engine, "connect", used)
-    assert (
-        not bench.stack([RegisteredModel(name=f"m{n}", description="two") for n in range(10)]).plan().changes
-    )
+    assert not stack(postgres, "two").plan().changes
 
 
 def test_sqlite_cascades_and_compares_as_mlflow_has_it(tmp_path: Path) -> None:

@@ -248,9 +248,9 @@ def test_other_workspaces_are_left_out(stocked: Writing) -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        (grant("experiment", "gone"), r"experiment\.gone is gone since the plan"),
-        (grant("gateway_endpoint", "gone"), r"gateway_endpoint\.gone is gone"),
-        (grant("prompt", "ask", role="gone"), r"role\.gone is gone"),
+        (grant("experiment", "gone"), r"experiment\.gone was deleted after the plan"),
+        (grant("gateway_endpoint", "gone"), r"gateway_endpoint\.gone was deleted"),
+        (grant("prompt", "ask", role="gone"), r"role\.gone was deleted"),
     ],
 )
 def test_what_left_meanwhile_is_named(stocked: Writing, spec: Permission, said: str) -> None:
@@ -336,7 +336,7 @@ def test_a_grant_that_was_left_on_the_name_is_not_written_over(modelled: Writing
         GRANTS.create(db, [grant("registered_model", "scoring", "DENY")])
     with (
         pytest.raises(
-            LacError, match=r"name-taken[^$]*permission\.analysts/registered_model/scoring is there"
+            LacError, match=r"name-taken[^$]*permission\.analysts/registered_model/scoring already"
         ),
         modelled() as db,
     ):

@@ -122,7 +122,7 @@ def test_a_grant_that_came_meanwhile_stops_the_deletion(writing_both: Writing) -
 
 
 def test_a_user_who_left_meanwhile_is_named(writing_both: Writing) -> None:
-    with pytest.raises(LacError, match=r"user\.dan is gone since the plan"), writing_both() as db:
+    with pytest.raises(LacError, match=r"user\.dan was deleted after the plan"), writing_both() as db:
         ROLES.create(db, [Role(name="r", members=("ann", "dan"))])
     with writing_both() as db:
         assert live(db) == {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import itertools
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -12,67 +11,8 @@ from typing import Any
 import pytest
 from support.endpoint_users import ENDPOINT, PASSWORD, make_auth_database
 
-from lifecycle_as_code.serving import access, levels
+from lifecycle_as_code.serving import access
 from lifecycle_as_code.serving.access import Gate
-from lifecycle_as_code.serving.levels import Grant, Level, resolve
-
-
-def grant(permission: str, pattern: str = ENDPOINT, kind: str = levels.RESOURCE_TYPE) -> Grant:
-    return Grant(kind, pattern, permission)
-
-
-RULES: dict[str, tuple[list[Grant], Level]] = {
-    "nothing": ([], "NO_PERMISSIONS"),
-    "use": ([grant("USE")], "USE"),
-    "read is not use": ([grant("READ")], "READ"),
-    "by wildcard": ([grant("USE", "*")], "USE"),
-    "another endpoint": ([grant("USE", "other")], "NO_PERMISSIONS"),
-    "a pattern is no glob": ([grant("USE", "fra*")], "NO_PERMISSIONS"),
-    "another resource type": ([grant("MANAGE", kind="gateway_endpoint")], "NO_PERMISSIONS"),
-    "the highest of several": ([grant("READ"), grant("EDIT", "*")], "EDIT"),
-    "deny wins": ([grant("MANAGE"), grant("DENY")], "DENY"),
-    "deny by wildcard wins": ([grant("MANAGE"), grant("DENY", "*")], "DENY"),
-    "deny elsewhere doesn't": ([grant("USE"), grant("DENY", "other")], "USE"),
-    "use of the workspace says nothing": ([grant("USE", "*", "workspace")], "NO_PERMISSIONS"),
-    "a workspace admin": ([grant("MANAGE", "*", "workspace")], "MANAGE"),
-    "deny doesn't bind a workspace admin": ([grant("DENY"), grant("MANAGE", "*", "workspace")], "MANAGE"),
-    "a level nobody knows": ([grant("SUPERUSE")], "NO_PERMISSIONS"),
-    "MLflow's legacy level": ([grant("NO_PERMISSIONS"), grant("USE")], "USE"),
-}
-
-
-@pytest.mark.parametrize(("grants", "level"), RULES.values(), ids=RULES)
-def test_grants_resolve_to_a_level(grants: list[Grant], level: Level) -> None:
-    assert resolve(grants, ENDPOINT) == level
-    assert resolve(reversed(grants), ENDPOINT) == level
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_every_small_set_of_grants_resolves_as_mlflow_resolves_it() -> None:
-    """Against MLflow's functions, for a type of its own: ours isn't in its table."""
-    from mlflow.server.auth.permissions import GrantLoadKey
-    from mlflow.server.auth.requirements import fold_grants_for_key, is_workspace_admin_grant
-    from mlflow.server.auth.sqlalchemy_store import RoleGrantRow
-
-    levels = ["READ", "USE", "EDIT", "MANAGE", "DENY"]
-    rows = [grant(level, pattern) for level in levels for pattern in (ENDPOINT, "*", "other")]
-    rows += [
-        grant("USE", "*", "workspace"),
-        grant("MANAGE", "*", "workspace"),
-        grant("MANAGE", kind="experiment"),
-    ]
-    for grants in itertools.chain.from_iterable(itertools.combinations(rows, n) for n in range(4)):
-        theirs = [RoleGrantRow(_their_type(g), g.pattern, g.permission) for g in grants]
-        if any(map(is_workspace_admin_grant, theirs)):
-            expected = "MANAGE"
-        else:
-            folded = fold_grants_for_key(theirs, GrantLoadKey("gateway_endpoint", ENDPOINT))
-            expected = folded.name if folded else "NO_PERMISSIONS"
-        assert resolve(grants, ENDPOINT) == expected, grants
-
-
-def _their_type(g: Grant) -> str:
-    return "gateway_endpoint" if g.resource_type == levels.RESOURCE_TYPE else g.resource_type
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +126,7 @@ def test_many_requests_at_once_ask_once(database: Path, monkeypatch: pytest.Monk
 def test_wrong_passwords_dont_push_out_the_right_one_and_no_password_is_kept(
     database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access, "_REMEMBERED", 3)
+    monkeypatch.setattr(access, "_CACHE_SIZE", 3)
     gate = Gate(settings(database))
     assert status(gate, basic("user")) == 200
     for i in range(5):

@@ -38,7 +38,7 @@ def test_a_table_without_weight_serves_nothing(targets: tuple[tuple[str, str, in
 
 def test_a_name_finds_the_heaviest_and_an_app_name_exactly_that_app() -> None:
     table = routing.read(config(("a", "app-1", 0), ("a", "app-2", 100)))
-    found = [table.named(name) for name in ("a", "app-1", "app-2", "other")]
+    found = [table.find(name) for name in ("a", "app-1", "app-2", "other")]
     assert [t and t.app for t in found] == ["app-2", "app-1", "app-2", None]
 
 

@@ -1,4 +1,4 @@
-"""Where MLflow would put the files of a new experiment. Its server knows; its rows only show."""
+"""Where MLflow would put the files of a new experiment, concluded from its rows."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .uris import local_path
 _LOOKED_AT = 50
 
 
-def artifact_root(db: Connection, workspace: str, configured: str) -> str:
+def artifact_root(db: Connection, workspace: str, setting: str) -> str:
     """The address below which an experiment's id is put.
 
     `configured`, unless it is relative: then the newest experiment that MLflow placed shows where (a server
     started with another `--default-artifact-root` since then can't be known), or its workspace does.
     """
-    here = local_path(configured)
-    if configured and (here is None or here.is_absolute()):
-        return configured
+    here = local_path(setting)
+    if setting and (here is None or here.is_absolute()):
+        return setting
     newest = (
         select(experiments.c.experiment_id, experiments.c.artifact_location)
         .where(experiments.c.workspace == workspace)
@@ -30,4 +30,4 @@ def artifact_root(db: Connection, workspace: str, configured: str) -> str:
         if slash and last == str(number):
             return f"{root}/" if root.endswith(":") else root
     own = select(workspaces.c.default_artifact_root).where(workspaces.c.name == workspace)
-    return db.scalar(own) or configured
+    return db.scalar(own) or setting

@@ -1,22 +1,51 @@
 """Read the small file that describes a model, from wherever its files are, within a time limit.
 
-Local files are read here, by threads; all others by `remote_artifacts`. What can't be read is an answer,
-never an error.
+Threads read local files. One process apart reads all others. It is ended when the time is over, so a store
+that doesn't answer holds nothing up, and fsspec or mlflow is imported only there. A file that can't be read
+is an answer, never an error. No answer holds an address or a library's own words: both may hold a password.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import queue
+import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import time
-from collections.abc import Collection, Generator, Mapping
-from contextlib import ExitStack
+from base64 import b64decode
+from collections.abc import Collection, Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlparse
 
 from ...manifest.regular_file import NotRegularError, read_regular_file
-from .remote_artifacts import FILE, LARGEST, THREADS, File, Unread, apart, out_of_reach, reader_of
-from .uris import local_path
+from ..proxies import without_loopback
+from .mlmodel import MAX_BYTES
+from .uris import HOST_ADDRESSED, join, local_path
+
+FILE: Final = "MLmodel"
+LARGEST: Final = MAX_BYTES
+THREADS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Why a file couldn't be read. `absent`: the file certainly doesn't exist. `why` ends a sentence."""
+
+    why: str
+    absent: bool = False
+
+
+File = bytes | Unread
 
 
 def read_files(
@@ -26,7 +55,7 @@ def read_files(
     them once, and the last one after `seconds` at the latest. Close it (`contextlib.closing`).
 
     `root`: MLflow's artifact root. Like MLflow's server, this connects to no other host that an address
-    names, or whoever registers a version could have our credentials sent to a host of theirs. `environ`
+    names: a version's author could otherwise have lac's credentials sent to another host. `environ`
     stands for the process's environment; stores' credentials are looked up there.
     """
     until = time.monotonic() + seconds
@@ -40,21 +69,21 @@ def read_files(
             yield place, Unread(problem)
         else:
             away[place] = reader_of(place)
-    waiting = {*here, *away}
+    pending = {*here, *away}
     answers: queue.SimpleQueue[tuple[str, File]] = queue.SimpleQueue()
     with ExitStack() as running:
         if away:
             running.enter_context(apart(away, until, environ, answers))
         _read_here(here, answers)
-        while waiting and (left := until - time.monotonic()) > 0:
+        while pending and (rest := until - time.monotonic()) > 0:
             try:
-                place, file = answers.get(timeout=left)
+                place, file = answers.get(timeout=rest)
             except queue.Empty:
                 break
-            if place in waiting:
-                waiting.discard(place)
+            if place in pending:
+                pending.discard(place)
                 yield place, file
-    for place in sorted(waiting):
+    for place in sorted(pending):
         yield place, Unread(f"there was no answer within {seconds:g} s")
 
 
@@ -62,7 +91,7 @@ def read_files(
 
 
 def _read_here(paths: Mapping[str, Path], answers: queue.SimpleQueue[tuple[str, File]]) -> None:
-    """By a few threads that nobody waits for: a network drive may never answer."""
+    """Read in daemon threads: a network drive may never answer."""
     rest = list(paths.items())
 
     def work(share: list[tuple[str, Path]]) -> None:
@@ -86,3 +115,214 @@ def _local(path: Path) -> File:
         return Unread(error.strerror or type(error).__name__)
     except ValueError as error:
         return Unread(type(error).__name__)
+
+
+# --- on other machines
+
+_NEEDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    # what fsspec needs for a scheme beside itself, and what mlflow does: one module of each is enough
+    "s3": (("s3fs",), ("boto3",)),
+    "r2": ((), ("boto3",)),
+    "b2": ((), ("boto3",)),
+    "gs": (("gcsfs",), ("google.cloud.storage",)),
+    "wasbs": ((), ("azure.storage.blob",)),
+    "abfss": (("adlfs",), ("azure.storage.filedatalake",)),
+    "hdfs": (("pyarrow",), ("pyarrow",)),
+    "viewfs": ((), ("pyarrow",)),
+    "sftp": (("paramiko",), ("pysftp",)),
+    "ftp": (("ftplib",), ("ftplib",)),
+    "http": (("aiohttp",), ("requests",)),
+    "https": (("aiohttp",), ("requests",)),
+    "mlflow-artifacts": ((), ("requests",)),
+}
+
+
+def out_of_reach(place: str, root: str, environ: Mapping[str, str]) -> str:
+    """Why `place` can't be read from here; empty if it can. Imports nothing."""
+    server = environ.get("MLFLOW_TRACKING_URI", "")
+    try:
+        scheme = urlparse(place).scheme.lower()
+        target = _target(place)
+        is_trusted = target is None or target in {_target(root), *_served_by(server)}
+    except ValueError:
+        return "its address can't be read"
+    if "::" in place:
+        # to fsspec that is one address inside of another, and could lead anywhere
+        return "its address can't be read"
+    if not is_trusted:
+        return "its address names another host than MLflow's artifact root"
+    if scheme == "mlflow-artifacts" and not server.startswith(("http:", "https:")):
+        return "only MLflow's server can read it, and MLFLOW_TRACKING_URI doesn't name that server"
+    if not _reader(scheme):
+        return f"no installed package reads `{scheme}:`"
+    return ""
+
+
+Target = tuple[str, str | None, int | None]
+"""Scheme, host and port of a connection."""
+
+
+def _target(uri: str) -> Target | None:
+    """The host that the address names, if any. ValueError for an invalid port."""
+    parts = urlparse(uri)
+    if parts.scheme.lower() in HOST_ADDRESSED and parts.netloc:
+        return parts.scheme.lower(), parts.hostname, parts.port
+    return None
+
+
+def _served_by(server: str) -> Iterator[Target]:
+    """The targets that lead to MLflow's server, which gets lac's credentials in any case."""
+    if (target := _target(server)) is not None:
+        yield target
+        yield "mlflow-artifacts", *target[1:]
+
+
+def reader_of(place: str) -> str:
+    """`fsspec` or `mlflow`, whichever can read it here; empty if neither can."""
+    return _reader(urlparse(place).scheme.lower())
+
+
+@cache
+def _reader(scheme: str) -> str:
+    by_fsspec, by_mlflow = _NEEDS.get(scheme, ((), ()))
+    if _is_installed("fsspec") and any(map(_is_installed, by_fsspec)):
+        return "fsspec"
+    if _is_installed("mlflow") and any(map(_is_installed, by_mlflow)):
+        return "mlflow"
+    if scheme not in _NEEDS:
+        for name, group in (("fsspec", "fsspec.specs"), ("mlflow", "mlflow.artifact_repository")):
+            if _is_installed(name) and scheme in entry_points(group=group).names:
+                return name
+    return ""
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        # one of its parents isn't there
+        return False
+
+
+_APART: Final = """
+import base64, concurrent.futures, json, os, signal, sys, tempfile
+request = json.load(sys.stdin)
+# ends this process if its parent is gone by then
+signal.alarm(request["seconds"])
+# what libraries print goes to stderr
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
+def by_fsspec(address):
+    from fsspec.core import url_to_fs
+    # not by open(), which takes any trouble for an absent file
+    system, path = url_to_fs(address)
+    return system.cat_file(path, start=0, end=request["largest"] + 1)
+
+def by_mlflow(address, place):
+    import mlflow.artifacts
+    with tempfile.TemporaryDirectory(dir=".") as directory:
+        try:
+            path = mlflow.artifacts.download_artifacts(address, dst_path=directory)
+        except Exception:
+            # every store of mlflow's fails in its own way; what isn't listed isn't there
+            listed = [file.path for file in mlflow.artifacts.list_artifacts(place)]
+            if any(os.path.basename(path) == os.path.basename(address) for path in listed):
+                raise
+            raise FileNotFoundError from None
+        with open(path, "rb") as file:
+            return file.read(request["largest"] + 1)
+
+def answer(place):
+    reader, address = request["files"][place]
+    try:
+        data = by_fsspec(address) if reader == "fsspec" else by_mlflow(address, place)
+    except FileNotFoundError:
+        return place, None, ""
+    except BaseException as error:
+        # never what it says: there may be a password in it
+        return place, None, type(error).__name__
+    return place, base64.b64encode(data).decode(), ""
+
+if any(reader == "mlflow" for reader, _ in request["files"].values()):
+    # once, before there are threads
+    import mlflow.artifacts
+with concurrent.futures.ThreadPoolExecutor(request["threads"]) as pool:
+    for done in concurrent.futures.as_completed([pool.submit(answer, place) for place in request["files"]]):
+        print(json.dumps(done.result()), file=answers, flush=True)
+"""
+
+
+@contextmanager
+def apart(
+    places: Mapping[str, str],
+    until: float,
+    environ: Mapping[str, str],
+    answers: queue.SimpleQueue[tuple[str, File]],
+) -> Iterator[None]:
+    """The process apart, while the block lasts. `places`: each with what reads it."""
+    files = {place: (reader, join(place, FILE)) for place, reader in places.items()}
+    seconds = max(1, int(until - time.monotonic()) + 5)
+    request = json.dumps({"files": files, "seconds": seconds, "largest": LARGEST, "threads": THREADS})
+    with tempfile.TemporaryDirectory(prefix="lac-", ignore_cleanup_errors=True) as directory:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _APART],
+            # mlflow may leave a database in the directory that it is started in
+            cwd=directory,
+            env={
+                **_without_ours(environ),
+                **without_loopback(environ),
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+
+        def listen() -> None:
+            # it may be ended at any point of this
+            with suppress(OSError, ValueError):
+                assert process.stdin is not None
+                assert process.stdout is not None
+                # not as an argument: addresses may hold passwords, and arguments are there for all to see
+                with process.stdin as asking:
+                    asking.write(request)
+                with process.stdout as output:
+                    for line in output:
+                        answers.put(_answer(line))
+            process.wait()
+            for place in places:
+                # ignored after the place's own answer
+                answers.put((place, Unread("the process that reads it ended early")))
+
+        listening = threading.Thread(target=listen, daemon=True)
+        listening.start()
+        try:
+            yield
+        finally:
+            _end(process)
+            listening.join(1.0)
+
+
+def _without_ours(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without lac's own variables, such as the key that seals plans."""
+    return {name: value for name, value in environ.items() if not name.startswith("LAC_")}
+
+
+def _answer(line: str) -> tuple[str, File]:
+    place, data, problem = json.loads(line)
+    if data is not None:
+        content = b64decode(data)
+        return place, content if len(content) <= LARGEST else Unread("it is too large")
+    return place, Unread(problem) if problem else Unread("no such file", absent=True)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """With all that it started: it leads a session of its own."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

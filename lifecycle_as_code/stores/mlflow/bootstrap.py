@@ -14,10 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote_plus
 
+from sqlalchemy import create_engine
 from sqlalchemy.engine import URL
+from sqlalchemy.pool import StaticPool
 
 from ...model.diagnostics import Diagnostic, LacError
-from .sql import SqlStore
+from ..sql.store import Role, SqlStore
+from . import tables
 
 NO_MLFLOW = 3
 TIMEOUT_SECONDS = 600
@@ -28,7 +31,7 @@ try:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 except ModuleNotFoundError as error:
     sys.exit(f"{error}") if error.name != "mlflow" else sys.exit(3)
-run(lambda: SqlAlchemyStore(given["uri"], given["artifact_root"]))
+run(lambda: SqlAlchemyStore(request["uri"], request["artifact_root"]))
 """
 
 _AUTH = """
@@ -38,12 +41,12 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"{error}") if error.name != "mlflow" else sys.exit(3)
 import sqlalchemy
-run(lambda: migrate(sqlalchemy.create_engine(given["uri"]), "head"))
+run(lambda: migrate(sqlalchemy.create_engine(request["uri"]), "head"))
 """
 
 _RUN = """
 import json, sys
-given = json.load(sys.stdin)
+request = json.load(sys.stdin)
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError
 def prepare_nothing(connection, _):
@@ -58,6 +61,13 @@ def run(migration):
         # SQLAlchemy's own text ends with the statement and its parameters
         sys.exit(str(error.orig).splitlines()[0])
 """
+
+
+def empty_store(role: Role) -> SqlStore:
+    """MLflow's tables without rows, in memory: what a store that isn't made yet reads as."""
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    tables.metadata.create_all(engine)
+    return SqlStore(role, "sqlite", "(not made yet)", engine, URL.create("sqlite"))
 
 
 def create_database(
@@ -80,7 +90,7 @@ def create_database(
     try:
         store.path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LacError(_failed(store, error.strerror or str(error))) from None
+        raise LacError(_not_created(store, error.strerror or str(error))) from None
     draft = store.path.with_name(f".{store.path.name}.{os.getpid()}.new")
     try:
         draft_uri = URL.create("sqlite", database=str(draft)).render_as_string()
@@ -112,7 +122,7 @@ def _migrate(store: SqlStore, uri: str, artifact_root: str) -> None:
         key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "_MLFLOW_"))
     }
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", _RUN + script],
             input=json.dumps({"uri": uri, "artifact_root": artifact_root}),
             capture_output=True,
@@ -122,28 +132,30 @@ def _migrate(store: SqlStore, uri: str, artifact_root: str) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise LacError(_failed(store, f"MLflow's migrations took more than {TIMEOUT_SECONDS} s.")) from None
-    if done.returncode == NO_MLFLOW:
+        raise LacError(
+            _not_created(store, f"MLflow's migrations took more than {TIMEOUT_SECONDS} s.")
+        ) from None
+    if process.returncode == NO_MLFLOW:
         raise LacError(
             Diagnostic(
                 "mlflow-missing",
-                "MLflow isn't installed here, and its database has to be made",
+                "MLflow isn't installed, so its database can't be created",
                 f"{store.shown} is empty, and this Python ({sys.executable}) has no `mlflow`.",
                 hint="pip install 'lifecycle-as-code[local]', or start `mlflow server` on that store once",
             )
         )
-    if done.returncode:
-        lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
-        said = lines[-1] if lines else f"exit code {done.returncode}"
+    if process.returncode:
+        lines = [line for line in process.stderr.strip().splitlines() if line.strip()]
+        reason = lines[-1] if lines else f"exit code {process.returncode}"
         for secret in filter(None, (store.url.password, store.url.query.get("password"))):
-            said = said.replace(str(secret), "***").replace(quote_plus(str(secret)), "***")
-        raise LacError(_failed(store, said))
+            reason = reason.replace(str(secret), "***").replace(quote_plus(str(secret)), "***")
+        raise LacError(_not_created(store, reason))
 
 
-def _failed(store: SqlStore, said: str) -> Diagnostic:
+def _not_created(store: SqlStore, reason: str) -> Diagnostic:
     return Diagnostic(
         "store-not-created",
         "MLflow's database couldn't be created",
-        f"{store.shown}: {said}",
-        hint="`mlflow db upgrade <store>` runs the same migrations and shows all of their output",
+        f"{store.shown}: {reason}",
+        hint="`mlflow db upgrade <store>` runs the same migrations and prints their whole output",
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from . import rows
+from ..sql import rows
 from .tables import logged_model_tags, logged_models, model_versions
 from .uris import LoggedModel, SourceAddress, Version
 
@@ -31,11 +31,11 @@ def left_null(db: Connection, workspace: str, sources: Mapping[Number, SourceAdd
     query = select(columns.name, columns.version).where(
         columns.workspace == workspace, columns.run_id.is_(None)
     )
-    found = {
+    null_rows = {
         (name, version)
         for name, version in rows.within(db, query, columns.name, {name for name, _ in copies.values()})
     }
-    return null | {number for number, copied in copies.items() if copied in found | null}
+    return null | {number for number, origin in copies.items() if origin in null_rows | null}
 
 
 def note_versions(db: Connection, sources: Mapping[Number, SourceAddress]) -> None:
@@ -44,16 +44,21 @@ def note_versions(db: Connection, sources: Mapping[Number, SourceAddress]) -> No
     MLflow's handler does the same. (Its client's `register_model` then notes the version once more,
     with the number as a string; that is left out.)
     """
-    made: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    versions_by_model: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for (name, version), source in sources.items():
         if isinstance(source, LoggedModel):
-            made[source.model_id].append({"name": name, "version": version})
+            versions_by_model[source.model_id].append({"name": name, "version": version})
     models, tags = logged_models.c, logged_model_tags.c
-    homes = dict(rows.within(db, select(models.model_id, models.experiment_id), models.model_id, made))
-    noted = {
+    homes = dict(
+        rows.within(db, select(models.model_id, models.experiment_id), models.model_id, versions_by_model)
+    )
+    notes = {
         model_id: json.loads(value)
         for model_id, value in rows.within(
-            db, select(tags.model_id, tags.tag_value).where(tags.tag_key == LINK), tags.model_id, made
+            db,
+            select(tags.model_id, tags.tag_value).where(tags.tag_key == LINK),
+            tags.model_id,
+            versions_by_model,
         )
     }
     rows.put(
@@ -64,13 +69,13 @@ def note_versions(db: Connection, sources: Mapping[Number, SourceAddress]) -> No
                 "model_id": model_id,
                 "experiment_id": homes[model_id],
                 "tag_key": LINK,
-                "tag_value": json.dumps(_joined(noted.get(model_id, []), versions)),
+                "tag_value": json.dumps(_append_new(notes.get(model_id, []), versions)),
             }
-            for model_id, versions in made.items()
+            for model_id, versions in versions_by_model.items()
             if model_id in homes
         ],
     )
 
 
-def _joined(noted: list[Any], versions: list[dict[str, Any]]) -> list[Any]:
-    return [*noted, *(version for version in versions if version not in noted)]
+def _append_new(notes: list[Any], versions: list[dict[str, Any]]) -> list[Any]:
+    return [*notes, *(version for version in versions if version not in notes)]

@@ -11,13 +11,13 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from ...model.evidence import NOTHING, Metric
-from . import rows
+from ..sql import rows
 from .lineage import Number
 from .tables import experiments, inputs, logged_model_metrics, logged_model_params, logged_models, metrics
 from .uris import LoggedModel, SourceAddress
 
-Made = tuple[SourceAddress, str | None, str]
-"""What is known of a version: its source, its run, and where its files are, if that is known."""
+Origin = tuple[SourceAddress, str | None, str]
+"""A version's source, run and, if known, the place of its files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +30,24 @@ class ModelFacts:
     params: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
-def read(db: Connection, workspace: str, versions: Mapping[Number, Made]) -> dict[Number, ModelFacts]:
+def read(db: Connection, workspace: str, versions: Mapping[Number, Origin]) -> dict[Number, ModelFacts]:
     """The logged model of each version that was made from one which isn't deleted."""
-    places = _found(db, workspace, versions)
+    places = _find_models(db, workspace, versions)
     ids = {model_id for model_id, _ in places.values()}
     p = logged_model_params.c
     query: Any = select(p.model_id, p.param_key, p.param_value)
-    measured, said = _metrics(db, ids), rows.texts(db, query, p.model_id, ids)
+    metrics_by_id, params_by_id = _metrics(db, ids), rows.texts(db, query, p.model_id, ids)
     return {
-        number: ModelFacts(model_id, location, measured.get(model_id, ()), said.get(model_id, NOTHING))
+        number: ModelFacts(
+            model_id, location, metrics_by_id.get(model_id, ()), params_by_id.get(model_id, NOTHING)
+        )
         for number, (model_id, location) in places.items()
     }
 
 
-def _found(db: Connection, workspace: str, versions: Mapping[Number, Made]) -> dict[Number, tuple[str, str]]:
+def _find_models(
+    db: Connection, workspace: str, versions: Mapping[Number, Origin]
+) -> dict[Number, tuple[str, str]]:
     """By the source that names it; else by the run, if it logged this place or one model only; else by the
     place."""
     c = logged_models.c
@@ -51,31 +55,35 @@ def _found(db: Connection, workspace: str, versions: Mapping[Number, Made]) -> d
     query: Any = select(c.model_id, c.artifact_location).where(
         c.experiment_id.in_(ours), c.lifecycle_stage == "active"
     )
-    named = {n: s.model_id for n, (s, _, _) in versions.items() if isinstance(s, LoggedModel)}
-    by_id = {row.model_id: tuple(row) for row in rows.within(db, query, c.model_id, {*named.values()})}
-    found = {number: by_id[model_id] for number, model_id in named.items() if model_id in by_id}
-    rest = {n: (run_id, location) for n, (_, run_id, location) in versions.items() if n not in named}
-    logged = _logged_by(db, query, {run_id for run_id, _ in rest.values() if run_id})
+    ids = {n: s.model_id for n, (s, _, _) in versions.items() if isinstance(s, LoggedModel)}
+    by_id = {row.model_id: tuple(row) for row in rows.within(db, query, c.model_id, {*ids.values()})}
+    models_by_version = {number: by_id[model_id] for number, model_id in ids.items() if model_id in by_id}
+    rest = {n: (run_id, location) for n, (_, run_id, location) in versions.items() if n not in ids}
+    by_run = _models_of_runs(db, query, {run_id for run_id, _ in rest.values() if run_id})
     for number, (run_id, location) in rest.items():
-        models = logged.get(run_id or "", [])
+        models = by_run.get(run_id or "", [])
         here = [model for model in models if model[1] == location]
         if len(here or models) == 1:
-            found[number] = (here or models)[0]
-    places = {number: place for number, (_, place) in rest.items() if place and number not in found}
-    there = {row[1]: tuple(row) for row in rows.within(db, query, c.artifact_location, {*places.values()})}
-    return found | {number: there[place] for number, place in places.items() if place in there}
+            models_by_version[number] = (here or models)[0]
+    places = {
+        number: place for number, (_, place) in rest.items() if place and number not in models_by_version
+    }
+    by_place = {row[1]: tuple(row) for row in rows.within(db, query, c.artifact_location, {*places.values()})}
+    return models_by_version | {
+        number: by_place[place] for number, place in places.items() if place in by_place
+    }
 
 
-def _logged_by(db: Connection, query: Any, run_ids: Collection[str]) -> dict[str, list[tuple[str, str]]]:
+def _models_of_runs(db: Connection, query: Any, run_ids: Collection[str]) -> dict[str, list[tuple[str, str]]]:
     outputs = (
         query.add_columns(inputs.c.source_id)
         .join(inputs, inputs.c.destination_id == logged_models.c.model_id)
         .where(inputs.c.source_type == "RUN_OUTPUT", inputs.c.destination_type == "MODEL_OUTPUT")
     )
-    found: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    by_run: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
     for model_id, location, run_id in rows.within(db, outputs, inputs.c.source_id, run_ids):
-        found[run_id].append((model_id, location))
-    return found
+        by_run[run_id].append((model_id, location))
+    return by_run
 
 
 def _metrics(db: Connection, model_ids: Collection[str]) -> dict[str, list[Metric]]:
@@ -89,7 +97,7 @@ def _metrics(db: Connection, model_ids: Collection[str]) -> dict[str, list[Metri
         )
         .label("latest")
     )
-    found: defaultdict[str, list[Metric]] = defaultdict(list)
+    by_model: defaultdict[str, list[Metric]] = defaultdict(list)
     columns = (
         c.model_id,
         c.metric_name,
@@ -101,29 +109,29 @@ def _metrics(db: Connection, model_ids: Collection[str]) -> dict[str, list[Metri
         c.metric_step,
     )
     for chunk in rows.portions(model_ids):
-        ranked = select(*columns, latest).where(c.model_id.in_(chunk)).subquery()
+        ranks = select(*columns, latest).where(c.model_id.in_(chunk)).subquery()
         m = metrics.c
-        # here what isn't a number stands as 0: only the run's own row tells
+        # NaN is 0 here: only the run's own row marks it
         nan = (
             select(m.key)
             .where(
-                m.run_uuid == ranked.c.run_id,
-                m.key == ranked.c.metric_name,
-                m.timestamp == ranked.c.metric_timestamp_ms,
-                m.step == ranked.c.metric_step,
+                m.run_uuid == ranks.c.run_id,
+                m.key == ranks.c.metric_name,
+                m.timestamp == ranks.c.metric_timestamp_ms,
+                m.step == ranks.c.metric_step,
                 m.is_nan,
             )
             .exists()
         )
         query = select(
-            ranked.c.model_id,
-            ranked.c.metric_name,
-            ranked.c.metric_value,
-            ranked.c.dataset_name,
-            ranked.c.dataset_digest,
+            ranks.c.model_id,
+            ranks.c.metric_name,
+            ranks.c.metric_value,
+            ranks.c.dataset_name,
+            ranks.c.dataset_digest,
             nan.label("nan"),
-        ).where(ranked.c.latest == 1)
+        ).where(ranks.c.latest == 1)
         for model_id, name, value, dataset, digest, is_nan in db.execute(query):
             number = None if is_nan and not value else value
-            found[model_id].append(Metric(name, number, dataset or "", digest or ""))
-    return found
+            by_model[model_id].append(Metric(name, number, dataset or "", digest or ""))
+    return by_model

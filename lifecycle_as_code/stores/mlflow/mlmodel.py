@@ -1,6 +1,6 @@
 """What an MLmodel file says about a version: flavors, versions, size, signature. Bytes in, data out; pure.
 
-The file comes from whoever logged the model, so it is read like a manifest (`manifest.yaml`), with its limits
+The model's author wrote the file, so it is read like a manifest (`manifest.yaml`), with its limits
 on depth, aliases and counts, and a smaller one on size. A file that MLflow and we could read differently is a
 problem, not a guess.
 """
@@ -34,7 +34,7 @@ class MlModel:
 
     `flavors`: each flavor and the version of its library, empty where it isn't said; `python_function` is
     among them only where there is no other. `size`: of all the model's files, in bytes. `problem`: why the
-    file, or something in it, can't be read, as a sentence; what could be read is there all the same.
+    file, or a part of it, can't be read, as a sentence; the other parts are set all the same.
     """
 
     flavors: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -48,15 +48,15 @@ class MlModel:
 
 
 def read_mlmodel(data: bytes) -> MlModel:
-    """Read the file's content. Raises nothing, whatever is in it: see `problem`."""
+    """Read the file's content. Never raises: see `problem`."""
     if len(data) > MAX_BYTES:
         return MlModel(problem=f"MLmodel has {len(data):,} bytes; {MAX_BYTES:,} are read.")
     report = Report("MLmodel")
     root = parse(data, report, MAX_VALUES)
     # a tag only says what a value is meant to be; MLflow writes them in metadata, which isn't read here
-    for found in report.problems:
-        if found.code != "tag-refused":
-            return MlModel(problem=f"MLmodel can't be read: {found.summary} ({found.at}): {found.detail}")
+    for fault in report.problems:
+        if fault.code != "tag-refused":
+            return MlModel(problem=f"MLmodel can't be read: {fault.summary} ({fault.at}): {fault.detail}")
     if not isinstance(root, Map):
         return MlModel(problem="MLmodel holds no mapping.")
     flavors = _mapping(root.get("flavors"))
@@ -90,19 +90,19 @@ def _size(node: Any) -> int | None:
 
 
 def _flavors(flavors: Mapping[str, Any]) -> Mapping[str, str]:
-    found = {
+    versions = {
         name[:MAX_TEXT]: _library(name, _mapping(flavor))
         for name, flavor in flavors.items()
         if name != PYFUNC
     }
-    return MappingProxyType(found or dict.fromkeys(flavors, ""))
+    return MappingProxyType(versions or dict.fromkeys(flavors, ""))
 
 
-def _library(flavor: str, said: Mapping[str, Any]) -> str:
+def _library(flavor: str, entries: Mapping[str, Any]) -> str:
     """The version of the flavor's library: `sklearn_version` for sklearn, `xgb_version` for xgboost."""
-    if own := _text(said.get(f"{flavor}_version")):
+    if own := _text(entries.get(f"{flavor}_version")):
         return own
-    versions = [_text(value) for name, value in said.items() if name.endswith("_version")]
+    versions = [_text(value) for name, value in entries.items() if name.endswith("_version")]
     return versions[0] if len(versions) == 1 else ""
 
 
@@ -118,7 +118,7 @@ def _signature(node: Any) -> tuple[Signature | None, str]:
 
 
 def _plain(node: Any) -> Any:
-    """A part of the signature: JSON text, nothing, or what is neither."""
+    """A part of the signature: JSON text, None, or any other value, which the parser refuses."""
     if isinstance(node, Plain):
         return None if node.value is None else node.value
     return list(node) if isinstance(node, Seq) else node

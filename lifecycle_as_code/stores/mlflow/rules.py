@@ -1,6 +1,6 @@
 """MLflow's rules for names, tags and grants, as pure functions: an error message, or None.
 
-MLflow checks these in Python and not in its database, so whoever writes rows must check them too. Each
+MLflow checks these in Python and not in its database, so a direct writer must check them, too. Each
 is at least as strict as MLflow's (which a property test proves, with MLflow as the oracle), and stricter
 where the column is shorter than MLflow's limit: PostgreSQL would refuse what SQLite lets through.
 """
@@ -33,7 +33,7 @@ ROLE_DESCRIPTION_LENGTH: Final = 1024
 RESOURCE_LENGTH: Final = 255
 
 LAST_VERSION: Final = 2**31 - 1
-"""What the column holds on PostgreSQL."""
+"""The column's maximum on PostgreSQL."""
 STAGES: Final = ("None", "Staging", "Production", "Archived")
 
 MODEL_TAGS_OF_MLFLOW: Final = frozenset({"mlflow.prompt.is_prompt"})
@@ -161,7 +161,7 @@ def source(uri: str) -> str | None:
 
 
 def source_to_be_made(uri: str) -> str | None:
-    """What MLflow's server asks of a new version's source; `mlflow_uris.parse_source` tells."""
+    """What MLflow's server asks of a new version's source; see `uris.parse_source`."""
     try:
         parse_source(uri)
     except ValueError as error:
@@ -227,7 +227,7 @@ def role_description(text: str) -> str | None:
 def grant(resource_type: str, resource: str, level: str) -> str | None:
     """MLflow: which level may be granted on which type, and whether on one resource or only on `*`."""
     if resource_type not in NAMED_TYPES | ON_ALL_ONLY | {SERVING_ENDPOINT}:
-        return f"`{resource_type}` isn't a type of resource that grants exist for"
+        return f"`{resource_type}` isn't a resource type that can be granted"
     if resource_type in ON_ALL_ONLY and resource != "*":
         return f"a grant on {resource_type} covers all of them: write `*`"
     levels = WORKSPACE_LEVELS if resource_type == "workspace" else RESOURCE_LEVELS

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, select
 
 from ...model.evidence import NOTHING, Dataset, Metric, Run
 from ...model.redaction import without_credentials
-from . import rows
+from ..sql import rows
 from .tables import (
     datasets,
     experiments,
@@ -35,34 +35,34 @@ USER: Final = "mlflow.user"
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """A run and what it logged. `artifacts`: the address of its files. `linked`: metrics whose last value was
-    measured of one of the models that it logged; they aren't among `metrics`."""
+    """A run and what it logged. `artifacts`: the address of its files. `model_metrics`: those whose last
+    value was measured of one of the models that it logged; they aren't among `metrics`."""
 
     run: Run
     artifacts: str
     metrics: Sequence[Metric] = ()
-    linked: Sequence[Metric] = ()
+    model_metrics: Sequence[Metric] = ()
     params: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     datasets: Sequence[Dataset] = ()
 
 
 def read(db: Connection, workspace: str, run_ids: Collection[str]) -> dict[str, RunFacts]:
     """Those of the runs that are there, deleted ones too."""
-    found = _runs(db, workspace, run_ids)
-    metrics, linked = _metrics(db, found)
+    runs_by_id = _runs(db, workspace, run_ids)
+    metrics, of_models = _metrics(db, runs_by_id)
     query: Any = select(params.c.run_uuid, params.c.key, params.c.value)
-    said = rows.texts(db, query, params.c.run_uuid, found)
-    used = _datasets(db, found)
+    params_by_run = rows.texts(db, query, params.c.run_uuid, runs_by_id)
+    datasets_by_run = _datasets(db, runs_by_id)
     return {
         run_id: RunFacts(
             run,
             artifacts,
             metrics.get(run_id, ()),
-            linked.get(run_id, ()),
-            said.get(run_id, NOTHING),
-            used.get(run_id, ()),
+            of_models.get(run_id, ()),
+            params_by_run.get(run_id, NOTHING),
+            datasets_by_run.get(run_id, ()),
         )
-        for run_id, (run, artifacts) in found.items()
+        for run_id, (run, artifacts) in runs_by_id.items()
     }
 
 
@@ -87,32 +87,32 @@ def _runs(db: Connection, workspace: str, run_ids: Collection[str]) -> dict[str,
         .join_from(runs, experiments, experiments.c.experiment_id == c.experiment_id)
         .where(experiments.c.workspace == workspace)
     )
-    found = {}
+    by_id = {}
     for row in rows.within(db, query, c.run_uuid, run_ids):
-        said = tags.get(row.run_uuid, {})
+        values = tags.get(row.run_uuid, {})
         run = Run(
             row.run_uuid,
-            name=row.name or said.get(NAME, ""),
+            name=row.name or values.get(NAME, ""),
             experiment=row.experiment or "",
             status=row.status or "",
-            user=row.user_id or said.get(USER, ""),
-            commit=said.get(COMMIT, ""),
+            user=row.user_id or values.get(USER, ""),
+            commit=values.get(COMMIT, ""),
             # an MLflow project's is a repository's address
-            source=without_credentials(said.get(SOURCE, "")),
+            source=without_credentials(values.get(SOURCE, "")),
             started_ms=row.start_time,
             ended_ms=row.end_time,
             deleted=row.lifecycle_stage == "deleted",
             link=f"#/experiments/{row.experiment_id}/runs/{row.run_uuid}",
         )
-        found[row.run_uuid] = run, row.artifact_uri or ""
-    return found
+        by_id[row.run_uuid] = run, row.artifact_uri or ""
+    return by_id
 
 
 def _metrics(db: Connection, run_ids: Collection[str]) -> tuple[dict[str, list[Metric]], ...]:
     """Each run's own, and those that are linked to a model of it."""
     c, m = latest_metrics.c, logged_model_metrics.c
     # by its whole key: there is no index on the run alone
-    linked = (
+    is_of_model = (
         select(m.model_id)
         .join_from(inputs, logged_model_metrics, m.model_id == inputs.c.destination_id)
         .where(
@@ -127,12 +127,12 @@ def _metrics(db: Connection, run_ids: Collection[str]) -> tuple[dict[str, list[M
         )
         .exists()
     )
-    query: Any = select(c.run_uuid, c.key, c.value, c.is_nan, linked.label("linked"))
+    query: Any = select(c.run_uuid, c.key, c.value, c.is_nan, is_of_model.label("is_of_model"))
     own: defaultdict[str, list[Metric]] = defaultdict(list)
     of_models: defaultdict[str, list[Metric]] = defaultdict(list)
-    for run_id, name, value, is_nan, is_linked in rows.within(db, query, c.run_uuid, run_ids):
+    for run_id, name, value, is_nan, of_model in rows.within(db, query, c.run_uuid, run_ids):
         if not name.startswith(SYSTEM):
-            (of_models if is_linked else own)[run_id].append(Metric(name, None if is_nan else value))
+            (of_models if of_model else own)[run_id].append(Metric(name, None if is_nan else value))
     return own, of_models
 
 
@@ -144,7 +144,7 @@ def _datasets(db: Connection, run_ids: Collection[str]) -> dict[str, list[Datase
         .outerjoin(input_tags, context)
         .where(inputs.c.source_type == "DATASET", inputs.c.destination_type == "RUN")
     )
-    found: defaultdict[str, list[Dataset]] = defaultdict(list)
+    by_run: defaultdict[str, list[Dataset]] = defaultdict(list)
     for run_id, name, digest, use in rows.within(db, query, inputs.c.destination_id, run_ids):
-        found[run_id].append(Dataset(name, digest, use or ""))
-    return found
+        by_run[run_id].append(Dataset(name, digest, use or ""))
+    return by_run

@@ -1,4 +1,4 @@
-"""Tell whether a database holds MLflow's tables in a form that we know. Reads only."""
+"""Check that a database has MLflow's tables in a form that lac supports. Reads only."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final
 from sqlalchemy import Connection, select, text
 
 from ...model.diagnostics import Diagnostic, LacError
+from ..sql.store import Role
 from . import tables
-from .sql import Role
 
 TRACKING_HEADS: Final = frozenset(
     {
@@ -47,7 +47,7 @@ AUTH_TOO_OLD: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What was found. `revision` is None where MLflow has made no tables yet: the store is empty."""
+    """MLflow's schema in a store. `revision` is None for an empty store, without MLflow's tables."""
 
     revision: str | None
     diagnostics: tuple[Diagnostic, ...] = ()
@@ -58,17 +58,17 @@ class Schema:
 
 
 def check_schema(db: Connection, role: Role) -> Schema:
-    """The schema of an open store. LacError where it is too old; a warning where it is newer than known.
+    """The schema of an open store. LacError if it is too old; a warning if it is newer than lac knows.
 
-    Support is told by columns, not by the head: a newer MLflow may add what doesn't concern us.
+    Columns decide, not the head: a newer MLflow may add tables that lac doesn't use.
     """
     table, column, versions = {
         "tracking": ("registered_models", "workspace", "alembic_version"),
         "auth": ("roles", "workspace", "alembic_version_auth"),
     }[role]
     columns = _columns(db, table)
-    started = columns or _columns(db, "users" if role == "auth" else "experiments")
-    if not started:
+    has_tables = columns or _columns(db, "users" if role == "auth" else "experiments")
+    if not has_tables:
         return Schema(None)
     revision = _revision(db, versions)
     if column not in columns or (role == "auth" and revision in AUTH_TOO_OLD):
@@ -101,14 +101,14 @@ def _too_old(role: Role, revision: str) -> Diagnostic:
     if role == "tracking":
         return Diagnostic(
             "store-too-old",
-            "the store was made by an MLflow that is too old",
-            f"MLflow's schema is at {revision}; its tables need workspaces, which came with MLflow 3.10.",
+            "the store's MLflow schema is too old",
+            f"MLflow's schema is at {revision}; lac needs the workspaces that MLflow 3.10 added.",
             hint="take a backup, then run `mlflow db upgrade <store>` with MLflow 3.10 or later",
         )
     return Diagnostic(
         "store-too-old",
-        "the store was made by an MLflow that is too old",
-        f"MLflow's auth schema is at {revision}; its grants aren't all held by roles yet.",
+        "the store's MLflow schema is too old",
+        f"MLflow's auth schema is at {revision}; lac needs one in which roles hold every grant.",
         hint="take a backup, then run `python -m mlflow.server.auth db upgrade --url <auth_store>` "
         "with the latest MLflow",
     )
@@ -117,9 +117,9 @@ def _too_old(role: Role, revision: str) -> Diagnostic:
 def _unknown(role: Role, revision: str) -> Diagnostic:
     return Diagnostic(
         "unknown-store-revision",
-        "the store's schema is newer than what was tested",
-        f"MLflow's {'auth ' if role == 'auth' else ''}schema is at {revision}, which isn't known here.",
-        hint="upgrade lifecycle-as-code; what it needs seems to be there, so this goes on",
+        "the store's MLflow schema is newer than lac was tested with",
+        f"MLflow's {'auth ' if role == 'auth' else ''}schema is at {revision}, which this lac doesn't know.",
+        hint="upgrade lifecycle-as-code; the columns that lac needs exist, so the command continues",
         severity="warning",
     )
 
@@ -138,6 +138,6 @@ def check_workspace(db: Connection, workspace: str) -> None:
                 "unknown-workspace",
                 "MLflow has no such workspace",
                 f"`{workspace}` is not among {', '.join(f'`{name}`' for name in names)}.",
-                hint="create it with MLflow's tools (its server has to run with workspaces enabled)",
+                hint="create it with MLflow's tools (its server must run with workspaces enabled)",
             )
         )

@@ -1,57 +1,8 @@
-"""A commit whose answer was lost: the store is asked whether it has what was to be committed."""
+"""The former place of `stores.sql.commit`, until its importers have followed."""
 
-from __future__ import annotations
+import sys
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from ..sql import commit
+from ..sql.commit import *  # noqa: F403
 
-from sqlalchemy import Connection
-
-from ...model.diagnostics import Diagnostic, LacError
-from .sql import SqlStore, writing
-
-SETTLE_SECONDS = 15.0
-"""For how long an unanswered commit is asked after."""
-
-There = Callable[[Connection], bool]
-"""Whether the store has what a transaction wrote. Waits for it, should it still be under way."""
-
-
-@contextmanager
-def certain(store: SqlStore, apply_id: str, there: There) -> Iterator[Connection]:
-    """`writing`, for which a lost answer is no failure where `there` finds what was written.
-
-    LacError `commit-unknown` where the store can't be asked for SETTLE_SECONDS.
-    """
-    asked = False
-    try:
-        with writing(store) as db:
-            yield db
-            asked = True
-    except LacError as error:
-        if not asked or not _arrived(store, apply_id, there, error):
-            raise
-
-
-def _arrived(store: SqlStore, apply_id: str, there: There, error: LacError) -> bool:
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while True:
-        try:
-            # for writing: only so can it wait for a transaction that is still under way
-            with writing(store) as db:
-                return there(db)
-        except LacError:
-            if time.monotonic() > deadline:
-                raise LacError(_unknown(apply_id, error)) from error
-            time.sleep(0.5)
-
-
-def _unknown(apply_id: str, error: LacError) -> Diagnostic:
-    return Diagnostic(
-        "commit-unknown",
-        "the store didn't answer, and whether it wrote isn't known",
-        f"Apply {apply_id}: {error.diagnostics[0].detail}",
-        hint="when the store answers again, `lac history` and `lac plan` tell what stands;"
-        " nothing is half done",
-    )
+sys.modules[__name__] = commit

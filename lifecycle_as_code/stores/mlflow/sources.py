@@ -18,7 +18,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
-from . import rows
+from ..sql import rows
+from .prompts import prompt_names
 from .tables import DELETED, experiments, inputs, logged_models, model_versions, runs
 from .uris import (
     Location,
@@ -36,7 +37,7 @@ from .uris import (
 
 
 @dataclass(frozen=True, slots=True)
-class Logged:
+class ModelRow:
     """A row of `logged_models`."""
 
     model_id: str
@@ -46,7 +47,7 @@ class Logged:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class Resolution:
     """What MLflow writes for a source. `run_id` is None where none is known."""
 
     source: str
@@ -56,14 +57,14 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the tracking tables say about the sources that were looked up."""
+    """What the tracking tables say about some sources."""
 
     artifacts: Mapping[str, str] = field(default_factory=dict)
     """Artifact address by run."""
-    logged: Mapping[str, Logged] = field(default_factory=dict)
-    logged_by: Mapping[tuple[str, str], list[Logged]] = field(default_factory=dict)
+    models: Mapping[str, ModelRow] = field(default_factory=dict)
+    models_by_name: Mapping[tuple[str, str], list[ModelRow]] = field(default_factory=dict)
     """By run and name, the one logged at the highest step last."""
-    versions: Mapping[tuple[str, int], Stored] = field(default_factory=dict)
+    versions: Mapping[tuple[str, int], Resolution] = field(default_factory=dict)
     """Versions that aren't deleted and aren't prompts', by name and number."""
     root: str = ""
     """MLflow's artifact root: the one host that its server connects to."""
@@ -97,8 +98,8 @@ def look_up(
         logged_models.c.source_run_id,
         logged_models.c.artifact_location,
     ).where(logged_models.c.experiment_id.in_(ours), logged_models.c.lifecycle_stage == "active")
-    by_run = [Logged(*row) for row in rows.within(db, query, logged_models.c.source_run_id, named_runs)]
-    by_id = [Logged(*row) for row in rows.within(db, query, logged_models.c.model_id, named_models)]
+    by_run = [ModelRow(*row) for row in rows.within(db, query, logged_models.c.source_run_id, named_runs)]
+    by_id = [ModelRow(*row) for row in rows.within(db, query, logged_models.c.model_id, named_models)]
     return Known(
         artifacts,
         {model.model_id: model for model in (*by_run, *by_id)},
@@ -108,8 +109,8 @@ def look_up(
     )
 
 
-def _by_step(db: Connection, models: list[Logged]) -> dict[tuple[str, str], list[Logged]]:
-    groups: dict[tuple[str, str], list[Logged]] = defaultdict(list)
+def _by_step(db: Connection, models: list[ModelRow]) -> dict[tuple[str, str], list[ModelRow]]:
+    groups: dict[tuple[str, str], list[ModelRow]] = defaultdict(list)
     for model in models:
         groups[model.run_id or "", model.name].append(model)
     ambiguous = {run for (run, _), group in groups.items() if len(group) > 1}
@@ -124,7 +125,7 @@ def _by_step(db: Connection, models: list[Logged]) -> dict[tuple[str, str], list
     return dict(groups)
 
 
-def _versions(db: Connection, workspace: str, names: set[str]) -> dict[tuple[str, int], Stored]:
+def _versions(db: Connection, workspace: str, names: set[str]) -> dict[tuple[str, int], Resolution]:
     if not names:
         return {}
     query = select(
@@ -134,24 +135,24 @@ def _versions(db: Connection, workspace: str, names: set[str]) -> dict[tuple[str
         model_versions.c.storage_location,
         model_versions.c.run_id,
     ).where(model_versions.c.workspace == workspace, model_versions.c.current_stage != DELETED)
-    hidden = rows.prompts(db, workspace)
+    prompts = prompt_names(db, workspace)
     return {
-        (name, version): Stored(source, location or source, run_id)
+        (name, version): Resolution(source, location or source, run_id)
         for name, version, source, location, run_id in rows.within(db, query, model_versions.c.name, names)
-        if name not in hidden
+        if name not in prompts
     }
 
 
-def resolve(source: SourceAddress, run_id: str | None, known: Known) -> Stored | str:
-    """What MLflow would store, or what is wrong. `run_id` is what was written, if anything."""
+def resolve(source: SourceAddress, run_id: str | None, known: Known) -> Resolution | str:
+    """What MLflow would store, or why it would refuse. `run_id`: the manifest's, if any."""
     match source:
         case RunPath():
             return _resolve_run(source, run_id, known)
         case LoggedModel():
-            model = known.logged.get(source.model_id)
+            model = known.models.get(source.model_id)
             if model is None:
                 return f"there is no logged model {source.model_id}"
-            return Stored(f"models:/{model.model_id}", model.location, run_id or model.run_id)
+            return Resolution(f"models:/{model.model_id}", model.location, run_id or model.run_id)
         case Version():
             version = known.versions.get((source.name, source.version))
             if version is None:
@@ -159,33 +160,33 @@ def resolve(source: SourceAddress, run_id: str | None, known: Known) -> Stored |
             if run_id and run_id != version.run_id:
                 return f"version {source.version} of {source.name} isn't from run {run_id}"
             here = f"models:/{source.name}/{source.version}"
-            return Stored(here, version.storage_location, version.run_id)
+            return Resolution(here, version.storage_location, version.run_id)
         case Location():
-            problem = _misplaced(source, run_id, known)
-            return problem or Stored(source.uri, source.uri, run_id)
+            problem = _check_location(source, run_id, known)
+            return problem or Resolution(source.uri, source.uri, run_id)
 
 
-def _resolve_run(source: RunPath, run_id: str | None, known: Known) -> Stored | str:
+def _resolve_run(source: RunPath, run_id: str | None, known: Known) -> Resolution | str:
     if run_id and run_id != source.run_id:
         return f"the source is from run {source.run_id}, but `run_id` is {run_id}"
     if source.run_id not in known.artifacts:
         return f"there is no run {source.run_id}"
     files = join(known.artifacts[source.run_id], source.path)
     here = local_path(known.artifacts[source.run_id])
-    logged = known.logged_by.get((source.run_id, source.path))
+    models = known.models_by_name.get((source.run_id, source.path))
     # MLflow looks for the run's own files first; we can where they are on this machine
     if here is not None and (Path(here) / source.path / "MLmodel").is_file():
-        return Stored(files, files, source.run_id)
-    if logged:
-        return Stored(f"models:/{logged[-1].model_id}", logged[-1].location, source.run_id)
+        return Resolution(files, files, source.run_id)
+    if models:
+        return Resolution(f"models:/{models[-1].model_id}", models[-1].location, source.run_id)
     if here is not None and Path(here).is_dir():
         return f"run {source.run_id} has no model at `{source.path}`"
-    return Stored(files, files, source.run_id)
+    return Resolution(files, files, source.run_id)
 
 
-def _misplaced(source: Location, run_id: str | None, known: Known) -> str | None:
-    """MLflow's server: files on its own disk that are named together with a run, and those that it hands out
-    itself, lie among the run's; and other hosts aren't asked. Any other run may be another server's."""
+def _check_location(source: Location, run_id: str | None, known: Known) -> str | None:
+    """MLflow's server: files on its own disk that are named together with a run, and those that it serves
+    itself, must be among the run's; it connects to no other host. Any other run may be another server's."""
     if is_proxied(source.uri) or (run_id and source.local_path is not None):
         if run_id and run_id not in known.artifacts:
             return f"there is no run {run_id}"
@@ -199,13 +200,13 @@ def _misplaced(source: Location, run_id: str | None, known: Known) -> str | None
 def same_source(written: SourceAddress, stored: str, run_id: str | None, known: Known) -> bool:
     """Whether a version stored with `stored` and `run_id` may have been registered as `written`.
 
-    A logged model that is gone by now can't be asked for its name; then the run decides. A run that is gone,
-    or whose files have another address by now, can't be asked for them; then the path within the run does.
+    The name of a deleted logged model is unknown: then the run decides. The files of a deleted run, or of one
+    whose files have moved, are unknown: then the path within the run decides.
     """
     match written:
         case RunPath(run, path):
             if stored.startswith("models:/"):
-                model = known.logged.get(stored.removeprefix("models:/"))
+                model = known.models.get(stored.removeprefix("models:/"))
                 return (model.run_id, model.name) == (run, path) if model else run_id == run
             root = known.artifacts.get(run, "")
             if root and stored == join(root, path):

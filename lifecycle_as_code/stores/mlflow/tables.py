@@ -184,7 +184,7 @@ metrics: Final = Table(
     Column("value", Float(53), primary_key=True),
     Column("is_nan", Boolean, primary_key=True),
 )
-"""Every value that a run logged. What isn't a number is 0 here, and `is_nan`; so it is in the next one."""
+"""Every value that a run logged. NaN is 0 here with `is_nan` set; the same in `latest_metrics`."""
 
 latest_metrics: Final = Table(
     "latest_metrics",
@@ -249,7 +249,7 @@ logged_model_metrics: Final = Table(
     Column("dataset_name", String(500)),
     Column("dataset_digest", String(36)),
 )
-"""Every value that was logged for a model. What isn't a number is 0 here; only `metrics` tells."""
+"""Every value that was logged for a model. NaN is 0 here; only `metrics` marks it."""
 
 logged_model_params: Final = Table(
     "logged_model_params",

@@ -1,7 +1,7 @@
 """What MLflow's tables say about model versions: what they were made from, and what was measured.
 
 Reads only, in a number of queries that doesn't grow with the versions (but for thousands of them, which are
-asked for in portions). Files aren't opened: `location` says where they are.
+read in portions). Opens no files: `location` is their address.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from sqlalchemy import Connection, select
 
 from ...model.evidence import Dataset, Evidence, Metric
 from ...model.redaction import without_credentials
-from . import logged_models, rows, runs
+from ..sql import rows
+from . import logged_models, runs
 from .lineage import Number
 from .logged_models import ModelFacts
 from .runs import RunFacts
@@ -27,14 +28,14 @@ MOST: Final = 1000
 """How many metrics, parameters or data sets of one version are given; of more, the first ones by name."""
 
 HOPS: Final = 4
-"""How often a copy of a copy is followed."""
+"""The longest chain of copies that is followed."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A version as the registry holds it, or will. `location`: its `storage_location`, if it has one."""
+    """A version in the registry, or one to be registered. `location`: its `storage_location`, if any."""
 
     source: str
     location: str
@@ -45,9 +46,9 @@ class Registered:
 
 
 @dataclass(frozen=True, slots=True)
-class Tracked:
-    """What is known of a version but for what its files say. `location`: where those are, or nothing where
-    that isn't known; it may hold a password, and isn't for people."""
+class VersionFacts:
+    """Everything about a version except what its files say. `location`: the address of the files, empty if
+    unknown; it may hold a password and must not be printed."""
 
     evidence: Evidence
     location: str = ""
@@ -55,18 +56,20 @@ class Tracked:
 
 def read(
     db: Connection, workspace: str, numbers: Collection[Number], made: Mapping[Number, Registered]
-) -> dict[Number, Tracked]:
-    """All of `numbers`. `made`: those among them that aren't there yet, as they will be registered."""
-    there = {**_registered(db, workspace, numbers), **made}
-    origins = _origins(db, workspace, there)
-    asked = {number: _followed(number, origins) for number in numbers if number in there}
-    alive = {number: version for number, version in asked.items() if not version.deleted}
+) -> dict[Number, VersionFacts]:
+    """The facts of all `numbers`. `made`: those among them that will be registered."""
+    registrations = {**_read_registrations(db, workspace, numbers), **made}
+    origins = _origins(db, workspace, registrations)
+    complete = {number: _follow_copies(number, origins) for number in numbers if number in registrations}
+    alive = {number: version for number, version in complete.items() if not version.deleted}
     by_run = runs.read(db, workspace, {v.run_id for v in alive.values() if v.run_id})
     by_version = logged_models.read(
         db, workspace, {n: (read_source(v.source), v.run_id, v.location) for n, v in alive.items()}
     )
     return {
-        number: _tracked(number, there.get(number), asked.get(number), by_run, by_version.get(number))
+        number: _combine(
+            number, registrations.get(number), complete.get(number), by_run, by_version.get(number)
+        )
         for number in numbers
     }
 
@@ -74,9 +77,11 @@ def read(
 # --- the registry
 
 
-def _registered(db: Connection, workspace: str, numbers: Collection[Number]) -> dict[Number, Registered]:
+def _read_registrations(
+    db: Connection, workspace: str, numbers: Collection[Number]
+) -> dict[Number, Registered]:
     names = {name for name, _ in numbers}
-    found = _versions(db, workspace, names)
+    versions = _versions(db, workspace, names)
     tags: defaultdict[Number, dict[str, str]] = defaultdict(dict)
     c = model_version_tags.c
     query: Any = select(c.name, c.version, c.key, c.value).where(c.workspace == workspace)
@@ -90,7 +95,7 @@ def _registered(db: Connection, workspace: str, numbers: Collection[Number]) -> 
         aliases[name, version].append(alias)
     return {
         number: replace(version, tags=tags[number], aliases=tuple(sorted(aliases[number])))
-        for number, version in found.items()
+        for number, version in versions.items()
         if number in numbers
     }
 
@@ -106,92 +111,96 @@ def _versions(db: Connection, workspace: str, names: Collection[str]) -> dict[Nu
     }
 
 
-def _origins(db: Connection, workspace: str, there: Mapping[Number, Registered]) -> dict[Number, Registered]:
-    """`there`, and what copies among them were made from."""
-    known = dict(there)
+def _origins(
+    db: Connection, workspace: str, registrations: Mapping[Number, Registered]
+) -> dict[Number, Registered]:
+    """`registrations`, and what copies among them were made from."""
+    known = dict(registrations)
     for _ in range(HOPS):
-        named = {n for v in known.values() if (n := _copied(v)) and n not in known}
-        if not named:
+        missing = {n for v in known.values() if (n := _origin_of(v)) and n not in known}
+        if not missing:
             break
-        found = _versions(db, workspace, {name for name, _ in named})
-        # what isn't there is not asked for again
-        known |= {n: found.get(n, Registered("", "", None)) for n in named}
+        origins = _versions(db, workspace, {name for name, _ in missing})
+        # a missing version is looked up once
+        known |= {n: origins.get(n, Registered("", "", None)) for n in missing}
     return known
 
 
-def _copied(version: Registered) -> Number | None:
+def _origin_of(version: Registered) -> Number | None:
     source = read_source(version.source)
     return (source.name, source.version) if isinstance(source, Version) else None
 
 
-def _followed(number: Number, known: Mapping[Number, Registered]) -> Registered:
+def _follow_copies(number: Number, known: Mapping[Number, Registered]) -> Registered:
     """The version with the source, the run and the place of what it is a copy of, where it lacks them."""
-    version = found = known[number]
+    version = result = known[number]
     for _ in range(HOPS):
-        origin = known.get(copied) if (copied := _copied(found)) else None
+        origin = known.get(number_before) if (number_before := _origin_of(result)) else None
         if origin is None or origin.deleted or not origin.source:
             break
-        found = replace(
+        result = replace(
             version,
             source=origin.source,
-            run_id=version.run_id or found.run_id or origin.run_id,
-            location=version.location or found.location or origin.location,
+            run_id=version.run_id or result.run_id or origin.run_id,
+            location=version.location or result.location or origin.location,
         )
-    source = read_source(found.source)
-    if found.run_id is None and isinstance(source, RunPath):
-        return replace(found, run_id=source.run_id)
-    return found
+    source = read_source(result.source)
+    if result.run_id is None and isinstance(source, RunPath):
+        return replace(result, run_id=source.run_id)
+    return result
 
 
 # --- together
 
 
-def _tracked(
+def _combine(
     number: Number,
-    registered: Registered | None,
-    followed: Registered | None,
+    registration: Registered | None,
+    whole: Registered | None,
     by_run: Mapping[str, RunFacts],
     model: ModelFacts | None,
-) -> Tracked:
+) -> VersionFacts:
     name, version = number
-    if registered is None or followed is None:
-        why = "the version: MLflow has none of this number"
-        return Tracked(Evidence(name, version, artifact=False, missing=(why,)))
-    tags, aliases = registered.tags, registered.aliases
-    if registered.deleted:
-        why = "the version: it was deleted in MLflow, which keeps nothing of what it was made from"
-        return Tracked(Evidence(name, version, tags=tags, aliases=aliases, artifact=False, missing=(why,)))
-    run = by_run.get(followed.run_id) if followed.run_id else None
-    missing = [*_no_run(followed, run), *_no_model(followed, model)]
+    if registration is None or whole is None:
+        why = "the version: MLflow has no version with this number"
+        return VersionFacts(Evidence(name, version, artifact=False, missing=(why,)))
+    tags, aliases = registration.tags, registration.aliases
+    if registration.deleted:
+        why = "the version: it was deleted in MLflow, which doesn't keep its source or run"
+        return VersionFacts(
+            Evidence(name, version, tags=tags, aliases=aliases, artifact=False, missing=(why,))
+        )
+    run = by_run.get(whole.run_id) if whole.run_id else None
+    missing = [*_no_run(whole, run), *_no_model(whole, model)]
     of_run, of_model = run.metrics if run else (), model.metrics if model else ()
     if run and model is None:
-        of_run = (*of_run, *run.linked)
-    measured = {metric.name for metric in of_model}
-    metrics = [*of_model, *(metric for metric in of_run if metric.name not in measured)]
+        of_run = (*of_run, *run.model_metrics)
+    names = {metric.name for metric in of_model}
+    metrics = [*of_model, *(metric for metric in of_run if metric.name not in names)]
     params = {**(run.params if run else {}), **(model.params if model else {})}
-    used = _used(run.datasets if run else (), of_model)
-    return Tracked(
+    datasets = _list_datasets(run.datasets if run else (), of_model)
+    return VersionFacts(
         Evidence(
             name,
             version,
-            source=without_credentials(registered.source),
+            source=without_credentials(registration.source),
             run=run.run if run else None,
             metrics=tuple(_first(sorted(metrics, key=_by_name), "metrics", missing)),
             params=dict(_first(sorted(params.items()), "parameters", missing)),
-            datasets=tuple(_first(used, "data sets", missing)),
+            datasets=tuple(_first(datasets, "data sets", missing)),
             tags=tags,
             aliases=aliases,
             missing=tuple(missing),
         ),
-        _location(followed, run, model),
+        _location(whole, run, model),
     )
 
 
 def _no_run(version: Registered, run: RunFacts | None) -> Iterator[str]:
     if not version.run_id:
-        yield "the run: the version names none"
+        yield "the run: the version doesn't name one"
     elif run is None:
-        yield f"the run: {version.run_id} is nowhere in this workspace of MLflow"
+        yield f"the run: {version.run_id} isn't in this MLflow workspace"
     elif run.run.deleted:
         yield f"the run: {version.run_id} was deleted in MLflow"
 
@@ -199,22 +208,22 @@ def _no_run(version: Registered, run: RunFacts | None) -> Iterator[str]:
 def _no_model(version: Registered, model: ModelFacts | None) -> Iterator[str]:
     source = read_source(version.source)
     if isinstance(source, LoggedModel) and model is None:
-        yield f"the logged model: {source.model_id} is nowhere in this workspace of MLflow, or was deleted"
+        yield f"the logged model: {source.model_id} isn't in this MLflow workspace, or was deleted"
 
 
-def _used(of_run: Sequence[Dataset], metrics: Sequence[Metric]) -> list[Dataset]:
+def _list_datasets(of_run: Sequence[Dataset], metrics: Sequence[Metric]) -> list[Dataset]:
     """The run's data sets, and those that the model was measured on besides."""
     known = {(d.name, d.digest) for d in of_run}
-    measured = {(m.dataset, m.digest) for m in metrics if m.dataset} - known
+    measured_on = {(m.dataset, m.digest) for m in metrics if m.dataset} - known
     return sorted(
-        {*of_run, *(Dataset(*each) for each in measured)}, key=lambda d: (d.name, d.digest, d.context)
+        {*of_run, *(Dataset(*each) for each in measured_on)}, key=lambda d: (d.name, d.digest, d.context)
     )
 
 
-def _first(found: Sequence[T], what: str, missing: list[str]) -> Iterator[T]:
-    if len(found) > MOST:
-        missing.append(f"{what}: there are {len(found)}, and only the first {MOST} by name are given")
-    return islice(found, MOST)
+def _first(items: Sequence[T], what: str, missing: list[str]) -> Iterator[T]:
+    if len(items) > MOST:
+        missing.append(f"{what}: there are {len(items)}, and only the first {MOST} by name are listed")
+    return islice(items, MOST)
 
 
 def _by_name(metric: Metric) -> tuple[str, str, str]:
@@ -223,12 +232,12 @@ def _by_name(metric: Metric) -> tuple[str, str, str]:
 
 def _location(version: Registered, run: RunFacts | None, model: ModelFacts | None) -> str:
     """Where the files are. Versions from before MLflow 2.9 have no place of their own, but a source."""
-    written = version.location or version.source
-    match read_source(written):
+    address = version.location or version.source
+    match read_source(address):
         case RunPath(_, path):
             return join(run.artifacts, path) if run and run.artifacts else ""
         case LoggedModel():
             return model.location if model else ""
         case Version():
             return ""
-    return written
+    return address

@@ -19,7 +19,7 @@ _PROXY: Final = ("api", "2.0", "mlflow-artifacts", "artifacts")
 
 _RUN_PATH: Final = re.compile(r"runs:/([^/]+)/(.+?)/*")
 _VERSION: Final = re.compile(r"models:/([^/?]+)/([0-9]+)")
-_LOGGED: Final = re.compile(r"models:/([^/?@]+)")
+_LOGGED_MODEL: Final = re.compile(r"models:/([^/?@]+)")
 
 
 FOREIGN_FILE: Final = "a `file:` address can't name another host: write `file:///<path>`"
@@ -73,7 +73,7 @@ def read_source(text: str) -> SourceAddress:
         return RunPath(match[1], match[2])
     if match := _VERSION.fullmatch(text):
         return Version(match[1], int(match[2]))
-    if match := _LOGGED.fullmatch(text):
+    if match := _LOGGED_MODEL.fullmatch(text):
         return LoggedModel(match[1])
     return Location(text)
 
@@ -100,7 +100,7 @@ def parse_source(text: str) -> SourceAddress:
 
 def _unsafe(text: str) -> str | None:
     """MLflow: no `..` however encoded, no NUL, an absolute path in its normal form."""
-    plain = _decoded(text)
+    plain = _decode(text)
     if "\x00" in plain or climbs(plain):
         return "a version's source can't contain `..`"
     try:
@@ -117,15 +117,15 @@ def _unsafe(text: str) -> str | None:
     return None
 
 
-def _decoded(text: str) -> str:
-    while (decoded := unquote_plus(text)) != text:
-        text = decoded
+def _decode(text: str) -> str:
+    while (shorter := unquote_plus(text)) != text:
+        text = shorter
     return text
 
 
 def climbs(text: str) -> bool:
     """Whether a step of it is `..`, however encoded."""
-    return ".." in _decoded(text).split("/")
+    return ".." in _decode(text).split("/")
 
 
 def local_path(uri: str) -> PurePosixPath | None:
@@ -163,14 +163,14 @@ def join(uri: str, path: str) -> str:
     """`path` below `uri`, before its query. MLflow: `append_to_uri_path`."""
     parsed = urlparse(uri)
     if not parsed.scheme:
-        return _joined(uri, path)
+        return _append(uri, path)
     if not parsed.path.startswith("/"):
         # urlunparse would make a relative path absolute
-        return f"{parsed.scheme}:" + urlunparse(parsed._replace(scheme="", path=_joined(parsed.path, path)))
-    return urlunparse(parsed._replace(path=_joined(parsed.path, path)))
+        return f"{parsed.scheme}:" + urlunparse(parsed._replace(scheme="", path=_append(parsed.path, path)))
+    return urlunparse(parsed._replace(path=_append(parsed.path, path)))
 
 
-def _joined(prefix: str, suffix: str) -> str:
+def _append(prefix: str, suffix: str) -> str:
     return posixpath.join(prefix, suffix.lstrip("/")) if prefix else suffix
 
 

@@ -1,4 +1,4 @@
-"""MLflow's webhooks fire from its REST handlers only: which active ones wait for what we write by SQL."""
+"""MLflow's active webhooks. Only its REST handlers fire them, so SQL writes don't."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sqlalchemy import Connection, select
 from .tables import webhook_events, webhooks
 
 Waiting = Mapping[tuple[str, str], tuple[str, ...]]
-"""Names of webhooks by the event that they wait for, as MLflow spells it: (entity, action)."""
+"""Names of webhooks by event, as MLflow spells it: (entity, action)."""
 
 
 def waiting(db: Connection, workspace: str) -> Waiting:
     """The active webhooks of a workspace. One query. MLflow: status `ACTIVE`, not deleted."""
-    found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    names_by_event: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     query = (
         select(webhook_events.c.entity, webhook_events.c.action, webhooks.c.name)
         .join(webhooks, webhooks.c.webhook_id == webhook_events.c.webhook_id)
@@ -27,5 +27,5 @@ def waiting(db: Connection, workspace: str) -> Waiting:
         .order_by(webhooks.c.name)
     )
     for entity, action, name in db.execute(query):
-        found[entity.lower(), action.lower()].append(name)
-    return {event: tuple(names) for event, names in found.items()}
+        names_by_event[entity.lower(), action.lower()].append(name)
+    return {event: tuple(names) for event, names in names_by_event.items()}

@@ -4,8 +4,8 @@ One immutable app per served entity, named `lac.<endpoint>.<entity>.<hash>` by w
 app `lac.<endpoint>` per endpoint, whose targets, weights and access settings are `user_config`. The hash
 covers what Ray can't change without restarting replicas; the rest (replicas, ongoing requests, timeouts,
 weights) changes in place.
-Every config carries the mark `lac` and its owner, so that a GET alone tells whose it is: the stack, and which
-store it is in, for stacks of one name in several stores may share a cluster.
+Every config carries the mark `lac` and its owner, so that a GET alone identifies it: the stack and its
+store, since stacks with the same name in several stores may share a cluster.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ServedEntity:
 
     `environment_vars` hold plain values or `{{ env.NAME }}`, looked up on the node. `timeout` in seconds.
     `min_replicas == max_replicas` is a fixed number, otherwise Ray scales between them. `attempt`: how many
-    times the same was brought up anew because its app had broken.
+    times the same entity was restarted because its app had failed.
     """
 
     name: str
@@ -52,7 +52,7 @@ class ServedEntity:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Whose an app is, as its config tells. `entity` is None for an ingress."""
+    """An app's owner, from its config. `entity` is None for an ingress."""
 
     owner: str
     endpoint: str
@@ -60,7 +60,7 @@ class Mark:
 
 
 def owner(stack: str, store_id: str) -> str:
-    """Who a stack in that store is on a cluster; without the store where that has no id yet."""
+    """The owner that a stack in that store is on a cluster; without the store while that has no id."""
     return f"{stack}@{store_id[:8]}" if store_id else stack
 
 
@@ -70,7 +70,7 @@ def owns(ours: str, marked: str) -> bool:
 
 
 def whose(marked: str) -> str:
-    """An owner, for people."""
+    """An owner in words."""
     stack, _, store = marked.partition("@")
     return f"stack `{stack}`" + (f" in the store {store}…" if store else "")
 
@@ -82,7 +82,7 @@ def ingress_name(endpoint: str) -> str:
 
 def entity_name(owner: str, endpoint: str, entity: ServedEntity) -> str:
     """The app name of a served entity: readable, and different for whatever is served differently."""
-    return f"lac.{endpoint}.{entity.name}.{routing.revision(_fixed(owner, endpoint, entity))[:10]}"
+    return f"lac.{endpoint}.{entity.name}.{routing.revision(_immutable_config(owner, endpoint, entity))[:10]}"
 
 
 def route(endpoint: str) -> str:
@@ -92,7 +92,7 @@ def route(endpoint: str) -> str:
 
 def entity_app(owner: str, endpoint: str, entity: ServedEntity) -> AppConfig:
     """The config of one served entity's app."""
-    fixed = _fixed(owner, endpoint, entity)
+    immutable = _immutable_config(owner, endpoint, entity)
     deployment: dict[str, Any] = {
         "name": "entity",
         "ray_actor_options": {"num_cpus": entity.num_cpus, "num_gpus": entity.num_gpus},
@@ -108,7 +108,7 @@ def entity_app(owner: str, endpoint: str, entity: ServedEntity) -> AppConfig:
         "route_prefix": None,
         "import_path": "lifecycle_as_code.serving.app:entity",
         "runtime_env": dict(entity.runtime_env),
-        "args": fixed["args"],
+        "args": immutable["args"],
         "deployments": [deployment],
     }
 
@@ -140,7 +140,7 @@ def ingress_app(
     """The config of an endpoint's ingress.
 
     `targets` as `target` makes them, `auth` as `serving.access.Gate` reads it, `spec` any JSON object that is
-    to be found again in `Application.config` (`user_config`). Another `attempt` makes Ray start it anew.
+    to be stored in `Application.config` (`user_config`). Another `attempt` makes Ray restart it.
     """
     return {
         "name": ingress_name(endpoint),
@@ -154,7 +154,7 @@ def ingress_app(
                 "num_replicas": num_replicas,
                 # an ingress waits more than it works: many requests may be on their way through it
                 "max_ongoing_requests": 1000,
-                # another runtime_env starts it anew: the next one first, then the one before goes
+                # another runtime_env restarts it: the next replica starts first, then the former one stops
                 "max_surge_percent": 100,
                 "ray_actor_options": {"num_cpus": num_cpus, "num_gpus": 0},
                 "user_config": {
@@ -170,7 +170,7 @@ def ingress_app(
 
 
 def mark(config: Mapping[str, Any] | None) -> Mark | None:
-    """Whose app this config is; None for one that isn't ours, or that Ray tells nothing about."""
+    """The owner in an app's config; None for an app that lac didn't make or that Ray doesn't describe."""
     args = (config or {}).get("args") or {}
     if not (isinstance(args, Mapping) and args.get("lac") and args.get("stack") and args.get("endpoint")):
         return None
@@ -189,7 +189,7 @@ def revision(config: Mapping[str, Any]) -> str:
     return routing.revision(user_config(config))
 
 
-def _fixed(owner: str, endpoint: str, entity: ServedEntity) -> dict[str, Any]:
+def _immutable_config(owner: str, endpoint: str, entity: ServedEntity) -> dict[str, Any]:
     """What can't change while replicas run."""
     args: dict[str, Any] = {
         "lac": FORMAT,

@@ -2,7 +2,7 @@
 
 The one dangerous thing here is PUT: it replaces the whole set of declarative apps, deletes what its body
 leaves out, and knows no ETag. So `merge` reads, carries over what isn't ours as it is, writes, and reads
-again until ours and theirs both stand. A PUT's 200 means *accepted*: `wait` tells what came of it.
+again until ours and theirs both stand. A PUT's 200 means *accepted*: `wait` reports the result.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from urllib.parse import quote, urlsplit
 
 from ...model.diagnostics import Diagnostic, LacError
 from ...model.redaction import without_credentials
+from ..proxies import is_loopback, proxy_of
 from .apps import AppConfig, route
-from .merge import body, differs, lost, refuse_foreign
-from .proxies import is_loopback, proxy_of
+from .merge import body, differs, find_lost_apps, refuse_foreign
 from .state import Application, Resources, applications, readable, settled
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Cluster:
         http_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.address = address.rstrip("/")
-        self._shown = _shown(self.address)
+        self._shown = _describe_address(self.address)
         self._token = token
         self._timeout = timeout
         self._data_address = data_address.rstrip("/") if data_address else None
@@ -71,7 +71,7 @@ class Cluster:
     @contextmanager
     def asking(self, permit: Callable[[], None]) -> Iterator[None]:
         """Within the block, `permit` is called before every write; what it raises keeps the write from being
-        made. Ray itself knows no fence: this is what keeps off whoever comes too late."""
+        made. Ray itself has no fence: this keeps a writer off that has lost its lock."""
         self._permit = permit
         try:
             yield
@@ -87,12 +87,12 @@ class Cluster:
         nodes = self._get("/nodes?view=summary").get("data", {}).get("nodeLogicalResources") or {}
         total = {"CPU": 0.0, "GPU": 0.0}
         free = []
-        for told in nodes.values():
-            left = dict.fromkeys(total, 0.0)
-            for taken, had, unit in re.findall(r"([\d.]+)/([\d.]+) (CPU|GPU)\b", str(told)):
+        for summary in nodes.values():
+            free_here = dict.fromkeys(total, 0.0)
+            for used, had, unit in re.findall(r"([\d.]+)/([\d.]+) (CPU|GPU)\b", str(summary)):
                 total[unit] += float(had)
-                left[unit] += float(had) - float(taken)
-            free.append((left["CPU"], left["GPU"]))
+                free_here[unit] += float(had) - float(used)
+            free.append((free_here["CPU"], free_here["GPU"]))
         cpus, gpus = (sum(node[unit] for node in free) for unit in (0, 1))
         return Resources(total["CPU"], total["GPU"], cpus, gpus, tuple(free))
 
@@ -110,27 +110,27 @@ class Cluster:
         else's, `ray-refused` for what Ray rejects, `ray-contended` when others keep overwriting.
         """
         leaving = frozenset(remove)
-        rescued: dict[str, AppConfig] = {}
+        lost_apps: dict[str, AppConfig] = {}
         with _one_at_a_time(self.address):
             for _ in range(_ATTEMPTS):
                 instance = self._get(APPLICATIONS)
-                found = applications(instance)
-                refuse_foreign(found, put, leaving, owner)
-                wanted = body(instance, put, leaving, rescued, self._http_options)
-                sent = {a["name"]: a for a in wanted["applications"]}
-                if not differs(found, put, leaving) and not rescued:
+                before = applications(instance)
+                refuse_foreign(before, put, leaving, owner)
+                request = body(instance, put, leaving, lost_apps, self._http_options)
+                apps = {a["name"]: a for a in request["applications"]}
+                if not differs(before, put, leaving) and not lost_apps:
                     return
                 self._permit()
-                self._put(wanted)
+                self._put(request)
                 after = self.applications()
-                rescued = lost(found, after, sent, leaving)
-                if not rescued and not differs(after, put, leaving):
+                lost_apps = find_lost_apps(before, after, apps, leaving)
+                if not lost_apps and not differs(after, put, leaving):
                     return
         raise LacError(
             Diagnostic(
                 "ray-contended",
                 "other deployers keep overwriting Ray Serve's configuration",
-                f"{self._shown}: {_ATTEMPTS} writes in a row were undone by someone else's.",
+                f"{self._shown}: {_ATTEMPTS} writes in a row were overwritten by another deployer.",
                 "let one deployer finish first, then apply again",
             )
         )
@@ -142,32 +142,32 @@ class Cluster:
         on_progress: Callable[[Application], None] = lambda _: None,
         pulse: Callable[[], None] = lambda: None,
     ) -> dict[str, Application | None]:
-        """Poll until each app is RUNNING or has failed, or `timeout` passes; the last that was seen of each.
+        """Poll until each app is RUNNING or has failed, or `timeout` passes; the last state of each.
 
         An app that fails doesn't end the wait for the others; its `problem` holds Ray's words. One that is
-        still DEPLOYING after the timeout comes back so. None, or one that is leaving: somebody removed it,
-        and it stayed away for some looks. `on_progress` is called with each app that moved, `pulse` at every
-        look, twice a second or more; what they raise is raised.
+        still DEPLOYING after the timeout is returned as such. None, or one that is leaving: it was deleted
+        outside lac and stayed away for some looks. `on_progress` is called with each app that moved,
+        `pulse` at every look, twice a second or more; what they raise is raised.
         """
-        wanted = set(names)
-        seen: dict[str, Application | None] = {}
-        away = dict.fromkeys(wanted, 0)
+        pending = set(names)
+        latest: dict[str, Application | None] = {}
+        away = dict.fromkeys(pending, 0)
         deadline = time.monotonic() + timeout
         pause = 0.1
         while True:
-            found = self.applications()
-            for name in sorted(wanted):
-                app = found.get(name)
-                before = seen.get(name)
-                seen[name] = app
+            apps = self.applications()
+            for name in sorted(pending):
+                app = apps.get(name)
+                before = latest.get(name)
+                latest[name] = app
                 if app is not None and (
                     before is None or (before.status, before.message) != (app.status, app.message)
                 ):
                     on_progress(app)
                 away[name] = away[name] + 1 if app is None or app.leaving else 0
-            done = (away[n] >= _LOOKS or (a is not None and settled(a)) for n, a in seen.items())
-            if all(done) or time.monotonic() > deadline:
-                return seen
+            is_done = (away[n] >= _LOOKS or (a is not None and settled(a)) for n, a in latest.items())
+            if all(is_done) or time.monotonic() > deadline:
+                return latest
             pulse()
             time.sleep(pause)
             pause = min(pause * 1.5, 0.5)
@@ -176,9 +176,9 @@ class Cluster:
         self, names: Iterable[str], timeout: float, pulse: Callable[[], None] = lambda: None
     ) -> frozenset[str]:
         """Poll until the apps are gone; those that are still there after `timeout`."""
-        wanted = frozenset(names)
+        leaving = frozenset(names)
         deadline = time.monotonic() + timeout
-        while remaining := wanted & self.applications().keys():
+        while remaining := leaving & self.applications().keys():
             if time.monotonic() > deadline:
                 return remaining
             pulse()
@@ -209,7 +209,7 @@ class Cluster:
 
         `entity`: a served entity's name, or its app's, which then must answer through the ingress at
         whatever weight. `revision`: what the ingress must report to work by (`ray_apps.revision`), several
-        times in a row, since a request reaches one replica of several.
+        times in a row, since each request reaches one of several replicas.
         """
         import httpx
 
@@ -224,16 +224,16 @@ class Cluster:
                     return problem or "no answer in time"
                 try:
                     reply = http.get(base + path)
-                    told = reply.headers.get("X-Endpoint-Revision")
-                    if reply.status_code != 200 and not (revision and told == revision):
+                    reported = reply.headers.get("X-Endpoint-Revision")
+                    if reply.status_code != 200 and not (revision and reported == revision):
                         problem = f"{path} answers {reply.status_code}"
-                    elif revision and told != revision:
-                        problem = "the ingress hasn't taken its new configuration"
+                    elif revision and reported != revision:
+                        problem = "the ingress doesn't use its new configuration yet"
                     else:
                         good, problem = good + 1, None
                         continue
                 except httpx.HTTPError as e:
-                    problem = f"{_shown(base)}: {type(e).__name__}"
+                    problem = f"{_describe_address(base)}: {type(e).__name__}"
                 good = 0
                 pulse()
                 time.sleep(0.1)
@@ -247,13 +247,13 @@ class Cluster:
                 self._http = httpx.Client(
                     base_url=self.address,
                     # without a token, a user and a password in the address count
-                    auth=self._signed if self._token else None,
+                    auth=self._sign if self._token else None,
                     timeout=self._timeout,
                     # proxies and certificates, as for everything else that leaves this machine
                     trust_env=not is_loopback(self.address),
                 )
             except (ImportError, ValueError, httpx.InvalidURL) as e:
-                # a proxy's address that is none, or one of a sort that needs another package
+                # an invalid address of a proxy, or a type of proxy that needs another package
                 raise _unreachable(self._shown, e) from None
         return self._http
 
@@ -273,12 +273,12 @@ class Cluster:
                     value: dict[str, Any] = reply.json()
                     return value
                 if reply.status_code not in (500, 502, 503, 504) or last:
-                    raise self._refused("GET", reply)
+                    raise self._refusal("GET", reply)
             time.sleep(0.5 * (attempt + 1))
         raise AssertionError
 
     def _put(self, body: Mapping[str, Any]) -> None:
-        """PUT the whole set, once: whoever calls reads again to learn what came of a lost reply."""
+        """PUT the whole set, once. After a lost reply the caller must read again."""
         import httpx
 
         try:
@@ -288,27 +288,27 @@ class Cluster:
         except httpx.HTTPError as e:
             raise _unreachable(self._shown, e) from None
         if reply.status_code != 200:
-            raise self._refused("PUT", reply)
+            raise self._refusal("PUT", reply)
 
-    def _signed(self, request: httpx.Request) -> httpx.Request:
+    def _sign(self, request: httpx.Request) -> httpx.Request:
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
-    def _refused(self, method: str, reply: httpx.Response) -> LacError:
-        """A gateway may repeat what it was sent."""
-        said = reply.text
+    def _refusal(self, method: str, reply: httpx.Response) -> LacError:
+        """The error without the token, which a gateway may repeat."""
+        text = reply.text
         if secret := reply.request.headers.get("Authorization", "").partition(" ")[2]:
-            said = said.replace(secret, "***")
-        return _refused(self._shown, method, reply.status_code, readable(said)[:2000])
+            text = text.replace(secret, "***")
+        return _status_error(self._shown, method, reply.status_code, readable(text)[:2000])
 
 
 def _freely() -> None:
-    """Nobody need be asked."""
+    """Permit every write."""
 
 
 @contextmanager
 def _one_at_a_time(address: str) -> Iterator[None]:
-    """Hold back other writers of this user on this machine. Nothing holds back any others."""
+    """Lock out other writers of this user on this machine. Nothing locks out others."""
     import fcntl
     import hashlib
     import os
@@ -325,7 +325,7 @@ def _one_at_a_time(address: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _shown(address: str) -> str:
+def _describe_address(address: str) -> str:
     """A URL for people: without its password, with the proxy that it is reached through."""
     proxy = proxy_of(address)
     return without_credentials(address) + (f" (through the proxy {proxy})" if proxy else "")
@@ -338,18 +338,18 @@ def _unreachable(address: str, e: Exception) -> LacError:
             "the Ray cluster doesn't answer",
             f"{address}: {type(e).__name__}: {e}",
             "check `serve:` in lac.yaml and that the cluster's dashboard runs; `lac up` starts a local Ray"
-            + ("; `no_proxy` names hosts that no proxy is for" if "the proxy" in address else ""),
+            + ("; `no_proxy` lists hosts to reach without a proxy" if "the proxy" in address else ""),
         )
     )
 
 
-def _refused(address: str, method: str, code: int, what: str) -> LacError:
+def _status_error(address: str, method: str, code: int, what: str) -> LacError:
     match code:
         case 401 | 403:
             return LacError(
                 Diagnostic(
                     "ray-unauthorized",
-                    "the Ray cluster wants a valid token",
+                    "the Ray cluster requires a valid token",
                     f"{address} answers {method} with {code}.",
                     "set the cluster's token (RAY_AUTH_TOKEN) by reference beside `serve:`",
                 )
@@ -358,7 +358,7 @@ def _refused(address: str, method: str, code: int, what: str) -> LacError:
             return LacError(
                 Diagnostic(
                     "ray-without-serve",
-                    "this isn't a Ray cluster with Serve",
+                    "the address isn't that of a Ray cluster with Serve",
                     f"{address} answers {method} with {code}: {what}",
                     "check the address; on the cluster, pip install 'lifecycle-as-code[serve]'",
                 )
@@ -369,7 +369,11 @@ def _refused(address: str, method: str, code: int, what: str) -> LacError:
                     "ray-refused",
                     "Ray Serve refused the request",
                     f"{address} answers {method} with {status}:\n{what}",
-                    "what Ray says above is the reason"
-                    + ("; nothing was changed" if 400 <= status < 500 else "; `lac plan` tells what stands"),
+                    "see Ray's message above"
+                    + (
+                        "; nothing was changed"
+                        if 400 <= status < 500
+                        else "; `lac plan` shows the current state"
+                    ),
                 )
             )

@@ -1,4 +1,4 @@
-"""An endpoint as it shall be, and as a cluster holds it: its ingress and the apps of its entities. Pure.
+"""An endpoint as desired, and as it is on a cluster: its ingress and the apps of its entities. Pure.
 
 What an endpoint has committed to (which app serves which entity) stands in its ingress' `user_config`, and is
 replaced in the very write that moves the traffic. Entity apps beside that are an unfinished rollout's.
@@ -28,7 +28,7 @@ from .state import Application
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An endpoint as it shall be. `weights` by entity name; `notes`: JSON to be found again beside it."""
+    """A desired endpoint. `weights` by entity name; `notes`: JSON that is stored beside it."""
 
     owner: str
     name: str
@@ -71,7 +71,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a cluster holds of one endpoint of one owner, but for apps that are leaving."""
+    """One owner's endpoint on a cluster, without apps that are leaving."""
 
     owner: str
     name: str
@@ -86,8 +86,8 @@ class Held:
     @property
     def notes(self) -> Mapping[str, Any]:
         """What was noted when traffic last moved here; empty before the first time."""
-        found: Mapping[str, Any] = self.config.get("spec") or {}
-        return found
+        notes: Mapping[str, Any] = self.config.get("spec") or {}
+        return notes
 
     @property
     def committed(self) -> dict[str, str]:
@@ -117,30 +117,30 @@ class Held:
         count = int(((self.ingress.config or {}).get("args") or {}).get("attempt") or 0)
         return count + (self.ingress.problem is not None)
 
-    def ingress_with(self, wanted: Endpoint) -> AppConfig:
-        """The ingress as it is, with the wanted entities' apps added and given no traffic yet."""
+    def ingress_with(self, endpoint: Endpoint) -> AppConfig:
+        """The ingress as it is, plus the apps of `endpoint`'s entities without traffic."""
         if self.ingress is None or self.ingress.config is None or not self.committed:
             return ingress_app(
-                wanted.owner,
-                wanted.name,
-                targets=wanted.targets(weighted=False),
-                auth=wanted.auth,
+                endpoint.owner,
+                endpoint.name,
+                targets=endpoint.targets(weighted=False),
+                auth=endpoint.auth,
                 spec={},
-                runtime_env=wanted.runtime_env,
+                runtime_env=endpoint.runtime_env,
                 attempt=self.attempt,
             )
-        present = self._kept_targets()
-        known = {row["app"] for row in present}
-        added = [row for row in wanted.targets(weighted=False) if row["app"] not in known]
-        return self._with_targets([*present, *added], self.attempt)
+        present = self._serving_targets()
+        present_apps = {row["app"] for row in present}
+        additions = [row for row in endpoint.targets(weighted=False) if row["app"] not in present_apps]
+        return self._with_targets([*present, *additions], self.attempt)
 
     def ingress_without(self) -> AppConfig:
-        """The ingress as it is, with nothing in its table but what traffic was moved to."""
+        """The ingress as it is, with only the targets that traffic was moved to."""
         assert self.ingress is not None
         args = (self.ingress.config or {}).get("args") or {}
-        return self._with_targets(self._kept_targets(), args.get("attempt"))
+        return self._with_targets(self._serving_targets(), args.get("attempt"))
 
-    def _kept_targets(self) -> list[dict[str, Any]]:
+    def _serving_targets(self) -> list[dict[str, Any]]:
         serving = set(self.committed.values())
         return [row for row in self.targets if row.get("app") in serving]
 
@@ -154,21 +154,21 @@ class Held:
 
 
 def held(apps: Mapping[str, Application]) -> dict[str, Held]:
-    """Every endpoint of ours on the cluster by name, whole or in parts; apps of others are passed over.
+    """Every endpoint that lac made on the cluster, by name, complete or not. Skips other apps.
 
-    The ingress says whose it is. Where there is none, one of those that have parts of it.
+    The ingress names the owner. Without one, it is one of the owners of the entities.
     """
     ingresses: dict[str, Application] = {}
     entities: dict[tuple[str, str], dict[str, Application]] = defaultdict(dict)
     for name, app in sorted(apps.items()):
-        found = app.mark
-        if found is None or app.leaving:
+        app_mark = app.mark
+        if app_mark is None or app.leaving:
             continue
-        if found.entity is None:
-            if name == ingress_name(found.endpoint):
-                ingresses[found.endpoint] = app
+        if app_mark.entity is None:
+            if name == ingress_name(app_mark.endpoint):
+                ingresses[app_mark.endpoint] = app
         else:
-            entities[found.endpoint, found.owner][name] = app
+            entities[app_mark.endpoint, app_mark.owner][name] = app
     # the last one stays: a mark that names a store says more than one that does not
     owners = dict(sorted(entities, key=lambda part: ("@" in part[1], part)))
     owners |= {endpoint: mark.owner for endpoint, app in ingresses.items() if (mark := app.mark)}
@@ -184,14 +184,14 @@ def _of(
     """The entities of that owner; in a rollout that brings an earlier lac's marks up to date, of both."""
     return {
         name: app
-        for (of, marked), apps in entities.items()
-        if of == endpoint and (owns(owner, marked) or owns(marked, owner))
+        for (of, mark), apps in entities.items()
+        if of == endpoint and (owns(owner, mark) or owns(mark, owner))
         for name, app in apps.items()
     }
 
 
 def roomy(before: ServedEntity | None, after: ServedEntity) -> ServedEntity:
-    """`after` with as many replicas as either side asks for: none goes before the traffic has moved."""
+    """`after` with the larger number of replicas of both sides: none stops before the traffic has moved."""
     if before is None:
         return after
     return replace(

@@ -1,8 +1,8 @@
 """A Ray of one's own for one stack: started, found again and ended by what `.lac/ray.json` records.
 
 It serves on loopback and belongs to the directory that started it, so that two stacks on one machine have
-two Rays that share no port, no temporary directory and no token. Nothing is ever ended but the processes
-that this module started: `ray stop` would end everybody's.
+two Rays that share no port, no temporary directory and no token. This module ends only the processes that it
+started; `ray stop` would end all of the machine's.
 
 Ray's own listeners (GCS, raylet) bind every interface, whatever address they are given; a token that never
 leaves `.lac/` (mode 0600) is what keeps others out (`RAY_AUTH_MODE=token`, Ray 2.52 and later).
@@ -31,9 +31,9 @@ from itertools import chain
 from pathlib import Path
 
 from ...model.diagnostics import Diagnostic, LacError
-from . import processes
+from .. import processes
+from ..proxies import own_address, without_loopback
 from .client import Cluster
-from .proxies import own_address, without_loopback
 
 RECORD = "ray.json"
 TOKEN = "ray.token"
@@ -56,7 +56,7 @@ class LocalRay:
     """One running (or once running) loopback Ray.
 
     `address` is the dashboard's URL, `data_port` where Serve answers on 127.0.0.1, `pid` the supervisor that
-    leads a session of its own, `started` its start time as the kernel tells it: pids are reused, pairs not.
+    leads a session of its own, `started` its start time from the kernel: pids are reused, pairs aren't.
     """
 
     address: str
@@ -112,7 +112,7 @@ def up(
         return running
     _require_ray()
     directory.mkdir(parents=True, exist_ok=True)
-    with _locked(directory):
+    with _lock(directory):
         # another `up` may have finished while this one waited
         if (running := status(directory)) is not None:
             return running
@@ -138,34 +138,33 @@ def down(directory: Path, *, timeout: float = 5.0) -> bool:
 def down_leftovers(directory: Path, *, timeout: float = 5.0) -> None:
     """End what an earlier `up` started, also when its supervisor was killed; then forget the record.
 
-    Asks first (SIGTERM), for at most `timeout` seconds, then doesn't ask (SIGKILL), and returns when nothing
-    is left: a killed process still holds its ports and files until the kernel is done with it.
+    Sends SIGTERM for at most `timeout` seconds, then SIGKILL, and returns when no process is
+    left: a killed process still holds its ports and files until the kernel is done with it.
     """
     record = _read(directory)
     if record is None:
         return
     members = _members(record)
-    # the supervisor first: asked politely, it ends its own
+    # the supervisor first: on SIGTERM it ends its own processes
     processes.send([pid for pid in members if pid == record.pid] or members, signal.SIGTERM)
     deadline = time.monotonic() + timeout
     while members and time.monotonic() < deadline:
-        members = _left(record, 0.2)
+        members = _remaining(record, 0.2)
         if record.pid not in members:
             processes.send(members, signal.SIGTERM)
     deadline = time.monotonic() + _KILL_SECONDS
     while members and time.monotonic() < deadline:
         processes.send(members, signal.SIGKILL)
-        members = _left(record, 0.05)
+        members = _remaining(record, 0.05)
     processes.reap(record.pid)
     shutil.rmtree(record.temp_dir, ignore_errors=True)
     (directory / RECORD).unlink(missing_ok=True)
 
 
-def _left(record: LocalRay, seconds: float) -> list[int]:
-    """Who is in the record's session after `seconds`, when a moment ago it had members that were ours.
+def _remaining(record: LocalRay, seconds: float) -> list[int]:
+    """The members of the record's session after `seconds`, when a moment ago it had members that were ours.
 
-    All are ours, also those forked since: for somebody else's process to lead a session of this number,
-    the kernel would have had to give away every other number meanwhile.
+    All are ours, also those forked since: the kernel doesn't reuse the session's number so soon.
     """
     processes.reap(record.pid)
     time.sleep(seconds)
@@ -173,7 +172,7 @@ def _left(record: LocalRay, seconds: float) -> list[int]:
 
 
 def _members(record: LocalRay) -> list[int]:
-    """The live processes of the record's session: all that `up` started, and nobody else's.
+    """The live processes of the record's session: all that `up` started, and no others.
 
     Ray's workers leave their process group and overwrite their environment, but stay in the session. A
     session's number isn't given away while it has members, so one member that we know (the supervisor by its
@@ -255,7 +254,7 @@ def _haproxy(temp_dir: str, stats: int, metrics: int, fallback: int, fallback_gr
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{home}/server-state",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
-        # a log line per request, parsed by a Python process: for nobody, here
+        # a log line per request, parsed by a Python process, which nothing here reads
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_NBTHREAD": "2",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
@@ -306,7 +305,7 @@ def _require_ray() -> None:
         raise LacError(
             Diagnostic(
                 "ray-missing",
-                "Ray isn't installed here",
+                "Ray isn't installed",
                 "`serve: local` starts a Ray on this machine, and the package `ray` can't be imported.",
                 "pip install 'lifecycle-as-code[local]', or give `serve:` the address of a Ray cluster",
             )
@@ -323,26 +322,26 @@ def _python_path() -> str:
     return os.pathsep.join(paths)
 
 
-def _ports(*wished: int) -> list[int]:
-    """As many different free TCP ports as asked: the wished one where it is free, another one otherwise.
+def _ports(*wishes: int) -> list[int]:
+    """One free TCP port for each wish, all different: the wish itself if it is free, otherwise another.
 
-    None from the range that the kernel hands out by itself: until Ray binds them, its own connections would.
+    None is in the kernel's ephemeral range, from which a connection could take it before Ray does.
     """
-    held: list[socket.socket] = []
+    sockets: list[socket.socket] = []
     others = iter(random.sample(range(15_000, 30_000), 2_000))
     try:
-        for port in wished:
+        for port in wishes:
             candidates = chain([port] if port else [], others)
             free = next((s for candidate in candidates if (s := _bind(candidate))), None)
             if free is None:
                 raise LacError(
                     Diagnostic("ray-start-failed", "the local Ray didn't start", "No TCP port is free.")
                 )
-            # held until all are found, or the same port would be found twice
-            held.append(free)
-        return [s.getsockname()[1] for s in held]
+            # open until all are bound, or the same port would be chosen twice
+            sockets.append(free)
+        return [s.getsockname()[1] for s in sockets]
     finally:
-        for s in held:
+        for s in sockets:
             s.close()
 
 
@@ -373,7 +372,7 @@ def _write_private(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def _lock(directory: Path) -> Iterator[None]:
     with (directory / "ray.lock").open("w") as f:
         fcntl.flock(f, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""What to PUT so that ours changes and theirs stays, and what a PUT of ours has done to theirs. Pure."""
+"""The PUT that changes lac's apps and keeps others, and the apps of others that it dropped. Pure."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ _OPAQUE = frozenset({"user_config", "args", "runtime_env"})
 
 
 def refuse_foreign(
-    found: Mapping[str, Application], put: Mapping[str, AppConfig], remove: frozenset[str], owner: str
+    apps: Mapping[str, Application], put: Mapping[str, AppConfig], remove: frozenset[str], owner: str
 ) -> None:
-    """Raise for every name that is another's: to write or to remove it would take it from them."""
+    """Raise for every name of another owner, whose app would be overwritten or deleted."""
     problems = []
-    for name in sorted({*put, *remove} & found.keys()):
-        app = found[name]
-        if (marked := app.mark) is not None and owns(owner, marked.owner):
+    for name in sorted({*put, *remove} & apps.keys()):
+        app = apps[name]
+        if (app_mark := app.mark) is not None and owns(owner, app_mark.owner):
             continue
-        # a removed app whose config Ray no longer tells
+        # a deleted app whose config Ray no longer reports
         if app.config is None and app.leaving:
             continue
-        theirs = whose(marked.owner) if marked else "someone else"
+        theirs = whose(app_mark.owner) if app_mark else "someone else"
         problems.append(
             Diagnostic(
                 "ray-not-ours",
-                "a Ray Serve app of that name isn't ours",
+                "another owner has a Ray Serve app with this name",
                 f"App `{name}` on the cluster belongs to {theirs}.",
-                "give the endpoint another name, or remove that app where it was made",
+                "give the endpoint another name, or remove that app where it was deployed",
             )
         )
-    routes = {a.route_prefix: a for a in found.values() if a.route_prefix and not a.leaving}
+    routes = {a.route_prefix: a for a in apps.values() if a.route_prefix and not a.leaving}
     for name, config in sorted(put.items()):
         other = routes.get(str(config.get("route_prefix")))
         if other is not None and other.name != name and other.name not in remove:
             problems.append(
                 Diagnostic(
                     "ray-route-taken",
-                    "another Ray Serve app holds that route",
-                    f"Route `{config['route_prefix']}` of app `{name}` is held by app `{other.name}`.",
-                    "give the endpoint another name, or remove that app where it was made",
+                    "another Ray Serve app uses this route",
+                    f"Route `{config['route_prefix']}` of app `{name}` is used by app `{other.name}`.",
+                    "give the endpoint another name, or remove that app where it was deployed",
                 )
             )
     if problems:
@@ -56,49 +56,48 @@ def body(
     instance: Mapping[str, Any],
     put: Mapping[str, AppConfig],
     remove: frozenset[str],
-    rescued: Mapping[str, AppConfig],
+    lost_apps: Mapping[str, AppConfig],
     http_options: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The whole set to PUT: theirs as they are, ours as wanted."""
-    kept = {
+    """The whole set to PUT: others' apps unchanged, lac's as in `put`."""
+    foreign = {
         app.name: app.config
         for app in applications(instance).values()
         if app.config is not None and app.source != "imperative" and not app.leaving
     }
-    apps = {n: c for n, c in {**rescued, **kept}.items() if n not in remove} | dict(put)
+    apps = {n: c for n, c in {**lost_apps, **foreign}.items() if n not in remove} | dict(put)
     settings = {key: instance[key] for key in _INSTANCE if instance.get(key) is not None}
     if "http_options" not in settings and http_options:
         settings["http_options"] = dict(http_options)
     return {**settings, "applications": [apps[name] for name in sorted(apps)]}
 
 
-def differs(found: Mapping[str, Application], put: Mapping[str, AppConfig], remove: frozenset[str]) -> bool:
-    """Whether something still has to be written."""
-    there = any(not found[n].leaving for n in remove & found.keys())
-    return there or any(
-        n not in found or found[n].leaving or not _contains(found[n].config, wanted)
-        for n, wanted in put.items()
+def differs(apps: Mapping[str, Application], put: Mapping[str, AppConfig], remove: frozenset[str]) -> bool:
+    """Whether a write is still needed."""
+    is_left = any(not apps[n].leaving for n in remove & apps.keys())
+    return is_left or any(
+        n not in apps or apps[n].leaving or not _contains(apps[n].config, config) for n, config in put.items()
     )
 
 
-def _contains(told: Any, wanted: Any) -> bool:
-    """Whether Ray tells all of `wanted`; it adds defaults of its own to what it was sent."""
-    match told, wanted:
+def _contains(actual: Any, expected: Any) -> bool:
+    """Whether Ray reports all of `expected`; it adds defaults of its own to what it was sent."""
+    match actual, expected:
         case dict(), dict():
             return all(
-                k in told and (told[k] == v if k in _OPAQUE else _contains(told[k], v))
-                for k, v in wanted.items()
+                k in actual and (actual[k] == v if k in _OPAQUE else _contains(actual[k], v))
+                for k, v in expected.items()
             )
         case list(), list():
-            return len(told) == len(wanted) and all(map(_contains, told, wanted))
+            return len(actual) == len(expected) and all(map(_contains, actual, expected))
         case _:
-            return bool(told == wanted)
+            return bool(actual == expected)
 
 
-def lost(
+def find_lost_apps(
     before: Mapping[str, Application],
     after: Mapping[str, Application],
-    sent: Mapping[str, AppConfig],
+    request: Mapping[str, AppConfig],
     remove: frozenset[str],
 ) -> dict[str, AppConfig]:
     """Declarative apps that our PUT must have dropped: made by others between our read and our write."""
@@ -108,7 +107,7 @@ def lost(
         if app.leaving
         and app.config is not None
         and app.source != "imperative"
-        and name not in sent
+        and name not in request
         and name not in remove
         and not (name in before and before[name].leaving)
     }

@@ -1,7 +1,7 @@
 """Roll endpoints out on Ray: warm up, undo, cut over, retire. Many endpoints at once, each failing alone.
 
-Every phase reads the cluster afresh and may be begun again after a crash: what is there already is taken as
-it is. What an undo can't undo because Ray doesn't answer is raised, so that the caller keeps it in mind.
+Every phase reads the cluster afresh and can be repeated after a crash: it keeps what already exists. An undo
+that fails because Ray doesn't answer raises, so that the caller records it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DEPLOY_TIMEOUT = 600.0
 PROBE_TIMEOUT = 60.0
 GONE_TIMEOUT = 180.0
 _TIMES = 3
-"""How often apps are put that somebody else removes again."""
+"""How often apps are put again after another deployer has removed them."""
 
 Tell = Callable[[str], None]
 
@@ -48,32 +48,32 @@ Problems = dict[str, str | Diagnostic]
 
 
 def warm_up(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
-    """New apps beside those that serve, and in the ingress' table without traffic. What failed is undone."""
-    found = held(cluster.applications())
-    problems = _unwedge(cluster, moves, found, tell)
+    """Start new apps beside those that serve, without traffic. Failures are undone."""
+    endpoints = held(cluster.applications())
+    problems = _unwedge(cluster, moves, endpoints, tell)
     problems |= stand(cluster, moves, problems, _entities, tell)
-    found = held(cluster.applications())
-    problems |= stand(cluster, moves, problems, lambda move: _table(move, found), tell)
+    endpoints = held(cluster.applications())
+    problems |= stand(cluster, moves, problems, lambda move: _table(move, endpoints), tell)
     for move in _good(moves, problems):
-        if problem := _probe_new(cluster, move, found, tell):
+        if problem := _probe_new(cluster, move, endpoints, tell):
             problems[move.name] = problem
     undo(cluster, [m for m in moves if m.name in problems], tell)
     return problems
 
 
 def undo(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> None:
-    """What `warm_up` made goes; what serves, stays as it served. LacError where Ray doesn't do it.
+    """Remove what `warm_up` made, and keep what serves as it was. LacError if Ray doesn't do it.
 
-    Where nothing ever served, all of it goes: parts that an interrupted apply had made, too.
+    If nothing ever served, everything is removed, also parts that an interrupted apply had made.
     """
     if not moves:
         return
     tell("")
-    found = held(cluster.applications())
+    endpoints = held(cluster.applications())
     put: dict[str, AppConfig] = {}
     remove: set[str] = set()
     for move in moves:
-        here = found.get(move.name)
+        here = endpoints.get(move.name)
         if here is None or move.after is None:
             continue
         if not owns(move.owner, here.owner):
@@ -98,21 +98,21 @@ def undo(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> None:
 
 
 def cut_over(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
-    """The wanted weights, settings and notes, in one write; read back. What failed has its former ones."""
-    found = held(cluster.applications())
-    wanted = {
-        move.name: move.after.ingress(found[move.name].attempt if move.name in found else 0)
+    """Write the new weights, settings and notes at once, and read them back. Failures are reverted."""
+    endpoints = held(cluster.applications())
+    configs = {
+        move.name: move.after.ingress(endpoints[move.name].attempt if move.name in endpoints else 0)
         for move in moves
         if move.after is not None
     }
     problems = stand(
-        cluster, moves, {}, lambda move: Edit({ingress_name(move.name): wanted[move.name]}), tell
+        cluster, moves, {}, lambda move: Edit({ingress_name(move.name): configs[move.name]}), tell
     )
     for move in _good(moves, problems):
         tell(f"{move.name}: switching traffic")
         problem = cluster.probe(
             move.name,
-            revision=revision(wanted[move.name]),
+            revision=revision(configs[move.name]),
             timeout=PROBE_TIMEOUT,
             pulse=lambda: tell(""),
         )
@@ -121,7 +121,7 @@ def cut_over(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
     former = {
         ingress_name(name): here.ingress.config
         for name in problems
-        if (here := found.get(name))
+        if (here := endpoints.get(name))
         and here.ingress
         and here.ingress.config
         and owns(moves[0].owner, here.owner)
@@ -132,15 +132,15 @@ def cut_over(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
 
 
 def retire(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
-    """What doesn't serve any more goes, and what does has as many replicas as it shall have."""
-    found = held(cluster.applications())
-    edits = {move.name: _retirement(move, found.get(move.name)) for move in moves}
+    """Remove what no longer serves, and scale the rest to its final number of replicas."""
+    endpoints = held(cluster.applications())
+    edits = {move.name: _retirement(move, endpoints.get(move.name)) for move in moves}
     problems = _merge(cluster, moves, {}, lambda move: edits[move.name])
     leaving = {app: move for move in _good(moves, problems) for app in edits[move.name].remove}
     for app, move in leaving.items():
-        tell(f"{move.name}: {app} is leaving")
+        tell(f"{move.name}: {app} is being removed")
     for app in cluster.gone(leaving, GONE_TIMEOUT, lambda: tell("")):
-        problems[leaving[app].name] = f"{app} is still there after {GONE_TIMEOUT:.0f} s"
+        problems[leaving[app].name] = f"{app} still exists after {GONE_TIMEOUT:.0f} s"
     return problems
 
 
@@ -165,28 +165,28 @@ def _merge(
             raise
         if len(going) == 1:
             return {going[0].name: error.diagnostics[0]}
-    refused: Problems = {}
+    problems_apart: Problems = {}
     for move in going:
         try:
             cluster.merge(edits[move.name].put, edits[move.name].remove, owner=move.owner)
         except LacError as error:
             if not _of_ray(error):
                 raise
-            refused[move.name] = error.diagnostics[0]
-    return refused
+            problems_apart[move.name] = error.diagnostics[0]
+    return problems_apart
 
 
 def _of_ray(error: LacError) -> bool:
-    """Whether it is about the apps. Otherwise we aren't permitted to write, and no endpoint is to blame."""
+    """Whether the error is about apps. Other errors forbid the write and concern no endpoint."""
     return error.diagnostics[0].code.startswith("ray-")
 
 
-def _unwedge(cluster: Cluster, moves: Sequence[Move], found: Mapping[str, Held], tell: Tell) -> Problems:
-    """Apps that an interrupted apply left broken go first: Ray would not try them again."""
+def _unwedge(cluster: Cluster, moves: Sequence[Move], endpoints: Mapping[str, Held], tell: Tell) -> Problems:
+    """Remove the broken apps of an interrupted apply first: Ray wouldn't retry them."""
     broken = {
         app: move
         for move in moves
-        if move.after is not None and (here := found.get(move.name)) is not None
+        if move.after is not None and (here := endpoints.get(move.name)) is not None
         for app in here.leftovers
         if app in move.after.apps and here.entities[app].problem is not None
     }
@@ -196,7 +196,7 @@ def _unwedge(cluster: Cluster, moves: Sequence[Move], found: Mapping[str, Held],
         cluster, moves, {}, lambda move: Edit(remove=[app for app, of in broken.items() if of is move])
     )
     for app in cluster.gone(broken, GONE_TIMEOUT, lambda: tell("")):
-        problems[broken[app].name] = f"{app} is still there after {GONE_TIMEOUT:.0f} s"
+        problems[broken[app].name] = f"{app} still exists after {GONE_TIMEOUT:.0f} s"
     return problems
 
 
@@ -208,9 +208,9 @@ def _entities(move: Move) -> Edit:
     )
 
 
-def _table(move: Move, found: Mapping[str, Held]) -> Edit:
+def _table(move: Move, endpoints: Mapping[str, Held]) -> Edit:
     assert move.after is not None
-    here = found.get(move.name) or Held(move.owner, move.name)
+    here = endpoints.get(move.name) or Held(move.owner, move.name)
     return Edit({ingress_name(move.name): here.ingress_with(move.after)})
 
 
@@ -230,34 +230,34 @@ def stand(
     edit: Callable[[Move], Edit],
     tell: Tell,
 ) -> Problems:
-    """Merge what `edit` puts, for all that have no problem, and wait until it runs; what is wrong with what
-    didn't come up.
+    """Merge the edits of all moves without a problem, and wait until their apps run; returns the problems.
 
-    What is gone meanwhile is merged again. Ray's PUT is last-writer-wins: another deployer that read before
-    our write and wrote after it has dropped our apps, and ones that never ran go without a trace that it
-    could mend.
+    Apps that disappear meanwhile are merged again. Ray's PUT is last-writer-wins: another deployer that read
+    before our write and wrote after it has dropped our apps, and it can't see apps that never ran.
     """
     for _ in range(_TIMES):
-        found = _merge(cluster, moves, problems, edit)
-        names = {app: move for move in _good(moves, {**problems, **found}) for app in edit(move).put}
-        seen = _awaited(cluster, names, tell)
-        if not any(app is None or app.leaving for app in seen.values()):
+        refusals = _merge(cluster, moves, problems, edit)
+        names = {app: move for move in _good(moves, {**problems, **refusals}) for app in edit(move).put}
+        apps = _await_apps(cluster, names, tell)
+        if not any(app is None or app.leaving for app in apps.values()):
             break
-    told: dict[str, list[str]] = {}
-    for name, app in seen.items():
+    lines_by_endpoint: dict[str, list[str]] = {}
+    for name, app in apps.items():
         if problem := _trouble(app):
-            told.setdefault(names[name].name, []).append(f"{_what(name, names[name])}: {problem}")
-    return found | {endpoint: "\n".join(lines) for endpoint, lines in told.items()}
+            lines_by_endpoint.setdefault(names[name].name, []).append(
+                f"{_what(name, names[name])}: {problem}"
+            )
+    return refusals | {endpoint: "\n".join(lines) for endpoint, lines in lines_by_endpoint.items()}
 
 
-def _awaited(cluster: Cluster, names: Mapping[str, Move], tell: Tell) -> Mapping[str, Application | None]:
+def _await_apps(cluster: Cluster, names: Mapping[str, Move], tell: Tell) -> Mapping[str, Application | None]:
     """The apps, when they run or have failed."""
     if not names:
         return {}
 
     def progress(app: Application) -> None:
         move = names[app.name]
-        # that an ingress runs is nothing to talk about
+        # a running ingress is no news
         if app.name != ingress_name(move.name) or app.status != "RUNNING":
             tell(f"{_what(app.name, move)} is {app.status}")
 
@@ -266,11 +266,11 @@ def _awaited(cluster: Cluster, names: Mapping[str, Move], tell: Tell) -> Mapping
 
 def _trouble(app: Application | None) -> str | None:
     if app is None or app.leaving:
-        return "somebody else removed it"
+        return "it was deleted outside lac"
     if app.problem is not None or app.status == "RUNNING":
         return app.problem
-    told = [app.message, *(d.message for d in app.deployments.values())]
-    return "\n".join([f"still {app.status} after {DEPLOY_TIMEOUT:.0f} s", *(t for t in told if t)])
+    messages = [app.message, *(d.message for d in app.deployments.values())]
+    return "\n".join([f"still {app.status} after {DEPLOY_TIMEOUT:.0f} s", *(t for t in messages if t)])
 
 
 def _what(app: str, move: Move) -> str:
@@ -279,9 +279,9 @@ def _what(app: str, move: Move) -> str:
     return f"{move.name}: {entity.name} v{entity.entity_version}" if entity else f"{move.name}: its ingress"
 
 
-def _probe_new(cluster: Cluster, move: Move, found: Mapping[str, Held], tell: Tell) -> str | None:
+def _probe_new(cluster: Cluster, move: Move, endpoints: Mapping[str, Held], tell: Tell) -> str | None:
     """Ask each app that doesn't serve yet, through the ingress; what is wrong with the first that is."""
-    here = found.get(move.name)
+    here = endpoints.get(move.name)
     serving = set(here.committed.values()) if here else set()
     for app in sorted((move.after.apps if move.after else {}).keys() - serving):
         problem = cluster.probe(move.name, entity=app, timeout=PROBE_TIMEOUT, pulse=lambda: tell(""))

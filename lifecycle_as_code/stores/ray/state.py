@@ -1,4 +1,4 @@
-"""What Ray Serve tells about its apps, read from one GET. Pure."""
+"""What Ray Serve reports about its apps, read from one GET. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from .apps import AppConfig, Mark, mark
 
-_SETTLED = frozenset({"RUNNING", "DEPLOY_FAILED", "UNHEALTHY"})
+_FINAL = frozenset({"RUNNING", "DEPLOY_FAILED", "UNHEALTHY"})
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One replica as Ray tells it: STARTING, UPDATING, RUNNING, STOPPING, PENDING_MIGRATION or RECOVERING."""
+    """One replica. `state`: STARTING, UPDATING, RUNNING, STOPPING, PENDING_MIGRATION or RECOVERING."""
 
     replica_id: str
     state: str
@@ -39,8 +39,8 @@ class Deployment:
 class Application:
     """One Serve app.
 
-    `config` is what was last *requested* (a failed one too) and None for an imperative app; what serves is
-    told by `status`, the replicas and a probe.
+    `config` is what was last *requested* (a failed one too) and None for an imperative app; `status`,
+    the replicas and a probe say what serves.
     """
 
     name: str
@@ -64,11 +64,11 @@ class Application:
 
     @property
     def problem(self) -> str | None:
-        """Ray's own words for what is wrong, without the frames of Ray's code; None when nothing is."""
+        """Ray's message for a failure, without the frames of Ray's code; None without one."""
         if self.status not in ("DEPLOY_FAILED", "UNHEALTHY"):
             return None
-        told = [self.message, *(d.message for d in self.deployments.values())]
-        return readable("\n".join(t for t in told if t)) or self.status
+        messages = [self.message, *(d.message for d in self.deployments.values())]
+        return readable("\n".join(t for t in messages if t)) or self.status
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,29 +85,29 @@ class Resources:
 
 def applications(instance: Mapping[str, Any]) -> dict[str, Application]:
     """The apps in an answer to GET, by name."""
-    return {name: _application(name, told) for name, told in (instance.get("applications") or {}).items()}
+    return {name: _application(name, status) for name, status in (instance.get("applications") or {}).items()}
 
 
-def _application(name: str, told: Mapping[str, Any]) -> Application:
+def _application(name: str, status: Mapping[str, Any]) -> Application:
     return Application(
         name=name,
-        status=str(told.get("status")),
-        message=str(told.get("message") or ""),
-        source=str(told.get("source") or "").lower(),
-        route_prefix=told.get("route_prefix"),
-        config=told.get("deployed_app_config"),
-        last_deployed=float(told.get("last_deployed_time_s") or 0),
-        deployments={n: _deployment(n, d) for n, d in (told.get("deployments") or {}).items()},
+        status=str(status.get("status")),
+        message=str(status.get("message") or ""),
+        source=str(status.get("source") or "").lower(),
+        route_prefix=status.get("route_prefix"),
+        config=status.get("deployed_app_config"),
+        last_deployed=float(status.get("last_deployed_time_s") or 0),
+        deployments={n: _deployment(n, d) for n, d in (status.get("deployments") or {}).items()},
     )
 
 
-def _deployment(name: str, told: Mapping[str, Any]) -> Deployment:
+def _deployment(name: str, status: Mapping[str, Any]) -> Deployment:
     return Deployment(
         name=name,
-        status=str(told.get("status")),
-        message=str(told.get("message") or ""),
-        target_replicas=told.get("target_num_replicas"),
-        config=told.get("deployment_config") or {},
+        status=str(status.get("status")),
+        message=str(status.get("message") or ""),
+        target_replicas=status.get("target_num_replicas"),
+        config=status.get("deployment_config") or {},
         replicas=tuple(
             Replica(
                 replica_id=str(r.get("replica_id")),
@@ -116,7 +116,7 @@ def _deployment(name: str, told: Mapping[str, Any]) -> Deployment:
                 node_id=r.get("node_id"),
                 started=r.get("start_time_s"),
             )
-            for r in told.get("replicas") or ()
+            for r in status.get("replicas") or ()
         ),
     )
 
@@ -126,12 +126,12 @@ def settled(app: Application) -> bool:
     if app.status == "RUNNING":
         # an update shows in the deployments before it shows in the app
         return all(d.status == "HEALTHY" for d in app.deployments.values())
-    return app.status in _SETTLED
+    return app.status in _FINAL
 
 
 def readable(message: str) -> str:
     """Ray's message without Python's frames: what is said, not where in the code it was said."""
-    kept: list[str] = []
+    texts: list[str] = []
     in_frame = False
     for line in re.sub(r"\x1b\[[0-9;]*m", "", message).splitlines():
         if line.startswith('  File "'):
@@ -147,6 +147,6 @@ def readable(message: str) -> str:
                 if line.startswith("ray::") or line.endswith("Traceback (most recent call last):")
                 else line
             )
-            if (text := text.rstrip()) and text not in kept:
-                kept.append(text)
-    return "\n".join(kept)
+            if (text := text.rstrip()) and text not in texts:
+                texts.append(text)
+    return "\n".join(texts)

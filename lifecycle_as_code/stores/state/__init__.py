@@ -4,8 +4,8 @@ No foreign keys to MLflow's tables and no triggers on them, so that MLflow's mig
 us. Reading creates nothing: where the tables are missing, nothing is recorded.
 """
 
-from .clock import clock_ms, clock_s
+from ..sql.clock import clock_ms
 from .records import load, save
 from .tables import install, installed, locks, store_id
 
-__all__ = ["clock_ms", "clock_s", "install", "installed", "load", "locks", "save", "store_id"]
+__all__ = ["clock_ms", "install", "installed", "load", "locks", "save", "store_id"]

@@ -1,4 +1,4 @@
-"""Every apply and what it did, in the database that it did it to: `lac_applies` and `lac_changes`."""
+"""Every apply and its changes, in the database that it changed: `lac_applies` and `lac_changes`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 from ...model.history import Actor, Apply, Line, moved_to, under_one_name
 from ...model.plan import Action, Change
 from ...model.spec import Address, Spec, named
-from ..mlflow.rows import within
-from .clock import clock_ms
-from .tables import applies, changes, installed
-from .texts import as_text, from_text
+from ..sql.clock import clock_ms
+from ..sql.rows import within
+from .tables import applies, as_text, changes, from_text, installed
 
 
 def begin(db: Connection, apply: Apply, workspace: str) -> None:
-    """Note that an apply has begun. Its times are the caller's: the database's clock, read before."""
+    """Record the begin of an apply. The caller has read its times from the database's clock."""
     db.execute(
         insert(applies).values(
             apply_id=apply.apply_id,
@@ -39,23 +38,23 @@ def begin(db: Connection, apply: Apply, workspace: str) -> None:
 
 
 def end(db: Connection, apply_id: str, outcome: str) -> None:
-    """Note how it ended."""
+    """Record an apply's outcome."""
     db.execute(
         update(applies).where(applies.c.apply_id == apply_id).values(outcome=outcome, ended_ms=clock_ms(db))
     )
 
 
 def count(db: Connection, apply: Apply, workspace: str, transactions: int) -> None:
-    """Note, inside of it, the apply's n-th transaction on this database."""
+    """Record, in the transaction itself, that it is the apply's n-th on this database."""
     this = applies.c.apply_id == apply.apply_id
-    done = db.execute(update(applies).where(this).values(transactions=transactions))
-    if not done.rowcount:
+    result = db.execute(update(applies).where(this).values(transactions=transactions))
+    if not result.rowcount:
         begin(db, apply, workspace)
         db.execute(update(applies).where(this).values(transactions=transactions))
 
 
 def begun(db: Connection, apply_id: str) -> bool:
-    """Whether this database knows of that apply."""
+    """Whether this database has that apply."""
     this = select(applies.c.apply_id).where(applies.c.apply_id == apply_id)
     return db.execute(this).first() is not None
 
@@ -72,16 +71,15 @@ def of_plan(db: Connection, stack: str, workspace: str, plan_digest: str) -> lis
     if installed(db) < 2:
         return []
     mine = (applies.c.stack == stack) & (applies.c.workspace == workspace)
-    committed = select(changes.c.apply_id).where(changes.c.apply_id == applies.c.apply_id).exists()
-    query = select(applies).where(mine, applies.c.plan_digest == plan_digest, committed)
+    has_changes = select(changes.c.apply_id).where(changes.c.apply_id == applies.c.apply_id).exists()
+    query = select(applies).where(mine, applies.c.plan_digest == plan_digest, has_changes)
     return [_apply(row, ()) for row in db.execute(query).mappings()]
 
 
-def note(db: Connection, apply_id: str, stack: str, workspace: str, done: Iterable[Change]) -> None:
-    """Write down what was done to these objects, in the transaction that does it. What was renamed is told
-    under both names."""
-    found = [line for change in done for line in (*_left_behind(change), change)]
-    if not found:
+def note(db: Connection, apply_id: str, stack: str, workspace: str, changes_made: Iterable[Change]) -> None:
+    """Record these changes in the transaction that makes them; a rename under both names."""
+    lines = [line for change in changes_made for line in (*_left_behind(change), change)]
+    if not lines:
         return
     mine = changes.c.apply_id == apply_id
     last = db.execute(select(func.max(changes.c.number)).where(mine)).scalar() or 0
@@ -102,13 +100,13 @@ def note(db: Connection, apply_id: str, stack: str, workspace: str, done: Iterab
                 "after": as_text(change.after),
                 "at_ms": now,
             }
-            for number, change in enumerate(found, last + 1)
+            for number, change in enumerate(lines, last + 1)
         ],
     )
 
 
 def _left_behind(change: Change) -> Iterator[Change]:
-    """Of a rename, that nothing has the former name any more."""
+    """For a rename, the line under the former name."""
     if change.moved_from is not None and change.before is not None:
         former = change.before.renamed(change.address, change.moved_from)
         reason = moved_to(change.address)
@@ -149,25 +147,25 @@ def read(
 def of(
     db: Connection, workspace: str, specs: Mapping[str, type[Spec]], addresses: Collection[Address]
 ) -> dict[Address, list[Line]]:
-    """What every stack did to these objects, the first line first; all of one kind. What was done before an
-    object was renamed is told under the name that it has now."""
+    """Every stack's changes of these objects, which are of one kind, in order. Changes before a rename
+    appear under the present name."""
     if not addresses or installed(db) < 2:
         return {}
     (kind,) = {address.kind for address in addresses}
     query: Any = select(changes).where(changes.c.workspace == workspace, changes.c.kind == kind)
     moves = query.where(changes.c.action == str(Action.MOVE), changes.c.after.is_(None))
-    left = {(line.apply_id, line.reason): line for line in _lines(db.execute(moves), specs)}
-    found: dict[Address, list[Line]] = {}
-    asked = {*addresses}
-    while asked:
-        names = {address.name for address in asked}
+    departures = {(line.apply_id, line.reason): line for line in _lines(db.execute(moves), specs)}
+    by_address: dict[Address, list[Line]] = {}
+    pending = {*addresses}
+    while pending:
+        names = {address.name for address in pending}
         lines = list(_lines(within(db, query, changes.c.name, names), specs))
-        found |= {address: [] for address in asked}
+        by_address |= {address: [] for address in pending}
         for line in lines:
-            found[line.address].append(line)
-        formers = (left.get((line.apply_id, moved_to(line.address))) for line in lines)
-        asked = {former.address for former in formers if former} - found.keys()
-    return {address: under_one_name(found, left, address) for address in addresses}
+            by_address[line.address].append(line)
+        formers = (departures.get((line.apply_id, moved_to(line.address))) for line in lines)
+        pending = {former.address for former in formers if former} - by_address.keys()
+    return {address: under_one_name(by_address, departures, address) for address in addresses}
 
 
 def _lines(rows: Iterable[Any], specs: Mapping[str, type[Spec]]) -> Iterator[Line]:

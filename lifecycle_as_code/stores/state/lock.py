@@ -1,11 +1,10 @@
 """One apply at a time for each stack and store: a lease in `lac_lock`, and a number that fences off
 latecomers.
 
-The lease is counted by the database's clock and renewed while it is held; every writing transaction checks
-it first, so whoever lost it can't write any more. Whether a holder on this machine lives is known by its
-process, and no clock is asked. On SQLite "the database's clock" is only the machine's own: there, a holder
-on another machine is dead when nothing was heard of it for as long as a lease lasts, by our stopwatch, and
-lives when it was heard to renew.
+The lease counts by the database's clock, and its holder renews it. Every writing transaction checks it first,
+so a holder that lost it can't write. On the holder's own machine its process shows whether it is alive.
+SQLite has no clock but the machine's: there, a holder on another machine is dead if it hasn't renewed for as
+long as a lease lasts by this process's stopwatch.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from ...model.diagnostics import Diagnostic, LacError
-from .. import state
-from ..mlflow.settling import certain
-from ..mlflow.sql import SqlStore, reading, writing
-from ..ray import processes
+from .. import processes, state
+from ..sql.clock import clock_s
+from ..sql.commit import certain
+from ..sql.store import SqlStore, reading, writing
 from . import history
 
 LEASE_SECONDS = 30
 POLL_SECONDS = 0.2
 
 _Row = Mapping[str, Any]
-"""A row of `lac_lock`, with `doubtful`: whether only listening tells if its holder lives."""
+"""A row of `lac_lock`, with `doubtful`: whether only waiting shows if its holder is alive."""
 
 _SOMEBODY: _Row = {
     "holder": "",
@@ -42,12 +41,12 @@ _SOMEBODY: _Row = {
     "expires": 0,
     "doubtful": False,
 }
-"""Whoever is at the lock's row in this moment."""
+"""A transaction that has the lock's row in this moment."""
 
 
 @dataclass(frozen=True)
 class Grip:
-    """A lock that is held. `mutex` keeps our own renewals apart from our own transactions."""
+    """The lock in its holder's hands. `mutex` keeps its renewals apart from its transactions."""
 
     stack: str
     lock_id: str
@@ -55,17 +54,17 @@ class Grip:
     mutex: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def check(self, db: Connection) -> None:
-        """Renew the lease, first of all in a writing transaction. LacError `lock-lost` where it isn't ours
-        any more: then the transaction must write nothing. Until it ends, nobody else can take the lock."""
-        lease = {"expires": state.clock_s(db) + LEASE_SECONDS}
+        """Renew the lease, first of all in a writing transaction. LacError `lock-lost` if the lock has
+        another holder: then the transaction must write nothing. Until it ends, no other can take the lock."""
+        lease = {"expires": clock_s(db) + LEASE_SECONDS}
         if db.execute(update(state.locks).where(self._mine).values(lease)).rowcount != 1:
-            raise LacError(_lost(self.stack))
+            raise LacError(_lost_error(self.stack))
 
     def await_own(self, db: Connection) -> bool:
-        """Wait until no transaction under this lock is under way; whether the lock is still ours."""
+        """Wait for any running transaction under this lock; whether the lock is still ours."""
         name = state.locks.c.name
-        held = db.execute(select(name, self._mine).where(name == self.stack).with_for_update()).first()
-        return held is not None and bool(held[1])
+        row = db.execute(select(name, self._mine).where(name == self.stack).with_for_update()).first()
+        return row is not None and bool(row[1])
 
     @property
     def _mine(self) -> ColumnElement[bool]:
@@ -76,11 +75,11 @@ class Grip:
         """The same in a database beside that of the lock: no holder that came before may write there now."""
         rows = state.locks
         this = rows.c.name == self.stack
-        done = db.execute(update(rows).where(this, rows.c.fence <= self.fence).values(fence=self.fence))
-        if done.rowcount:
+        result = db.execute(update(rows).where(this, rows.c.fence <= self.fence).values(fence=self.fence))
+        if result.rowcount:
             return
         if db.execute(select(rows.c.fence).where(this)).first() is not None:
-            raise LacError(_lost(self.stack))
+            raise LacError(_lost_error(self.stack))
         free = {"holder": "", "token": "", "since": 0, "expires": 0}
         db.execute(insert(rows).values(name=self.stack, fence=self.fence, **free))
 
@@ -99,19 +98,19 @@ def held(
 ) -> Iterator[Grip]:
     """Hold the stack's lock for the block. LacError `locked` after `timeout` seconds of waiting.
 
-    `who` and `what` are told to whoever waits meanwhile. `beside`: another database that the holder will
-    write, whose fence must not be ahead of ours: one of the two may have been restored from a backup. Our
-    tables are made where they are missing.
+    `who` and `what` appear in the messages of waiting processes. `beside`: another database that the holder
+    will write, whose fence must not be ahead of ours: one of the two may have been restored from a backup.
+    Creates the `lac_*` tables if they are missing.
     """
-    told = {"who": who[:256], "what": what[:256]}
-    grip = _wait(_Watch(store, stack, beside), lock_id, told, timeout, tell)
-    ended = threading.Event()
-    renewal = threading.Thread(target=_renew, args=(store, grip, ended), daemon=True)
+    labels = {"who": who[:256], "what": what[:256]}
+    grip = _wait(_Watch(store, stack, beside), lock_id, labels, timeout, tell)
+    end = threading.Event()
+    renewal = threading.Thread(target=_renew, args=(store, grip, end), daemon=True)
     renewal.start()
     try:
         yield grip
     finally:
-        ended.set()
+        end.set()
         renewal.join()
         # a store that is out of reach now frees the lock by itself when the lease runs out
         with suppress(LacError), writing(store) as db:
@@ -119,10 +118,9 @@ def held(
 
 
 def force_unlock(store: SqlStore, stack: str, lock_id: str) -> None:
-    """Free the lock that has this id, whoever holds it. Its holder can't write any more, should it still
-    live.
+    """Free the lock with this id. Its holder can't write any more, even if it is alive.
 
-    LacError where the stack isn't locked, or by another id.
+    LacError if the stack isn't locked, or its lock has another id.
     """
     with reading(store) as db:
         row = _row(db, stack) if state.installed(db) > 1 else None
@@ -138,31 +136,33 @@ def force_unlock(store: SqlStore, stack: str, lock_id: str) -> None:
                 raise
         with reading(store) as db:
             row = _row(db, stack)
-    current = f"its lock's id is {row['token']}" if row is not None and row["token"] else "it isn't locked"
+    current = (
+        f"the ID of its lock is {row['token']}" if row is not None and row["token"] else "it isn't locked"
+    )
     raise LacError(
         Diagnostic(
             "no-such-lock",
-            "there is no lock with this id",
+            "there is no lock with this ID",
             f"Stack `{stack}`: {current}.",
-            hint="the id stands in the error of whoever found the stack locked",
+            hint="the ID is in the error that reported the lock",
         )
     )
 
 
 class _Watch:
-    """Looks at the lock again and again, and knows for how long nothing was heard of its holder."""
+    """Observes the lock repeatedly and knows when its holder last renewed it."""
 
     def __init__(self, store: SqlStore, stack: str, beside: SqlStore | None = None) -> None:
         self._store = store
         self._stack = stack
         self._floor = 0 if beside is None else _fence(beside, stack)
-        # of the holder: its lock's id, when its lease ends, and when we first saw that
+        # of the holder: its lock's id, when its lease ends, and when we first read that
         self._heard: tuple[str, int, float] = ("", 0, 0.0)
         self._renewed = False
 
-    def take(self, lock_id: str, told: Mapping[str, str]) -> Grip | _Row:
-        """The lock, or the row of whoever has it."""
-        # looked at first: a holder that is writing would let nobody else begin to
+    def take(self, lock_id: str, labels: Mapping[str, str]) -> Grip | _Row:
+        """The lock, or its holder's row."""
+        # read first: a holder that is writing keeps every other writer waiting
         with reading(self._store) as db:
             version = state.installed(db)
             if version > 1 and (row := self._holder(db, _row(db, self._stack))):
@@ -172,7 +172,7 @@ class _Watch:
         try:
             with certain(self._store, lock_id, partial(self._has, lock_id)) as db:
                 state.install(db)
-                return self._claim(db, lock_id, told)
+                return self._claim(db, lock_id, labels)
         except LacError as error:
             # PostgreSQL doesn't wait for the row; SQLite has waited for the whole file
             if self._store.dialect == "sqlite" or error.diagnostics[0].code not in (
@@ -183,7 +183,7 @@ class _Watch:
             return _SOMEBODY
 
     def _install(self, lock_id: str) -> None:
-        """Make our tables, before a snapshot is taken that could miss those that somebody else makes."""
+        """Create the `lac_*` tables, before a snapshot that could miss those of another process."""
         try:
             with certain(self._store, lock_id, lambda db: bool(state.installed(db))) as db:
                 state.install(db)
@@ -191,14 +191,14 @@ class _Watch:
             if error.diagnostics[0].code != "write-conflict":
                 raise
 
-    def _claim(self, db: Connection, lock_id: str, told: Mapping[str, str]) -> Grip | _Row:
+    def _claim(self, db: Connection, lock_id: str, labels: Mapping[str, str]) -> Grip | _Row:
         row = _row(db, self._stack, lock=True)
         if holder := self._holder(db, row):
             return holder
-        now = db.execute(select(state.clock_s(db))).scalar_one()
+        now = db.execute(select(clock_s(db))).scalar_one()
         fence = max(row["fence"] if row else 0, self._floor) + 1
         lease = {"token": lock_id, "since": now, "expires": now + LEASE_SECONDS}
-        values = {"holder": processes.identity(), "fence": fence, **lease, **told}
+        values = {"holder": processes.identity(), "fence": fence, **lease, **labels}
         if row is None:
             db.execute(insert(state.locks).values(name=self._stack, **values))
         else:
@@ -210,21 +210,21 @@ class _Watch:
         return row is not None and row["token"] == lock_id
 
     def _holder(self, db: Connection, row: _Row | None) -> _Row | None:
-        """The row, if somebody holds the lock who lives as far as we can tell."""
+        """The row, if the lock has a holder that may be alive."""
         if row is None or not row["token"]:
             return None
         if (lives := processes.is_alive(row["holder"])) is not None:
             return {**row, "doubtful": False} if lives else None
-        left = row["expires"] - db.execute(select(state.clock_s(db))).scalar_one()
+        seconds_left = row["expires"] - db.execute(select(clock_s(db))).scalar_one()
         if db.dialect.name == "postgresql":
-            return {**row, "doubtful": False} if left > 0 else None
+            return {**row, "doubtful": False} if seconds_left > 0 else None
         if self._silence(row["token"], row["expires"]) >= LEASE_SECONDS:
             return None
         # with clocks that agree, a lease that is kept up has some of its time left, and never more than all
-        return {**row, "doubtful": not 0 < left <= LEASE_SECONDS and not self._renewed}
+        return {**row, "doubtful": not 0 < seconds_left <= LEASE_SECONDS and not self._renewed}
 
     def _silence(self, token: str, expires: int) -> float:
-        """For how many seconds nothing was heard of this holder."""
+        """Seconds since this holder's last renewal, by our stopwatch."""
         before, then, since = self._heard
         if (before, then) != (token, expires):
             self._renewed = before == token
@@ -244,19 +244,19 @@ def _fence(store: SqlStore, stack: str) -> int:
 
 def _row(db: Connection, stack: str, *, lock: bool = False) -> _Row | None:
     query = select(state.locks).where(state.locks.c.name == stack)
-    found = db.execute(query.with_for_update(nowait=True) if lock else query).mappings().first()
-    return None if found is None else dict(found)
+    row = db.execute(query.with_for_update(nowait=True) if lock else query).mappings().first()
+    return None if row is None else dict(row)
 
 
 def _free(db: Connection, stack: str, lock_id: str) -> bool:
-    """Whether it was there to be freed. The row stays, for its fence must never count from one again."""
+    """Free the lock; whether it existed. The row stays: its fence must never restart at one."""
     mine = (state.locks.c.name == stack) & (state.locks.c.token == lock_id)
-    freed = update(state.locks).where(mine).values(holder="", token="", expires=0, who=None, what=None)
-    return db.execute(freed).rowcount == 1
+    statement = update(state.locks).where(mine).values(holder="", token="", expires=0, who=None, what=None)
+    return db.execute(statement).rowcount == 1
 
 
-def _renew(store: SqlStore, grip: Grip, ended: threading.Event) -> None:
-    while not ended.wait(LEASE_SECONDS / 3):
+def _renew(store: SqlStore, grip: Grip, end: threading.Event) -> None:
+    while not end.wait(LEASE_SECONDS / 3):
         # a transaction of ours renews by itself
         if not grip.mutex.acquire(blocking=False):
             continue
@@ -264,54 +264,54 @@ def _renew(store: SqlStore, grip: Grip, ended: threading.Event) -> None:
             with writing(store) as db:
                 grip.check(db)
         except LacError:
-            # somebody writes just now, or the lock is lost: the next transaction of ours will tell
+            # another writer is busy, or the lock is lost: our next transaction notices
             continue
         finally:
             grip.mutex.release()
 
 
 def _wait(
-    watch: _Watch, lock_id: str, told: Mapping[str, str], timeout: float, tell: Callable[[str], None]
+    watch: _Watch, lock_id: str, labels: Mapping[str, str], timeout: float, tell: Callable[[str], None]
 ) -> Grip:
-    """Try until it is taken. `tell` hears of the wait once, and an empty line at each further try."""
-    began = time.monotonic()
-    waiting = False
-    while isinstance(found := watch.take(lock_id, told), Mapping):
-        # whoever is heard of in that time lives, and whoever isn't is dead
-        patience = max(timeout, LEASE_SECONDS + 2 * POLL_SECONDS) if found["doubtful"] else timeout
-        deadline = began + patience
+    """Retry until the lock is ours. `tell` gets one line about the wait, then an empty one for each try."""
+    start = time.monotonic()
+    is_waiting = False
+    while isinstance(outcome := watch.take(lock_id, labels), Mapping):
+        # a holder that renews in that time is alive, any other is dead
+        patience = max(timeout, LEASE_SECONDS + 2 * POLL_SECONDS) if outcome["doubtful"] else timeout
+        deadline = start + patience
         if time.monotonic() >= deadline:
-            raise LacError(_locked(watch, found))
-        # an empty line lets whoever listens call the wait off
-        tell("" if waiting else f"waiting for the lock, held by {_told(found)}")
-        waiting = True
+            raise LacError(_locked_error(watch, outcome))
+        # an empty line lets the listener call the wait off
+        tell("" if is_waiting else f"waiting for the lock of {_describe_holder(outcome)}")
+        is_waiting = True
         time.sleep(min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
-    return found
+    return outcome
 
 
-def _told(row: _Row) -> str:
-    """The holder, for people."""
+def _describe_holder(row: _Row) -> str:
+    """The holder in words."""
     pid = row["holder"].partition(" pid ")[2].partition(" ")[0]
     doing = ", ".join(part for part in (row["what"], pid and f"pid {pid}") if part)
     since = f", since {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(row['since']))} UTC"
-    return f"{row['who'] or 'somebody'}{f' ({doing})' if doing else ''}{since if row['since'] else ''}"
+    return f"{row['who'] or 'another process'}{f' ({doing})' if doing else ''}{since if row['since'] else ''}"
 
 
-def _locked(watch: _Watch, row: _Row) -> Diagnostic:
-    unlock = f"; if you know that it is dead, `lac force-unlock {row['token']}`" if row["token"] else ""
+def _locked_error(watch: _Watch, row: _Row) -> Diagnostic:
+    unlock = f"; if its process is dead, run `lac force-unlock {row['token']}`" if row["token"] else ""
     return Diagnostic(
         "locked",
-        "another apply is at work",
-        f"Stack `{watch._stack}` is held by {_told(row)}."
+        "another apply is in progress",
+        f"Stack `{watch._stack}` is locked by {_describe_holder(row)}."
         + (f"\nLock id: {row['token']}" if row["token"] else ""),
-        hint=f"wait for it to end, or say how long to wait: --lock-timeout=2m{unlock}",
+        hint=f"wait for it to finish, or set --lock-timeout=2m{unlock}",
     )
 
 
-def _lost(stack: str) -> Diagnostic:
+def _lost_error(stack: str) -> Diagnostic:
     return Diagnostic(
         "lock-lost",
-        "the lock is held by somebody else now",
-        f"Stack `{stack}`: it was taken over, by `lac force-unlock` or because nothing was heard of us.",
-        hint="this transaction wrote nothing; run `lac plan` to see what stands",
+        "the lock was lost",
+        f"Stack `{stack}`: `lac force-unlock` freed it, or its lease expired and another apply took it.",
+        hint="this transaction wrote nothing; run `lac plan` to see the current state",
     )

@@ -11,50 +11,49 @@ from sqlalchemy import Connection, delete, false, insert, select
 
 from ...model.snapshot import Pending, Record, Recorded
 from ...model.spec import Address, Spec, Store, named
-from ..mlflow.rows import portions
-from .tables import installed, records
-from .texts import as_text, from_text
+from ..sql.rows import portions
+from .tables import as_text, from_text, installed, records
 
 
 def load(
     db: Connection, stack: str, specs: Mapping[str, type[Spec]], workspace: str, stores: Iterable[Store]
 ) -> Recorded:
-    """This stack's records of kinds that live in `stores`, and other stacks' addresses; of what they have
-    outside SQL, where no observation may reach, what they last applied."""
+    """This stack's records of kinds in `stores`, and the addresses of other stacks' objects. For objects
+    outside SQL, which may be out of reach, also what the other stacks last applied."""
     version = installed(db)
     if not version:
         return Recorded()
     kinds = [name for name, spec in specs.items() if spec.store in set(stores)]
-    held = records.c
+    columns = records.c
     # a plan reads the tables of an earlier lac as they are; an apply brings them up to date
-    protection = held.protected if version > 1 else false()
+    protection = columns.protected if version > 1 else false()
     rows = db.execute(
-        select(held.kind, held.name, held.stack, held.applied, held.pending, protection).where(
-            held.workspace == workspace, held.kind.in_(kinds)
+        select(columns.kind, columns.name, columns.stack, columns.applied, columns.pending, protection).where(
+            columns.workspace == workspace, columns.kind.in_(kinds)
         )
     )
     ours: dict[Address, Record] = {}
     others: dict[Address, str] = {}
-    kept: set[Address] = set()
+    protected_addresses: set[Address] = set()
     elsewhere: dict[Address, Spec] = {}
     for kind, name, owner, applied, pending, protected in rows:
         address = named(kind, name, specs)
         if owner != stack:
             others[address] = owner
-            kept |= {address} if protected else set()
+            protected_addresses |= {address} if protected else set()
             if specs[kind].store is Store.SERVE and (last := from_text(specs[kind], applied)) is not None:
                 elsewhere[address] = last
             continue
         spec = from_text(specs[kind], applied)
         ours[address] = Record(address, specs[kind].store, spec, _pending(pending), bool(protected))
-    return Recorded(ours, others, frozenset(kept), elsewhere)
+    return Recorded(ours, others, frozenset(protected_addresses), elsewhere)
 
 
 def _pending(text: str | None) -> Pending | None:
     if not text:
         return None
-    held: dict[str, Any] = json.loads(text)
-    return Pending(held["apply_id"], tuple(held["names"]))
+    content: dict[str, Any] = json.loads(text)
+    return Pending(content["apply_id"], tuple(content["names"]))
 
 
 def save(
@@ -63,10 +62,10 @@ def save(
     workspace: str,
     apply_id: str,
     now_ms: int,
-    kept: Collection[Record],
-    forgotten: Iterable[Address] = (),
+    updates: Collection[Record],
+    removals: Iterable[Address] = (),
 ) -> None:
-    """Write these records, and drop those of `forgotten`, for one stack, in the caller's transaction."""
+    """Write these records, and drop `removals`, for one stack, in the caller's transaction."""
     rows = [
         {
             "workspace": workspace,
@@ -80,15 +79,15 @@ def save(
             "updated_ms": now_ms,
             "protected": record.protected,
         }
-        for record in kept
+        for record in updates
     ]
-    gone: defaultdict[str, set[str]] = defaultdict(set)
-    for address in (*(record.address for record in kept), *forgotten):
-        gone[address.kind].add(address.name)
-    held = records.c
-    for kind, names in gone.items():
+    names_by_kind: defaultdict[str, set[str]] = defaultdict(set)
+    for address in (*(record.address for record in updates), *removals):
+        names_by_kind[address.kind].add(address.name)
+    columns = records.c
+    for kind, names in names_by_kind.items():
         for portion in portions(names):
-            mine = held.workspace == workspace, held.stack == stack, held.kind == kind
-            db.execute(delete(records).where(*mine, held.name.in_(portion)))
+            mine = columns.workspace == workspace, columns.stack == stack, columns.kind == kind
+            db.execute(delete(records).where(*mine, columns.name.in_(portion)))
     if rows:
         db.execute(insert(records), rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 from uuid import uuid4
 
@@ -24,12 +25,13 @@ from sqlalchemy import (
 )
 
 from ...model.diagnostics import Diagnostic, LacError
+from ...model.spec import P, Part, construct, plain
 from .upgrades import UPGRADES
 
 SCHEMA_VERSION: Final = 2
 """1: records and a lease. 2: marks of protection, history, who holds the lock and since when.
 
-Whoever changes a table below adds one, and a step to `upgrades` that leads there from the version before."""
+A change of a table below needs a new version, and a step to it in `upgrades`."""
 
 metadata: Final = MetaData()
 
@@ -62,11 +64,11 @@ locks: Final = Table(
     metadata,
     # the stack
     Column("name", String(128), primary_key=True),
-    # the process that holds it, as another one can tell whether it lives; empty when nobody does
+    # the identity of the process that holds it, for `processes.is_alive`; empty without a holder
     Column("holder", String(256), nullable=False),
     # the lock's id, the same as its apply's
     Column("token", String(36), nullable=False),
-    # one more with each holder, and never less: whoever comes with a lower one comes too late
+    # one more with each holder, and never less: a writer with a lower one has lost the lock
     Column("fence", Integer, nullable=False),
     # seconds since 1970 by the database's clock
     Column("since", BigInteger, nullable=False),
@@ -107,7 +109,7 @@ changes: Final = Table(
     Column("name", String(1024), nullable=False),
     Column("action", String(16), nullable=False),
     Column("reason", Text, nullable=False),
-    # what was there, and what we recorded; NULL where there was nothing
+    # the object before, and as recorded after; NULL for no object
     Column("before", Text),
     Column("after", Text),
     Column("at_ms", BigInteger, nullable=False),
@@ -115,18 +117,18 @@ changes: Final = Table(
 
 STORE_ID: Final = "store_id"
 _VERSION: Final = "schema_version"
-# any number that nobody else uses: one at a time makes our tables
+# an advisory lock's number of our own: one process at a time creates the tables
 _MAKING: Final = 0x6C6163
 
 
 def install(db: Connection) -> None:
-    """Make our tables where they are missing, and bring older ones up to date. LacError where a newer version
-    of us made them, `write-conflict` where somebody else is faster."""
+    """Create the `lac_*` tables, or upgrade older ones. LacError if a newer lac made them, and
+    `write-conflict` if another process creates them at the same time."""
     version = _version(db)
     if version == SCHEMA_VERSION:
         return
     if db.dialect.name == "postgresql":
-        # two first applies at once would both find nothing
+        # two first applies at once would both find no tables
         db.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _MAKING})
         _refuse_overtaken(db, version)
     if version is None:
@@ -140,7 +142,7 @@ def install(db: Connection) -> None:
 
 
 def _refuse_overtaken(db: Connection, version: int | None) -> None:
-    """Whoever made or changed the tables while we waited is not in our snapshot: then it is too old."""
+    """Fail if another process created or upgraded the tables while we waited: our snapshot is too old."""
     if version is not None:
         # fails by itself on a row that was written since
         db.execute(select(meta.c.value).where(meta.c.key == _VERSION).with_for_update())
@@ -148,20 +150,20 @@ def _refuse_overtaken(db: Connection, version: int | None) -> None:
         raise LacError(
             Diagnostic(
                 "write-conflict",
-                "another writer was faster",
-                "Somebody else has made our tables in this moment.",
+                "another transaction changed the same rows",
+                "Another lac created the `lac_*` tables at the same time.",
                 hint="run the command again",
             )
         )
 
 
 def installed(db: Connection) -> int:
-    """The version of our tables, or 0 where there are none; LacError where it is newer than this lac."""
+    """The version of the `lac_*` tables, 0 without any; LacError if it is newer than this lac."""
     return _version(db) or 0
 
 
 def store_id(db: Connection) -> str:
-    """The name that this database has for us, kept in it; nothing where our tables aren't there yet."""
+    """This database's id, which it keeps itself; empty without `lac_*` tables."""
     if not installed(db):
         return ""
     return db.execute(select(meta.c.value).where(meta.c.key == STORE_ID)).scalar() or ""
@@ -181,3 +183,18 @@ def _version(db: Connection) -> int | None:
             )
         )
     return version
+
+
+# --- specs in columns: JSON, which older and newer versions of a spec's class can read
+
+_ENCODER: Final = json.JSONEncoder(sort_keys=True)
+
+
+def as_text(spec: Part | None) -> str | None:
+    """The column's text; None, its NULL, for no spec."""
+    return None if spec is None else _ENCODER.encode(plain(spec))
+
+
+def from_text(kind: type[P], text: str | None) -> P | None:
+    """The spec in a column, taken as it is."""
+    return construct(kind, json.loads(text)) if text else None

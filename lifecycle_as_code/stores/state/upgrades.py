@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, String, Table, Text, insert, text
 
-from .clock import clock_ms
+from ..sql.clock import clock_ms
 
 
 def _to_2(db: Connection) -> None:

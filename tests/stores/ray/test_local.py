@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle_as_code.stores.ray import local, processes
+from lifecycle_as_code.stores import processes
+from lifecycle_as_code.stores.ray import local
 from lifecycle_as_code.stores.ray.local import LocalRay
 
 # deaf to SIGTERM, as is what it keeps bringing up

@@ -31,10 +31,9 @@ from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.events import Event, Finished, Locked
 from lifecycle_as_code.model.spec import Spec
-from lifecycle_as_code.stores import state
-from lifecycle_as_code.stores.mlflow import sql
-from lifecycle_as_code.stores.mlflow.sql import SqlStore, open_store, reading, writing
-from lifecycle_as_code.stores.ray import processes
+from lifecycle_as_code.stores import processes, state
+from lifecycle_as_code.stores.mlflow import tables as mlflow_tables
+from lifecycle_as_code.stores.sql.store import SqlStore, open_store, reading, writing
 from lifecycle_as_code.stores.state import lock, tables
 
 DAY = 86_400
@@ -102,7 +101,7 @@ def test_a_lock_says_who_holds_it_for_what_and_since_when(store: SqlStore) -> No
     assert code(refused) == "locked"
     (told,) = refused.value.diagnostics
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(found["since"]))
-    assert f"held by ann on a laptop (apply, pid {os.getpid()}), since {since} UTC" in told.detail
+    assert f"locked by ann on a laptop (apply, pid {os.getpid()}), since {since} UTC" in told.detail
     assert "Lock id: one" in told.detail
     assert "lac force-unlock one" in told.hint
     found = row(store)
@@ -133,7 +132,7 @@ def test_whoever_waits_is_told_for_whom_and_gets_the_lock_next(store: SqlStore) 
     with lock.held(store, "test", "two", timeout=60, tell=tell) as grip:
         assert grip.fence == 2
     first.join()
-    assert lines[0].startswith("waiting for the lock, held by ann")
+    assert lines[0].startswith("waiting for the lock of ann")
     assert {*lines[1:]} <= {""}
 
 
@@ -174,7 +173,7 @@ def rows_of(bench: Bench) -> dict[str, int]:
     """How many rows our tables and MLflow's have in both databases, apart from the lock's and history's
     headers."""
     found = {}
-    asked: list[Table] = [tables.records, tables.changes, *sql.tables.metadata.tables.values()]
+    asked: list[Table] = [tables.records, tables.changes, *mlflow_tables.metadata.tables.values()]
     ledger = bench.stack()._connections.ledger()
     for which in (ledger.registry, ledger.auth):
         assert which is not None
@@ -324,14 +323,14 @@ def test_a_holder_on_another_machine_that_renews_keeps_its_lock(store: SqlStore)
 @contextmanager
 def wrong_by(seconds: int) -> Iterator[None]:
     """This thread's clock; threads that renew are on another machine, whose clock is right."""
-    right, here = state.clock_s, threading.get_ident()
+    right, here = lock.clock_s, threading.get_ident()
 
     def clock(db: Connection) -> Any:
         if threading.get_ident() != here or db.dialect.name == "postgresql":
             return right(db)
         return literal_column(f"(CAST(strftime('%s', 'now') AS INTEGER) + ({seconds}))")
 
-    with mock.patch.object(state, "clock_s", clock):
+    with mock.patch.object(lock, "clock_s", clock):
         yield
 
 
@@ -377,7 +376,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from lifecycle_as_code.stores.state import lock
-from lifecycle_as_code.stores.mlflow.sql import open_store
+from lifecycle_as_code.stores.sql.store import open_store
 with lock.held(open_store(sys.argv[1], role="tracking", base=Path(".")), "test", "one", who="child"):
     print("held", flush=True)
     sys.stdin.read()
@@ -403,7 +402,7 @@ def test_a_process_on_this_machine_holds_the_lock_until_it_is_killed(store: SqlS
 def test_a_transaction_that_outlasts_the_lease_is_waited_for(
     store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sql, "BUSY_SECONDS", 1.0)
+    monkeypatch.setattr("lifecycle_as_code.stores.sql.store.BUSY_SECONDS", 1.0)
     grip = claim_elsewhere(store, "one")
     with writing(store) as db:
         grip.check(db)
@@ -455,7 +454,7 @@ def test_only_the_lock_with_that_id_is_freed(store: SqlStore) -> None:
     assert code(refused) == "no-such-lock"
     with lock.held(store, "test", "one"):
         for wrong in ("two", ""):
-            with pytest.raises(LacError, match="its lock's id is one") as refused:
+            with pytest.raises(LacError, match="the ID of its lock is one") as refused:
                 lock.force_unlock(store, "test", wrong)
             assert code(refused) == "no-such-lock"
         lock.force_unlock(store, "test", "one")

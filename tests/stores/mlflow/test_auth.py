@@ -11,8 +11,7 @@ from support.bench import Bench, converge
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.model.access import AccessState, Role
 from lifecycle_as_code.serving.levels import Grant
-from lifecycle_as_code.stores.mlflow.auth_state import read_access_state
-from lifecycle_as_code.stores.mlflow.sql import open_store, reading, writing
+from lifecycle_as_code.stores.mlflow.auth import read_access_state
 from lifecycle_as_code.stores.mlflow.tables import (
     experiments,
     role_permissions,
@@ -20,6 +19,7 @@ from lifecycle_as_code.stores.mlflow.tables import (
     user_role_assignments,
     users,
 )
+from lifecycle_as_code.stores.sql.store import open_store, reading, writing
 
 HELD: dict[int, list[tuple[str, str, str]]] = {
     11: [("registered_model", "fraud", "READ"), ("experiment", "*", "USE"), ("experiment", "999", "EDIT")],

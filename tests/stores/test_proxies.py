@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.stores.proxies import is_loopback, proxy_of, without_loopback
 from lifecycle_as_code.stores.ray.client import Cluster
-from lifecycle_as_code.stores.ray.proxies import is_loopback, proxy_of, without_loopback
 
 NOBODY = "http://ann:hunter2@127.0.0.1:9"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle_as_code.stores.ray import processes
+from lifecycle_as_code.stores import processes
 
 HERE = processes._machine()
 HOLDERS: dict[str, tuple[str, bool | None]] = {

@@ -1,0 +1,1 @@
+"""One database: its connections, transactions, errors and statements. Nothing here knows a table."""
