@@ -110,7 +110,7 @@ MUTATIONS = (
     ),
     Mutation(
         "lost commits aren't settled",
-        "stores/mlflow/settling.py",
+        "stores/sql/commit.py",
         [
             (
                 "        if not asked or not _arrived(store, apply_id, there, error):\n            raise\n",
@@ -121,7 +121,7 @@ MUTATIONS = (
     ),
     Mutation(
         "lost commits are taken for done",
-        "stores/mlflow/settling.py",
+        "stores/sql/commit.py",
         [("                return there(db)\n", "                return True\n")],
         [FAILPOINTS, "-k", "not_done and changes and sqlite"],
     ),

@@ -25,7 +25,7 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.model.diff import diff, owned
 from lifecycle_as_code.model.spec import Spec
-from lifecycle_as_code.stores.ray import processes
+from lifecycle_as_code.stores import processes
 
 EVERYWHERE = settings.get_current_profile_name() == "everywhere"
 WORLDS = settings(max_examples=80 if EVERYWHERE else 8, suppress_health_check=[HealthCheck.too_slow])

@@ -14,9 +14,9 @@ from ..model.diagnostics import Diagnostic, refuse
 from ..model.events import Event
 from ..model.snapshot import Desired
 from ..model.spec import Store
-from ..stores.mlflow.bootstrap import create_database
+from ..stores.mlflow.bootstrap import create_database, empty_store
 from ..stores.mlflow.schema_check import check_schema, check_workspace
-from ..stores.mlflow.sql import Role, SqlStore, empty_store, open_store, reading
+from ..stores.sql.store import Role, SqlStore, open_store, reading
 from .background import run_in_background
 from .ledger import Ledger
 

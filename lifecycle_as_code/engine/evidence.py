@@ -31,12 +31,11 @@ from ..model.spec import Address, KeyPart
 from ..review.evidence import compare
 from ..stores.mlflow import tracking
 from ..stores.mlflow.artifact_root import artifact_root
-from ..stores.mlflow.artifacts import read_files
+from ..stores.mlflow.artifacts import FILE, Unread, read_files
 from ..stores.mlflow.lineage import Number
 from ..stores.mlflow.mlmodel import MlModel, read_mlmodel
-from ..stores.mlflow.remote_artifacts import FILE, Unread
-from ..stores.mlflow.sql import reading
 from ..stores.mlflow.tracking import Registered
+from ..stores.sql.store import reading
 from ..stores.state import history
 from .refresh import Snapshots
 from .session import Session

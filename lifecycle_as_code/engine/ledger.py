@@ -16,7 +16,7 @@ from ..model.plan import Plan
 from ..model.snapshot import Record, Recorded
 from ..model.spec import Address, Spec, Store
 from ..stores import state
-from ..stores.mlflow.sql import SqlStore, reading
+from ..stores.sql.store import SqlStore, reading
 from ..stores.state import history
 
 

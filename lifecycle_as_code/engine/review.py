@@ -19,7 +19,7 @@ from ..model.spec import Address
 from ..planning.revalidation import wanted_again
 from ..review.access.changes import access_changes, touches_access
 from ..review.policy.judge import denials, expired, judge, refuse_unready
-from ..stores.mlflow.auth_state import names_there, read_access_state
+from ..stores.mlflow.auth import names_there, read_access_state
 from .actor import actor
 from .evidence import gather_evidence
 from .refresh import Snapshots, take_snapshots

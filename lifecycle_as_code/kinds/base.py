@@ -12,8 +12,8 @@ from ..model.plan import Change
 from ..model.snapshot import Observed
 from ..model.spec import Address, Spec
 from ..planning.guards import World
-from ..stores.mlflow.rows import Keys
 from ..stores.ray.apps import owner
+from ..stores.sql.rows import Keys
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

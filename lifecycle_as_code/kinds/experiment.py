@@ -24,12 +24,13 @@ from ..model.plan import Action
 from ..model.snapshot import Observed
 from ..model.spec import Address, Computed, Immutable, Key, Labels, Spec, Store
 from ..planning.guards import World
-from ..stores.mlflow import rows, rules
+from ..stores.mlflow import rules
 from ..stores.mlflow.artifact_root import artifact_root
-from ..stores.mlflow.grant_names import granted_ids
+from ..stores.mlflow.auth import granted_ids
 from ..stores.mlflow.renames import rename
 from ..stores.mlflow.tables import assessments, experiment_tags, experiments, runs
 from ..stores.mlflow.uris import host, join
+from ..stores.sql import rows
 from .base import Databases, Observation, Settled, SqlKind, Wanted
 
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.experiment_tag_key))]

@@ -18,8 +18,10 @@ from ..model.selector import Selects, VersionSelector
 from ..model.snapshot import Observed
 from ..model.spec import Address, Hold, Key, Nest, Ref, Spec, Store
 from ..planning.guards import World
-from ..stores.mlflow import rows, rules
+from ..stores.mlflow import rules
+from ..stores.mlflow.prompts import prompt_names
 from ..stores.mlflow.tables import registered_model_aliases
+from ..stores.sql import rows
 from .base import Databases, Observation, SqlKind, Wanted
 
 
@@ -76,7 +78,7 @@ class ModelAliases(SqlKind[ModelAlias]):
         """Two queries: prompts' names, and the aliases."""
         names = wanted.of("registered_model", "model_version", "model_alias")
         aliases = registered_model_aliases.c
-        hidden = rows.prompts(db.registry, db.workspace)
+        hidden = prompt_names(db.registry, db.workspace)
         query: Any = select(aliases.name, aliases.alias, aliases.version).where(
             aliases.workspace == db.workspace
         )

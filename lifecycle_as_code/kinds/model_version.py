@@ -20,9 +20,10 @@ from ..model.plan import Action
 from ..model.snapshot import Observed
 from ..model.spec import Address, Computed, Derived, Hold, Immutable, Key, Labels, Nest, Ref, Spec, Store
 from ..planning.guards import World
-from ..stores.mlflow import rows, rules
+from ..stores.mlflow import rules
 from ..stores.mlflow.artifact_root import artifact_root
 from ..stores.mlflow.lineage import left_null, note_versions
+from ..stores.mlflow.prompts import prompt_names
 from ..stores.mlflow.sources import Known, look_up, resolve, same_source
 from ..stores.mlflow.tables import (
     DELETED,
@@ -32,6 +33,7 @@ from ..stores.mlflow.tables import (
     registered_models,
 )
 from ..stores.mlflow.uris import SourceAddress, Version, read_source
+from ..stores.sql import rows
 from .base import Databases, Observation, Settled, SqlKind, Wanted
 
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.model_tag_key))]
@@ -112,7 +114,7 @@ class ModelVersions(SqlKind[ModelVersion]):
         Facts: `created` and `updated` in ms, `status` and `status_message`.
         """
         names = wanted.of("registered_model", "model_version", "model_alias")
-        hidden = rows.prompts(db.registry, db.workspace)
+        hidden = prompt_names(db.registry, db.workspace)
         labels, versions = model_version_tags.c, model_versions.c
         tags: defaultdict[tuple[str, int], dict[str, str]] = defaultdict(dict)
         query: Any = select(labels.name, labels.version, labels.key, labels.value).where(

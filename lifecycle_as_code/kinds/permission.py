@@ -18,10 +18,11 @@ from ..model.snapshot import Observed
 from ..model.spec import Address, Hold, Key, Nest, Ref, Spec, Store
 from ..planning.guards import World
 from ..review.access.lockout import lost_by
-from ..stores.mlflow import rows, rules
-from ..stores.mlflow.auth_roles import hidden_user, role_ids, user_ids, vanished
-from ..stores.mlflow.grant_names import BY_ID, GrantNames, read_names
+from ..stores.mlflow import rules
+from ..stores.mlflow.auth import BY_ID, GrantNames, hidden_user, read_names, role_ids, user_ids, vanished
+from ..stores.mlflow.prompts import prompt_names
 from ..stores.mlflow.tables import role_permissions, roles
+from ..stores.sql import rows
 from .base import Databases, Observation, SqlKind, Wanted
 
 CLAIMABLE: Final = {
@@ -208,7 +209,7 @@ def _referents(db: Databases, wanted: Wanted) -> set[Address]:
     """Prompts and gateway endpoints that grants may name: MLflow's, not ours to manage."""
     found: set[Address] = set()
     if (prompts := wanted.of("prompt")) is None or prompts:
-        known = rows.prompts(db.registry, db.workspace)
+        known = prompt_names(db.registry, db.workspace)
         found |= {Address("prompt", (name,)) for name in known if prompts is None or name in prompts}
     if (gateways := wanted.of("gateway_endpoint")) is None or gateways:
         ids = GrantNames.read(db.registry, "gateway_endpoint", db.workspace).id_of or {}

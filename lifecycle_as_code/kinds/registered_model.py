@@ -18,7 +18,8 @@ from ..model.plan import Action, Change
 from ..model.snapshot import Observed
 from ..model.spec import Address, Key, Labels, Spec, Store
 from ..planning.guards import World
-from ..stores.mlflow import rows, rules
+from ..stores.mlflow import rules
+from ..stores.mlflow.prompts import PROMPT_TAG
 from ..stores.mlflow.renames import rename, rename_grants
 from ..stores.mlflow.tables import (
     DELETED,
@@ -29,6 +30,7 @@ from ..stores.mlflow.tables import (
     registered_models,
 )
 from ..stores.mlflow.webhooks import waiting
+from ..stores.sql import rows
 from .base import Databases, Observation, SqlKind, Wanted
 
 Name = Annotated[str, AfterValidator(rules.validator(rules.model_name))]
@@ -89,7 +91,7 @@ class RegisteredModels(SqlKind[RegisteredModel]):
         objects: dict[Address, Observed] = {}
         prompts: set[Address] = set()
         for name, description, created, updated in rows.among(db.registry, query, models.name, names):
-            if tags[name].get(rows.PROMPT_TAG, "").lower() == "true":
+            if tags[name].get(PROMPT_TAG, "").lower() == "true":
                 prompts.add(Address("prompt", (name,)))
                 continue
             spec = RegisteredModel.model_construct(name=name, description=description or "", tags=tags[name])

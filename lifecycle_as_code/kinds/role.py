@@ -16,10 +16,10 @@ from sqlalchemy import select
 from ..model.diagnostics import Diagnostic, LacError
 from ..model.snapshot import Observed
 from ..model.spec import Address, Key, Spec, Store, Unordered
-from ..stores.mlflow import rows, rules
-from ..stores.mlflow.auth_roles import hidden_user, role_ids, user_ids, vanished
-from ..stores.mlflow.grant_names import read_names
+from ..stores.mlflow import rules
+from ..stores.mlflow.auth import hidden_user, read_names, role_ids, user_ids, vanished
 from ..stores.mlflow.tables import role_permissions, roles, user_role_assignments, users
+from ..stores.sql import rows
 from .base import Databases, Observation, SqlKind, Wanted
 
 

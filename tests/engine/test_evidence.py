@@ -29,9 +29,8 @@ from lifecycle_as_code.model.plan import Action, Change
 from lifecycle_as_code.model.signature import Signature
 from lifecycle_as_code.model.snapshot import Live, Observed
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.stores.mlflow.artifacts import read_files
+from lifecycle_as_code.stores.mlflow.artifacts import LARGEST, Unread, out_of_reach, read_files
 from lifecycle_as_code.stores.mlflow.mlmodel import MlModel
-from lifecycle_as_code.stores.mlflow.remote_artifacts import LARGEST, Unread, out_of_reach
 
 CHAMPION = Address("model_alias", ("fraud", "champion"))
 ENDPOINT = Address("serving_endpoint", ("fraud",))

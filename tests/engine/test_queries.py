@@ -31,8 +31,6 @@ from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
-from lifecycle_as_code.model.diagnostics import LacError
-from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.model.snapshot import Claim
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.planning.drift import Drift

@@ -18,8 +18,8 @@ from support.mlflow_fixture import MlflowServer, fresh_sqlite
 
 from lifecycle_as_code.model.access import AccessState
 from lifecycle_as_code.review.access.effective import Effective
-from lifecycle_as_code.stores.mlflow.auth_state import read_access_state
-from lifecycle_as_code.stores.mlflow.sql import open_store, reading, writing
+from lifecycle_as_code.stores.mlflow.auth import read_access_state
+from lifecycle_as_code.stores.sql.store import open_store, reading, writing
 
 CASES = 540
 THREADS = 4

@@ -39,9 +39,8 @@ from lifecycle_as_code.model.signature import SignatureClass
 from lifecycle_as_code.model.snapshot import Move
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.stores.mlflow import tables
-from lifecycle_as_code.stores.mlflow.artifacts import read_files
-from lifecycle_as_code.stores.mlflow.remote_artifacts import Unread
-from lifecycle_as_code.stores.mlflow.sql import writing
+from lifecycle_as_code.stores.mlflow.artifacts import Unread, read_files
+from lifecycle_as_code.stores.sql.store import writing
 
 NOWHERE = "0" * 32
 SECRET = "hunter2"

@@ -16,7 +16,7 @@ from support.command import PATIENCE, Directory, models
 from support.mlflow_fixture import drop_postgres, fresh_postgres, fresh_sqlite
 
 from lifecycle_as_code.stack import Stack
-from lifecycle_as_code.stores.mlflow.sql import open_store
+from lifecycle_as_code.stores.sql.store import open_store
 from lifecycle_as_code.stores.state import lock
 
 COUNT = 300

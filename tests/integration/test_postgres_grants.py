@@ -23,7 +23,7 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel, Registered
 from lifecycle_as_code.model.plan import Change
 from lifecycle_as_code.stack import Stack
 from lifecycle_as_code.stores.mlflow import tables
-from lifecycle_as_code.stores.mlflow.sql import open_store, writing
+from lifecycle_as_code.stores.sql.store import open_store, writing
 from lifecycle_as_code.stores.state import lock
 
 GRANTS = Path(__file__).parents[2] / "examples" / "postgres" / "grants.sql"

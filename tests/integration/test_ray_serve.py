@@ -22,7 +22,8 @@ from support.endpoint_users import PASSWORD, make_auth_database
 from support.ray_fixture import COLUMNS, SECRET, SPLIT, Load, Models, RayForTests
 
 from lifecycle_as_code.model.diagnostics import LacError
-from lifecycle_as_code.stores.ray import local, processes
+from lifecycle_as_code.stores import processes
+from lifecycle_as_code.stores.ray import local
 from lifecycle_as_code.stores.ray.apps import (
     AppConfig,
     ServedEntity,

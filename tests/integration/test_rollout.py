@@ -38,7 +38,8 @@ from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.events import Event, Failed, HeldBack, Progress
 from lifecycle_as_code.model.plan import Action, Plan
 from lifecycle_as_code.model.spec import Spec
-from lifecycle_as_code.stores.ray import local, processes
+from lifecycle_as_code.stores import processes
+from lifecycle_as_code.stores.ray import local
 from lifecycle_as_code.stores.ray.apps import owner, owns
 from lifecycle_as_code.stores.state import store_id
 

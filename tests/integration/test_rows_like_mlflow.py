@@ -29,8 +29,8 @@ from lifecycle_as_code.model.diagnostics import Diagnostic, LacError
 from lifecycle_as_code.model.diff import diff, owned
 from lifecycle_as_code.model.snapshot import Observed
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.stores.mlflow.sql import open_store, writing
 from lifecycle_as_code.stores.mlflow.tables import experiments, model_versions, registered_models
+from lifecycle_as_code.stores.sql.store import open_store, writing
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -14,7 +14,7 @@ from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.plan import Action
 from lifecycle_as_code.model.snapshot import Claim
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.stores.mlflow.sql import open_store, writing
+from lifecycle_as_code.stores.sql.store import open_store, writing
 
 MODEL = Address("registered_model", ("fraud",))
 CLAIMED = {MODEL: Claim(exclusive=False)}

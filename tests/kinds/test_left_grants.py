@@ -16,7 +16,7 @@ from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.model.spec import Spec
 from lifecycle_as_code.stores.mlflow import tables
-from lifecycle_as_code.stores.mlflow.sql import open_store, writing
+from lifecycle_as_code.stores.sql.store import open_store, writing
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.spec import Spec
-from lifecycle_as_code.stores.mlflow.sql import open_store, writing
+from lifecycle_as_code.stores.sql.store import open_store, writing
 
 RUN, OTHER = "a" * 32, "b" * 32
 STANDARD, ELSEWHERE = f"s3://bucket/0/{RUN}/artifacts", f"s3://bucket/archive/{RUN}"

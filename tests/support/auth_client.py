@@ -15,7 +15,7 @@ import httpx
 from lifecycle_as_code.kinds.base import Databases
 from lifecycle_as_code.kinds.permission import Permission, PermissionKind
 from lifecycle_as_code.kinds.role import Role, RoleKind
-from lifecycle_as_code.stores.mlflow.sql import open_store, writing
+from lifecycle_as_code.stores.sql.store import open_store, writing
 from support.mlflow_fixture import ADMIN, ADMIN_PASSWORD, MlflowServer, make_cheap
 
 PASSWORD = "a-long-enough-password"

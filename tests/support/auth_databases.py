@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Table, delete, insert, select, text
 
 from lifecycle_as_code.kinds.base import Databases, Wanted
 from lifecycle_as_code.stores.mlflow import tables
-from lifecycle_as_code.stores.mlflow.sql import open_store, writing
+from lifecycle_as_code.stores.sql.store import open_store, writing
 from support.mlflow_fixture import fresh_postgres, fresh_sqlite
 
 ALL = Wanted()

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lifecycle_as_code.stores.ray import processes
+from lifecycle_as_code.stores import processes
 from support.shared import DIRECTORY, MARK, SPARED, make_directory
 
 if TYPE_CHECKING:

@@ -29,8 +29,8 @@ from sqlalchemy import create_engine, text, update
 from sqlalchemy.engine import make_url
 
 from lifecycle_as_code.stores.mlflow.bootstrap import create_database
-from lifecycle_as_code.stores.mlflow.sql import Role, open_store
 from lifecycle_as_code.stores.mlflow.tables import users
+from lifecycle_as_code.stores.sql.store import Role, open_store
 from support.shared import directory, once
 
 ADMIN, ADMIN_PASSWORD = "admin", "correct-horse-battery"

@@ -19,9 +19,9 @@ from ...model.plan import Action, Change
 from ...model.snapshot import Record
 from ...model.spec import Address, Store
 from ...stores import state
-from ...stores.mlflow.errors import DatabaseError
-from ...stores.mlflow.settling import certain
-from ...stores.mlflow.sql import SqlStore, writing
+from ...stores.sql.commit import certain
+from ...stores.sql.errors import DatabaseError
+from ...stores.sql.store import SqlStore, writing
 from ...stores.state import history, lock
 from ..ledger import Ledger
 

@@ -10,9 +10,9 @@ from typing import Any, Final, Self
 
 from sqlalchemy import Column, Connection, Table, select
 
+from ...model.access import ALL, AccessState, Role
 from ...model.diagnostics import Diagnostic
 from ...model.spec import Address
-from ...review.access.effective import ALL, AccessState, Role
 from ...serving.levels import WORKSPACE, Grant
 from ..sql import rows
 from .prompts import prompt_names

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import text
 
 from ...model.diagnostics import Diagnostic, LacError
-from .sql import SqlStore, writing
+from ..sql.store import SqlStore, writing
 
 ANALYZE_FROM: Final = 200
 """Changes in one apply from which the statistics are renewed. Without that, MLflow's own search took 22 s

@@ -20,8 +20,8 @@ from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.events import Event, Failed, Finished, Progress
 from lifecycle_as_code.model.plan import Action
 from lifecycle_as_code.model.spec import Spec
-from lifecycle_as_code.stores.mlflow.sql import writing
 from lifecycle_as_code.stores.ray.state import Application
+from lifecycle_as_code.stores.sql.store import writing
 
 
 def fraud(champion: int = 1) -> list[Spec]:
@@ -194,7 +194,7 @@ def test_an_app_that_another_deployer_drops_is_put_again_and_not_for_ever(
     monkeypatch.setattr(Paper, "wait", waited)
     _, events = converge(served.stack(served_fraud(version)))
     failed = [e.diagnostic.detail for e in events if isinstance(e, Failed)]
-    assert [("somebody else removed it" in text) for text in failed] == [True] * (times == 3)
+    assert [("it was deleted outside lac" in text) for text in failed] == [True] * (times == 3)
     settles(paper, served, served_fraud(version))
 
 

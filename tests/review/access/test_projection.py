@@ -21,8 +21,7 @@ from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.review.access.changes import access_changes
 from lifecycle_as_code.review.access.effective import Effective
 from lifecycle_as_code.review.access.projection import state_after
-from lifecycle_as_code.stores.mlflow.auth_state import read_access_state
-from lifecycle_as_code.stores.mlflow.sql import open_store, reading, writing
+from lifecycle_as_code.stores.mlflow.auth import read_access_state
 from lifecycle_as_code.stores.mlflow.tables import (
     experiments,
     role_permissions,
@@ -30,6 +29,7 @@ from lifecycle_as_code.stores.mlflow.tables import (
     user_role_assignments,
     users,
 )
+from lifecycle_as_code.stores.sql.store import open_store, reading, writing
 
 
 def model(name: str) -> RegisteredModel:
