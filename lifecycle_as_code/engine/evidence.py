@@ -3,31 +3,25 @@
 Reads only. All of SQL is read in one short transaction, which is over before any file is opened. Nothing in
 here decides.
 
-| change | before | after |
-|---|---|---|
-| an alias is made, moved, deleted | the version that it pointed at; none | the one that it will; none |
-| a version is registered | the highest one below it that is there; none | itself |
-| a served entity comes, changes, goes | the version behind it; none | the one that will be; none |
-
-What changes about a version that is there (its tags, its description) puts nothing in anything's place.
+Which version takes which one's place is each kind's to say (`Kind.versions_put_in_place`).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
-from ..kinds.model_alias import ModelAlias
-from ..kinds.model_version import ModelVersion
+from ..kinds.base import Kind, Replacement
 from ..model.evidence import NOTHING, Comparison, Direction, Evidence, compare
 from ..model.history import Line, since
 from ..model.plan import Action, Change, Plan
 from ..model.redaction import without_credentials
 from ..model.snapshot import Live
-from ..model.spec import Address, KeyPart
+from ..model.spec import Address, Spec, Trait, construct, spec_with
 from ..stores.mlflow import tracking
 from ..stores.mlflow.artifact_root import artifact_root
 from ..stores.mlflow.artifacts import read_files
@@ -43,24 +37,9 @@ from .refresh import Snapshots
 NOWHERE: Mapping[Address, Address] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Replacement:
-    """One version in the place of another, at least one of which there is. `entity`: the part of the object
-    where; empty for all of it."""
-
-    address: Address
-    entity: str
-    before: Address | None
-    after: Address | None
-
-    @property
-    def sides(self) -> tuple[Address, ...]:
-        """Those that there are."""
-        return tuple(side for side in (self.before, self.after) if side is not None)
-
-
 def gather(
     connections: Connections,
+    kinds: Mapping[str, Kind[Any]],
     plan: Plan,
     seen: Snapshots,
     *,
@@ -74,14 +53,15 @@ def gather(
     together; what couldn't be read by then is named in `missing`. `environ`: stands for the process's
     environment, for the credentials of remote stores. LacError only where the database can't be read.
     """
-    found = list(replacements(plan.changes, seen.live, seen.origins))
+    found = list(replacements(kinds, plan.changes, seen.live, seen.origins))
     numbers = {side: number_of(side, seen.origins) for each in found for side in each.sides}
     if not numbers:
         return ()
     made = {number_of(c.address, seen.origins): r for c in plan.changes if (r := _registered(c)) is not None}
-    whole = _read(connections, {*numbers.values()}, made, seconds, environ)
+    aliases = spec_with(Trait.ALIAS, {name: kind.spec for name, kind in kinds.items()})
+    whole = _read(connections, aliases, {*numbers.values()}, made, seconds, environ)
     # one that is made is known by what it will be
-    tagged = {c.address: c for c in plan.changes if c.address.kind == ModelVersion.kind and c.before}
+    tagged = {c.address: c for c in plan.changes if c.before and c.before.trait is Trait.VERSION}
 
     def side(address: Address | None) -> Evidence | None:
         if address is None:
@@ -103,56 +83,37 @@ def gather(
 
 
 def replacements(
-    changes: Iterable[Change], live: Live, origins: Mapping[Address, Address] = NOWHERE
+    kinds: Mapping[str, Kind[Any]],
+    changes: Iterable[Change],
+    live: Live,
+    origins: Mapping[Address, Address] = NOWHERE,
 ) -> Iterator[Replacement]:
-    """What takes what's place, as the table above has it. `origins`: what is called otherwise until now;
-    under another name a version is the same."""
-    there: defaultdict[KeyPart, list[int]] | None = None
+    """What takes what's place, in the order of `changes`. `origins`: the current address of what the plan
+    renames; under another name a version is the same."""
+    by_kind: defaultdict[str, list[Change]] = defaultdict(list)
     for change in changes:
-        if change.action not in (Action.CREATE, Action.UPDATE, Action.DELETE):
-            continue
-        if change.address.kind == ModelVersion.kind:
-            if change.action is Action.CREATE:
-                there = _there(live) if there is None else there
-                yield Replacement(change.address, "", _below(change.address, there), change.address)
-            continue
-        before = change.before.stands_for() if change.before else {}
-        after = change.after.stands_for() if change.after else {}
-        for entity in dict.fromkeys((*after, *before)):
-            was, will_be = before.get(entity), after.get(entity)
-            if (entity in before and was is None) or (entity in after and will_be is None):
-                # an alias that isn't resolved, in a plan that is about something else
+        if change.action in (Action.CREATE, Action.UPDATE, Action.DELETE):
+            by_kind[change.address.kind].append(change)
+    by_change: defaultdict[Address, list[Replacement]] = defaultdict(list)
+    for kind, mine in by_kind.items():
+        for each in kinds[kind].versions_put_in_place(mine, live):
+            if len({number_of(side, origins) for side in each.sides}) < len(each.sides):
                 continue
-            if was is None or will_be is None or number_of(was, origins) != number_of(will_be, origins):
-                yield Replacement(change.address, entity, was, will_be)
+            by_change[each.address].append(each)
+    for change in changes:
+        yield from by_change[change.address]
 
 
 def number_of(version: Address, origins: Mapping[Address, Address]) -> Number:
     """The version as the database has it until the plan is applied."""
-    model, number = version.key
-    former = origins.get(Address("registered_model", (model,)))
-    return str(former.key[0] if former else model), int(number)
-
-
-def _there(live: Live) -> defaultdict[KeyPart, list[int]]:
-    """The numbers of each model's versions, but for deleted ones."""
-    found: defaultdict[KeyPart, list[int]] = defaultdict(list)
-    for address in live.objects:
-        if address.kind == ModelVersion.kind and live.present(address):
-            found[address.key[0]].append(int(address.key[1]))
-    return found
-
-
-def _below(version: Address, there: Mapping[KeyPart, Sequence[int]]) -> Address | None:
-    model, number = version.key
-    highest = max((n for n in there.get(model, ()) if n < int(number)), default=None)
-    return None if highest is None else Address(ModelVersion.kind, (model, highest))
+    model, number = origins.get(version, version).key
+    return str(model), int(number)
 
 
 def _registered(change: Change) -> Registered | None:
     """A version that the plan makes, as it will be registered."""
-    made = change.after
-    if change.action is not Action.CREATE or not isinstance(made, ModelVersion):
+    made: Any = change.after
+    if change.action is not Action.CREATE or made.trait is not Trait.VERSION:
         return None
     return Registered(made.source, made.storage_location or "", made.run_id, tags=dict(made.tags))
 
@@ -170,6 +131,7 @@ def tags_after(tags: Mapping[str, str], change: Change) -> Mapping[str, str]:
 
 def _read(
     connections: Connections,
+    alias: type[Spec],
     numbers: set[Number],
     made: Mapping[Number, Registered],
     seconds: float,
@@ -179,8 +141,8 @@ def _read(
         workspace = ledger.workspace
         known = tracking.read(db, workspace, numbers, {n: made[n] for n in numbers if n in made})
         root = artifact_root(db, workspace, ledger.artifact_root)
-        aliases = [_alias(n, alias) for n, t in known.items() for alias in t.evidence.aliases]
-        told = history.of(db, workspace, {ModelAlias.kind: ModelAlias}, aliases)
+        aliases = [a.address for n, t in known.items() for a in _aliases(alias, n, t.evidence)]
+        told = history.of(db, workspace, {alias.kind: alias}, aliases)
     places = {tracked.location for tracked in known.values() if tracked.location}
     found: dict[str, MlModel | Unread] = {}
     # reading what they say takes time as well
@@ -189,28 +151,30 @@ def _read(
             found[place] = read_mlmodel(file) if isinstance(file, bytes) else file
     return {
         number: with_file(
-            with_past(number, tracked.evidence, told), tracked.location, found.get(tracked.location)
+            with_past(alias, number, tracked.evidence, told), tracked.location, found.get(tracked.location)
         )
         for number, tracked in known.items()
     }
 
 
-def _alias(number: Number, alias: str) -> Address:
-    return Address(ModelAlias.kind, (number[0], alias))
+def _aliases(alias: type[Spec], number: Number, evidence: Evidence) -> list[Any]:
+    """The version's aliases, as specs of the class `alias`."""
+    model, version = number
+    return [construct(alias, {"model": model, "alias": a, "version": version}) for a in evidence.aliases]
 
 
-def with_past(number: Number, evidence: Evidence, told: Mapping[Address, Iterable[Line]]) -> Evidence:
+def with_past(
+    alias: type[Spec], number: Number, evidence: Evidence, told: Mapping[Address, Iterable[Line]]
+) -> Evidence:
     """The evidence, and since when the version has held its aliases. `told`: what was done to those."""
     if not evidence.aliases:
         return evidence
-    model, version = number
-    held = {}
-    for alias in evidence.aliases:
-        address = _alias(number, alias)
-        spec = ModelAlias.model_construct(model=model, alias=alias, version=version)
-        if (at := since(told.get(address, ()), spec)) is not None:
-            held[alias] = at
-    return replace(evidence, since_ms=held)
+    times = {
+        spec.alias: at
+        for spec in _aliases(alias, number, evidence)
+        if (at := since(told.get(spec.address, ()), spec)) is not None
+    }
+    return replace(evidence, since_ms=times)
 
 
 def with_file(evidence: Evidence, location: str, file: MlModel | Unread | None) -> Evidence:

@@ -27,8 +27,7 @@ def wanted(desired: Desired, recorded: Recorded) -> Wanted:
     if (found := naming(addresses)).names is None:
         return found
     specs = [*desired.objects.values(), *(r.spec for r in recorded.ours.values() if r.spec is not None)]
-    models = {slot.model for spec in desired.objects.values() for slot in slots(spec)}
-    addresses |= {Address("registered_model", (model,)) for model in models}
+    addresses |= {slot.owner for spec in desired.objects.values() for slot in slots(spec)}
     return naming({*addresses, *(ref for spec in specs for ref in spec.refs())})
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from ..kinds.base import Databases, Kind, ServeKind, Wanted
 from ..model.selector import slots
 from ..model.snapshot import Desired, Live, Recorded
-from ..model.spec import Address, Spec
+from ..model.spec import Address, Spec, Trait
 from ..planning.pinning import Pin, resolve
 from ..planning.renames import moved
 from ..planning.selection import chosen
@@ -110,5 +110,6 @@ def with_runs(kinds: Sequence[Kind[Any]], db: Databases, desired: Desired, live:
     them: a source tells which run it is from. What is wrong with them is told when all is settled."""
     if not any(True for spec in desired.objects.values() for _ in slots(spec)):
         return live
-    made = {a: s for a, s in desired.objects.items() if a.kind == "model_version" and a not in live.objects}
+    declared = {a: s for a, s in desired.objects.items() if s.trait is Trait.VERSION}
+    made = {a: s for a, s in declared.items() if a not in live.objects}
     return replace(live, settled=settled(kinds, db, Desired(made), live).settled)

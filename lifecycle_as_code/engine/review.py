@@ -6,15 +6,16 @@ never changes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
-from ..kinds.serving_endpoint.impact import make_impacts
+from ..kinds.base import Kind
 from ..model.diagnostics import refuse
 from ..model.plan import Mode, Plan
 from ..model.policy import Rules
-from ..model.review import Access, Review
+from ..model.review import Access, Impact, Review
 from ..model.spec import Address
 from ..planning.revalidation import wanted_again
 from ..review.access.changes import access_changes, touches_access
@@ -33,15 +34,32 @@ def reviewed(core: Core, plan: Plan, seen: Snapshots, rules: Rules) -> Plan:
     refuse_unready(rules)
     evidence = gather(
         core.connections,
+        core.kinds,
         plan,
         seen,
         directions=rules.directions,
         seconds=core.settings.evidence_seconds,
         environ=core.environ,
     )
-    impacts = make_impacts(plan, seen.recorded, seen.live, access=_access(core, plan))
+    impacts = make_impacts(core.kinds.values(), plan, seen, _access(core, plan))
     plan = replace(plan, review=Review(evidence, impacts, (), seen.desired.choices, rules))
     return _judged(core, plan) if rules.policies else plan
+
+
+def make_impacts(
+    kinds: Iterable[Kind[Any]], plan: Plan, seen: Snapshots, access: Mapping[Address, tuple[Access, ...]]
+) -> tuple[Impact, ...]:
+    """What each change reaches, by every kind, and whose access it changes; in the plan's order. Changes that
+    touch nothing else have no impact."""
+    impacts: dict[Address, Impact] = {}
+    for impact in (impact for kind in kinds for impact in kind.impacts(plan, seen.recorded, seen.live)):
+        mine = impacts.get(impact.address, Impact(impact.address))
+        impacts[impact.address] = Impact(
+            impact.address, mine.traffic + impact.traffic, mine.capacity + impact.capacity
+        )
+    for address, rows in access.items():
+        impacts[address] = replace(impacts.get(address, Impact(address)), access=rows)
+    return tuple(impacts[c.address] for c in plan.differences if c.address in impacts)
 
 
 def _judged(core: Core, plan: Plan) -> Plan:

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..model.diagnostics import Diagnostic
-from ..model.snapshot import Observed
+from ..model.plan import Change, Plan
+from ..model.review import Impact
+from ..model.snapshot import Live, Observed, Recorded
 from ..model.spec import Address, Spec
-from ..planning.planner import Change, World
+from ..planning.guards import World
 from ..stores.mlflow.rows import Keys
 from ..stores.ray.apps import owner
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Table
 
     from ..stores.ray.client import Cluster
 
@@ -98,6 +100,22 @@ class Site:
         return owner(self.stack, self.store)
 
 
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """One version in the place of another; one of the two may be absent. `entity`: the part of the object
+    that leads to them, as in `Spec.stands_for`."""
+
+    address: Address
+    entity: str
+    before: Address | None
+    after: Address | None
+
+    @property
+    def sides(self) -> tuple[Address, ...]:
+        """The versions that are present."""
+        return tuple(side for side in (self.before, self.after) if side is not None)
+
+
 Settled = Iterable[tuple[Address, Spec | Diagnostic]]
 """For an address, its spec in the store's form, or why it has none; the caller adds the place."""
 
@@ -111,15 +129,37 @@ class Kind(ABC, Generic[S]):
         """Rules of this kind over the whole plan, beyond those that follow from its markers. Pure."""
         return iter(())
 
+    def versions_put_in_place(self, changes: Sequence[Change], live: Live) -> Iterator[Replacement]:
+        """Which model version each of these changes of this kind puts in which one's place. Pure.
+
+        By default those that `Spec.stands_for` names on both sides, unless one is still unknown: an alias
+        that isn't resolved, in a plan that is about something else.
+        """
+        for change in changes:
+            before = change.before.stands_for() if change.before else {}
+            after = change.after.stands_for() if change.after else {}
+            for entity in dict.fromkeys((*after, *before)):
+                sides = before.get(entity), after.get(entity)
+                unknown = (entity in before, entity in after) != tuple(side is not None for side in sides)
+                if not unknown:
+                    yield Replacement(change.address, entity, *sides)
+
+    def impacts(self, plan: Plan, recorded: Recorded, live: Live) -> Iterator[Impact]:
+        """What the plan's changes, of whatever kind, reach among objects of this kind, such as an endpoint's
+        traffic and capacity; at most one for each change. Access isn't among it. Pure."""
+        return iter(())
+
 
 class SqlKind(Kind[S]):
     """A kind whose objects are rows. Effects take many objects at once and run inside the caller's
     transaction; they never commit, and touch no row that their arguments don't name.
 
-    `keys`: where an object's row is, for kinds that others refer to.
+    `keys`: where an object's row is, for kinds that others refer to. `tables`: the tables that these objects
+    fill, whose planner statistics PostgreSQL has to renew once many of them were written.
     """
 
     keys: ClassVar[Keys | None] = None
+    tables: ClassVar[tuple[Table, ...]] = ()
 
     @abstractmethod
     def observe(self, db: Databases, wanted: Wanted) -> Observation:

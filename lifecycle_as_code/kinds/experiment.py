@@ -24,6 +24,7 @@ from ..model.plan import Action
 from ..model.snapshot import Observed
 from ..model.spec import Address, Computed, Immutable, Key, Labels, Spec, Store
 from ..planning.guards import World
+from ..serving.levels import ResourceType
 from ..stores.mlflow import rows, rules
 from ..stores.mlflow.artifact_root import artifact_root
 from ..stores.mlflow.grant_names import granted_ids
@@ -48,7 +49,15 @@ class Experiment(Spec):
 
     kind = "experiment"
     section = "experiments"
+    example = """\
+experiments:
+  - name: nightly
+    artifact_location: s3://experiments/nightly
+    description: What trains every night.
+    tags: {team: risk}
+"""
     store = Store.REGISTRY
+    grantable = ResourceType.EXPERIMENT
     prepared = True
     movable = True
 
@@ -69,6 +78,7 @@ class Experiment(Spec):
 class Experiments(SqlKind[Experiment]):
     spec = Experiment
     keys = rows.Keys(experiments, ("name",))
+    tables = (experiments, experiment_tags)
 
     def check(self, world: World) -> Iterator[Diagnostic]:
         """A deleted experiment comes back with the files that it had."""

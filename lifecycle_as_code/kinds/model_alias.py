@@ -16,7 +16,7 @@ from ..model.diagnostics import Diagnostic
 from ..model.plan import Action
 from ..model.selector import Selects, VersionSelector
 from ..model.snapshot import Observed
-from ..model.spec import Address, Hold, Key, Nest, Ref, Spec, Store
+from ..model.spec import Address, Hold, Key, Nest, Ref, Spec, Store, Trait
 from ..planning.guards import World
 from ..stores.mlflow import rows, rules
 from ..stores.mlflow.tables import registered_model_aliases
@@ -28,7 +28,12 @@ class ModelAlias(Spec):
 
     kind = "model_alias"
     section = "model_aliases"
+    example = """\
+model_aliases:
+  - {model: fraud, alias: champion, version: 3}
+"""
     store = Store.REGISTRY
+    trait = Trait.ALIAS
     nests = (Nest("registered_models", "aliases", {"model": "name"}, map_to=("alias", "version")),)
     retired = False
     holds = {
@@ -43,7 +48,7 @@ class ModelAlias(Spec):
     version: Annotated[
         Annotated[int, Field(ge=1, le=rules.LAST_VERSION)] | VersionSelector,
         Ref("model_version", ("model", "version")),
-        Selects("model"),
+        Selects("model", "registered_model", "model_alias"),
     ]
     """The version that it points at, or a selector that says which one that is. Moving it is a change of this
     field."""
@@ -57,6 +62,7 @@ class ModelAlias(Spec):
 
 class ModelAliases(SqlKind[ModelAlias]):
     spec = ModelAlias
+    tables = (registered_model_aliases,)
 
     def check(self, world: World) -> Iterator[Diagnostic]:
         """An alias that is a number may stay where MLflow has one, but isn't made."""

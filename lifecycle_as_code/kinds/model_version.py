@@ -16,9 +16,23 @@ from pydantic import AfterValidator, Field
 from sqlalchemy import select, update
 
 from ..model.diagnostics import Diagnostic, refuse
-from ..model.plan import Action
-from ..model.snapshot import Observed
-from ..model.spec import Address, Computed, Derived, Hold, Immutable, Key, Labels, Nest, Ref, Spec, Store
+from ..model.plan import Action, Change
+from ..model.snapshot import Live, Observed
+from ..model.spec import (
+    Address,
+    Computed,
+    Derived,
+    Hold,
+    Immutable,
+    Key,
+    KeyPart,
+    Labels,
+    Nest,
+    Ref,
+    Spec,
+    Store,
+    Trait,
+)
 from ..planning.guards import World
 from ..stores.mlflow import rows, rules
 from ..stores.mlflow.artifact_root import artifact_root
@@ -32,7 +46,7 @@ from ..stores.mlflow.tables import (
     registered_models,
 )
 from ..stores.mlflow.uris import SourceAddress, Version, read_source
-from .base import Databases, Observation, Settled, SqlKind, Wanted
+from .base import Databases, Observation, Replacement, Settled, SqlKind, Wanted
 
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.model_tag_key))]
 TagValue = Annotated[str, AfterValidator(rules.validator(rules.version_tag_value))]
@@ -46,7 +60,18 @@ class ModelVersion(Spec):
 
     kind = "model_version"
     section = "model_versions"
+    example = """\
+model_versions:
+  - model: fraud
+    version: 3
+    source: runs:/0123456789abcdef0123456789abcdef/model
+    run_id: 0123456789abcdef0123456789abcdef
+    description: Trained in May.
+    tags: {validation: approved}
+    stage: Archived
+"""
     store = Store.REGISTRY
+    trait = Trait.VERSION
     nests = (Nest("registered_models", "versions", {"model": "name"}),)
     prepared = True
     holds = {"registered_model": Hold("model-in-use", taken_along=True)}
@@ -86,6 +111,7 @@ class ModelVersion(Spec):
 class ModelVersions(SqlKind[ModelVersion]):
     spec = ModelVersion
     keys = rows.Keys(model_versions, ("name", "version"))
+    tables = (model_versions, model_version_tags)
 
     def check(self, world: World) -> Iterator[Diagnostic]:
         """MLflow counts versions: the highest plus one, deleted ones included; from 1 in a new model."""
@@ -105,6 +131,22 @@ class ModelVersions(SqlKind[ModelVersion]):
                 if version != (due := highest[model] + place):
                     yield _not_next(world, Address(ModelVersion.kind, (model, version)), due)
                     break
+
+    def versions_put_in_place(self, changes: Sequence[Change], live: Live) -> Iterator[Replacement]:
+        """A new version takes the place of the highest one below it. What changes about a version that exists
+        (its tags, its description) puts nothing in anything's place."""
+        made = [change.address for change in changes if change.action is Action.CREATE]
+        if not made:
+            return
+        numbers: defaultdict[KeyPart, list[int]] = defaultdict(list)
+        for address in live.objects:
+            if address.kind == ModelVersion.kind and live.present(address):
+                numbers[address.key[0]].append(int(address.key[1]))
+        for address in made:
+            model, version = address.key
+            below = max((number for number in numbers[model] if number < int(version)), default=None)
+            before = None if below is None else Address(ModelVersion.kind, (model, below))
+            yield Replacement(address, "", before, address)
 
     def observe(self, db: Databases, wanted: Wanted) -> Observation:
         """Three queries: prompts' names, tags, versions. Deleted versions are tombstones.

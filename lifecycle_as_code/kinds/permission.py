@@ -14,10 +14,10 @@ from sqlalchemy import select
 
 from ..model.diagnostics import Diagnostic, refuse
 from ..model.snapshot import Observed
-from ..model.spec import Address, Hold, Key, Nest, Ref, Spec, Store
+from ..model.spec import Address, Hold, Key, Nest, Ref, Spec, Store, Trait
 from ..planning.guards import World
 from ..review.access.effective import ALL
-from ..review.access.lockout import lost_by
+from ..review.access.lockout import GrantKinds, lost_by
 from ..stores.mlflow import rows, rules
 from ..stores.mlflow.auth_roles import hidden_user, role_ids, user_ids, vanished
 from ..stores.mlflow.grant_names import BY_ID, GrantNames, read_names
@@ -44,7 +44,12 @@ class Permission(Spec):
 
     kind: ClassVar[str] = "permission"
     section: ClassVar[str] = "permissions"
+    example = """\
+permissions:
+  - {role: analysts, resource_type: registered_model, resource: fraud, level: READ}
+"""
     store: ClassVar[Store] = Store.AUTH
+    trait = Trait.GRANT
     # revoking is part of the switch: nobody keeps an access until endpoints have been retired
     retired: ClassVar[bool] = False
     # MLflow deletes a role's grants with the role, and leaves those on a resource behind, for the next of its
@@ -117,7 +122,7 @@ class PermissionKind(SqlKind[Permission]):
 
     def check(self, world: World) -> Iterator[Diagnostic]:
         """Nobody loses MANAGE on what stays without a word about it."""
-        return lost_by(world)
+        return lost_by(world, GrantKinds(Permission.kind, holder="role"))
 
     def observe(self, db: Databases, wanted: Wanted) -> Observation:
         """The wanted grants of the workspace: those of a wanted role, and those on a wanted resource.

@@ -16,8 +16,9 @@ from sqlalchemy import select
 from ..model.diagnostics import Diagnostic, refuse
 from ..model.plan import Action, Change
 from ..model.snapshot import Observed
-from ..model.spec import Address, Key, Labels, Spec, Store
+from ..model.spec import Address, Key, Labels, Spec, Store, Trait
 from ..planning.guards import World
+from ..serving.levels import ResourceType
 from ..stores.mlflow import rows, rules
 from ..stores.mlflow.renames import rename, rename_grants
 from ..stores.mlflow.tables import (
@@ -41,7 +42,15 @@ class RegisteredModel(Spec):
 
     kind = "registered_model"
     section = "registered_models"
+    example = """\
+registered_models:
+  - name: fraud
+    description: Scores card payments.
+    tags: {team: risk}
+"""
     store = Store.REGISTRY
+    trait = Trait.MODEL
+    grantable = ResourceType.REGISTERED_MODEL
     prepared = True
     movable = True
 
@@ -56,6 +65,7 @@ class RegisteredModel(Spec):
 class RegisteredModels(SqlKind[RegisteredModel]):
     spec = RegisteredModel
     keys = rows.Keys(registered_models, ("name",))
+    tables = (registered_models, registered_model_tags)
 
     def check(self, world: World) -> Iterator[Diagnostic]:
         """A prompt's name is taken: MLflow keeps prompts among the models."""

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from ..model.diagnostics import Diagnostic, LacError
 from ..model.snapshot import Observed
-from ..model.spec import Address, Key, Spec, Store, Unordered
+from ..model.spec import Address, Key, Spec, Store, Trait, Unordered
 from ..stores.mlflow import rows, rules
 from ..stores.mlflow.auth_roles import hidden_user, role_ids, user_ids, vanished
 from ..stores.mlflow.grant_names import read_names
@@ -38,7 +38,14 @@ class Role(Spec):
 
     kind: ClassVar[str] = "role"
     section: ClassVar[str] = "roles"
+    example = """\
+roles:
+  - name: analysts
+    description: Read reports.
+    members: [bob, ann]
+"""
     store: ClassVar[Store] = Store.AUTH
+    trait = Trait.HOLDER
     prepared: ClassVar[bool] = True
 
     name: Annotated[str, Key(), AfterValidator(rules.validator(rules.role_name))]

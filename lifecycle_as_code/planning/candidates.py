@@ -10,12 +10,11 @@ from typing import Any, Final
 from ..model.diff import carried, owned
 from ..model.predicate import Facts
 from ..model.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
-from ..model.spec import Spec
+from ..model.spec import Spec, Trait
 from .renames import removed
 
 READY: Final = "READY"
 """MLflow's word for a version whose files are there."""
-_VERSION: Final = "model_version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ def candidates(desired: Desired, recorded: Recorded, live: Live) -> Candidates:
     found: defaultdict[str, list[Candidate]] = defaultdict(list)
     kept = removed(desired, recorded)
     for address, seen in live.objects.items():
-        if address.kind != _VERSION or seen.tombstone:
+        if seen.spec.trait is not Trait.VERSION or seen.tombstone:
             continue
         wanted, last = desired.objects.get(address), recorded.ours.get(address)
         going = wanted is None and last is not None and address not in kept
@@ -48,7 +47,7 @@ def candidates(desired: Desired, recorded: Recorded, live: Live) -> Candidates:
             barred = f"its status is {facts.status or 'unknown'}"
         found[str(address.key[0])].append(Candidate(facts, barred))
     for address, spec in desired.objects.items():
-        if address.kind == _VERSION and address not in live.objects:
+        if spec.trait is Trait.VERSION and address not in live.objects:
             facts = _facts(live.settled.get(address, spec), {"status": READY})
             found[str(address.key[0])].append(Candidate(facts))
     return {model: tuple(sorted(every, key=_newest_first)) for model, every in found.items()}

@@ -24,7 +24,6 @@ from .renames import removed
 
 MOST: Final = 20
 """How many versions are told of, the newest first."""
-_ALIAS: Final = "model_alias"
 
 Fields = tuple[str, ...]
 Places = Mapping[tuple[Address, Fields], Source]
@@ -51,7 +50,7 @@ def chosen(desired: Desired, recorded: Recorded, live: Live) -> Chosen:
     world = _World(desired, recorded, live, dict(desired.objects))
     choices: list[Choice] = []
     for slot in order:
-        named = world.named(slot)
+        named = slot.alias
         if named in stuck:
             choice: Choice | Diagnostic = stuck[named]
         elif (kept := world.kept(slot.address)) is not None:
@@ -85,7 +84,7 @@ def circles(desired: Desired) -> Iterator[Diagnostic]:
 
 def _in_order(every: Sequence[Slot]) -> tuple[list[Slot], list[list[Slot]]]:
     """Each after the one that it names; apart from them, those that lead in a circle."""
-    onward = {slot.address: slot for slot in every if slot.address.kind == _ALIAS}
+    onward = {slot.address: slot for slot in every}
     order: list[Slot] = []
     circles: list[list[Slot]] = []
     done: set[tuple[Address, Fields]] = set()
@@ -99,14 +98,10 @@ def _in_order(every: Sequence[Slot]) -> tuple[list[Slot], list[list[Slot]]]:
                 done |= {(s.address, s.path) for s in round_}
                 break
             path[key] = slot
-            slot = onward.get(_alias(slot)) if slot.selector.alias is not None else None
+            slot = onward.get(slot.alias) if slot.alias is not None else None
         order += [s for k, s in reversed(path.items()) if k not in done]
         done |= path.keys()
     return order, circles
-
-
-def _alias(slot: Slot) -> Address:
-    return Address(_ALIAS, (slot.model, slot.selector.alias or ""))
 
 
 def _told(circle: Sequence[Slot], desired: Desired) -> Iterator[tuple[Slot, Diagnostic]]:
@@ -134,9 +129,6 @@ class _World:
     def pin(self, slot: Slot, version: int) -> None:
         self.objects[slot.address] = pinned(self.objects[slot.address], slot.loc, version)
 
-    def named(self, slot: Slot) -> Address | None:
-        return None if slot.selector.alias is None else _alias(slot)
-
     def kept(self, address: Address) -> int | None:
         """The version of an alias that exists and that the manifests leave where it is."""
         lifecycle, seen = self.desired.lifecycles.get(address), self.live.present(address)
@@ -150,7 +142,7 @@ class _World:
             kept = self.kept(alias)
             return _choice(slot, kept if kept is not None else _version(self.objects[alias]))
         if seen is None:
-            known = {a for a in (*self.objects, *self.live.objects) if a.kind == _ALIAS}
+            known = {a for a in (*self.objects, *self.live.objects) if a.kind == alias.kind}
             names = [str(a.key[1]) for a in known if a.key[0] == slot.model and a != slot.address]
             hint = did_you_mean(str(alias.key[1]), names[:100])
             return _nothing(slot, f"Model `{slot.model}` has no alias `{alias.key[1]}`.", hint)

@@ -69,7 +69,7 @@ def compared(bench: Bench, specs: list[Spec], *directions: Direction, **more: An
     core = bench.stack(specs, **more)._core
     seen = core.camera.take(core.manifest.desired)
     plan = core.plan(seen, core.options())
-    return gather(core.connections, plan, seen, directions=directions, seconds=20)
+    return gather(core.connections, core.kinds, plan, seen, directions=directions, seconds=20)
 
 
 def fill(directory: Path, store: str) -> Shop:
@@ -446,7 +446,7 @@ def test_nothing_is_read_where_nothing_takes_anythings_place(shop: Shop) -> None
         seen = core.camera.take(core.manifest.desired)
         plan = core.plan(seen, core.options())
         before = len(statements)
-        assert gather(core.connections, plan, seen, seconds=20) == ()
+        assert gather(core.connections, core.kinds, plan, seen, seconds=20) == ()
     assert before
     assert len(statements) == before
 
@@ -494,7 +494,7 @@ def test_fifty_versions_take_as_many_statements_as_one(shop: Shop) -> None:
         seen = core.camera.take(core.manifest.desired)
         plan = core.plan(seen, core.options())
         with counted() as statements:
-            found = gather(core.connections, plan, seen, seconds=20)
+            found = gather(core.connections, core.kinds, plan, seen, seconds=20)
         assert len(found) == count
         assert all(c.before and c.after and c.metrics[0].delta for c in found)
         assert all(c.before and len(c.before.since_ms) == 1 for c in found)

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from ...kinds.base import Kind, Rollout, ServeKind, Site, Tell
+from ...kinds.base import Kind, Rollout, ServeKind, Site, SqlKind, Tell
 from ...model.diagnostics import Diagnostic, LacError
 from ...model.events import Done, Event, Failed, Finished, HeldBack, StepStarted, Warned
 from ...model.plan import Change, Phase, Plan, Step
@@ -23,7 +23,6 @@ from ..observation import with_cluster
 from .journal import Journal
 from .transaction import (
     ANALYZE_FROM,
-    REGISTRY_TABLES,
     analyze,
     load,
     look_again,
@@ -297,7 +296,10 @@ class Run:
     def _statistics(self) -> Iterator[Event]:
         if sum(c.address in self.done for c in self.plan.changes) < ANALYZE_FROM:
             return
-        if warning := analyze(self.journal.ledger.registry, REGISTRY_TABLES):
+        names = {c.address.kind for c in self.plan.changes if c.store is Store.REGISTRY}
+        kinds = [kind for kind in self.kinds if isinstance(kind, SqlKind) and kind.spec.kind in names]
+        tables = [table.name for kind in kinds for table in kind.tables]
+        if tables and (warning := analyze(self.journal.ledger.registry, tables)):
             yield Warned(warning)
 
 

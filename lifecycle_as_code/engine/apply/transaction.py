@@ -28,14 +28,6 @@ ANALYZE_FROM = 200
 """Changes in one transaction from which PostgreSQL's planner statistics are renewed. Without that, MLflow's
 own search took 22 s after a bulk load (observed), and 0.6 s with it."""
 
-REGISTRY_TABLES = (
-    "registered_models",
-    "registered_model_tags",
-    "registered_model_aliases",
-    "model_versions",
-    "model_version_tags",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Ledger:

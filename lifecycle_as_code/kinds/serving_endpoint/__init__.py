@@ -1,10 +1,10 @@
 """Serving endpoints. The one kind outside SQL, and so large that it is a package: what people write (`spec`),
 as Ray applications (`apps`), what they take of a cluster (`capacity`), its own rules (`checks`),
+what changes reach it (`impact`),
 its effects (`kind`)."""
 
-from .capacity import capacities
 from .kind import ServingEndpoints
-from .spec import Route, ServedEntity, ServingEndpoint, TrafficConfig, followed
+from .spec import Route, ServedEntity, ServingEndpoint, TrafficConfig
 
 __all__ = [
     "Route",
@@ -12,6 +12,4 @@ __all__ = [
     "ServingEndpoint",
     "ServingEndpoints",
     "TrafficConfig",
-    "capacities",
-    "followed",
 ]

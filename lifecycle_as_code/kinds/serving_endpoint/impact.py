@@ -1,8 +1,7 @@
-"""What else each change of a plan touches: the traffic of endpoints, capacity, access. Pure.
+"""What each change of a plan touches among endpoints: their traffic and their capacity. Pure.
 
-Access is worked out elsewhere, and only put beside the rest here. Endpoints of other stacks are known by what
-those recorded in the same store, and by what is on the cluster: one that nobody recorded here is known to
-serve a model of ours by the place that it loads from.
+Endpoints of other stacks are known from what those stacks recorded in the same store, and from the cluster:
+an endpoint without a record serves a model of ours if it loads from the place where that model's files are.
 """
 
 from __future__ import annotations
@@ -10,43 +9,24 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from ...model.plan import Action, Change, Plan
-from ...model.review import Access, Capacity, Impact, Traffic
+from ...model.review import Capacity, Impact, Traffic
 from ...model.snapshot import Live, Recorded
 from ...model.spec import Address, Spec
-from . import ServedEntity, ServingEndpoint, capacities, followed
+from .capacity import capacities
+from .spec import ServedEntity, ServingEndpoint, followed
 
-NOBODY: Mapping[Address, tuple[Access, ...]] = MappingProxyType({})
 
-
-def make_impacts(
-    plan: Plan,
-    recorded: Recorded,
-    live: Live,
-    *,
-    access: Mapping[Address, tuple[Access, ...]] = NOBODY,
-) -> tuple[Impact, ...]:
-    """The impacts of the plan's differences, in its order; changes that touch nothing else have none.
-
-    `access`: by change, whose effective level on what. What the plan leaves alone is taken as it is live.
-    """
-    if not plan.differences:
-        return ()
+def impacts(plan: Plan, recorded: Recorded, live: Live) -> Iterator[Impact]:
+    """What the plan's differences touch, in its order; a change that touches no endpoint has no impact. What
+    the plan leaves alone stays as it is live."""
     scene = _Scene.of(plan, recorded, live)
     room = {one.endpoint: (one,) for one in capacities(plan.differences, live) if _matters(one)}
-    found = []
     for change in plan.differences:
-        impact = Impact(
-            change.address,
-            tuple(_traffic(change, scene)),
-            room.get(change.address, ()),
-            access.get(change.address, ()),
-        )
-        if impact.traffic or impact.capacity or impact.access:
-            found.append(impact)
-    return tuple(found)
+        traffic, capacity = tuple(_traffic(change, scene)), room.get(change.address, ())
+        if traffic or capacity:
+            yield Impact(change.address, traffic, capacity)
 
 
 def _matters(needs: Capacity) -> bool:

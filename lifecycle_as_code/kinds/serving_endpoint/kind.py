@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...model.diagnostics import Diagnostic, LacError, did_you_mean
-from ...model.plan import Change
-from ...model.snapshot import Observed
+from ...model.plan import Change, Plan
+from ...model.review import Impact
+from ...model.snapshot import Live, Observed, Recorded
 from ...model.spec import Address, Spec
 from ...planning.guards import World
 from ...serving.references import is_reference
@@ -23,6 +24,7 @@ from ..base import Observation, Rollout, ServeKind, Settled, Site, Tell
 from .apps import MISSING, as_apps, as_held, entity_as_app, facts_of
 from .capacity import RESOURCES
 from .checks import open_doors, room, shut_doors
+from .impact import impacts
 from .spec import Route, ServedEntity, ServingEndpoint, TrafficConfig, followed
 
 if TYPE_CHECKING:
@@ -39,6 +41,10 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
         yield from open_doors(world)
         yield from shut_doors(world)
         yield from room(world)
+
+    def impacts(self, plan: Plan, recorded: Recorded, live: Live) -> Iterator[Impact]:
+        """Traffic of the endpoints that serve what changes, and what the cluster has to hold."""
+        return impacts(plan, recorded, live)
 
     def observe(self, cluster: Cluster) -> Observation:
         """Two requests. Endpoints of every stack, also such as an interrupted apply left in parts.

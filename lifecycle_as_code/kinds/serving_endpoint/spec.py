@@ -11,7 +11,21 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
 from ...model.selector import Selects, VersionSelector
-from ...model.spec import Address, ByKey, Derived, Health, Hold, Key, Part, Spec, Store, Tags, fields_marked
+from ...model.spec import (
+    Address,
+    ByKey,
+    Derived,
+    Health,
+    Hold,
+    Key,
+    Part,
+    Spec,
+    Store,
+    Tags,
+    Trait,
+    fields_marked,
+)
+from ...serving.levels import ResourceType
 from ...serving.references import is_reference
 from ...stores.mlflow import rules
 
@@ -74,7 +88,7 @@ class ServedEntity(Part):
         | Annotated[str, AfterValidator(_followed)]
         | VersionSelector,
         AfterValidator(_as_followed),
-        Selects("entity_name"),
+        Selects("entity_name", "registered_model", "model_alias"),
     ]
     """A version number, or an alias such as `"@champion"`: then the endpoint moves when the alias does. Or a
     selector, of which `{alias: champion}` is another way to write `"@champion"`. The plan says which version
@@ -143,7 +157,32 @@ class ServingEndpoint(Spec):
 
     kind: ClassVar[str] = "serving_endpoint"
     section: ClassVar[str] = "serving_endpoints"
+    example = """\
+serving_endpoints:
+  - name: fraud
+    served_entities:
+      - name: champion
+        entity_name: fraud
+        entity_version: "@champion"
+        min_replicas: 1
+        max_replicas: 2
+        num_cpus: 0.5
+        num_gpus: 1
+        max_ongoing_requests: 8
+        timeout: 5
+        environment_vars: {TOKEN: "{{ env.TOKEN }}"}
+      - {name: challenger, entity_name: fraud, entity_version: 4}
+    traffic_config:
+      routes:
+        - {served_entity_name: champion, traffic_percentage: 90}
+        - {served_entity_name: challenger, traffic_percentage: 10}
+    description: Scores card payments.
+    tags: {team: risk}
+    auth: none
+"""
     store: ClassVar[Store] = Store.SERVE
+    trait = Trait.ENDPOINT
+    grantable = ResourceType.SERVING_ENDPOINT
     # what runs goes on running without the registry's row
     holds: ClassVar[Mapping[str, Hold]] = {"model_version": Hold("version-in-use", taken_along=False)}
 

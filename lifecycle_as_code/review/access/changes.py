@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 
 from ...model.plan import Action, Change, Mode, Plan
 from ...model.review import Access
-from ...model.spec import Address
-from ...serving.levels import rank
+from ...model.spec import Address, Trait
+from ...serving.levels import ResourceType, rank
 from .effective import (
     ALL,
     DEFAULT_WORKSPACE,
@@ -36,11 +36,15 @@ MOST: Final = 200
 MOST_IN_ALL: Final = 2000
 """Rows of a whole plan, though every change that has any is told with one."""
 
-_RESOURCES: Final = ("registered_model", "experiment", "serving_endpoint")
-_TYPES: Final = (*_RESOURCES, "prompt", "gateway_endpoint")
+_TYPES: Final = (
+    ResourceType.REGISTERED_MODEL,
+    ResourceType.EXPERIMENT,
+    ResourceType.SERVING_ENDPOINT,
+    ResourceType.PROMPT,
+    ResourceType.GATEWAY_ENDPOINT,
+)
 """Types of resources that people grant on: what MANAGE on the workspace reaches."""
 _VERSIONS_OF: Final = {parent: versions for versions, parent in VERSIONS.items()}
-_VERSION_KIND: Final = {"registered_model": "model_version", "prompt": "prompt_version"}
 _LISTED: Final = 3
 NOT_KNOWN: Final[Mapping[str, Collection[str]]] = MappingProxyType({})
 
@@ -54,9 +58,9 @@ def access_changes(
     """For each change that is the cause of any, the users whose effective level it changes, and on what.
 
     A resource called `*`, as in `registered_model.*`, is every one of its type that has no row of its own for
-    that user, those to come included; `model_version.fraud/*` is the versions of `fraud`, told where they
-    fare otherwise than the model; `workspace.*` is the workspace itself. What is created or deleted is told
-    for those whom a grant on its very name reaches. Users without a change have no row.
+    that user, those to come included; `registered_model_version.fraud/*` is the versions of `fraud`, told
+    where they fare otherwise than the model; `workspace.*` is the workspace itself. What is created or
+    deleted is told for those whom a grant on its very name reaches. Users without a change have no row.
 
     A row belongs to the first change, in the plan's order, that touches a grant on that resource or a role
     with one which the user has or had; otherwise to the resource's own. At most `MOST` rows a change and
@@ -72,7 +76,7 @@ def access_changes(
     rows: dict[Address, list[_Row]] = {}
     told: set[tuple[str, Address]] = set()
     # a resource's own change comes last: a grant that is made with it says more
-    for change in sorted(changes, key=lambda change: change.address.kind in _RESOURCES):
+    for change in sorted(changes, key=_is_resource):
         for row in sides.rows(change):
             if (row.user, row.resource) not in told:
                 told.add((row.user, row.resource))
@@ -83,9 +87,20 @@ def access_changes(
 
 def touches_access(plan: Plan) -> bool:
     """Whether a plan is about grants, roles, or what can be granted; otherwise nobody gains or loses."""
-    kinds = {"permission", "role", *_RESOURCES}
-    about = (c for c in plan.changes if c.action.is_difference and c.address.kind in kinds)
+    about = (c for c in plan.changes if c.action.is_difference and (_trait(c) in _ACCESS or _is_resource(c)))
     return plan.mode is not Mode.REFRESH_ONLY and any(about)
+
+
+_ACCESS: Final = (Trait.GRANT, Trait.HOLDER)
+
+
+def _trait(change: Change) -> Trait | None:
+    return change.side.trait if change.side else None
+
+
+def _is_resource(change: Change) -> bool:
+    """Whether it is about something that can be granted on."""
+    return change.side is not None and change.side.grantable is not None
 
 
 class _Pair(NamedTuple):
@@ -174,7 +189,7 @@ class _Sides:
             {role.name: role for role in state.roles if role.workspace == workspace}
             for state in (before, after)
         )
-        own = [change for change in changes if change.address.kind in _RESOURCES]
+        own = [change for change in changes if _is_resource(change)]
         known = {kind: set(names) for kind, names in there.items()}
         for address in {change.address for change in own} | _granted_on(changes):
             if address.kind in known:
@@ -200,20 +215,20 @@ class _Sides:
         return reach.name == ALL or reach.type not in self.there or reach.name in self.there[reach.type]
 
     def _reached(self, change: Change) -> Iterator[_Reach]:
-        match change.address:
-            case Address("permission", (role, resource_type, resource)):
+        match _trait(change), change.address.key:
+            case Trait.GRANT, (role, resource_type, resource):
                 both = self.roles.get(str(role), (None, None))
                 users = _NOBODY.union(*(side.members for side in both if side is not None))
                 yield from _reaches(users, str(resource_type), str(resource))
-            case Address("role", (role,)):
+            case Trait.HOLDER, (role,):
                 before, after = self.roles.get(str(role), (None, None))
                 was = before.members if before else _NOBODY
                 becomes = after.members if after else _NOBODY
                 sides = [side for side in (before, after) if side is not None]
                 for on in {(g.resource_type, g.pattern) for side in sides for g in side.grants}:
                     yield from _reaches(was ^ becomes, *on)
-            case Address(kind, (name,)) if kind in _RESOURCES and self._comes_or_goes(change.address):
-                yield _Reach(self._named(change.address), kind, str(name))
+            case _, (name,) if _is_resource(change) and self._comes_or_goes(change.address):
+                yield _Reach(self._named(change.address), change.address.kind, str(name))
 
     def _comes_or_goes(self, address: Address) -> bool:
         return address in self.made or address in self.gone or address in self.origins
@@ -236,7 +251,7 @@ class _Sides:
             yield _Row(user, Address(reach.type, (name,)), pair, _but(on, name) + stay)
         for name, pair in _worth_telling(of):
             if pair.levels != on[name].levels:
-                yield _Row(user, Address(_VERSION_KIND[reach.type], (name, ALL)), pair, _but(of, name))
+                yield _Row(user, Address(versions, (name, ALL)), pair, _but(of, name))
 
     def _pair(self, user: str, kind: str, name: str) -> _Pair:
         resource = Address(VERSIONS.get(kind, kind), (name,))
@@ -281,9 +296,7 @@ def _holders(state: AccessState) -> _Holders:
 
 
 def _granted_on(changes: Iterable[Change]) -> set[Address]:
-    return {
-        Address(str(c.address.key[1]), c.address.key[2:]) for c in changes if c.address.kind == "permission"
-    }
+    return {Address(str(c.address.key[1]), c.address.key[2:]) for c in changes if _trait(c) is Trait.GRANT}
 
 
 def _worth_telling(pairs: Mapping[str, _Pair]) -> Iterator[tuple[str, _Pair]]:

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from ...model.wording import join_first
 from ...serving import levels as endpoints
-from ...serving.levels import LEVELS, Grant, rank, read_level
+from ...serving.levels import LEVELS, Grant, ResourceType, rank, read_level
 
 ALL: Final = "*"
 DENY, NOTHING, READ, USE, EDIT, MANAGE = LEVELS
@@ -25,8 +25,8 @@ WORKSPACE: Final = "workspace"
 DEFAULT_WORKSPACE: Final = "default"
 
 VERSIONS: Final[Mapping[str, str]] = {
-    "registered_model_version": "registered_model",
-    "prompt_version": "prompt",
+    ResourceType.REGISTERED_MODEL_VERSION: ResourceType.REGISTERED_MODEL,
+    ResourceType.PROMPT_VERSION: ResourceType.PROMPT,
 }
 """Types of versions, whose grants are on all versions there are, and the type whose name they go by."""
 

@@ -76,7 +76,14 @@ class Side:
         return {Resource(*on) for on, grants in held if any(h.grant.permission == level for h in grants)}
 
 
-def lost_by(world: World) -> Iterator[Diagnostic]:
+class GrantKinds(NamedTuple):
+    """The kinds of grants and of those who hold them."""
+
+    grant: str
+    holder: str
+
+
+def lost_by(world: World, kinds: GrantKinds) -> Iterator[Diagnostic]:
     """What the plan takes `MANAGE` from, though it stays: `last-manage` for a resource that some user was
     granted it on, where no user would have it; `own-manage` for what else `world.principal` would lose.
     Nothing where the plan changes no grant and no role.
@@ -84,7 +91,7 @@ def lost_by(world: World) -> Iterator[Diagnostic]:
     touched = {
         address: change
         for address, change in world.changes.items()
-        if address.kind in ("permission", "role") and change.action.is_difference
+        if address.kind in kinds and change.action.is_difference
     }
     if not touched:
         return
@@ -102,17 +109,13 @@ def lost_by(world: World) -> Iterator[Diagnostic]:
     for resource in sorted(named | own):
         if not _stays(resource, world):
             continue
-        loss = _Loss(world, touched, before, after, resource)
+        loss = _Loss(world, kinds, touched, before, after, resource)
         by_name = resource in named and resource.name != ALL
         if by_name and not any(after.manages(user, resource) for user in after.granted):
             if losers := [user for user in sorted(concerned) if loses(user, resource)]:
                 yield loss.of_the_last(losers)
         elif resource in own and loses(world.principal, resource):
             yield loss.of_ones_own()
-
-
-def _grant(role: str, resource: Resource) -> Address:
-    return Address("permission", (role, *resource))
 
 
 def _stays(resource: Resource, world: World) -> bool:
@@ -129,6 +132,7 @@ class _Loss:
     """What takes MANAGE on a resource from users who had it before the plan."""
 
     world: World
+    kinds: GrantKinds
     touched: Mapping[Address, Change]
     before: Side
     after: Side
@@ -179,11 +183,15 @@ class _Loss:
         for resource in dict.fromkeys(on_type):
             denied = self.before.roles(user, resource, DENY)
             for role in sorted(self.after.roles(user, resource, DENY) - denied):
-                causes.setdefault(_grant(role, resource), f"{_grant(role, resource)} denies it")
+                grant = self._grant(role, resource)
+                causes.setdefault(grant, f"{grant} denies it")
         return causes
 
+    def _grant(self, role: str, resource: Resource) -> Address:
+        return Address(self.kinds.grant, (role, *resource))
+
     def _goes(self, role: str, resource: Resource, user: str) -> Iterator[tuple[Address, str]]:
-        grant, holder = _grant(role, resource), Address("role", (role,))
+        grant, holder = self._grant(role, resource), Address(self.kinds.holder, (role,))
         if grant in self.touched:
             spec: Any = self.touched[grant].after
             yield grant, f"{grant} is revoked" if spec is None else f"{grant} becomes {spec.level}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...model.plan import Change
 from ...model.snapshot import Live
-from ...model.spec import Address
+from ...model.spec import Address, Trait
 from ...serving.levels import Grant
 from .effective import DEFAULT_WORKSPACE, AccessState, Role
 
@@ -30,9 +30,9 @@ def state_seen(live: Live) -> AccessState:
         granted(address, level)
     for address, seen in live.objects.items():
         spec: Any = seen.spec
-        if address.kind == "role":
+        if spec.trait is Trait.HOLDER:
             members[str(address.key[0])] = frozenset(spec.members)
-        elif address.kind == "permission":
+        elif spec.trait is Trait.GRANT:
             role = granted(address, spec.level)
             # a hidden role whose user is gone is told by its own name
             if seen.hidden not in ("", role):
@@ -85,12 +85,12 @@ def _renamed(key: tuple[str, str], renames: Mapping[Address, Address]) -> tuple[
 
 def _make(draft: dict[str, _Draft], change: Change) -> None:
     spec: Any = change.after
-    match change.address:
-        case Address("role", (name,)) if spec is None:
+    match change.side.trait if change.side else None, change.address.key:
+        case Trait.HOLDER, (name,) if spec is None:
             draft.pop(str(name), None)
-        case Address("role", (name,)):
+        case Trait.HOLDER, (name,):
             draft.setdefault(str(name), _Draft.empty()).members = frozenset(spec.members)
-        case Address("permission", (role, resource_type, resource)):
+        case Trait.GRANT, (role, resource_type, resource):
             grants = draft.setdefault(str(role), _Draft.empty()).grants
             if spec is None:
                 grants.pop((str(resource_type), str(resource)), None)

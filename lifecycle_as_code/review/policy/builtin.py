@@ -17,12 +17,9 @@ from ...model.plan import Change
 from ...model.policy import Team
 from ...model.redaction import secrets_in
 from ...model.signature import SignatureClass
-from ...model.spec import Address
+from ...model.spec import Address, KeyPart, Spec, Trait
 from .facts import fields_of, hours_held, name_of
 from .matching import matches
-
-VERSION: Final = "model_version"
-"""The kind that evidence is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +39,16 @@ class Case:
     @property
     def unseen(self) -> tuple[Address, ...]:
         """Versions that the change newly names, and about which nothing is known at all."""
+        # the number of a version that the change makes: evidence may not have it yet
+        own = {self.change.address.key[-1]} if _is_version(self.change) else set[KeyPart]()
         seen = {
-            Address(VERSION, (it.model, number))
+            (it.model, number)
             for it in self.comparisons
             if it.after is not None
-            for number in {it.after.version, *self._made}
+            for number in {it.after.version, *own}
         }
         newly = _versions(self.change.after) - _versions(self.change.before)
-        return tuple(sorted(newly - seen, key=str))
-
-    @property
-    def _made(self) -> set[int]:
-        """The number of a version that the change makes: evidence may not have it yet."""
-        address = self.change.address
-        return {int(address.key[-1])} if address.kind == VERSION else set()
+        return tuple(sorted((version for version in newly if version.key not in seen), key=str))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +77,13 @@ class Promotion:
 Rule = Callable[[Case, Any], Iterator[str]]
 
 
-def _versions(spec: Any) -> set[Address]:
-    if spec is None:
-        return set()
-    own = {spec.address} if spec.address.kind == VERSION else set()
-    return own | {ref for ref in spec.refs() if ref.kind == VERSION}
+def _versions(spec: Spec | None) -> set[Address]:
+    versions = spec.stands_for().values() if spec else ()
+    return {version for version in versions if version is not None}
+
+
+def _is_version(change: Change) -> bool:
+    return change.side is not None and change.side.trait is Trait.VERSION
 
 
 def _promotes_from(asked: Promotion) -> Iterator[str]:
@@ -173,7 +168,7 @@ def _required_tags(case: Case, wanted: Any) -> Iterator[str]:
     # the object's own where it has some, otherwise those of the version that it names
     own = getattr(change.after, "tags", None)
     held: list[tuple[str, Mapping[str, str]]] = []
-    if own is None or change.address.kind == VERSION:
+    if own is None or _is_version(change):
         held = [
             (f"{it.model} version {it.after.version}", it.after.tags) for it in case.comparisons if it.after
         ]

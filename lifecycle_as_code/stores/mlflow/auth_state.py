@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, Table, select
 
 from ...review.access.effective import ALL, AccessState, Role
-from ...serving.levels import WORKSPACE, Grant
+from ...serving.levels import WORKSPACE, Grant, ResourceType
 from . import rows
 from .auth_roles import hidden_user
 from .grant_names import GrantNames
@@ -73,10 +73,10 @@ def names_there(registry: Connection, state: AccessState, workspace: str) -> Map
         query = select(table.c.name).where(table.c.workspace == workspace)
         return frozenset(row.name for row in rows.within(registry, query, table.c.name, wanted))
 
-    models = found(registered_models, named["registered_model"] | named["prompt"])
+    models = found(registered_models, named[ResourceType.REGISTERED_MODEL] | named[ResourceType.PROMPT])
     prompts = rows.prompts(registry, workspace) if models else frozenset()
     return {
-        "registered_model": models - prompts,
-        "prompt": models & prompts,
-        "experiment": found(experiments, named["experiment"]),
+        ResourceType.REGISTERED_MODEL: models - prompts,
+        ResourceType.PROMPT: models & prompts,
+        ResourceType.EXPERIMENT: found(experiments, named[ResourceType.EXPERIMENT]),
     }

@@ -8,11 +8,12 @@ from typing import Any, Final, Self
 
 from sqlalchemy import Column, Connection, Table, select
 
+from ...serving.levels import ResourceType
 from .tables import endpoints, experiments, role_permissions
 
 BY_ID: Final[Mapping[str, tuple[Table, Column[Any]]]] = {
-    "experiment": (experiments, experiments.c.experiment_id),
-    "gateway_endpoint": (endpoints, endpoints.c.endpoint_id),
+    ResourceType.EXPERIMENT: (experiments, experiments.c.experiment_id),
+    ResourceType.GATEWAY_ENDPOINT: (endpoints, endpoints.c.endpoint_id),
 }
 """Types whose grants hold an id, and where it becomes a name. Deleted experiments keep theirs."""
 

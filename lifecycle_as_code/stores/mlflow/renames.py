@@ -72,10 +72,9 @@ def _taken(before: Address, after: Address) -> Diagnostic:
 
 
 def _granted(role: str, after: Address) -> Diagnostic:
-    grant = Address("permission", (role, after.kind, _name(after)))
     return Diagnostic(
         "name-taken",
         "something else has this name",
-        f"{grant} is there already, left by something deleted; no second one can be renamed to it.",
+        f"Role `{role}` has a grant on {after} already, left by something deleted; it can't have two.",
         hint="remove one of the role's two grants first",
     )
