@@ -17,9 +17,6 @@ VOCABULARY = PACKAGE / "serving" / "levels.py"
 """MLflow names the resources of grants in words of its own, some of which are names of kinds; they stand here
 and nowhere else, for what runs on the cluster needs them too and can import no kind."""
 
-BY_NAME = {"stack.py", "cli/stacks.py"}
-"""What puts the kinds together; all else gets them, or their Spec classes, as arguments."""
-
 
 def modules() -> Iterator[Path]:
     return (path for path in sorted(PACKAGE.rglob("*.py")) if "__pycache__" not in path.parts)
@@ -81,10 +78,11 @@ def test_no_kind_is_named_outside_kinds() -> None:
     assert not named, "ask the Spec class for its trait, or give the kind a hook"
 
 
-def test_kinds_are_imported_where_a_stack_is_put_together_and_nowhere_else() -> None:
+def test_the_stack_alone_knows_the_kinds() -> None:
+    """All else gets them, or their Spec classes, as arguments."""
     elsewhere = [p for p in modules() if p.relative_to(PACKAGE).parts[0] != "kinds"]
-    importers = {str(path.relative_to(PACKAGE)) for path in elsewhere if any(imports_of_kinds(path))}
-    assert importers <= BY_NAME
+    importers = [str(path.relative_to(PACKAGE)) for path in elsewhere if any(imports_of_kinds(path))]
+    assert importers == ["stack.py"]
 
 
 def test_the_package_root_holds_its_entrances_alone() -> None:

@@ -1,9 +1,7 @@
-"""Gather the evidence on a plan: which version takes which one's place, and what MLflow knows about both.
+"""The evidence on a plan: which version takes which one's place, and MLflow's facts about both.
 
-Reads only. All of SQL is read in one short transaction, which is over before any file is opened. Nothing in
-here decides.
-
-Which version takes which one's place is each kind's to say (`Kind.versions_put_in_place`).
+Reads only. All of SQL is read in one short transaction, which ends before any file is opened. Nothing in here
+decides.
 """
 
 from __future__ import annotations
@@ -31,55 +29,47 @@ from ..stores.mlflow.remote_artifacts import FILE, Unread
 from ..stores.mlflow.sql import reading
 from ..stores.mlflow.tracking import Registered
 from ..stores.state import history
-from .connections import Connections
 from .refresh import Snapshots
+from .session import Session
 
 NOWHERE: Mapping[Address, Address] = MappingProxyType({})
 
 
-def gather(
-    connections: Connections,
-    kinds: Mapping[str, Kind[Any]],
-    plan: Plan,
-    seen: Snapshots,
-    *,
-    directions: tuple[Direction, ...] = (),
-    seconds: float,
-    environ: Mapping[str, str] | None = None,
+def gather_evidence(
+    session: Session, plan: Plan, snapshots: Snapshots, directions: tuple[Direction, ...] = ()
 ) -> tuple[Comparison, ...]:
     """Both sides of every replacement that `plan` makes, in its order.
 
-    `seen`: what the plan was made from. `seconds`: how long the models' files may take to be read, all
-    together; what couldn't be read by then is named in `missing`. `environ`: stands for the process's
-    environment, for the credentials of remote stores. LacError only where the database can't be read.
+    `snapshots`: those that the plan was made from. `missing` names the models' files that can't be read in
+    the time that lac.yaml allows. LacError only where the database can't be read.
     """
-    found = list(replacements(kinds, plan.changes, seen.live, seen.origins))
-    numbers = {side: number_of(side, seen.origins) for each in found for side in each.sides}
+    origins = snapshots.origins
+    every = list(replacements(session.kinds, plan.changes, snapshots.live, origins))
+    numbers = {side: number_of(side, origins) for each in every for side in each.sides}
     if not numbers:
         return ()
-    made = {number_of(c.address, seen.origins): r for c in plan.changes if (r := _registered(c)) is not None}
-    aliases = spec_with(Trait.ALIAS, {name: kind.spec for name, kind in kinds.items()})
-    whole = _read(connections, aliases, {*numbers.values()}, made, seconds, environ)
-    # one that is made is known by what it will be
-    tagged = {c.address: c for c in plan.changes if c.before and c.before.trait is Trait.VERSION}
+    new = {number_of(c.address, origins): r for c in plan.changes if (r := _registration(c)) is not None}
+    evidence = _read(session, {*numbers.values()}, new)
+    # a new version's tags are its change's already
+    updates = {c.address: c for c in plan.changes if c.before and c.before.trait is Trait.VERSION}
 
     def side(address: Address | None) -> Evidence | None:
         if address is None:
             return None
-        known, model = whole[numbers[address]], str(address.key[0])
-        return known if known.model == model else replace(known, model=model)
+        version, model = evidence[numbers[address]], str(address.key[0])
+        return version if version.model == model else replace(version, model=model)
 
     def comparison(each: Replacement) -> Comparison:
         after = side(each.after)
-        if after is not None and each.after in tagged:
-            after = replace(after, tags=tags_after(after.tags, tagged[each.after]))
+        if after is not None and each.after in updates:
+            after = replace(after, tags=tags_after(after.tags, updates[each.after]))
         model = str(each.sides[-1].key[0])
         return compare(each.address, model, side(each.before), after, directions, each.entity)
 
-    return tuple(map(comparison, found))
+    return tuple(map(comparison, every))
 
 
-# --- which
+# --- which versions
 
 
 def replacements(
@@ -88,8 +78,8 @@ def replacements(
     live: Live,
     origins: Mapping[Address, Address] = NOWHERE,
 ) -> Iterator[Replacement]:
-    """What takes what's place, in the order of `changes`. `origins`: the current address of what the plan
-    renames; under another name a version is the same."""
+    """The replacements that each kind sees in its changes, in the order of `changes`. `origins`: the names of
+    renamed objects until now; a rename replaces no version."""
     by_kind: defaultdict[str, list[Change]] = defaultdict(list)
     for change in changes:
         if change.action in (Action.CREATE, Action.UPDATE, Action.DELETE):
@@ -97,63 +87,56 @@ def replacements(
     by_change: defaultdict[Address, list[Replacement]] = defaultdict(list)
     for kind, mine in by_kind.items():
         for each in kinds[kind].versions_put_in_place(mine, live):
-            if len({number_of(side, origins) for side in each.sides}) < len(each.sides):
-                continue
-            by_change[each.address].append(each)
+            if len({number_of(side, origins) for side in each.sides}) == len(each.sides):
+                by_change[each.address].append(each)
     for change in changes:
         yield from by_change[change.address]
 
 
 def number_of(version: Address, origins: Mapping[Address, Address]) -> Number:
-    """The version as the database has it until the plan is applied."""
+    """The version's name in the database until the plan is applied."""
     model, number = origins.get(version, version).key
     return str(model), int(number)
 
 
-def _registered(change: Change) -> Registered | None:
-    """A version that the plan makes, as it will be registered."""
-    made: Any = change.after
-    if change.action is not Action.CREATE or made.trait is not Trait.VERSION:
+def _registration(change: Change) -> Registered | None:
+    """A version that the plan creates, as MLflow will have it."""
+    spec: Any = change.after
+    if change.action is not Action.CREATE or spec.trait is not Trait.VERSION:
         return None
-    return Registered(made.source, made.storage_location or "", made.run_id, tags=dict(made.tags))
+    return Registered(spec.source, spec.storage_location or "", spec.run_id, tags=dict(spec.tags))
 
 
 def tags_after(tags: Mapping[str, str], change: Change) -> Mapping[str, str]:
-    """A version's tags once its change is made: keys that aren't ours stay."""
-    was = getattr(change.before, "tags", NOTHING)
-    will_be = getattr(change.after, "tags", NOTHING)
-    kept = {key: value for key, value in tags.items() if key not in was}
-    return {**kept, **will_be}
+    """A version's tags after its change: keys that aren't ours stay."""
+    before = getattr(change.before, "tags", NOTHING)
+    after = getattr(change.after, "tags", NOTHING)
+    return {**{key: value for key, value in tags.items() if key not in before}, **after}
 
 
-# --- what
+# --- what MLflow knows
 
 
-def _read(
-    connections: Connections,
-    alias: type[Spec],
-    numbers: set[Number],
-    made: Mapping[Number, Registered],
-    seconds: float,
-    environ: Mapping[str, str] | None,
-) -> dict[Number, Evidence]:
-    with connections.reading() as (ledger, _), reading(ledger.registry) as db:
+def _read(session: Session, numbers: set[Number], new: Mapping[Number, Registered]) -> dict[Number, Evidence]:
+    alias = spec_with(Trait.ALIAS, session.specs)
+    with session.connections.reading() as (ledger, _), reading(ledger.registry) as db:
         workspace = ledger.workspace
-        known = tracking.read(db, workspace, numbers, {n: made[n] for n in numbers if n in made})
+        versions = tracking.read(db, workspace, numbers, {n: new[n] for n in numbers if n in new})
         root = artifact_root(db, workspace, ledger.artifact_root)
-        aliases = [a.address for n, t in known.items() for a in _aliases(alias, n, t.evidence)]
-        told = history.of(db, workspace, {alias.kind: alias}, aliases)
-    places = {tracked.location for tracked in known.values() if tracked.location}
-    found: dict[str, MlModel | Unread] = {}
-    # reading what they say takes time as well
-    with closing(read_files(places, seconds=seconds, root=root, environ=environ)) as files:
+        aliases = [a.address for n, t in versions.items() for a in _aliases(alias, n, t.evidence)]
+        lines = history.of(db, workspace, {alias.kind: alias}, aliases)
+    places = {tracked.location for tracked in versions.values() if tracked.location}
+    models: dict[str, MlModel | Unread] = {}
+    # parsing them takes time as well
+    limit = session.settings.evidence_seconds
+    with closing(read_files(places, seconds=limit, root=root, environ=session.environ)) as files:
         for place, file in files:
-            found[place] = read_mlmodel(file) if isinstance(file, bytes) else file
+            models[place] = read_mlmodel(file) if isinstance(file, bytes) else file
     return {
         number: with_file(
-            with_past(alias, number, tracked.evidence, told), tracked.location, found.get(tracked.location)
+            with_past(alias, number, tracked.evidence, lines), tracked.location, models.get(tracked.location)
         )
-        for number, tracked in known.items()
+        for number, tracked in versions.items()
     }
 
 
@@ -164,21 +147,19 @@ def _aliases(alias: type[Spec], number: Number, evidence: Evidence) -> list[Any]
 
 
 def with_past(
-    alias: type[Spec], number: Number, evidence: Evidence, told: Mapping[Address, Iterable[Line]]
+    alias: type[Spec], number: Number, evidence: Evidence, lines: Mapping[Address, Iterable[Line]]
 ) -> Evidence:
-    """The evidence, and since when the version has held its aliases. `told`: what was done to those."""
-    if not evidence.aliases:
-        return evidence
+    """The evidence, and since when the version has had its aliases. `lines`: the aliases' history."""
     times = {
         spec.alias: at
         for spec in _aliases(alias, number, evidence)
-        if (at := since(told.get(spec.address, ()), spec)) is not None
+        if (at := since(lines.get(spec.address, ()), spec)) is not None
     }
-    return replace(evidence, since_ms=times)
+    return replace(evidence, since_ms=times) if times else evidence
 
 
 def with_file(evidence: Evidence, location: str, file: MlModel | Unread | None) -> Evidence:
-    """The evidence, and what MLmodel says. `file` None: there was nowhere to look."""
+    """The evidence, and the facts of the MLmodel file. `file` None: its place is unknown."""
     place = without_credentials(location)
     match file:
         case None if evidence.artifact is False:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lifecycle_as_code.engine.adoption import Adopted, adopted
+from lifecycle_as_code.engine.ownership import Adopted, make_import
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -39,7 +39,7 @@ def take(
     others: dict[Address, str] | None = None,
 ) -> Adopted:
     seen = [found if isinstance(found, Observed) else Observed(found) for found in live]
-    return adopted(
+    return make_import(
         addresses,
         Desired({spec.address: spec for spec in desired}),
         Recorded({spec.address: Record(spec.address, spec.store, spec) for spec in ours}, others or {}),
@@ -128,7 +128,7 @@ def test_one_that_cannot_be_declared_is_found_among_many() -> None:
     many: list[Spec] = [RegisteredModel(name=f"m{n}", description="{{ x }}" * n) for n in range(40)]
     users = frozenset({Address("user", ("ann",)), Address("user", ("nul\0",))})
     live = Live({spec.address: Observed(spec) for spec in (bad, *many)}, users)
-    taken = adopted(None, Desired(), Recorded(), live, SPECS)
+    taken = make_import(None, Desired(), Recorded(), live, SPECS)
     assert set(taken.addresses) == {spec.address for spec in many}
     assert [d.detail for d in taken.skipped] == ["role.bad: It holds a NUL character."]
 
@@ -136,7 +136,7 @@ def test_one_that_cannot_be_declared_is_found_among_many() -> None:
 def test_what_a_block_removes_from_the_stack_is_not_imported_again() -> None:
     """Or the manifests would contradict themselves."""
     live = Live({FRAUD.address: Observed(FRAUD)})
-    taken = adopted(None, Desired(removals={FRAUD.address: None}), Recorded(), live, SPECS)
+    taken = make_import(None, Desired(removals={FRAUD.address: None}), Recorded(), live, SPECS)
     assert (taken.addresses, [d.code for d in taken.skipped]) == ((), ["contradiction"])
 
 

@@ -360,7 +360,7 @@ REFUSED: dict[str, tuple[dict[str, str], str, str]] = {
         """\
 error[no-such-version]: there is no such version
   fraud has no version 9.
-  hint: say which one with `--version`; there are 4 (challenger), 3 (champion), 2, 1 (stray)
+  hint: name one with `--version`; there are 4 (challenger), 3 (champion), 2, 1 (stray)
 """,
     ),
     "no version at all": (
@@ -398,7 +398,7 @@ error[selector-ambiguous]: a version selector fits several versions
         {"m.yaml": DECLARED},
         "fraud --version run:",
         """\
-error[bad-selector]: that doesn't say which version
+error[bad-selector]: invalid version
   `run_id`: String should match pattern '^[A-Za-z0-9_-]{1,32}$'.
   hint: a number, `latest`, `@ALIAS` or `run:ID`; or a condition with `--where`
 """,
@@ -407,7 +407,7 @@ error[bad-selector]: that doesn't say which version
         {"m.yaml": DECLARED},
         "fraud --where tags.a=",
         """\
-error[bad-selector]: that doesn't say which version
+error[bad-selector]: invalid version
   `where`: Syntax error: token recognition error at: '=', at character 7.
   hint: a number, `latest`, `@ALIAS` or `run:ID`; or a condition with `--where`
 """,
@@ -416,8 +416,8 @@ error[bad-selector]: that doesn't say which version
         {"m.yaml": DECLARED},
         "fraud --version 04",
         """\
-error[bad-selector]: that doesn't say which version
-  `04` is none of the forms.
+error[bad-selector]: invalid version
+  `04` is not a version.
   hint: a number, `latest`, `@ALIAS` or `run:ID`; or a condition with `--where`
 """,
     ),
@@ -425,9 +425,9 @@ error[bad-selector]: that doesn't say which version
         {"m.yaml": DECLARED},
         "fraud --to challenger",
         """\
-error[no-version]: nothing says which version
+error[no-version]: no version given
   model_alias.fraud/challenger.
-  hint: say which one with `--version`; there are 4 (challenger), 3 (champion), 2, 1 (stray)
+  hint: name one with `--version`; there are 4 (challenger), 3 (champion), 2, 1 (stray)
 """,
     ),
     "a model that there isn't": (
@@ -445,14 +445,14 @@ error[no-such-model]: there is no such model
         """\
 error[not-declared]: this stack declares nothing of the model
   churn is in the registry, and in no manifest.
-  hint: take it over first: `lac import 'registered_model.churn'`
+  hint: import it first: `lac import 'registered_model.churn'`
 """,
     ),
     "no alias": (
         {"m.yaml": DECLARED},
         "fraud --to latest",
         """\
-error[bad-alias]: that can't be an alias of a version
+error[bad-alias]: invalid alias
   `latest` is MLflow's own name for the highest version.
 """,
     ),

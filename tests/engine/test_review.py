@@ -153,7 +153,7 @@ def test_a_waiver_that_only_the_plan_has_lets_nothing_through(ready: Bench) -> N
 def test_what_happens_while_it_waits_for_the_lock_is_judged(ready: Bench) -> None:
     made = stack(ready, 2)
     events = made.apply(made.plan(), lock_timeout=60)
-    with writing(stack(ready, 2)._core, "test"):
+    with writing(stack(ready, 2)._session, "test"):
         assert "lock" in str(next(events))
         approve(ready, 2, None)
     refused(lambda: events)

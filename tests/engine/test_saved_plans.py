@@ -158,7 +158,7 @@ def test_it_is_done_once(begun: Bench) -> None:
     assert codes(error) == {"plan-already-applied"}
     last = begun.stack().history()[-1]
     assert last.apply_id in error.diagnostics[0].detail
-    assert "carried it out on 2" in error.diagnostics[0].detail
+    assert "applied it on 2" in error.diagnostics[0].detail
     assert tables(begun) == before
 
 
@@ -204,13 +204,13 @@ def test_an_apply_that_committed_nothing_leaves_the_plan_good(begun: Bench) -> N
     assert done(applied(begun.stack(), data))
 
 
-def test_what_the_grants_database_alone_committed_counts(begun: Bench) -> None:
-    """The registry's half of an interrupted apply was restored from a backup."""
-    data = saved(begun.stack(declared(later=True)))
-    applied(begun.stack(), data)
-    outside(begun, "DELETE FROM lac_changes")
-    outside(begun, "DELETE FROM lac_applies")
-    assert codes(refusal(begun.stack(), data)) == {"plan-already-applied"}
+def test_what_the_grants_database_alone_committed_counts(once: Bench) -> None:
+    """They are two databases here. The registry's half of an interrupted apply was restored from a backup."""
+    data = saved(once.stack(declared(later=True)))
+    applied(once.stack(), data)
+    outside(once, "DELETE FROM lac_changes")
+    outside(once, "DELETE FROM lac_applies")
+    assert codes(refusal(once.stack(), data)) == {"plan-already-applied"}
 
 
 def test_a_plan_of_nothing_is_a_plan(begun: Bench) -> None:

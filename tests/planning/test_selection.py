@@ -18,6 +18,7 @@ from support.bench import Bench, converge
 from support.fake_cluster import Paper, on_paper
 from support.mlflow_fixture import fresh_sqlite
 
+from lifecycle_as_code.engine.refresh import take_snapshots
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -653,8 +654,8 @@ def test_plans_are_resolved_from_records_where_nobody_looks(bench: Bench) -> Non
 def test_choices_are_there_to_be_shown(bench: Bench) -> None:
     specs = world(alias("champion", {"latest": True}))
     converge(bench.stack(specs))
-    core = bench.stack(specs)._core
-    choices = core.camera.take(core.manifest.desired).desired.choices
+    session = bench.stack(specs)._session
+    choices = take_snapshots(session, session.desired).desired.choices
     here = alias("champion", 1).address
     assert choices == (Choice(here, "version", "{latest: true}", 2, ((1, "older than 2"),)),)
 

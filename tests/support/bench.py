@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from lifecycle_as_code.engine.observation import observe
+from lifecycle_as_code.engine.refresh import observe
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.base import Kind, Wanted
 from lifecycle_as_code.manifest.settings import Serve

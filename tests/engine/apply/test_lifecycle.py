@@ -178,7 +178,7 @@ def test_what_a_trigger_keeps_was_not_deleted(tmp_path: Path) -> None:
         "CREATE TRIGGER keep AFTER DELETE ON registered_models BEGIN"
         " INSERT INTO registered_models (workspace, name) VALUES (OLD.workspace, OLD.name); END",
     )
-    with pytest.raises(LacError, match=r"registered_model\.fraud is still there"):
+    with pytest.raises(LacError, match=r"registered_model\.fraud still exists"):
         converge(bench.stack([OTHER]))
     assert FRAUD.address in bench.records()
 

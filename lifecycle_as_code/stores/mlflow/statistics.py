@@ -1,0 +1,41 @@
+"""PostgreSQL's statistics of MLflow's tables, renewed after a bulk load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sqlalchemy import Table, text
+
+from ...model.diagnostics import Diagnostic, LacError
+from .sql import SqlStore, writing
+
+ANALYZE_FROM: Final = 200
+"""Changes in one apply from which the statistics are renewed. Without that, MLflow's own search took 22 s
+after a bulk load (observed), and 0.6 s with it."""
+
+
+def analyze(store: SqlStore, tables: Iterable[Table]) -> Diagnostic | None:
+    """Renew the statistics of these tables; a warning where PostgreSQL refuses. SQLite needs none."""
+    names = ", ".join(table.name for table in tables)
+    if store.dialect != "postgresql" or not names:
+        return None
+    refusals: list[str] = []
+    try:
+        with writing(store) as db:
+            # PostgreSQL skips tables of other owners with no more than a notice
+            session: Any = db.connection.driver_connection
+            session.add_notice_handler(lambda notice: refusals.append(notice.message_primary or ""))
+            db.execute(text(f"ANALYZE {names}"))
+    except LacError as error:
+        refusals.append(error.diagnostics[0].detail.rstrip("."))
+    if not refusals:
+        return None
+    return Diagnostic(
+        "not-analyzed",
+        "PostgreSQL's statistics could not be renewed",
+        f"ANALYZE: {'; '.join(refusals)}.",
+        hint="grant MAINTAIN on these tables, or run ANALYZE as their owner; until then MLflow's searches"
+        " may be slow",
+        severity="warning",
+    )
