@@ -30,6 +30,7 @@ from lifecycle_as_code.model.spec import (
     Ref,
     Spec,
     Store,
+    Trait,
     construct,
     fields_marked,
     key_fields,
@@ -135,6 +136,17 @@ def test_a_renamed_object_is_named_anew_by_all_that_refers_to_it(
         assert after in [follower.address, *follower.refs()]
         assert follower.renamed(after, before) == spec
     assert spec.renamed(Address(moved, ("nobody",)), Address(moved, ("renamed",))) is spec
+
+
+def test_every_trait_is_that_of_one_kind() -> None:
+    assert sorted(spec.trait for spec in SPECS.values() if spec.trait) == sorted(Trait)
+
+
+@every_kind
+def test_a_grant_names_objects_by_their_kind_and_name(kind: str) -> None:
+    """`Address(type, (name,))` is the object that a grant is on."""
+    assert SPECS[kind].grantable in (None, kind)
+    assert SPECS[kind].grantable is None or len(key_fields(SPECS[kind])) == 1
 
 
 @every_kind
@@ -280,3 +292,4 @@ def test_the_command_tells_about_the_kind(kind: str, capsys: pytest.CaptureFixtu
     assert SPECS[kind].section in told
     for name in SPECS[kind].model_fields.keys() - hidden:
         assert f"  {name}  " in told
+    assert all(f"    {line}\n" in told for line in SPECS[kind].example.splitlines())

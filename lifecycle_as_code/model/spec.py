@@ -186,7 +186,7 @@ class Spec(Part):
     section: ClassVar[str]
     """As in manifests: `model_aliases`."""
     store: ClassVar[Store]
-    example: ClassVar[str]
+    example: ClassVar[str] = ""
     """A manifest that declares one such object, and in which every field is written: for docs and tests."""
     trait: ClassVar[Trait | None] = None
     grantable: ClassVar[ResourceType | None] = None
