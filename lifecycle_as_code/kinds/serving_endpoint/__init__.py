@@ -1,7 +1,6 @@
-"""Serving endpoints. The one kind outside SQL, and so large that it is a package: what people write (`spec`),
-as Ray applications (`apps`), what they take of a cluster (`capacity`), its own rules (`checks`),
-what changes reach it (`impact`),
-its effects (`kind`)."""
+"""Serving endpoints, the one kind outside SQL: its Spec (`spec`), its effects (`kind`), its translation to
+Ray applications and back (`apps`), the resources that it needs of a cluster (`capacity`), its warnings
+(`checks`), and the changes that reach its traffic (`impact`)."""
 
 from .kind import ServingEndpoints
 from .spec import Route, ServedEntity, ServingEndpoint, TrafficConfig
