@@ -31,7 +31,7 @@ from ..stores.mlflow.grant_names import granted_ids
 from ..stores.mlflow.renames import rename
 from ..stores.mlflow.tables import assessments, experiment_tags, experiments, runs
 from ..stores.mlflow.uris import host, join
-from .base import Databases, Observation, Settled, SqlKind, Wanted
+from .base import Databases, Observation, SqlKind, StoredForms, Wanted
 
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.experiment_tag_key))]
 TagValue = Annotated[str, AfterValidator(rules.validator(rules.experiment_tag_value))]
@@ -130,7 +130,7 @@ class Experiments(SqlKind[Experiment]):
 
     def settle(
         self, db: Databases, desired: Mapping[Address, Experiment], live: Mapping[Address, Observed]
-    ) -> Settled:
+    ) -> StoredForms:
         """No spec differs. Warns of new experiments whose files are on a host that MLflow's server may refuse
         (`rejected_host_addressed_scheme`): its settings aren't in its database."""
         hosts = {address: host(spec.artifact_location or "") for address, spec in desired.items()}

@@ -46,7 +46,7 @@ from ..stores.mlflow.tables import (
     registered_models,
 )
 from ..stores.mlflow.uris import SourceAddress, Version, read_source
-from .base import Databases, Observation, Replacement, Settled, SqlKind, Wanted
+from .base import Databases, Observation, Replacement, SqlKind, StoredForms, Wanted
 
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.model_tag_key))]
 TagValue = Annotated[str, AfterValidator(rules.validator(rules.version_tag_value))]
@@ -203,7 +203,7 @@ class ModelVersions(SqlKind[ModelVersion]):
 
     def settle(
         self, db: Databases, desired: Mapping[Address, ModelVersion], live: Mapping[Address, Observed]
-    ) -> Settled:
+    ) -> StoredForms:
         """Sources as MLflow stores them, with the run and the storage location that follow from them.
 
         A live version keeps its stored form, if that means the same.
@@ -354,7 +354,7 @@ def _like(spec: ModelVersion, stored: ModelVersion) -> ModelVersion:
 
 def _resolve_new(
     waiting: Mapping[Address, ModelVersion], sources: Mapping[Address, SourceAddress], known: Known
-) -> Settled:
+) -> StoredForms:
     """Specs of versions that the plan creates. One may point at another that the plan creates too."""
     versions = dict(known.versions)
     known = replace(known, versions=versions)

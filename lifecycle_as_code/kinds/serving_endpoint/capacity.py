@@ -33,7 +33,7 @@ def capacities(changes: Iterable[Change], live: Live) -> tuple[Capacity, ...]:
     """One for each endpoint that the plan creates, updates or deletes. All of a plan's changes together: its
     endpoints warm up at once, so the resources of one aren't free for the next."""
     needs: list[Capacity] = []
-    coming: list[_Coming] = []
+    coming: list[_NewReplicas] = []
     for change in changes:
         if isinstance(change.side, ServingEndpoint) and change.action.is_difference:
             before = _running(change.before if isinstance(change.before, ServingEndpoint) else None)
@@ -62,7 +62,7 @@ def capacities(changes: Iterable[Change], live: Live) -> tuple[Capacity, ...]:
     )
 
 
-class _Coming(NamedTuple):
+class _NewReplicas(NamedTuple):
     """A number of new replicas, and the resources that each needs of one node."""
 
     gpus: float
@@ -71,7 +71,7 @@ class _Coming(NamedTuple):
     endpoint: Address
 
 
-def _without_a_node(coming: Iterable[_Coming], free: Resources) -> frozenset[Address]:
+def _without_a_node(coming: Iterable[_NewReplicas], free: Resources) -> frozenset[Address]:
     """Endpoints with a replica that fits on no node, when the largest replicas are placed first, each on the
     fullest node that it fits on."""
     nodes = [{"GPU": round(gpus * _ONE), "CPU": round(cpus * _ONE)} for cpus, gpus in free.nodes]
@@ -93,7 +93,7 @@ def _capacity(
     address: Address,
     before: ServingEndpoint | None,
     after: ServingEndpoint | None,
-    added: Collection[_Coming],
+    added: Collection[_NewReplicas],
 ) -> Capacity:
     was, will_be = _Needs.of(before), _Needs.of(after)
     return Capacity(
@@ -138,7 +138,7 @@ def _running(spec: ServingEndpoint | None) -> ServingEndpoint | None:
 
 def _new_replicas(
     owner: str, before: ServingEndpoint | None, after: ServingEndpoint | None
-) -> Iterator[_Coming]:
+) -> Iterator[_NewReplicas]:
     """The replicas that run beside the old ones until those retire."""
     if after is None:
         return
@@ -148,4 +148,4 @@ def _new_replicas(
         serving = apps.get(app)
         more = roomy(serving, entity).min_replicas - (serving.min_replicas if serving else 0)
         if app not in begun:
-            yield _Coming(entity.num_gpus, entity.num_cpus, more, after.address)
+            yield _NewReplicas(entity.num_gpus, entity.num_cpus, more, after.address)

@@ -17,7 +17,7 @@ from .spec import ServingEndpoint
 
 def open_doors(world: World) -> Iterator[Diagnostic]:
     """Endpoints in the plan that anyone may use."""
-    for change, after in _coming(world):
+    for change, after in _endpoints_after(world):
         if after.auth == "none":
             yield Diagnostic(
                 "open-endpoint",
@@ -31,7 +31,7 @@ def open_doors(world: World) -> Iterator[Diagnostic]:
 
 def shut_doors(world: World) -> Iterator[Diagnostic]:
     """Endpoints in the plan that no role may use once it is applied."""
-    shut = [(change, after) for change, after in _coming(world) if after.auth != "none"]
+    shut = [(change, after) for change, after in _endpoints_after(world) if after.auth != "none"]
     if not shut:
         return
     changes = (change for change in world.changes.values() if change.action.is_difference)
@@ -76,7 +76,7 @@ def room(world: World) -> Iterator[Diagnostic]:
     )
 
 
-def _coming(world: World) -> Iterator[tuple[Change, ServingEndpoint]]:
+def _endpoints_after(world: World) -> Iterator[tuple[Change, ServingEndpoint]]:
     for change in world.changes.values():
         if change.action in (Action.CREATE, Action.UPDATE) and isinstance(change.after, ServingEndpoint):
             yield change, change.after

@@ -20,7 +20,7 @@ from ...stores.ray import rollout
 from ...stores.ray.apps import entity_name, ingress_name, owns, whose
 from ...stores.ray.endpoint import Endpoint, held
 from ...stores.ray.rollout import Move, Problems
-from ..base import Observation, Rollout, ServeKind, Settled, Site, Tell
+from ..base import Observation, Rollout, ServeKind, Site, StoredForms, Tell
 from .apps import MISSING, as_apps, as_spec, entity_as_app, facts_of
 from .capacity import RESOURCES
 from .checks import open_doors, room, shut_doors
@@ -64,7 +64,7 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
 
     def settle(
         self, site: Site, desired: Mapping[Address, ServingEndpoint], expected: Mapping[Address, Observed]
-    ) -> Settled:
+    ) -> StoredForms:
         """Aliases pinned; locations, traffic and the stack's own settings filled in."""
         for address, spec in desired.items():
             live = expected.get(address)
