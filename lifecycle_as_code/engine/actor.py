@@ -73,13 +73,13 @@ def commit_warning(directory: Path, environ: Mapping[str, str]) -> Diagnostic | 
     if _ci_commit(environ) or not any((above / ".git").exists() for above in _upward(directory)):
         return None
     try:
-        done = git.run(directory, _quiet(environ), "rev-parse", "--git-dir", seconds=_GIT_SECONDS)
+        result = git.run(directory, _quiet(environ), "rev-parse", "--git-dir", seconds=_GIT_SECONDS)
     except (OSError, subprocess.SubprocessError) as error:
         problem = str(error)
     else:
-        if done.returncode == 0:
+        if result.returncode == 0:
             return None
-        problem = done.stderr
+        problem = result.stderr
     return Diagnostic(
         "commit-not-recorded",
         "git did not report the commit",
@@ -137,7 +137,7 @@ def _quiet(environ: Mapping[str, str]) -> dict[str, str]:
 def _git(directory: Path, environ: Mapping[str, str], *args: str) -> str:
     """git's output; empty where there is no git or no repository."""
     try:
-        done = git.run(directory, _quiet(environ), *args, seconds=_GIT_SECONDS)
+        result = git.run(directory, _quiet(environ), *args, seconds=_GIT_SECONDS)
     except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return result.stdout.strip() if result.returncode == 0 else ""

@@ -16,7 +16,7 @@ class Stopped(Exception):  # noqa: N818 - a request, not an error
     """The caller asked to stop. Raised inside a wait, so that the work undoes itself."""
 
 
-def in_background(
+def run_in_background(
     work: Callable[[Callable[[str], None]], T], stop: Callable[[], bool]
 ) -> Generator[Progress, None, T]:
     """Yield the lines of progress that `work` reports; return its result, or raise its error.

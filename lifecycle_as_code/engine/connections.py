@@ -17,7 +17,7 @@ from ..model.spec import Store
 from ..stores.mlflow.bootstrap import create_database
 from ..stores.mlflow.schema_check import check_schema, check_workspace
 from ..stores.mlflow.sql import Role, SqlStore, empty_store, open_store, reading
-from .background import in_background
+from .background import run_in_background
 from .ledger import Ledger
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Connections:
         ledger = self.ledger()
         for store in (ledger.registry, ledger.auth):
             if store is not None and self._is_empty(store, []):
-                yield from in_background(partial(_create, store), stop)
+                yield from run_in_background(partial(_create, store), stop)
 
     def site(self, store_id: str) -> Site:
         """The site of this stack's endpoints. `store_id`: the registry's own id. Holds no password: where the
@@ -148,7 +148,7 @@ class Connections:
             from ..stores.ray import local
 
             if local.status(self.local_state) is None:
-                yield from in_background(lambda tell: local.up(self.local_state, on_progress=tell), stop)
+                yield from run_in_background(lambda tell: local.up(self.local_state, on_progress=tell), stop)
 
 
 def _create(store: SqlStore, tell: Callable[[str], None]) -> None:

@@ -156,10 +156,10 @@ def _error(code: str, detail: str) -> LacError:
 
 def _query(root: Path, environ: Mapping[str, str], code: str, *args: str, about: str = "") -> str:
     """git's output. LacError with this code where it fails."""
-    done = _run(root, environ, args, None, QUERY_SECONDS)
-    if done.returncode:
-        raise _error(code, about or done.stderr or f"{root}.")
-    return done.stdout
+    result = _run(root, environ, args, None, QUERY_SECONDS)
+    if result.returncode:
+        raise _error(code, about or result.stderr or f"{root}.")
+    return result.stdout
 
 
 def _answers(root: Path, environ: Mapping[str, str], *args: str) -> bool:
@@ -168,11 +168,11 @@ def _answers(root: Path, environ: Mapping[str, str], *args: str) -> bool:
 
 def _git(root: Path, environ: Mapping[str, str], *args: str, stdin: str | None = None) -> str:
     """git's output, however long its hooks take. LacError `git-refused` where it fails."""
-    done = _run(root, environ, args, stdin, None)
-    if done.returncode:
-        detail = done.stderr or done.stdout.strip() or f"git {args[0]}: {done.returncode}."
+    result = _run(root, environ, args, stdin, None)
+    if result.returncode:
+        detail = result.stderr or result.stdout.strip() or f"git {args[0]}: {result.returncode}."
         raise _error("git-refused", detail)
-    return done.stdout
+    return result.stdout
 
 
 def _run(

@@ -54,16 +54,16 @@ class Ledger:
         """This stack's records, and the other stacks' objects, in every open database."""
         ours: dict[Address, Record] = {}
         others: dict[Address, str] = {}
-        kept: frozenset[Address] = frozenset()
+        protected: frozenset[Address] = frozenset()
         elsewhere: dict[Address, Spec] = {}
         for connection, stores in ((db.registry, (Store.REGISTRY, Store.SERVE)), (db.auth, (Store.AUTH,))):
             if connection is not None:
                 part = state.load(connection, self.stack, specs, self.workspace, stores)
                 ours.update(part.ours)
                 others.update(part.others)
-                kept |= part.kept
+                protected |= part.kept
                 elsewhere.update(part.elsewhere)
-        return Recorded(ours, others, kept, elsewhere)
+        return Recorded(ours, others, protected, elsewhere)
 
     def read_history(
         self, db: Databases, specs: Mapping[str, type[Spec]], address: Address | None = None

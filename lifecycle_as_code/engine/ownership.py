@@ -273,7 +273,7 @@ def _look_alikes(
     kinds = list(classes)
     first = {appearance(address): address for address in desired.objects}
     warnings: dict[Address, Diagnostic] = {}
-    for spec in sorted(specs, key=lambda spec: (kinds.index(spec.kind), str(spec.address))):
+    for spec in sorted(specs, key=lambda spec: (kinds.index(spec.kind), *map(str, spec.address.key))):
         address = spec.address
         other = first.setdefault(appearance(address), address)
         alike = next((ref for ref in spec.refs() if ref in warnings), None)

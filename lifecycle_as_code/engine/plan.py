@@ -2,7 +2,7 @@
 
     open the stores → take the three snapshots → resolve → make the plan → review it
 
-It reads and writes nothing. `refresh` takes and resolves, `planning` decides, `review` judges; an apply
+It changes nothing. `refresh` takes and resolves, `planning` decides, `review` judges; an apply
 carries out the very Plan that comes out of here.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
 
 from ..model.plan import Mode, Plan
 from ..model.review import Review
@@ -36,7 +35,7 @@ def plan_changes(
     snapshots = take_snapshots(session, desired, refresh=refresh, selection=selection)
     snapshots = resolve_snapshots(session, snapshots, selection)
     mode = Mode.DESTROY if destroy else Mode.NORMAL
-    plan = make_plan(session, snapshots, mode=mode, selection=selection, allow=frozenset(allow))
+    plan = make_plan(session, snapshots, PlanOptions(mode, frozenset(allow), selection))
     return review_plan(session, plan, snapshots)
 
 
@@ -52,9 +51,9 @@ def plan_refresh(session: Session, selection: Selection) -> Plan:
     )
 
 
-def make_plan(session: Session, snapshots: Snapshots, **options: Any) -> Plan:
-    """The plan from resolved snapshots, without a review. `options`: fields of PlanOptions, beside those that
-    hold for every plan of the stack. LacError with every obstacle."""
+def make_plan(session: Session, snapshots: Snapshots, options: PlanOptions = PlanOptions()) -> Plan:
+    """The plan from resolved snapshots, without a review. The limits and the principal are the stack's,
+    whatever `options` say. LacError with every obstacle."""
     return planner.make_plan(
         snapshots.desired,
         snapshots.recorded,
@@ -62,7 +61,7 @@ def make_plan(session: Session, snapshots: Snapshots, **options: Any) -> Plan:
         stack=session.name,
         environment=session.environment,
         checks=session.checks,
-        options=PlanOptions(limits=session.settings.limits, principal=session.principal, **options),
+        options=replace(options, limits=session.settings.limits, principal=session.principal),
         origins=snapshots.origins,
     )
 

@@ -70,7 +70,7 @@ class Promotion:
         return self.text != self.text_before
 
 
-Asked = int | VersionSelector
+VersionChoice = int | VersionSelector
 """A version's number, or a selector as manifests have it."""
 
 
@@ -82,7 +82,7 @@ class _Registry:
     live: Live
 
 
-def asked(text: str) -> Asked:
+def asked(text: str) -> VersionChoice:
     """A version from the command line: a number, `latest`, `@alias` or `run:<id>`. LacError where it is none
     of them."""
     fields: dict[str, object]
@@ -109,7 +109,7 @@ def selector(**fields: object) -> VersionSelector:
         raise LacError(Diagnostic(_BAD, _SUMMARY, f"{_why(error)}.", hint=_FORMS)) from None
 
 
-def promote(session: Session, model: str, alias: str, version: Asked | None) -> Promotion:
+def promote(session: Session, model: str, alias: str, version: VersionChoice | None) -> Promotion:
     """The edit that points an alias at a version; `Stack.promote` describes it."""
     from ..manifest.edit import rewrite
 
@@ -169,7 +169,7 @@ def _about(desired: Desired, model: str) -> Desired:
 
 
 def _choose_number(
-    desired: Desired, registry: _Registry, kind: type[Spec], address: Address, version: Asked | None
+    desired: Desired, registry: _Registry, kind: type[Spec], address: Address, version: VersionChoice | None
 ) -> int:
     """The number of a version that exists or is declared."""
     model, alias = map(str, address.key)
@@ -249,7 +249,7 @@ def _declared_version(spec: Spec | None) -> int | str | None:
     return version if version is None or isinstance(version, int) else str(version)
 
 
-def _make_alias(kind: type[Spec], address: Address, version: Asked) -> Spec:
+def _make_alias(kind: type[Spec], address: Address, version: VersionChoice) -> Spec:
     from pydantic import ValidationError
 
     try:

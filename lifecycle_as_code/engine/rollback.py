@@ -11,6 +11,7 @@ from ..model.plan import Mode, Plan
 from ..model.snapshot import Desired
 from ..model.spec import Address, Spec
 from ..planning.decision import not_ours
+from ..planning.planner import PlanOptions
 from ..planning.rollback import undone
 from .plan import make_plan, review_plan
 from .queries import read_history, read_records
@@ -42,14 +43,13 @@ def plan_rollback(session: Session, what: str, *, allow: Collection[str] = ()) -
     # an object that has another owner by now, or none, isn't ours to delete
     absent = (a for a, spec in back.wanted.items() if spec is None and a not in snapshots.recorded.ours)
     refuse(not_ours(a, snapshots.recorded.others.get(a)) for a in absent if snapshots.live.present(a))
-    plan = make_plan(
-        session,
-        snapshots,
-        mode=Mode.ROLLBACK,
-        allow=frozenset(allow),
+    options = PlanOptions(
+        Mode.ROLLBACK,
+        frozenset(allow),
         only=frozenset({*back.wanted, *followers}),
         because=back.because,
     )
+    plan = make_plan(session, snapshots, options)
     return Rollback(review_plan(session, plan, snapshots), lambda: _edit_manifests(session, back.wanted))
 
 

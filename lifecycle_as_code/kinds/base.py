@@ -218,7 +218,7 @@ class ServeKind(Kind[S]):
         """Desired specs with aliases pinned and the other values that the cluster needs. Pure.
 
         `expected`: the stores' objects after the plan: live objects, overlaid by the settled specs of
-        declared ones. It also has the live objects of this kind. """
+        declared ones. It also has the live objects of this kind."""
 
     @abstractmethod
     def names(self, site: Site, change: Change) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from engine.test_promotion import DECLARED, directory, store  # noqa: F401 - fixtures are found by name
+from support.promotions import DECLARED, directory, store  # noqa: F401 - fixtures are found by name
 
 from lifecycle_as_code.cli import run
 from lifecycle_as_code.engine import git as branch

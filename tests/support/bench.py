@@ -77,3 +77,9 @@ def converge(stack: Stack) -> tuple[Plan, list[Event]]:
     """Plan and apply."""
     plan = stack.plan()
     return plan, list(stack.apply(plan))
+
+
+def clean(stack: Stack) -> bool:
+    """Whether nothing is left to do, and nothing seems to have happened."""
+    drift = stack.drift()
+    return not stack.plan().changes and not drift.found and not drift.problems

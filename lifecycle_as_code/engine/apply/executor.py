@@ -19,7 +19,7 @@ from ...model.plan import Change, Phase, Plan, Step
 from ...model.snapshot import Live, Pending, Record, Recorded
 from ...model.spec import Address, Store
 from ...stores.mlflow.statistics import ANALYZE_FROM, analyze
-from ..background import Stopped, in_background
+from ..background import Stopped, run_in_background
 from ..refresh import with_cluster
 from .journal import Journal
 from .transaction import refuse_stale, refuse_stale_rows, verify_rows, write_rows
@@ -278,7 +278,7 @@ class Executor:
             if mine:
                 stop = _never if final else self.stop
                 work = partial(effect(kind), *self._at, mine)
-                results += (yield from in_background(work, stop)) or []
+                results += (yield from run_in_background(work, stop)) or []
         return results
 
     def _statistics(self) -> Iterator[Event]:

@@ -14,7 +14,7 @@ from ...model.spec import Store
 from ...planning import planfile
 from ...stores.state import lock
 from ..actor import actor, commit_warning
-from ..background import in_background
+from ..background import run_in_background
 from ..session import Session
 from .executor import Executor
 from .journal import Journal
@@ -79,7 +79,7 @@ def apply_plan(
     with ExitStack() as contexts:
         yield from connections.create_stores(stop)
         digest = plan.file_id or planfile.digest(plan)
-        journal = yield from in_background(
+        journal = yield from run_in_background(
             lambda tell: contexts.enter_context(writing(session, command, digest, lock_timeout, tell, check)),
             stop,
         )
