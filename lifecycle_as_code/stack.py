@@ -9,7 +9,7 @@ for event in stack.apply(plan):
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ from .planning.comparison import Side, States
 from .planning.drift import Drift
 from .planning.explanation import Explanation
 from .planning.planfile import SavedPlan
+from .planning.selection import check_cycles
 from .planning.targeting import Selection
 from .stores.state import lock
 
@@ -45,6 +46,15 @@ __all__ = ["Adopted", "Drift", "Promotion", "Rollback", "Shown", "Stack"]
 
 SPECS: Mapping[str, type[Spec]] = {name: kind.spec for name, kind in KINDS.items()}
 """Every kind's Spec class, for what needs no stack."""
+
+
+def _check_rules(desired: Desired) -> Iterable[Diagnostic]:
+    # imported here: without policies nothing needs the engine of their expressions
+    if not desired.rules.policies:
+        return ()
+    from .review.policy.judge import check_rules
+
+    return check_rules(desired.rules)
 
 
 class Stack:
@@ -87,6 +97,7 @@ class Stack:
             var_files=var_files,
             environ=os.environ if environ is None else environ,
             settings_only=not manifests,
+            checks=(check_cycles, _check_rules),
         )
         return cls(manifest, KINDS, environ)
 

@@ -14,12 +14,13 @@ from types import MappingProxyType
 from typing import Any
 
 from ..kinds.base import Kind, Replacement
-from ..model.evidence import NOTHING, Comparison, Direction, Evidence, compare
+from ..model.evidence import NOTHING, Comparison, Direction, Evidence
 from ..model.history import Line, since
 from ..model.plan import Action, Change, Plan
 from ..model.redaction import without_credentials
 from ..model.snapshot import Live
 from ..model.spec import Address, Spec, Trait, construct, spec_with
+from ..review.evidence import compare
 from ..stores.mlflow import tracking
 from ..stores.mlflow.artifact_root import artifact_root
 from ..stores.mlflow.artifacts import read_files

@@ -12,11 +12,11 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import AfterValidator, model_validator
 from sqlalchemy import select
 
+from ..model.access import ALL
 from ..model.diagnostics import Diagnostic, refuse
 from ..model.snapshot import Observed
 from ..model.spec import Address, Hold, Key, Nest, Ref, Spec, Store, Trait
 from ..planning.guards import World
-from ..review.access.effective import ALL
 from ..review.access.lockout import GrantKinds, lost_by
 from ..stores.mlflow import rows, rules
 from ..stores.mlflow.auth_roles import hidden_user, role_ids, user_ids, vanished

@@ -1,8 +1,7 @@
-"""Manifests: from text to what is desired, with places.
+"""Manifests: from text to the desired state, with places.
 
-`load` puts the rest together. The path of a value: `files` (bytes), `yaml` (nodes with places), `templates`
-(filled in), `shapes` and `convert` (what each field wants), `bind` (specs), `blocks` (what is said about
-objects: `lifecycle`, `moved`, …), `rules` (about changes: policies). `project` reads lac.yaml; `cases` tests
-of policies. `write` goes the other way; `edit` changes what people wrote, and `format` lays it out, both by
-`outline` (where each value stands).
+`load` combines the rest. The path of a value: `files` (bytes), `yaml` (nodes with places), `templates`
+(rendered values), `shapes` and `convert` (values by field), `bind` (specs), `blocks` (`lifecycle`, `moved`,
+policies, …). `project` reads lac.yaml, `policy_tests` reads policy tests. `write` is the opposite of `load`;
+`edit` and `format` change texts, with places from `yaml.outline`.
 """

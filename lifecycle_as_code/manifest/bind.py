@@ -1,7 +1,7 @@
 """Nodes to specs: each item of each section is read by its shape and checked by its Spec class. Pure.
 
-Sugar unfolds to objects of its own. Every problem is reported at its place; what is found so far is in
-`objects`, `places` and `scopes`, and is worth something only when no problem was reported.
+Sugar unfolds to objects of its own. Every problem is reported at its place; `objects`, `places` and `scopes`
+are complete only if no problem was reported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..model.spec import Address, Spec
 from .blocks.objects import BLOCKS, LIFECYCLE, Blocks
 from .convert import SECRET_FIELDS
 from .shapes import EXCLUSIVE, Shape, read_exclusive, shapes_of
-from .wording import REFUSED, bad_value, missing_field, reworded, unknown_field
+from .value_errors import REFUSED, bad_value, describe_error, missing_field, unknown_field
 from .yaml.invisible import looks
 from .yaml.nodes import Map, Mark, Plain, Seq
 from .yaml.report import Report, guess, is_typo, problem, shown
@@ -31,18 +31,18 @@ from .yaml.text import START
 if TYPE_CHECKING:
     from .blocks.policies import RuleBook
 
-NOTHING_GIVEN: Mapping[str, Any] = {}
-LEAVE_OUT = "if it is no manifest, name yours in `include:` of lac.yaml"
+NO_CONSTANTS: Mapping[str, Any] = {}
+LEAVE_OUT = "if this file isn't a manifest, list your manifests under `include:` in lac.yaml"
 _MOST_GUESSED = 20
 MAX_NAME = 500
-"""The longest part of an address, in characters. No store takes longer names."""
+"""The longest part of an address, in characters. No store accepts longer names."""
 
 
 class Binder:
     """Gathers the objects of all files, each declared once."""
 
     def __init__(self, specs: Mapping[str, type[Spec]], settings: frozenset[str] = frozenset()) -> None:
-        """`settings`: names that belong into lac.yaml, for a hint."""
+        """`settings`: names of lac.yaml's settings, for a hint."""
         self._sections = shapes_of(specs)
         self._settings = settings
         self.blocks = Blocks(specs)
@@ -57,7 +57,7 @@ class Binder:
 
     @cached_property
     def rules(self) -> RuleBook:
-        """What plans are judged by; `has_rules` says whether any file had a section of it."""
+        """The policies and the like; `has_rules` tells whether any file has a section of them."""
         # imported here: most stacks have none
         from .blocks.policies import RuleBook
 
@@ -70,17 +70,17 @@ class Binder:
             return
         if not isinstance(root, Map):
             mark: Mark = root.at if isinstance(root, Seq) else START
-            report.add("not-a-mapping", mark, "A manifest holds sections, such as `registered_models:`.")
+            report.add("not-a-mapping", mark, "A manifest has sections, such as `registered_models:`.")
             return
         if not self.recognizes(root, b""):
-            strange = next(name for name in root if not name.startswith("x-"))
+            unknown = next(name for name in root if not name.startswith("x-"))
             detail = "None of the file's keys is a section, such as `registered_models`."
-            report.add("unknown-section", root.place_of_key(strange), detail, LEAVE_OUT)
+            report.add("unknown-section", root.place_of_key(unknown), detail, LEAVE_OUT)
             return
         for name, items in root.items():
             shape = self._sections.get(name)
             if shape is not None:
-                self._items(shape, items, root, name, NOTHING_GIVEN, report)
+                self._items(shape, items, root, name, NO_CONSTANTS, report)
             elif name in BLOCKS:
                 self.blocks.section(name, items, root, report)
             elif name in SECTIONS:
@@ -89,8 +89,8 @@ class Binder:
                 self._unknown_section(root, name, report)
 
     def recognizes(self, root: Any, data: bytes) -> bool:
-        """Whether a file is likely to be one of ours: it has one of our sections, or nearly so, or
-        nothing but settings. `root`: what `data` was read into, where it could be."""
+        """Whether a file is likely to be a manifest: it has one of the sections, or nearly so, or nothing but
+        settings. `root`: the tree of `data`, if it could be read."""
         if not isinstance(root, Map):
             return self._section_lines.search(data) is not None
         names = [name for name in root if not name.startswith("x-")]
@@ -109,11 +109,11 @@ class Binder:
     def _unknown_section(self, root: Map, name: str, report: Report) -> None:
         hint = guess(name, [*self._sections, *BLOCKS, *SECTIONS])
         if name in self._settings:
-            hint = "settings stand in lac.yaml"
+            hint = "settings belong in lac.yaml"
         report.add("unknown-section", root.place_of_key(name), f"There is no section {shown(name)}.", hint)
 
     def _items(
-        self, shape: Shape, items: Any, holder: Map, key: str, given: Mapping[str, Any], report: Report
+        self, shape: Shape, items: Any, holder: Map, key: str, constants: Mapping[str, Any], report: Report
     ) -> None:
         nest = shape.nest
         if nest is not None and nest.map_to is not None:
@@ -121,9 +121,9 @@ class Binder:
                 bad_value(items, holder, key, report, "a mapping", secret=False)
                 return
             for name, value, marks in items.entries():
-                # an odd key is as doubtful a text as a value that is written so
+                # an ambiguous key is treated like an ambiguous value
                 text = Plain(name) if items.odd and name in items.odd else name
-                self._item(shape, _pair(text, value, marks, nest.map_to), items, name, given, report)
+                self._item(shape, _pair(text, value, marks, nest.map_to), items, name, constants, report)
             return
         if nest is None and items.__class__ is Plain and items.value is None:
             return
@@ -131,31 +131,37 @@ class Binder:
             bad_value(items, holder, key, report, "a list", secret=False)
             return
         for index, item in enumerate(items):
-            self._item(shape, item, items, index, given, report)
+            self._item(shape, item, items, index, constants, report)
 
     def _item(
-        self, shape: Shape, node: Any, holder: Map | Seq, key: Any, given: Mapping[str, Any], report: Report
+        self,
+        shape: Shape,
+        node: Any,
+        holder: Map | Seq,
+        key: Any,
+        constants: Mapping[str, Any],
+        report: Report,
     ) -> None:
         if node.__class__ is not Map:
             bad_value(node, holder, key, report, "a mapping", secret=False)
             return
         before = len(report.problems)
-        values = dict(given)
+        values = dict(constants)
         fields, nests = shape.fields, shape.nests
-        nested = False
+        has_sugar = False
         for name, value in node.items():
             convert = fields.get(name)
             if convert is not None:
                 values[name] = convert(value, node, name, report)
             elif name in nests or (name == EXCLUSIVE and shape.claims):
-                nested = True
+                has_sugar = True
             elif name == LIFECYCLE:
                 continue
             else:
                 _unknown(shape, node, name, report)
         for name in sorted(shape.required - node.keys()):
             missing_field(node, name, shape.what, report)
-        spec = _validated(shape.spec, values, node, report, before)
+        spec = _validate(shape.spec, values, node, report, before)
         if spec is not None:
             self._declare(spec, node.at, report)
             for slot in slots(spec):
@@ -163,16 +169,14 @@ class Binder:
                 self.selected_at.setdefault((slot.address, slot.path), report.source(mark))
             if LIFECYCLE in node:
                 self.blocks.lifecycle(spec, node, report)
-        if nested:
-            self._nested(shape, node, spec, report)
+        if has_sugar:
+            self._unfold(shape, node, spec, report)
 
     def _declare(self, spec: Spec, at: Mark, report: Report) -> None:
         address = spec.address
         for part in address.key:
             if part.__class__ is str and len(part) > MAX_NAME:
-                detail = (
-                    f"A name of {len(part):,} characters: {shown(part)}. At most {MAX_NAME} are possible."
-                )
+                detail = f"The name {shown(part)} has {len(part):,} characters; the limit is {MAX_NAME}."
                 report.add("bad-value", at, detail)
                 return
         if address in self.objects:
@@ -184,50 +188,50 @@ class Binder:
         self.places[address] = report.source(at)
 
     def _compare(self, spec: Spec, address: Address, at: Mark, report: Report) -> None:
-        """Refuse a name that looks like another: nobody who reviews it can tell which one is meant."""
-        seen = address
+        """Refuse a name that looks like another: a reviewer can't tell them apart."""
+        look = address
         for part in address.key:
             if part.__class__ is str and not part.isascii():
-                seen = appearance(address)
-                first = self._looks.setdefault(seen, seen if seen in self.objects else address)
+                look = appearance(address)
+                first = self._looks.setdefault(look, look if look in self.objects else address)
                 break
         else:
-            # among names in ASCII alone nothing is to be done
-            first = self._looks.get(seen, address) if self._looks else address
+            # names in ASCII need no comparison
+            first = self._looks.get(look, address) if self._looks else address
         if first == address:
             return
         self._alike.add(address)
-        # what follows from a parent's name is told at the parent
+        # a problem of the parent's name is reported at the parent
         if any(other in self._alike for other in spec.refs()):
             return
         detail = f"{address} looks like {first}, declared at {self.places[first]}."
-        hint = f"write the same name, or clearly different ones: {address.name!a} is not {first.name!a}"
+        hint = f"use the same name, or clearly different ones: {address.name!a} is not {first.name!a}"
         report.add("look-alike", at, detail, hint)
 
-    def _nested(self, shape: Shape, node: Map, spec: Spec | None, report: Report) -> None:
-        """Unfold the sugar in an item. Its problems are told even where the item itself has some."""
+    def _unfold(self, shape: Shape, node: Map, spec: Spec | None, report: Report) -> None:
+        """Unfold the sugar in an item, even if the item itself has problems."""
         exclusive = False
         if EXCLUSIVE in node:
             exclusive = read_exclusive(node[EXCLUSIVE], node, EXCLUSIVE, report) == "all"
             claiming = [name for name, inner in shape.nests.items() if inner.nest and inner.nest.claims]
             if not any(name in node for name in claiming):
                 mark = node.place_of_key(EXCLUSIVE)
-                detail = f"`{EXCLUSIVE}` says how far `{claiming[0]}` claims, which isn't there."
+                detail = f"`{EXCLUSIVE}` applies to `{claiming[0]}`, which is missing."
                 report.add("bad-value", mark, detail, f"add `{claiming[0]}: []`, or remove it")
         for name, inner in shape.nests.items():
             if name not in node or inner.nest is None:
                 continue
-            given: dict[str, Any] = dict(inner.nest.constants)
+            constants: dict[str, Any] = dict(inner.nest.constants)
             for field, source in inner.nest.fills.items():
-                given[field] = REFUSED if spec is None else getattr(spec, source)
+                constants[field] = REFUSED if spec is None else getattr(spec, source)
             if spec is not None and inner.nest.claims:
                 at = report.source(node.place_of_key(name))
                 self.scopes.setdefault(spec.address, Claim(exclusive, at))
-            self._items(inner, node[name], node, name, given, report)
+            self._items(inner, node[name], node, name, constants, report)
 
 
 def appearance(address: Address) -> Address:
-    """What is seen of an address: two that have the same can't both be declared."""
+    """The visible form of an address: two addresses with the same one can't both be declared."""
     return Address(address.kind, tuple(looks(p) if isinstance(p, str) else p for p in address.key))
 
 
@@ -242,50 +246,50 @@ def _pair(key: str | Plain, value: Any, marks: tuple[Mark, Mark], fields: tuple[
 
 
 def _unknown(shape: Shape, node: Map, name: str, report: Report) -> None:
-    if shape.nest is not None and name in shape.given:
-        detail = f"`{name}` follows from what this {shape.what} stands in."
+    if shape.nest is not None and name in shape.filled_in:
+        detail = f"`{name}` comes from the object around this {shape.what}."
         report.add("unknown-field", node.place_of_key(name), detail, "remove it")
         return
     unknown_field(node, name, shape.what, shape.known, report)
 
 
-def _validated(
+def _validate(
     spec: type[Spec], values: dict[str, Any], node: Map, report: Report, before: int
 ) -> Spec | None:
-    """The spec, or None with its problems reported; those that are told already, from the `before`th on,
-    aren't told again."""
-    told = report.problems[before:]
+    """The spec, or None with its problems reported, without those that the report has from index `before`
+    on."""
+    earlier = report.problems[before:]
     try:
-        made = spec.model_validate(values)
+        result = spec.model_validate(values)
     except ValidationError as error:
-        _explain(error.errors(include_url=False, include_input=False), values, node, report, told)
+        _explain(error.errors(include_url=False, include_input=False), values, node, report, earlier)
     except LacError as error:
         at = report.source(node.at)
-        for found in error.diagnostics:
-            report.note(replace(found, at=found.at or at))
+        for diagnostic in error.diagnostics:
+            report.note(replace(diagnostic, at=diagnostic.at or at))
     else:
-        return None if told else made
+        return None if earlier else result
     return None
 
 
 def _explain(
-    errors: Sequence[Any], values: Mapping[str, Any], node: Map, report: Report, told: list[Diagnostic]
+    errors: Sequence[Any], values: Mapping[str, Any], node: Map, report: Report, earlier: list[Diagnostic]
 ) -> None:
-    """pydantic's errors at their places, without those that only follow from another.
+    """Report pydantic's errors at their places, without those that only follow from another.
 
-    Types were seen to before: an error about one comes from a union's other branch, and there may be one
-    about a part of the same value. A list that lost an item to an error is called too short. Above an error
-    there is often another. What a mapping says as a whole isn't known while a key of it isn't.
+    Types are checked before: an error about one comes from a union's other branch, and there may be one
+    about a part of the same value. A list that lost an item to an error is reported as too short. Above an
+    error there is often another. A mapping with an unknown key can't be checked as a whole.
     """
     above = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
-    places = {known.at for known in told}
-    unknown = {known.at for known in told if known.code == "unknown-field"}
-    written = [_written(node, error["loc"]) for error in errors]
-    deeper = {steps[:length] for steps in written for length in range(len(steps))}
-    found: dict[Source, tuple[bool, Diagnostic]] = {}
-    for error, steps in zip(errors, written, strict=True):
+    places = {known.at for known in earlier}
+    unknown = {known.at for known in earlier if known.code == "unknown-field"}
+    locations = [_steps_in_manifest(node, error["loc"]) for error in errors]
+    deeper = {steps[:length] for steps in locations for length in range(len(steps))}
+    by_place: dict[Source, tuple[bool, Diagnostic]] = {}
+    for error, steps in zip(errors, locations, strict=True):
         loc, sort = error["loc"], error["type"]
-        if told and sort in ("missing", "extra_forbidden", "too_short"):
+        if earlier and sort in ("missing", "extra_forbidden", "too_short"):
             continue
         mark, value, path, secret = _follow(node, loc)
         source = report.source(mark)
@@ -297,14 +301,17 @@ def _explain(
         of_type = sort.endswith("_type")
         if of_type and steps in deeper:
             continue
-        if source not in found or (found[source][0] and not of_type):
-            found[source] = of_type, problem("bad-value", reworded(error, value, path, secret), at=source)
-    for _, diagnostic in found.values():
+        if source not in by_place or (by_place[source][0] and not of_type):
+            by_place[source] = (
+                of_type,
+                problem("bad-value", describe_error(error, value, path, secret), at=source),
+            )
+    for _, diagnostic in by_place.values():
         report.note(diagnostic)
 
 
-def _written(node: Map, loc: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Those steps of pydantic's location that are in the manifest."""
+def _steps_in_manifest(node: Map, loc: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The steps of pydantic's location that exist in the manifest."""
     here: Any = node
     steps: list[Any] = []
     for step in loc:
@@ -315,9 +322,9 @@ def _written(node: Map, loc: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _follow(node: Map, loc: tuple[Any, ...]) -> tuple[Mark, Any, str, bool]:
-    """Where pydantic's location is in the manifest: mark, value, path, and whether it is a secret's.
+    """Find pydantic's location in the manifest: mark, value, path, and whether it is a secret's.
 
-    Steps that aren't in the manifest are pydantic's own (the branch of a union) or were filled in.
+    Steps that don't exist in the manifest are pydantic's own (the branch of a union) or were filled in.
     """
     mark: Mark = node.at
     here: Any = node

@@ -1,8 +1,8 @@
-"""Nodes to the plain values that a field's annotation asks for; pydantic then checks them strictly.
+"""Nodes to plain values by a field's annotation; pydantic then checks them strictly.
 
-An annotation is turned once into a function of (value, holder, key, report): `holder[key]` is where the
-value stands, for the place of a problem. A value that doesn't fit is reported and becomes `REFUSED`.
-Values of secrets are never repeated in a problem. Pure.
+Each annotation becomes one function of (value, holder, key, report), where `holder[key]` is the value and
+gives the place of a problem. A value that doesn't fit is reported and becomes `REFUSED`. No problem repeats
+a secret. Pure.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from functools import cache
 from typing import Annotated, Any, Final, Literal, NewType, Union, get_args, get_origin
 
 from ..model.spec import Derived, Part, fields_marked
-from .wording import (
+from .value_errors import (
     REFUSED,
     bad_value,
     meaning,
     missing_field,
     name_of,
     not_text,
-    quoted,
+    suggest_quotes,
     unknown_field,
     words_of,
 )
@@ -44,16 +44,16 @@ SCALARS: Final[Mapping[Any, str]] = {
     int: "a whole number",
     float: "a number",
     bool: "`true` or `false`",
-    type(None): "nothing",
+    type(None): "no value",
 }
 
 
 @cache
 def fields_of(part: type[Part]) -> Mapping[str, Convert]:
-    """How to read each field that a person may write."""
+    """The function that reads each field of a manifest."""
     derived = fields_marked(part, Derived)
     return {
-        # `from` is written by people, and no name in Python
+        # manifests have `from`, which is no name in Python
         field.alias or name: converter(field.annotation, name in SECRET_FIELDS)
         for name, field in part.model_fields.items()
         if name not in derived
@@ -62,7 +62,7 @@ def fields_of(part: type[Part]) -> Mapping[str, Convert]:
 
 @cache
 def required_of(part: type[Part]) -> frozenset[str]:
-    """The fields that a person must write."""
+    """The required fields in manifests."""
     needed = {field.alias or name for name, field in part.model_fields.items() if field.is_required()}
     return frozenset(needed & fields_of(part).keys())
 
@@ -104,7 +104,7 @@ def converter(annotation: Any, secret: bool = False) -> Convert:
         return _mapping(converter(args[1], secret), args[0], secret)
     if origin in _LISTS and (origin is not tuple or args[1:] == (Ellipsis,)):
         return _list(converter(args[0], secret), _LISTS[origin])
-    return untyped
+    return read_untyped
 
 
 def _bare(annotation: Any) -> Any:
@@ -128,8 +128,8 @@ _LISTS: Final[Mapping[Any, Callable[[list[Any]], Any]]] = {
 }
 
 
-def _scalar(wanted: type[Any], secret: bool) -> Convert:
-    if wanted is str:
+def _scalar(expected: type[Any], secret: bool) -> Convert:
+    if expected is str:
 
         def text(value: Any, holder: Any, key: Any, report: Report) -> Any:
             if value.__class__ is str:
@@ -138,15 +138,15 @@ def _scalar(wanted: type[Any], secret: bool) -> Convert:
 
         return text
 
-    def typed(value: Any, holder: Any, key: Any, report: Report) -> Any:
+    def read_typed(value: Any, holder: Any, key: Any, report: Report) -> Any:
         natural = value.value if value.__class__ is Plain else value
-        if natural.__class__ is wanted:
+        if natural.__class__ is expected:
             return natural
-        if wanted is float and natural.__class__ is int:
+        if expected is float and natural.__class__ is int:
             return float(natural)
-        return bad_value(value, holder, key, report, SCALARS[wanted], secret)
+        return bad_value(value, holder, key, report, SCALARS[expected], secret)
 
-    return typed
+    return read_typed
 
 
 def _is_nothing(value: Any) -> bool:
@@ -154,7 +154,7 @@ def _is_nothing(value: Any) -> bool:
 
 
 def _date(value: Any, holder: Any, key: Any, report: Report) -> Any:
-    """A day, quoted or not: nothing else is written so."""
+    """A day, quoted or not."""
     text = value.text if value.__class__ is Plain else value
     if value.__class__ in (Plain, str) and _DAY.fullmatch(text):
         try:
@@ -165,23 +165,23 @@ def _date(value: Any, holder: Any, key: Any, report: Report) -> Any:
 
 
 def _one_of(members: Mapping[Any, Any], secret: bool) -> Convert:
-    wanted = ", ".join(f"`{value}`" for value in members)
+    choices = ", ".join(f"`{value}`" for value in members)
 
     def one_of(value: Any, holder: Any, key: Any, report: Report) -> Any:
         natural = value.value if value.__class__ is Plain else value
         # `True == 1`: the class counts too
-        for member, meant in members.items():
+        for member, result in members.items():
             if member.__class__ is natural.__class__ and member == natural:
-                return meant
+                return result
         if value.__class__ is Plain and value.text in members:
             return not_text(value, holder, key, report, secret)
         text = value.text if value.__class__ is Plain else value
         if text.__class__ is not str or secret:
-            return bad_value(value, holder, key, report, f"one of {wanted}", secret)
+            return bad_value(value, holder, key, report, f"one of {choices}", secret)
         report.add(
             "bad-value",
             holder.place(key),
-            f"`{name_of(key)}` is {shown(text)}; one of {wanted} is wanted.",
+            f"`{name_of(key)}` is {shown(text)}; expected one of {choices}.",
             guess(text, [str(member) for member in members]),
         )
         return REFUSED
@@ -210,8 +210,8 @@ def _mapping(inner: Convert, keys: Any, secret: bool) -> Convert:
             }
         if value.odd:
             for name in value.odd:
-                detail = f"The key {shown(name)} is not read as text by every reader of YAML."
-                report.add("quote-it", value.place_of_key(name), detail, quoted(name))
+                detail = f"Not every YAML parser reads the key {shown(name)} as text."
+                report.add("quote-it", value.place_of_key(name), detail, suggest_quotes(name))
         return {name: inner(item, value, name, report) for name, item in value.items()}
 
     return read
@@ -220,7 +220,7 @@ def _mapping(inner: Convert, keys: Any, secret: bool) -> Convert:
 def _number(name: str, holder: Map, report: Report) -> Any:
     number = decimal(name)
     if number is None:
-        report.add("bad-value", holder.place_of_key(name), f"The key {shown(name)} is no whole number.")
+        report.add("bad-value", holder.place_of_key(name), f"The key {shown(name)} is not a whole number.")
         return name
     return number
 
@@ -236,7 +236,7 @@ def _list(inner: Convert, make: Callable[[list[Any]], Any]) -> Convert:
 
 
 def _union(members: tuple[Any, ...], secret: bool) -> Convert:
-    """The member that a value's own sort asks for: `3` is an int where int and str may stand."""
+    """The member that fits the value's own type: `3` is an int where int and str are allowed."""
     scalars = {member: converter(member, secret) for member in members if member in SCALARS}
     choices = {
         value: value for member in members if get_origin(member) is Literal for value in get_args(member)
@@ -245,7 +245,7 @@ def _union(members: tuple[Any, ...], secret: bool) -> Convert:
     parts = [m for m in members if isinstance(m, type) and issubclass(m, Part)]
     mapping = next((converter(m, secret) for m in members if get_origin(m) in _MAPPINGS), None)
     listing = next((converter(m, secret) for m in members if get_origin(m) in _LISTS), None)
-    wanted = " or ".join(
+    expected = " or ".join(
         [*(text for sort, text in SCALARS.items() if sort in scalars and sort is not type(None))]
         + [f"one of {', '.join(f'`{value}`' for value in choices)}"] * bool(choices)
         + ["a mapping"] * bool(parts or mapping)
@@ -277,24 +277,24 @@ def _union(members: tuple[Any, ...], secret: bool) -> Convert:
                 return not_text(value, holder, key, report, secret)
             if choose:
                 return choose(value, holder, key, report)
-        return bad_value(value, holder, key, report, wanted, secret)
+        return bad_value(value, holder, key, report, expected, secret)
 
     return read
 
 
-def _untyped_item(value: Any, holder: Any, key: Any, report: Report) -> Any:
-    return (_secrets if key in SECRET_FIELDS else untyped)(value, holder, key, report)
+def _read_untyped_item(value: Any, holder: Any, key: Any, report: Report) -> Any:
+    return (_secrets if key in SECRET_FIELDS else read_untyped)(value, holder, key, report)
 
 
-def untyped(value: Any, holder: Any, key: Any, report: Report) -> Any:
-    """A value whose field doesn't say what it is: what YAML 1.1 and 1.2 agree on, as plain data.
+def read_untyped(value: Any, holder: Any, key: Any, report: Report) -> Any:
+    """A value of a field without a type, as plain data: only what YAML 1.1 and 1.2 read the same.
 
-    A number that isn't written as it would be printed (`1.10`, `1e3`) is refused: text was perhaps meant.
+    A number that isn't in its canonical form (`1.10`, `1e3`) is refused: it may be meant as text.
     """
     if value.__class__ is Map:
-        return _untyped_mapping(value, holder, key, report)
+        return _read_untyped_mapping(value, holder, key, report)
     if value.__class__ is Seq:
-        return [untyped(item, value, index, report) for index, item in enumerate(value)]
+        return [read_untyped(item, value, index, report) for index, item in enumerate(value)]
     if value.__class__ is not Plain:
         return value
     natural = value.value
@@ -302,7 +302,7 @@ def untyped(value: Any, holder: Any, key: Any, report: Report) -> Any:
         return natural
     if natural is not UNCLEAR and str(natural) == value.text and math.isfinite(natural):
         return natural
-    hint = quoted(value.text)
+    hint = suggest_quotes(value.text)
     if natural is not UNCLEAR:
         hint = f"{hint}, or write `{natural}` for the number"
     detail = f"`{name_of(key)}`: {shown(value.text)} could be a number or text."
@@ -312,5 +312,5 @@ def untyped(value: Any, holder: Any, key: Any, report: Report) -> Any:
     return REFUSED
 
 
-_untyped_mapping: Final = _mapping(_untyped_item, str, False)
+_read_untyped_mapping: Final = _mapping(_read_untyped_item, str, False)
 _secrets: Final = converter(Mapping[str, str], secret=True)

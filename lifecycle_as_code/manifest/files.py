@@ -1,7 +1,7 @@
-"""The only part of reading manifests that touches the disk: which files there are, and their bytes.
+"""The only part of reading manifests that touches the disk: the list of files, and their bytes.
 
-Nothing outside the stack's directory is opened, through a symbolic link neither, and nothing that isn't a
-regular file: a FIFO would block, a device may never end.
+It opens only regular files (a FIFO would block, a device may never end) inside the stack's directory, even
+through symbolic links.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from itertools import islice
 from pathlib import Path
 
 from ..model.diagnostics import Diagnostic, LacError, Source
-from ..model.regular_file import NotRegularError, read_regular_file
+from .regular_file import NotRegularError, read_regular_file
 from .yaml.report import problem, shown
 from .yaml.text import MAX_BYTES
 
 PROJECT = "lac.yaml"
 SUFFIXES = (".yaml", ".yml", ".yaml.j2", ".yml.j2")
 VARIABLES = (".vars.yaml", ".vars.yml")
-"""How files for `--var-file` should end: include patterns with wildcards pass them over."""
+"""The suffixes of files for `--var-file`: include patterns with wildcards skip them."""
 TESTS = (".policytest.yaml", ".policytest.yml")
-"""How tests of policies end: likewise."""
+"""The suffixes of policy tests: likewise."""
 MAX_ENTRIES = 200_000
-"""How many directory entries all include patterns together may look at; one that was seen before counts for
-a quarter."""
+"""How many directory entries all include patterns together may visit; a second visit counts for a
+quarter."""
 MAX_NAME = 500
 """The longest step of a pattern, in characters; names have at most 255."""
 MAX_LEVELS = 100
 """How deep manifests may be."""
 _PATTERN, _VISIT = 100, 10
-"""How many entries it is like to begin with a pattern, and to come to a directory at all."""
+"""The cost of starting a pattern, and of entering a directory, in entries."""
 
 
 def read(path: Path, shown_as: str, at: Source | None = None) -> bytes:
-    """The bytes of a regular file, at most one more than `MAX_BYTES`. LacError where there are none."""
+    """The bytes of a regular file, at most one more than `MAX_BYTES`. LacError if it can't be read."""
     try:
         return read_regular_file(path, MAX_BYTES)
     except NotRegularError:
@@ -50,13 +50,12 @@ def read(path: Path, shown_as: str, at: Source | None = None) -> bytes:
 
 
 def matching(root: Path, patterns: Iterable[tuple[str, Source]]) -> tuple[list[str], list[Diagnostic]]:
-    """The manifests that the include patterns name, as sorted paths below `root`, and what is odd about them.
+    """The manifests that match the include patterns, as sorted paths below `root`, and the problems.
 
-    Directories whose name begins with a dot, lac.yaml, other stacks (directories with a lac.yaml of their
-    own), `*.vars.yaml`, `*.policytest.yaml` and files with another suffix than a manifest's are passed over
-    by wildcards.
+    Wildcards skip hidden directories, lac.yaml, other stacks (directories with their own lac.yaml),
+    `*.vars.yaml`, `*.policytest.yaml` and files without a manifest's suffix.
     """
-    found: set[str] = set()
+    names: set[str] = set()
     problems: list[Diagnostic] = []
     tree = _Tree(root)
     for pattern, at in patterns:
@@ -64,26 +63,26 @@ def matching(root: Path, patterns: Iterable[tuple[str, Source]]) -> tuple[list[s
         try:
             tree.charge(_PATTERN, at)
             if pattern.startswith(("/", "~")) or ".." in steps:
-                detail = f"{shown(pattern)} leads out of the stack's directory."
+                detail = f"{shown(pattern)} is outside of the stack's directory."
                 raise LacError(problem("include-outside", detail, at=at))
             if any(len(step) > MAX_NAME for step in steps):
-                detail = f"{shown(pattern)}: no file has so long a name."
+                detail = f"{shown(pattern)}: the name is too long."
                 raise LacError(problem("unreadable-file", detail, at=at))
-            matched = list(_Walk(tree, at).match("", _without_repeats(steps)))
+            matches = list(_Walk(tree, at).match("", _without_repeats(steps)))
         except LacError as error:
             problems += error.diagnostics
-            if any(found.code == "too-large" for found in error.diagnostics):
+            if any(d.code == "too-large" for d in error.diagnostics):
                 break
             continue
-        if not matched:
+        if not matches:
             problems.append(_nothing(pattern, at))
-        found.update(matched)
-    return sorted(found), problems
+        names.update(matches)
+    return sorted(names), problems
 
 
 def name_for(pattern: str, stem: str) -> str | None:
-    """The path of a new manifest that an include pattern finds, with `stem` for its wildcards; None for a
-    pattern of one file, of templates, or with other wildcards than `*`."""
+    """The path of a new manifest that an include pattern matches, with `stem` for its wildcards; None for a
+    pattern without wildcards, of templates, or with other wildcards than `*`."""
     steps = [step for step in pattern.split("/") if step not in ("", ".")] or [pattern]
     last = "*" if steps[-1] == "**" else steps[-1]
     base = last.replace("*", stem, 1).replace("*", "")
@@ -93,30 +92,29 @@ def name_for(pattern: str, stem: str) -> str | None:
 
 
 def way_to_a_stack(directory: Path) -> str:
-    """A hint for a directory without a lac.yaml: the nearest one above it, or how to begin one."""
+    """A hint for a directory without a lac.yaml: the nearest one above it, or how to create one."""
     whole = directory.resolve()
     above = next((each for each in whole.parents if (each / PROJECT).is_file()), None)
     if above is None:
-        return "begin with `lac init`, or say where with `-C DIR`"
-    way = shlex.quote(os.path.relpath(above))
-    return f"there is one above: add {shown(f'-C {way}', 500)}, or begin another with `lac init`"
+        return "run `lac init`, or give the stack's directory with `-C DIR`"
+    option = shown(f"-C {shlex.quote(os.path.relpath(above))}", 500)
+    return f"a parent directory has one: use {option}, or run `lac init` to create another"
 
 
 def tests_below(root: Path) -> list[Path]:
-    """The tests of policies in a stack's directory, sorted: not in hidden directories, other stacks' and
-    those of artifacts."""
-    found: list[Path] = []
+    """The policy tests of a stack, sorted, without hidden directories, other stacks and artifacts."""
+    paths: list[Path] = []
     for directory, folders, names in os.walk(root):
         if directory != str(root) and PROJECT in names:
             folders.clear()
             continue
         folders[:] = [name for name in folders if not name.startswith(".") and name not in ARTIFACTS]
-        found += [Path(directory, name) for name in names if name.endswith(TESTS)]
-    return sorted(found)
+        paths += [Path(directory, name) for name in names if name.endswith(TESTS)]
+    return sorted(paths)
 
 
 def _without_repeats(steps: list[str]) -> tuple[str, ...]:
-    """`**/**` is `**`, and finds everything once."""
+    """`**/**` as `**`, so that everything is matched once."""
     return tuple(
         step for step, above in zip(steps, ["", *steps], strict=False) if (step, above) != ("**", "**")
     )
@@ -127,7 +125,7 @@ def _nothing(pattern: str, at: Source) -> Diagnostic:
         return problem(
             "include-matches-nothing", f"No file matches {shown(pattern)}.", at=at, severity="warning"
         )
-    return problem("unreadable-file", f"There is no file {shown(pattern)}.", "mend or remove the entry", at)
+    return problem("unreadable-file", f"There is no file {shown(pattern)}.", "fix or remove the entry", at)
 
 
 def _is_wild(step: str) -> bool:
@@ -135,7 +133,7 @@ def _is_wild(step: str) -> bool:
 
 
 ARTIFACTS = frozenset({"mlruns", "mlartifacts"})
-"""Where MLflow keeps models by default, each with YAML of its own; wildcards don't look inside."""
+"""MLflow's default directories of models, each with YAML of its own; wildcards skip them."""
 
 
 @cache
@@ -144,41 +142,41 @@ def _regex(step: str) -> re.Pattern[str]:
 
 
 class _Tree:
-    """The stack's directories, each listed once, and how much may still be looked at."""
+    """The stack's directories, each listed once, and the budget of entries."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.real = root.resolve()
         self._left = MAX_ENTRIES
-        self._listed: dict[str, tuple[list[str], list[str]]] = {}
+        self._listings: dict[str, tuple[list[str], list[str]]] = {}
 
     def charge(self, entries: int, at: Source) -> None:
-        """Take `entries` from what may be looked at. LacError when nothing is left."""
+        """Take `entries` from the budget. LacError if it is spent."""
         self._left -= entries
         if self._left < 0:
             raise LacError(
                 problem(
                     "too-large",
-                    f"More than {MAX_ENTRIES:,} directory entries to look at.",
-                    "name the manifests' directories in `include`",
+                    f"The include patterns cover more than {MAX_ENTRIES:,} directory entries.",
+                    "list the manifests' directories under `include`",
                     at,
                 )
             )
 
-    def listed(self, below: str, at: Source) -> tuple[list[str], list[str]]:
-        """What wildcards may see in a directory, sorted: all names, and those of directories that aren't
+    def list_entries(self, below: str, at: Source) -> tuple[list[str], list[str]]:
+        """The entries of a directory for wildcards, sorted: all names, and those of directories that aren't
         links."""
-        if below not in self._listed:
-            self._listed[below] = self._list(below, at)
-        names, _ = self._listed[below]
+        if below not in self._listings:
+            self._listings[below] = self._list(below, at)
+        names, _ = self._listings[below]
         self.charge(_VISIT + len(names) // 4, at)
-        return self._listed[below]
+        return self._listings[below]
 
     def _list(self, below: str, at: Source) -> tuple[list[str], list[str]]:
         try:
-            with os.scandir(self.root / below) as found:
-                # one more than may be looked at is enough to know
-                entries = list(islice(found, self._left + 1))
+            with os.scandir(self.root / below) as iterator:
+                # one more than the budget is enough
+                entries = list(islice(iterator, self._left + 1))
         except OSError as error:
             raise LacError(
                 problem("unreadable-file", f"{shown(below or '.')}: {error.strerror}.", at=at)
@@ -186,9 +184,11 @@ class _Tree:
         self.charge(len(entries), at)
         if below and any(entry.name == PROJECT for entry in entries):
             return [], []
-        seen = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in ARTIFACTS]
-        directories = [entry.name for entry in seen if entry.is_dir(follow_symlinks=False)]
-        return sorted(entry.name for entry in seen), sorted(directories)
+        visible = [
+            entry for entry in entries if not entry.name.startswith(".") and entry.name not in ARTIFACTS
+        ]
+        directories = [entry.name for entry in visible if entry.is_dir(follow_symlinks=False)]
+        return sorted(entry.name for entry in visible), sorted(directories)
 
 
 class _Walk:
@@ -198,7 +198,7 @@ class _Walk:
         self._tree, self._root, self._at = tree, tree.root, at
 
     def match(self, below: str, steps: tuple[str, ...]) -> Iterator[str]:
-        """Manifests below the directory `below` (a relative path) that the rest of the pattern names."""
+        """The manifests below the directory `below` (a relative path) that match the rest of the pattern."""
         if not steps:
             return
         if below.count("/") > MAX_LEVELS:
@@ -207,14 +207,14 @@ class _Walk:
         step, rest = steps[0], steps[1:]
         if step == "**":
             yield from self.match(below, rest or ("*",))
-            # links aren't followed here: a loop of them would never end
-            for name in self._tree.listed(below, self._at)[1]:
+            # without links: a loop of them would never end
+            for name in self._tree.list_entries(below, self._at)[1]:
                 yield from self.match(_join(below, name), steps)
             return
         names = [step]
         if _is_wild(step):
             matches = _regex(step).match
-            names = [name for name in self._tree.listed(below, self._at)[0] if matches(name)]
+            names = [name for name in self._tree.list_entries(below, self._at)[0] if matches(name)]
         else:
             self._tree.charge(_VISIT, self._at)
         for name in names:
@@ -239,10 +239,8 @@ class _Walk:
         return os.path.lexists(self._root / path)
 
     def _check(self, path: str, fits: Callable[[int], bool]) -> None:
-        """Refuse what a link leads to outside of the stack's directory, and what isn't what it should be.
-
-        What is above `path` was checked on the way to it.
-        """
+        """Refuse a link out of the stack's directory, and an entry of another type. The directories above
+        `path` are checked already."""
         place = self._root / path
         try:
             mode = os.lstat(place).st_mode
@@ -250,12 +248,12 @@ class _Walk:
                 target = place.resolve(strict=True)
                 if not target.is_relative_to(self._tree.real):
                     detail = f"{shown(path)} is a link out of the stack's directory."
-                    hint = "copy the file, or link within"
+                    hint = "copy the file, or link inside the directory"
                     raise LacError(problem("include-outside", detail, hint, self._at))
                 mode = os.lstat(target).st_mode
         except (OSError, RuntimeError):
             raise LacError(
-                problem("unreadable-file", f"{shown(path)} is a link to nothing.", at=self._at)
+                problem("unreadable-file", f"{shown(path)} is a broken link.", at=self._at)
             ) from None
         if not fits(mode):
             raise LacError(problem("not-a-file", f"{shown(path)} is not a regular file.", at=self._at))

@@ -1,12 +1,12 @@
-"""A manifest in the one layout that `lac fmt` gives it; the data and every comment stay. Pure.
+"""Format a manifest as `lac fmt` does; the data and every comment stay. Pure.
 
-ruamel.yaml's round trip lays out the blocks: what a key holds stands two columns to its right, dashes too,
-and one blank stands behind a dash or a colon. It sees a name in the place of each scalar, alias and value in
-brackets, so quotes, numbers, templates, long lines and the insides of brackets stay as they are written;
-further lines of such a value move along with its entry. Comments stand in the column of their entry.
+ruamel.yaml's round trip lays out the blocks: values and dashes are two columns right of their key, with one
+blank after a dash or a colon. It sees a name in place of each scalar, alias and value in brackets, so
+quotes, numbers, templates, long lines and the insides of brackets stay as they are; further lines of such a
+value move along with its entry. Comments are in the column of their entry.
 
-UTF-8 without a byte order mark. Lines end with a line feed, or as on Windows where all of them do; the last
-one ends, too. No blanks at the end of a line, and no two blank lines in a row.
+UTF-8 without a byte order mark. Lines end with a line feed, or as on Windows if all of them do, including the
+last one. No blanks at the end of a line, and no two blank lines in a row.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
-from .outline import BLOCK, Outline, comments, outline
+from .yaml.outline import BLOCK, Outline, comments, outline
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TURNS: Final = 4
@@ -29,12 +29,12 @@ _NAME: Final = re.compile(r"(?<!\S)v(\d+)(:?)(?!\S)")
 
 
 class CannotFormatError(Exception):
-    """Why a text is left as it is."""
+    """The text can't be formatted; the message is the reason."""
 
 
 class _Piece(NamedTuple):
-    """A key or a value that stays as it is: its place in the text, and the quote, `|` or bracket that it
-    begins with."""
+    """A key or a value that stays as it is: its place in the text, and its first character if that is a
+    quote, `|`, `>` or a bracket."""
 
     start: int
     end: int
@@ -49,9 +49,9 @@ class _Level(NamedTuple):
 
 
 def formatted(text: str) -> str:
-    """The text in the one layout. CannotFormatError where that isn't safe.
+    """The formatted text. CannotFormatError if that isn't safe.
 
-    `text`: one in which `yaml.parse` finds no problem.
+    `text`: one in which `reader.parse` finds no problem.
     """
     plain = text.removeprefix("\ufeff")
     newline = "\r\n" if plain.count("\r\n") == plain.count("\n") > 0 else "\n"
@@ -77,9 +77,9 @@ def _once(text: str) -> str:
         if _events(result) == events:
             break
     else:
-        raise CannotFormatError("the formatted text would mean something else")
+        raise CannotFormatError("the formatted text would have another meaning")
     if _comments(result) != _comments(text):
-        raise CannotFormatError("a comment would be lost or move past another")
+        raise CannotFormatError("a comment would be lost or reordered")
     return result
 
 
@@ -89,18 +89,18 @@ def _lay_out(text: str, before: Outline) -> list[str]:
     body = text[start:end]
     pieces: list[_Piece] = []
     blocks = before.root is not None and before.root.sort in ("mapping", "list") and not before.root.flow
-    dumped = _round_trip(body, pieces) if blocks else body
+    layout = _round_trip(body, pieces) if blocks else body
     lines: list[str] = []
-    for line in [*text[:start].splitlines(), *dumped.splitlines(), *text[end:].splitlines()]:
-        if (stripped := line.rstrip(_BLANKS)) or (lines and lines[-1]):
-            lines.append(stripped)
+    for line in [*text[:start].splitlines(), *layout.splitlines(), *text[end:].splitlines()]:
+        if (content := line.rstrip(_BLANKS)) or (lines and lines[-1]):
+            lines.append(content)
     while lines and not lines[-1]:
         lines.pop()
     return _fill(lines, body, pieces)
 
 
 def _document(text: str) -> tuple[int, int]:
-    """Where the lines of the document's content begin and end, between `---` and `...`."""
+    """The beginning and end of the document's lines, between `---` and `...`."""
     start, end = 0, len(text)
     for event in yaml.parse(text, Loader=_LOADER):
         mark: Any = event.end_mark
@@ -112,7 +112,7 @@ def _document(text: str) -> tuple[int, int]:
 
 
 def _round_trip(text: str, pieces: list[_Piece]) -> str:
-    """What ruamel.yaml writes for what it reads, with `v0`, `v1`, ... for the pieces, which are filled in."""
+    """ruamel.yaml's layout of the text, with `v0`, `v1`, ... for the pieces, which it adds to `pieces`."""
     # imported here: no other command needs it
     from ruamel.yaml import YAML
     from ruamel.yaml.composer import Composer
@@ -160,7 +160,7 @@ def _round_trip(text: str, pieces: list[_Piece]) -> str:
 
 
 def _keep_anchors(data: Any) -> None:
-    """Let blocks keep their anchors, though no alias names them: aliases are names of ours by now."""
+    """Keep the anchors of blocks, although no alias refers to them: aliases are pieces by now."""
     data.anchor.always_dump = data.anchor.value is not None
     for item in data.values() if isinstance(data, dict) else data:
         if isinstance(item, dict | list):
@@ -168,45 +168,45 @@ def _keep_anchors(data: Any) -> None:
 
 
 def _fill(lines: list[str], text: str, pieces: list[_Piece]) -> list[str]:
-    """Lines with the pieces in the place of their names, and comments in the columns of their entries."""
-    filled: list[str] = []
+    """Lines with the pieces in place of their names, and comments in the columns of their entries."""
+    result: list[str] = []
     waiting: list[int] = []
     chain: list[_Level] = []
     for line in lines:
         if not line or line.lstrip(_BLANKS).startswith("#"):
-            waiting += [len(filled)] if line else []
-            filled.append(line)
+            waiting += [len(result)] if line else []
+            result.append(line)
             continue
         behind = _BEHIND.fullmatch(line)
         content = behind[1] if behind else line
         names = [pieces[int(name[1])] for name in _NAME.finditer(content)]
         level = _level(content, text, names[0]) if names else None
         for index in waiting:
-            filled[index] = _aligned(filled[index], chain, level)
+            result[index] = _align(result[index], chain, level)
         waiting = []
         while level and chain and chain[-1].after >= level.after:
             chain.pop()
         if level:
-            # what a dash holds stands anywhere to its right
+            # a dash's value is anywhere to its right
             chain += [level, _Level(level.before + 1, level.after + 2)][: 1 + line.lstrip().startswith("- ")]
-        filled += _written(content, text, pieces, level or _Level(0, 0))
+        result += _entry_lines(content, text, pieces, level or _Level(0, 0))
         if behind:
-            filled[-1] += _gap(text, names[-1], behind[2]) + behind[2] if names else line[len(content) :]
+            result[-1] += _gap(text, names[-1], behind[2]) + behind[2] if names else line[len(content) :]
     for index in waiting:
-        filled[index] = _aligned(filled[index], chain, None)
-    return filled
+        result[index] = _align(result[index], chain, None)
+    return result
 
 
 def _level(line: str, text: str, first: _Piece) -> _Level:
-    """The columns where an entry's line begins. A dash may have stood alone on the line above."""
+    """The columns of an entry's line. A dash may have been alone on the line above."""
     begin = text.rfind("\n", 0, first.start) + 1
     old, new = text[begin : first.start], line[: len(line) - len(line.lstrip())]
     alone = line[len(new) :].startswith("- ") and "-" not in old
     return _Level(len(old) - len(old.lstrip(_BLANKS)) - 2 * alone, len(new))
 
 
-def _aligned(comment: str, chain: list[_Level], below: _Level | None) -> str:
-    """A comment with what it is aligned with: the entry below, or one above in whose block it stands."""
+def _align(comment: str, chain: list[_Level], below: _Level | None) -> str:
+    """A comment in the column of its entry: the one below, or one above whose block contains it."""
     body = comment.lstrip(_BLANKS)
     column = len(comment) - len(body)
     if below and (column <= below.before or not chain or below.after > chain[-1].after):
@@ -217,8 +217,8 @@ def _aligned(comment: str, chain: list[_Level], below: _Level | None) -> str:
     return " " * after + body
 
 
-def _written(content: str, text: str, pieces: list[_Piece], level: _Level) -> list[str]:
-    """The lines of an entry, whose own column is `level`."""
+def _entry_lines(content: str, text: str, pieces: list[_Piece], level: _Level) -> list[str]:
+    """The lines of an entry at `level`."""
     last = _Piece(0, 0, "")
 
     def first_line(name: re.Match[str]) -> str:
@@ -237,18 +237,18 @@ def _written(content: str, text: str, pieces: list[_Piece], level: _Level) -> li
         header = head.partition("#")[0].split()[-1]
         return [first.rstrip(_BLANKS), *_block(others, header, shift, column + 2)]
     least = column + (0 if last.style in ("[", "{") else 2)
-    parts = [(len(line) - len(line.lstrip(_BLANKS)), _ended(line.lstrip(_BLANKS))) for line in others]
-    moved = [" " * max(indent + shift, least) + body if body else "" for indent, body in parts]
-    return [_ended(first), *moved]
+    parts = [(len(line) - len(line.lstrip(_BLANKS)), _strip_end(line.lstrip(_BLANKS))) for line in others]
+    shifted = [" " * max(indent + shift, least) + body if body else "" for indent, body in parts]
+    return [_strip_end(first), *shifted]
 
 
 def _block(lines: list[str], header: str, shift: int, column: int) -> list[str]:
-    """The lines of a block of text, from this column on. Blank ones at its end count where they say so or
-    hold blanks of its own. Tabs are text here."""
+    """The lines of a block of text, from this column on. Blank lines at its end count if its header says so
+    or they contain blanks of its own. Tabs are text here."""
     parts = [(len(line) - len(line.lstrip(" ")), line.lstrip(" ")) for line in lines]
     least = min((indent for indent, body in parts if body), default=0)
     if parts and not parts[-1][1]:
-        # what stands before the next entry
+        # the rest of the line before the next entry
         parts.pop()
     while parts and not parts[-1][1] and parts[-1][0] <= least and "+" not in header:
         parts.pop()
@@ -257,28 +257,28 @@ def _block(lines: list[str], header: str, shift: int, column: int) -> list[str]:
     return [" " * (indent + shift) + body if body or indent > least else "" for indent, body in parts]
 
 
-def _ended(line: str) -> str:
-    """Without blanks at its end; in double quotes, a backslash and a blank are a blank."""
-    ended = line.rstrip(_BLANKS)
-    return line if ended.endswith("\\") else ended
+def _strip_end(line: str) -> str:
+    """The line without trailing blanks, except after a backslash in double quotes."""
+    content = line.rstrip(_BLANKS)
+    return line if content.endswith("\\") else content
 
 
 def _gap(text: str, piece: _Piece, comment: str) -> str:
-    """The blanks before a comment behind a value, or behind a key that holds a block."""
+    """The blanks before a comment after a value, or after a key with a block."""
     end = text.find("\n", piece.end)
     before = text[piece.end : end if end >= 0 else None].rstrip(_BLANKS).removesuffix(comment)
     return before[len(before.rstrip(_BLANKS)) :] or " "
 
 
 def _events(text: str) -> list[tuple[Any, ...]]:
-    """What libyaml reads, but for the places."""
+    """libyaml's events without places."""
     names = ("anchor", "tag", "value", "style", "implicit", "flow_style", "explicit", "version")
     try:
         events = list(yaml.parse(text, Loader=_LOADER))
     except yaml.YAMLError as error:
-        raise CannotFormatError("the formatted text could not be read") from error
+        raise CannotFormatError("the formatted text is not valid YAML") from error
     return [(type(event), *(getattr(event, name, None) for name in names)) for event in events]
 
 
 def _comments(text: str) -> list[str]:
-    return [found[0].rstrip() for found in comments(text, outline(text))]
+    return [match[0].rstrip() for match in comments(text, outline(text))]

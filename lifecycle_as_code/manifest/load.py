@@ -1,11 +1,11 @@
-"""A stack's directory to what it desires: settings, then every manifest, then every problem at once."""
+"""Read a stack's directory: the settings, then every manifest, then every problem at once."""
 
 from __future__ import annotations
 
 import gc
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +15,6 @@ from ..model.diagnostics import Diagnostic, LacError, Source, in_file_order, ref
 from ..model.policy import Rules
 from ..model.snapshot import Desired
 from ..model.spec import Spec
-from ..planning.selection import circles
 from .bind import LEAVE_OUT, Binder
 from .files import PROJECT, matching, read, way_to_a_stack
 from .placeholders import warn_of_placeholders
@@ -30,13 +29,16 @@ _MARKERS = tuple(marker.encode() for marker in MARKERS)
 
 
 Texts = Mapping[str, bytes]
-"""What to read in the place of files, by their names in `Manifest.files`."""
+"""Texts that replace files, by their names in `Manifest.files`."""
+
+Check = Callable[[Desired], Iterable[Diagnostic]]
+"""A rule over everything that the manifests declare."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a directory says. `files`: the manifests that were read, as shown in problems. `again` reads them
-    once more, as if some held other texts; it raises what `load` does."""
+    """A stack's desired state. `files`: the manifests, by their names in problems. `again` reads them once
+    more with other texts for some of them; it raises what `load` does."""
 
     settings: Settings
     desired: Desired
@@ -44,12 +46,12 @@ class Manifest:
     again: Callable[[Texts], Manifest] = field(repr=False, compare=False)
 
     def texts(self) -> dict[str, str]:
-        """The manifests' texts with their own line ends, by name: read again, for they may have changed."""
+        """The manifests' texts with their own line ends, by name, read again: they may have changed."""
         return {name: Path(name).read_bytes().decode() for name in self.files}
 
     def digest(self) -> str:
-        """A name for what the files say now, lac.yaml among them: read again, for they may have changed."""
-        found = hashlib.sha256()
+        """A hash over all files, including lac.yaml, read again: they may have changed."""
+        digest = hashlib.sha256()
         root = self.settings.directory
         for name in [str(root / PROJECT), *self.files]:
             path = Path(name)
@@ -58,8 +60,8 @@ class Manifest:
                 data = hashlib.sha256(read(path, shown_as)).hexdigest()
             except LacError:
                 data = "-"
-            found.update(f"{shown_as}\0{data}\n".encode())
-        return f"sha256:{found.hexdigest()}"
+            digest.update(f"{shown_as}\0{data}\n".encode())
+        return f"sha256:{digest.hexdigest()}"
 
 
 def load(
@@ -71,18 +73,27 @@ def load(
     var_files: Sequence[str | Path] = (),
     environ: Mapping[str, str] = os.environ,
     settings_only: bool = False,
+    checks: Sequence[Check] = (),
 ) -> Manifest:
     """Read lac.yaml in `directory` and the manifests that it includes, for one environment or none.
 
-    `specs` by kind. `settings_only`: the manifests are named, and not looked into. `variables` and
-    `var_files` as from `--var` and `--var-file` (relative to the working directory). LacError with every
-    problem, in file order; warnings are in `desired.warnings`.
+    `specs` by kind. `settings_only`: the manifests are listed, not read. `variables` and
+    `var_files` as from `--var` and `--var-file` (relative to the working directory). `checks`: the
+    caller's rules. LacError with every problem, in file order; warnings are in `desired.warnings`.
     """
 
     def again(texts: Texts) -> Manifest:
-        with _uncollected():
+        with _without_collector():
             settings, desired, files = _load(
-                Path(directory), specs, environment, variables, var_files, environ, settings_only, texts
+                Path(directory),
+                specs,
+                environment,
+                variables,
+                var_files,
+                environ,
+                settings_only,
+                checks,
+                texts,
             )
         return Manifest(settings, desired, files, again)
 
@@ -90,9 +101,8 @@ def load(
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the cycle collector: all that is made here stays, and looking through it again and again
-    costs a third of the time."""
+def _without_collector() -> Iterator[None]:
+    """Without the cycle collector: all objects stay, and its repeated passes cost a third of the time."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -110,20 +120,21 @@ def _load(
     var_files: Sequence[str | Path],
     environ: Mapping[str, str],
     settings_only: bool,
+    checks: Sequence[Check],
     texts: Texts,
 ) -> tuple[Settings, Desired, tuple[str, ...]]:
     sections = {spec.section for spec in specs.values()}
     project = _project(root, sections, environment, variables, var_files, environ, settings_only)
-    names, problems = _included(root, project)
+    names, problems = _list_files(root, project)
     files = tuple(str(root / name) for name in names)
     if settings_only:
         return project.settings, Desired(), files
     binder = Binder(specs, known_settings())
     for name in names:
-        found = _bind(root, name, project.renderer, binder, texts)
-        problems += found
-        # nobody reads what is wrong with ten thousand files
-        if found and sum(p.severity == "error" for p in problems) > MAX_PROBLEMS:
+        file_problems = _bind(root, name, project.renderer, binder, texts)
+        problems += file_problems
+        # nobody reads the problems of ten thousand files
+        if file_problems and sum(p.severity == "error" for p in problems) > MAX_PROBLEMS:
             break
     rules = binder.rules.rules if binder.has_rules else Rules()
     blocks = binder.blocks
@@ -139,12 +150,11 @@ def _load(
         rules=rules,
         selected_at=binder.selected_at,
     )
-    problems += [*blocks.conflicts(binder.objects), *circles(desired)]
+    problems += blocks.conflicts(binder.objects)
     if binder.has_rules:
-        from ..review.policy.judge import check_rules
-
-        problems += [*binder.rules.conflicts(project.settings.environments), *check_rules(rules)]
-    # a loop in a template may bring the same one many times
+        problems += binder.rules.conflicts(project.settings.environments)
+    problems += [problem for check in checks for problem in check(desired)]
+    # a loop in a template may repeat one
     problems = list(dict.fromkeys(problems))
     refuse(problems)
     warnings = in_file_order([*project.warnings, *warnings_in(problems)])
@@ -165,61 +175,61 @@ def _project(
     if not os.path.lexists(path):
         detail = f"There is no {shown(str(path))}."
         raise LacError(problem("no-lac-yaml", detail, way_to_a_stack(root)))
-    given = tuple((str(file), read(Path(file), str(file))) for file in var_files)
-    choices = Choices(environment, variables, given, environ, settings_only)
+    contents = tuple((str(file), read(Path(file), str(file))) for file in var_files)
+    choices = Choices(environment, variables, contents, environ, settings_only)
     return read_project(read(path, str(path)), str(path), root.resolve(), sections, choices)
 
 
-def _included(root: Path, project: Project) -> tuple[list[str], list[Diagnostic]]:
-    """The files to read. Where lac.yaml names none, all; one of the patterns may match nothing then."""
+def _list_files(root: Path, project: Project) -> tuple[list[str], list[Diagnostic]]:
+    """The files to read. Without `include` in lac.yaml, all; then a pattern may match nothing."""
     start = Source(str(root / PROJECT), 1, 1)
     names, problems = matching(root, project.include or [(pattern, start) for pattern in INCLUDE])
     if not project.include:
         problems = [p for p in problems if p.severity == "error"]
         if not names:
-            detail = "There is no manifest beside lac.yaml, nor below it."
+            detail = "There is no manifest in the directory of lac.yaml or below it."
             problems.append(problem("include-matches-nothing", detail, at=start, severity="warning"))
     return names, problems
 
 
 def _bind(root: Path, name: str, renderer: Renderer, binder: Binder, texts: Texts) -> list[Diagnostic]:
-    """Read one manifest into `binder`; the problems that it has."""
+    """Read one manifest into `binder`; return its problems."""
     shown_as = str(root / name)
     try:
         data = texts[shown_as] if shown_as in texts else read(root / name, shown_as)
     except LacError as error:
         return list(error.diagnostics)
     report = Report(shown_as, data=data)
-    written, tree = data, None
-    # the last of the problems says that there are more
+    original, tree = data, None
+    # the last problem says that there are more
     with suppress(TooManyError):
-        rendered = _rendered(data, renderer, report) if name.endswith(".j2") else (data, report)
-        if rendered is not None:
-            data, report = rendered
+        result = _render(data, renderer, report) if name.endswith(".j2") else (data, report)
+        if result is not None:
+            data, report = result
             tree = parse(data, report)
             if b"${" in data and binder.recognizes(tree, data):
                 warn_of_placeholders(tree, report)
-            if data is written and any(m in data for m in _MARKERS) and binder.recognizes(tree, data):
+            if data is original and any(m in data for m in _MARKERS) and binder.recognizes(tree, data):
                 renderer.budget.allow(len(data) // 4)
                 TreeRenderer(renderer, report).render(tree)
             binder.file(tree, report)
-    if any(p.severity == "error" for p in report.problems) and not binder.recognizes(tree, written):
+    if any(p.severity == "error" for p in report.problems) and not binder.recognizes(tree, original):
         return [_foreign(report.problems)]
     return report.problems
 
 
 def _foreign(problems: Sequence[Diagnostic]) -> Diagnostic:
-    """What to say of a file that seems to be another program's: its first problem, how to leave it out."""
+    """The problem of a file that seems to be another program's: its first one, with how to exclude it."""
     first = next(p for p in problems if p.severity == "error")
     if first.hint == LEAVE_OUT:
         return first
     return replace(first, hint=f"{first.hint}; {LEAVE_OUT}" if first.hint else LEAVE_OUT)
 
 
-def _rendered(data: bytes, renderer: Renderer, report: Report) -> tuple[bytes, Report] | None:
-    """A template file as YAML, and a report that maps its lines back; None where it can't be rendered.
+def _render(data: bytes, renderer: Renderer, report: Report) -> tuple[bytes, Report] | None:
+    """Render a template file to YAML, with a report that maps its lines back; None if it can't be rendered.
 
-    What it makes isn't looked through for templates again: a variable's text is never code.
+    The result isn't rendered again: a variable's text is never code.
     """
     if renderer.budget.spent or not readable(data, report):
         return None

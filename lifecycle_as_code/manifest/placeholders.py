@@ -1,10 +1,9 @@
-"""Another tool's way to write a variable, `${var.x}`, which stands for nothing here. Pure.
+"""Warnings about other tools' variables, such as `${var.x}`, which lac takes literally. Pure.
 
 Databricks bundles and Terraform have `${var.x}` and `${bundle.target}`, OmegaConf `${oc.env:X}`, shells and
-Compose `${BUCKET}` and `${BUCKET:-b}`. It is a warning wherever it stands, in a name too: MLflow takes such
-a text, so an object may really be called that, and `lac import` has to be able to write it. A single word in
-lower case (`${amount}`) is somebody's prose, `$${var.x}` is escaped as in Terraform, and `{{ '${var.x}' }}`
-is meant so.
+Compose `${BUCKET}` and `${BUCKET:-b}`. It is only a warning, even in a name: MLflow allows such names,
+and `lac import` must be able to write them. A single word in lower case (`${amount}`) is taken as prose,
+`$${var.x}` is escaped as in Terraform, and `{{ '${var.x}' }}` is literal on purpose.
 """
 
 from __future__ import annotations
@@ -27,34 +26,34 @@ _WORD: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _ENVIRONMENT: Final = frozenset({"bundle.target", "bundle.environment", "terraform.workspace"})
 _OF_ENVIRONMENT: Final = frozenset({"env", "oc.env", "ENV"})
 _MOST: Final = 50
-"""How many are told of one file."""
+"""The most warnings of one file."""
 
 
 def warn_of_placeholders(root: Any, report: Report, *, settings: bool = False) -> None:
-    """Note a warning where each placeholder first stands below `root`. `settings`: it is lac.yaml, where the
-    process's environment may be asked."""
-    seen: set[str] = set()
-    _look(root, None, report, settings, seen)
+    """Add a warning at the first place of each placeholder below `root`. `settings`: the file is lac.yaml,
+    where `env` is allowed."""
+    reported: set[str] = set()
+    _look(root, None, report, settings, reported)
 
 
-def _look(node: Any, at: Mark | None, report: Report, settings: bool, seen: set[str]) -> None:
-    if len(seen) >= _MOST:
+def _look(node: Any, at: Mark | None, report: Report, settings: bool, reported: set[str]) -> None:
+    if len(reported) >= _MOST:
         return
     if isinstance(node, Map):
         for key, value in node.items():
-            _look(key, node.place_of_key(key) if "${" in key else None, report, settings, seen)
-            _look(value, node.place(key) if _may_hold(value) else None, report, settings, seen)
+            _look(key, node.place_of_key(key) if "${" in key else None, report, settings, reported)
+            _look(value, node.place(key) if _may_hold(value) else None, report, settings, reported)
     elif isinstance(node, Seq):
         for index, value in enumerate(node):
-            _look(value, node.place(index) if _may_hold(value) else None, report, settings, seen)
+            _look(value, node.place(index) if _may_hold(value) else None, report, settings, reported)
     elif at is not None:
-        for found in _PLACEHOLDER.finditer(_TEMPLATE.sub("", node)):
-            written, instead = _named(found, settings)
-            if written in seen:
+        for match in _PLACEHOLDER.finditer(_TEMPLATE.sub("", node)):
+            text, instead = _translate(match, settings)
+            if text in reported:
                 continue
-            seen.add(written)
-            detail = f"`{written}` is taken literally: this is another tool's way to name a variable."
-            hint = f"write `{instead}`, or `{{{{ '{written}' }}}}` where this very text is meant"
+            reported.add(text)
+            detail = f"`{text}` is taken literally: it is another tool's variable syntax."
+            hint = f"write `{instead}`, or `{{{{ '{text}' }}}}` for the literal text"
             report.note(problem("literal-placeholder", detail, hint, report.source(at), "warning"))
 
 
@@ -62,13 +61,13 @@ def _may_hold(value: Any) -> bool:
     return isinstance(value, str) and "${" in value
 
 
-def _named(found: re.Match[str], settings: bool) -> tuple[str, str]:
-    """What is written, without a default that it may give, and what to write here."""
-    name = found["shell"] or found["path"] or f"{found['resolver']}:{found['key']}"
+def _translate(match: re.Match[str], settings: bool) -> tuple[str, str]:
+    """The placeholder without its default, and lac's syntax for it."""
+    name = match["shell"] or match["path"] or f"{match['resolver']}:{match['key']}"
     if name in _ENVIRONMENT:
         return f"${{{name}}}", "{{ environment }}"
     last = (_WORD.findall(name.rpartition(":")[2]) or ["NAME"])[-1]
-    of_process = found["shell"] or found["resolver"] in _OF_ENVIRONMENT or name.startswith("env.")
-    if settings and of_process:
+    is_environ = match["shell"] or match["resolver"] in _OF_ENVIRONMENT or name.startswith("env.")
+    if settings and is_environ:
         return f"${{{name}}}", f"{{{{ env.{last} }}}}"
-    return f"${{{name}}}", f"{{{{ var.{last.lower() if of_process else last} }}}}"
+    return f"${{{name}}}", f"{{{{ var.{last.lower() if is_environ else last} }}}}"

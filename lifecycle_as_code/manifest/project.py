@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from ..model.diagnostics import Diagnostic, LacError, Source, in_file_order, refuse, warnings_in
+from ..model.plan import Limits
 from ..model.spec import P
-from ..planning.guards import Limits
 from ..serving.references import is_reference
-from .convert import read_part, untyped
+from .convert import read_part, read_untyped
 from .placeholders import warn_of_placeholders
 from .settings import (
     DEFAULT_PERMISSION,
@@ -29,8 +29,8 @@ from .settings import (
     Settings,
 )
 from .templates import Renderer, TreeRenderer, has_template
+from .value_errors import bad_value, name_of
 from .variables import Variables
-from .wording import bad_value, name_of
 from .yaml.nodes import Map, Seq
 from .yaml.reader import parse
 from .yaml.report import Report, TooManyError, guess, problem, shown
@@ -39,12 +39,12 @@ from .yaml.text import START, unstorable
 STORE: Final = "sqlite:///mlflow.db"
 INCLUDE: Final = ("**/*.yaml", "**/*.yml", "**/*.yaml.j2", "**/*.yml.j2")
 UNNAMED: Final = "default"
-"""What `environment` is in templates where none was chosen."""
+"""The value of `environment` in templates if none is selected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """lac.yaml, read for one environment. `include` is empty where the file says nothing about it."""
+    """lac.yaml, read for one environment. `include` is empty if the file doesn't set it."""
 
     settings: Settings
     renderer: Renderer
@@ -54,8 +54,8 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What the caller decides: the environment, what sets variables (`var_files`: name and bytes), and the
-    process's environment variables. `partial`: variables that nothing uses need no value."""
+    """The caller's choices: the environment, values of variables (`var_files`: name and bytes), and the
+    process's environment variables. `partial`: unused variables need no value."""
 
     environment: str | None
     variables: Mapping[str, str]
@@ -65,16 +65,16 @@ class Choices:
 
 
 def known_settings() -> frozenset[str]:
-    """The names that stand in lac.yaml and not in other files."""
+    """The names of lac.yaml's settings."""
     return frozenset(ProjectFile.model_fields)
 
 
 def read_project(
     data: bytes, file: str, directory: Path, sections: Iterable[str], choices: Choices
 ) -> Project:
-    """The stack as lac.yaml describes it. LacError with every problem in it.
+    """The stack that lac.yaml describes. LacError with every problem in it.
 
-    Of the environments that aren't chosen, only the form is checked.
+    Of the other environments, only the form is checked.
     """
     report = Report(file)
     try:
@@ -123,9 +123,9 @@ def _project(
 
 
 def _point_to_files(root: Map, sections: Iterable[str], report: Report) -> None:
-    """A section in lac.yaml is a misplaced one rather than a mistyped setting."""
+    """Replace the hints for sections in lac.yaml: they are misplaced, not mistyped settings."""
     places = {report.source(root.place_of_key(name)) for name in root.keys() & set(sections)}
-    hint = "sections stand in files of their own, which `include` names"
+    hint = "put sections into other files, listed under `include`"
     report.problems[:] = [
         replace(p, hint=hint) if p.code == "unknown-field" and p.at in places else p for p in report.problems
     ]
@@ -134,25 +134,25 @@ def _point_to_files(root: Map, sections: Iterable[str], report: Report) -> None:
 def _check_names(root: Map, values: Mapping[str, Any], report: Report) -> None:
     name = values.get("name")
     if isinstance(name, str) and not re.fullmatch(NAME, name):
-        hint = "lower case letters, digits, `-` and `_`, at most 63 of them"
-        report.add("bad-value", root.place("name"), f"{shown(name)} can't be a stack's name.", hint)
+        hint = "use lower case letters, digits, `-` and `_`, at most 63 of them"
+        report.add("bad-value", root.place("name"), f"{shown(name)} is not a valid stack name.", hint)
     environments = root.get("environments")
     if isinstance(environments, Map) and UNNAMED in environments:
-        detail = f"`{UNNAMED}` stands for the settings outside of `environments`."
-        report.add("bad-value", environments.place_of_key(UNNAMED), detail, "give it another name")
+        detail = f"`{UNNAMED}` is reserved for the settings outside of `environments`."
+        report.add("bad-value", environments.place_of_key(UNNAMED), detail, "rename it")
 
 
 def _environment(root: Map, name: str | None, report: Report) -> Map | None:
-    """The settings of the chosen environment; None where none is chosen or it has none of its own."""
+    """The settings of the selected environment; None if none is selected or it has no settings."""
     if name is None:
         return None
     environments = root.get("environments")
-    declared = environments if isinstance(environments, Map) else Map(root.at)
-    if name in declared:
-        own = declared[name]
+    known = environments if isinstance(environments, Map) else Map(root.at)
+    if name in known:
+        own = known[name]
         return own if isinstance(own, Map) else None
     at = report.source(root.place_of_key("environments"))
-    hint = guess(name, declared) or "declare it under `environments` in lac.yaml"
+    hint = guess(name, known) or "declare it under `environments` in lac.yaml"
     report.problems.append(
         problem("unknown-environment", f"There is no environment {shown(name)}.", hint, at)
     )
@@ -165,20 +165,20 @@ def _variables(
     variables = Variables()
     variables.declare(root.get("variables"), values.get("variables", {}), report)
     if own is not None:
-        chosen = values["environments"][choices.environment]
-        variables.declare(own.get("variables"), chosen.get("variables", {}), report)
+        settings = values["environments"][choices.environment]
+        variables.declare(own.get("variables"), settings.get("variables", {}), report)
     variables.from_environ(choices.environ)
     for file, data in choices.var_files:
         variables.from_file(data, file)
     variables.from_options(choices.variables)
     complete = variables.known() if choices.partial else variables.complete()
-    for found in variables.problems:
-        report.note(found)
+    for diagnostic in variables.problems:
+        report.note(diagnostic)
     return complete
 
 
 class _Reader:
-    """The settings that count: the chosen environment's, where it has them, otherwise the stack's."""
+    """The effective settings: the selected environment's, otherwise the stack's."""
 
     def __init__(
         self, root: Map, own: Map | None, renderer: Renderer, environ: Mapping[str, str], report: Report
@@ -195,21 +195,21 @@ class _Reader:
     def text(self, key: str) -> str | None:
         """A setting that may use variables, but not `env`."""
         holder = self._holder(key)
-        return None if holder is None else self._filled(holder, key, None)
+        return None if holder is None else self._fill(holder, key, None)
 
     def connection(self, key: str) -> Connection | None:
-        """A setting that may use `env` as well."""
+        """A setting that may also use `env`."""
         holder = self._holder(key)
         return None if holder is None else self._connection(holder, key)
 
     def _connection(self, holder: Map, key: str) -> Connection | None:
-        value = self._filled(holder, key, self._environ)
+        value = self._fill(holder, key, self._environ)
         if value is None:
             return None
         return Connection(value, holder[key] if is_reference(holder[key]) else None)
 
-    def _filled(self, holder: Any, key: Any, env: Mapping[str, str] | None) -> str | None:
-        """The text at `holder[key]`, filled in; None where there is none or a problem was reported."""
+    def _fill(self, holder: Any, key: Any, env: Mapping[str, str] | None) -> str | None:
+        """The text at `holder[key]`, rendered; None if there is none or a problem was reported."""
         value = holder[key]
         if not isinstance(value, str):
             return None
@@ -222,12 +222,12 @@ class _Reader:
             self._report.add("bad-value", holder.place(key), f"`{name_of(key)}` is empty.")
             return None
         if odd := unstorable(value):
-            self._report.add("bad-character", holder.place(key), f"`{name_of(key)}` holds {odd}.")
+            self._report.add("bad-character", holder.place(key), f"`{name_of(key)}` contains {odd}.")
             return None
         return value
 
     def serve(self) -> Serve | None:
-        """Where endpoints run; None where the stack has no serving plane."""
+        """Where endpoints run; None if the stack has no serving plane."""
         holder = self._holder("serve")
         if holder is None or holder["serve"] == "none":
             return None
@@ -244,7 +244,7 @@ class _Reader:
         runtime_env: Any = {}
         if "runtime_env" in node:
             self._tree.render(node["runtime_env"])
-            runtime_env = untyped(node["runtime_env"], node, "runtime_env", self._report)
+            runtime_env = read_untyped(node["runtime_env"], node, "runtime_env", self._report)
         if at is None:
             return None
         return Serve(
@@ -256,58 +256,57 @@ class _Reader:
         )
 
     def _address(self, address: Connection, holder: Map, key: str) -> str:
-        """An http(s) address. It isn't repeated in a problem: it may hold a password."""
+        """An http(s) address. Problems don't repeat it: it may contain a password."""
         try:
             parts = urlsplit(address.value)
-            # a port that is none raises, too
+            # an invalid port raises, too
             fits = parts.scheme in ("http", "https") and bool(parts.netloc) and parts.port != 0
         except ValueError:
             fits = False
         if not fits:
             choices = "`local`, `none` or " if key == "serve" else ""
-            detail = f"`{key}` should be {choices}an address such as `http://head.example:8265`."
+            detail = f"`{key}` must be {choices}an address such as `http://head.example:8265`."
             self._report.add("bad-value", holder.place(key), detail)
         return address.value
 
     def limits(self) -> Limits:
         """How much one plan may delete."""
-        given = self._part("guards", GuardsFile)
-        return Limits() if given is None else Limits(given.max_deletion_share, given.max_deletions)
+        guards = self._part("guards", GuardsFile)
+        return Limits() if guards is None else Limits(guards.max_deletion_share, guards.max_deletions)
 
     def drift_ignore(self) -> tuple[str, ...]:
-        """What drift passes over."""
-        given = self._part("drift", DriftFile)
-        return () if given is None else given.ignore
+        """The addresses that drift ignores."""
+        drift = self._part("drift", DriftFile)
+        return () if drift is None else drift.ignore
 
     def evidence_seconds(self) -> float:
-        """How long models' files may take to be read."""
-        given = self._part("evidence", EvidenceFile) or EvidenceFile()
-        return given.seconds
+        """How long reading models' files may take."""
+        return (self._part("evidence", EvidenceFile) or EvidenceFile()).seconds
 
     def default_permission(self) -> str:
-        """What MLflow's server gives without a grant."""
+        """The level that MLflow's server gives without a grant."""
         holder = self._holder("default_permission")
-        given = None if holder is None else holder["default_permission"]
-        # what isn't one of the levels is told with the whole file
-        return given if isinstance(given, str) else DEFAULT_PERMISSION
+        level = None if holder is None else holder["default_permission"]
+        # an invalid level is reported with the whole file
+        return level if isinstance(level, str) else DEFAULT_PERMISSION
 
     def _part(self, key: str, part: type[P]) -> P | None:
-        """A setting with fields of its own; None where there is none or a problem was reported."""
+        """A setting with fields of its own; None if there is none or a problem was reported."""
         holder = self._holder(key)
         if holder is None or not isinstance(holder[key], Map):
             return None
         node = holder[key]
-        # its form is checked with the whole file; asked again for the values alone
+        # its form is checked with the whole file; read again for the values alone
         values = read_part(node, part, key, holder, key, Report(self._report.file))
         try:
             return part.model_validate(values)
         except ValidationError as error:
-            for found in error.errors(include_url=False, include_input=False):
-                name = str(found["loc"][0]) if found["loc"] else key
+            for item in error.errors(include_url=False, include_input=False):
+                name = str(item["loc"][0]) if item["loc"] else key
                 place = node.place(name) if name in node else node.at
                 at = self._report.source(place)
                 if at not in {p.at for p in self._report.problems}:
-                    self._report.add("bad-value", place, f"`{key}.{name}`: {found['msg']}.")
+                    self._report.add("bad-value", place, f"`{key}.{name}`: {item['msg']}.")
             return None
 
     def include(self) -> tuple[tuple[str, Source], ...]:
@@ -316,5 +315,5 @@ class _Reader:
         items = None if holder is None else holder["include"]
         if holder is None or not isinstance(items, Seq):
             return ()
-        patterns = ((self._filled(items, index, None), items.place(index)) for index in range(len(items)))
+        patterns = ((self._fill(items, index, None), items.place(index)) for index in range(len(items)))
         return tuple((pattern, self._report.source(mark)) for pattern, mark in patterns if pattern)

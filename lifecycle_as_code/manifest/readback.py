@@ -1,4 +1,4 @@
-"""Specs that are written as YAML, read back as `load` reads manifests. Pure."""
+"""Specs that manifests can't declare: they are written as YAML and read back. Pure."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .yaml.report import Report, TooManyError
 def list_undeclarable(
     specs: Sequence[Spec], classes: Mapping[str, type[Spec]]
 ) -> Iterator[tuple[Address, str]]:
-    """Which of `specs` a manifest can't declare, each with the reason, as `load` gives it.
+    """The specs that a manifest can't declare, each with `load`'s reason.
 
-    All are read at once, and where that fails by halves: most often nothing is wrong.
+    All are read at once, then in halves if that fails: most often there is none.
     """
     objects, problem = _read(write(specs, classes), classes)
     if not problem and not any(differ(objects.get(spec.address), spec) for spec in specs):
         return
     if len(specs) == 1:
-        yield specs[0].address, problem or "a manifest would not declare the same object."
+        yield specs[0].address, problem or "A manifest would declare another object."
         return
     half = len(specs) // 2
     yield from list_undeclarable(specs[:half], classes)
@@ -34,12 +34,12 @@ def list_undeclarable(
 
 
 def _read(text: str, classes: Mapping[str, type[Spec]]) -> tuple[Mapping[Address, Spec], str]:
-    """What a text declares, and the first problem with it."""
+    """The objects that a text declares, and its first problem."""
     binder, report, renderer = Binder(classes), Report(""), Renderer({}, "")
-    # the last of the problems says that there are more
+    # the last problem says that there are more
     with suppress(TooManyError):
         tree: Any = parse(text.encode(), report)
         renderer.budget.allow(len(text) // 4)
         TreeRenderer(renderer, report).render(tree)
         binder.file(tree, report)
-    return binder.objects, next((found.detail for found in report.problems), "")
+    return binder.objects, next((problem.detail for problem in report.problems), "")

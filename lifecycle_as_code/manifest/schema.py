@@ -1,7 +1,7 @@
-"""JSON Schema (draft 2020-12) for editors, made from the spec classes: it can't fall behind them. Pure.
+"""JSON Schema (draft 2020-12) for editors, generated from the spec classes. Pure.
 
-Known here: sections, fields, sugar, types, required fields, choices, bounds. Not known: what takes more than
-one place to see (an alias without its version), and rules that a kind has in code.
+It covers sections, fields, sugar, types, required fields, choices and bounds. It doesn't cover relations
+between objects (an alias without its version), and rules in a kind's code.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .shapes import EXCLUSIVE, Shape, shapes_of
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 TEMPLATE: Final = {"type": "string", "pattern": r"\{\{", "description": "A template: `{{ var.… }}`."}
-_ADMITTED: Final = {"$ref": "#/$defs/template"}
+_TEMPLATE_REF: Final = {"$ref": "#/$defs/template"}
 
 Json = dict[str, Any]
 
 
 def manifest_schema(specs: Mapping[str, type[Spec]]) -> Json:
-    """The schema of every file but lac.yaml. Equal specs in equal order give equal schemas."""
+    """The schema of all manifests except lac.yaml. Equal specs in equal order give equal schemas."""
     parts = _definitions(list(specs.values()))
     definitions: Json = {"template": dict(TEMPLATE)}
     properties: Json = {}
@@ -53,15 +53,15 @@ def manifest_schema(specs: Mapping[str, type[Spec]]) -> Json:
         "additionalProperties": {"type": "array", "items": {"type": "string"}},
         "description": "Names for several actors each, for `only: {teams: […]}` in policies.",
     }
-    definitions |= {name: _admitting(part) for name, part in rules.items()}
+    definitions |= {name: _allow_templates(part) for name, part in rules.items()}
     classes = {spec.__name__ for spec in specs.values()}
-    definitions |= {name: _admitting(part) for name, part in parts.items() if name not in classes}
+    definitions |= {name: _allow_templates(part) for name, part in parts.items() if name not in classes}
     return {
         "$schema": DIALECT,
         "title": "lac manifest",
         "type": "object",
         "properties": properties,
-        "patternProperties": {"^x-": {"description": "Your own: for YAML anchors."}},
+        "patternProperties": {"^x-": {"description": "Free for your own use, such as YAML anchors."}},
         "additionalProperties": False,
         "$defs": dict(sorted(definitions.items())),
     }
@@ -75,7 +75,7 @@ def project_schema() -> Json:
 
 
 class _Generator(GenerateJsonSchema):
-    """Without the titles that repeat names, and without what nobody writes."""
+    """Without titles that repeat names, and without derived fields."""
 
     ignored_warning_kinds: set[Any] = {"skipped-choice", "non-serializable-default"}  # pydantic's
 
@@ -96,27 +96,27 @@ def _definitions(classes: list[type[Any]]) -> dict[str, Json]:
     """Each class and each part in them as a schema, by class name."""
     _, schema = models_json_schema([(cls, "validation") for cls in classes], schema_generator=_Generator)
     definitions: dict[str, Json] = schema["$defs"]
-    return {name: _flowing(part) for name, part in definitions.items()}
+    return {name: _unwrap(part) for name, part in definitions.items()}
 
 
-def _flowing(node: Any) -> Any:
-    """Descriptions as running text: a docstring's line breaks mean nothing."""
+def _unwrap(node: Any) -> Any:
+    """Descriptions without a docstring's line breaks."""
     if isinstance(node, dict):
         return {
             key: re.sub(r"(?<!\n)\n(?!\n)", " ", value)
             if key == "description" and isinstance(value, str)
-            else _flowing(value)
+            else _unwrap(value)
             for key, value in node.items()
         }
-    return [_flowing(item) for item in node] if isinstance(node, list) else node
+    return [_unwrap(item) for item in node] if isinstance(node, list) else node
 
 
 def _item(shape: Shape, parts: Mapping[str, Json], definitions: Json) -> Json:
-    """A reference to the schema of such an item, which is put into `definitions`."""
+    """A reference to the schema of an item, which is added to `definitions`."""
     name = shape.spec.kind if shape.nest is None else f"{shape.spec.kind}_in_{shape.nest.section}"
     if name not in definitions:
         whole = parts[shape.spec.__name__]
-        definitions[name] = made = _admitting(whole)
+        definitions[name] = made = _allow_templates(whole)
         made["properties"] = {
             field: read for field, read in made["properties"].items() if field in shape.fields
         } | {field: _sugar(inner, parts, definitions) for field, inner in shape.nests.items()}
@@ -125,7 +125,7 @@ def _item(shape: Shape, parts: Mapping[str, Json], definitions: Json) -> Json:
         made["properties"][LIFECYCLE] = {"$ref": f"#/$defs/{LifecycleBlock.__name__}"}
         if shape.claims:
             claiming = [field for field, inner in shape.nests.items() if inner.nest and inner.nest.claims]
-            reach = f"How far `{claiming[0]}` claims: what roles have, or `all`, what single users have too."
+            reach = f"The scope of `{claiming[0]}`: grants of roles, or `all`, which includes users' own."
             made["properties"][EXCLUSIVE] = {
                 "enum": ["roles", "all"],
                 "default": "roles",
@@ -136,7 +136,7 @@ def _item(shape: Shape, parts: Mapping[str, Json], definitions: Json) -> Json:
 
 
 def _sugar(shape: Shape, parts: Mapping[str, Json], definitions: Json) -> Json:
-    """What stands in another item's field for objects of their own."""
+    """The schema of objects in another item's field."""
     whole = parts[shape.spec.__name__]
     about = whole.get("description", "").partition("\n\n")[0]
     nest = shape.nest
@@ -146,12 +146,12 @@ def _sugar(shape: Shape, parts: Mapping[str, Json], definitions: Json) -> Json:
         sugar = {"type": "object", "additionalProperties": _field(value), "description": about}
         return sugar | ({"propertyNames": names} if names else {})
     if nest is not None and nest.claims:
-        about = f"{about} The list is whole: what isn't in it is drift. `[]` claims that there are none."
+        about = f"{about} The list is complete: anything else is drift. `[]` means that there are none."
     return {"type": "array", "items": _item(shape, parts, definitions), "description": about}
 
 
-def _admitting(schema: Json) -> Json:
-    """An object's schema whose scalar fields take templates too."""
+def _allow_templates(schema: Json) -> Json:
+    """An object's schema whose scalar fields accept templates, too."""
     made = dict(schema)
     if "properties" in made:
         made["properties"] = {name: _field(field) for name, field in made["properties"].items()}
@@ -159,7 +159,7 @@ def _admitting(schema: Json) -> Json:
 
 
 def _field(schema: Json) -> Json:
-    """A field's schema that takes a template wherever it takes a scalar."""
+    """A field's schema that accepts a template wherever it accepts a scalar."""
     if schema.get("type") == "array" and "items" in schema:
         return schema | {"items": _field(schema["items"])}
     if schema.get("type") == "object":
@@ -171,9 +171,9 @@ def _field(schema: Json) -> Json:
         choices = [_branch(choice) for choice in core["anyOf"]]
         text = any(choice == {"type": "string"} for choice in choices)
         scalar = any(map(_is_scalar, choices))
-        return {**about, "anyOf": choices + ([_ADMITTED] if scalar and not text else [])}
+        return {**about, "anyOf": choices + ([_TEMPLATE_REF] if scalar and not text else [])}
     if _is_scalar(core) and core != {"type": "string"}:
-        return {**about, "anyOf": [core, _ADMITTED]}
+        return {**about, "anyOf": [core, _TEMPLATE_REF]}
     return schema
 
 

@@ -1,4 +1,4 @@
-"""What lac.yaml may say, and what becomes of it for one environment. Pure."""
+"""The fields of lac.yaml, and its settings for one environment. Pure."""
 
 from __future__ import annotations
 
@@ -9,101 +9,98 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from ..model.plan import Limits
 from ..model.redaction import without_credentials
 from ..model.spec import Part
-from ..planning.guards import Limits
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 DEFAULT_PERMISSION: Final = "READ"
-"""What MLflow ships (mlflow/server/auth/basic_auth.ini)."""
+"""MLflow's own default (mlflow/server/auth/basic_auth.ini)."""
 
 
 class ServeFile(Part):
-    """A Ray cluster that isn't this machine's own."""
+    """A Ray cluster on other machines."""
 
     address: str
     """The address of its dashboard, `http://…` or `https://…`."""
     token: str | None = None
     """A bearer token for the dashboard: `"{{ env.NAME }}"`."""
     data_address: str | None = None
-    """Where endpoints answer, if Ray doesn't tell it right (a proxy, a load balancer)."""
+    """The address of the endpoints, if it differs from Ray's own (a proxy, a load balancer)."""
     runtime_env: Mapping[str, Any] = {}
     """Ray's runtime environment, passed through. In `env_vars`, `"{{ env.NAME }}"` is resolved on the
     cluster."""
 
 
 class GuardsFile(Part):
-    """How many objects of a kind one plan may delete: so many, or that share of what the stack owns of the
+    """How many objects of a kind one plan may delete: a number, or a share of the stack's objects of that
     kind, whichever is more."""
 
     max_deletions: Annotated[int, Field(ge=0)] = 10
-    """This many objects of a kind."""
+    """The number of objects of a kind."""
     max_deletion_share: Annotated[float, Field(ge=0, le=1)] = 0.3
-    """This share of the objects of a kind, from 0 to 1."""
+    """The share of the objects of a kind, from 0 to 1."""
 
 
 class DriftFile(Part):
-    """What `lac drift` tells."""
+    """Options of `lac drift`."""
 
     ignore: tuple[str, ...] = ()
-    """Addresses that it passes over, in which `*`, `?` and `[…]` stand for others: `model_alias.*/shadow`."""
+    """Addresses or patterns to ignore; `*`, `?` and `[…]` are wildcards: `model_alias.*/shadow`."""
 
 
 class EvidenceFile(Part):
-    """What plans tell of model versions."""
+    """Evidence about model versions in plans."""
 
     seconds: Annotated[float, Field(gt=0, le=3600)] = 20.0
-    """How long the models' files may take to be read, all together. Those of stores that don't answer by then
-    are told as not read."""
+    """How many seconds reading all models' files may take. Plans mark files of slower stores as not read."""
 
 
 class EnvironmentFile(Part):
-    """Settings, each of which an environment may have its own of."""
+    """Settings that each environment may override."""
 
     store: str | None = None
     """MLflow's backend store: `sqlite:///<path>` (relative to this file) or `postgresql://…`."""
     auth_store: str | None = None
-    """The database of MLflow's basic-auth, for roles and permissions."""
+    """The database of MLflow's basic-auth app, for roles and permissions."""
     default_permission: Literal["READ", "USE", "EDIT", "MANAGE", "NO_PERMISSIONS"] | None = None
-    """What MLflow's server gives to users without a grant: `default_permission` of the file that its
-    `MLFLOW_AUTH_CONFIG_PATH` names, which no database holds. `READ`, as MLflow ships it, by default. Nothing
-    is written for it: plans need it to tell who gains or loses access. For a server with workspaces enabled
-    and without `grant_default_workspace_access`, whose users without a grant get nothing, say
-    `NO_PERMISSIONS`."""
+    """The level of users without a grant: `default_permission` in the file that the MLflow server's
+    `MLFLOW_AUTH_CONFIG_PATH` names. `READ` by default, as in MLflow. lac only reads it, to show who gains or
+    loses access. Use `NO_PERMISSIONS` for a server with workspaces enabled and without
+    `grant_default_workspace_access`."""
     serve: str | ServeFile | None = None
-    """Ray: `local` for one on this machine, the address of a cluster's dashboard, `none`, or a mapping."""
+    """Ray: `local` for this machine, the address of a cluster's dashboard, `none`, or a mapping."""
     workspace: str | None = None
     """MLflow's workspace; `default` by default."""
     guards: GuardsFile | None = None
-    """How much one plan may delete without being told to."""
+    """How much one plan may delete without `--allow`."""
     drift: DriftFile | None = None
-    """What `lac drift` tells."""
+    """Options of `lac drift`."""
     evidence: EvidenceFile | None = None
-    """What plans tell of model versions."""
+    """Evidence about model versions in plans."""
     variables: Mapping[str, Any] = {}
-    """Values for `{{ var.… }}`. One with nothing after the colon has no default and must be set."""
+    """Values for `{{ var.… }}`. A variable with nothing after the colon has no default and must be set."""
     include: tuple[str, ...] | None = None
     """Patterns of manifests, relative to this file, such as `models/*.yaml` or `**/*.yaml`. By default all
-    `*.yaml`, `*.yml` and `*.yaml.j2` below it, apart from `*.vars.yaml`, hidden directories and other
-    stacks."""
+    `*.yaml`, `*.yml` and `*.yaml.j2` below it, except `*.vars.yaml`, hidden directories and other stacks."""
 
 
 class ProjectFile(EnvironmentFile):
     """`lac.yaml`: a stack, its files, its stores and its environments."""
 
     name: Annotated[str, Field(pattern=NAME)]
-    """The stack's name: it owns what it makes under this name. Lower case letters, digits, `-` and `_`."""
+    """The stack's name, which marks the objects that it owns. Lower case letters, digits, `-` and `_`."""
     environments: Mapping[str, EnvironmentFile | None] = {}
-    """Settings that differ, by the environment's name: `lac -e prod plan`."""
+    """Overrides by environment: `lac -e prod plan`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An address that may hold a password, so it is in no repr.
+    """An address that may contain a password, so its repr omits it.
 
-    `reference`: the text, where it was exactly one `{{ env.NAME }}`; what is resolved elsewhere gets that
-    and never `value`.
+    `reference`: the text if it is exactly one `{{ env.NAME }}`; a value that the cluster resolves is
+    passed as that, never as `value`.
     """
 
     value: str = field(repr=False)
@@ -112,7 +109,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Where endpoints run. `local`: a Ray of the stack's own on this machine, and no address."""
+    """Where endpoints run. `local`: the stack's own Ray on this machine, without an address."""
 
     local: bool
     address: str = field(default="", repr=False)
@@ -122,13 +119,13 @@ class Serve:
 
     @property
     def shown(self) -> str:
-        """Where it is, without a user and a password that an address may hold."""
+        """The address without its user and password."""
         return "local" if self.local else without_credentials(self.address)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What lac.yaml says for one environment, or for none. `directory` is absolute."""
+    """lac.yaml's settings for one environment, or for none. `directory` is absolute."""
 
     name: str
     directory: Path

@@ -1,4 +1,4 @@
-"""What may stand where in a manifest: sections, fields, sugar. Worked out once from the classes. Pure."""
+"""The shapes of manifests: sections, fields, sugar, derived once from the classes. Pure."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from .blocks.objects import LIFECYCLE
 from .convert import Convert, converter, fields_of, required_of
 
 EXCLUSIVE: Final = "exclusive"
-"""Beside a list that claims its scope: whether hidden roles' grants belong to the claim."""
+"""A field next to a list that claims its scope: whether the claim includes hidden roles' grants."""
 read_exclusive: Final[Convert] = converter(Literal["roles", "all"])
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One sort of item: a section's, or the sugar's inside another section's item.
+    """One type of item: a section's, or the sugar's inside another section's item.
 
-    `given` are the fields that the place fills in, so nobody writes them there.
+    `filled_in` are the fields that the place fills in, so they can't be written there.
     """
 
     spec: type[Spec]
     fields: Mapping[str, Convert]
     required: frozenset[str]
     nest: Nest | None = None
-    given: frozenset[str] = frozenset()
+    filled_in: frozenset[str] = frozenset()
     nests: dict[str, Shape] = field(default_factory=dict)
 
     @property
@@ -36,7 +36,7 @@ class Shape:
 
     @property
     def known(self) -> list[str]:
-        """All that may be written in such an item."""
+        """All fields of such an item."""
         return [*self.fields, *self.nests, *([EXCLUSIVE] if self.claims else []), LIFECYCLE]
 
     @property
@@ -55,7 +55,7 @@ def shapes_of(specs: Mapping[str, type[Spec]]) -> dict[str, Shape]:
                 inner = _shape(spec, nest)
                 every.append(inner)
                 sections[nest.section].nests[nest.field] = inner
-    # what stands inside a model may itself hold sugar
+    # an item inside a model may itself have sugar
     for shape in every:
         if shape.nest is not None:
             shape.nests.update(sections[shape.spec.section].nests)
@@ -63,6 +63,6 @@ def shapes_of(specs: Mapping[str, type[Spec]]) -> dict[str, Shape]:
 
 
 def _shape(spec: type[Spec], nest: Nest | None = None) -> Shape:
-    given = frozenset((*nest.fills, *nest.constants)) if nest else frozenset()
-    fields: dict[str, Any] = {name: read for name, read in fields_of(spec).items() if name not in given}
-    return Shape(spec, fields, required_of(spec) - given, nest, given)
+    constants = frozenset((*nest.fills, *nest.constants)) if nest else frozenset()
+    fields: dict[str, Any] = {name: read for name, read in fields_of(spec).items() if name not in constants}
+    return Shape(spec, fields, required_of(spec) - constants, nest, constants)

@@ -1,9 +1,9 @@
-"""A stack's variables: their defaults, and what sets them.
+"""A stack's variables: their defaults, and the values that override them.
 
-Later ones win, as in Terraform: the default in lac.yaml, the environment's, `LAC_VAR_<name>`, variable files
-in their order, `--var`. A variable declared with nothing (`team:`) has no default and must be set. The
-default's sort is the variable's: text from outside is read as a number, `true`/`false`, or YAML for lists
-and mappings, where the default is one. Pure.
+Later values win, as in Terraform: the default in lac.yaml, the environment's, `LAC_VAR_<name>`, variable
+files in their order, `--var`. A variable without a value (`team:`) has no default and must be set. A variable
+has its default's type: text from outside is read as a number, `true`/`false`, or YAML for lists and mappings.
+Pure.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from contextlib import suppress
 from typing import Any, Final
 
 from ..model.diagnostics import Diagnostic, Source
-from .convert import untyped
+from .convert import read_untyped
 from .templates import has_template
-from .wording import REFUSED
+from .value_errors import REFUSED
 from .yaml.nodes import Map, decimal, fraction
 from .yaml.reader import parse
 from .yaml.report import MAX_PROBLEMS, Report, TooManyError, guess, problem
@@ -25,7 +25,7 @@ PREFIX: Final = "LAC_VAR_"
 
 
 class Variables:
-    """The declared variables and their values so far. Problems gather in `problems`."""
+    """The declared variables and their values so far."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
@@ -41,13 +41,11 @@ class Variables:
             return
         for name, value in values.items():
             if _holds_template(value):
-                report.add(
-                    "bad-value", node.place(name), f"`{name}`: variables hold plain values, no templates."
-                )
+                report.add("bad-value", node.place(name), f"`{name}`: a variable can't contain a template.")
             if not name.isidentifier():
                 mark = node.place_of_key(name)
                 report.add(
-                    "bad-value", mark, f"`{name}` can't be written as `var.…`.", "use letters, digits, `_`"
+                    "bad-value", mark, f"`{name}` is not a valid variable name.", "use letters, digits, `_`"
                 )
             self._places[name] = report.source(node.place(name))
             self.values[name] = value
@@ -59,7 +57,7 @@ class Variables:
                 self._set_text(name, environ[PREFIX + name], PREFIX + name)
 
     def from_file(self, data: bytes, file: str) -> None:
-        """A YAML mapping of names to values; one that isn't declared is a warning, as in Terraform."""
+        """A YAML mapping of names to values; an undeclared name is a warning, as in Terraform."""
         report = Report(file)
         with suppress(TooManyError):
             self._read(parse(data, report), file, report)
@@ -68,7 +66,7 @@ class Variables:
     def _read(self, root: Any, file: str, report: Report) -> None:
         if isinstance(root, Map):
             for name in root:
-                value = untyped(root[name], root, name, report)
+                value = read_untyped(root[name], root, name, report)
                 at = report.source(root.place_of_key(name))
                 if name in self.values:
                     self._set(name, value, at, file)
@@ -77,7 +75,7 @@ class Variables:
                     hint = guess(name, self.values)
                     report.note(problem("unknown-variable", detail, hint, at, "warning"))
         elif not report.problems:
-            detail = f"{file} should be a mapping of variables to values."
+            detail = f"{file} must be a mapping of variables to values."
             report.note(problem("bad-value", detail, at=Source(file, 1, 1)))
 
     def from_options(self, options: Mapping[str, str]) -> None:
@@ -91,7 +89,7 @@ class Variables:
                 self.problems.append(problem("unknown-variable", detail, hint))
 
     def known(self) -> dict[str, Any]:
-        """Those that have a value: whoever uses another one is told."""
+        """The variables with a value: the use of another one is an error."""
         return {name: value for name, value in self.values.items() if value is not None}
 
     def complete(self) -> dict[str, Any]:
@@ -105,9 +103,9 @@ class Variables:
         return self.values
 
     def _set_text(self, name: str, text: str, origin: str) -> None:
-        """Set a variable from text that the shell passed on, which isn't repeated in problems."""
+        """Set a variable from a shell's text, which problems don't repeat."""
         if odd := unstorable(text):
-            self.problems.append(problem("bad-character", f"`{name}`, set by {origin}, holds {odd}."))
+            self.problems.append(problem("bad-character", f"`{name}`, set by {origin}, contains {odd}."))
             return
         value: Any = text
         match self.values[name]:
@@ -121,10 +119,10 @@ class Variables:
                 report = Report(origin)
                 holder = Map(START)
                 with suppress(TooManyError):
-                    value = untyped(parse(text.encode(), report), holder, name, report)
+                    value = read_untyped(parse(text.encode(), report), holder, name, report)
                 value = None if report.problems else value
         if value is None:
-            self.problems.append(_wrong_sort(name, self.values[name], origin, None))
+            self.problems.append(_wrong_type(name, self.values[name], origin, None))
         else:
             self._set(name, value, None, origin)
 
@@ -135,12 +133,12 @@ class Variables:
         if isinstance(default, float) and type(value) is int:
             value = float(value)
         if default is not None and type(value) is not type(default):
-            self.problems.append(_wrong_sort(name, default, origin, at))
+            self.problems.append(_wrong_type(name, default, origin, at))
         else:
             self.values[name] = value
 
 
-_SORTS: Final[Sequence[tuple[type[Any], str]]] = (
+_TYPES: Final[Sequence[tuple[type[Any], str]]] = (
     (bool, "`true` or `false`"),
     (int, "a whole number"),
     (float, "a number"),
@@ -150,9 +148,9 @@ _SORTS: Final[Sequence[tuple[type[Any], str]]] = (
 )
 
 
-def _wrong_sort(name: str, default: Any, origin: str, at: Source | None) -> Diagnostic:
-    wanted = next((text for sort, text in _SORTS if isinstance(default, sort)), "a value")
-    return problem("bad-value", f"`{name}`, set by {origin}, should be {wanted}, as its default is.", at=at)
+def _wrong_type(name: str, default: Any, origin: str, at: Source | None) -> Diagnostic:
+    expected = next((text for kind, text in _TYPES if isinstance(default, kind)), "a value")
+    return problem("bad-value", f"`{name}`, set by {origin}, must be {expected}, like its default.", at=at)
 
 
 def _holds_template(value: Any) -> bool:

@@ -13,15 +13,15 @@ import yaml
 from ..model.spec import Address, Nest, Spec
 
 BARE = re.compile(r"[A-Za-z][A-Za-z0-9 _./@-]*[A-Za-z0-9_/]|[A-Za-z]")
-"""Strings that no YAML reads as anything but a string, unless they are one of `WORDS`."""
+"""Strings that every YAML parser reads as strings, unless they are one of `WORDS`."""
 WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf"})
 WIDTH = 110
-"""How long lines may be."""
+"""The longest line."""
 TEMPLATE = re.compile(r"\{\{|\{%|\{#")
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes whatever some YAML might read otherwise, and indents lists as people do."""
+    """Quotes ambiguous strings, and indents lists."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         return super().increase_indent(flow, False)
@@ -35,11 +35,11 @@ def _string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
         return dumper.represent_scalar("tag:yaml.org,2002:str", value)
     if _reads_as_block(value):
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|")
-    return dumper.represent_scalar("tag:yaml.org,2002:str", _untemplated(value), style='"')
+    return dumper.represent_scalar("tag:yaml.org,2002:str", _escape_templates(value), style='"')
 
 
 def _reads_as_block(value: str) -> bool:
-    """Whether a literal block gives the text back to the letter."""
+    """Whether a literal block preserves the text exactly."""
     lines = value.split("\n")
     return (
         len(lines) > 1
@@ -51,8 +51,8 @@ def _reads_as_block(value: str) -> bool:
     )
 
 
-def _untemplated(value: str) -> str:
-    """A string that only looks like a template, written so that rendering gives it back."""
+def _escape_templates(value: str) -> str:
+    """A string that looks like a template, written so that rendering returns it."""
     return TEMPLATE.sub(lambda match: "{{ '" + match.group() + "' }}", value)
 
 
@@ -60,12 +60,12 @@ _Dumper.add_representer(str, lambda dumper, value: _string(dumper, value))
 
 
 class _LineDumper(_Dumper):
-    """All on one line, so without blocks."""
+    """Everything on one line, so without blocks."""
 
 
 def _line_string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     bare = _string(dumper, value).style is None
-    text = value if bare else _untemplated(value)
+    text = value if bare else _escape_templates(value)
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if bare else '"')
 
 
@@ -73,14 +73,14 @@ _LineDumper.add_representer(str, lambda dumper, value: _line_string(dumper, valu
 
 
 def in_blocks(data: Any, column: int = 0, step: int = 2) -> str:
-    """Plain data as YAML over several lines, to be indented by `column`. `step`: how far what is inside of
-    something stands to its right."""
+    """Plain data as YAML over several lines, for indentation by `column`. `step`: the indentation of each
+    level."""
     width = max(WIDTH - column, 40)
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width, indent=step)
 
 
 def in_line(data: Any) -> str:
-    """Plain data as YAML that may stand inside braces: on one line, however long."""
+    """Plain data as YAML inside braces: on one line, however long."""
     text = yaml.dump(
         [data],
         Dumper=_LineDumper,
@@ -93,32 +93,34 @@ def in_line(data: Any) -> str:
 
 
 def in_quotes(text: str, quote: str) -> str:
-    """A string between quotes of this sort; between double ones where single ones can't say it."""
+    """A string in these quotes; in double quotes if single ones can't represent it."""
     if quote == "'" and text.isprintable():
-        return "'" + _untemplated(text).replace("'", "''") + "'"
-    return yaml.dump(_untemplated(text), default_style='"', allow_unicode=True, width=math.inf).rstrip("\n")
+        return "'" + _escape_templates(text).replace("'", "''") + "'"
+    return yaml.dump(_escape_templates(text), default_style='"', allow_unicode=True, width=math.inf).rstrip(
+        "\n"
+    )
 
 
 def write(specs: Sequence[Spec], classes: Mapping[str, type[Spec]]) -> str:
-    """A manifest that declares `specs`: parts under their parents where those are among them, sorted.
+    """A manifest that declares `specs`, sorted, with parts under their parents if those are among them.
 
-    Lists that would claim a whole scope (`permissions:` under a model) are never written: the same
-    objects stand in a section of their own, which claims nothing.
+    It has no lists that claim a whole scope (`permissions:` under a model): those objects go into a section
+    of their own, which claims nothing.
     """
     sections: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for spec, item in nested(specs, classes):
+    for spec, item in nest_items(specs, classes):
         sections[spec.section].append(item)
     order = [cls.section for cls in classes.values() if sections.get(cls.section)]
     return "\n".join(in_blocks({section: sections[section]}) for section in order)
 
 
-def nested(specs: Sequence[Spec], classes: Mapping[str, type[Spec]]) -> list[tuple[Spec, dict[str, Any]]]:
-    """The items to write for `specs`, sorted: parts inside their parents' where those are among them."""
+def nest_items(specs: Sequence[Spec], classes: Mapping[str, type[Spec]]) -> list[tuple[Spec, dict[str, Any]]]:
+    """The items to write for `specs`, sorted, with parts inside their parents if those are among them."""
     outer: list[tuple[Spec, dict[str, Any]]] = []
     items: dict[Address, dict[str, Any]] = {}
-    ranked = sorted(specs, key=lambda spec: (list(classes).index(spec.kind), _order(spec.address)))
+    in_order = sorted(specs, key=lambda spec: (list(classes).index(spec.kind), _order(spec.address)))
     by_section = {cls.section: cls for cls in classes.values()}
-    for spec in ranked:
+    for spec in in_order:
         item = spec.written()
         items[spec.address] = item
         for nest in spec.nests:
@@ -131,17 +133,17 @@ def nested(specs: Sequence[Spec], classes: Mapping[str, type[Spec]]) -> list[tup
 
 
 def parent_of(spec: Spec, nest: Nest, parent: type[Spec]) -> Address:
-    """The object in whose item `nest` would write `spec`, if its constants fit."""
+    """The object in whose item `nest` writes `spec`, if its constants match."""
     return Address(parent.kind, tuple(getattr(spec, field) for field in nest.fills))
 
 
 def without_given(item: Mapping[str, Any], nest: Nest) -> dict[str, Any]:
-    """What is left to write of an item that stands inside its parent."""
+    """The remaining fields of an item inside its parent."""
     return {name: value for name, value in item.items() if name not in (*nest.fills, *nest.constants)}
 
 
 def _put(parent: dict[str, Any], nest: Nest, item: dict[str, Any]) -> bool:
-    """Write `item` inside its parent, where the sugar can say all of it."""
+    """Write `item` inside its parent, if the sugar has all of its fields."""
     rest = without_given(item, nest)
     if nest.map_to is None:
         parent.setdefault(nest.field, []).append(rest)

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from types import MappingProxyType
 
-from .signature import Signature, SignatureChange, compare_signatures
+from .signature import Signature, SignatureChange
 from .spec import Address
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -176,54 +175,3 @@ class Comparison:
 def no_numbers(side: Evidence | None) -> set[MetricKey]:
     """The metrics that were measured and came out as no number."""
     return {metric.key for metric in side.metrics if metric.value is None} if side else set()
-
-
-def compare(
-    address: Address,
-    model: str,
-    before: Evidence | None,
-    after: Evidence | None,
-    directions: tuple[Direction, ...] = (),
-    entity: str = "",
-) -> Comparison:
-    """The two sides of a change, held against each other."""
-    return Comparison(
-        address,
-        model,
-        before,
-        after,
-        tuple(_metrics(model, before, after, directions)),
-        compare_signatures(
-            before.signature if before else None,
-            after.signature if after else None,
-            was_there=before is not None,
-            will_be_there=after is not None,
-        ),
-        entity,
-    )
-
-
-def _metrics(
-    model: str, before: Evidence | None, after: Evidence | None, directions: tuple[Direction, ...]
-) -> Iterator[MetricChange]:
-    was, will_be = _values(before), _values(after)
-    for key in sorted({*was, *will_be}):
-        name, dataset, digest = key
-        old, new = was.get(key), will_be.get(key)
-        yield MetricChange(name, dataset, digest, old, new, _improved(model, name, old, new, directions))
-
-
-def _values(side: Evidence | None) -> dict[MetricKey, float | None]:
-    return {metric.key: metric.value for metric in side.metrics} if side else {}
-
-
-def _improved(
-    model: str, name: str, before: float | None, after: float | None, directions: tuple[Direction, ...]
-) -> bool | None:
-    if before is None or after is None or before == after:
-        return None
-    # the last one that fits counts, as in .gitignore
-    for said in reversed(directions):
-        if fnmatchcase(name, said.name) and fnmatchcase(model, said.model):
-            return (after > before) is (said.better is Better.HIGHER)
-    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from .diagnostics import Diagnostic, Source
 from .diff import FieldChange
@@ -92,6 +93,28 @@ class Step:
     phase: Phase
     store: Store
     changes: tuple[Change, ...]
+
+
+GUARDS: Final[Mapping[str, str]] = {
+    "mass-deletion": "deleting more of a kind at once than `guards:` in lac.yaml admits",
+    "version-in-use": "deleting a version that an alias or an endpoint uses",
+    "model-in-use": "deleting a model that has versions or aliases that aren't managed here",
+    "still-granted": "deleting a role with grants, or a resource with grants on it, that aren't managed here",
+    "last-manage": "taking away the last MANAGE on a resource",
+    "own-manage": "taking away one's own MANAGE on a resource",
+    "protected": "deleting what is marked `prevent_destroy`",
+    "nothing-declared": "deleting everything because nothing is declared",
+}
+"""Each guard and what it stands before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many objects of a kind one plan may delete: this share of what is recorded, or this many,
+    whichever is more."""
+
+    share: float = 0.3
+    count: int = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .diagnostics import Source
+from .diagnostics import Diagnostic, Source
 from .evidence import Direction
 
 SECTIONS: Final = frozenset({"policies", "waivers", "metrics", "teams"})
 """The sections of manifests that say them."""
+
+BUILTIN: Final = (
+    "promotes_from",
+    "soak",
+    "signature",
+    "artifact",
+    "run",
+    "only",
+    "required_tags",
+    "no_plain_secret",
+)
+"""The fields of a policy that switch on a built-in rule, in the order in which the rules are applied."""
+
+ABOUT_CHANGE: Final = ("kind", "action", "environment", "mode", "address")
+"""The names that `when` takes in addition to a kind's own fields."""
+
+
+def bad_policy(detail: str, hint: str = "", at: Source | None = None) -> Diagnostic:
+    """An error in the text of a policy."""
+    return Diagnostic("bad-policy", "invalid policy", detail, hint=hint, at=at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from ..serving.levels import ResourceType
-from .visible import decode_alone, encode, encode_alone
+from .text import decode_alone, encode, encode_alone
 
 KeyPart = str | int
 

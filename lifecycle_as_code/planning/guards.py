@@ -12,21 +12,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ..model.diagnostics import Diagnostic, Source
-from ..model.plan import Action, Change
+from ..model.plan import Action, Change, Limits
 from ..model.snapshot import Lifecycle, Live, Observed, Record, Recorded
 from ..model.spec import Address, Spec
-
-GUARDS: Final[Mapping[str, str]] = {
-    "mass-deletion": "deleting more of a kind at once than `guards:` in lac.yaml admits",
-    "version-in-use": "deleting a version that an alias or an endpoint uses",
-    "model-in-use": "deleting a model that has versions or aliases that aren't managed here",
-    "still-granted": "deleting a role with grants, or a resource with grants on it, that aren't managed here",
-    "last-manage": "taking away the last MANAGE on a resource",
-    "own-manage": "taking away one's own MANAGE on a resource",
-    "protected": "deleting what is marked `prevent_destroy`",
-    "nothing-declared": "deleting everything because nothing is declared",
-}
-"""Each guard and what it stands before."""
 
 REMOVED: Final = "removed, and kept as it is"
 """The reason of a change that a `removed:` block asks for."""
@@ -35,15 +23,6 @@ ALONG: Final = "goes with "
 """How the reason of a deletion begins that another one brings with it; the other's address follows."""
 
 _LISTED: Final = 40
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many objects of a kind one plan may delete: this share of what is recorded, or this many,
-    whichever is more."""
-
-    share: float = 0.3
-    count: int = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from ..model.history import Actor
 from ..model.plan import Action, Allowed, Change, Mode, Plan
 from ..model.review import Review
 from ..model.spec import Address, Spec, construct, plain
-from ..views.json import as_plain, plan_data
+from .encoding import as_plain, plan_data
 from .ordering import in_order, linked, steps
 from .renames import renamed
 

@@ -12,28 +12,15 @@ from textwrap import shorten
 
 from ..model.diagnostics import Diagnostic, refuse
 from ..model.diff import FieldChange, diff, is_marked, owned, without_health
-from ..model.plan import Action, Allowed, Change, Mode, Phase, Plan, Step
+from ..model.plan import Action, Allowed, Change, Limits, Mode, Plan
 from ..model.review import Choice
 from ..model.snapshot import Desired, Live, Record, Recorded
 from ..model.spec import Address, Derived
 from .decision import MANIFEST, decide, in_scope
-from .guards import (
-    ALONG,
-    Check,
-    Limits,
-    World,
-    emptied,
-    mass_deletion,
-    missing,
-    protected,
-    still_used,
-    taken_along,
-)
+from .guards import ALONG, Check, World, emptied, mass_deletion, missing, protected, still_used, taken_along
 from .ordering import in_order, linked, steps
 from .renames import removed
 from .targeting import Selection, asked, in_part, kept, part_of, unknown
-
-__all__ = ["Action", "Change", "Check", "Mode", "Phase", "Plan", "PlanOptions", "Step", "World", "make_plan"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from ..model.diagnostics import Diagnostic, LacError
-from ..model.plan import Action, Change, Mode, Plan
+from ..model.plan import Action, Change, Limits, Mode, Plan
 from ..model.snapshot import Desired, Lifecycle, Live, Move, Recorded
 from ..model.spec import Address, plain
 from .decision import IMPORTED
-from .guards import Check, Limits
+from .guards import Check
 from .planner import PlanOptions, make_plan, make_refresh
 
 

@@ -18,7 +18,7 @@ from ..model.review import Choice
 from ..model.selector import Slot, VersionSelector, pinned, slots
 from ..model.snapshot import Desired, Live, Recorded
 from ..model.spec import Address, Spec
-from ..model.wording import shorten
+from ..model.text import shorten
 from .candidates import Candidate, candidates
 from .renames import removed
 
@@ -72,8 +72,8 @@ def chosen(desired: Desired, recorded: Recorded, live: Live) -> Chosen:
     return Chosen(replace(desired, objects=world.objects, choices=tuple(choices)), tuple(problems))
 
 
-def circles(desired: Desired) -> Iterator[Diagnostic]:
-    """Selectors that lead back to themselves: nothing has to be asked to see that."""
+def check_cycles(desired: Desired) -> Iterator[Diagnostic]:
+    """Selectors that lead back to themselves, one problem a cycle; no store is needed to see that."""
     every = [slot for spec in desired.objects.values() for slot in slots(spec)]
     for circle in _in_order(every)[1]:
         yield next(_told(circle, desired))[1]

@@ -1,4 +1,4 @@
-"""What needs what, among the objects of a stack, and what a plan does to them and reaches from there. Pure.
+"""The dependency graph of a stack's objects, with a plan's changes and the endpoints that they reach. Pure.
 
 An edge goes from an object to one that it needs, as in Terraform's graphs. Views draw it: DOT, Mermaid, SVG.
 """
@@ -20,7 +20,7 @@ from ..planning.targeting import closed, matches
 
 
 class Relation(StrEnum):
-    """Why there is an edge. An endpoint follows an alias, and serves a version or a model."""
+    """The reason for an edge. An endpoint follows an alias, and serves a version or a model."""
 
     NEEDS = "needs"
     FOLLOWS = "follows"
@@ -31,10 +31,10 @@ class Relation(StrEnum):
 class Node:
     """One object.
 
-    `declared`: whether the manifests declare it or the plan changes it; otherwise something else only refers
-    to it. `action`: what the plan does to it; None where that is nothing. `stack`: whose it is; empty for
-    this stack's own. `within`: what it is a part of, as an alias is of its model. `served`: of an endpoint
-    that the plan reaches, its served entities. `parts`: how many of its parts are folded into it.
+    `declared`: whether the manifests declare it or the plan changes it; otherwise other objects only refer
+    to it. `action`: the plan's action on it, or None. `stack`: the stack that owns it; empty for this stack.
+    `within`: its parent, as an alias's model. `served`: the served entities of an endpoint that the plan
+    reaches. `parts`: how many of its parts are folded into it.
     """
 
     address: Address
@@ -58,8 +58,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Nodes and edges in the order of addresses. `left_out`: how many objects are not in it, of those that
-    belong to it."""
+    """Nodes and edges in the order of addresses. `left_out`: how many objects were cut from it."""
 
     nodes: tuple[Node, ...] = ()
     edges: tuple[Edge, ...] = ()
@@ -67,8 +66,8 @@ class Graph:
 
 
 def make_graph(desired: Desired = Desired(), plan: Plan | None = None) -> Graph:
-    """The objects of `desired`, as written or resolved, and those that `plan` changes or reaches; with what
-    they refer to. An edge that others already imply is left out."""
+    """The objects of `desired`, those that `plan` changes or reaches, and everything that they refer to.
+    Without the edges that others imply."""
     changes = {change.address: change for change in plan.differences} if plan else {}
     objects = dict(desired.objects)
     for change in changes.values():
@@ -81,17 +80,17 @@ def make_graph(desired: Desired = Desired(), plan: Plan | None = None) -> Graph:
     if plan is not None:
         edges = _with_reach(nodes, edges, plan.review.impacts)
     within = _within(objects, edges)
-    # a version that nobody declares hangs on its model like any other
+    # an undeclared version belongs to its model like any other
     edges += [Edge(part, owner) for part, owner in within.items() if part not in objects]
     return Graph(
         tuple(replace(nodes[a], within=within.get(a)) for a in sorted(nodes, key=sortable)),
-        tuple(_in_order(_without_implied(edges))),
+        tuple(_in_order(_drop_implied(edges))),
     )
 
 
 def about(graph: Graph, patterns: Sequence[str]) -> Graph:
-    """The part of the graph that is about these addresses or patterns: they, all that they need, and all that
-    needs them. LacError with every pattern that means nothing in it."""
+    """The part of the graph around these addresses or patterns: their dependencies and dependents. LacError
+    with every pattern that matches nothing."""
     if not patterns:
         return graph
     addresses = [node.address for node in graph.nodes]
@@ -99,31 +98,31 @@ def about(graph: Graph, patterns: Sequence[str]) -> Graph:
     if unknown:
         raise LacError(*(_unknown(pattern, addresses) for pattern in unknown))
     needs, needed_by = _neighbours(graph.edges)
-    chosen = [address for address in addresses if matches(address, patterns)]
-    return _cut(graph, {*closed(chosen, needs), *closed(chosen, needed_by)})
+    roots = [address for address in addresses if matches(address, patterns)]
+    return _cut(graph, {*closed(roots, needs), *closed(roots, needed_by)})
 
 
 def fitted(graph: Graph, nodes: int, edges: int) -> Graph:
-    """The graph with at most so many nodes and edges. Parts are folded into what they are parts of, and then
-    what is farthest from the plan's changes is left out."""
+    """The graph with at most so many nodes and edges. Parts are folded into their parents first; then the
+    nodes farthest from the plan's changes are cut."""
     if len(graph.nodes) > nodes or len(graph.edges) > edges:
         graph = folded(graph)
     if len(graph.nodes) <= nodes and len(graph.edges) <= edges:
         return graph
     needs, needed_by = _neighbours(graph.edges)
-    kept: set[Address] = set()
+    nearest: set[Address] = set()
     count = 0
     for node in _nearest_first(graph, needs, needed_by):
-        beside = kept & {*needs[node.address], *needed_by[node.address]}
-        if len(kept) == nodes or count + len(beside) > edges:
+        beside = nearest & {*needs[node.address], *needed_by[node.address]}
+        if len(nearest) == nodes or count + len(beside) > edges:
             break
-        kept.add(node.address)
+        nearest.add(node.address)
         count += len(beside)
-    return replace(_cut(graph, kept), left_out=graph.left_out + len(graph.nodes) - len(kept))
+    return replace(_cut(graph, nearest), left_out=graph.left_out + len(graph.nodes) - len(nearest))
 
 
 def folded(graph: Graph) -> Graph:
-    """The graph with each part folded into what it is a part of, unless the plan changes the part."""
+    """The graph with each part folded into its parent, unless the plan changes the part."""
     by_address = {node.address: node for node in graph.nodes}
     into = {
         node.address: node.within
@@ -132,7 +131,7 @@ def folded(graph: Graph) -> Graph:
     }
     parts: dict[Address, int] = defaultdict(int)
     for inner, outer in into.items():
-        # a part of a part counts where that one stays
+        # a part of a folded part counts for the node that remains
         while outer in into:
             outer = into[outer]
         assert outer is not None
@@ -142,8 +141,8 @@ def folded(graph: Graph) -> Graph:
     for edge in graph.edges:
         source, target = into.get(edge.source) or edge.source, into.get(edge.target) or edge.target
         if source != target:
-            held = edges.get((source, target), edge)
-            edges[source, target] = Edge(source, target, held.relation, held.reached or edge.reached)
+            twin = edges.get((source, target), edge)
+            edges[source, target] = Edge(source, target, twin.relation, twin.reached or edge.reached)
     nodes = [replace(n, parts=n.parts + parts[n.address]) for n in graph.nodes if n.address not in into]
     return replace(graph, nodes=tuple(nodes), edges=tuple(_in_order(edges.values())))
 
@@ -155,9 +154,9 @@ def _action(change: Change | None) -> Action | None:
 def _needs(objects: Mapping[Address, Spec]) -> list[Edge]:
     edges = []
     for address, spec in objects.items():
-        followed = set(spec.follows())
+        follows = set(spec.follows())
         edges += [
-            Edge(address, ref, Relation.FOLLOWS if ref in followed else Relation.NEEDS)
+            Edge(address, ref, Relation.FOLLOWS if ref in follows else Relation.NEEDS)
             for ref in dict.fromkeys(spec.refs())
             if ref != address
         ]
@@ -165,42 +164,42 @@ def _needs(objects: Mapping[Address, Spec]) -> list[Edge]:
 
 
 def _with_reach(nodes: dict[Address, Node], edges: Iterable[Edge], impacts: Iterable[Impact]) -> list[Edge]:
-    """The edges, with those along which changes reach endpoints; `nodes` gets the endpoints."""
-    found = {(edge.source, edge.target): edge for edge in edges}
+    """The edges and those along which changes reach endpoints; adds the endpoints to `nodes`."""
+    by_ends = {(edge.source, edge.target): edge for edge in edges}
     served: dict[Address, dict[str, Traffic]] = defaultdict(dict)
     for impact in impacts:
         for row in impact.traffic:
             nodes.setdefault(row.endpoint, Node(row.endpoint, declared=not row.stack, stack=row.stack))
-            # an endpoint's own change tells all about it
+            # an endpoint's own change has all of its traffic
             if row.endpoint == impact.address or row.entity not in served[row.endpoint]:
                 served[row.endpoint][row.entity] = row
             if row.endpoint != impact.address and impact.address in nodes:
                 key = (row.endpoint, impact.address)
                 relation = Relation.FOLLOWS if row.follows else Relation.SERVES
-                found[key] = replace(found.get(key, Edge(*key, relation)), reached=True)
+                by_ends[key] = replace(by_ends.get(key, Edge(*key, relation)), reached=True)
     for address, rows in served.items():
         nodes[address] = replace(nodes[address], served=tuple(rows[name] for name in sorted(rows)))
-    return list(found.values())
+    return list(by_ends.values())
 
 
 def _within(objects: Mapping[Address, Spec], edges: Iterable[Edge]) -> dict[Address, Address]:
-    """What each part is a part of: what it may be nested in. A part that is only referred to has the first of
-    its key in common with that."""
-    found: dict[Address, Address] = {}
+    """The parent of each part: the object that it may be nested in. An undeclared part shares the
+    beginning of its parent's key."""
+    owners: dict[Address, Address] = {}
     for address, spec in objects.items():
         sections = {nest.section for nest in spec.nests}
         owner = next((r for r in spec.refs() if r in objects and objects[r].section in sections), None)
         if owner is not None:
-            found[address] = owner
+            owners[address] = owner
     for edge in edges:
-        owner, target = found.get(edge.source), edge.target
+        owner, target = owners.get(edge.source), edge.target
         if owner and target not in objects and owner != target and owner.key == target.key[: len(owner.key)]:
-            found[target] = owner
-    return found
+            owners[target] = owner
+    return owners
 
 
-def _without_implied(edges: Sequence[Edge]) -> Iterator[Edge]:
-    """The edges but for those that say only what a longer way says as well."""
+def _drop_implied(edges: Sequence[Edge]) -> Iterator[Edge]:
+    """The edges without those that a longer path implies."""
     needs, _ = _neighbours(edges)
     below: dict[Address, frozenset[Address]] = {}
 
@@ -225,11 +224,11 @@ def _neighbours(edges: Iterable[Edge]) -> tuple[dict[Address, list[Address]], di
     return needs, needed_by
 
 
-def _cut(graph: Graph, kept: Collection[Address]) -> Graph:
+def _cut(graph: Graph, addresses: Collection[Address]) -> Graph:
     return replace(
         graph,
-        nodes=tuple(node for node in graph.nodes if node.address in kept),
-        edges=tuple(edge for edge in graph.edges if edge.source in kept and edge.target in kept),
+        nodes=tuple(node for node in graph.nodes if node.address in addresses),
+        edges=tuple(edge for edge in graph.edges if edge.source in addresses and edge.target in addresses),
     )
 
 
@@ -238,14 +237,14 @@ def _nearest_first(
     needs: Mapping[Address, Collection[Address]],
     needed_by: Mapping[Address, Collection[Address]],
 ) -> Iterator[Node]:
-    """What is reached and what reaches it, then what else changes, then their neighbours in growing distance,
-    then the rest, each next to what it is connected with."""
+    """The nodes along which changes reach endpoints, then other changes, then their neighbours by distance,
+    then the rest, each next to its neighbours."""
     by_address = {node.address: node for node in graph.nodes}
     reaching = {address for edge in graph.edges if edge.reached for address in (edge.source, edge.target)}
-    reached = [node.address for node in graph.nodes if node.served or node.address in reaching]
-    changed = [node.address for node in graph.nodes if node.action is not None]
-    queue = [*dict.fromkeys([*reached, *changed])]
-    seen = set(queue)
+    endpoints = [node.address for node in graph.nodes if node.served or node.address in reaching]
+    changes = [node.address for node in graph.nodes if node.action is not None]
+    queue = [*dict.fromkeys([*endpoints, *changes])]
+    visited = set(queue)
     rest = iter(graph.nodes)
     place = 0
     while True:
@@ -253,13 +252,13 @@ def _nearest_first(
             address = queue[place]
             place += 1
             yield by_address[address]
-            beside = sorted({*needs.get(address, ()), *needed_by.get(address, ())} - seen, key=sortable)
-            seen.update(beside)
+            beside = sorted({*needs.get(address, ()), *needed_by.get(address, ())} - visited, key=sortable)
+            visited.update(beside)
             queue += beside
-        apart = next((node.address for node in rest if node.address not in seen), None)
+        apart = next((node.address for node in rest if node.address not in visited), None)
         if apart is None:
             return
-        seen.add(apart)
+        visited.add(apart)
         queue.append(apart)
 
 
@@ -270,7 +269,7 @@ def _in_order(edges: Iterable[Edge]) -> list[Edge]:
 def _unknown(pattern: str, addresses: Sequence[Address]) -> Diagnostic:
     return Diagnostic(
         "no-such-address",
-        "nothing has this address",
-        f"{pattern}: nothing in the graph matches it.",
+        "no object has this address",
+        f"{pattern}: no object in the graph matches it.",
         hint=did_you_mean(pattern, list(map(str, addresses))) if len(addresses) <= 1000 else "",
     )

@@ -111,7 +111,7 @@ def test_a_tag_that_cannot_be_declared_is_left_and_the_rest_taken(addresses: lis
     taken = take(addresses, NUL)
     assert [record.spec for record in taken.records] == [FRAUD]
     assert [(d.severity, d.detail) for d in taken.skipped] == [
-        ("warning", "registered_model.fraud, tags.bad: It holds a NUL character.")
+        ("warning", "registered_model.fraud, tags.bad: The text contains a NUL character.")
     ]
 
 
@@ -132,7 +132,7 @@ def test_one_that_cannot_be_declared_is_found_among_many() -> None:
     live = Live({spec.address: Observed(spec) for spec in (bad, *many)}, users)
     taken = make_import(None, Desired(), Recorded(), live, SPECS)
     assert set(taken.addresses) == {spec.address for spec in many}
-    assert [d.detail for d in taken.skipped] == ["role.bad: It holds a NUL character."]
+    assert [d.detail for d in taken.skipped] == ["role.bad: The text contains a NUL character."]
 
 
 def test_what_a_block_removes_from_the_stack_is_not_imported_again() -> None:

@@ -12,9 +12,10 @@ import pytest
 from support.promotions import AWKWARD, DECLARED, MODEL, RUNS, directory, store  # noqa: F401 - fixtures are found by name
 
 from lifecycle_as_code.cli import run
-from lifecycle_as_code.model.evidence import Better, Direction, Evidence, Metric, Run, compare
+from lifecycle_as_code.model.evidence import Better, Direction, Evidence, Metric, Run
 from lifecycle_as_code.model.plan import Plan
 from lifecycle_as_code.model.spec import Address
+from lifecycle_as_code.review.evidence import compare
 from lifecycle_as_code.stack import Promotion, Stack
 from lifecycle_as_code.views.terminal import edits
 
@@ -223,7 +224,7 @@ error[bad-alias]: invalid alias
         """\
 m.yaml:3:15: error[cannot-edit]: manifest can't be edited safely
   model_alias.fraud/champion: its value is a template.
-  hint: edit by hand: it should say `version: 4`
+  hint: edit by hand: set `version: 4`
 """,
     ),
     "a rendered file": (
@@ -231,8 +232,8 @@ m.yaml:3:15: error[cannot-edit]: manifest can't be edited safely
         "fraud",
         """\
 m.yaml.j2:4:7: error[cannot-edit]: manifest can't be edited safely
-  model_alias.fraud/champion: `m.yaml.j2` is a template, so its text isn't the manifest's.
-  hint: edit by hand: it should say `version: 4`
+  model_alias.fraud/champion: `m.yaml.j2` is a template.
+  hint: edit by hand: set `version: 4`
 """,
     ),
     "a value from an anchor": (
@@ -241,7 +242,7 @@ m.yaml.j2:4:7: error[cannot-edit]: manifest can't be edited safely
         """\
 m.yaml:4:15: error[cannot-edit]: manifest can't be edited safely
   model_alias.fraud/champion: its value comes from an anchor.
-  hint: edit by hand: it should say `version: 4`
+  hint: edit by hand: set `version: 4`
 """,
     ),
     "a value that others use": (
@@ -249,8 +250,8 @@ m.yaml:4:15: error[cannot-edit]: manifest can't be edited safely
         "fraud --version 4",
         """\
 m.yaml:3:15: error[cannot-edit]: manifest can't be edited safely
-  model_alias.fraud/champion: it stands in `&v`, which is used elsewhere.
-  hint: edit by hand: it should say `version: 4`
+  model_alias.fraud/champion: it is inside `&v`, which is used elsewhere.
+  hint: edit by hand: set `version: 4`
 """,
     ),
     "a merged value": (
@@ -258,8 +259,8 @@ m.yaml:3:15: error[cannot-edit]: manifest can't be edited safely
         "fraud",
         """\
 m.yaml:1:14: error[cannot-edit]: manifest can't be edited safely
-  model_alias.fraud/champion: it isn't written out there: it comes from an anchor, a merge or a template.
-  hint: edit by hand: it should say `version: 4`
+  model_alias.fraud/champion: it comes from an anchor, a merge or a template.
+  hint: edit by hand: set `version: 4`
 """,
     ),
     "a plan that there can't be": (
@@ -427,8 +428,8 @@ def test_a_comment_that_would_be_lost_with_a_selector_is_a_reason_to_refuse(
         capsys.readouterr().err
         == """\
 m.yaml:4:7: error[cannot-edit]: manifest can't be edited safely
-  model_alias.fraud/champion: its current value contains a comment, which would be lost.
-  hint: edit by hand: it should say `version: 2`
+  model_alias.fraud/champion: its value contains a comment, which would be lost.
+  hint: edit by hand: set `version: 2`
 """
     )
     assert held() == before

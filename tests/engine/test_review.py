@@ -34,8 +34,8 @@ from lifecycle_as_code.model.review import Access, Impact, Outcome, Review, Traf
 from lifecycle_as_code.model.snapshot import Desired, Live, Recorded
 from lifecycle_as_code.model.spec import Address
 from lifecycle_as_code.planning import planfile
+from lifecycle_as_code.planning.encoding import as_plain, plan_data
 from lifecycle_as_code.stack import Stack
-from lifecycle_as_code.views.json import as_plain, plan_data
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
 CHAMPION = Address("model_alias", ("fraud", "champion"))

@@ -37,10 +37,9 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.events import Event, Finished
-from lifecycle_as_code.model.plan import Action, Mode
+from lifecycle_as_code.model.plan import GUARDS, Action, Limits, Mode
 from lifecycle_as_code.model.snapshot import Claim, Lifecycle, Move
 from lifecycle_as_code.model.spec import Address
-from lifecycle_as_code.planning.guards import GUARDS, Limits
 from lifecycle_as_code.stack import Stack
 
 

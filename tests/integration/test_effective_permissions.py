@@ -16,7 +16,8 @@ from support.access_cases import MODEL, OTHER, PASSWORD, VERSION, Dice, Request,
 from support.auth_client import V2, Mlflow
 from support.mlflow_fixture import MlflowServer, fresh_sqlite
 
-from lifecycle_as_code.review.access.effective import AccessState, Effective
+from lifecycle_as_code.model.access import AccessState
+from lifecycle_as_code.review.access.effective import Effective
 from lifecycle_as_code.stores.mlflow.auth_state import read_access_state
 from lifecycle_as_code.stores.mlflow.sql import open_store, reading, writing
 

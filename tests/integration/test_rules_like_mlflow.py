@@ -26,7 +26,7 @@ from mlflow.store.artifact.utils.models import _parse_model_uri
 from mlflow.utils import uri as mlflow_uri
 from mlflow.utils import validation
 
-from lifecycle_as_code.review.access.effective import ON_ALL_ONLY
+from lifecycle_as_code.model.access import ON_ALL_ONLY
 from lifecycle_as_code.serving.levels import ResourceType
 from lifecycle_as_code.stores.mlflow import rules, uris
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,15 @@ from support.sample_kinds import SPECS
 
 from lifecycle_as_code.manifest.load import Manifest, load
 from lifecycle_as_code.model.diagnostics import Diagnostic, LacError
+from lifecycle_as_code.model.snapshot import Desired
+from lifecycle_as_code.review.policy.judge import check_rules
 
 PROJECT = "name: payments\n"
+
+
+def check_policies(desired: Desired) -> Iterator[Diagnostic]:
+    """As `Stack` passes it on."""
+    return check_rules(desired.rules)
 
 
 @pytest.fixture
@@ -26,7 +33,7 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text.encode())
-        return load(".", SPECS, **{"environ": {}, **options})
+        return load(".", SPECS, **{"environ": {}, "checks": [check_policies], **options})
 
     return read
 

@@ -18,7 +18,8 @@ from lifecycle_as_code.manifest.templates import Renderer, TreeRenderer
 from lifecycle_as_code.manifest.write import write
 from lifecycle_as_code.manifest.yaml.reader import parse
 from lifecycle_as_code.manifest.yaml.report import Report
-from lifecycle_as_code.model.diagnostics import Diagnostic
+from lifecycle_as_code.model.diagnostics import Diagnostic, LacError
+from lifecycle_as_code.model.snapshot import Desired
 from lifecycle_as_code.model.spec import Address
 
 Errors = Callable[..., tuple[Diagnostic, ...]]
@@ -141,7 +142,7 @@ def test_what_declares_nothing_is_fine(text: str, read: Read) -> None:
     ("text", "hint"),
     [
         ("registered_modles: []", "did you mean `registered_models`?"),
-        ("store: x", "settings stand in lac.yaml"),
+        ("store: x", "settings belong in lac.yaml"),
         ("registered_models: [{name: a, aliasses: {}}]", "did you mean `aliases`?"),
         (
             "registered_models: [{name: a, versions: [{version: 1, sorce: s, source: s}]}]",
@@ -324,3 +325,11 @@ def test_a_stack_is_read_from_elsewhere(read: Read) -> None:
     assert manifest.files == ("infra/m.yaml",)
     assert manifest.settings.directory == Path.cwd() / "infra"
     assert str(manifest.desired.places[Address("registered_model", ("fraud",))]) == "infra/m.yaml:2:5"
+
+
+def test_a_callers_checks_see_all_objects_and_their_errors_refuse_the_stack(read: Read) -> None:
+    def check(desired: Desired) -> list[Diagnostic]:
+        return [Diagnostic("bad-value", "x", f"{address} is refused.") for address in desired.objects]
+
+    with pytest.raises(LacError, match=r"registered_model\.fraud is refused"):
+        read({"m.yaml": FRAUD}, checks=[check])

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from support.odd_texts import ODD
 
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.experiment import Experiment
@@ -42,75 +43,6 @@ def the_same(*specs: Spec) -> str:
     text = write(specs, SPECS)
     assert read_back(text) == {spec.address: spec for spec in specs}
     return text
-
-
-ODD = [
-    "no",
-    "On",
-    "null",
-    "~",
-    "1.10",
-    "12345e6",
-    "0755",
-    "0o17",
-    "1_000",
-    "12:30:00",
-    "2024-05-01",
-    ".inf",
-    "=",
-    "<<",
-    "",
-    " ",
-    " padded ",
-    "a: b",
-    "a #b",
-    "- item",
-    "@champion",
-    "`code`",
-    "%percent",
-    "'single'",
-    '"double"',
-    "back\\slash",
-    "{a}",
-    "[a]",
-    "*alias",
-    "&anchor",
-    "!tag",
-    "| block",
-    "> folded",
-    "?",
-    "two\nlines",
-    "two\nlines\n",
-    "\nfirst",
-    "last\n\n",
-    "  indented\nfirst",
-    "trailing \nspace",
-    "tab\there",
-    "carriage\r\nreturn",
-    "next\x85line",
-    "line\u2028separator",
-    "\ufeffmark",
-    "bell\x07",
-    "escape\x1b[31m",
-    "Größe × 2",
-    "漢字",
-    "👍🏽",
-    "\U0001f600",
-    "{{ var.team }}",
-    "{{ '{{' }}",
-    "{% for x in y %}",
-    "{# comment #}",
-    "}} {{",
-    "{{{",
-    "{{{{",
-    "{%%}",
-    "a\n{{ b }}\nc",
-    "---",
-    "...",
-    "# comment",
-    "x" * 500,
-    "word " * 60,
-]
 
 
 @pytest.mark.parametrize("text", ODD, ids=[ascii(text)[:30] for text in ODD])

@@ -15,13 +15,13 @@ from lifecycle_as_code.model.diagnostics import (
 )
 
 HERE = Source("models/fraud.yaml", 3, 5)
-ERROR = Diagnostic("unknown-field", "name is not known here", "`x` is not a field of model.")
+ERROR = Diagnostic("unknown-field", "unknown field", "`x` is not a field of model.")
 WARNING = Diagnostic("odd", "is odd", "Very.", severity="warning")
 
 READS = {
     "in full": (
-        Diagnostic("unknown-field", "name is not known here", "`x` is none.", "did you mean `y`?", HERE),
-        "models/fraud.yaml:3:5: error[unknown-field]: name is not known here\n"
+        Diagnostic("unknown-field", "unknown field", "`x` is none.", "did you mean `y`?", HERE),
+        "models/fraud.yaml:3:5: error[unknown-field]: unknown field\n"
         "  `x` is none.\n"
         "  hint: did you mean `y`?",
     ),

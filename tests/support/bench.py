@@ -13,10 +13,9 @@ from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.base import Kind, Wanted
 from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.model.events import Event
-from lifecycle_as_code.model.plan import Plan
+from lifecycle_as_code.model.plan import Limits, Plan
 from lifecycle_as_code.model.snapshot import Claim, Desired, Observed, Record
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.planning.guards import Limits
 from lifecycle_as_code.stack import Stack
 
 

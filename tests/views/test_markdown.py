@@ -210,12 +210,10 @@ def test_a_plan_without_changes_says_so_and_has_no_table(plan: Plan, first: str)
 
 
 def test_what_it_failed_with_is_a_comment_too() -> None:
-    problem = Diagnostic(
-        "unknown-field", "name is not known here", "`x|y` of @bob", at=Source("a.yaml", 3, 5)
-    )
+    problem = Diagnostic("unknown-field", "unknown field", "`x|y` of @bob", at=Source("a.yaml", 3, 5))
     text = markdown.problems([problem])
     assert text.startswith("**Failed:** 1 error")
-    assert ["error", "a.yaml:3", "name is not known here"] in read(text).rows
+    assert ["error", "a.yaml:3", "unknown field"] in read(text).rows
     assert not REFERS.search("".join(read(text).running))
 
 

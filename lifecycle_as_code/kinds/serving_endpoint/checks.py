@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...model.access import DEFAULT_WORKSPACE
 from ...model.diagnostics import Diagnostic
 from ...model.plan import Action, Change
 from ...planning.guards import World
-from ...review.access.effective import DEFAULT_WORKSPACE
 from ...review.access.projection import state_after, state_seen
 from ...serving.levels import may_use, resolve
 from ...stores.ray.state import Resources

@@ -1,4 +1,4 @@
-"""`when:` of a policy: whether its names and values can be those of a change. Pure."""
+"""`when:` of a policy: whether a change can have its names and values. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from ...model.pattern import matches
 from ...model.plan import Action, Mode
+from ...model.policy import ABOUT_CHANGE
 from ...model.spec import Derived, Spec, fields_marked, shapes
-from ...review.policy.matching import ABOUT_CHANGE, matches
 from ..yaml.nodes import Map, Mark, Seq
 from ..yaml.report import Report, guess, shown
 from .objects import is_mapping
@@ -17,35 +18,37 @@ from .objects import is_mapping
 def check_conditions(
     node: Map, when: Mapping[str, Any], specs: Mapping[str, type[Spec]], report: Report
 ) -> None:
-    """Report what no change can fit: kinds, actions, modes and fields that there aren't."""
+    """Report conditions that no change can match: unknown kinds, actions, modes and fields."""
     kinds = list(specs)
     for name, known in (("kind", kinds), ("action", _actions()), ("mode", _modes())):
         for text, mark in each(node, name, when):
             if not any(matches(one, text) for one in known):
-                detail = f"`{name}`: {shown(text)} is none that there is."
-                report.add("bad-value", mark, detail, guess(text, known))
-    wanted = [text for text, _ in each(node, "kind", when)] or ["*"]
-    meant = [specs[kind] for kind in kinds if matches(kind, wanted)]
+                report.add("bad-value", mark, f"There is no {name} {shown(text)}.", guess(text, known))
+    patterns = [text for text, _ in each(node, "kind", when)] or ["*"]
+    classes = [specs[kind] for kind in kinds if matches(kind, patterns)]
     for text, mark in each(node, "address", when):
-        # a name may have dots as well: what begins with a pattern may be of any kind
+        # a name may have dots, too: an address that begins with a pattern may be of any kind
         plain = re.split(r"[*?[]", text)[0]
         kind, dot, _ = plain.partition(".")
-        known = [spec.kind for spec in meant]
+        known = [spec.kind for spec in classes]
         if known and kind not in known and (dot or plain == text):
             report.add(
-                "bad-value", mark, f"{shown(text)} is no address of {_named(meant)}.", guess(kind, known)
+                "bad-value",
+                mark,
+                f"{shown(text)} is not an address of {_join_kinds(classes)}.",
+                guess(kind, known),
             )
     for name in when:
-        if meant and name not in ABOUT_CHANGE and (wrong := _unknown_condition(meant, name)):
+        if classes and name not in ABOUT_CHANGE and (wrong := _unknown_condition(classes, name)):
             report.add("unknown-field", node.place_of_key(name), *wrong)
     for name, value in when.items():
         if isinstance(value, Mapping) or any(
             isinstance(one, list | Mapping) for one in (value if isinstance(value, list) else ())
         ):
-            detail = f"`{name}` takes a value, a pattern, or a list of them."
+            detail = f"`{name}` must be a value, a pattern, or a list of them."
             report.add("bad-value", node.place(name), detail)
         elif value == []:
-            report.add("bad-value", node.place(name), f"`{name}` fits nothing: the list is empty.")
+            report.add("bad-value", node.place(name), f"`{name}` matches nothing: the list is empty.")
 
 
 def _actions() -> list[str]:
@@ -53,11 +56,11 @@ def _actions() -> list[str]:
 
 
 def _modes() -> list[str]:
-    # where only the records change, nothing is judged
+    # a refresh is never judged
     return [str(mode) for mode in Mode if mode is not Mode.REFRESH_ONLY]
 
 
-def _named(specs: Collection[type[Spec]]) -> str:
+def _join_kinds(specs: Collection[type[Spec]]) -> str:
     return " or ".join(sorted(spec.kind for spec in specs)) if len(specs) < 4 else "any kind"
 
 
@@ -65,9 +68,9 @@ def each(node: Map, name: str, when: Mapping[str, Any]) -> Iterator[tuple[str, M
     """The values of a condition as text, each with its place."""
     value = when.get(name)
     if isinstance(value, list):
-        held = node[name]
+        items = node[name]
         yield from (
-            (str(one), held.place(i) if isinstance(held, Seq) else node.place(name))
+            (str(one), items.place(i) if isinstance(items, Seq) else node.place(name))
             for i, one in enumerate(value)
         )
     elif value is not None:
@@ -75,17 +78,17 @@ def each(node: Map, name: str, when: Mapping[str, Any]) -> Iterator[tuple[str, M
 
 
 def _unknown_condition(specs: Collection[type[Spec]], name: str) -> tuple[str, str] | None:
-    """What is wrong with a condition's name, and the way out: some kind that is meant has to have it."""
+    """The error in a condition's name, and a hint: at least one of the kinds must have the field."""
     field, dot, key = name.partition(".")
     having = [spec for spec in specs if field in spec.model_fields]
     known = {n for spec in specs for n in spec.model_fields if n not in fields_marked(spec, Derived)}
     if field not in known:
-        return f"{shown(name)} is not a field of {_named(specs)}.", guess(field, [*known, *ABOUT_CHANGE])
+        return f"{shown(name)} is not a field of {_join_kinds(specs)}.", guess(field, [*known, *ABOUT_CHANGE])
     if all(shapes(spec).get(field, (None, False))[0] is not None for spec in having):
-        return f"{shown(name)} holds more than a value.", f"ask in `require`: `after.fields.{field}`"
+        return f"{shown(name)} has more than one value.", f"use `after.fields.{field}` under `require`"
     mapping = any(is_mapping(spec.model_fields[field].annotation) for spec in having)
     if dot and not (key and mapping):
-        return f"{shown(name)}: of `{field}` nothing can be named by itself.", f"write `{field}`"
+        return f"{shown(name)}: `{field}` has no keys.", f"use `{field}`"
     if mapping and not dot:
-        return f"{shown(name)} holds more than a value.", f"name one of its keys: `{field}.<key>`"
+        return f"{shown(name)} has more than one value.", f"use one of its keys: `{field}.<key>`"
     return None

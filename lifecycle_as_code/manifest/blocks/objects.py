@@ -1,8 +1,4 @@
-"""What a manifest says about objects rather than what they are: `lifecycle:`, `moved:`, `removed:`,
-`import:`.
-
-The words are Terraform's. Pure.
-"""
+"""The blocks about objects: `lifecycle:`, `moved:`, `removed:`, `import:`, named as in Terraform. Pure."""
 
 from __future__ import annotations
 
@@ -15,49 +11,48 @@ from ...model.diagnostics import Diagnostic, Source
 from ...model.snapshot import Lifecycle, Move
 from ...model.spec import Address, Derived, Part, Spec, fields_marked, key_fields, parse_address
 from ..convert import read_part
-from ..wording import REFUSED, bad_value
+from ..value_errors import REFUSED, bad_value
 from ..yaml.nodes import Map, Seq
 from ..yaml.report import Report, guess, problem, shown
 
 LIFECYCLE: Final = "lifecycle"
-"""Beside any object's own fields."""
+"""A field that every object may have."""
 
 
 class LifecycleBlock(Part):
-    """How an object may change, whatever it is."""
+    """How an object may change."""
 
     prevent_destroy: bool | None = None
-    """`true`: no plan deletes the object, although its declaration is removed. The mark stays until `false`
-    was applied, or a plan is made with `--allow=protected`."""
+    """`true`: no plan deletes the object, even after its declaration is removed. The protection ends when
+    `false` is applied, or with `--allow=protected`."""
     ignore_changes: tuple[str, ...] = ()
-    """Fields, such as `description` or `tags.team`, that are given to a new object and then left as they
-    are."""
+    """Fields, such as `description` or `tags.team`, that lac sets on a new object and then ignores."""
 
 
 class MovedBlock(Part):
-    """An object that has another name from now on. Only models and experiments can be renamed.
+    """A rename. Only models and experiments can be renamed.
 
-    Sources of versions that name the model as it was called (`models:/<name>/<version>`) stay as they are,
-    here as in MLflow: a version keeps the source that it was registered with."""
+    Sources of versions with the model's old name (`models:/<name>/<version>`) stay as they are, as in MLflow:
+    a version keeps the source that it was registered with."""
 
     from_: Annotated[str, Field(alias="from")]
-    """The address until now, `registered_model.fraud`."""
+    """The old address, `registered_model.fraud`."""
     to: str
-    """The address from now on; it is the one that is declared."""
+    """The new address, which is declared."""
 
 
 class RemovedBlock(Part):
-    """An object that is no longer managed here, and stays as it is."""
+    """An object that the stack no longer manages. It isn't deleted."""
 
     from_: Annotated[str, Field(alias="from")]
-    """Its address. What was nested in it goes along unless it is declared elsewhere."""
+    """Its address. Objects nested in it are released too, unless they are declared elsewhere."""
 
 
 class ImportBlock(Part):
-    """An object that is there already and is managed here from now on."""
+    """An existing object that the stack manages from now on."""
 
     to: str
-    """Its address, which is declared as well. What differs is changed by the same apply."""
+    """Its address, which must be declared. The same apply also updates fields that differ."""
 
 
 BLOCKS: Final[Mapping[str, type[Part]]] = {
@@ -65,11 +60,11 @@ BLOCKS: Final[Mapping[str, type[Part]]] = {
     "removed": RemovedBlock,
     "import": ImportBlock,
 }
-"""The sections that hold no objects."""
+"""The sections of blocks."""
 
 
 class Blocks:
-    """Gathers the blocks of all files."""
+    """The blocks of all files."""
 
     def __init__(self, specs: Mapping[str, type[Spec]]) -> None:
         self._specs = specs
@@ -84,13 +79,13 @@ class Blocks:
         values = read_part(node, LifecycleBlock, LIFECYCLE, holder, LIFECYCLE, report)
         if values is REFUSED or not isinstance(values, Mapping) or REFUSED in values.values():
             return
-        ignored = tuple(values.get("ignore_changes", ()))
-        if REFUSED in ignored:
+        names = tuple(values.get("ignore_changes", ()))
+        if REFUSED in names:
             return
-        for index, name in enumerate(ignored):
+        for index, name in enumerate(names):
             if wrong := _unknown_field(type(spec), name):
                 report.add("unknown-field", node["ignore_changes"].place(index), *wrong)
-        self.lifecycles[spec.address] = Lifecycle(values.get("prevent_destroy"), ignored)
+        self.lifecycles[spec.address] = Lifecycle(values.get("prevent_destroy"), names)
 
     def section(self, name: str, items: Any, holder: Map, report: Report) -> None:
         """Read a section of blocks."""
@@ -105,9 +100,9 @@ class Blocks:
                 key: self._address(values[key], node, key, report) for key in ("from", "to") if key in values
             }
             if None not in read.values():
-                self._keep(name, read, report.source(node.at))
+                self._store(name, read, report.source(node.at))
 
-    def _keep(self, name: str, read: Mapping[str, Any], at: Source) -> None:
+    def _store(self, name: str, read: Mapping[str, Any], at: Source) -> None:
         match name, read:
             case "moved", {"from": before, "to": after}:
                 self.moves.append(Move(before, after, at))
@@ -126,26 +121,26 @@ class Blocks:
             return None
 
     def conflicts(self, objects: Mapping[Address, Spec]) -> Iterator[Diagnostic]:
-        """What the blocks say against what is declared. To be asked once all files are read."""
+        """Contradictions between blocks and declarations. For use after all files are read."""
         for address, at in self.removals.items():
             if address in objects:
-                detail = f"{address} is to be removed from the stack, and is still declared."
+                detail = f"{address} has a `removed:` block, but is still declared."
                 yield problem("contradiction", detail, "remove its declaration, or the `removed:` block", at)
         for address, at in self.imports.items():
             if address not in objects:
-                detail = f"{address} is to be imported, and isn't declared."
-                hint = f"declare it, or let `lac import {address.quoted}` write the YAML"
+                detail = f"{address} has an `import:` block, but isn't declared."
+                hint = f"declare it, or run `lac import {address.quoted}` to write the YAML"
                 yield problem("contradiction", detail, hint, at)
 
 
 def _unknown_field(spec: type[Spec], name: str) -> tuple[str, str] | None:
-    """What is wrong with a field that is to be ignored, and the way out."""
+    """The error in an ignored field, and a hint."""
     field, dot, key = name.partition(".")
     known = [n for n in spec.model_fields if n not in {*fields_marked(spec, Derived), *key_fields(spec)}]
     if field not in known:
         return f"{shown(name)} is not a field of {spec.kind} that can change.", guess(field, known)
     if dot and not (key and is_mapping(spec.model_fields[field].annotation)):
-        return f"{shown(name)}: of `{field}` nothing can be named by itself.", f"write `{field}`"
+        return f"{shown(name)}: `{field}` has no keys.", f"use `{field}`"
     return None
 
 

@@ -1,6 +1,6 @@
-"""What a manifest says about changes rather than objects: `policies:`, `waivers:`, `metrics:`, `teams:`.
+"""The sections about changes rather than objects: `policies:`, `waivers:`, `metrics:`, `teams:`.
 
-Read here, with every place; expressions are compiled by `policy`. Pure.
+They are read here, with every place; `review.policy` compiles the expressions. Pure.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from typing import Any, Final
 
 from ...model.diagnostics import Diagnostic, Source
 from ...model.evidence import Better, Direction
-from ...model.policy import Expression, Policy, PolicyWaiver, Rules, Team
+from ...model.pattern import matches
+from ...model.policy import BUILTIN, Expression, Policy, PolicyWaiver, Rules, Team, bad_policy
 from ...model.spec import Spec, parse_address
-from ...review.policy.builtin import BUILTIN
-from ...review.policy.judge import bad_policy
-from ...review.policy.matching import matches
 from ..convert import converter, read_part
-from ..wording import REFUSED, bad_value
+from ..value_errors import REFUSED, bad_value
 from ..yaml.nodes import Map, Mark, Seq
 from ..yaml.report import Report, guess, problem, shown
 from .conditions import check_conditions, each
@@ -30,7 +28,7 @@ _LIMITS: Final = {"policies": MAX_POLICIES, "waivers": MAX_WAIVERS, "metrics": M
 
 
 class RuleBook:
-    """Gathers the rules of all files."""
+    """The rules of all files."""
 
     def __init__(self, specs: Mapping[str, type[Spec]]) -> None:
         self._specs = specs
@@ -39,13 +37,13 @@ class RuleBook:
         self._directions: list[Direction] = []
         self._teams: dict[str, Team] = {}
         self._names: dict[str, Source] = {}
-        self._waived: list[tuple[str, Source]] = []
-        self._named: list[tuple[str, Source]] = []
+        self._policy_refs: list[tuple[str, Source]] = []
+        self._team_refs: list[tuple[str, Source]] = []
         self._environments: list[tuple[str, Source]] = []
 
     @property
     def rules(self) -> Rules:
-        """All of them, in the order in which they were read."""
+        """All rules, in the order of the files."""
         return Rules(
             tuple(self._policies.values()),
             tuple(self._waivers),
@@ -68,7 +66,7 @@ class RuleBook:
                 return
             before = len(report.problems)
             values = read_part(node, RULES[name], _SINGULAR[name], items, index, report)
-            # what else is wrong with it follows from that
+            # further problems would follow from these
             if len(report.problems) > before or not isinstance(values, Mapping):
                 continue
             match name:
@@ -81,24 +79,24 @@ class RuleBook:
                     self._directions.append(Direction(values["name"], Better(values["better"]), model))
 
     def _full(self, name: str) -> bool:
-        held = {"policies": self._policies, "waivers": self._waivers, "metrics": self._directions}
-        return len(held[name]) >= _LIMITS[name]
+        entries = {"policies": self._policies, "waivers": self._waivers, "metrics": self._directions}
+        return len(entries[name]) >= _LIMITS[name]
 
     def conflicts(self, environments: Collection[str]) -> Iterator[Diagnostic]:
-        """Names that nothing has: of policies in waivers, of teams, of environments. To be asked once all
-        files are read."""
-        for policy, at in self._waived:
+        """Undefined names: of policies in waivers, of teams, of environments. For use after all files are
+        read."""
+        for policy, at in self._policy_refs:
             if policy not in self._names:
-                detail = f"There is no policy {shown(policy)} to be waived."
+                detail = f"There is no policy {shown(policy)}."
                 yield problem("undefined-name", detail, guess(policy, self._names), at)
-        for team, at in self._named:
+        for team, at in self._team_refs:
             if team not in self._teams:
                 hint = guess(team, self._teams) or "declare it under `teams:`"
                 yield problem("undefined-name", f"There is no team {shown(team)}.", hint, at)
         for pattern, at in self._environments:
             if not any(matches(name, pattern) for name in environments):
                 hint = guess(pattern, environments)
-                yield problem("unknown-environment", f"No environment is called {shown(pattern)}.", hint, at)
+                yield problem("unknown-environment", f"No environment matches {shown(pattern)}.", hint, at)
 
     # --- policies
 
@@ -106,20 +104,20 @@ class RuleBook:
         before = len(report.problems)
         name = values["name"]
         if not re.fullmatch(NAME, name):
-            hint = "letters, digits, `.`, `_` and `-`, at most 100 of them"
-            report.add("bad-value", node.place("name"), f"{shown(name)} can't be a policy's name.", hint)
+            hint = "use letters, digits, `.`, `_` and `-`, at most 100 of them"
+            report.add("bad-value", node.place("name"), f"{shown(name)} is not a valid policy name.", hint)
         elif name in self._names:
             detail = f"Policy {shown(name)} is already declared at {self._names[name]}."
-            report.add("declared-twice", node.place("name"), detail, "give one of the two another name")
+            report.add("declared-twice", node.place("name"), detail, "rename one of them")
         self._names.setdefault(name, report.source(node.at))
         _length(node, "message", values, report)
-        builtin = {key: values[key] for key in (*BUILTIN, "allow_unknown") if _says(values.get(key))}
+        builtin = {key: values[key] for key in (*BUILTIN, "allow_unknown") if _is_set(values.get(key))}
         require = values.get("require", ())
-        if not require and not BUILTIN.keys() & builtin.keys():
+        if not require and not any(name in builtin for name in BUILTIN):
             hint = f"add `require:`, or one of {', '.join(f'`{key}`' for key in BUILTIN)}"
-            report.note(bad_policy(f"Policy {shown(name)} asks for nothing.", hint, report.source(node.at)))
+            report.note(bad_policy(f"Policy {shown(name)} has no requirement.", hint, report.source(node.at)))
         if len(require) > MAX_EXPRESSIONS:
-            detail = f"Policy {shown(name)} has {len(require)} expressions; {MAX_EXPRESSIONS} are read."
+            detail = f"Policy {shown(name)} has {len(require)} expressions; the limit is {MAX_EXPRESSIONS}."
             report.add("too-large", node.place("require"), detail, "split the policy")
         self._settings(node, builtin, report)
         when = values.get("when", {})
@@ -130,11 +128,11 @@ class RuleBook:
             ]
         if len(report.problems) > before:
             return
-        held = node["require"] if require else Seq(node.at)
+        items = node["require"] if require else Seq(node.at)
         self._policies[name] = Policy(
             name,
             when,
-            tuple(lines.expression(text, held.place(i)) for i, text in enumerate(require)),
+            tuple(lines.expression(text, items.place(i)) for i, text in enumerate(require)),
             {key: _plain(value) for key, value in builtin.items()},
             values.get("message", ""),
             values.get("level", "deny"),
@@ -142,28 +140,28 @@ class RuleBook:
         )
 
     def _settings(self, node: Map, builtin: Mapping[str, Any], report: Report) -> None:
-        """What pydantic knows of a policy's parts, and what it doesn't."""
+        """Check the settings of built-in rules beyond their types."""
         soak, only = builtin.get("soak"), builtin.get("only")
         if soak is not None and not soak["hours"] > 0:
-            report.add("bad-value", node["soak"].place("hours"), "`hours` is to be more than 0.")
+            report.add("bad-value", node["soak"].place("hours"), "`hours` must be greater than 0.")
         if only is not None:
             if not only.get("actors") and not only.get("teams"):
                 report.add(
-                    "missing-field", node["only"].at, "`only` needs `actors` or `teams`.", "name somebody"
+                    "missing-field", node["only"].at, "`only` needs `actors` or `teams`.", "add one of them"
                 )
             for index, team in enumerate(only.get("teams", ())):
-                self._named.append((team, report.source(node["only"]["teams"].place(index))))
+                self._team_refs.append((team, report.source(node["only"]["teams"].place(index))))
 
     # --- waivers and teams
 
     def _waiver(self, node: Map, values: Mapping[str, Any], report: Report) -> None:
         before = len(report.problems)
         address = values["address"]
-        self._waived.append((values["policy"], report.source(node.place("policy"))))
+        self._policy_refs.append((values["policy"], report.source(node.place("policy"))))
         _length(node, "reason", values, report)
         if not values["reason"].strip():
-            detail = "A waiver says why it is there."
-            report.add("bad-value", node.place("reason"), detail, "write a reason that will be understood")
+            detail = "A waiver needs a reason."
+            report.add("bad-value", node.place("reason"), detail, "write why the policy doesn't apply")
         if wrong := self._too_wide(address):
             report.add("bad-value", node.place("address"), *wrong)
         if len(report.problems) == before:
@@ -178,18 +176,18 @@ class RuleBook:
             )
 
     def _too_wide(self, address: str) -> tuple[str, str] | None:
-        """What is wrong with a waiver's address, and the way out. A pattern has to name more than a kind."""
+        """The error in a waiver's address, and a hint. A pattern must name more than a kind."""
         kind, dot, rest = address.partition(".")
         wild = any(mark in rest for mark in "*?[")
         if kind in self._specs and dot and wild:
             if re.sub(r"\[[^\]]*\]|[*?/]", "", rest):
                 return None
-            return f"{shown(address)} would waive it for every {kind}.", "name what it is for"
+            return f"{shown(address)} would apply to every {kind}.", "name the object"
         try:
             parse_address(address, self._specs)
         except ValueError as error:
             if any(mark in address for mark in "*?["):
-                return f"{shown(address)} would waive it for nearly everything.", "name what it is for"
+                return f"{shown(address)} would apply to nearly every object.", "name the object"
             return f"{error}.", guess(kind, self._specs)
         return None
 
@@ -201,7 +199,7 @@ class RuleBook:
             at = report.source(items.place_of_key(name))
             if name in self._teams:
                 detail = f"Team {shown(name)} is already declared at {self._teams[name].at}."
-                report.note(problem("declared-twice", detail, "remove one of the two", at))
+                report.note(problem("declared-twice", detail, "remove one of them", at))
             elif actors is not REFUSED:
                 self._teams[name] = Team(name, actors, at)
 
@@ -214,34 +212,34 @@ def _too_many(name: str) -> str:
 
 
 class _Lines:
-    """The lines of a file, for telling where in them an expression begins."""
+    """The lines of a file, to find where an expression begins."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
         self._lines: list[str] | None = None
 
     def expression(self, text: str, mark: Mark) -> Expression:
-        """An expression at its place; with the column that it begins in, where it stands there as it is."""
+        """An expression at its place, with its offset if it is written there verbatim."""
         at = self._report.source(mark)
-        written = self._at(mark)
-        if written.startswith(text):
+        line = self._rest_of_line(mark)
+        if line.startswith(text):
             return Expression(text, at, 0)
-        if written[:1] in ("'", '"') and written.startswith(f"{written[0]}{text}{written[0]}"):
+        if line[:1] in ("'", '"') and line.startswith(f"{line[0]}{text}{line[0]}"):
             return Expression(text, at, 1)
         return Expression(text, at)
 
-    def _at(self, mark: Mark) -> str:
+    def _rest_of_line(self, mark: Mark) -> str:
         if self._lines is None:
             self._lines = self._report.data.decode(errors="replace").splitlines()
         return self._lines[mark.line][mark.column :] if mark.line < len(self._lines) else ""
 
 
-def _says(value: Any) -> bool:
+def _is_set(value: Any) -> bool:
     return value is not None and value is not False and value != ()
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it."""
+    """The value as JSON data."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

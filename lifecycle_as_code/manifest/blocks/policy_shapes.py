@@ -1,4 +1,4 @@
-"""What people write about changes: `policies:`, `waivers:`, `metrics:`, `teams:`. Pure."""
+"""The fields of `policies:`, `waivers:`, `metrics:` and `teams:`. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...model.spec import Part
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 MAX_POLICIES: Final = 500
 MAX_EXPRESSIONS: Final = 50
-"""How many of them a policy may have."""
+"""The most expressions of one policy."""
 MAX_WAIVERS: Final = 2_000
 MAX_TEXT: Final = 2_000
 """The longest message or reason, in characters."""
@@ -29,65 +29,65 @@ class Soak(Part):
     alias: str
     """The alias, such as `challenger`."""
     hours: Annotated[float, Field(gt=0)]
-    """For so many hours, without a break, by this stack's own history."""
+    """The number of hours without interruption, by this stack's own history."""
 
 
 class Only(Part):
-    """Who may."""
+    """Who may make a change."""
 
     actors: tuple[str, ...] = ()
-    """Names or patterns: in CI who set the job off, elsewhere the system's user."""
+    """Names or patterns: in CI the user who triggered the job, elsewhere the system's user."""
     teams: tuple[str, ...] = ()
     """Names under `teams:`."""
     actions: tuple[JudgedAction, ...] = ()
-    """Which actions are kept for them; by default all."""
+    """The restricted actions; by default all."""
 
 
 class PolicyBlock(Part):
-    """What has to be true of a change, or the plan is refused."""
+    """A requirement on changes: a plan that violates it is refused."""
 
     name: Annotated[str, Field(pattern=NAME)]
-    """By which verdicts and waivers call it."""
+    """Its name in verdicts and waivers."""
     when: Mapping[str, Any] = {}
-    """Which changes it is about: `kind`, `action`, `environment`, `mode`, `address`, and fields of the kind;
+    """Which changes it applies to: `kind`, `action`, `environment`, `mode`, `address`, and the kind's fields;
     exact values, patterns with `*` and `?`, or lists of them. By default all."""
     require: Annotated[tuple[str, ...], Field(max_length=MAX_EXPRESSIONS)] = ()
-    """Expressions in CEL, each of which must be true; `lac policy context` lists what they may name."""
+    """CEL expressions that must all be true; `lac policy context` lists the names that they may use."""
     message: Annotated[str, Field(max_length=MAX_TEXT)] = ""
-    """What whoever meets it should know."""
+    """A message for people whose change violates it."""
     level: Literal["deny", "warn"] = "deny"
-    """`deny` refuses the plan; `warn` only says so."""
+    """`deny` refuses the plan; `warn` only adds a warning."""
     promotes_from: str | tuple[str, ...] | None = None
-    """The version held this alias, or one of them, before the plan."""
+    """The version must hold this alias, or one of these, before the plan."""
     soak: Soak | None = None
-    """The version has held an alias for some time."""
+    """The version must have held an alias for some time."""
     only: Only | None = None
-    """Nobody else may make such a change."""
+    """Who may make the change."""
     required_tags: tuple[str, ...] = ()
-    """Tags that must be there, and not empty."""
+    """Tags that must exist and not be empty."""
     signature: Literal["compatible", "same"] | None = None
-    """How the signature may differ from the version's before. One that isn't known is refused."""
+    """How the signature may differ from the previous version's. An unknown one is refused."""
     artifact: Literal["must-exist"] | None = None
-    """The version's files are there."""
+    """The version's files must exist."""
     run: Status | tuple[Status, ...] | None = None
-    """The state of the run that made the version."""
+    """The required state of the version's run."""
     no_plain_secret: bool = False
-    """No field holds what looks like a secret in plain text."""
+    """No field may contain a value that looks like a plain-text secret."""
     allow_unknown: bool = False
-    """`signature` and `artifact` let pass what can't be told."""
+    """Let unknown signatures and artifacts pass `signature` and `artifact`."""
 
 
 class WaiverBlock(Part):
-    """Lets one policy through for a while."""
+    """Exempts objects from one policy for a while."""
 
     policy: str
-    """Its name."""
+    """The policy's name."""
     address: str
     """The object, or a pattern that names more than a kind: `model_alias.fraud/*`."""
     reason: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
-    """Why. It is shown in the plan."""
+    """The reason, which plans show."""
     expires: date
-    """The last day on which it holds, in UTC: `2026-12-01`."""
+    """The last day of the waiver, in UTC: `2026-12-01`."""
 
 
 class MetricBlock(Part):
@@ -98,7 +98,7 @@ class MetricBlock(Part):
     better: Better
     """`higher` or `lower`."""
     model: str = "*"
-    """The registered model, or a pattern. Where several entries fit, the last one counts."""
+    """The registered model, or a pattern. The last matching entry counts."""
 
 
 RULES: Final[Mapping[str, type[Part]]] = {

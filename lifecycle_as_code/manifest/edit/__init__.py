@@ -1,8 +1,8 @@
-"""Manifests changed in place, byte for byte: a value is replaced, an entry comes or goes, all else stays.
+"""Edit manifests in place: replace a value, add or remove an entry; the rest stays byte for byte.
 
-`patch` says what is to change, `index` finds where objects and fields are written, `document` edits one text
-through `splices`, and `verify` reads the result back before anybody gets it. What can't be edited safely is
-refused, with what to write by hand.
+`patch` lists the changes, `index` finds the places of objects and fields, `document` edits one text through
+`splices`, and `verify` reads the result back before the caller gets it. An edit that isn't safe is an error,
+whose hint is the manual edit.
 """
 
 from .index import places_of

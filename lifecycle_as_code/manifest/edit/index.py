@@ -1,4 +1,4 @@
-"""Where in a manifest's text objects and their fields are written. Pure."""
+"""The places of objects and their fields in a manifest's text. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Final
 from ...model.diagnostics import Source
 from ...model.diff import Path
 from ...model.spec import ByKey, Spec, marked
-from ..outline import Node
 from ..shapes import Shape, shapes_of
+from ..yaml.outline import Node
 from ..yaml.reader import parse
 from ..yaml.report import Report, shown
 from .document import Document
@@ -21,7 +21,7 @@ TEMPLATES: Final = ".j2"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One object's entry in a collection, and the shape that it is read by."""
+    """One object's entry in a collection, and its shape."""
 
     holder: Node
     index: int
@@ -29,7 +29,7 @@ class Item:
 
     @property
     def node(self) -> Node:
-        """What is written there: a mapping, or in sugar that is a mapping only a value."""
+        """The entry's value: a mapping, or in sugar that is a mapping, only a value."""
         return self.holder.items[self.index]
 
 
@@ -47,7 +47,7 @@ class Page:
                     self._find(shape, node)
 
     def section(self, name: str) -> Node | None:
-        """The list of a section, or a scalar where it says nothing; None where there is no section."""
+        """The list of a section, or a scalar if it is empty; None without the section."""
         node = self.document.root.get(name) if self.document.root else None
         return node if node is not None and node.sort != "alias" else None
 
@@ -62,11 +62,11 @@ class Page:
 
 
 def open_page(file: str, texts: Mapping[str, str], sections: Mapping[str, Shape]) -> Page:
-    """The page of a file. CannotEditError where its text isn't a manifest that can be edited."""
+    """The page of a file. CannotEditError if its text isn't a manifest that can be edited."""
     if file.endswith(TEMPLATES):
-        raise CannotEditError(f"{shown(file)} is a template, so its text isn't the manifest's")
+        raise CannotEditError(f"{shown(file)} is a template")
     if file not in texts:
-        raise CannotEditError(f"the text of {shown(file)} isn't known")
+        raise CannotEditError(f"the text of {shown(file)} is unknown")
     report = Report(file)
     parse(texts[file].encode(), report)
     if report.problems:
@@ -77,9 +77,9 @@ def open_page(file: str, texts: Mapping[str, str], sections: Mapping[str, Shape]
 def places_of(
     paths: Sequence[Path], at: Source, text: str, spec: type[Spec], specs: Mapping[str, type[Spec]]
 ) -> dict[Path, Source]:
-    """The place of each field's value, or of the nearest that it stands in, of the object at `at`.
+    """The place of each field's value, or of the nearest value around it, in the object at `at`.
 
-    `text`: the file's. Empty where it can't be told: a template's lines aren't the manifest's.
+    `text`: the file's. Empty if the places are unknown: a template's lines aren't the manifest's.
     """
     try:
         page = open_page(at.file, {at.file: text}, shapes_of(specs))
@@ -92,7 +92,7 @@ def places_of(
 
 
 def _nearest(node: Node, path: Path, spec: type[Spec]) -> Node:
-    """An entry of sugar such as `champion: 3` is all there is."""
+    """The innermost existing node along the path; for sugar such as `champion: 3`, the entry."""
     by: Mapping[str, ByKey] = dict(marked(spec, ByKey))
     for depth, step in enumerate(path):
         inner = _step(node, step, by.get(str(path[0])) if depth == 1 else None)
@@ -107,5 +107,5 @@ def _step(node: Node, step: str | int, by: ByKey | None) -> Node | None:
         return node.get(str(step))
     if node.sort != "list" or by is None:
         return None
-    named = ((entry, entry.get(by.field)) for entry in node.items)
-    return next((entry for entry, name in named if name is not None and name.value == str(step)), None)
+    pairs = ((entry, entry.get(by.field)) for entry in node.items)
+    return next((entry for entry, name in pairs if name is not None and name.value == str(step)), None)

@@ -1,12 +1,12 @@
-"""Manifests rewritten in place, so that they declare something else; comments and layout stay.
+"""Rewrite manifests in place to declare changed objects; comments and layout stay.
 
-Only the values that differ are touched. A section, or a list that claims its scope, that loses its last item
-becomes `[]`: there it says where the next one belongs, here it still claims. Other sugar goes with its last
-entry.
+Only values that differ change. A section, or a list that claims its scope, becomes `[]` when it loses its
+last item: the section keeps the place for the next item, the list keeps its claim. Other sugar goes with its
+last entry.
 
-What is new is written beside what is like it: into its parent's sugar if there is such, else into a section
-of its kind (one in a file with its siblings, in its parent's file, any), else as sugar in its parent where
-that is written in block style, else in a section at the end of its parent's file or of the first one.
+A new object is written next to similar ones: into its parent's sugar if there is any, else into a section of
+its kind (in a file with its siblings, in its parent's file, in any file), else as sugar in its parent if that
+is in block style, else into a new section at the end of its parent's file or of the first file.
 
 Never edited: `*.j2` files, and values that come from anchors, merge keys or templates.
 """
@@ -22,9 +22,9 @@ from typing import Any, Final
 from ...model.diagnostics import Diagnostic, refuse
 from ...model.spec import Address, ByKey, KeyPart, Nest, Part, Spec, Unordered, fields_marked, marked, shapes
 from ..load import Manifest
-from ..outline import Node
 from ..shapes import shapes_of
-from ..write import in_line, nested, parent_of, without_given
+from ..write import in_line, nest_items, parent_of, without_given
+from ..yaml.outline import Node
 from ..yaml.report import shown
 from .document import Document
 from .index import Item, Page, open_page
@@ -35,17 +35,17 @@ CODE: Final = "cannot-edit"
 SUMMARY: Final = "manifest can't be edited safely"
 
 Changes = Mapping[Address, Spec | None]
-"""What objects should be declared as; None: no longer."""
+"""The new declaration of each object; None removes it."""
 
 
 def rewrite(manifest: Manifest, changes: Changes, classes: Mapping[str, type[Spec]]) -> dict[str, str]:
-    """The files that have to change for the changes to be declared, by name, each with its whole new text.
+    """The new text of each file that has to change, by name.
 
-    Specs are compared as a person writes them. LacError `cannot-edit` with every object that can't be edited
-    safely; also where the new texts, read back, don't declare exactly that.
+    Specs are compared as they are written in manifests. LacError `cannot-edit` with every object that can't
+    be edited safely, or that the new texts, read back, don't declare exactly.
     """
-    declared = manifest.desired.objects
-    changes = {address: spec for address, spec in changes.items() if differ(declared.get(address), spec)}
+    objects = manifest.desired.objects
+    changes = {address: spec for address, spec in changes.items() if differ(objects.get(address), spec)}
     patch = _Patch(manifest, changes, classes)
     patch.edit()
     refuse(patch.problems)
@@ -58,10 +58,10 @@ def rewrite(manifest: Manifest, changes: Changes, classes: Mapping[str, type[Spe
 
 
 class _Patch:
-    """Turns changes of objects into changes of documents. Problems are gathered, one an object."""
+    """Turns changes of objects into changes of documents. At most one problem per object."""
 
     def __init__(self, manifest: Manifest, changes: Changes, classes: Mapping[str, type[Spec]]) -> None:
-        self._places, self._declared = manifest.desired.places, manifest.desired.objects
+        self._places, self._objects = manifest.desired.places, manifest.desired.objects
         self._changes, self._classes = changes, classes
         self._by_section = {spec.section: spec for spec in classes.values()}
         self._sections = shapes_of(classes)
@@ -71,15 +71,15 @@ class _Patch:
 
     def edit(self) -> None:
         """Make all changes in the documents."""
-        added = [spec for a, spec in self._changes.items() if spec is not None and a not in self._declared]
+        new = [spec for a, spec in self._changes.items() if spec is not None and a not in self._objects]
         for address, spec in self._changes.items():
-            before = self._declared.get(address)
+            before = self._objects.get(address)
             with self._refusing(address):
                 if spec is None:
                     self._remove(address)
                 elif before is not None:
                     self._change(address, before, spec)
-        for spec, item in nested(added, self._classes):
+        for spec, item in nest_items(new, self._classes):
             with self._refusing(spec.address):
                 self._add(spec, item)
 
@@ -91,27 +91,27 @@ class _Patch:
             self.refuse(address, str(error))
 
     def texts(self) -> dict[str, str]:
-        """The pages' new texts, where they changed. A document that can't give one is a problem."""
-        changed: dict[str, str] = {}
+        """The new texts of changed pages. A document that can't be written is a problem."""
+        texts: dict[str, str] = {}
         for file, page in self._pages.items():
             try:
                 text = page.document.text()
             except CannotEditError as error:
-                there = [a for a in self._changes if (at := self._places.get(a)) and at.file == file]
-                # one that holds none of them gets some
-                for address in there or self._changes:
+                own = [a for a in self._changes if (at := self._places.get(a)) and at.file == file]
+                # a file without any of them would get new ones
+                for address in own or self._changes:
                     self.refuse(address, str(error))
                 continue
             if text != page.text:
-                changed[file] = text
-        return changed
+                texts[file] = text
+        return texts
 
     def refuse(self, address: Address, why: str) -> None:
-        """Note that an object can't be edited, once, with what a person should do."""
+        """Report once that an object can't be edited, with the manual edit as a hint."""
         detail, at = f"{address}: {why}.", self._places.get(address)
-        hint = "edit by hand: it should stay as it is"
+        hint = "edit by hand: it should stay unchanged"
         if address in self._changes:
-            hint = _by_hand(self._declared.get(address), self._changes[address])
+            hint = _by_hand(self._objects.get(address), self._changes[address])
         if not any(problem.detail.startswith(f"{address}: ") for problem in self.problems):
             self.problems.append(Diagnostic(CODE, SUMMARY, detail, hint, at))
 
@@ -131,7 +131,7 @@ class _Patch:
 
     @cached_property
     def _families(self) -> Mapping[tuple[str, KeyPart], set[str]]:
-        """By kind and first part of the key, such as an alias's model: the files that declare some."""
+        """The files that declare objects of a kind and a first part of the key, such as an alias's model."""
         files: defaultdict[tuple[str, KeyPart], set[str]] = defaultdict(set)
         for address, at in self._places.items():
             files[address.kind, address.key[0]].add(at.file)
@@ -140,13 +140,11 @@ class _Patch:
     def _item(self, address: Address) -> tuple[Page, Item]:
         at = self._places.get(address)
         if at is None:
-            raise CannotEditError("its place isn't known")
+            raise CannotEditError("its place is unknown")
         page = self._page(at.file)
         item = page.items.get((at.line, at.column))
         if item is None or item.shape.spec.kind != address.kind:
-            raise CannotEditError(
-                "it isn't written out there: it comes from an anchor, a merge or a template"
-            )
+            raise CannotEditError("it comes from an anchor, a merge or a template")
         return page, item
 
     def _remove(self, address: Address) -> None:
@@ -171,8 +169,8 @@ class _Patch:
             if (holder := node.get(nest.field)) is not None:
                 document.add(holder, _entry(nest, item))
                 return
-        if (found := self._section_for(spec)) is not None:
-            found[0].add(found[1], [item])
+        if (section := self._section_for(spec)) is not None:
+            section[0].add(section[1], [item])
             return
         for document, node, nest in parents:
             if not node.flow and not nest.claims:
@@ -181,7 +179,7 @@ class _Patch:
         self._page(self._file_for(spec)).document.add_field(None, spec.section, [item])
 
     def _parents(self, spec: Spec, item: dict[str, Any]) -> Iterator[tuple[Document, Node, Nest]]:
-        """Where the objects are written that may hold this one: declared, staying, and able to say it all."""
+        """The places of the declared, remaining objects that can contain this one with all of its fields."""
         for nest in spec.nests:
             if nest.section not in self._by_section:
                 continue
@@ -190,12 +188,12 @@ class _Patch:
             if nest.map_to is not None and without_given(item, nest).keys() != set(nest.map_to):
                 continue
             parent = parent_of(spec, nest, self._by_section[nest.section])
-            if self._changes.get(parent, self._declared.get(parent)) is None or parent not in self._declared:
+            if self._changes.get(parent, self._objects.get(parent)) is None or parent not in self._objects:
                 continue
             with suppress(CannotEditError):
-                page, found = self._item(parent)
-                if found.node.sort == "mapping":
-                    yield page.document, found.node, nest
+                page, entry = self._item(parent)
+                if entry.node.sort == "mapping":
+                    yield page.document, entry.node, nest
 
     def _section_for(self, spec: Spec) -> tuple[Document, Node] | None:
         """A section of its kind: one in a file with its siblings, in its parent's file, any."""
@@ -210,16 +208,16 @@ class _Patch:
         return sections.get(best)
 
     def _file_for(self, spec: Spec) -> str:
-        """The file of what this one refers to, if it can be edited; else the first that can."""
+        """The file of an object that it refers to, if it can be edited; else the first that can."""
         files = [at.file for parent in spec.refs() if (at := self._places.get(parent)) is not None]
         for file in [*files, *self._editable]:
             if file in self._editable:
                 return file
-        raise CannotEditError("there is no file that it could be written to")
+        raise CannotEditError("no manifest can be edited")
 
 
 def _entry(nest: Nest, item: dict[str, Any]) -> Any:
-    """An item as it stands inside its parent: a list or a mapping of one."""
+    """An item inside its parent: a list or a mapping of one."""
     rest = without_given(item, nest)
     return [rest] if nest.map_to is None else {str(rest[nest.map_to[0]]): rest[nest.map_to[1]]}
 
@@ -231,13 +229,13 @@ def amend(
     after: Mapping[str, Any],
     part: type[Part] | None,
 ) -> None:
-    """Make a mapping that says `before` say `after`. `part`: the class that it is read as, if one."""
+    """Change a mapping from `before` to `after`. `part`: the class that reads it, if any."""
     for name in [*before, *(name for name in after if name not in before)]:
         if name in before and name in after and before[name] == after[name]:
             continue
         index = node.index(name)
         if index is None and name in before:
-            raise CannotEditError(f"{shown(name)} isn't written there: it comes from an anchor or a template")
+            raise CannotEditError(f"{shown(name)} comes from an anchor or a template")
         if name not in after:
             assert index is not None
             document.drop(node, index)
@@ -264,10 +262,10 @@ def _change_value(
     olds = {str(item[key.field] if key else item): item for item in before}
     news = {str(item[key.field] if key else item): item for item in after}
     names = [item.get(key.field) if key else item for item in node.items]
-    written = {held.value: index for index, held in enumerate(names) if held is not None}
-    if written.keys() != olds.keys():
+    indexes = {node.value: index for index, node in enumerate(names) if node is not None}
+    if indexes.keys() != olds.keys():
         raise CannotEditError("an item of its lists comes from an anchor, a merge or a template")
-    for name, index in written.items():
+    for name, index in indexes.items():
         if name not in news:
             document.drop(node, index)
         elif key and olds[name] != news[name]:
@@ -278,23 +276,24 @@ def _change_value(
 
 
 def _plain(value: Any) -> Any:
-    """As lists and dicts, which is what the dumper and the document know."""
+    """As lists and dicts, which the dumper and the document support."""
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _by_hand(before: Spec | None, after: Spec | None) -> str:
-    """What a person should do instead. Of what isn't one value only the name is said."""
+    """The manual edit. Of a field with several values it has only the name."""
     if after is None:
         return "edit by hand: remove it"
     old, new = before.written() if before else {}, after.written()
     fields = [_describe(name, value) for name, value in new.items() if old.get(name) != value]
-    fields += [f"no {shown(name)}" for name in old if name not in new]
-    return f"edit by hand: it should say {', '.join(fields)}"
+    removals = [shown(name) for name in old if name not in new]
+    steps = [f"{verb} {', '.join(each)}" for verb, each in (("set", fields), ("remove", removals)) if each]
+    return f"edit by hand: {' and '.join(steps)}"
 
 
 def _describe(name: str, value: Any) -> str:
     if isinstance(value, Mapping | list | tuple):
-        return f"{shown(name)} as wanted"
+        return shown(name)
     return shown(in_line({name: value})[1:-1])

@@ -1,6 +1,6 @@
-"""A text as lines, and pieces of it exchanged for others. Pure.
+"""A text as lines, and replacements in it. Pure.
 
-Every line of the text is ended; whoever holds one that isn't ends it before, and takes the end off after.
+The text always ends with a line end; the caller adds a missing one before and removes it afterwards.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 _REST: Final = re.compile(r"[ \t]*(?:\r?$|[ \t]#[^\n]*$)", re.MULTILINE)
-"""What may follow a value on its line: nothing, or a comment."""
+"""The rest of a line after a value: nothing, or a comment."""
 
 
 class CannotEditError(Exception):
-    """Why a text can't be edited safely."""
+    """The text can't be edited safely; the message is the reason."""
 
 
 class Splice(NamedTuple):
-    """`text` in the place of what stands from `start` to `end`. At one place, the deepest comes first."""
+    """Replace the range from `start` to `end` by `text`. At one place, the deepest comes first."""
 
     start: int
     end: int
@@ -27,51 +27,51 @@ class Splice(NamedTuple):
 
 
 class Lines:
-    """Where lines begin and end. Places are indexes into `text`."""
+    """The beginnings and ends of lines, as indexes into `text`."""
 
     def __init__(self, text: str) -> None:
         self.newline = "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"
         self.text = text if not text or text.endswith("\n") else text + self.newline
 
     def begin(self, at: int) -> int:
-        """Where the line begins that holds `at`."""
+        """The beginning of the line with `at`."""
         return self.text.rfind("\n", 0, at) + 1
 
     def next(self, at: int) -> int:
-        """Where the line begins that follows a value's end, behind which only a comment may stand."""
+        """The beginning of the line after a value's end. Only a comment may follow the value."""
         if _REST.match(self.text, at) is None:
-            raise CannotEditError("it shares its line with something else")
+            raise CannotEditError("its line has other content")
         return self.text.find("\n", at) + 1 or len(self.text)
 
     def column(self, at: int) -> int:
-        """How far it is from where its line begins."""
+        """The distance from the beginning of the line."""
         return at - self.begin(at)
 
-    def indented(self, text: str, column: int) -> str:
+    def indent(self, text: str, column: int) -> str:
         """A text with these line ends, all lines but the first moved to the right."""
         first, *others = text.split("\n")
-        moved = [" " * column + line if line else line for line in others]
-        return self.newline.join([first, *moved])
+        shifted = [" " * column + line if line else line for line in others]
+        return self.newline.join([first, *shifted])
 
-    def inserted(self, at: int, column: int, lines: str) -> Splice:
-        """Whole lines, each ended, moved to the right, before the line that begins at `at`."""
-        return Splice(at, at, " " * column + self.indented(lines, column), column)
+    def insert(self, at: int, column: int, lines: str) -> Splice:
+        """A splice of whole lines, indented, before the line that begins at `at`."""
+        return Splice(at, at, " " * column + self.indent(lines, column), column)
 
 
-def spliced(text: str, splices: Iterable[Splice]) -> str:
-    """The text with all exchanges, but those inside of a removed range."""
+def apply_splices(text: str, splices: Iterable[Splice]) -> str:
+    """The text with all splices, except those inside a removed range."""
     parts: list[str] = []
-    done, removed = 0, False
+    done, is_removal = 0, False
     for splice in sorted(splices, key=_order):
         if splice.start < done:
-            if removed and splice.end <= done:
+            if is_removal and splice.end <= done:
                 continue
             raise CannotEditError("two changes touch the same place")
         parts += [text[done : splice.start], splice.text]
-        done, removed = splice.end, splice.start < splice.end and not splice.text
+        done, is_removal = splice.end, splice.start < splice.end and not splice.text
     return "".join([*parts, text[done:]])
 
 
 def _order(splice: Splice) -> tuple[int, bool, int, int]:
-    """What comes at a place stands before what goes there; a range comes before those inside of it."""
+    """An insertion sorts before a removal at the same place, and a range before those inside it."""
     return splice.start, splice.start < splice.end, -splice.end, -splice.column

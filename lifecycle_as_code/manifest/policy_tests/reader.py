@@ -1,6 +1,6 @@
-"""Files that test policies (`*.policytest.yaml`) to plans of one change each, and what is expected. Pure.
+"""Read policy tests (`*.policytest.yaml`): plans of one change each, and the expected verdicts. Pure.
 
-A test writes down what a plan would know; nothing is read from any store.
+A test contains everything that a plan would know; no store is read.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pydantic import ValidationError
 
 from ...model.diagnostics import Source, refuse
 from ...model.diff import diff
-from ...model.evidence import Comparison, Dataset, Evidence, Metric, Run, compare
+from ...model.evidence import Comparison, Dataset, Evidence, Metric, Run
 from ...model.history import Actor
 from ...model.plan import Action, Change, Plan
 from ...model.review import Access, Impact, Review, Traffic
 from ...model.signature import Signature, SignatureChange, SignatureClass
 from ...model.spec import Address, Spec, Trait, key_fields, parse_address, spec_with
 from ..convert import fields_of, read_part
-from ..wording import REFUSED, reworded
+from ..value_errors import REFUSED, describe_error
 from ..yaml.nodes import Map, Seq
 from ..yaml.reader import parse
 from ..yaml.report import Report, TooManyError, guess, shown
@@ -32,9 +32,9 @@ MAX_CASES: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One test: the plan, by whom and when, and the verdict that each policy should give (`none`: it isn't
-    about the change) with texts that stand in what isn't met."""
+class PolicyCase:
+    """One test: the plan, the actor, the time, and each policy's expected verdict (`none`: it doesn't apply)
+    with texts that its unmet requirements contain."""
 
     name: str
     plan: Plan
@@ -52,20 +52,20 @@ def read_cases(
     *,
     stack: str,
     now: datetime,
-) -> tuple[Case, ...]:
-    """The tests in a file. LacError with every problem at its place. `policies`: the names that there are."""
+) -> tuple[PolicyCase, ...]:
+    """The tests in a file. LacError with every problem at its place. `policies`: the known names."""
     report = Report(file)
-    found: list[Case] = []
+    cases: list[PolicyCase] = []
     try:
         root = parse(data, report)
         if root.__class__ is Map:
-            found = list(_cases(root, specs, policies, stack, now, report))
+            cases = list(_cases(root, specs, policies, stack, now, report))
         elif not report.problems:
-            report.add("not-a-mapping", START, "Tests of policies stand under `tests:`.")
+            report.add("not-a-mapping", START, "Policy tests belong under `tests:`.")
     except TooManyError:
         pass
     refuse(report.problems)
-    return tuple(found)
+    return tuple(cases)
 
 
 def _cases(
@@ -75,9 +75,9 @@ def _cases(
     stack: str,
     now: datetime,
     report: Report,
-) -> Iterator[Case]:
+) -> Iterator[PolicyCase]:
     if {"format_version", "changes"} <= root.keys():
-        detail = "It is a plan as `--json` prints it: by whom and when it was made isn't in it."
+        detail = "The file is a plan in JSON, which has neither an actor nor a time."
         report.add("bad-value", root.at, detail, "save the plan: lac plan -o FILE; lac policy test FILE")
         return
     values = read_part(root, PolicyTests, "file of tests", root, "tests", report)
@@ -85,32 +85,31 @@ def _cases(
     if report.problems or not isinstance(nodes, Seq):
         return
     if not nodes:
-        report.add("bad-value", nodes.at, "There is no test.", "write one, or remove the file")
+        report.add("bad-value", nodes.at, "The list of tests is empty.", "add a test, or remove the file")
         return
     if len(nodes) > MAX_CASES:
         report.add("too-large", nodes.at, f"More than {MAX_CASES:,} tests.", "split the file")
         return
-    for node, said in zip(nodes, values["tests"], strict=True):
+    for node, fields in zip(nodes, values["tests"], strict=True):
         try:
-            case = PolicyTest.model_validate(said)
+            case = PolicyTest.model_validate(fields)
         except ValidationError as error:
-            for wrong in error.errors(include_url=False, include_input=False):
-                report.add(
-                    "bad-value", node.at, reworded(wrong, None, ".".join(map(str, wrong["loc"])), False)
-                )
+            for item in error.errors(include_url=False, include_input=False):
+                path = ".".join(map(str, item["loc"]))
+                report.add("bad-value", node.at, describe_error(item, None, path, False))
             continue
         if not case.expect:
-            detail = f"Test {shown(case.name)} expects nothing."
-            report.add("bad-value", node.place("expect"), detail, "name a policy and its verdict")
+            detail = f"Test {shown(case.name)} expects no verdict."
+            report.add("bad-value", node.place("expect"), detail, "add a policy and its verdict")
         for name in case.expect:
             if name not in policies:
                 mark = node["expect"].place_of_key(name)
                 report.add(
                     "undefined-name", mark, f"There is no policy {shown(name)}.", guess(name, policies)
                 )
-        built = _Builder(node, case, specs, report).plan(stack, now)
-        if built is not None:
-            yield built
+        result = _Builder(node, case, specs, report).plan(stack, now)
+        if result is not None:
+            yield result
 
 
 class _Builder:
@@ -119,8 +118,8 @@ class _Builder:
     def __init__(self, node: Map, case: PolicyTest, specs: Mapping[str, type[Spec]], report: Report) -> None:
         self._node, self._case, self._specs, self._report = node, case, specs, report
 
-    def plan(self, stack: str, now: datetime) -> Case | None:
-        """The test; None where something is wrong with it, which is reported."""
+    def plan(self, stack: str, now: datetime) -> PolicyCase | None:
+        """The test; None if a problem was reported."""
         case = self._case
         moment = datetime(case.now.year, case.now.month, case.now.day, tzinfo=UTC) if case.now else now
         address = self._address(case.change.address, self._node["change"], "address")
@@ -134,8 +133,8 @@ class _Builder:
             self._report.add(
                 "missing-field",
                 self._node["change"].at,
-                "The change has no side: nothing is there before it, nor after it.",
-                "say what is there under `before` or `after`",
+                "The change has neither `before` nor `after`.",
+                "add one of them",
             )
             return None
         at = self._report.source(self._node.at)
@@ -143,11 +142,11 @@ class _Builder:
         review = Review(self._evidence(change, moment), self._impacts(address))
         plan = Plan(stack, case.environment, (change,), (), mode=case.mode, review=review)
         actor = Actor(**case.actor.model_dump())
-        return Case(case.name, plan, actor, moment, dict(self._expected()), at)
+        return PolicyCase(case.name, plan, actor, moment, dict(self._expectations()), at)
 
-    def _expected(self) -> Iterator[tuple[str, tuple[str, tuple[str, ...]]]]:
-        for name, said in self._case.expect.items():
-            yield name, (said.outcome, said.failed) if isinstance(said, Expected) else (said, ())
+    def _expectations(self) -> Iterator[tuple[str, tuple[str, tuple[str, ...]]]]:
+        for name, it in self._case.expect.items():
+            yield name, (it.outcome, it.failed) if isinstance(it, Expected) else (it, ())
 
     def _address(self, text: str, holder: Map, key: str) -> Address | None:
         try:
@@ -157,41 +156,41 @@ class _Builder:
             return None
 
     def _spec(
-        self, address: Address, side: str, said: Mapping[str, Any] | None, seen: SideCase | None
+        self, address: Address, side: str, fields: Mapping[str, Any] | None, evidence: SideCase | None
     ) -> Any:
-        """The object on one side. Where only the version is spoken of, as with an alias, it is that."""
-        if said is None and seen is None:
+        """The object on one side. Without fields, its version is the evidence's."""
+        if fields is None and evidence is None:
             return None
         kind = self._specs[address.kind]
         holder = self._node["change"]
         values: dict[str, Any] = dict(zip(key_fields(kind), address.key, strict=True))
-        if said is not None:
+        if fields is not None:
             # read again by the kind's own fields
-            told = len(self._report.problems)
-            held = holder[side]
-            for name, value in held.items():
+            before = len(self._report.problems)
+            node = holder[side]
+            for name, value in node.items():
                 convert = fields_of(kind).get(name)
                 if convert is None:
                     detail = f"{shown(name)} is not a field of {kind.kind}."
                     self._report.add(
-                        "unknown-field", held.place_of_key(name), detail, guess(name, fields_of(kind))
+                        "unknown-field", node.place_of_key(name), detail, guess(name, fields_of(kind))
                     )
                 else:
-                    values[name] = convert(value, held, name, self._report)
-            if len(self._report.problems) > told:
+                    values[name] = convert(value, node, name, self._report)
+            if len(self._report.problems) > before:
                 return REFUSED
-        if seen is not None and seen.version and "version" in kind.model_fields:
-            values.setdefault("version", seen.version)
+        if evidence is not None and evidence.version and "version" in kind.model_fields:
+            values.setdefault("version", evidence.version)
         try:
             return kind.model_validate(values)
         except ValidationError as error:
-            mark = holder[side].at if said is not None else holder.at
-            for wrong in error.errors(include_url=False, include_input=False):
-                path = ".".join(map(str, (side, *wrong["loc"])))
-                if wrong["type"] == "missing":
-                    self._report.add("missing-field", mark, f"`{path}` is needed.", "write it under `change`")
+            mark = holder[side].at if fields is not None else holder.at
+            for item in error.errors(include_url=False, include_input=False):
+                path = ".".join(map(str, (side, *item["loc"])))
+                if item["type"] == "missing":
+                    self._report.add("missing-field", mark, f"`{path}` is required.", "add it under `change`")
                 else:
-                    self._report.add("bad-value", mark, reworded(wrong, None, path, False))
+                    self._report.add("bad-value", mark, describe_error(item, None, path, False))
             return REFUSED
 
     def _evidence(self, change: Change, now: datetime) -> tuple[Comparison, ...]:
@@ -201,10 +200,12 @@ class _Builder:
         model = str(change.address.key[0])
         for spec in (change.after, change.before):
             model = str(getattr(spec, "model", model))
-        before, after = (_known(model, side, now) if side else None for side in (case.before, case.after))
-        made = compare(change.address, model, before, after, (), case.entity)
+        before, after = (
+            _evidence_of(model, side, now) if side else None for side in (case.before, case.after)
+        )
         signature = _signature(case.evidence, before, after)
-        return (Comparison(change.address, model, before, after, made.metrics, signature, case.entity),)
+        # metrics are compared by the manifests' directions when the test runs
+        return (Comparison(change.address, model, before, after, (), signature, case.entity),)
 
     def _impacts(self, address: Address) -> tuple[Impact, ...]:
         case = self._case
@@ -213,10 +214,10 @@ class _Builder:
             for name in case.endpoints
         )
         access: list[Access] = []
-        for index, said in enumerate(case.access):
-            resource = self._address(said.resource, self._node["access"][index], "resource")
+        for index, row in enumerate(case.access):
+            resource = self._address(row.resource, self._node["access"][index], "resource")
             if resource is not None:
-                access.append(Access(said.user, resource, said.before, said.after))
+                access.append(Access(row.user, resource, row.before, row.after))
         return (Impact(address, traffic, (), tuple(access)),) if traffic or access else ()
 
 
@@ -233,7 +234,7 @@ def _change(address: Address, before: Spec | None, after: Spec | None, at: Sourc
     return Change(address, store, action, "a test", before, after, fields, at=at)
 
 
-def _known(model: str, side: SideCase, now: datetime) -> Evidence:
+def _evidence_of(model: str, side: SideCase, now: datetime) -> Evidence:
     run = side.run
     return Evidence(
         model,
@@ -258,7 +259,7 @@ def _known(model: str, side: SideCase, now: datetime) -> Evidence:
     )
 
 
-def _signature(said: EvidenceCase, before: Evidence | None, after: Evidence | None) -> SignatureChange:
-    there = before is not None and after is not None
-    verdict = said.signature or (SignatureClass.SAME if there else SignatureClass.NONE)
-    return SignatureChange(verdict, said.findings or said.breaking, said.breaking)
+def _signature(case: EvidenceCase, before: Evidence | None, after: Evidence | None) -> SignatureChange:
+    both = before is not None and after is not None
+    verdict = case.signature or (SignatureClass.SAME if both else SignatureClass.NONE)
+    return SignatureChange(verdict, case.findings or case.breaking, case.breaking)

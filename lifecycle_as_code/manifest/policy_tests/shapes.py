@@ -1,4 +1,4 @@
-"""What people write to test policies: a change, what is known about its versions, what is expected. Pure."""
+"""The fields of policy tests: a change, the evidence about its versions, the expected verdicts. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Verdict = Literal["passed", "warned", "denied", "waived", "none"]
 
 
 class RunCase(Part):
-    """The run that made a version."""
+    """The run that created a version."""
 
     id: str = "0" * 32
     name: str = ""
@@ -27,7 +27,7 @@ class RunCase(Part):
 
 
 class SideCase(Part):
-    """What is known about one version: the names that expressions have for it."""
+    """The evidence about one version, under the names that expressions use."""
 
     version: int = 0
     source: str = ""
@@ -47,7 +47,7 @@ class SideCase(Part):
 
 
 class ChangeCase(Part):
-    """The change that is judged. `before` and `after` are the object's own fields, without its name."""
+    """The change to judge. `before` and `after` are the object's own fields, without its name."""
 
     address: str
     before: Mapping[str, Any] | None = None
@@ -55,7 +55,7 @@ class ChangeCase(Part):
 
 
 class EvidenceCase(Part):
-    """How the two versions compare. By default the signature is the same, where there are two."""
+    """How the two versions compare. By default their signatures are the same."""
 
     signature: SignatureClass | None = None
     findings: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ class EvidenceCase(Part):
 
 
 class AccessCase(Part):
-    """Somebody whose level changes."""
+    """A user whose level changes."""
 
     user: str
     resource: str
@@ -72,7 +72,7 @@ class AccessCase(Part):
 
 
 class ActorCase(Part):
-    """Who plans."""
+    """The user who plans."""
 
     user: str = ""
     ci: str = ""
@@ -82,14 +82,14 @@ class ActorCase(Part):
 
 
 class Expected(Part):
-    """A verdict, and texts each of which stands in something that isn't met."""
+    """A verdict, and texts that its unmet requirements contain."""
 
     outcome: Verdict
     failed: tuple[str, ...] = ()
 
 
 class PolicyTest(Part):
-    """One change and the verdicts that it should meet."""
+    """One change and its expected verdicts."""
 
     name: str
     change: ChangeCase

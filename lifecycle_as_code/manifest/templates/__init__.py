@@ -1,8 +1,8 @@
 """Templates: `{{ … }}` in string values, and whole files that are rendered first.
 
-Three names are given: `var` (the stack's variables), `environment` (the chosen environment's name,
-`default` where none was chosen), and, where a caller admits it, `env` (environment variables). A value that
-is exactly one expression keeps its type. What templates can do and what they may cost: see `sandbox`. Pure.
+Templates have three names: `var` (the stack's variables), `environment` (the environment's name,
+`default` if none is selected), and, if the caller allows it, `env` (environment variables). A value that is
+exactly one expression keeps its type. See `sandbox` for the supported features and the limits. Pure.
 """
 
 from .budget import TemplateError

@@ -1,4 +1,4 @@
-"""What templates may cost, which values they may hold, and the error where they can't be filled in. Pure."""
+"""The budget of templates, their values' types, and the error of a template. Pure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from ..yaml.nodes import MAX_NUMBER
 from ..yaml.report import guess
 
 MAX_TEXT = 1_000_000
-"""The longest text that an expression may make, in characters."""
+"""The longest text of an expression, in characters."""
 MAX_LEVELS = 64
 """How deep a value may be nested."""
 STEPS = 500_000
-"""What all templates of a stack may cost together: under half a second."""
+"""The budget of all templates of a stack together: under half a second."""
 CHARACTERS = 8
-"""How many characters are read or made for one step."""
+"""How many characters count as one step."""
 
 
 class TemplateError(Exception):
-    """Why a template can't be filled in. `line` counts from one within the template's text."""
+    """A template can't be rendered. `line` counts from one within the template's text."""
 
     def __init__(self, detail: str, hint: str = "", *, code: str = "template-error", line: int = 0) -> None:
         super().__init__(detail)
@@ -27,8 +27,8 @@ class TemplateError(Exception):
 
 
 def look_up(value: Any, key: Any) -> Any:
-    """The part of a mapping by its key, or of a list or a text by its index. TemplateError where there is
-    none, or where the value has no parts: attributes of Python's objects are none."""
+    """The item of a mapping by its key, or of a list or a text by its index. TemplateError if there is none,
+    or the value has no items: attributes of Python's objects don't count."""
     if isinstance(value, Mapping) and isinstance(key, str):
         if key in value:
             return value[key]
@@ -37,41 +37,41 @@ def look_up(value: Any, key: Any) -> Any:
         if -len(value) <= key < len(value):
             return value[key]
         raise TemplateError(f"There is no item {key} here.", code="undefined-name")
-    raise TemplateError(f"`{key}` is asked of a value that has no parts.", "methods are not supported")
+    raise TemplateError(f"A value without items has no `{key}`.", "methods are not supported")
 
 
 Charge = Callable[[int], None]
-"""Takes what an operation costs; raises TemplateError when the budget is spent."""
+"""Charges the cost of an operation; raises TemplateError if the budget is spent."""
 
 
 class Budget:
-    """The steps that are left, for all templates of a stack: nodes evaluated, items looped over, and a part
-    of the characters read and made. Many small templates take as long as a large one."""
+    """The remaining steps for all templates of a stack: evaluated nodes, iterated items, and characters. Many
+    small templates cost as much as a large one."""
 
     def __init__(self, steps: int = STEPS) -> None:
         self._steps = self._left = steps
 
     @property
     def spent(self) -> bool:
-        """Whether something asked for more than was left; that was told, and once is enough."""
+        """Whether the budget is spent. The error is reported once."""
         return self._left < 0
 
     def allow(self, steps: int) -> None:
-        """Give more, for a larger input."""
+        """Add steps, for a larger input."""
         self._steps += steps
         self._left += steps
 
     def charge(self, cost: int) -> None:
-        """Take `cost` away. TemplateError when nothing is left."""
+        """Subtract `cost`. TemplateError if nothing is left."""
         self._left -= cost
         if self._left < 0:
             raise TemplateError(
-                f"The stack's templates take more than {self._steps:,} steps.", "loop over less"
+                f"The stack's templates take more than {self._steps:,} steps.", "use smaller loops"
             )
 
 
 def text_of(value: Any) -> str:
-    """A value inside a text, as YAML writes it. TemplateError for what has no such form."""
+    """A value inside a text, as in YAML. TemplateError for a value without such a form."""
     match value:
         case str():
             return value
@@ -80,28 +80,28 @@ def text_of(value: Any) -> str:
         case int() | float():
             return str(value)
         case None:
-            raise TemplateError("A value that is nothing can't stand inside a text.")
-    raise TemplateError("A list or a mapping can't stand inside a text.", "use `| join(', ')` or `| tojson`")
+            raise TemplateError("A null value can't be part of a text.")
+    raise TemplateError("A list or a mapping can't be part of a text.", "use `| join(', ')` or `| tojson`")
 
 
 def need_text(value: Any) -> str:
     """The value, which must be text."""
     if not isinstance(value, str):
-        raise TemplateError("It takes text.", "turn the value into text with `| string`")
+        raise TemplateError("It requires text.", "convert the value to text with `| string`")
     return value
 
 
 def need_number(value: Any) -> int | float:
     """The value, which must be a number within 64 bits."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TemplateError("It takes a number.", "turn text into a number with `| int` or `| float`")
+        raise TemplateError("It requires a number.", "convert text to a number with `| int` or `| float`")
     return value
 
 
 def need_items(value: Any) -> list[Any]:
     """The items of a list, or the keys of a mapping."""
     if not isinstance(value, list | Mapping):
-        raise TemplateError("It takes a list.")
+        raise TemplateError("It requires a list.")
     return list(value)
 
 
@@ -113,7 +113,7 @@ def check_number(value: Any) -> Any:
 
 
 def weigh(value: Any, charge: Charge, levels: int = 0) -> None:
-    """Charge for reading a value whole. Step by step: what holds itself twice at each level never ends."""
+    """Charge for reading a value whole, step by step: a value that contains itself twice never ends."""
     if isinstance(value, str):
         charge(1 + len(value) // CHARACTERS)
         return

@@ -1,8 +1,8 @@
-"""The filters and tests of templates: Jinja's own where they are harmless, ours where a result would be
-unbounded or not as YAML writes it. Imports Jinja. Pure.
+"""The filters and tests of templates: Jinja's own if they are harmless, others if Jinja's results are
+unbounded or not in YAML's form. Imports Jinja. Pure.
 
-What gets round an undefined name (`default`, `map(attribute=…)`, `groupby`) or makes large things from small
-ones (`center`, `indent`, `format`) isn't among them, and no filter takes the name of an attribute.
+Filters that hide an undefined name (`default`, `map(attribute=…)`, `groupby`) or make large values from small
+ones (`center`, `indent`, `format`) are excluded, and no filter takes the name of an attribute.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def list_pairs(value: Any) -> list[list[Any]]:
-    """The keys of a mapping, each with its value."""
+    """The keys of a mapping with their values."""
     if not isinstance(value, Mapping):
-        raise TemplateError("It takes a mapping.")
+        raise TemplateError("It requires a mapping.")
     return [[key, item] for key, item in value.items()]
 
 
@@ -89,7 +89,7 @@ NEEDS: Final[Mapping[str, Callable[[Any], Any]]] = {
     # rounding a whole number to minus a billion digits takes minutes
     "round": lambda value: float(need_number(value)),
 }
-"""What a filter or a test is given: the value, refused where it is of the wrong sort."""
+"""The check of a filter's or test's operand: it returns the value, or refuses its type."""
 
 ARGUMENTS: Final[Mapping[str, int]] = {"join": 1, "replace": 2, "round": 1}
-"""How many arguments a filter takes at most; none where it isn't named."""
+"""The most arguments of a filter; zero for the others."""

@@ -103,7 +103,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """A template. TemplateError where it isn't one, uses what isn't supported, or `check` finds a name
         that won't do, be it in a branch that isn't taken."""
         if len(text) > MAX_TEXT:
-            raise TemplateError(f"It has more than {MAX_TEXT:,} characters.", line=1)
+            raise TemplateError(f"The template has more than {MAX_TEXT:,} characters.", line=1)
         self.charge(_TEMPLATE)
         try:
             tokens, literals = self._read_tokens(text)
@@ -115,12 +115,14 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 self._templates[tokens] = self._compile_tokens(tokens, check)
             self.charge(self._templates[tokens].size)
         except TemplateSyntaxError as error:
-            message = error.message or "It isn't a template"
+            message = error.message or "Invalid template"
             raise TemplateError(
                 f"{message[:1].upper()}{message[1:].rstrip('.')}.", line=error.lineno
             ) from None
         except (RecursionError, ValueError, SyntaxError, MemoryError):
-            raise TemplateError("It is nested too deeply, or holds too large a number.", line=1) from None
+            raise TemplateError(
+                "The template is nested too deeply, or contains too large a number.", line=1
+            ) from None
         return self._templates[tokens]._replace(literals=literals)
 
     def _read_tokens(self, text: str) -> tuple[tuple[Token, ...], list[Any]]:
@@ -134,7 +136,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             try:
                 self.charge(_TOKEN)
                 if sort == "string" and (odd := unstorable(value)):
-                    raise TemplateError(f"It holds {odd}.", "leave it out", code="bad-character")
+                    raise TemplateError(f"The text contains {odd}.", "remove it", code="bad-character")
                 check_number(value)
             except TemplateError as error:
                 error.line = line
@@ -172,7 +174,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return Template(space["root"], generator.debug_info, uses, lone, size, self.charge)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """A part of a mapping, a list or a text; or what a loop knows of itself."""
+        """An item of a mapping, a list or a text; or a property of the loop."""
         if isinstance(obj, LoopContext) and argument in _OF_LOOPS:
             return getattr(obj, argument)
         return look_up(obj, argument)
@@ -199,7 +201,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     text = staticmethod(text_of)
 
     def weigh(self, value: Any) -> Any:
-        """The value, which is to be read whole."""
+        """The value, charged for reading it whole."""
         weigh(value, self.charge)
         return value
 
@@ -230,7 +232,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """`range(…)`."""
         numbers = range(*bounds)
         if len(numbers) > MAX_RANGE:
-            raise TemplateError(f"A range may hold {MAX_RANGE:,} numbers.")
+            raise TemplateError(f"A range may have at most {MAX_RANGE:,} numbers.")
         self.charge(len(numbers))
         return list(numbers)
 
@@ -241,18 +243,18 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return pairs if method == "items" else [pair[method == "values"] for pair in pairs]
 
     def each(self, value: Any, cost: int) -> list[Any]:
-        """What a loop goes through; `cost` is that of one turn."""
+        """The items of a loop; `cost`: of one turn."""
         items = need_items(value)
         self.charge(len(items) * (1 + cost))
         return items
 
     def no_else(self) -> None:
         """`a if b` without `b`."""
-        raise TemplateError("The condition doesn't hold, and there is no `else`.", "add an `else`")
+        raise TemplateError("The condition is false, and there is no `else`.", "add an `else`")
 
 
 class _Text(str):
-    """A piece of a template that is copied word for word."""
+    """A piece of a template that is copied verbatim."""
 
     __slots__ = ()
 
@@ -353,7 +355,7 @@ def _operation(node: nodes.Node, name: str, *arguments: Any) -> nodes.Call:
 
 def _application(sort: str, node: nodes.Filter | nodes.Test, known: Mapping[str, Any]) -> nodes.Call:
     if node.name not in known:
-        raise TemplateError(f"There is no {sort} `{node.name}` here.", guess(node.name, known))
+        raise TemplateError(f"There is no {sort} `{node.name}`.", guess(node.name, known))
     if len(node.args) > ARGUMENTS.get(node.name, 0):
         raise TemplateError(f"`{node.name}` has too many arguments.")
     return _operation(node, "apply", sort, node.name, node.node, *_arguments(node))
@@ -378,35 +380,35 @@ class Template(NamedTuple):
     charge: Charge
     literals: Sequence[Any] = ()
 
-    def value(self, given: Mapping[str, Any]) -> Any:
-        """What it gives: a lone expression's own value, otherwise text."""
+    def value(self, names: Mapping[str, Any]) -> Any:
+        """The result: a lone expression's own value, otherwise text."""
         if not self.lone:
-            return "".join(text for _, text, _ in self.pieces(given))
-        with self._run(given) as run:
+            return "".join(text for _, text, _ in self.pieces(names))
+        with self._run(names) as run:
             return next(run)[1]
 
-    def pieces(self, given: Mapping[str, Any]) -> Iterator[tuple[int, str, bool]]:
-        """Its output, piece by piece: the template's line (from one), the text, and whether it is copied from
-        there word for word."""
-        with self._run(given) as run:
+    def pieces(self, names: Mapping[str, Any]) -> Iterator[tuple[int, str, bool]]:
+        """The output, piece by piece: the template's line (from one), the text, and whether it is copied
+        verbatim."""
+        with self._run(names) as run:
             for line, value in run:
                 text = text_of(value)
                 self.charge(1 + len(text) // CHARACTERS + text.count("\n"))
                 yield line, text, isinstance(value, _Text)
 
     @contextmanager
-    def _run(self, given: Mapping[str, Any]) -> Iterator[Any]:
+    def _run(self, names: Mapping[str, Any]) -> Iterator[Any]:
         """The values in its output. An error has its line."""
-        run = self.root(lambda name: given.get(name, missing), self.literals)
+        run = self.root(lambda name: names.get(name, missing), self.literals)
         try:
             yield run
         except (TypeError, ValueError, ArithmeticError, TemplateError) as error:
             problem = error
             if not isinstance(problem, TemplateError):
-                problem = TemplateError("The values don't fit what is done with them.")
+                problem = TemplateError("The operation fails for these values.")
             if isinstance(problem, NotDefinedError):
-                names = {*given, *(use.name for use in self.uses)}
-                problem.hint = guess(problem.name, names - {problem.name})
+                known = {*names, *(use.name for use in self.uses)}
+                problem.hint = guess(problem.name, known - {problem.name})
             lines = [at for frame, at in walk_tb(error.__traceback__) if frame.f_code.co_filename == _FILE]
             problem.line = self._line(lines[-1] if lines else run.gi_frame.f_lineno)
             raise problem from None

@@ -1,6 +1,6 @@
-"""Values and files, filled in.
+"""Render values and files.
 
-Most templates are only names inside a text; those are filled in here without Jinja, which is imported for the
+Most templates are only names inside a text; they are rendered here without Jinja, which is imported for the
 others. Pure.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...serving.references import is_reference
 from ..convert import SECRET_FIELDS
-from ..wording import REFUSED
+from ..value_errors import REFUSED
 from ..yaml.nodes import Map, Plain, Seq, graft
 from ..yaml.report import Report, guess
 from ..yaml.text import MAX_BYTES, Place
@@ -29,39 +29,39 @@ _SIMPLE: Final = re.compile(
 
 
 def has_template(text: str) -> bool:
-    """Whether there is anything in `text` to fill in."""
+    """Whether `text` contains a template."""
     return "{{" in text or "{%" in text or "{#" in text
 
 
 class Renderer:
-    """Fills in templates with one set of names, and with one budget. Equal texts are filled in once."""
+    """Renders templates with one set of names and one budget. Equal texts are rendered once."""
 
     def __init__(self, variables: Mapping[str, Any], environment: str) -> None:
-        self._given: dict[str, Any] = {"var": dict(variables), "environment": environment}
+        self._names: dict[str, Any] = {"var": dict(variables), "environment": environment}
         self._values: dict[str, Any] = {}
         self._sandbox: Sandbox | None = None
         self.budget = Budget()
 
     def value(self, text: str, env: Mapping[str, str] | None = None) -> Any:
-        """What `text` gives: plain data where it is exactly one expression, otherwise text.
+        """The result of `text`: plain data if it is exactly one expression, otherwise text.
 
-        `env` admits environment variables. TemplateError where it can't be filled in.
+        `env` allows environment variables. TemplateError if it can't be rendered.
         """
         if env is not None:
-            return self._fill(text, {**self._given, "env": env})
+            return self._fill(text, {**self._names, "env": env})
         if text not in self._values:
-            self._values[text] = self._fill(text, self._given)
+            self._values[text] = self._fill(text, self._names)
         return self._values[text]
 
     def file(self, text: str) -> tuple[str, list[int]]:
-        """A `*.j2` file as the YAML that it makes, and for each of its lines the template's line (from one).
+        """The YAML of a `*.j2` file, and for each of its lines the template's line (from one).
 
-        TemplateError where it can't be rendered."""
-        template = self._compile(text, self._given)
+        TemplateError if it can't be rendered."""
+        template = self._compile(text, self._names)
         parts: list[str] = []
         lines = [1]
         size = 0
-        for line, part, copied in template.pieces(self._given):
+        for line, part, is_verbatim in template.pieces(self._names):
             if not part:
                 continue
             if not parts or parts[-1].endswith("\n"):
@@ -69,78 +69,78 @@ class Renderer:
             parts.append(part)
             size += len(part)
             if size > MAX_BYTES:
-                raise TemplateError(f"It makes more than {MAX_BYTES:,} characters.", line=line)
-            lines += (line + count * copied for count in range(1, part.count("\n") + 1))
+                raise TemplateError(f"The rendered file has more than {MAX_BYTES:,} characters.", line=line)
+            lines += (line + count * is_verbatim for count in range(1, part.count("\n") + 1))
         return "".join(parts), lines
 
-    def _fill(self, text: str, given: Mapping[str, Any]) -> Any:
+    def _fill(self, text: str, names: Mapping[str, Any]) -> Any:
         whole = _SIMPLE.fullmatch(text)
         if whole:
-            return _given_value(whole, given)
+            return _value_of(whole, names)
         if not has_template(_SIMPLE.sub("", text)):
-            return self._joined(text, given)
-        return self._compile(text, given).value(given)
+            return self._join(text, names)
+        return self._compile(text, names).value(names)
 
-    def _compile(self, text: str, given: Mapping[str, Any]) -> Template:
+    def _compile(self, text: str, names: Mapping[str, Any]) -> Template:
         from .sandbox import Sandbox
 
         self._sandbox = self._sandbox or Sandbox(self.budget.charge)
-        return self._sandbox.compile_text(text, partial(_check_uses, given))
+        return self._sandbox.compile_text(text, partial(_check_uses, names))
 
-    def _joined(self, text: str, given: Mapping[str, Any]) -> str:
+    def _join(self, text: str, names: Mapping[str, Any]) -> str:
         """A text with nothing but names in it."""
-        texts = [text_of(_given_value(match, given)) for match in _SIMPLE.finditer(text)]
+        texts = [text_of(_value_of(match, names)) for match in _SIMPLE.finditer(text)]
         charge_text(len(text) + sum(map(len, texts)), self.budget.charge)
         self.budget.charge(len(texts))
         pieces = iter(texts)
         return _SIMPLE.sub(lambda _: next(pieces), text)
 
 
-def _given_value(found: re.Match[str], given: Mapping[str, Any]) -> Any:
+def _value_of(match: re.Match[str], names: Mapping[str, Any]) -> Any:
     """The value of a name such as `var.team.name`, or of a quoted text."""
-    if found[1] is not None:
-        return found[1]
-    first, *rest = found[2].split(".")
-    _check_name(first, rest[0] if rest else None, given)
-    value = given[first]
+    if match[1] is not None:
+        return match[1]
+    first, *rest = match[2].split(".")
+    _check_name(first, rest[0] if rest else None, names)
+    value = names[first]
     for name in rest:
         value = look_up(value, name)
     return value
 
 
-def _check_uses(given: Mapping[str, Any], uses: list[Use]) -> None:
+def _check_uses(names: Mapping[str, Any], uses: list[Use]) -> None:
     for use in uses:
         try:
-            _check_name(use.name, use.attribute, given)
+            _check_name(use.name, use.attribute, names)
         except TemplateError as error:
             error.line = use.line
             raise
 
 
-def _check_name(name: str, attribute: str | None, given: Mapping[str, Any]) -> None:
-    if name == "env" and "env" not in given:
-        written = name if attribute is None else f"{name}.{attribute}"
+def _check_name(name: str, attribute: str | None, names: Mapping[str, Any]) -> None:
+    if name == "env" and "env" not in names:
+        use = name if attribute is None else f"{name}.{attribute}"
         raise TemplateError(
-            f"`{written}` would put a value of this machine's environment into the plan.",
-            "use a variable: `var.…`, set with `LAC_VAR_…`; `env` may stand in lac.yaml's connection "
-            "settings, and as the whole value of an environment variable of an endpoint",
+            f"`{use}` would put an environment variable of this machine into the plan.",
+            "use a variable: `var.…`, set with `LAC_VAR_…`; `env` is allowed in lac.yaml's connection "
+            "settings, and as the whole value of an endpoint's environment variable",
             code="env-not-allowed",
         )
-    if name == "env" and attribute is not None and attribute not in given["env"]:
+    if name == "env" and attribute is not None and attribute not in names["env"]:
         raise TemplateError(f"The environment variable `{attribute}` is not set.", code="env-not-set")
-    if name == "var" and attribute is not None and attribute not in given["var"]:
+    if name == "var" and attribute is not None and attribute not in names["var"]:
         raise TemplateError(
             f"There is no variable `{attribute}`.",
-            guess(attribute, given["var"]) or "declare it under `variables` in lac.yaml",
+            guess(attribute, names["var"]) or "declare it under `variables` in lac.yaml",
             code="undefined-name",
         )
 
 
 class TreeRenderer:
-    """Fills in the templates in the values of one file's tree, in place.
+    """Renders the templates in the values of one file's tree, in place.
 
-    A value below `environment_vars` that is exactly `{{ env.NAME }}` stays as it is: the reference is
-    resolved on the cluster.
+    A value under `environment_vars` that is exactly `{{ env.NAME }}` stays as it is: the cluster resolves the
+    reference.
     """
 
     def __init__(self, renderer: Renderer, report: Report) -> None:
@@ -149,7 +149,7 @@ class TreeRenderer:
         self._done: set[int] = set()
 
     def render(self, node: Any, secret: bool = False) -> None:
-        """Fill in everything below `node`. What a template gave isn't looked into again."""
+        """Render everything below `node`. A template's result isn't rendered again."""
         if id(node) in self._done:
             return
         self._done.add(id(node))
@@ -157,7 +157,7 @@ class TreeRenderer:
             for key, value in node.items():
                 if "{{" in key or "{%" in key:
                     self._report.add(
-                        "template-in-key", node.place_of_key(key), "Templates may stand in values only."
+                        "template-in-key", node.place_of_key(key), "Templates are allowed in values only."
                     )
                 if not isinstance(value, Plain):
                     node[key] = self._child(node, key, value, secret or key in SECRET_FIELDS)
@@ -173,14 +173,14 @@ class TreeRenderer:
         return value
 
     def fill(self, holder: Map | Seq, key: Any, text: str, env: Mapping[str, str] | None = None) -> Any:
-        """What the template at `holder[key]` gives; REFUSED where it can't be filled in."""
+        """The result of the template at `holder[key]`; REFUSED if it can't be rendered."""
         place = holder.place(key)
         if self._renderer.budget.spent:
             return REFUSED
         try:
             value = self._renderer.value(text, env)
             if isinstance(value, dict | list):
-                # it is copied, wherever it is asked for
+                # each use gets a copy
                 weigh(value, self._renderer.budget.charge)
             return graft(value, place)
         except TemplateError as error:

@@ -1,22 +1,22 @@
-"""Characters that nobody sees, and what a text looks like to who reads it. Pure."""
+"""Invisible characters, and the visible form of a text. Pure."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from ...model.visible import HIDDEN
+from ...model.text import HIDDEN
 
-_UNSEEN: Final = frozenset({"Cc", "Cf", "Cn", "Cs"})
-"""Unicode's categories of controls (of direction too), of characters without width, and of no characters."""
+_INVISIBLE: Final = frozenset({"Cc", "Cf", "Cn", "Cs"})
+"""Unicode's categories of control and format characters, unassigned ones and surrogates."""
 
 
 def looks(text: str) -> str:
-    """What is seen of `text`: nothing that is hidden, and one spelling of what Unicode calls the same
-    (NFKC), be it `é` in one piece or in two. ASCII looks like itself."""
+    """The visible form of `text`: without invisible characters, in one spelling of what Unicode treats as the
+    same (NFKC). ASCII stays as it is."""
     if text.isascii():
         return text
     # imported here: most names don't need it
     import unicodedata
 
-    seen = (char for char in HIDDEN.sub("", text) if unicodedata.category(char) not in _UNSEEN)
-    return unicodedata.normalize("NFKC", "".join(seen))
+    visible = (char for char in HIDDEN.sub("", text) if unicodedata.category(char) not in _INVISIBLE)
+    return unicodedata.normalize("NFKC", "".join(visible))

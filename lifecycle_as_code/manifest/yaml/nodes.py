@@ -1,8 +1,8 @@
-"""What a YAML file is read into: plain Python values that remember where they were written.
+"""The nodes of a YAML file: plain Python values with their places.
 
-A mapping is a `Map`, a list a `Seq`. A scalar is a `str` when it was quoted, or when no reader of YAML
-could take it for anything else; otherwise it is a `Plain`, since what `1.10` means depends on the field
-that it stands in. Templates put `int`, `float`, `bool` and None beside those. Pure.
+A mapping is a `Map`, a list a `Seq`. A scalar is a `str` if it is quoted, or if every YAML parser reads it as
+text; otherwise it is a `Plain`, because the meaning of `1.10` depends on its field. Templates add `int`,
+`float`, `bool` and None. Pure.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class Mark(Protocol):
 
 
 MAX_NUMBER = 2**63
-"""Whole numbers are smaller: no store has room for more."""
+"""Whole numbers are smaller: no store accepts larger ones."""
 
 
 class Map(dict[str, Any]):
     """A mapping. `marks` holds the key's and the value's mark in turn, in the order of the keys.
 
-    `odd` are the keys that were written plain and that some reader takes for no string (`no`, `1.10`).
+    `odd`: unquoted keys that some parsers don't read as text (`no`, `1.10`).
     """
 
     __slots__ = ("_indexes", "at", "marks", "odd")
@@ -42,17 +42,17 @@ class Map(dict[str, Any]):
         self.odd: list[str] | None = None
 
     def place(self, key: object) -> Mark:
-        """Where the value under `key` starts."""
+        """The place of the value under `key`."""
         return self._mark(key, 1)
 
     def place_of_key(self, key: object) -> Mark:
-        """Where `key` itself stands."""
+        """The place of `key` itself."""
         return self._mark(key, 0)
 
     def _mark(self, key: object, offset: int) -> Mark:
         if key not in self:
             return self.at
-        # made when the first place is asked for: most mappings have no problem
+        # built for the first place: most mappings have no problem
         known = self._indexes = self._indexes or {}
         if key not in known:
             known.update(zip(islice(self, len(known), None), count(len(known)), strict=False))
@@ -64,7 +64,7 @@ class Map(dict[str, Any]):
             yield key, value, (self.marks[2 * index], self.marks[2 * index + 1])
 
     def absorb(self, other: Map) -> None:
-        """Take over what `other` has and this one lacks, as YAML's `<<` says, with its places."""
+        """Add the keys of `other` that are missing here, with their places, as for YAML's `<<`."""
         for index, (key, value) in enumerate(other.items()):
             if key not in self:
                 self[key] = value
@@ -83,12 +83,12 @@ class Seq(list[Any]):
         self.marks: list[Mark] = []
 
     def place(self, key: object) -> Mark:
-        """Where the item with index `key` starts."""
+        """The place of the item with index `key`."""
         return self.marks[key] if isinstance(key, int) and key < len(self.marks) else self.at
 
 
 class _Unclear:
-    """No value: YAML 1.1 and 1.2 don't agree, or what 1.1 makes of it is of no use here (dates)."""
+    """No value: YAML 1.1 and 1.2 differ, or 1.1's value has no use here (dates)."""
 
     def __repr__(self) -> str:
         return "UNCLEAR"
@@ -98,7 +98,7 @@ UNCLEAR = _Unclear()
 
 
 class Plain:
-    """An unquoted scalar that isn't simply text. `value`: None, bool, int, finite float, or UNCLEAR."""
+    """An unquoted scalar that may not be text. `value`: None, bool, int, finite float, or UNCLEAR."""
 
     __slots__ = ("text", "value")
 

@@ -1,8 +1,8 @@
 """YAML text to nodes with their places, over PyYAML's event stream.
 
-Only libyaml's parser is used, never PyYAML's composer or constructor: those recurse in C, call what tags
-name and have no limits. Refused here, each with its place: tags, several documents, duplicate and complex
-keys, cycles, and more values, nesting or alias expansion than the limits below. Pure.
+Only libyaml's parser is used, never PyYAML's composer or constructor: those recurse in C, call the
+functions that tags name and have no limits. Each of these is an error at its place: tags, several documents,
+duplicate and complex keys, cycles, and more values, nesting or alias expansion than the limits below. Pure.
 """
 
 from __future__ import annotations
@@ -41,27 +41,27 @@ NODES = 300_000
 ALIAS_NODES = 100_000
 """How many nodes aliases may stand for in any file; larger files get one more for every four bytes."""
 CHARACTERS = 16
-"""How many characters of a text weigh as much as a node, where an alias stands for it."""
+"""How many characters of an alias's text count as one node."""
 
-_DROPPED: Any = object()
-"""The key of a value that isn't kept, since its key was refused."""
+_DISCARD: Any = object()
+"""The key of a value that is discarded because its key was refused."""
 
 
-class _EndedError(Exception):
-    """Nothing more can be read in this file; the report says why."""
+class _AbortedError(Exception):
+    """The rest of the file can't be read; the report says why."""
 
 
 def parse(data: bytes, report: Report, most: int | None = None) -> Any:
-    """The file's one document as nodes; None where it declares nothing or can't be read.
+    """The file's only document as nodes; None if it is empty or can't be read.
 
-    Every problem is in `report`. After a duplicate key, a tag or a complex key reading goes on. `most`: how
-    many nodes the file may hold, where it isn't what a manifest of its size may.
+    Every problem is in `report`. Reading continues after a duplicate key, a tag or a complex key. `most`: how
+    many nodes the file may have, if not the limit for a manifest of its size.
     """
     try:
         if not readable(data, report):
             return None
         return _Builder(data, report, most).document()
-    except (_EndedError, TooManyError):
+    except (_AbortedError, TooManyError):
         return None
     except yaml.YAMLError as error:
         explain(error, data, report)
@@ -70,7 +70,7 @@ def parse(data: bytes, report: Report, most: int | None = None) -> Any:
 
 @dataclass(slots=True)
 class _Open:
-    """A collection that hasn't ended: what to return to, and what it needs at its end."""
+    """An unfinished collection, and the state needed at its end."""
 
     node: Map | Seq
     anchor: str | None
@@ -81,8 +81,7 @@ class _Open:
 
 
 class _Size(NamedTuple):
-    """What a node is when written out: how many nodes, and how many levels. `node` is kept, so that no other
-    gets its id."""
+    """A node with aliases expanded: the number of nodes and levels. Holding `node` keeps its id unique."""
 
     weight: int
     depth: int
@@ -90,7 +89,7 @@ class _Size(NamedTuple):
 
 
 class _Builder:
-    """One pass over the events. Fast because it does next to nothing for each of them."""
+    """One pass over the events, with as little work per event as possible."""
 
     def __init__(self, data: bytes, report: Report, most: int | None) -> None:
         self._next: Callable[[], Any] = Parser(data).get_event
@@ -102,30 +101,30 @@ class _Builder:
         self._most = NODES + len(data) // 8 if most is None else most
 
     def document(self) -> Any:
-        """The only document of the stream; None where there is none or nothing but comments."""
+        """The only document of the stream; None if it is empty."""
         root: Any = None
-        begun = False
+        has_document = False
         while True:
             event = self._next()
             kind = event.__class__
             if kind is StreamEndEvent:
                 return root
             if kind is DocumentStartEvent:
-                if begun:
+                if has_document:
                     self._report.add(
                         "several-documents",
                         event.start_mark,
-                        "`---` begins a second document.",
-                        "write it into a file of its own",
+                        "`---` starts a second document.",
+                        "move it into its own file",
                     )
-                    raise _EndedError
-                begun = True
+                    raise _AbortedError
+                has_document = True
                 root = self._node()
             elif kind is not StreamStartEvent and kind is not DocumentEndEvent:  # pragma: no branch
                 raise AssertionError(kind)
 
     def _node(self) -> Any:
-        """Read one node with all below it. Iterative: depth costs memory here, not stack."""
+        """Read one node with everything below it. Iterative: depth costs memory, not stack."""
         read, report = self._next, self._report
         stack: list[_Open] = []
         top: _Open | None = None
@@ -148,11 +147,11 @@ class _Builder:
                 mark = event.start_mark
                 if len(stack) >= MAX_DEPTH:
                     report.add("too-deep", mark, f"More than {MAX_DEPTH} levels.")
-                    raise _EndedError
-                opened: Map | Seq = Map(mark) if kind is MappingStartEvent else Seq(mark)
+                    raise _AbortedError
+                collection: Map | Seq = Map(mark) if kind is MappingStartEvent else Seq(mark)
                 if event.anchor is not None:
-                    self._anchors[event.anchor] = _DROPPED  # until it ends: a cycle else
-                top = _Open(opened, event.anchor)
+                    self._anchors[event.anchor] = _DISCARD  # until its end: a use before that is a cycle
+                top = _Open(collection, event.anchor)
                 stack.append(top)
                 continue
             elif kind is AliasEvent:
@@ -187,17 +186,17 @@ class _Builder:
             top.key = None
             if key is _MERGE:
                 top.merge = value
-            elif key is not _DROPPED:
+            elif key is not _DISCARD:
                 node[key] = value
                 node.marks += (top.key_mark, mark)
         report.add("too-large", event.start_mark, f"More than {self._most:,} values.", "split the file")
-        raise _EndedError
+        raise _AbortedError
 
     def _text(self, event: Any) -> str:
-        """A quoted scalar or a block: only there an escape may stand for what is no text."""
+        """A quoted scalar or a block: only there an escape may produce an invalid character."""
         value: str = event.value
         if odd := unstorable(value):
-            self._report.add("bad-character", event.start_mark, f"It holds {odd}.", "leave it out")
+            self._report.add("bad-character", event.start_mark, f"The text contains {odd}.", "remove it")
             return without(value)
         return value
 
@@ -210,12 +209,12 @@ class _Builder:
             name = value.text
             if name == "<<":
                 if top.merge_mark is not None:
-                    self._given_twice(name, mark, top.merge_mark)
-                    top.key = _DROPPED
+                    self._report_duplicate(name, mark, top.merge_mark)
+                    top.key = _DISCARD
                 else:
                     top.key, top.merge_mark = _MERGE, mark
                 return
-            # as keys, `y` and `n` are names to every reader but the letter of YAML 1.1
+            # as keys, every parser reads `y` and `n` as names
             if name not in ("y", "Y", "n", "N"):
                 if node.odd is None:
                     node.odd = []
@@ -224,50 +223,54 @@ class _Builder:
             self._report.add(
                 "key-not-text",
                 mark,
-                "A mapping or a list stands where a key is expected.",
+                "A mapping or list is used as a key.",
                 'quote a template: "{{ … }}"',
             )
-            top.key = _DROPPED
+            top.key = _DISCARD
             return
         if name in node:
-            self._given_twice(name, mark, node.place_of_key(name))
-            top.key = _DROPPED
+            self._report_duplicate(name, mark, node.place_of_key(name))
+            top.key = _DISCARD
             return
         top.key = name
 
-    def _given_twice(self, name: str, mark: Mark, first: Mark) -> None:
+    def _report_duplicate(self, name: str, mark: Mark, first: Mark) -> None:
         self._report.add(
-            "duplicate-key", mark, f"{shown(name)} is already given at {self._report.source(first)}."
+            "duplicate-key", mark, f"{shown(name)} is already defined at {self._report.source(first)}."
         )
 
     def _alias(self, event: Any, levels: int) -> Any:
-        """What the alias stands for, in a collection on the level `levels`."""
+        """The alias's value, in a collection at level `levels`."""
         name = event.anchor
         if name not in self._anchors:
             detail = f"There is no {shown('&' + name)} before {shown('*' + name)}."
             self._report.add("unknown-alias", event.start_mark, detail)
-            raise _EndedError
+            raise _AbortedError
         value = self._anchors[name]
-        if value is _DROPPED:
-            detail = f"{shown('*' + name)} stands inside {shown('&' + name)}."
+        if value is _DISCARD:
+            detail = f"{shown('*' + name)} is inside {shown('&' + name)}."
             self._report.add("alias-cycle", event.start_mark, detail)
-            raise _EndedError
+            raise _AbortedError
         size = self._size(value)
         if levels + size.depth > MAX_DEPTH:
-            self._report.add("too-deep", event.start_mark, f"Written out, more than {MAX_DEPTH} levels.")
-            raise _EndedError
+            self._report.add(
+                "too-deep",
+                event.start_mark,
+                f"With aliases expanded, there are more than {MAX_DEPTH} levels.",
+            )
+            raise _AbortedError
         self._expanded += size.weight
         if self._expanded > self._expandable:
             self._report.add(
                 "too-large",
                 event.start_mark,
-                f"Written out, the aliases up to here are more than {self._expandable:,} values.",
+                f"The aliases up to here expand to more than {self._expandable:,} values.",
             )
-            raise _EndedError
+            raise _AbortedError
         return value
 
     def _size(self, node: Any) -> _Size:
-        """What `node` is when written out. Shared parts are counted anew but walked once."""
+        """The size of `node` with aliases expanded. Shared parts count each time but are walked once."""
         if not isinstance(node, Map | Seq):
             return _Size(1 + len(node) // CHARACTERS if isinstance(node, str) else 1, 0)
         known = self._sizes.get(id(node))
@@ -286,22 +289,23 @@ class _Builder:
         known = self._sizes[id(node)] = _Size(weight, depth + 1, node)
         return known
 
-    def _merge(self, ended: _Open) -> None:
-        """What stands here wins over what is merged, and what is named first over what is named later."""
-        sources = list(ended.merge) if isinstance(ended.merge, Seq) else [ended.merge]
+    def _merge(self, collection: _Open) -> None:
+        """Merge `<<`: own keys win over merged ones, and earlier sources over later ones."""
+        merge = collection.merge
+        sources = list(merge) if isinstance(merge, Seq) else [merge]
         for source in sources:
-            if isinstance(source, Map) and isinstance(ended.node, Map):
-                ended.node.absorb(source)
+            if isinstance(source, Map) and isinstance(collection.node, Map):
+                collection.node.absorb(source)
             else:
-                mark = ended.merge_mark or ended.node.at
+                mark = collection.merge_mark or collection.node.at
                 self._report.add("bad-merge", mark, "`<<` takes a mapping or a list of mappings.")
 
     def _refuse_tag(self, event: Any) -> None:
         self._report.add(
             "tag-refused",
             event.start_mark,
-            f"The tag {shown(str(event.tag))} is not read.",
-            "leave it out; quote what is meant as text",
+            f"The tag {shown(str(event.tag))} is not supported.",
+            "remove it; quote the value if it is text",
         )
 
 

@@ -1,4 +1,4 @@
-"""Whether bytes are text that can be parsed, and what libyaml's complaints mean. Pure."""
+"""Whether bytes are text that can be parsed, and libyaml's errors for people. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .nodes import Mark
 from .report import Report
 
 MAX_BYTES = 16 * 1024 * 1024
-"""The largest file that is read. The benchmark's 10,000 models take 10.9 MB."""
+"""The largest file. The benchmark's 10,000 models take 10.9 MB."""
 
 
 class Place(NamedTuple):
@@ -27,32 +27,37 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def unstorable(text: str) -> str:
-    """What `text` holds that no database stores and no file in UTF-8 has; nothing where all is well."""
+    """The character in `text` that no database stores and UTF-8 can't encode; empty if there is none."""
     if text.isascii():
         return "a NUL character" if "\0" in text else ""
-    found = _UNSTORABLE.search(text)
-    return "" if found is None else "a NUL character" if found[0] == "\0" else "half of a surrogate pair"
+    match = _UNSTORABLE.search(text)
+    return "" if match is None else "a NUL character" if match[0] == "\0" else "a lone surrogate"
 
 
 def without(text: str) -> str:
-    """`text` without what is `unstorable`, so that it isn't told again."""
+    """`text` without `unstorable` characters, so that they aren't reported again."""
     return _UNSTORABLE.sub("", text)
 
 
 def readable(data: bytes, report: Report) -> bool:
-    """Whether size and encoding are fit for reading. (libyaml guesses encodings, and ends at a NUL.)"""
+    """Whether size and encoding are valid. (libyaml guesses encodings, and stops at a NUL.)"""
     if len(data) > MAX_BYTES:
         report.add(
-            "too-large", START, f"It has {len(data):,} bytes; {MAX_BYTES:,} are read.", "split the file"
+            "too-large",
+            START,
+            f"The file has {len(data):,} bytes; the limit is {MAX_BYTES:,}.",
+            "split the file",
         )
         return False
     try:
         data.decode()
     except UnicodeDecodeError as error:
-        report.add("not-utf-8", _place_of(data, error.start), f"Byte 0x{data[error.start]:02x} is no UTF-8.")
+        report.add(
+            "not-utf-8", _place_of(data, error.start), f"Byte 0x{data[error.start]:02x} is not valid UTF-8."
+        )
         return False
     if (at := data.find(b"\0")) >= 0:
-        report.add("yaml-syntax", _place_of(data, at), "It holds a NUL character.")
+        report.add("yaml-syntax", _place_of(data, at), "The file contains a NUL character.")
         return False
     return True
 
@@ -69,25 +74,27 @@ def _place_of(data: bytes, offset: int) -> Place:
 
 
 def explain(error: yaml.YAMLError, data: bytes, report: Report) -> None:
-    """libyaml's complaint in a person's words. The text itself is not repeated: it may hold a secret."""
+    """Report libyaml's error. It doesn't repeat the text, which may contain a secret."""
     if conflict := _CONFLICT.search(data):
         at = _place_of(data, conflict.start())
-        report.add("yaml-syntax", at, "A merge conflict begins here.", "resolve it, and take git's marks out")
+        report.add("yaml-syntax", at, "A merge conflict starts here.", "resolve it and remove git's markers")
         return
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark: Mark = error.problem_mark
         lines = data.splitlines()
         line = lines[mark.line].decode() if mark.line < len(lines) else ""
-        told = ", ".join(part for part in (error.context, error.problem) if part)
+        message = ", ".join(part for part in (error.context, error.problem) if part)
         # libyaml looks ahead behind an opening bracket, and has a limit of its own there by now
-        if "maximum nesting depth" in told:
+        if "maximum nesting depth" in message:
             report.add("too-deep", mark, f"More than {MAX_DEPTH} levels.")
             return
-        report.add("yaml-syntax", mark, f"{told[:1].upper()}{told[1:]}.", _advice(line, mark.column))
+        report.add("yaml-syntax", mark, f"{message[:1].upper()}{message[1:]}.", _advice(line, mark.column))
     elif isinstance(error, yaml.reader.ReaderError):
         offset = error.position if isinstance(error.position, int) else 0
         report.add(
-            "yaml-syntax", _place_of(data, offset), f"It holds a character that YAML forbids: {error.reason}."
+            "yaml-syntax",
+            _place_of(data, offset),
+            f"The file contains a character that YAML forbids: {error.reason}.",
         )
     else:
         report.add("yaml-syntax", START, str(error))
@@ -96,11 +103,11 @@ def explain(error: yaml.YAMLError, data: bytes, report: Report) -> None:
 def _advice(line: str, column: int) -> str:
     character = line[column : column + 1]
     if character in ("@", "`", "%"):
-        return f"a value that starts with `{character}` needs quotes"
+        return f"quote a value that starts with `{character}`"
     if character == "\t" or line.startswith("\t"):
-        return "indent with spaces, not with tabs"
+        return "indent with spaces, not tabs"
     if "{{" in line:
-        return 'quote a value that holds a template: "{{ … }}"'
+        return 'quote a value with a template: "{{ … }}"'
     if ": " in line[:column].partition(": ")[2] or line[column : column + 1] == ":":
-        return "a value that holds `: ` needs quotes"
+        return "quote a value that contains `: `"
     return ""

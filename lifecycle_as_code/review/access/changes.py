@@ -1,7 +1,7 @@
-"""Who gains or loses what by a plan: users whose effective level differs after it. Pure.
+"""The users who gain or lose access by a plan: those whose effective level differs after it. Pure.
 
-A grant isn't an access: another role may give the same, a DENY may be above it, an administrator doesn't need
-it. So both states are worked out whole, and the levels compared.
+A grant alone doesn't show who gains access: another role may give the same, a DENY may override it, an
+administrator doesn't need it. So both states are resolved whole, and the levels compared.
 """
 
 from __future__ import annotations
@@ -12,11 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from ...model.plan import Action, Change, Mode, Plan
-from ...model.review import Access
-from ...model.spec import Address, Trait
-from ...serving.levels import ResourceType, rank
-from .effective import (
+from ...model.access import (
     ALL,
     DEFAULT_WORKSPACE,
     DENY,
@@ -26,15 +22,20 @@ from .effective import (
     WORKSPACE,
     AccessState,
     Decision,
-    Effective,
     Role,
 )
+from ...model.plan import Action, Change, Mode, Plan
+from ...model.review import Access
+from ...model.spec import Address, Trait
+from ...model.text import join_first
+from ...serving.levels import ResourceType, rank
+from .effective import Effective
 from .projection import state_after
 
 MOST: Final = 200
-"""Rows that one change is told with, and fewer where very many have some."""
+"""The most rows of one change; fewer if very many changes have rows."""
 MOST_IN_ALL: Final = 2000
-"""Rows of a whole plan, though every change that has any is told with one."""
+"""The most rows of a whole plan, but at least one for every change that has any."""
 
 _TYPES: Final = (
     ResourceType.REGISTERED_MODEL,
@@ -43,55 +44,53 @@ _TYPES: Final = (
     ResourceType.PROMPT,
     ResourceType.GATEWAY_ENDPOINT,
 )
-"""Types of resources that people grant on: what MANAGE on the workspace reaches."""
+"""Types of resources that people grant on: those that MANAGE on the workspace covers."""
 _VERSIONS_OF: Final = {parent: versions for versions, parent in VERSIONS.items()}
-_LISTED: Final = 3
-NOT_KNOWN: Final[Mapping[str, Collection[str]]] = MappingProxyType({})
+UNKNOWN: Final[Mapping[str, Collection[str]]] = MappingProxyType({})
 
 
 def access_changes(
     plan: Plan,
     before: AccessState,
     workspace: str = DEFAULT_WORKSPACE,
-    there: Mapping[str, Collection[str]] = NOT_KNOWN,
+    existing: Mapping[str, Collection[str]] = UNKNOWN,
 ) -> Mapping[Address, tuple[Access, ...]]:
-    """For each change that is the cause of any, the users whose effective level it changes, and on what.
+    """For each change that affects access: the users whose effective level it changes, and on which resource.
 
-    A resource called `*`, as in `registered_model.*`, is every one of its type that has no row of its own for
-    that user, those to come included; `registered_model_version.fraud/*` is the versions of `fraud`, told
-    where they fare otherwise than the model; `workspace.*` is the workspace itself. What is created or
-    deleted is told for those whom a grant on its very name reaches. Users without a change have no row.
+    The resource `*`, as in `registered_model.*`, stands for every resource of its type without a row of its
+    own for that user, future ones included; `registered_model_version.fraud/*` for the versions of `fraud`,
+    listed if their level differs from the model's; `workspace.*` for the workspace itself. A resource that is
+    created or deleted is listed for users with a grant on its name. Users without a change have no row.
 
     A row belongs to the first change, in the plan's order, that touches a grant on that resource or a role
-    with one which the user has or had; otherwise to the resource's own. At most `MOST` rows a change and
-    about `MOST_IN_ALL` a plan, the weightiest; a change's last `why` then ends with how many more there are.
+    with one which the user has or had; otherwise to the resource's own. At most `MOST` rows per change and
+    about `MOST_IN_ALL` per plan, the weightiest; a change's last `why` then ends with the number of others.
 
-    `there`: the names of what is there, by type. Of a type that occurs in it, names that are neither there
-    nor in the plan aren't told of: MLflow leaves a role its grants when what they name is deleted.
+    `existing`: the names of existing resources, by type. For the types in it, names that are neither there
+    nor in the plan are skipped: MLflow keeps a role's grants when the resource that they name is deleted.
     """
     if not touches_access(plan):
         return {}
     changes = [change for change in plan.changes if change.action.is_difference]
-    sides = _Sides.of(before, changes, workspace, there)
+    sides = _Sides.of(before, changes, workspace, existing)
     rows: dict[Address, list[_Row]] = {}
-    told: set[tuple[str, Address]] = set()
-    # a resource's own change comes last: a grant that is made with it says more
+    seen: set[tuple[str, Address]] = set()
+    # a resource's own change comes last: a grant that is created with it says more
     for change in sorted(changes, key=_is_resource):
         for row in sides.rows(change):
-            if (row.user, row.resource) not in told:
-                told.add((row.user, row.resource))
+            if (row.user, row.resource) not in seen:
+                seen.add((row.user, row.resource))
                 rows.setdefault(change.address, []).append(row)
     most = max(1, min(MOST, MOST_IN_ALL // max(1, len(rows))))
-    return {c.address: _limited(rows[c.address], most) for c in changes if c.address in rows}
+    return {c.address: _take_weightiest(rows[c.address], most) for c in changes if c.address in rows}
 
 
 def touches_access(plan: Plan) -> bool:
-    """Whether a plan is about grants, roles, or what can be granted; otherwise nobody gains or loses."""
-    about = (c for c in plan.changes if c.action.is_difference and (_trait(c) in _ACCESS or _is_resource(c)))
-    return plan.mode is not Mode.REFRESH_ONLY and any(about)
-
-
-_ACCESS: Final = (Trait.GRANT, Trait.HOLDER)
+    """Whether a plan changes grants, roles, or resources with grants; otherwise no access changes."""
+    about = (Trait.GRANT, Trait.HOLDER)
+    differences = [change for change in plan.changes if change.action.is_difference]
+    affects = any(_trait(change) in about or _is_resource(change) for change in differences)
+    return plan.mode is not Mode.REFRESH_ONLY and affects
 
 
 def _trait(change: Change) -> Trait | None:
@@ -99,7 +98,7 @@ def _trait(change: Change) -> Trait | None:
 
 
 def _is_resource(change: Change) -> bool:
-    """Whether it is about something that can be granted on."""
+    """Whether grants can name the object."""
     return change.side is not None and change.side.grantable is not None
 
 
@@ -115,13 +114,13 @@ class _Pair(NamedTuple):
 
     @property
     def differs(self) -> bool:
-        """Whether the user may do more or less than before: DENY is no less than nothing."""
+        """Whether the user may do more or less than before: DENY equals no permission."""
         before, after = (NOTHING if level == DENY else level for level in self.levels)
         return before != after
 
 
 class _Row(NamedTuple):
-    """A difference, and what is to be said with it."""
+    """A difference, and a note about it."""
 
     user: str
     resource: Address
@@ -130,51 +129,52 @@ class _Row(NamedTuple):
 
     @property
     def weight(self) -> tuple[int, int]:
-        """The higher the level that is won, and then lost, the more it weighs."""
+        """Gains weigh more than losses; within each, higher levels weigh more."""
         before, after = map(rank, self.pair.levels)
         return (after if after > before else -1, before)
 
     def access(self, more: int) -> Access:
         reasons = dict.fromkeys(side.why for side in self.pair)
-        unlisted = f" (and {more} more that aren't listed)" if more else ""
+        unlisted = f" (and {more} more not listed)" if more else ""
         return Access(self.user, self.resource, *self.pair.levels, " → ".join(reasons) + self.note + unlisted)
 
 
-def _limited(rows: list[_Row], most: int) -> tuple[Access, ...]:
-    kept = sorted(rows, key=lambda row: row.weight, reverse=True)[:most]
-    kept.sort(key=lambda row: (str(row.resource), row.user))
-    more = len(rows) - len(kept)
-    return tuple(row.access(more if row is kept[-1] else 0) for row in kept)
+def _take_weightiest(rows: list[_Row], most: int) -> tuple[Access, ...]:
+    first = sorted(rows, key=lambda row: row.weight, reverse=True)[:most]
+    first.sort(key=lambda row: (str(row.resource), row.user))
+    more = len(rows) - len(first)
+    return tuple(row.access(more if row is first[-1] else 0) for row in first)
 
 
 class _Reach(NamedTuple):
-    """What a change may make a difference to: these users, on this type and name, or on all of the type."""
+    """Whose level a change may affect: these users', on this type and name, or on all of the type."""
 
     users: frozenset[str]
     type: str
     name: str
 
 
-_ABSENT: Final = Decision(NOTHING, "not there yet")
+_BEFORE_CREATION: Final = Decision(NOTHING, "doesn't exist yet")
+_AFTER_DELETION: Final = Decision(NOTHING, "deleted")
 _NOBODY: Final = frozenset[str]()
 _Holders = Mapping[Address, frozenset[str]]
 """The members of all roles with a grant on a resource, by the resource."""
-_GONE: Final = Decision(NOTHING, "gone")
 
 
 @dataclass(frozen=True)
 class _Sides:
-    """Both states, and the resources that aren't there on one of the two sides."""
+    """Both states, and the resources that exist on one side only."""
 
     before: Effective
     after: Effective
     roles: Mapping[str, tuple[Role | None, Role | None]]
     holders: tuple[_Holders, _Holders]
-    made: frozenset[Address]
-    gone: frozenset[Address]
+    created: frozenset[Address]
+    deleted: frozenset[Address]
     origins: Mapping[Address, Address]
-    there: Mapping[str, frozenset[str]]
-    """The names that may be told of, by type; all names of types that aren't in it."""
+    """The former address of each renamed resource."""
+    existing: Mapping[str, frozenset[str]]
+    """The names to list, by type; all names of types that aren't in it."""
 
     @classmethod
     def of(
@@ -182,22 +182,22 @@ class _Sides:
         before: AccessState,
         changes: list[Change],
         workspace: str,
-        there: Mapping[str, Collection[str]],
+        existing: Mapping[str, Collection[str]],
     ) -> _Sides:
         after = state_after(before, changes, workspace)
-        was, becomes = (
+        roles_before, roles_after = (
             {role.name: role for role in state.roles if role.workspace == workspace}
             for state in (before, after)
         )
         own = [change for change in changes if _is_resource(change)]
-        known = {kind: set(names) for kind, names in there.items()}
-        for address in {change.address for change in own} | _granted_on(changes):
+        known = {kind: set(names) for kind, names in existing.items()}
+        for address in {change.address for change in own} | _resources_of_grants(changes):
             if address.kind in known:
                 known[address.kind].add(str(address.key[0]))
         return cls(
             Effective(before, workspace),
             Effective(after, workspace),
-            {name: (was.get(name), becomes.get(name)) for name in {**was, **becomes}},
+            {n: (roles_before.get(n), roles_after.get(n)) for n in {**roles_before, **roles_after}},
             (_holders(before), _holders(after)),
             frozenset(c.address for c in own if c.action is Action.CREATE),
             frozenset(c.address for c in own if c.action is Action.DELETE),
@@ -206,15 +206,15 @@ class _Sides:
         )
 
     def rows(self, change: Change) -> Iterator[_Row]:
-        """Everybody whose level this change has to do with, and it differs."""
-        for reach in filter(self._there, self._reached(change)):
+        """The users whose level differs and may be affected by this change."""
+        for reach in filter(self._is_listed, self._reaches(change)):
             for user in sorted(reach.users):
-                yield from self._of_user(user, reach)
+                yield from self._rows_of_user(user, reach)
 
-    def _there(self, reach: _Reach) -> bool:
-        return reach.name == ALL or reach.type not in self.there or reach.name in self.there[reach.type]
+    def _is_listed(self, reach: _Reach) -> bool:
+        return reach.name == ALL or reach.type not in self.existing or reach.name in self.existing[reach.type]
 
-    def _reached(self, change: Change) -> Iterator[_Reach]:
+    def _reaches(self, change: Change) -> Iterator[_Reach]:
         match _trait(change), change.address.key:
             case Trait.GRANT, (role, resource_type, resource):
                 both = self.roles.get(str(role), (None, None))
@@ -222,61 +222,61 @@ class _Sides:
                 yield from _reaches(users, str(resource_type), str(resource))
             case Trait.HOLDER, (role,):
                 before, after = self.roles.get(str(role), (None, None))
-                was = before.members if before else _NOBODY
-                becomes = after.members if after else _NOBODY
+                members_before = before.members if before else _NOBODY
+                members_after = after.members if after else _NOBODY
                 sides = [side for side in (before, after) if side is not None]
                 for on in {(g.resource_type, g.pattern) for side in sides for g in side.grants}:
-                    yield from _reaches(was ^ becomes, *on)
-            case _, (name,) if _is_resource(change) and self._comes_or_goes(change.address):
-                yield _Reach(self._named(change.address), change.address.kind, str(name))
+                    yield from _reaches(members_before ^ members_after, *on)
+            case _, (name,) if _is_resource(change) and self._is_one_sided(change.address):
+                yield _Reach(self._users_of_grants(change.address), change.address.kind, str(name))
 
-    def _comes_or_goes(self, address: Address) -> bool:
-        return address in self.made or address in self.gone or address in self.origins
+    def _is_one_sided(self, address: Address) -> bool:
+        return address in self.created or address in self.deleted or address in self.origins
 
-    def _named(self, resource: Address) -> frozenset[str]:
-        """Members of roles with a grant on just this, on either side."""
-        was, becomes = self.holders
+    def _users_of_grants(self, resource: Address) -> frozenset[str]:
+        """Members of roles with a grant on this very resource, on either side."""
+        before, after = self.holders
         former = self.origins.get(resource, resource)
-        return was.get(former, _NOBODY) | becomes.get(resource, _NOBODY)
+        return before.get(former, _NOBODY) | after.get(resource, _NOBODY)
 
-    def _of_user(self, user: str, reach: _Reach) -> Iterator[_Row]:
+    def _rows_of_user(self, user: str, reach: _Reach) -> Iterator[_Row]:
         names = [reach.name] if reach.name != ALL else [ALL, *sorted(self._names(user, reach.type))]
         on = {name: self._pair(user, reach.type, name) for name in names}
         versions = _VERSIONS_OF.get(reach.type, "")
-        # without a grant on versions they go with their model
+        # without a grant on versions, the model's level applies to them
         own = any((versions, ALL) in side.grants(user, side.workspace) for side in (self.before, self.after))
         of = {name: self._pair(user, versions, name) for name in names} if own else on
-        for name, pair in _worth_telling(on):
+        for name, pair in _differences(on):
             stay = f"; versions stay {of[name].after.level}" if not of[name].differs else ""
-            yield _Row(user, Address(reach.type, (name,)), pair, _but(on, name) + stay)
-        for name, pair in _worth_telling(of):
+            yield _Row(user, Address(reach.type, (name,)), pair, _exceptions(on, name) + stay)
+        for name, pair in _differences(of):
             if pair.levels != on[name].levels:
-                yield _Row(user, Address(versions, (name, ALL)), pair, _but(of, name))
+                yield _Row(user, Address(versions, (name, ALL)), pair, _exceptions(of, name))
 
     def _pair(self, user: str, kind: str, name: str) -> _Pair:
         resource = Address(VERSIONS.get(kind, kind), (name,))
         former = str(self.origins.get(resource, resource).key[0])
         return _Pair(
-            _ABSENT if resource in self.made else self.before.decide(user, kind, former),
-            _GONE if resource in self.gone else self.after.decide(user, kind, name),
+            _BEFORE_CREATION if resource in self.created else self.before.decide(user, kind, former),
+            _AFTER_DELETION if resource in self.deleted else self.after.decide(user, kind, name),
         )
 
     def _names(self, user: str, kind: str) -> set[str]:
-        """What the user's grants of this type name on either side, by the name after the plan, and may be
-        told of."""
+        """The resources to list that the user's grants of this type name on either side, by their names after
+        the plan."""
         onward = {former: address for address, former in self.origins.items()}
-        found: set[str] = set()
+        names: set[str] = set()
         for side in (self.before, self.after):
             for resource_type, pattern in side.grants(user, side.workspace_of(kind)):
                 if resource_type == kind and pattern != ALL:
                     address = Address(kind, (pattern,))
-                    found.add(str(onward.get(address, address).key[0]))
-        return found & self.there[kind] if kind in self.there else found
+                    names.add(str(onward.get(address, address).key[0]))
+        return names & self.existing[kind] if kind in self.existing else names
 
 
 def _reaches(users: frozenset[str], resource_type: str, name: str) -> Iterator[_Reach]:
-    """What a grant on this makes a difference to. What MLflow asks of a run or a trace besides its type
-    isn't known here, so such types are passed over."""
+    """The resources that a grant on this may affect. For runs, traces and the like MLflow also checks other
+    permissions, which aren't known here, so such types are skipped."""
     if resource_type == WORKSPACE:
         yield _Reach(users, WORKSPACE, ALL)
         yield from (_Reach(users, kind, ALL) for kind in _TYPES)
@@ -287,29 +287,28 @@ def _reaches(users: frozenset[str], resource_type: str, name: str) -> Iterator[_
 
 
 def _holders(state: AccessState) -> _Holders:
-    found: defaultdict[Address, set[str]] = defaultdict(set)
+    holders: defaultdict[Address, set[str]] = defaultdict(set)
     for role in state.roles:
         for grant in role.grants:
             if grant.pattern != ALL:
-                found[Address(grant.resource_type, (grant.pattern,))] |= role.members
-    return {resource: frozenset(members) for resource, members in found.items()}
+                holders[Address(grant.resource_type, (grant.pattern,))] |= role.members
+    return {resource: frozenset(members) for resource, members in holders.items()}
 
 
-def _granted_on(changes: Iterable[Change]) -> set[Address]:
+def _resources_of_grants(changes: Iterable[Change]) -> set[Address]:
     return {Address(str(c.address.key[1]), c.address.key[2:]) for c in changes if _trait(c) is Trait.GRANT}
 
 
-def _worth_telling(pairs: Mapping[str, _Pair]) -> Iterator[tuple[str, _Pair]]:
-    """Those that differ, but for names that fare as all of the type, which is told once."""
+def _differences(pairs: Mapping[str, _Pair]) -> Iterator[tuple[str, _Pair]]:
+    """The pairs that differ, except for names with the same levels as all of the type, which has one row."""
     whole = pairs.get(ALL)
-    told = whole.levels if whole is not None and whole.differs else None
+    levels = whole.levels if whole is not None and whole.differs else None
     for name, pair in pairs.items():
-        if pair.differs and (name == ALL or pair.levels != told):
+        if pair.differs and (name == ALL or pair.levels != levels):
             yield name, pair
 
 
-def _but(pairs: Mapping[str, _Pair], name: str) -> str:
-    """For all of a type: the names of it on which nothing changes."""
+def _exceptions(pairs: Mapping[str, _Pair], name: str) -> str:
+    """For all of a type: the names on which nothing changes."""
     names = sorted(each for each, pair in pairs.items() if not pair.differs) if name == ALL else []
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"; not on {', '.join(names[:_LISTED])}{more}" if names else ""
+    return f"; not on {join_first(names)}" if names else ""

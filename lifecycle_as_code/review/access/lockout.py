@@ -1,8 +1,7 @@
-"""Whether a plan takes `MANAGE` from the last user who has it, or from whoever applies it. Pure.
+"""Whether a plan takes `MANAGE` from the last user who has it, or from the user who applies it. Pure.
 
-`MANAGE` on a resource is what it takes to grant on it: where nobody has it any more, only MLflow's
-administrators can bring it back. They need no grant and aren't counted here. What is known of grants and
-members is what the plan was made from.
+Granting on a resource requires `MANAGE` on it: once nobody has it, only MLflow's administrators can grant it
+again. They need no grant and aren't counted here. Grants and members are those in the plan's live state.
 """
 
 from __future__ import annotations
@@ -11,23 +10,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
+from ...model.access import ALL, DEFAULT_WORKSPACE, DENY, MANAGE, AccessState
 from ...model.diagnostics import Diagnostic, Source
 from ...model.plan import Action, Change
 from ...model.spec import Address
+from ...model.text import take_first
 from ...planning.guards import World
-from .effective import ALL, DEFAULT_WORKSPACE, DENY, MANAGE, AccessState, Effective
+from .effective import Effective
 from .projection import state_after, state_seen
 
 LAST: Final = "last-manage"
-"""Guard and code: nobody would be left."""
+"""Guard and code: nobody would have MANAGE."""
 OWN: Final = "own-manage"
-"""Guard and code: whoever applies would be left out, others not."""
+"""Guard and code: the user who applies would lose MANAGE, others wouldn't."""
 
 _LISTED: Final = 20
 
 
 class Resource(NamedTuple):
-    """What a grant is on: `name` is `*` for all of the type."""
+    """The resource of a grant: `name` is `*` for all of the type."""
 
     type: str
     name: str
@@ -47,46 +48,46 @@ WORKSPACE: Final = Resource("workspace", ALL)
 
 
 class Side:
-    """Who may MANAGE what, before the plan or after it."""
+    """Who may MANAGE which resources, before the plan or after it."""
 
     def __init__(self, state: AccessState) -> None:
         self.members = {role.name: role.members for role in state.roles}
         users = dict.fromkeys(frozenset[str]().union(*self.members.values()), False)
         self._effective = Effective(replace(state, users=users))
-        self.granted = frozenset(
+        self.managers = frozenset(
             user
             for role in state.roles
             if any(g.permission == MANAGE for g in role.grants)
             for user in role.members
         )
-        """Users who were granted MANAGE on anything. No default gives it."""
+        """Users with MANAGE on anything. No default gives it."""
 
     def manages(self, user: str, resource: Resource) -> bool:
-        """Whether this user may."""
+        """Whether this user may MANAGE the resource."""
         return self._effective.decide(user, *resource).level == MANAGE
 
     def roles(self, user: str, resource: Resource, level: str) -> set[str]:
-        """The user's roles that were granted `level` on just this."""
-        held = self._effective.grants(user, DEFAULT_WORKSPACE).get(resource, ())
-        return {each.role.name for each in held if each.grant.permission == level}
+        """The user's roles with a grant of `level` on this very resource."""
+        grants = self._effective.grants(user, DEFAULT_WORKSPACE).get(resource, ())
+        return {each.role.name for each in grants if each.grant.permission == level}
 
-    def named(self, user: str, level: str) -> set[Resource]:
-        """What the user's roles were granted `level` on."""
-        held = self._effective.grants(user, DEFAULT_WORKSPACE).items()
-        return {Resource(*on) for on, grants in held if any(h.grant.permission == level for h in grants)}
+    def resources(self, user: str, level: str) -> set[Resource]:
+        """The resources on which the user's roles have a grant of `level`."""
+        grants = self._effective.grants(user, DEFAULT_WORKSPACE)
+        return {Resource(*on) for on in grants if self.roles(user, Resource(*on), level)}
 
 
 class GrantKinds(NamedTuple):
-    """The kinds of grants and of those who hold them."""
+    """The kinds of grants and of their holders."""
 
     grant: str
     holder: str
 
 
 def lost_by(world: World, kinds: GrantKinds) -> Iterator[Diagnostic]:
-    """What the plan takes `MANAGE` from, though it stays: `last-manage` for a resource that some user was
-    granted it on, where no user would have it; `own-manage` for what else `world.principal` would lose.
-    Nothing where the plan changes no grant and no role.
+    """The remaining resources on which users would lose `MANAGE`: `last-manage` if no user would have it any
+    more, and some user has a grant of it by name; `own-manage` if `world.principal` would lose it. Nothing if
+    the plan changes no grant and no role.
     """
     touched = {
         address: change
@@ -95,41 +96,41 @@ def lost_by(world: World, kinds: GrantKinds) -> Iterator[Diagnostic]:
     }
     if not touched:
         return
-    seen = state_seen(world.live)
-    before, after = Side(seen), Side(state_after(seen, touched.values(), DEFAULT_WORKSPACE))
+    state = state_seen(world.live)
+    before, after = Side(state), Side(state_after(state, touched.values(), DEFAULT_WORKSPACE))
     roles = {str(address.key[0]) for address in touched}
     concerned = {user for side in (before, after) for role in roles for user in side.members.get(role, ())}
-    # not what is had or denied with all of a type, which is told by itself
-    own = before.named(world.principal, MANAGE) | after.named(world.principal, DENY)
-    named = {resource for user in concerned for resource in before.named(user, MANAGE)}
+    # by name only: a grant on all of a type has its own entry
+    own = before.resources(world.principal, MANAGE) | after.resources(world.principal, DENY)
+    managed = {resource for user in concerned for resource in before.resources(user, MANAGE)}
 
     def loses(user: str, resource: Resource) -> bool:
         return before.manages(user, resource) and not after.manages(user, resource)
 
-    for resource in sorted(named | own):
+    for resource in sorted(managed | own):
         if not _stays(resource, world):
             continue
         loss = _Loss(world, kinds, touched, before, after, resource)
-        by_name = resource in named and resource.name != ALL
-        if by_name and not any(after.manages(user, resource) for user in after.granted):
+        by_name = resource in managed and resource.name != ALL
+        if by_name and not any(after.manages(user, resource) for user in after.managers):
             if losers := [user for user in sorted(concerned) if loses(user, resource)]:
-                yield loss.of_the_last(losers)
+                yield loss.report_last(losers)
         elif resource in own and loses(world.principal, resource):
-            yield loss.of_ones_own()
+            yield loss.report_own()
 
 
 def _stays(resource: Resource, world: World) -> bool:
-    """Whether it is there before the plan and after it. All of a type always is."""
+    """Whether it exists before the plan and after it. All of a type always does."""
     if resource.name == ALL:
         return True
     change = world.changes.get(resource.address)
-    there = world.live.present(resource.address) or resource.address in world.live.referents
-    return bool(there) and (change is None or change.action is not Action.DELETE)
+    exists = world.live.present(resource.address) or resource.address in world.live.referents
+    return bool(exists) and (change is None or change.action is not Action.DELETE)
 
 
 @dataclass(frozen=True, slots=True)
 class _Loss:
-    """What takes MANAGE on a resource from users who had it before the plan."""
+    """Users lose MANAGE on a resource by these changes."""
 
     world: World
     kinds: GrantKinds
@@ -138,48 +139,45 @@ class _Loss:
     after: Side
     resource: Resource
 
-    def of_the_last(self, users: Sequence[str]) -> Diagnostic:
+    def report_last(self, users: Sequence[str]) -> Diagnostic:
         return Diagnostic(
             LAST,
-            "nobody would be left to manage something",
-            f"No user could MANAGE {self.resource} any more:\n{self._told(users)}",
-            hint="leave MANAGE on it to a role that somebody has; or, where MLflow's administrators shall "
-            f"see to it from now on, `--allow={LAST}`",
+            "nobody could manage a resource any more",
+            f"No user would have MANAGE on {self.resource} any more:\n{self._describe(users)}",
+            hint="keep MANAGE on it in a role with members; if only MLflow's administrators should "
+            f"manage it, use `--allow={LAST}`",
             at=self._place(users),
             guard=LAST,
         )
 
-    def of_ones_own(self) -> Diagnostic:
+    def report_own(self) -> Diagnostic:
         me = self.world.principal
         return Diagnostic(
             OWN,
-            "whoever applies this would lock themselves out",
-            f"User `{me}`, who applies this plan, could not MANAGE {self.resource} any more:\n"
-            f"{self._told([me])}",
-            hint=f"keep a role that may MANAGE it; or, where that is meant, `--allow={OWN}`",
+            "you would lock yourself out",
+            f"User `{me}`, who applies this plan, would lose MANAGE on {self.resource}:\n"
+            f"{self._describe([me])}",
+            hint=f"keep a role with MANAGE on it; if this is intended, use `--allow={OWN}`",
             at=self._place([me]),
             guard=OWN,
         )
 
-    def _told(self, users: Sequence[str]) -> str:
-        """A line each, whatever a name holds."""
-        lines = [f"`{u}` loses it: {'; '.join(self._causes(u).values())}" for u in users[:_LISTED]]
-        more = len(users) - len(lines)
-        return "\n".join(
-            [*(" ".join(line.splitlines()) for line in lines), *([f"and {more} more"] if more else [])]
-        )
+    def _describe(self, users: Sequence[str]) -> str:
+        """One line per user, even if a name holds line breaks."""
+        lines = [f"`{u}` loses it: {'; '.join(self._causes(u).values())}" for u in users]
+        return "\n".join(take_first([" ".join(line.splitlines()) for line in lines], _LISTED))
 
     def _place(self, users: Iterable[str]) -> Source | None:
         causes = [address for user in users for address in self._causes(user)]
         return next((self.world.places[a] for a in causes if a in self.world.places), None)
 
     def _causes(self, user: str) -> dict[Address, str]:
-        """The changes that take it from this user: grants that go, roles that are left, and DENY."""
+        """The changes that take it from this user: revoked grants, lost roles, and DENY."""
         causes: dict[Address, str] = {}
         on_type = (self.resource, Resource(self.resource.type, ALL))
         for resource in dict.fromkeys((*on_type, WORKSPACE)):
             for role in sorted(self.before.roles(user, resource, MANAGE)):
-                causes |= self._goes(role, resource, user)
+                causes |= self._losses(role, resource, user)
         for resource in dict.fromkeys(on_type):
             denied = self.before.roles(user, resource, DENY)
             for role in sorted(self.after.roles(user, resource, DENY) - denied):
@@ -190,11 +188,11 @@ class _Loss:
     def _grant(self, role: str, resource: Resource) -> Address:
         return Address(self.kinds.grant, (role, *resource))
 
-    def _goes(self, role: str, resource: Resource, user: str) -> Iterator[tuple[Address, str]]:
+    def _losses(self, role: str, resource: Resource, user: str) -> Iterator[tuple[Address, str]]:
         grant, holder = self._grant(role, resource), Address(self.kinds.holder, (role,))
         if grant in self.touched:
             spec: Any = self.touched[grant].after
             yield grant, f"{grant} is revoked" if spec is None else f"{grant} becomes {spec.level}"
         if holder in self.touched and user not in self.after.members.get(role, ()):
-            gone = self.touched[holder].after is None
-            yield holder, f"{holder} is deleted" if gone else f"{holder} is taken from them"
+            deleted = self.touched[holder].after is None
+            yield holder, f"{holder} is deleted" if deleted else f"{holder} loses this member"

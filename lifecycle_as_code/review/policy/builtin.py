@@ -1,7 +1,7 @@
-"""The built-in rules: what everybody asks of a change, without an expression. Pure.
+"""The built-in rules: what most teams require of a change, without an expression. Pure.
 
-A rule takes a `Case` and its setting and gives what isn't met, as sentences; nothing where all is well. Rules
-about versions are asked for each version that the change puts in a place.
+A rule takes a `Case` and its setting and yields each unmet requirement as a sentence. Rules about versions
+are checked for each version that the change promotes.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any, Final
 
 from ...model.evidence import Comparison, Evidence
 from ...model.history import Actor
+from ...model.pattern import matches
 from ...model.plan import Change
 from ...model.policy import Team
 from ...model.redaction import secrets_in
 from ...model.signature import SignatureClass
 from ...model.spec import Address, KeyPart, Spec, Trait
 from .facts import fields_of, hours_held, name_of
-from .matching import matches
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What one policy looks at: a change, and for each version that it puts in a place how that compares.
+    """A change under one policy, and the comparison for each version that it promotes.
 
-    `lenient`: what can't be told is let pass.
+    `lenient`: unknown signatures and artifacts pass.
     """
 
     change: Change
@@ -37,23 +37,23 @@ class Case:
     lenient: bool = False
 
     @property
-    def unseen(self) -> tuple[Address, ...]:
-        """Versions that the change newly names, and about which nothing is known at all."""
-        # the number of a version that the change makes: evidence may not have it yet
+    def unknown_versions(self) -> tuple[Address, ...]:
+        """Versions that the change adds and for which there is no evidence."""
+        # the number of the version that the change creates: evidence may not have it yet
         own = {self.change.address.key[-1]} if _is_version(self.change) else set[KeyPart]()
-        seen = {
+        known = {
             (it.model, number)
             for it in self.comparisons
             if it.after is not None
             for number in {it.after.version, *own}
         }
-        newly = _versions(self.change.after) - _versions(self.change.before)
-        return tuple(sorted((version for version in newly if version.key not in seen), key=str))
+        added = _versions(self.change.after) - _versions(self.change.before)
+        return tuple(sorted((version for version in added if version.key not in known), key=str))
 
 
 @dataclass(frozen=True, slots=True)
-class Promotion:
-    """One version that takes a place, and what is asked of it. `lenient`: what can't be told passes."""
+class Candidate:
+    """A version that the change promotes, and a rule's setting for it. `lenient` as in `Case`."""
 
     it: Comparison
     after: Evidence
@@ -62,8 +62,8 @@ class Promotion:
     lenient: bool
 
     @property
-    def stays(self) -> bool:
-        """Whether the same version was there before: nothing is promoted."""
+    def is_unchanged(self) -> bool:
+        """Whether the same version was there before: the change promotes nothing."""
         before = self.it.before
         return before is not None and before.version == self.after.version != 0
 
@@ -86,64 +86,64 @@ def _is_version(change: Change) -> bool:
     return change.side is not None and change.side.trait is Trait.VERSION
 
 
-def _promotes_from(asked: Promotion) -> Iterator[str]:
-    if asked.stays:
+def _promotes_from(candidate: Candidate) -> Iterator[str]:
+    if candidate.is_unchanged:
         return
-    wanted = asked.setting if isinstance(asked.setting, list | tuple) else [asked.setting]
-    after = asked.after
-    if not {*wanted} & {*after.aliases}:
-        named = " or ".join(f"`{alias}`" for alias in wanted)
-        holds = ", ".join(f"`{alias}`" for alias in after.aliases) or "no alias"
-        yield f"{asked} isn't promoted from {named}: it holds {holds}"
+    sources = _as_list(candidate.setting)
+    aliases = candidate.after.aliases
+    if not {*sources} & {*aliases}:
+        names = " or ".join(f"`{alias}`" for alias in sources)
+        actual = ", ".join(f"`{alias}`" for alias in aliases) or "no alias"
+        yield f"{candidate} doesn't hold {names}; it holds {actual}"
 
 
-def _soak(asked: Promotion) -> Iterator[str]:
-    if asked.stays:
+def _soak(candidate: Candidate) -> Iterator[str]:
+    if candidate.is_unchanged:
         return
-    alias, hours = str(asked.setting["alias"]), float(asked.setting["hours"])
-    held = hours_held(asked.after, alias, asked.now)
-    if held is None:
-        yield f"{asked} doesn't hold `{alias}`, or nothing tells since when"
-    elif held < hours:
-        since = datetime.fromtimestamp(asked.after.since_ms[alias] / 1000, UTC)
+    alias, hours = str(candidate.setting["alias"]), float(candidate.setting["hours"])
+    duration = hours_held(candidate.after, alias, candidate.now)
+    if duration is None:
+        yield f"{candidate} doesn't hold `{alias}`, or has held it for an unknown time"
+    elif duration < hours:
+        since = datetime.fromtimestamp(candidate.after.since_ms[alias] / 1000, UTC)
         yield (
-            f"{asked} has held `{alias}` for {_floored(held)} of {hours:g} hours, "
+            f"{candidate} has held `{alias}` for {_round_down(duration)} of {hours:g} hours, "
             f"since {since:%Y-%m-%d %H:%M} UTC"
         )
 
 
-def _signature(asked: Promotion) -> Iterator[str]:
-    admitted = {SignatureClass.SAME, SignatureClass.NONE}
-    if asked.setting == "compatible":
-        admitted.add(SignatureClass.COMPATIBLE)
-    if asked.lenient:
-        admitted.add(SignatureClass.UNKNOWN)
-    found = asked.it.signature
-    if found.verdict in admitted:
+def _signature(candidate: Candidate) -> Iterator[str]:
+    accepted = {SignatureClass.SAME, SignatureClass.NONE}
+    if candidate.setting == "compatible":
+        accepted.add(SignatureClass.COMPATIBLE)
+    if candidate.lenient:
+        accepted.add(SignatureClass.UNKNOWN)
+    signature = candidate.it.signature
+    if signature.verdict in accepted:
         return
-    told = found.breaking if found.verdict is SignatureClass.BREAKING else found.findings
-    if found.verdict is SignatureClass.UNKNOWN:
-        told = ("a side has none, or it can't be read",)
-    because = f": {'; '.join(told)}" if told else ""
-    yield f"the signature of {asked} is {found.verdict}{because}"
+    findings = signature.breaking if signature.verdict is SignatureClass.BREAKING else signature.findings
+    if signature.verdict is SignatureClass.UNKNOWN:
+        findings = ("a signature is missing or can't be read",)
+    reason = f": {'; '.join(findings)}" if findings else ""
+    yield f"the signature of {candidate} is {signature.verdict}{reason}"
 
 
-def _artifact(asked: Promotion) -> Iterator[str]:
-    if asked.after.artifact is False:
-        yield f"the artifact of {asked} is missing"
-    elif asked.after.artifact is None and not asked.lenient:
-        yield f"it can't be told whether the artifact of {asked} is there"
+def _artifact(candidate: Candidate) -> Iterator[str]:
+    if candidate.after.artifact is False:
+        yield f"the artifact of {candidate} is missing"
+    elif candidate.after.artifact is None and not candidate.lenient:
+        yield f"it is unknown whether the artifact of {candidate} exists"
 
 
-def _run(asked: Promotion) -> Iterator[str]:
-    run, wanted = asked.after.run, asked.setting
+def _run(candidate: Candidate) -> Iterator[str]:
+    run, states = candidate.after.run, candidate.setting
     if run is None:
-        yield f"{asked} has no run that is known"
+        yield f"the run of {candidate} is unknown"
     elif run.deleted:
-        yield f"the run of {asked} is deleted"
-    elif not matches(run.status, wanted):
-        named = " or ".join(map(str, wanted)) if isinstance(wanted, list | tuple) else wanted
-        yield f"the run of {asked} is {run.status or 'in no known state'}, not {named}"
+        yield f"the run of {candidate} is deleted"
+    elif not matches(run.status, states):
+        names = " or ".join(map(str, _as_list(states)))
+        yield f"the run of {candidate} is {run.status or 'in an unknown state'}, not {names}"
 
 
 def _only(case: Case, setting: Any) -> Iterator[str]:
@@ -151,56 +151,56 @@ def _only(case: Case, setting: Any) -> Iterator[str]:
     if actions and not matches(str(case.change.action), actions):
         return
     teams = {team.name: team.actors for team in case.teams}
-    named = [*setting.get("actors", ())]
+    allowed = [*setting.get("actors", ())]
     for team in setting.get("teams", ()):
-        named += teams.get(team, ())
+        allowed += teams.get(team, ())
     name = name_of(case.actor)
-    if name and matches(name, named):
+    if name and matches(name, allowed):
         return
-    who = [*map(str, setting.get("actors", ())), *(f"team {team}" for team in setting.get("teams", ()))]
-    yield f"{name or 'somebody unknown'} is none of those who may: {', '.join(who)}"
+    groups = [*map(str, setting.get("actors", ())), *(f"team {team}" for team in setting.get("teams", ()))]
+    yield f"{name or 'an unknown user'} may not make this change; allowed: {', '.join(groups)}"
 
 
-def _required_tags(case: Case, wanted: Any) -> Iterator[str]:
+def _required_tags(case: Case, names: Any) -> Iterator[str]:
     change = case.change
     if change.after is None:
         return
-    # the object's own where it has some, otherwise those of the version that it names
+    # the object's own tags if it has any, otherwise those of the version that it names
     own = getattr(change.after, "tags", None)
-    held: list[tuple[str, Mapping[str, str]]] = []
+    sources: list[tuple[str, Mapping[str, str]]] = []
     if own is None or _is_version(change):
-        held = [
+        sources = [
             (f"{it.model} version {it.after.version}", it.after.tags) for it in case.comparisons if it.after
         ]
     if own is not None:
-        among = {**(held[0][1] if held else {}), **own}
-        held = [(str(change.address), among)]
-    if not held:
+        merged = {**(sources[0][1] if sources else {}), **own}
+        sources = [(str(change.address), merged)]
+    if not sources:
         yield f"{change.address} has no tags"
-    for whose, tags in held:
-        if lacks := [f"`{tag}`" for tag in wanted if not str(tags.get(tag, "")).strip()]:
-            yield f"{whose} lacks the tag{'s' if len(lacks) > 1 else ''} {', '.join(lacks)}"
+    for owner, tags in sources:
+        if lacks := [f"`{tag}`" for tag in names if not str(tags.get(tag, "")).strip()]:
+            yield f"{owner} lacks the tag{'s' if len(lacks) > 1 else ''} {', '.join(lacks)}"
 
 
-def _no_plain_secret(case: Case, wanted: Any) -> Iterator[str]:
-    if not wanted or case.change.after is None:
+def _no_plain_secret(case: Case, is_required: Any) -> Iterator[str]:
+    if not is_required or case.change.after is None:
         return
     for path, why in secrets_in(fields_of(case.change.after)):
-        yield f"`{path}` holds what looks like a secret in plain text: {why}"
+        yield f"`{path}` appears to hold a secret in plain text: {why}"
 
 
-def _each_version(rule: Callable[[Promotion], Iterator[str]]) -> Rule:
-    def asked(case: Case, setting: Any) -> Iterator[str]:
+def _each_version(rule: Callable[[Candidate], Iterator[str]]) -> Rule:
+    def check(case: Case, setting: Any) -> Iterator[str]:
         for it in case.comparisons:
             if it.after is not None:
-                yield from rule(Promotion(it, it.after, setting, case.now, case.lenient))
-        for address in case.unseen:
-            yield f"nothing is known about {address}"
+                yield from rule(Candidate(it, it.after, setting, case.now, case.lenient))
+        for address in case.unknown_versions:
+            yield f"there is no evidence about {address}"
 
-    return asked
+    return check
 
 
-BUILTIN: Final[Mapping[str, Rule]] = {
+RULES: Final[Mapping[str, Rule]] = {
     "promotes_from": _each_version(_promotes_from),
     "soak": _each_version(_soak),
     "signature": _each_version(_signature),
@@ -210,9 +210,13 @@ BUILTIN: Final[Mapping[str, Rule]] = {
     "required_tags": _required_tags,
     "no_plain_secret": _no_plain_secret,
 }
-"""By the key that switches it on."""
+"""By the field that switches it on: `model.policy.BUILTIN`."""
 
 
-def _floored(hours: float) -> str:
-    """To a tenth of an hour, never up: 23.99 of 24 isn't 24."""
+def _as_list(value: Any) -> list[Any]:
+    return [*value] if isinstance(value, list | tuple) else [value]
+
+
+def _round_down(hours: float) -> str:
+    """To a tenth of an hour: 23.99 of 24 isn't 24."""
     return f"{int(hours * 10) / 10:g}"

@@ -1,7 +1,7 @@
-"""Policies over a plan and its evidence: verdicts. Pure: the moment and the actor are given.
+"""Verdicts of policies over a plan and its evidence. Pure: the caller passes the moment and the actor.
 
-What isn't plainly true is not met: an expression without a value, a key that isn't there, a version about
-which nothing is known.
+Anything other than `true` counts as a failure: an expression without a value, a missing key, a version
+without evidence.
 """
 
 from __future__ import annotations
@@ -12,40 +12,39 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from ...model.cel import Engine, EngineMissingError, FaultyError, Program
-from ...model.diagnostics import Diagnostic, LacError, Source, did_you_mean, refuse
+from ...model.diagnostics import Diagnostic, LacError, did_you_mean, refuse
 from ...model.evidence import Comparison
 from ...model.history import Actor
+from ...model.pattern import matches
 from ...model.plan import Change, Mode, Plan
-from ...model.policy import Expression, Policy, PolicyWaiver, Rules
+from ...model.policy import Expression, Policy, PolicyWaiver, Rules, bad_policy
 from ...model.review import Impact, Outcome, Verdict, Waiver
-from .builtin import BUILTIN, Case
+from .builtin import RULES, Case
 from .facts import aware, change_facts, plan_facts, types
-from .matching import concerns, matches
-from .trace import explained
-
-SUMMARY: Final = "policy can't be applied as it is written"
+from .matching import concerns
+from .trace import describe_failure
 
 
 def check_rules(rules: Rules) -> Iterator[Diagnostic]:
-    """What is wrong with the policies' expressions, each at its place, as far as there is an engine that can
-    tell: what judges nothing needs none."""
+    """Every error in the policies' expressions, at its place. Nothing if no engine is
+    installed: a command that doesn't judge needs none."""
     with suppress(EngineMissingError):
-        yield from _compiled(rules)[1]
+        yield from _compile(rules)[1]
 
 
 def refuse_unready(rules: Rules) -> None:
-    """LacError where the policies can't be asked: an expression is wrong, or there is no engine for it."""
+    """LacError if an expression doesn't compile, or the engine isn't installed."""
     _ready(rules)
 
 
 def expired(rules: Rules, now: datetime) -> Iterator[Diagnostic]:
-    """A warning for each waiver that holds no more."""
+    """A warning for each expired waiver."""
     for waiver in rules.waivers:
         if not _holds(waiver, now):
             yield Diagnostic(
                 "waiver-expired",
                 "a waiver has expired",
-                f"The waiver of policy `{waiver.policy}` for {waiver.address} held until {waiver.expires}.",
+                f"The waiver of policy `{waiver.policy}` for {waiver.address} expired on {waiver.expires}.",
                 hint="remove it, or give it a later date",
                 at=waiver.at,
                 severity="warning",
@@ -53,9 +52,9 @@ def expired(rules: Rules, now: datetime) -> Iterator[Diagnostic]:
 
 
 def judge(plan: Plan, rules: Rules, *, actor: Actor, now: datetime) -> tuple[Verdict, ...]:
-    """Each policy over each change that it is about, in the plan's order, and by its evidence and impacts.
+    """The verdict of each policy on each change that it applies to, in the plan's order.
 
-    Only changes that are differences are judged. LacError where an expression can't be compiled.
+    Only changes that are differences are judged. LacError if an expression doesn't compile.
     """
     if not rules.policies:
         return ()
@@ -78,7 +77,7 @@ def denials(plan: Plan) -> tuple[Diagnostic, ...]:
                 [
                     f"{verdict.address}: policy `{verdict.policy}`, {verdict.at or 'of the plan'}.",
                     *([verdict.message] if verdict.message else []),
-                    *(f"not met: {failed}" for failed in verdict.failed),
+                    *(f"not met: {failure}" for failure in verdict.failed),
                 ]
             ),
             hint=f"{_way_back(verdict, plan)}{_WAY_OUT}",
@@ -88,12 +87,12 @@ def denials(plan: Plan) -> tuple[Diagnostic, ...]:
     )
 
 
-_WAY_OUT: Final = "mend what isn't met, or let it through with a waiver: a reason and a date under `waivers:`"
+_WAY_OUT: Final = "fix the unmet requirements, or add a waiver with a reason and a date under `waivers:`"
 
 
 def _way_back(verdict: Verdict, plan: Plan) -> str:
-    """How to go back to a lower version, where the policy is about promotions only."""
-    spared = any(
+    """How to go back to a lower version if the policy doesn't apply to rollbacks."""
+    is_exempt = any(
         policy.name == verdict.policy and not matches(Mode.ROLLBACK, policy.when.get("mode", "*"))
         for policy in plan.review.rules.policies
     )
@@ -101,64 +100,64 @@ def _way_back(verdict: Verdict, plan: Plan) -> str:
         it.address == verdict.address and it.before and it.after and it.before.version > it.after.version > 0
         for it in plan.review.evidence
     )
-    if not (spared and back) or plan.mode is not Mode.NORMAL:
+    if not (is_exempt and back) or plan.mode is not Mode.NORMAL:
         return ""
-    back_to = f"`lac rollback {verdict.address.quoted} -o FILE`"
-    return f"to go back, save {back_to}: this policy isn't about it; otherwise "
+    command = f"`lac rollback {verdict.address.quoted} -o FILE`"
+    return f"to go back, use {command}, to which this policy doesn't apply; otherwise "
 
 
 # --- compiling
 
 
-class _Compiled:
-    """The engine and the programs, where there is an expression."""
+class _Programs:
+    """The engine and each expression's program; no engine without expressions."""
 
     def __init__(self, engine: Engine | None = None) -> None:
         self.engine = engine
-        self.programs: dict[str, Program] = {}
+        self.by_text: dict[str, Program] = {}
 
 
-def _compiled(rules: Rules) -> tuple[_Compiled, list[Diagnostic]]:
-    """Every expression, compiled once, and what is wrong with them. EngineMissingError where there is no
-    engine, and an expression that needs one."""
-    wanted = [(policy, expression) for policy in rules.policies for expression in policy.require]
-    if not wanted:
-        return _Compiled(), []
-    compiled = _Compiled(Engine(types()))
+def _compile(rules: Rules) -> tuple[_Programs, list[Diagnostic]]:
+    """Every expression, compiled once, and the errors in them. EngineMissingError if there is an expression
+    and no engine."""
+    expressions = [(policy, expression) for policy in rules.policies for expression in policy.require]
+    if not expressions:
+        return _Programs(), []
+    engine = Engine(types())
+    programs = _Programs(engine)
     faults: list[Diagnostic] = []
-    for policy, expression in wanted:
-        if expression.text in compiled.programs:
+    for policy, expression in expressions:
+        if expression.text in programs.by_text:
             continue
         try:
-            assert compiled.engine is not None
-            compiled.programs[expression.text] = compiled.engine.compile(expression.text)
+            programs.by_text[expression.text] = engine.compile(expression.text)
         except FaultyError as error:
-            faults += _told(policy, expression, error)
-    return compiled, faults
+            faults += _describe(policy, expression, error)
+    return programs, faults
 
 
-def _ready(rules: Rules) -> _Compiled:
+def _ready(rules: Rules) -> _Programs:
     try:
-        compiled, faults = _compiled(rules)
+        programs, faults = _compile(rules)
     except EngineMissingError:
         first = next(expression for policy in rules.policies for expression in policy.require)
         raise LacError(_no_engine(first)) from None
     refuse(faults)
-    return compiled
+    return programs
 
 
-def _told(policy: Policy, expression: Expression, error: FaultyError) -> Iterator[Diagnostic]:
+def _describe(policy: Policy, expression: Expression, error: FaultyError) -> Iterator[Diagnostic]:
     for fault in error.faults:
         at = expression.place(fault.column)
-        # what can't be pointed at is said
-        unseen = expression.offset is None and fault.line > 0
-        where = f" (line {fault.line}, column {fault.column} of the expression)" if unseen else ""
-        hint = fault.hint or (_like(fault.name) if fault.name else "")
+        # a place that doesn't map to the file goes into the text
+        is_unmapped = expression.offset is None and fault.line > 0
+        where = f" (line {fault.line}, column {fault.column} of the expression)" if is_unmapped else ""
+        hint = fault.hint or (_suggest(fault.name) if fault.name else "")
         yield bad_policy(f"Policy `{policy.name}`: {fault.detail}{where}", hint, at)
 
 
-def _like(name: str) -> str:
-    """The nearest of the known names, for one that may go on behind them."""
+def _suggest(name: str) -> str:
+    """A hint with the known name that is nearest to the beginning of `name`."""
     steps = name.split(".")
     known = types()
     for count in range(len(steps), 0, -1):
@@ -168,17 +167,12 @@ def _like(name: str) -> str:
     return "`lac policy context` lists all names"
 
 
-def bad_policy(detail: str, hint: str = "", at: Source | None = None) -> Diagnostic:
-    """What is wrong with a policy, as it is written."""
-    return Diagnostic("bad-policy", SUMMARY, detail, hint=hint, at=at)
-
-
 def _no_engine(expression: Expression) -> Diagnostic:
     return Diagnostic(
         "policy-engine-missing",
-        "policies have expressions, and what evaluates them isn't installed",
-        "Expressions under `require` are CEL, for which lac needs cel-expr-python.",
-        hint="pip install 'lifecycle-as-code[policy]'; built-in rules need none of it",
+        "the engine for policies' expressions isn't installed",
+        "Expressions under `require` are CEL, which requires cel-expr-python.",
+        hint="pip install 'lifecycle-as-code[policy]'; built-in rules don't need it",
         at=expression.at,
     )
 
@@ -187,11 +181,11 @@ def _no_engine(expression: Expression) -> Diagnostic:
 
 
 class _Docket:
-    """One plan, and what its changes are judged by."""
+    """One plan, with the evidence and impacts for its changes."""
 
-    def __init__(self, plan: Plan, rules: Rules, compiled: _Compiled, actor: Actor, now: datetime) -> None:
+    def __init__(self, plan: Plan, rules: Rules, programs: _Programs, actor: Actor, now: datetime) -> None:
         self._plan, self._rules, self._actor, self._now = plan, rules, actor, now
-        self._compiled = compiled
+        self._programs = programs
         self._common = plan_facts(plan, actor)
         self._comparisons: dict[Any, list[Comparison]] = {}
         for comparison in plan.review.evidence:
@@ -201,8 +195,8 @@ class _Docket:
             self._impacts.setdefault(impact.address, []).append(impact)
 
     def verdicts(self, change: Change) -> Iterator[Verdict]:
-        """Of all policies that are about a change."""
-        asked: list[_Facts] = []
+        """The verdicts of all policies that apply to a change."""
+        facts: list[_Facts] = []
         for policy in self._rules.policies:
             if not concerns(policy.when, change, self._plan):
                 continue
@@ -214,23 +208,26 @@ class _Docket:
                 self._rules.teams,
                 bool(policy.builtin.get("allow_unknown")),
             )
-            if policy.require and not asked:
-                asked = list(self._facts(case))
-            failed = [*_expressions(policy, self._compiled.programs, asked), *_built_in(policy, case)]
-            yield self._verdict(policy, change, tuple(dict.fromkeys(failed)))
+            if policy.require and not facts:
+                facts = list(self._facts(case))
+            failures = [
+                *_unmet_expressions(policy, self._programs.by_text, facts),
+                *_unmet_rules(policy, case),
+            ]
+            yield self._verdict(policy, change, tuple(dict.fromkeys(failures)))
 
     def _facts(self, case: Case) -> Iterator[_Facts]:
         impacts = tuple(self._impacts.get(case.change.address, ()))
-        known = not case.unseen
-        engine = self._compiled.engine
+        known = not case.unknown_versions
+        engine = self._programs.engine
         assert engine is not None
         for comparison in case.comparisons or (None,):
-            found = change_facts(case.change, comparison, impacts, self._now, known=known)
-            yield _Facts(comparison, {**self._common, **found}, engine)
+            values = change_facts(case.change, comparison, impacts, self._now, known=known)
+            yield _Facts(comparison, {**self._common, **values}, engine)
 
-    def _verdict(self, policy: Policy, change: Change, failed: tuple[str, ...]) -> Verdict:
-        waiver = self._waiver(policy, change) if failed else None
-        match bool(failed), waiver is not None, policy.level:
+    def _verdict(self, policy: Policy, change: Change, failures: tuple[str, ...]) -> Verdict:
+        waiver = self._waiver(policy, change) if failures else None
+        match bool(failures), waiver is not None, policy.level:
             case False, _, _:
                 outcome = Outcome.PASSED
             case True, True, _:
@@ -240,46 +237,48 @@ class _Docket:
             case _:
                 outcome = Outcome.DENIED
         return Verdict(
-            policy.name, change.address, outcome, failed, policy.message, policy.at, change.at, waiver
+            policy.name, change.address, outcome, failures, policy.message, policy.at, change.at, waiver
         )
 
     def _waiver(self, policy: Policy, change: Change) -> Waiver | None:
-        """The one that holds longest."""
-        found = [
+        """The one with the latest date."""
+        matching = [
             waiver
             for waiver in self._rules.waivers
             if waiver.policy == policy.name
             and matches(str(change.address), waiver.address)
             and _holds(waiver, self._now)
         ]
-        best = max(found, key=lambda waiver: waiver.expires, default=None)
+        best = max(matching, key=lambda waiver: waiver.expires, default=None)
         return None if best is None else Waiver(best.reason, best.expires, best.at)
 
 
 class _Facts:
-    """What is known about one version in one place, ready to be asked about."""
+    """The values for one version in one place, ready for evaluation."""
 
     def __init__(self, comparison: Comparison | None, values: Mapping[str, Any], engine: Engine) -> None:
         self.entity = comparison.entity if comparison else ""
         self.values = values
-        self.ready = engine.facts(values)
+        self.activation = engine.facts(values)
 
 
-def _expressions(policy: Policy, programs: Mapping[str, Program], asked: Iterable[_Facts]) -> Iterator[str]:
-    for facts in asked:
+def _unmet_expressions(
+    policy: Policy, programs: Mapping[str, Program], places: Iterable[_Facts]
+) -> Iterator[str]:
+    for facts in places:
         for expression in policy.require:
-            answer = programs[expression.text].ask(facts.ready)
+            answer = programs[expression.text].ask(facts.activation)
             if not answer.met:
                 entity = f"served entity `{facts.entity}`: " if facts.entity else ""
-                yield entity + explained(expression.text, answer, facts.values)
+                yield entity + describe_failure(expression.text, answer, facts.values)
 
 
-def _built_in(policy: Policy, case: Case) -> Iterator[str]:
-    for name, rule in BUILTIN.items():
+def _unmet_rules(policy: Policy, case: Case) -> Iterator[str]:
+    for name, rule in RULES.items():
         if name in policy.builtin:
             yield from rule(case, policy.builtin[name])
 
 
 def _holds(waiver: PolicyWaiver, now: datetime) -> bool:
-    """Whether its last day, in UTC, isn't over."""
+    """Whether its last day, in UTC, has not passed."""
     return aware(now).date() <= date.fromisoformat(waiver.expires)

@@ -1,4 +1,4 @@
-"""Policies tried on what was recorded or written down: tests and saved plans. Pure."""
+"""Policies run on tests and on saved plans. Pure."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ...manifest.policy_tests.reader import Case
+from ...manifest.policy_tests.reader import PolicyCase
 from ...model.diagnostics import Source
-from ...model.evidence import compare
 from ...model.history import Actor
 from ...model.plan import Plan
 from ...model.policy import Rules
 from ...model.review import Outcome, Verdict
+from ..evidence import compare
 from .judge import judge
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One test or plan: the verdicts, and how they aren't what was expected, as sentences."""
+    """One test or plan: the verdicts, and each unexpected result as a sentence."""
 
     file: str
     name: str
@@ -28,26 +28,26 @@ class Trial:
 
     @property
     def passed(self) -> bool:
-        """Whether all is as expected."""
+        """Whether every verdict is as expected."""
         return not self.wrong
 
 
-def try_case(case: Case, rules: Rules, file: str) -> Trial:
-    """A test: each policy that it names gives the expected verdict. Others may give any."""
+def try_case(case: PolicyCase, rules: Rules, file: str) -> Trial:
+    """Run a test: each policy that it names must give the expected verdict. Others may give any."""
     plan = _with_directions(case.plan, rules)
     verdicts = judge(plan, rules, actor=case.actor, now=case.now)
-    return Trial(file, case.name, verdicts, tuple(_unexpected(case, verdicts)), case.at)
+    return Trial(file, case.name, verdicts, tuple(_list_differences(case, verdicts)), case.at)
 
 
 def try_plan(plan: Plan, rules: Rules, file: str, *, actor: Actor, now: datetime) -> Trial:
-    """A recorded plan: no policy may deny it."""
+    """Judge a saved plan: no policy may deny it."""
     verdicts = judge(plan, rules, actor=actor, now=now)
     wrong = [f"policy `{v.policy}` denies {v.address}" for v in verdicts if v.outcome is Outcome.DENIED]
     return Trial(file, "the plan", verdicts, tuple(wrong))
 
 
 def _with_directions(plan: Plan, rules: Rules) -> Plan:
-    """What is better is for the manifests to say."""
+    """The plan with the directions of its metrics from the manifests."""
     again = tuple(
         replace(
             it,
@@ -58,23 +58,19 @@ def _with_directions(plan: Plan, rules: Rules) -> Plan:
     return replace(plan, review=replace(plan.review, evidence=again))
 
 
-def _unexpected(case: Case, verdicts: Sequence[Verdict]) -> Iterator[str]:
-    given = {verdict.policy: verdict for verdict in verdicts}
+def _list_differences(case: PolicyCase, verdicts: Sequence[Verdict]) -> Iterator[str]:
+    by_policy = {verdict.policy: verdict for verdict in verdicts}
     for policy, (outcome, texts) in case.expected.items():
-        verdict = given.get(policy)
-        found = str(verdict.outcome) if verdict else "none"
-        if found != outcome:
-            yield f"policy `{policy}`: {_told(outcome)} was expected, and it {_is(found)}"
+        verdict = by_policy.get(policy)
+        actual = str(verdict.outcome) if verdict else "none"
+        if actual != outcome:
+            yield f"policy `{policy}`: expected {_quote(outcome)}, got {_quote(actual)}"
             continue
-        failed = verdict.failed if verdict else ()
+        failures = verdict.failed if verdict else ()
         for text in texts:
-            if not any(text in sentence for sentence in failed):
-                yield f"policy `{policy}`: nothing that isn't met holds `{text}`"
+            if not any(text in sentence for sentence in failures):
+                yield f"policy `{policy}`: no unmet requirement contains `{text}`"
 
 
-def _told(outcome: str) -> str:
+def _quote(outcome: str) -> str:
     return "no verdict" if outcome == "none" else f"`{outcome}`"
-
-
-def _is(outcome: str) -> str:
-    return "gives none" if outcome == "none" else f"is `{outcome}`"

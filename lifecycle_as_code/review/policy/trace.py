@@ -1,6 +1,6 @@
-"""What an expression saw: the values of the names in it, for whoever reads that it isn't met. Pure.
+"""The values of the names in an expression that isn't met. Pure.
 
-What looks like a secret isn't shown.
+A value that looks like a secret isn't shown.
 """
 
 from __future__ import annotations
@@ -11,38 +11,38 @@ from typing import Any, Final
 
 from ...model.cel import Answer, names_in
 from ...model.redaction import secrets_in
-from ...model.wording import shorten, take_first
+from ...model.text import shorten, take_first
 from .facts import types
 
-_MAX_VALUE, _MAX_SEEN = 120, 12
+_MAX_VALUE, _MAX_VALUES = 120, 12
 _MISSING: Final = object()
 
 
-def explained(text: str, answer: Answer, facts: Mapping[str, Any]) -> str:
-    """The expression with the values that it saw."""
-    seen = []
-    gone = False
+def describe_failure(text: str, answer: Answer, facts: Mapping[str, Any]) -> str:
+    """The expression with the values that it read."""
+    values = []
+    is_incomplete = False
     for steps in names_in(text):
         known = next((n for n in range(len(steps), 0, -1) if ".".join(steps[:n]) in _TYPES), 0)
         if not known:
             continue
-        value = _followed(facts.get(".".join(steps[:known]), _MISSING), steps[known:])
+        value = _look_up(facts.get(".".join(steps[:known]), _MISSING), steps[known:])
         name = ".".join(steps)
-        gone = gone or value is _MISSING
-        seen.append(f"{name} is missing" if value is _MISSING else f"{name} = {_shown(steps[-1], value)}")
-    if answer.why and not gone:
-        seen.append(answer.why)
-    told = ", ".join(take_first(seen, _MAX_SEEN))
-    return f"{' '.join(text.split())}{f' ({told})' if told else ''}"
+        is_incomplete = is_incomplete or value is _MISSING
+        values.append(f"{name} is missing" if value is _MISSING else f"{name} = {_format(steps[-1], value)}")
+    if answer.why and not is_incomplete:
+        values.append(answer.why)
+    listing = ", ".join(take_first(values, _MAX_VALUES))
+    return f"{' '.join(text.split())}{f' ({listing})' if listing else ''}"
 
 
-def _followed(value: Any, steps: tuple[str, ...]) -> Any:
+def _look_up(value: Any, steps: tuple[str, ...]) -> Any:
     for step in steps:
         value = value.get(step, _MISSING) if isinstance(value, Mapping) else _MISSING
     return value
 
 
-def _shown(name: str, value: Any) -> str:
+def _format(name: str, value: Any) -> str:
     if any(True for _ in secrets_in(value, (name,))):
         return "(hidden)"
     return shorten(json.dumps(value, ensure_ascii=False, default=str), _MAX_VALUE)

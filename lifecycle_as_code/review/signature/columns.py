@@ -1,6 +1,6 @@
-"""The columns, tensors and parameters of a signature: from MLmodel's JSON to typed values. Pure.
+"""Read the columns, tensors and parameters of a signature from MLmodel's JSON. Pure.
 
-The format is MLflow's (`mlflow.types.schema`). Nothing in here compares.
+The format is MLflow's (`mlflow.types.schema`). This module compares nothing.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from ...model.text import shorten
+
 MAX_DEPTH: Final = 32
-"""How many levels of arrays, objects and maps a type may have."""
+"""The most levels of arrays, objects and maps in a type."""
 MAX_NAME: Final = 100
-"""How long the name of a type may be."""
-SHOWN: Final = 80
-"""How many characters of a name, a type or a default people are shown."""
+"""The longest name of a type."""
+MAX_TEXT: Final = 80
+"""The longest name, type or default in a finding, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """One of MLflow's data types, such as `long`. A name that no release has had yet is kept as well."""
+    """One of MLflow's data types, such as `long`. Unknown names are allowed, too."""
 
     name: str
 
@@ -30,7 +32,7 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class AnyType:
-    """Whatever JSON can hold, None included: nothing is checked."""
+    """Any JSON value, including None: nothing is checked."""
 
     def __str__(self) -> str:
         return "any"
@@ -38,7 +40,7 @@ class AnyType:
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """A list. `vector`: written as Spark ML's vector, which MLflow enforces as an array of doubles."""
+    """A list. `vector`: a Spark ML vector, which MLflow enforces as an array of doubles."""
 
     items: Type
     vector: bool = False
@@ -77,7 +79,7 @@ class Object:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """An n-dimensional array. `dtype`: NumPy's name; -1 in `shape` stands for any length."""
+    """An n-dimensional array. `dtype`: NumPy's name; -1 in `shape` means any length."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -92,7 +94,7 @@ Type: TypeAlias = Scalar | AnyType | Array | Map | Object | Tensor
 class Label(NamedTuple):
     """A column's name that isn't text: a number, a boolean, or a tuple of labels (pandas' MultiIndex).
 
-    Two are equal where pandas finds one by the other: 1 is 1.0, but not True; NaN is NaN.
+    Two are equal if pandas treats them as the same label: 1 is 1.0, but not True; NaN is NaN.
     """
 
     kind: str
@@ -109,7 +111,7 @@ Name: TypeAlias = str | Label
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column or a tensor. `name` None: it goes by its position."""
+    """A column or a tensor. `name` None: it is identified by its position."""
 
     name: Name | None
     type: Type
@@ -118,54 +120,54 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of the prediction. `listed`: a list of such values."""
+    """A parameter of the prediction. `is_list`: it takes a list of such values."""
 
     name: str
     type: Type
     default: Any
-    listed: bool = False
+    is_list: bool = False
 
     def __str__(self) -> str:
-        return f"list of {self.type}" if self.listed else str(self.type)
+        return f"list of {self.type}" if self.is_list else str(self.type)
 
 
 class MalformedError(ValueError):
-    """It isn't a signature that MLflow could have written; the text says what about it, for people."""
+    """MLflow couldn't have written this signature; the message is the reason."""
 
 
-def cut(text: str, limit: int = SHOWN) -> str:
-    """`text`, of bearable length."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+def cut(text: str, limit: int = MAX_TEXT) -> str:
+    """`text`, shortened."""
+    return shorten(text, limit)
 
 
-def quoted(name: Name) -> str:
-    """A name as findings show it: text in quotes, any other label as Python writes it."""
+def quote(name: Name) -> str:
+    """A name in findings: text in quotes, any other label in Python's form."""
     return f'"{cut(name)}"' if isinstance(name, str) else cut(str(name))
 
 
 def read_columns(items: Sequence[Any]) -> tuple[Column, ...]:
-    """A schema's columns or tensors. MalformedError where MLflow would refuse them (`Schema`)."""
+    """A schema's columns or tensors. MalformedError if MLflow would refuse them (`Schema`)."""
     if not items:
-        raise MalformedError("there is no column in it")
+        raise MalformedError("it has no columns")
     columns = tuple(_column(item, index) for index, item in enumerate(items))
-    named = sum(column.name is not None for column in columns)
+    names = sum(column.name is not None for column in columns)
     tensors = sum(isinstance(column.type, Tensor) for column in columns)
-    if named not in (0, len(columns)):
+    if names not in (0, len(columns)):
         raise MalformedError("only some of its columns have names")
     if tensors not in (0, len(columns)):
         raise MalformedError("it mixes columns and tensors")
-    if not named and tensors > 1:
-        raise MalformedError("several tensors have no name")
-    if not named and not all(column.required for column in columns):
+    if not names and tensors > 1:
+        raise MalformedError("it has several tensors without names")
+    if not names and not all(column.required for column in columns):
         raise MalformedError("a column without a name is optional")
     return columns
 
 
 def read_parameters(items: Sequence[Any]) -> tuple[Parameter, ...]:
-    """A schema's parameters. MalformedError where MLflow would refuse them (`ParamSchema`)."""
+    """A schema's parameters. MalformedError if MLflow would refuse them (`ParamSchema`)."""
     parameters = tuple(_parameter(item, index) for index, item in enumerate(items))
     if len({parameter.name for parameter in parameters}) < len(parameters):
-        raise MalformedError("a parameter is given twice")
+        raise MalformedError("it has a duplicate parameter")
     return parameters
 
 
@@ -176,31 +178,31 @@ def _column(item: Any, index: int) -> Column:
     if column.get("type") == "tensor":
         return Column(name, _tensor(column.get("tensor-spec"), what))
     read = _type(column, what)
-    return Column(name, read, _required(column, isinstance(read, Scalar), named=name is not None))
+    return Column(name, read, _required(column, isinstance(read, Scalar), has_name=name is not None))
 
 
 def _name(value: Any, what: str, depth: int = 0) -> Name | None:
-    """A label as pandas has it. MLflow writes whatever JSON can hold, and reads a tuple as a list."""
+    """A pandas label. MLflow writes any JSON value, and reads a tuple as a list."""
     match value:
         case None | str():
             return value
         case bool():
             return Label("boolean", value)
         case int() | float():
-            # each NaN is the same object, so that labels that hold one are equal
+            # each NaN is the same object, so that labels with one are equal
             return Label("number", value if value == value else math.nan)
         case list() | tuple() if depth < MAX_DEPTH:
             return Label("tuple", tuple(_name(part, what, depth + 1) for part in value))
-    raise MalformedError(f"the name of {what} is no label")
+    raise MalformedError(f"the name of {what} is not a label")
 
 
-def _required(column: Mapping[str, Any], scalar: bool, named: bool) -> bool:
-    if column.get("optional") is True:  # written by MLflow before 2.9
+def _required(column: Mapping[str, Any], scalar: bool, has_name: bool) -> bool:
+    if column.get("optional") is True:  # MLflow before 2.9 wrote this
         return False
-    # MLflow's ColSpec makes None of what isn't said of a nested type. For its enforcement that is no, and
-    # columns without names are always required
-    said = column.get("required", True if scalar else None)
-    return not named if said is None else bool(said)
+    # MLflow's ColSpec leaves None for a nested type without it. Its enforcement treats that as no, and
+    # columns without names as always required
+    required = column.get("required", True if scalar else None)
+    return not has_name if required is None else bool(required)
 
 
 def _tensor(item: Any, what: str) -> Tensor:
@@ -259,5 +261,5 @@ def _parameter(item: Any, index: int) -> Parameter:
 
 def _mapping(item: Any, what: str) -> Mapping[str, Any]:
     if not isinstance(item, Mapping):
-        raise MalformedError(f"{what} is no mapping")
+        raise MalformedError(f"{what} is not a mapping")
     return item

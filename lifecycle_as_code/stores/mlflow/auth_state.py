@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, Table, select
 
-from ...review.access.effective import ALL, AccessState, Role
+from ...model.access import ALL, AccessState, Role
 from ...serving.levels import WORKSPACE, Grant, ResourceType
 from . import rows
 from .auth_roles import hidden_user

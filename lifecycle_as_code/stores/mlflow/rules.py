@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from ...review.access.effective import ON_ALL_ONLY
+from ...model.access import ON_ALL_ONLY
 from ...serving.levels import ResourceType
 from .uris import FOREIGN_FILE, climbs, is_foreign_file, local_path, parse_source
 

@@ -20,7 +20,7 @@ from support.promotions import AWKWARD
 
 from lifecycle_as_code.cli import run
 from lifecycle_as_code.manifest.format import CannotFormatError, formatted
-from lifecycle_as_code.manifest.outline import Node, outline
+from lifecycle_as_code.manifest.yaml.outline import Node, outline
 from lifecycle_as_code.manifest.yaml.reader import parse
 from lifecycle_as_code.manifest.yaml.report import Report
 
@@ -180,10 +180,10 @@ def test_the_layout_is(text: str, wanted: str) -> None:
 
 
 REFUSED = {
-    "a: |1  # b": "a comment would be lost or move past another",
+    "a: |1  # b": "a comment would be lost or reordered",
     'a: "b\u2028c"\n': "line 1 has an invisible line break",
     "a: b\rc: d\n": "line 1 has an invisible line break",
-    "a: &id001\n  b: c\n": "the formatted text would mean something else",
+    "a: &id001\n  b: c\n": "the formatted text would have another meaning",
 }
 
 
@@ -463,8 +463,8 @@ def test_what_is_not_understood_is_told_and_is_no_error(capsys: pytest.CaptureFi
     Path("models/long.yaml").write_text("a: &id001\n  b: c\n")
     assert run(["fmt", "--check", "models/long.yaml"]) == 0
     assert capsys.readouterr().err == (
-        "models/long.yaml:1:1: warning[not-formatted]: file is left as it is\n"
-        "  The formatted text would mean something else.\n"
+        "models/long.yaml:1:1: warning[not-formatted]: file was not formatted\n"
+        "  The formatted text would have another meaning.\n"
     )
 
 

@@ -85,8 +85,8 @@ def test_a_test_that_fails_says_what_was_not_met(stack: Path, capsys: Said) -> N
     (stack / "champion.policytest.yaml").write_text(text.replace("soaked: passed", "soaked: denied"))
     assert run(["policy", "test", "champion.policytest.yaml"]) == 1
     out = capsys.readouterr().out
-    assert "policy `soaked`: `denied` was expected, and it is `passed`" in out
-    assert "policy `approved`: nothing that isn't met holds `no such thing`" in out
+    assert "policy `soaked`: expected `denied`, got `passed`" in out
+    assert "policy `approved`: no unmet requirement contains `no such thing`" in out
     assert "(after.tags.validation_status is missing)" in out
     assert out.splitlines()[-1] == "3 tests, 2 failed."
 
@@ -119,12 +119,12 @@ WRONG_TESTS = {
     "a field of the object": ("after: {level", "after: {lvel", "19:91", "did you mean `level`?"),
     "an outcome": ("approved: waived", "approved: weaved", "17:24", "did you mean `waived`?"),
     "no mapping": (TESTS, "[]", "1:1", ""),
-    "no tests": (TESTS, "tests: []", "1:8", "write one, or remove the file"),
+    "no tests": (TESTS, "tests: []", "1:8", "add a test, or remove the file"),
     "nothing expected": (
         "{approved: waived, soaked: none, better: passed}",
         "{}",
         "17:13",
-        "name a policy and its verdict",
+        "add a policy and its verdict",
     ),
     "a field of the file": (TESTS, "test: []", "1:1", "add `tests:`"),
     "what --json prints": (
@@ -170,7 +170,7 @@ def test_a_recorded_plan_is_judged_as_of_when_it_was_made(stack: Path, capsys: S
     assert run(["policy", "test", "plan.lac"]) == 1
     out = capsys.readouterr().out
     assert "policy `nobody` denies permission.analysts/registered_model/fraud" in out
-    assert "alice is none of those who may: bob" in out
+    assert "alice may not make this change; allowed: bob" in out
     text = (stack / "rules.yaml").read_text().replace("2026-11-23", "2026-11-24")
     (stack / "rules.yaml").write_text(text)
     assert run(["policy", "test", "plan.lac"]) == 0

@@ -200,29 +200,34 @@ def test_what_is_wrong_is_told_at_its_place(problems: Problems, text: str, expec
     assert problems(text) == expected
 
 
+OVERLOAD = "Found no matching overload for '_>_' applied to '(double, int)'."
 EXPRESSIONS: dict[str, tuple[str, str, str]] = {
-    "plain": ("- after.exists && nope", "3:25", "`nope` is not known."),
-    "in single quotes": ("- 'after.exists && nope'", "3:26", "`nope` is not known."),
-    "in double quotes": ('- "after.exists && nope"', "3:26", "`nope` is not known."),
+    "plain": ("- after.exists && nope", "3:25", "Undeclared reference to 'nope'."),
+    "in single quotes": ("- 'after.exists && nope'", "3:26", "Undeclared reference to 'nope'."),
+    "in double quotes": ('- "after.exists && nope"', "3:26", "Undeclared reference to 'nope'."),
     "with escapes": (
         '- "signature == \\"same\\" && nope"',
         "3:9",
-        "`nope` is not known. (line 1, column 24 of the expression)",
+        "Undeclared reference to 'nope'. (line 1, column 24 of the expression)",
     ),
     "in a block": (
         "- |\n        after.exists\n        && nope",
         "3:9",
-        "`nope` is not known. (line 2, column 4 of the expression)",
+        "Undeclared reference to 'nope'. (line 2, column 4 of the expression)",
     ),
     "with a template": (
         '- "after.metrics.{{ var.metric }} > 1"',
         "3:9",
-        "`>` doesn't go with double and int. (line 1, column 19 of the expression)",
+        f"{OVERLOAD} (line 1, column 19 of the expression)",
     ),
-    "types": ("- after.metrics.auc > 1", "3:27", "`>` doesn't go with double and int."),
-    "a name": ("- after.metricz.auc > 1.0", "3:9", "`after.metricz.auc` is not known."),
-    "no truth": ("- after.version", "3:9", "It gives a whole number, not true or false."),
-    "the end": ("- after.version >", "3:24", "It ends too early."),
+    "types": (
+        "- after.metrics.auc > 1",
+        "3:27",
+        OVERLOAD,
+    ),
+    "a name": ("- after.metricz.auc > 1.0", "3:9", "Undeclared reference to 'after.metricz.auc'."),
+    "no truth": ("- after.version", "3:9", "The result is a whole number, not true or false."),
+    "the end": ("- after.version >", "3:24", "Syntax error: mismatched input '<EOF>'."),
 }
 
 

@@ -181,12 +181,12 @@ def test_other_encodings_are_refused(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("a: @champion", "starts with `@` needs quotes"),
-        ("\ta: b", "spaces, not with tabs"),
+        ("a: @champion", "value that starts with `@`"),
+        ("\ta: b", "spaces, not tabs"),
         ("a: {{ var.x }}\n", 'quote a template: "{{ … }}"'),
-        ("a: one: two", "`: ` needs quotes"),
-        ("a:\n<<<<<<< HEAD\n  b: 3\n=======\n  b: 4\n>>>>>>> theirs\n", "take git's marks out"),
-        ("a: {{ var.x }} y\n", 'quote a value that holds a template: "{{ … }}"'),
+        ("a: one: two", "contains `: `"),
+        ("a:\n<<<<<<< HEAD\n  b: 3\n=======\n  b: 4\n>>>>>>> theirs\n", "remove git's markers"),
+        ("a: {{ var.x }} y\n", 'quote a value with a template: "{{ … }}"'),
     ],
 )
 def test_a_syntax_error_shows_the_way_out(text: str, hint: str) -> None:

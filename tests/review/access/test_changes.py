@@ -13,11 +13,11 @@ from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
+from lifecycle_as_code.model.access import AccessState
+from lifecycle_as_code.model.access import Role as Held
 from lifecycle_as_code.model.plan import Action, Change, Mode, Plan
 from lifecycle_as_code.model.spec import Address, Spec, Store
 from lifecycle_as_code.review.access.changes import MOST, MOST_IN_ALL, access_changes
-from lifecycle_as_code.review.access.effective import AccessState
-from lifecycle_as_code.review.access.effective import Role as Held
 from lifecycle_as_code.review.access.projection import state_after
 from lifecycle_as_code.serving.levels import Grant
 
@@ -169,12 +169,12 @@ CHANGES: dict[str, tuple[Side, Side, dict[str, list[str]]]] = {
     "a model is made with a grant on it": (
         side(models="", analysts="ann"),
         side(f"analysts {M} fraud READ", models="fraud", analysts="ann"),
-        {GRANT: [f"ann {M}.fraud: NO_PERMISSIONS to READ, not there yet → role analysts: READ"]},
+        {GRANT: [f"ann {M}.fraud: NO_PERMISSIONS to READ, doesn't exist yet → role analysts: READ"]},
     ),
     "a model is made that a grant waits for": (
         side(f"analysts {M} fraud READ", models="", analysts="ann"),
         side(f"analysts {M} fraud READ", models="fraud", analysts="ann"),
-        {f"{M}.fraud": [f"ann {M}.fraud: NO_PERMISSIONS to READ, not there yet → role analysts: READ"]},
+        {f"{M}.fraud": [f"ann {M}.fraud: NO_PERMISSIONS to READ, doesn't exist yet → role analysts: READ"]},
     ),
     "a model is made that a grant on all reaches": (
         side(f"analysts {M} * READ", models="", analysts="ann"),
@@ -184,7 +184,7 @@ CHANGES: dict[str, tuple[Side, Side, dict[str, list[str]]]] = {
     "a model goes and a grant stays": (
         side(f"analysts {M} fraud READ", models="fraud", analysts="ann"),
         side(f"analysts {M} fraud READ", models="", analysts="ann"),
-        {f"{M}.fraud": [f"ann {M}.fraud: READ to NO_PERMISSIONS, role analysts: READ → gone"]},
+        {f"{M}.fraud": [f"ann {M}.fraud: READ to NO_PERMISSIONS, role analysts: READ → deleted"]},
     ),
     "the first of several that touch it": (
         side(f"b {M} fraud EDIT", analysts="ann", b=""),
@@ -236,7 +236,7 @@ def test_a_user_s_own_grants_go_with_the_model() -> None:
     own = Held("__user_1__", members=frozenset({"ann"}), grants=(Grant(M, "fraud", "MANAGE"),), own=True)
     before, after = side(f"__user_1__ {M} fraud MANAGE", models="fraud"), side(models="")
     found = access_changes(between(before, after), held(side(models="fraud"), "READ", own))
-    lost = f"ann {M}.fraud: MANAGE to NO_PERMISSIONS, own grant: MANAGE → gone"
+    lost = f"ann {M}.fraud: MANAGE to NO_PERMISSIONS, own grant: MANAGE → deleted"
     assert told(found) == {f"permission.__user_1__/{M}/fraud": [lost]}
 
 
@@ -280,7 +280,7 @@ def test_names_that_nothing_has_are_passed_over() -> None:
     made, role = between(before, after), Address("role", ("analysts",))
     whole = access_changes(made, held(before))
     assert [row.resource.name for row in whole[role]] == ["fraud", "lost"]
-    part = access_changes(made, held(before), there={M: ["fraud"]})
+    part = access_changes(made, held(before), existing={M: ["fraud"]})
     assert [row.resource.name for row in part[role]] == ["fraud"]
 
 
@@ -288,18 +288,18 @@ def test_names_that_nothing_has_are_passed_over() -> None:
 def test_what_is_there_or_comes_with_the_plan_is_told_of(
     before: Side, after: Side, expected: dict[str, list[str]]
 ) -> None:
-    found = access_changes(between(before, after), held(before), there={M: before.models.split()})
+    found = access_changes(between(before, after), held(before), existing={M: before.models.split()})
     assert told(found) == expected
 
 
 def test_a_grant_of_the_plan_s_own_is_told_of_and_one_that_waits_beside_all_of_a_type_is_not() -> None:
     before = side(f"b {M} lost MANAGE", analysts="ann", b="ann")
     after = replace(before, grants=(*before.grants, f"analysts {M} * EDIT"))
-    (row,) = access_changes(between(before, after), held(before), there={M: ["fraud"]})[
+    (row,) = access_changes(between(before, after), held(before), existing={M: ["fraud"]})[
         Address("permission", ("analysts", M, "*"))
     ]
     assert (str(row.resource), row.why) == (f"{M}.*", "default permission → role analysts: EDIT on *")
-    revoked = access_changes(between(before, side(analysts="ann", b="ann")), held(before), there={M: []})
+    revoked = access_changes(between(before, side(analysts="ann", b="ann")), held(before), existing={M: []})
     assert [row.resource.name for rows in revoked.values() for row in rows] == ["lost"]
 
 
@@ -327,7 +327,7 @@ def test_of_very_many_the_weightiest_are_told_and_how_many_more_there_are() -> N
     assert len(rows) == MOST
     assert [row.before for row in rows].count("EDIT") == 10
     assert [row.user for row in rows][-1] == "user2999"
-    assert rows[-1].why.endswith(f"(and {3000 - MOST} more that aren't listed)")
+    assert rows[-1].why.endswith(f"(and {3000 - MOST} more not listed)")
     assert not any("more" in row.why for row in rows[:-1])
 
 
@@ -341,4 +341,4 @@ def test_a_plan_of_very_many_changes_is_told_in_part() -> None:
     specs = [RegisteredModel(name=name) for name in models]
     found = access_changes(plan(changed(spec.address, None, spec) for spec in specs), state)
     assert [len(rows) for rows in found.values()] == [MOST_IN_ALL // 100] * 100
-    assert all(rows[-1].why.endswith("(and 80 more that aren't listed)") for rows in found.values())
+    assert all(rows[-1].why.endswith("(and 80 more not listed)") for rows in found.values())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lifecycle_as_code.review.access.effective import AccessState, Role, level, why
+from lifecycle_as_code.model.access import AccessState, Role
+from lifecycle_as_code.review.access.effective import Effective
 from lifecycle_as_code.serving.levels import Grant
 
 ANN = frozenset({"ann"})
@@ -221,18 +222,15 @@ LEVELS: dict[str, tuple[AccessState, str, str, str]] = {
 @pytest.mark.parametrize(("given", "resource", "expected", "because"), LEVELS.values(), ids=LEVELS)
 def test_what_a_user_may_do(given: AccessState, resource: str, expected: str, because: str) -> None:
     kind, name = resource.split()
-    assert level(given, "ann", kind, name) == expected
-    assert why(given, "ann", kind, name) == because
+    assert Effective(given).decide("ann", kind, name) == (expected, because)
 
 
 @pytest.mark.parametrize("resource", [f"{M} fraud", f"{V} fraud", "workspace *", "serving_endpoint fraud"])
 def test_an_administrator_may_do_everything_and_a_stranger_nothing(resource: str) -> None:
     kind, name = resource.split()
     given = state(Role("barred", members=frozenset({"root", "stranger"}), grants=(Grant(kind, "*", "DENY"),)))
-    assert level(given, "root", kind, name) == "MANAGE"
-    assert why(given, "root", kind, name) == "administrator"
-    assert level(given, "stranger", kind, name) == "NO_PERMISSIONS"
-    assert why(given, "stranger", kind, name) == "no such user"
+    assert Effective(given).decide("root", kind, name) == ("MANAGE", "administrator")
+    assert Effective(given).decide("stranger", kind, name) == ("NO_PERMISSIONS", "no such user")
 
 
 class TestAnotherWorkspace:
@@ -240,15 +238,15 @@ class TestAnotherWorkspace:
 
     def test_its_roles_count_and_no_default_does(self) -> None:
         given = state(role(f"{M} fraud EDIT", workspace="team-a"), role(f"{M} churn EDIT"))
-        assert level(given, "ann", M, "fraud", "team-a") == "EDIT"
-        assert level(given, "ann", M, "churn", "team-a") == "NO_PERMISSIONS"
+        assert Effective(given, "team-a").decide("ann", M, "fraud").level == "EDIT"
+        assert Effective(given, "team-a").decide("ann", M, "churn").level == "NO_PERMISSIONS"
 
     def test_a_grant_is_lifted_to_the_default_all_the_same(self) -> None:
         given = state(role(f"{M} fraud READ", workspace="team-a"), default="EDIT")
-        assert level(given, "ann", M, "fraud", "team-a") == "EDIT"
+        assert Effective(given, "team-a").decide("ann", M, "fraud").level == "EDIT"
 
     def test_an_endpoint_still_asks_the_default_one(self) -> None:
         given = state(
             role("serving_endpoint fraud USE"), role("serving_endpoint * MANAGE", workspace="team-a")
         )
-        assert level(given, "ann", "serving_endpoint", "fraud", "team-a") == "USE"
+        assert Effective(given, "team-a").decide("ann", "serving_endpoint", "fraud").level == "USE"

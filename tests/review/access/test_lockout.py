@@ -72,7 +72,7 @@ def told(found: Iterable[Diagnostic]) -> list[str]:
 
 
 OWNED = rules(f"owners {MODEL} MANAGE", owners="ann bob")
-LOST = "last-manage: No user could MANAGE registered_model `fraud` any more:"
+LOST = "last-manage: No user would have MANAGE on registered_model `fraud` any more:"
 GRANT = "permission.owners/registered_model/fraud"
 
 BARRED = rules(f"owners {MODEL} MANAGE", f"more {MODEL} MANAGE", "no registered_model * DENY")
@@ -97,7 +97,7 @@ LOST_BY_ALL: dict[str, tuple[Rules, Rules, str]] = {
     "the last members leave the role": (
         OWNED,
         rules(f"owners {MODEL} MANAGE", owners=""),
-        "`ann` loses it: role.owners is taken from them | `bob` loses it: role.owners is taken from them",
+        "`ann` loses it: role.owners loses this member | `bob` loses it: role.owners loses this member",
     ),
     "the role is deleted with its grants": (
         rules(f"owners {MODEL} MANAGE", owners="ann"),
@@ -219,7 +219,7 @@ def test_every_resource_is_told_by_itself_whatever_its_type() -> None:
     names = ["experiment nightly", "prompt ask", "registered_model churn", MODEL]
     before = rules(*(f"owners {name} MANAGE" for name in names), owners="ann")
     found = told(losses(between(before, rules(f"owners {MODEL} MANAGE", owners="ann"))))
-    assert [text.split("MANAGE ")[1].split(" any")[0] for text in found] == [
+    assert [text.split("MANAGE on ")[1].split(" any")[0] for text in found] == [
         "experiment `nightly`",
         "prompt `ask`",
         "registered_model `churn`",
@@ -240,40 +240,37 @@ def test_a_plan_that_changes_no_grant_and_no_role_looks_at_nothing() -> None:
 
 
 SHARED = rules(f"owners {MODEL} MANAGE", f"more {MODEL} MANAGE", owners="ann", more="bob")
-SELF = "own-manage: User `ann`, who applies this plan, could not MANAGE"
+SELF = "own-manage: User `ann`, who applies this plan, would lose MANAGE on"
 
 OWN: dict[str, tuple[Rules, Rules, list[str]]] = {
     "by a revoked grant": (
         SHARED,
         rules(f"more {MODEL} MANAGE", owners="ann", more="bob"),
-        [f"{SELF} registered_model `fraud` any more: | `ann` loses it: {GRANT} is revoked"],
+        [f"{SELF} registered_model `fraud`: | `ann` loses it: {GRANT} is revoked"],
     ),
     "by leaving a role, of all that it had": (
         rules("owners registered_model * MANAGE", f"owners {MODEL} MANAGE", owners="ann bob"),
         rules("owners registered_model * MANAGE", f"owners {MODEL} MANAGE", owners="bob"),
         [
-            f"{SELF} every registered_model any more: | `ann` loses it: role.owners is taken from them",
-            f"{SELF} registered_model `fraud` any more: | `ann` loses it: role.owners is taken from them",
+            f"{SELF} every registered_model: | `ann` loses it: role.owners loses this member",
+            f"{SELF} registered_model `fraud`: | `ann` loses it: role.owners loses this member",
         ],
     ),
     "of all of a type, and not of each": (
         rules("owners registered_model * MANAGE", f"more {MODEL} MANAGE", owners="ann", more="bob"),
         rules(f"more {MODEL} MANAGE", owners="ann", more="bob"),
-        [
-            f"{SELF} every registered_model any more: | "
-            "`ann` loses it: permission.owners/registered_model/* is revoked"
-        ],
+        [f"{SELF} every registered_model: | `ann` loses it: permission.owners/registered_model/* is revoked"],
     ),
     "of the workspace": (
         rules("owners workspace * MANAGE", owners="ann"),
         rules("owners workspace * USE", owners="ann"),
-        [f"{SELF} the workspace any more: | `ann` loses it: permission.owners/workspace/* becomes USE"],
+        [f"{SELF} the workspace: | `ann` loses it: permission.owners/workspace/* becomes USE"],
     ),
     "by DENY on one": (
         rules("owners registered_model * MANAGE", owners="ann bob", barred="ann"),
         rules("owners registered_model * MANAGE", f"barred {MODEL} DENY", owners="ann bob", barred="ann"),
         [
-            f"{SELF} registered_model `fraud` any more: | "
+            f"{SELF} registered_model `fraud`: | "
             "`ann` loses it: permission.barred/registered_model/fraud denies it"
         ],
     ),
@@ -281,7 +278,7 @@ OWN: dict[str, tuple[Rules, Rules, list[str]]] = {
         rules("owners registered_model * MANAGE", owners="ann", barred="ann"),
         rules("owners registered_model * MANAGE", f"barred {MODEL} DENY", owners="ann", barred="ann"),
         [
-            f"{SELF} registered_model `fraud` any more: | "
+            f"{SELF} registered_model `fraud`: | "
             "`ann` loses it: permission.barred/registered_model/fraud denies it"
         ],
     ),

@@ -15,10 +15,11 @@ from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
+from lifecycle_as_code.model.access import AccessState
 from lifecycle_as_code.model.snapshot import Move
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.review.access.changes import access_changes
-from lifecycle_as_code.review.access.effective import AccessState, level
+from lifecycle_as_code.review.access.effective import Effective
 from lifecycle_as_code.review.access.projection import state_after
 from lifecycle_as_code.stores.mlflow.auth_state import read_access_state
 from lifecycle_as_code.stores.mlflow.sql import open_store, reading, writing
@@ -139,10 +140,12 @@ def test_stage_after_stage(tmp_path: Path) -> None:
         rows = [row for found in access_changes(plan, before).values() for row in found]
         assert rows, about
         for row in rows:
-            if row.why.endswith("gone"):
+            if row.why.endswith("deleted"):
                 assert row.after == "NO_PERMISSIONS"
             else:
-                assert row.after == level(after, row.user, row.resource.kind, str(row.resource.key[0])), row
+                assert (
+                    row.after == Effective(after).decide(row.user, row.resource.kind, row.resource.name).level
+                ), row
     # the last one, as it is told: without what isn't there
     told = [(str(r.resource), r.user, r.after) for impact in plan.review.impacts for r in impact.access]
     assert told == [("experiment.nightly", "cid", "USE")]

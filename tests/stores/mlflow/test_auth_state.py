@@ -9,7 +9,7 @@ from sqlalchemy import Connection, event, insert, select
 from support.bench import Bench, converge
 
 from lifecycle_as_code.kinds.experiment import Experiment
-from lifecycle_as_code.review.access.effective import AccessState, Role
+from lifecycle_as_code.model.access import AccessState, Role
 from lifecycle_as_code.serving.levels import Grant
 from lifecycle_as_code.stores.mlflow.auth_state import read_access_state
 from lifecycle_as_code.stores.mlflow.sql import open_store, reading, writing

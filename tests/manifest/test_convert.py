@@ -67,19 +67,19 @@ def test_what_fits(written: str, field: str, value: Any, read: Read) -> None:
 @pytest.mark.parametrize(
     ("written", "code", "says"),
     [
-        ('min_replicas: "1"', "bad-value", "leave the quotes away"),
-        ("min_replicas: one", "bad-value", "a whole number is wanted"),
+        ('min_replicas: "1"', "bad-value", "remove the quotes"),
+        ("min_replicas: one", "bad-value", "expected a whole number"),
         ("min_replicas: 1.5", "bad-value", "`1.5`"),
         ("min_replicas: 0755", "bad-value", "plain decimals"),
         ("min_replicas: true", "bad-value", "`true`"),
         ("min_replicas: 1_000", "bad-value", "plain decimals"),
         ("min_replicas: 99999999999999999999999999999999999999999999", "bad-value", "a whole number"),
-        ("num_cpus: .inf", "bad-value", "a number is wanted"),
+        ("num_cpus: .inf", "bad-value", "expected a number"),
         ("scale_to_zero: yes", "bad-value", "write `true` or `false`"),
-        ("scale_to_zero: 1", "bad-value", "`true` or `false` is wanted"),
+        ("scale_to_zero: 1", "bad-value", "expected `true` or `false`"),
         ("min_replicas: [1]", "bad-value", "a list"),
-        ("environment_vars: text", "bad-value", "a mapping is wanted"),
-        ("min_replicas: ", "bad-value", "leave the field out"),
+        ("environment_vars: text", "bad-value", "expected a mapping"),
+        ("min_replicas: ", "bad-value", "remove the field"),
         ("resolved: x", "unknown-field", "not a field of served entity"),
         ("min_replica: 1", "unknown-field", "did you mean `min_replicas`?"),
     ],
@@ -112,8 +112,8 @@ def test_what_is_neither_needs_quotes_there(written: str, errors: Errors) -> Non
     [
         ("0", "`entity_version`: `0` should be greater than or equal to 1."),
         ("champion", "`entity_version`: a version is a number or `@` and an alias."),
-        ("[1]", "`entity_version` is a list; text or a whole number is wanted."),
-        ("1.5", "`entity_version`: `1.5` is a number, and text is wanted."),
+        ("[1]", "`entity_version` is a list; expected text or a whole number."),
+        ("1.5", "`entity_version`: `1.5` is a number; expected text."),
     ],
 )
 def test_one_mistake_is_one_problem(written: str, says: str, errors: Errors) -> None:
@@ -170,7 +170,7 @@ def test_the_value_of_an_environment_variable_is_in_no_problem(secret: str, erro
 def test_the_example_of_an_error(errors: Errors) -> None:
     text = model("descripton: Scores card payments.") + "  - tags: {team: risk}\n"
     assert "\n".join(map(str, errors({"models/fraud.yaml": text}))) == (
-        "models/fraud.yaml:3:5: error[unknown-field]: name is not known here\n"
+        "models/fraud.yaml:3:5: error[unknown-field]: unknown field\n"
         "  `descripton` is not a field of registered_model.\n"
         "  hint: did you mean `description`?\n"
         "models/fraud.yaml:4:5: error[missing-field]: required field is missing\n"

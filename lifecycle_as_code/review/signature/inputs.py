@@ -1,4 +1,4 @@
-"""Inputs: whether every call that fits the schema before is taken by the one after. Pure."""
+"""Inputs: whether the schema after accepts every call that the schema before accepts. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from ..columns import AnyType, Array, Column, Label, Map, Name, Object, Scalar, Tensor, Type, quoted
-from .findings import Finding, added_input, at, below, form, gone, labelled, retyped
+from .columns import AnyType, Array, Column, Label, Map, Name, Object, Scalar, Tensor, Type, quote
+from .findings import (
+    Finding,
+    add_property,
+    describe_form,
+    join_path,
+    name_column,
+    report_new_input,
+    report_removal,
+    report_type,
+)
 from .tensors import from_frames, only_array, tensor_findings
 
 WIDENS: Final = frozenset({("integer", "long"), ("integer", "double"), ("float", "double")})
@@ -15,20 +24,20 @@ WIDENS: Final = frozenset({("integer", "long"), ("integer", "double"), ("float",
 
 
 def input_findings(before: Sequence[Column] | None, after: Sequence[Column] | None) -> Iterator[Finding]:
-    """What a caller of `before` meets. None: no schema, and MLflow checks nothing."""
+    """The findings for a caller of `before`. None: no schema, and MLflow checks nothing."""
     if before is None or after is None:
         if after is not None:
-            yield Finding("inputs are checked now, and were not", breaks=True)
+            yield Finding("inputs are now checked, and were not before", breaks=True)
         elif before is not None:
-            yield Finding("inputs are not checked any more", breaks=False)
+            yield Finding("inputs are no longer checked", breaks=False)
         return
-    match form(before), form(after):
+    match describe_form(before), describe_form(after):
         case "named columns", "named columns":
             yield from _by_name(before, after)
             yield from _dicts(before, after)
         case "named columns", "unnamed columns" if len(before) == len(after) == 1 and before[0].required:
             # the only column is the first one, whatever it is called
-            yield Finding(f"input {quoted(_name(before[0]))} goes by its position now", breaks=False)
+            yield Finding(f"input {quote(_name(before[0]))} is now identified by its position", breaks=False)
             yield from type_findings("input 0", before[0].type, after[0].type)
             yield from _dicts(before, after)
         case "unnamed columns", "unnamed columns":
@@ -40,8 +49,8 @@ def input_findings(before: Sequence[Column] | None, after: Sequence[Column] | No
             yield from _types("the input", before[0], after[0], from_frames(before[0].type))
         case "unnamed tensor", "named tensors" if len(after) == 1 and only_array(before[0].type):
             # MLflow hands a bare array to the only tensor that has a name
-            yield Finding(f"the input has the name {quoted(_name(after[0]))} now", breaks=False)
-            yield from _lost(before, after)
+            yield Finding(f"the input is now called {quote(_name(after[0]))}", breaks=False)
+            yield from _lookup_failures(before, after)
             yield from _types("the input", before[0], after[0], frames=False)
         case was, will_be:
             yield Finding(f"inputs changed from {was} to {will_be}", breaks=True)
@@ -52,16 +61,16 @@ def _by_name(before: Sequence[Column], after: Sequence[Column], frames: bool = F
     DataFrame fits all of the tensors."""
     was, will_be = _names(before), _names(after)
     for name, column in was.items():
-        label = labelled("input", name)
+        label = name_column("input", name)
         if name not in will_be:
-            yield gone(label, column.type, dropped=True)
+            yield report_removal(label, column.type, is_dropped=True)
             continue
         yield from _presence(label, column.required, will_be[name].required)
         yield from _types(label, column, will_be[name], frames)
     for name, column in will_be.items():
         if name not in was:
-            yield added_input(labelled("input", name), column.type, required=column.required)
-    yield from _lost(before, after)
+            yield report_new_input(name_column("input", name), column.type, required=column.required)
+    yield from _lookup_failures(before, after)
 
 
 def _name(column: Column) -> Name:
@@ -71,22 +80,22 @@ def _name(column: Column) -> Name:
 
 def _names(columns: Sequence[Column]) -> dict[Name, Column]:
     """Columns by their names. Of two with one name MLflow enforces the last, and asks for it if any does."""
-    found: dict[Name, Column] = {}
+    by_name: dict[Name, Column] = {}
     for column in columns:
-        twin = found.get(name := _name(column))
-        found[name] = replace(column, required=True) if twin and twin.required else column
-    return found
+        twin = by_name.get(name := _name(column))
+        by_name[name] = replace(column, required=True) if twin and twin.required else column
+    return by_name
 
 
-def _lost(before: Sequence[Column], after: Sequence[Column]) -> Iterator[Finding]:
-    """Names that MLflow's enforcement can't look up, which breaks all callers, unless it is so already."""
-    known = dict(_misnamed(before))
-    for name, why in _misnamed(after):
+def _lookup_failures(before: Sequence[Column], after: Sequence[Column]) -> Iterator[Finding]:
+    """New names that MLflow's enforcement can't look up, which breaks all callers."""
+    known = dict(_unusable_names(before))
+    for name, why in _unusable_names(after):
         if name not in known:
-            yield Finding(f"{labelled('input', name)} {why}", breaks=True)
+            yield Finding(f"{name_column('input', name)} {why}", breaks=True)
 
 
-def _misnamed(columns: Sequence[Column]) -> Iterator[tuple[Name, str]]:
+def _unusable_names(columns: Sequence[Column]) -> Iterator[tuple[Name, str]]:
     """`Schema.input_names`: `x.name or i`, so 0, False and empty text count as the position, a number; and a
     tuple, which JSON has made a list, can't be looked up at all."""
     for index, column in enumerate(columns):
@@ -101,13 +110,13 @@ def _misnamed(columns: Sequence[Column]) -> Iterator[tuple[Name, str]]:
 def _by_position(before: Sequence[Column], after: Sequence[Column]) -> Iterator[Finding]:
     """All are required, and MLflow drops those behind the last one of the schema."""
     for index, column in enumerate(before):
-        label = labelled("input", index)
+        label = name_column("input", index)
         if index < len(after):
             yield from type_findings(label, column.type, after[index].type)
         else:
-            yield gone(label, column.type, dropped=True)
+            yield report_removal(label, column.type, is_dropped=True)
     for index in range(len(before), len(after)):
-        yield added_input(labelled("input", index), after[index].type, required=True)
+        yield report_new_input(name_column("input", index), after[index].type, required=True)
 
 
 def _dicts(before: Sequence[Column], after: Sequence[Column]) -> Iterator[Finding]:
@@ -117,9 +126,9 @@ def _dicts(before: Sequence[Column], after: Sequence[Column]) -> Iterator[Findin
         any(isinstance(column.type, Array | Object) for column in side) for side in (before, after)
     )
     if will_be_record and not record:
-        yield Finding("a dict was columns, and is one record now: an input is an array or object", True)
+        yield Finding("a dict is now one record instead of columns: an input is an array or object", True)
     elif record and not will_be_record:
-        yield Finding("a dict was one record, and is columns now: no input is an array or object", True)
+        yield Finding("a dict is now columns instead of one record: no input is an array or object", True)
 
 
 def _types(label: str, before: Column, after: Column, frames: bool) -> Iterator[Finding]:
@@ -130,17 +139,17 @@ def _types(label: str, before: Column, after: Column, frames: bool) -> Iterator[
             yield from type_findings(label, was, will_be, after.required)
 
 
-def _presence(label: str, was_required: bool, required: bool, spared: bool = False) -> Iterator[Finding]:
-    """`spared`: whether a call without it is taken all the same."""
+def _presence(label: str, was_required: bool, required: bool, is_exempt: bool = False) -> Iterator[Finding]:
+    """`is_exempt`: whether a call without it is still accepted."""
     if was_required != required:
         word = "required" if required else "optional"
-        yield Finding(f"{label} is {word} now", breaks=required and not spared)
+        yield Finding(f"{label} is now {word}", breaks=required and not is_exempt)
 
 
 def type_findings(
     label: str, before: Type, after: Type, required: bool = True, path: str = ""
 ) -> Iterator[Finding]:
-    """What differs between two types, the innermost told. `required`: of the column or property that holds
+    """The innermost differences between two types. `required`: of the column or property that holds
     `after`; enforcement hands it down, and takes None within what is optional."""
     if before == after:
         return
@@ -152,7 +161,9 @@ def type_findings(
         case Object(), Object():
             yield from _properties(label, before, after, required, path)
         case _:
-            yield retyped(at(label, path), before, after, breaks=not _takes(before, after, required))
+            yield report_type(
+                join_path(label, path), before, after, breaks=not _accepts(before, after, required)
+            )
 
 
 def _properties(label: str, before: Object, after: Object, required: bool, path: str) -> Iterator[Finding]:
@@ -160,20 +171,22 @@ def _properties(label: str, before: Object, after: Object, required: bool, path:
     within what is optional, an object without any property passes whatever is declared."""
     alone = len(before.properties) == 1 and not required
     for name, was in before.properties.items():
-        inner = below(path, name)
+        inner = add_property(path, name)
         if name not in after.properties:
-            yield gone(at(label, inner), was.type)
+            yield report_removal(join_path(label, inner), was.type)
             continue
         will_be = after.properties[name]
-        spared = alone and _takes_none(will_be.type)
-        yield from _presence(at(label, inner), was.required, will_be.required, spared)
+        is_exempt = alone and _is_nullable(will_be.type)
+        yield from _presence(join_path(label, inner), was.required, will_be.required, is_exempt)
         yield from type_findings(label, was.type, will_be.type, will_be.required, inner)
-    for name, added in after.properties.items():
+    for name, prop in after.properties.items():
         if name not in before.properties:
-            yield added_input(at(label, below(path, name)), added.type, required=added.required)
+            yield report_new_input(
+                join_path(label, add_property(path, name)), prop.type, required=prop.required
+            )
 
 
-def _takes(before: Type, after: Type, required: bool) -> bool:
+def _accepts(before: Type, after: Type, required: bool) -> bool:
     """Whether all values of `before` are values of `after`."""
     match before, after:
         case _, AnyType():
@@ -181,13 +194,14 @@ def _takes(before: Type, after: Type, required: bool) -> bool:
         case Scalar(was), Scalar(will_be):
             return was == will_be or (was, will_be) in WIDENS
         case Array(was_items), Array(items):
-            return _takes(was_items, items, required)
+            return _accepts(was_items, items, required)
         case Map(was_values), Map(values):
-            return _takes(was_values, values, required)
+            return _accepts(was_values, values, required)
         case Object(properties), Map(values):
             # an optional property may be None
             return all(
-                _takes(prop.type, values, required) and (prop.required or not required or _takes_none(values))
+                _accepts(prop.type, values, required)
+                and (prop.required or not required or _is_nullable(values))
                 for prop in properties.values()
             )
         case Object(), Object():
@@ -196,7 +210,7 @@ def _takes(before: Type, after: Type, required: bool) -> bool:
             return False
 
 
-def _takes_none(type_: Type) -> bool:
+def _is_nullable(type_: Type) -> bool:
     match type_:
         case AnyType() | Array(AnyType()) | Map(AnyType()):
             return True

@@ -7,15 +7,10 @@ from typing import Any
 
 import pytest
 
-from lifecycle_as_code.model.signature import (
-    MAX_FINDINGS,
-    Signature,
-    SignatureChange,
-    SignatureClass,
-    compare_signatures,
-    parse_signature,
-)
+from lifecycle_as_code.model.signature import Signature, SignatureChange, SignatureClass
 from lifecycle_as_code.review.signature.columns import MAX_DEPTH, MalformedError
+from lifecycle_as_code.review.signature.comparison import MAX_FINDINGS, compare_signatures
+from lifecycle_as_code.review.signature.reader import parse_signature
 
 SAME, COMPATIBLE, BREAKING = SignatureClass.SAME, SignatureClass.COMPATIBLE, SignatureClass.BREAKING
 
@@ -87,8 +82,8 @@ INPUTS: dict[str, tuple[Part, Part, SignatureClass, list[str]]] = {
         COMPATIBLE,
         ['optional input "x" (long) was added'],
     ),
-    "required now": ([col("age", required=False)], [AGE], BREAKING, ['input "age" is required now']),
-    "optional now": ([AGE], [col("age", required=False)], COMPATIBLE, ['input "age" is optional now']),
+    "required now": ([col("age", required=False)], [AGE], BREAKING, ['input "age" is now required']),
+    "optional now": ([AGE], [col("age", required=False)], COMPATIBLE, ['input "age" is now optional']),
     "another type": (
         [col("zip", "long")],
         [col("zip", "string")],
@@ -141,7 +136,7 @@ INPUTS: dict[str, tuple[Part, Part, SignatureClass, list[str]]] = {
         [AGE, arr("n", {"type": "long"}, required=False)],
         BREAKING,
         [
-            "a dict was columns, and is one record now: an input is an array or object",
+            "a dict is now one record instead of columns: an input is an array or object",
             'optional input "n" (array of long) was added',
         ],
     ),
@@ -169,7 +164,7 @@ INPUTS: dict[str, tuple[Part, Part, SignatureClass, list[str]]] = {
         BREAKING,
         ["inputs changed from named columns to unnamed columns"],
     ),
-    "no name any more": ([AGE], [col(None)], COMPATIBLE, ['input "age" goes by its position now']),
+    "no name any more": ([AGE], [col(None)], COMPATIBLE, ['input "age" is now identified by its position']),
     "tensors now": (
         [AGE],
         [ten(-1, name="age")],
@@ -200,8 +195,13 @@ INPUTS: dict[str, tuple[Part, Part, SignatureClass, list[str]]] = {
         COMPATIBLE,
         ["the input changed from float64 tensor (2, 4) to float64 tensor (-1, 4)"],
     ),
-    "no schema, which takes anything": (None, [AGE], BREAKING, ["inputs are checked now, and were not"]),
-    "no schema any more": ([AGE], None, COMPATIBLE, ["inputs are not checked any more"]),
+    "no schema, which takes anything": (
+        None,
+        [AGE],
+        BREAKING,
+        ["inputs are now checked, and were not before"],
+    ),
+    "no schema any more": ([AGE], None, COMPATIBLE, ["inputs are no longer checked"]),
 }
 
 PARAMS: dict[str, tuple[Part, Part, SignatureClass, list[str]]] = {
@@ -211,7 +211,7 @@ PARAMS: dict[str, tuple[Part, Part, SignatureClass, list[str]]] = {
         [par()],
         [par(type_="string", default="1")],
         BREAKING,
-        ['parameter "k" changed from long to string', 'parameter "k" has the default "1" now, and had 1'],
+        ['parameter "k" changed from long to string', 'parameter "k" now has the default "1" instead of 1'],
     ),
     "a wider type": (
         [par()],
@@ -223,7 +223,7 @@ PARAMS: dict[str, tuple[Part, Part, SignatureClass, list[str]]] = {
         [par()],
         [par(default=2)],
         COMPATIBLE,
-        ['parameter "k" has the default 2 now, and had 1'],
+        ['parameter "k" now has the default 2 instead of 1'],
     ),
     "a list": (
         [par()],
@@ -231,7 +231,7 @@ PARAMS: dict[str, tuple[Part, Part, SignatureClass, list[str]]] = {
         BREAKING,
         [
             'parameter "k" changed from long to list of long',
-            'parameter "k" has the default [1] now, and had 1',
+            'parameter "k" now has the default [1] instead of 1',
         ],
     ),
     "an object's property": (
@@ -259,8 +259,8 @@ OUTPUTS: dict[str, tuple[Part, Part, SignatureClass, list[str]]] = {
         COMPATIBLE,
         ['output "n" changed from any to long'],
     ),
-    "optional now": ([AGE], [col("age", required=False)], BREAKING, ['output "age" may be missing now']),
-    "required now": ([col("age", required=False)], [AGE], COMPATIBLE, ['output "age" is always there now']),
+    "optional now": ([AGE], [col("age", required=False)], BREAKING, ['output "age" may now be missing']),
+    "required now": ([col("age", required=False)], [AGE], COMPATIBLE, ['output "age" is now always present']),
     "another order": ([AGE, col("p")], [col("p"), AGE], COMPATIBLE, ["outputs are in another order"]),
     "by position": ([col(None)], [col(None, "long")], BREAKING, ["output 0 changed from double to long"]),
     "deep inside": (
@@ -268,7 +268,7 @@ OUTPUTS: dict[str, tuple[Part, Part, SignatureClass, list[str]]] = {
         [arr("r", obj(a=col(None, "long", False), c=col(None)))],
         BREAKING,
         [
-            'output "r[].a" may be missing now',
+            'output "r[].a" may now be missing',
             'output "r[].b" (double) is gone',
             'output "r[].c" (double) was added',
         ],
@@ -298,8 +298,8 @@ OUTPUTS: dict[str, tuple[Part, Part, SignatureClass, list[str]]] = {
         ["the output changed from float64 tensor (-1, -1) to float64 tensor (-1, 3)"],
     ),
     "columns": ([ten(-1)], [col(None)], BREAKING, ["outputs changed from unnamed tensor to unnamed columns"]),
-    "declared now": (None, [AGE], COMPATIBLE, ["outputs are declared now"]),
-    "not declared any more": ([AGE], None, BREAKING, ["outputs are not declared any more"]),
+    "declared now": (None, [AGE], COMPATIBLE, ["outputs are now declared"]),
+    "not declared any more": ([AGE], None, BREAKING, ["outputs are no longer declared"]),
 }
 
 CASES = [
@@ -331,7 +331,7 @@ def test_what_breaks_is_told_before_all_else() -> None:
     assert change(before, after).findings == (
         'output "age" changed from double to long',
         'input "age" changed from double to any',
-        'parameter "k" has the default 2 now, and had 1',
+        'parameter "k" now has the default 2 instead of 1',
     )
 
 
@@ -507,16 +507,19 @@ BAD: dict[str, tuple[Any, str]] = {
         "its inputs are nested too deeply",
     ),
     "too deep a type": ({"inputs": deep(MAX_DEPTH + 1)}, "more than 32 levels"),
-    "no columns": ({"outputs": "[]"}, "its outputs can't be read: there is no column in it"),
-    "a column that is none": ({"inputs": "[1]"}, "column 0 is no mapping"),
-    "a name that is none": ({"inputs": '[{"type": "long", "name": {}}]'}, "the name of column 0 is no label"),
+    "no columns": ({"outputs": "[]"}, "its outputs can't be read: it has no columns"),
+    "a column that is none": ({"inputs": "[1]"}, "column 0 is not a mapping"),
+    "a name that is none": (
+        {"inputs": '[{"type": "long", "name": {}}]'},
+        "the name of column 0 is not a label",
+    ),
     "a name of too many levels": (
         {"inputs": f'[{{"type": "long", "name": {"[" * 40 + "]" * 40}}}]'},
-        "the name of column 0 is no label",
+        "the name of column 0 is not a label",
     ),
     "no type": ({"inputs": '[{"name": "a"}]'}, "column 0 has no type"),
     "a type that is none": ({"inputs": '[{"name": "a", "type": ["long"]}]'}, "column 0 has no type"),
-    "an array of nothing": ({"inputs": '[{"type": "array"}]'}, "the items of column 0 is no mapping"),
+    "an array of nothing": ({"inputs": '[{"type": "array"}]'}, "the items of column 0 is not a mapping"),
     "an object of nothing": ({"inputs": json.dumps([obj()])}, "column 0 is an object without properties"),
     "some names": ({"inputs": json.dumps([col("a"), col(None)])}, "only some of its columns have names"),
     "an optional one without a name": (
@@ -527,8 +530,14 @@ BAD: dict[str, tuple[Any, str]] = {
         {"inputs": json.dumps([col("a"), ten(1, name="b")])},
         "it mixes columns and tensors",
     ),
-    "two tensors without names": ({"inputs": json.dumps([ten(1), ten(1)])}, "several tensors have no name"),
-    "a tensor of nothing": ({"inputs": '[{"type": "tensor"}]'}, "the tensor-spec of column 0 is no mapping"),
+    "two tensors without names": (
+        {"inputs": json.dumps([ten(1), ten(1)])},
+        "it has several tensors without names",
+    ),
+    "a tensor of nothing": (
+        {"inputs": '[{"type": "tensor"}]'},
+        "the tensor-spec of column 0 is not a mapping",
+    ),
     "a tensor without a dtype": ({"inputs": json.dumps([ten(1, dtype="x" * 101)])}, "column 0 has no dtype"),
     "a tensor without a shape": ({"inputs": json.dumps([ten(-2)])}, "column 0 has no shape"),
     "a shape of truths": ({"inputs": json.dumps([ten(True)])}, "column 0 has no shape"),
@@ -542,7 +551,7 @@ BAD: dict[str, tuple[Any, str]] = {
         {"params": json.dumps([{**arr("k", {"type": "long"}), "default": []}])},
         "parameter 0 is neither a value nor an object",
     ),
-    "a parameter twice": ({"params": json.dumps([par(), par()])}, "a parameter is given twice"),
+    "a parameter twice": ({"params": json.dumps([par(), par()])}, "it has a duplicate parameter"),
 }
 
 

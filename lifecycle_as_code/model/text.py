@@ -1,10 +1,31 @@
-"""Which characters a person sees, and percent-encoding for those that nobody does. Pure."""
+"""Texts for people: shortened, and without characters that nobody sees. Pure, and for every layer."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote, unquote
+
+
+def shorten(text: str, limit: int) -> str:
+    """At most `limit` characters; the last one is `…` where something was cut off."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def take_first(items: Sequence[str], limit: int) -> list[str]:
+    """The first `limit` items, and as one more item how many are left: `and 1,234 more`."""
+    left = len(items) - limit
+    return [*items[:limit], *([f"and {left:,} more"] if left > 0 else [])]
+
+
+def join_first(names: Sequence[str], limit: int = 3) -> str:
+    """`a, b, c and 2 more`."""
+    left = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {left:,} more" if left > 0 else "")
+
+
+# --- characters that show, and percent-encoding for those that don't
 
 HIDDEN: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U0001d159\U000e0100-\U000e01ef]"

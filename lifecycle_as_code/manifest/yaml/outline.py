@@ -1,7 +1,7 @@
-"""YAML text to nodes that know where in it they begin and end: what an editor needs. Pure.
+"""YAML text to nodes with their beginnings and ends in the text, for editors. Pure.
 
-The events are those that `yaml` reads, so places agree. But nothing is resolved: an alias stays one, a
-merge key is a key like others, and a scalar has its text only.
+The events are the reader's, so places agree. Nothing is resolved: an alias stays an alias, a merge key is a
+key like others, and a scalar has its text only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from yaml.events import (
 
 BLOCK: Final = ("|", ">")
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's parser, where PyYAML has it. Only events are asked of it."""
+"""libyaml's parser, if PyYAML has it. Only its events are used."""
 _ANCHOR: Final = re.compile(r"&[^\s,\[\]{}]+(?:\s+(?:#[^\n]*)?)*")
 _COMMENT: Final = re.compile(r"(?:^|(?<=\s))#[^\r\n]*")
 _COLON: Final = re.compile(r"[ \t]*:")
@@ -32,7 +32,7 @@ _COLON: Final = re.compile(r"[ \t]*:")
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A scalar, mapping, list or alias. `start` and `end` are indexes; an anchor stands before `start`.
+    """A scalar, mapping, list or alias. `start` and `end` are indexes; an anchor is before `start`.
 
     `at`: line and column as `Source` has them. `style` of a scalar: its quote, `|`, `>`, or empty. The
     values of a mapping and of a list are its `items`; `heads` are the indexes where its entries begin: at a
@@ -53,23 +53,23 @@ class Node:
     heads: list[int] = field(default_factory=list)
 
     def index(self, key: str) -> int | None:
-        """Which entry of a mapping has this key."""
+        """The index of a mapping's entry with this key."""
         return next((index for index, node in enumerate(self.keys) if node.value == key), None)
 
     def get(self, key: str) -> Node | None:
-        """The value that a mapping has for this key, itself."""
+        """The value of a mapping's key."""
         index = self.index(key) if self.sort == "mapping" else None
         return None if index is None else self.items[index]
 
     def upward(self) -> Iterator[Node]:
-        """The node and all that it stands in."""
+        """The node and all nodes around it."""
         node: Node | None = self
         while node is not None:
             yield node
             node = node.parent
 
     def inside(self) -> Iterator[Node]:
-        """The node and all below it, but the keys."""
+        """The node and all nodes below it, without keys."""
         yield self
         for item in self.items:
             yield from item.inside()
@@ -77,14 +77,14 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A text's document. `shared` are the anchors that some alias in it names."""
+    """A text's document. `shared`: the anchors that aliases refer to."""
 
     root: Node | None
     shared: frozenset[str]
 
 
 def outline(text: str) -> Outline:
-    """The outline of a text without byte order mark in which `yaml.parse` found nothing to refuse."""
+    """The outline of a text without byte order mark in which `reader.parse` finds no problem."""
     reader = _Reader(text)
     return Outline(reader.root(), frozenset(reader.aliases))
 
@@ -108,8 +108,8 @@ class _Reader:
         if isinstance(event, AliasEvent):
             self.aliases.add(anchor)
             return Node("alias", at, start, end, parent)
-        if anchor and (found := _ANCHOR.match(self._text, start)):
-            start = found.end()
+        if anchor and (match := _ANCHOR.match(self._text, start)):
+            start = match.end()
         if isinstance(event, ScalarEvent):
             node = Node("scalar", at, min(start, end), end, parent, event.value, event.style or "")
             node.end = max(node.start, self._end_of_scalar(node))
@@ -168,15 +168,15 @@ class _Reader:
         return after
 
 
-def comments(text: str, outlined: Outline) -> list[re.Match[str]]:
-    """Every comment in order, with the blanks behind it. Inside of scalars, `#` begins none; the first line
-    of a block of text may hold one."""
-    nodes = outlined.root.inside() if outlined.root else ()
+def comments(text: str, document: Outline) -> list[re.Match[str]]:
+    """Every comment in order, with trailing blanks. Scalars contain no comments, except the first line of a
+    block."""
+    nodes = document.root.inside() if document.root else ()
     scalars = [scalar for node in nodes for scalar in (*node.keys, node) if scalar.sort == "scalar"]
-    found: list[re.Match[str]] = []
+    matches: list[re.Match[str]] = []
     done = 0
     for scalar in sorted(scalars, key=lambda scalar: scalar.start):
         start = text.find("\n", scalar.start) if scalar.style in BLOCK else scalar.start
-        found += _COMMENT.finditer(text, done, max(done, start))
+        matches += _COMMENT.finditer(text, done, max(done, start))
         done = scalar.end
-    return [*found, *_COMMENT.finditer(text, done)]
+    return [*matches, *_COMMENT.finditer(text, done)]

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
-from ..columns import Tensor, Type
-from .findings import Finding, retyped
+from .columns import Tensor, Type
+from .findings import Finding, report_type
 
 
 def tensor_findings(label: str, before: Tensor, after: Tensor, frames: bool) -> Iterator[Finding]:
-    """What a caller of `before` meets. `frames`: a DataFrame fits the schema before."""
+    """The findings for a caller of `before`. `frames`: a DataFrame fits the schema before."""
     if before == after:
         return
-    finding = retyped(label, before, after, breaks=not _takes_arrays(before, after))
+    finding = report_type(label, before, after, breaks=not _takes_arrays(before, after))
     if frames and not finding.breaks and not _same_rows(before, after):
         finding = Finding(f"{finding.text}: a DataFrame is refused", breaks=True)
     yield finding
@@ -26,8 +26,7 @@ def from_frames(type_: Type) -> bool:
 
 
 def only_array(type_: Type) -> bool:
-    """Whether only NumPy's array fits: no DataFrame, and no sparse matrix, which holds numbers in two
-    dimensions."""
+    """Whether only a NumPy array fits: no DataFrame, and no sparse matrix of numbers in two dimensions."""
     return (
         isinstance(type_, Tensor)
         and not from_frames(type_)

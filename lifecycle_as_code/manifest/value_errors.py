@@ -1,0 +1,136 @@
+"""Errors about values that don't fit their fields, and the mark that replaces such a value. Pure.
+
+No error repeats a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final
+
+from .yaml.nodes import UNCLEAR, Map, Plain, Seq, fraction
+from .yaml.report import Report, guess, shown
+
+
+class _Refusal:
+    """The mark of a value whose problem is already reported."""
+
+    def __repr__(self) -> str:
+        return "REFUSED"
+
+
+REFUSED: Final = _Refusal()
+
+
+def unknown_field(node: Map, name: str, what: str, known: Collection[str], report: Report) -> None:
+    """Report a key that is not a field of `what`."""
+    detail = f"{shown(name)} is not a field of {what}."
+    report.add("unknown-field", node.place_of_key(name), detail, guess(name, known))
+
+
+def missing_field(node: Map, name: str, what: str, report: Report) -> None:
+    """Report a required field of `what`, at the item that lacks it."""
+    report.add("missing-field", node.at, f"{_with_article(what)} needs `{name}`.", f"add `{name}:`")
+
+
+def _with_article(what: str) -> str:
+    return f"{'An' if what[:1] in 'aeiou' else 'A'} {what}"
+
+
+def not_text(value: Any, holder: Any, key: Any, report: Report, secret: bool) -> Any:
+    """Report a value in place of text: most often a scalar that needs quotes."""
+    if value.__class__ is not Plain:
+        return bad_value(value, holder, key, report, "text", secret)
+    if not value.text:
+        report.add(
+            "bad-value",
+            holder.place(key),
+            f"`{name_of(key)}` is empty; expected text.",
+            'write "" for an empty text, or remove the field',
+        )
+        return REFUSED
+    if secret:
+        detail, hint = (
+            f"Not every YAML parser reads the value of `{name_of(key)}` as text.",
+            "quote it",
+        )
+    else:
+        detail = f"`{name_of(key)}`: {shown(value.text)} is {meaning(value)}; expected text."
+        hint = suggest_quotes(value.text)
+    report.add("quote-it", holder.place(key), detail, hint)
+    return REFUSED
+
+
+def suggest_quotes(text: str) -> str:
+    """The hint for a scalar that should be text."""
+    return f'quote it: "{text}"' if len(text) <= 40 else "quote it"
+
+
+def meaning(value: Plain) -> str:
+    """The type of an unquoted scalar in YAML."""
+    match value.value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+    return "a value that YAML parsers read differently"
+
+
+def name_of(key: Any) -> str:
+    """The name of a field, or of an item of a list, in a sentence."""
+    return f"item {key + 1}" if isinstance(key, int) else str(key)
+
+
+def bad_value(value: Any, holder: Any, key: Any, report: Report, expected: str, secret: bool) -> Any:
+    """Report a value of the wrong type, unless it is already refused."""
+    if value is REFUSED:
+        return REFUSED
+    hint = ""
+    match value:
+        case Map():
+            actual = "a mapping"
+        case Seq():
+            actual = "a list"
+        case Plain(text=""):
+            actual, hint = "empty", "write a value, or remove the field"
+        case Plain():
+            actual = shown(value.text)
+            if expected.startswith("`true`") and value.value is UNCLEAR:
+                hint = "write `true` or `false`"
+            elif expected.endswith("number"):
+                hint = "write it in plain decimals, such as `1500` or `0.5`"
+        case str():
+            actual = f"the text {shown(value)}" if value else "an empty text"
+            number = expected.endswith("number") and fraction(value) is not None
+            if number or (expected.startswith("`true`") and value.lower() in ("true", "false")):
+                hint = "remove the quotes"
+        case None:
+            actual = "empty"
+        case _:
+            actual = f"{'a boolean' if isinstance(value, bool) else 'a number'} from a template"
+            hint = "convert it to text with `| string`" if expected == "text" else ""
+    if secret and isinstance(value, str | Plain):
+        actual = ""
+    state = f"is {actual}" if actual else "has the wrong type"
+    report.add("bad-value", holder.place(key), f"`{name_of(key)}` {state}; expected {expected}.", hint)
+    return REFUSED
+
+
+def words_of(name: str) -> str:
+    """`ServedEntity` as `served entity`."""
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
+
+
+def describe_error(error: Any, value: Any, path: str, secret: bool) -> str:
+    """One of pydantic's errors as a sentence that begins with the field. Kinds' own texts stay."""
+    if secret:
+        return f"`{path}`: the value is not allowed here."
+    if error["type"] == "value_error":
+        return f"`{path}`: {str(error['ctx']['error']).rstrip('.')}."
+    # "Input should be …", "String should have …": the field is named already
+    rest = error["msg"].partition(" ")[2] if " should " in error["msg"] else error["msg"]
+    text = value.text if isinstance(value, Plain) else value
+    subject = shown(text) if isinstance(text, str) else "it"
+    return f"`{path}`: {subject} {rest.rstrip('.')}."
