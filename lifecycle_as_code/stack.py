@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Adopted", "Drift", "Promotion", "Rollback", "Shown", "Stack"]
 
+SPECS: Mapping[str, type[Spec]] = {name: kind.spec for name, kind in KINDS.items()}
+"""Every kind's Spec class, for what needs no stack."""
+
 
 def _check_rules(desired: Desired) -> Iterable[Diagnostic]:
     # imported here: without policies nothing needs the engine of their expressions
@@ -88,7 +91,7 @@ class Stack:
 
         manifest = load_manifest(
             Path(path),
-            {name: kind.spec for name, kind in KINDS.items()},
+            SPECS,
             environment=env,
             variables=variables or {},
             var_files=var_files,

@@ -30,6 +30,7 @@ from lifecycle_as_code.model.spec import (
     Ref,
     Spec,
     Store,
+    Trait,
     construct,
     fields_marked,
     key_fields,
@@ -41,70 +42,6 @@ from lifecycle_as_code.planning.guards import REFERENTS
 
 SPECS: dict[str, type[Spec]] = {name: kind.spec for name, kind in KINDS.items()}
 
-EXAMPLES = {
-    "registered_model": """
-registered_models:
-  - name: fraud
-    description: Scores card payments.
-    tags: {team: risk}
-""",
-    "model_version": """
-model_versions:
-  - model: fraud
-    version: 3
-    source: runs:/0123456789abcdef0123456789abcdef/model
-    run_id: 0123456789abcdef0123456789abcdef
-    description: Trained in May.
-    tags: {validation: approved}
-    stage: Archived
-""",
-    "model_alias": """
-model_aliases:
-  - {model: fraud, alias: champion, version: 3}
-""",
-    "experiment": """
-experiments:
-  - name: nightly
-    artifact_location: s3://experiments/nightly
-    description: What trains every night.
-    tags: {team: risk}
-""",
-    "role": """
-roles:
-  - name: analysts
-    description: Read reports.
-    members: [bob, ann]
-""",
-    "permission": """
-permissions:
-  - {role: analysts, resource_type: registered_model, resource: fraud, level: READ}
-""",
-    "serving_endpoint": """
-serving_endpoints:
-  - name: fraud
-    served_entities:
-      - name: champion
-        entity_name: fraud
-        entity_version: "@champion"
-        min_replicas: 1
-        max_replicas: 2
-        num_cpus: 0.5
-        num_gpus: 1
-        max_ongoing_requests: 8
-        timeout: 5
-        environment_vars: {TOKEN: "{{ env.TOKEN }}"}
-      - {name: challenger, entity_name: fraud, entity_version: 4}
-    traffic_config:
-      routes:
-        - {served_entity_name: champion, traffic_percentage: 90}
-        - {served_entity_name: challenger, traffic_percentage: 10}
-    description: Scores card payments.
-    tags: {team: risk}
-    auth: none
-""",
-}
-"""One manifest for each kind, in which every field that a person may write is written."""
-
 PROJECT = "name: payments\nauth_store: sqlite:///basic_auth.db\nserve: local\n"
 
 every_kind = pytest.mark.parametrize("kind", SPECS)
@@ -113,7 +50,7 @@ every_kind = pytest.mark.parametrize("kind", SPECS)
 def example(kind: str, directory: Path) -> Spec:
     """The one object that the example declares, read as any manifest is."""
     (directory / "lac.yaml").write_text(PROJECT)
-    (directory / "example.yaml").write_text(EXAMPLES[kind])
+    (directory / "example.yaml").write_text(SPECS[kind].example)
     manifest = load(directory, SPECS, environ={})
     (spec,) = manifest.desired.objects.values()
     return spec
@@ -201,6 +138,17 @@ def test_a_renamed_object_is_named_anew_by_all_that_refers_to_it(
     assert spec.renamed(Address(moved, ("nobody",)), Address(moved, ("renamed",))) is spec
 
 
+def test_every_trait_is_that_of_one_kind() -> None:
+    assert sorted(spec.trait for spec in SPECS.values() if spec.trait) == sorted(Trait)
+
+
+@every_kind
+def test_a_grant_names_objects_by_their_kind_and_name(kind: str) -> None:
+    """`Address(type, (name,))` is the object that a grant is on."""
+    assert SPECS[kind].grantable in (None, kind)
+    assert SPECS[kind].grantable is None or len(key_fields(SPECS[kind])) == 1
+
+
 @every_kind
 def test_only_kinds_whose_key_is_a_name_are_renamed(kind: str) -> None:
     assert not SPECS[kind].movable or len(key_fields(SPECS[kind])) == 1
@@ -243,14 +191,14 @@ def test_every_immutable_field_names_the_way_out(kind: str) -> None:
 
 @every_kind
 def test_the_example_writes_every_field_that_a_person_may(kind: str) -> None:
-    (item,) = yaml.safe_load(EXAMPLES[kind])[SPECS[kind].section]
+    (item,) = yaml.safe_load(SPECS[kind].example)[SPECS[kind].section]
     hidden = fields_marked(SPECS[kind], Derived)
     assert item.keys() == SPECS[kind].model_fields.keys() - hidden
 
 
 @every_kind
 def test_an_editor_accepts_the_example_and_a_mistyped_field_is_refused(kind: str) -> None:
-    manifest = yaml.safe_load(EXAMPLES[kind])
+    manifest = yaml.safe_load(SPECS[kind].example)
     schema = manifest_schema(SPECS)
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
@@ -344,3 +292,4 @@ def test_the_command_tells_about_the_kind(kind: str, capsys: pytest.CaptureFixtu
     assert SPECS[kind].section in told
     for name in SPECS[kind].model_fields.keys() - hidden:
         assert f"  {name}  " in told
+    assert all(f"    {line}\n" in told for line in SPECS[kind].example.splitlines())

@@ -37,6 +37,6 @@ def warn_of_commit(stack: Stack, options: Options) -> None:
 
 def spec_classes() -> dict[str, type[Spec]]:
     """Every kind's Spec class, for commands that need no stack."""
-    from ..kinds import KINDS
+    from ..stack import SPECS
 
-    return {name: kind.spec for name, kind in KINDS.items()}
+    return dict(SPECS)

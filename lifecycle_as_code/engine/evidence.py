@@ -2,32 +2,24 @@
 
 Reads only. All of SQL is read in one short transaction, which ends before any file is opened. Nothing in here
 decides.
-
-| change | before | after |
-|---|---|---|
-| an alias is created, moved, deleted | the version that it points at; none | the one that it will; none |
-| a version is registered | the highest existing one below it; none | itself |
-| a served entity is added, changed, removed | its version; none | its version afterwards; none |
-
-A change of an existing version (its tags, its description) replaces nothing.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
-from ..kinds.model_alias import ModelAlias
-from ..kinds.model_version import ModelVersion
+from ..kinds.base import Kind, Replacement
 from ..model.evidence import NOTHING, Comparison, Direction, Evidence
 from ..model.history import Line, since
 from ..model.plan import Action, Change, Plan
 from ..model.redaction import without_credentials
 from ..model.snapshot import Live
-from ..model.spec import Address, KeyPart
+from ..model.spec import Address, Spec, Trait, construct, spec_with
 from ..review.evidence import compare
 from ..stores.mlflow import tracking
 from ..stores.mlflow.artifact_root import artifact_root
@@ -43,22 +35,6 @@ from .session import Session
 NOWHERE: Mapping[Address, Address] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Replacement:
-    """One version in the place of another; one of the two may be None. `entity`: the part of the object where
-    it happens; empty for the whole."""
-
-    address: Address
-    entity: str
-    before: Address | None
-    after: Address | None
-
-    @property
-    def sides(self) -> tuple[Address, ...]:
-        """The two versions, without None."""
-        return tuple(side for side in (self.before, self.after) if side is not None)
-
-
 def gather_evidence(
     session: Session, plan: Plan, snapshots: Snapshots, directions: tuple[Direction, ...] = ()
 ) -> tuple[Comparison, ...]:
@@ -68,14 +44,14 @@ def gather_evidence(
     the time that lac.yaml allows. LacError only where the database can't be read.
     """
     origins = snapshots.origins
-    every = list(replacements(plan.changes, snapshots.live, origins))
+    every = list(replacements(session.kinds, plan.changes, snapshots.live, origins))
     numbers = {side: number_of(side, origins) for each in every for side in each.sides}
     if not numbers:
         return ()
     new = {number_of(c.address, origins): r for c in plan.changes if (r := _registration(c)) is not None}
     evidence = _read(session, {*numbers.values()}, new)
     # a new version's tags are its change's already
-    updates = {c.address: c for c in plan.changes if c.address.kind == ModelVersion.kind and c.before}
+    updates = {c.address: c for c in plan.changes if c.before and c.before.trait is Trait.VERSION}
 
     def side(address: Address | None) -> Evidence | None:
         if address is None:
@@ -97,56 +73,36 @@ def gather_evidence(
 
 
 def replacements(
-    changes: Iterable[Change], live: Live, origins: Mapping[Address, Address] = NOWHERE
+    kinds: Mapping[str, Kind[Any]],
+    changes: Iterable[Change],
+    live: Live,
+    origins: Mapping[Address, Address] = NOWHERE,
 ) -> Iterator[Replacement]:
-    """The replacements of the table above. `origins`: the names of renamed objects until now; a rename
-    replaces no version."""
-    existing: defaultdict[KeyPart, list[int]] | None = None
+    """The replacements that each kind sees in its changes, in the order of `changes`. `origins`: the names of
+    renamed objects until now; a rename replaces no version."""
+    by_kind: defaultdict[str, list[Change]] = defaultdict(list)
     for change in changes:
-        if change.action not in (Action.CREATE, Action.UPDATE, Action.DELETE):
-            continue
-        if change.address.kind == ModelVersion.kind:
-            if change.action is Action.CREATE:
-                existing = _list_numbers(live) if existing is None else existing
-                yield Replacement(change.address, "", _below(change.address, existing), change.address)
-            continue
-        before = change.before.stands_for() if change.before else {}
-        after = change.after.stands_for() if change.after else {}
-        for entity in dict.fromkeys((*after, *before)):
-            was, will_be = before.get(entity), after.get(entity)
-            if (entity in before and was is None) or (entity in after and will_be is None):
-                # an unresolved alias, outside of the part that the plan is limited to
-                continue
-            if was is None or will_be is None or number_of(was, origins) != number_of(will_be, origins):
-                yield Replacement(change.address, entity, was, will_be)
+        if change.action in (Action.CREATE, Action.UPDATE, Action.DELETE):
+            by_kind[change.address.kind].append(change)
+    by_change: defaultdict[Address, list[Replacement]] = defaultdict(list)
+    for kind, mine in by_kind.items():
+        for each in kinds[kind].versions_put_in_place(mine, live):
+            if len({number_of(side, origins) for side in each.sides}) == len(each.sides):
+                by_change[each.address].append(each)
+    for change in changes:
+        yield from by_change[change.address]
 
 
 def number_of(version: Address, origins: Mapping[Address, Address]) -> Number:
     """The version's name in the database until the plan is applied."""
-    model, number = version.key
-    former = origins.get(Address("registered_model", (model,)))
-    return str(former.key[0] if former else model), int(number)
-
-
-def _list_numbers(live: Live) -> defaultdict[KeyPart, list[int]]:
-    """The numbers of each model's versions, but for deleted ones."""
-    numbers: defaultdict[KeyPart, list[int]] = defaultdict(list)
-    for address in live.objects:
-        if address.kind == ModelVersion.kind and live.present(address):
-            numbers[address.key[0]].append(int(address.key[1]))
-    return numbers
-
-
-def _below(version: Address, existing: Mapping[KeyPart, Sequence[int]]) -> Address | None:
-    model, number = version.key
-    highest = max((n for n in existing.get(model, ()) if n < int(number)), default=None)
-    return None if highest is None else Address(ModelVersion.kind, (model, highest))
+    model, number = origins.get(version, version).key
+    return str(model), int(number)
 
 
 def _registration(change: Change) -> Registered | None:
     """A version that the plan creates, as MLflow will have it."""
-    spec = change.after
-    if change.action is not Action.CREATE or not isinstance(spec, ModelVersion):
+    spec: Any = change.after
+    if change.action is not Action.CREATE or spec.trait is not Trait.VERSION:
         return None
     return Registered(spec.source, spec.storage_location or "", spec.run_id, tags=dict(spec.tags))
 
@@ -162,12 +118,13 @@ def tags_after(tags: Mapping[str, str], change: Change) -> Mapping[str, str]:
 
 
 def _read(session: Session, numbers: set[Number], new: Mapping[Number, Registered]) -> dict[Number, Evidence]:
+    alias = spec_with(Trait.ALIAS, session.specs)
     with session.connections.reading() as (ledger, _), reading(ledger.registry) as db:
         workspace = ledger.workspace
         versions = tracking.read(db, workspace, numbers, {n: new[n] for n in numbers if n in new})
         root = artifact_root(db, workspace, ledger.artifact_root)
-        aliases = [_alias(n, alias) for n, t in versions.items() for alias in t.evidence.aliases]
-        lines = history.of(db, workspace, {ModelAlias.kind: ModelAlias}, aliases)
+        aliases = [a.address for n, t in versions.items() for a in _aliases(alias, n, t.evidence)]
+        lines = history.of(db, workspace, {alias.kind: alias}, aliases)
     places = {tracked.location for tracked in versions.values() if tracked.location}
     models: dict[str, MlModel | Unread] = {}
     # parsing them takes time as well
@@ -177,28 +134,28 @@ def _read(session: Session, numbers: set[Number], new: Mapping[Number, Registere
             models[place] = read_mlmodel(file) if isinstance(file, bytes) else file
     return {
         number: with_file(
-            with_past(number, tracked.evidence, lines), tracked.location, models.get(tracked.location)
+            with_past(alias, number, tracked.evidence, lines), tracked.location, models.get(tracked.location)
         )
         for number, tracked in versions.items()
     }
 
 
-def _alias(number: Number, alias: str) -> Address:
-    return Address(ModelAlias.kind, (number[0], alias))
-
-
-def with_past(number: Number, evidence: Evidence, lines: Mapping[Address, Iterable[Line]]) -> Evidence:
-    """The evidence, and since when the version has had its aliases. `lines`: the aliases' history."""
-    if not evidence.aliases:
-        return evidence
+def _aliases(alias: type[Spec], number: Number, evidence: Evidence) -> list[Any]:
+    """The version's aliases, as specs of the class `alias`."""
     model, version = number
-    times = {}
-    for alias in evidence.aliases:
-        address = _alias(number, alias)
-        spec = ModelAlias.model_construct(model=model, alias=alias, version=version)
-        if (at := since(lines.get(address, ()), spec)) is not None:
-            times[alias] = at
-    return replace(evidence, since_ms=times)
+    return [construct(alias, {"model": model, "alias": a, "version": version}) for a in evidence.aliases]
+
+
+def with_past(
+    alias: type[Spec], number: Number, evidence: Evidence, lines: Mapping[Address, Iterable[Line]]
+) -> Evidence:
+    """The evidence, and since when the version has had its aliases. `lines`: the aliases' history."""
+    times = {
+        spec.alias: at
+        for spec in _aliases(alias, number, evidence)
+        if (at := since(lines.get(spec.address, ()), spec)) is not None
+    }
+    return replace(evidence, since_ms=times) if times else evidence
 
 
 def with_file(evidence: Evidence, location: str, file: MlModel | Unread | None) -> Evidence:

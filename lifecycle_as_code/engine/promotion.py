@@ -9,14 +9,11 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from ..kinds.model_alias import ModelAlias
-from ..kinds.model_version import ModelVersion
-from ..kinds.registered_model import RegisteredModel
 from ..model.diagnostics import Diagnostic, LacError, Source, did_you_mean, refuse
 from ..model.plan import Plan
 from ..model.selector import VersionSelector
 from ..model.snapshot import Desired, Live, Recorded
-from ..model.spec import Address, Spec
+from ..model.spec import Address, Spec, Trait, key_fields, spec_with
 from ..planning.candidates import Candidate, candidates
 from ..planning.renames import moved
 from ..planning.selection import chosen
@@ -28,7 +25,6 @@ from .session import Session
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-    from ..manifest.load import Manifest
 
 CHALLENGER: Final = "challenger"
 """The alias whose version is promoted by default."""
@@ -49,8 +45,7 @@ class Promotion:
     the same where the alias is at that version already. `at`: the place of the declaration in the new text.
     """
 
-    model: str
-    alias: str
+    address: Address
     version: int
     before: int | str | None
     live: int | None
@@ -60,9 +55,14 @@ class Promotion:
     at: Source | None
 
     @property
-    def address(self) -> Address:
-        """The alias."""
-        return Address(ModelAlias.kind, (self.model, self.alias))
+    def model(self) -> str:
+        """The model's name."""
+        return str(self.address.key[0])
+
+    @property
+    def alias(self) -> str:
+        """The alias's name."""
+        return str(self.address.key[1])
 
     @property
     def changes(self) -> bool:
@@ -114,10 +114,12 @@ def promote(session: Session, model: str, alias: str, version: VersionChoice | N
     from ..manifest.edit import rewrite
 
     manifest = session.manifest
-    address = Address(ModelAlias.kind, (model, alias))
+    kind = spec_with(Trait.ALIAS, session.specs)
+    address = Address(kind.kind, (model, alias))
     registry = _read_registry(session, model)
-    _refuse_unknown(manifest, model, registry.live)
-    spec = _make_alias(model, alias, _choose_number(manifest.desired, registry, address, version))
+    _refuse_unknown(session, model, registry.live)
+    number = _choose_number(manifest.desired, registry, kind, address, version)
+    spec = _make_alias(kind, address, number)
     declared = manifest.desired.objects.get(address)
     change = {address: spec} if declared != spec else {}
     texts = manifest.texts()
@@ -129,8 +131,7 @@ def promote(session: Session, model: str, alias: str, version: VersionChoice | N
         at = manifest.again({file: text.encode()}).desired.places.get(address)
     live = registry.live.present(address)
     return Promotion(
-        model,
-        alias,
+        address,
         _version(spec),
         _declared_version(declared),
         _version(live.spec) if live else None,
@@ -152,7 +153,8 @@ def plan_promotion(session: Session, promotion: Promotion) -> Plan:
 
 def _read_registry(session: Session, model: str) -> _Registry:
     desired, kinds = session.desired, list(session.kinds.values())
-    names = naming({Address(RegisteredModel.kind, (model,)), *(move.before for move in desired.moves)})
+    owner = Address(spec_with(Trait.MODEL, session.specs).kind, (model,))
+    names = naming({owner, *(move.before for move in desired.moves)})
     with session.connections.reading() as (ledger, _), ledger.reading() as db:
         recorded = ledger.read_records(db, session.specs)
         renames = moved(desired, recorded, observe(kinds, db, names), session.specs)
@@ -161,13 +163,13 @@ def _read_registry(session: Session, model: str) -> _Registry:
 
 def _about(desired: Desired, model: str) -> Desired:
     """The versions and aliases of one model."""
-    kinds = (ModelVersion.kind, ModelAlias.kind)
-    mine = {a: spec for a, spec in desired.objects.items() if a.kind in kinds and a.key[0] == model}
+    about = (Trait.VERSION, Trait.ALIAS)
+    mine = {a: spec for a, spec in desired.objects.items() if spec.trait in about and a.key[0] == model}
     return replace(desired, objects=mine)
 
 
 def _choose_number(
-    desired: Desired, registry: _Registry, address: Address, version: VersionChoice | None
+    desired: Desired, registry: _Registry, kind: type[Spec], address: Address, version: VersionChoice | None
 ) -> int:
     """The number of a version that exists or is declared."""
     model, alias = map(str, address.key)
@@ -176,7 +178,7 @@ def _choose_number(
         hint = _list_versions(mine, registry, model)
         raise LacError(Diagnostic("no-version", "no version given", f"{address}.", hint=hint))
     if not isinstance(version, int):
-        spec = _make_alias(model, alias, version or VersionSelector(alias=CHALLENGER))
+        spec = _make_alias(kind, address, version or VersionSelector(alias=CHALLENGER))
         objects = {**mine.objects, address: spec}
         selected = chosen(replace(mine, objects=objects), registry.recorded, registry.live)
         # the version is the command line's, so the place of the declaration isn't the problem's
@@ -198,8 +200,8 @@ def _list_versions(mine: Desired, registry: _Registry, model: str) -> str:
     aliases: dict[str, object] = {}
     specs = [observed.spec for observed in registry.live.objects.values() if not observed.tombstone]
     for spec in [*specs, *mine.objects.values()]:
-        if isinstance(spec, ModelAlias) and spec.model == model:
-            aliases[spec.alias] = spec.version
+        if spec.trait is Trait.ALIAS and spec.address.key[0] == model:
+            aliases[str(spec.address.key[1])] = _declared_version(spec)
     items = []
     every = _candidates(mine, registry, model)
     for candidate in every[:_MOST_LISTED]:
@@ -210,20 +212,20 @@ def _list_versions(mine: Desired, registry: _Registry, model: str) -> str:
     return f"name one with `--version`; there are {', '.join(items)}{rest}" if items else ""
 
 
-def _refuse_unknown(manifest: Manifest, model: str, live: Live) -> None:
+def _refuse_unknown(session: Session, model: str, live: Live) -> None:
     """LacError where the model doesn't exist, or this stack declares nothing of it."""
-    declared = {
-        str(a.key[0]) for a in manifest.desired.objects if a.kind in (RegisteredModel.kind, ModelAlias.kind)
-    }
+    objects, about = session.desired.objects, (Trait.MODEL, Trait.ALIAS)
+    declared = {str(address.key[0]) for address, spec in objects.items() if spec.trait in about}
     if model in declared:
         return
-    if live.present(Address(RegisteredModel.kind, (model,))):
+    owner = Address(spec_with(Trait.MODEL, session.specs).kind, (model,))
+    if live.present(owner):
         raise LacError(
             Diagnostic(
                 "not-declared",
                 "this stack declares nothing of the model",
                 f"{model} is in the registry, and in no manifest.",
-                hint=f"import it first: `lac import {Address(RegisteredModel.kind, (model,)).quoted}`",
+                hint=f"import it first: `lac import {owner.quoted}`",
             )
         )
     raise LacError(
@@ -247,11 +249,13 @@ def _declared_version(spec: Spec | None) -> int | str | None:
     return version if version is None or isinstance(version, int) else str(version)
 
 
-def _make_alias(model: str, alias: str, version: VersionChoice) -> ModelAlias:
+def _make_alias(kind: type[Spec], address: Address, version: VersionChoice) -> Spec:
     from pydantic import ValidationError
 
     try:
-        return ModelAlias(model=model, alias=alias, version=version)
+        return kind.model_validate(
+            dict(zip(key_fields(kind), address.key, strict=True)) | {"version": version}
+        )
     except ValidationError as error:
         why = f"{_why(error)}."
         raise LacError(Diagnostic("bad-alias", "invalid alias", why)) from None

@@ -12,7 +12,7 @@ from ..model.diagnostics import Diagnostic
 from ..model.diff import as_chosen
 from ..model.selector import slots
 from ..model.snapshot import Desired, Live, Observed, Recorded
-from ..model.spec import Address, Spec
+from ..model.spec import Address, Spec, Trait
 from ..planning.pinning import Pin, resolve
 from ..planning.renames import moved
 from ..planning.selection import chosen
@@ -109,8 +109,7 @@ def collect_names(desired: Desired, recorded: Recorded) -> Wanted:
     if (names := naming(addresses)).names is None:
         return names
     specs = [*desired.objects.values(), *(r.spec for r in recorded.ours.values() if r.spec is not None)]
-    models = {slot.model for spec in desired.objects.values() for slot in slots(spec)}
-    addresses |= {Address("registered_model", (model,)) for model in models}
+    addresses |= {slot.owner for spec in desired.objects.values() for slot in slots(spec)}
     return naming({*addresses, *(ref for spec in specs for ref in spec.refs())})
 
 
@@ -158,7 +157,7 @@ def with_runs(kinds: Sequence[Kind[Any]], db: Databases, desired: Desired, live:
     them: a source says which run it is from. `settle` reports what is wrong with them."""
     if not any(True for spec in desired.objects.values() for _ in slots(spec)):
         return live
-    versions = {a: spec for a, spec in desired.objects.items() if a.kind == "model_version"}
+    versions = {a: spec for a, spec in desired.objects.items() if spec.trait is Trait.VERSION}
     missing = Desired({a: spec for a, spec in versions.items() if a not in live.objects})
     return replace(live, settled=settle(kinds, db, missing, live).settled)
 

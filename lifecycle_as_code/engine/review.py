@@ -6,15 +6,16 @@ never changes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
-from ..kinds.serving_endpoint.impact import make_impacts
+from ..kinds.base import Kind
 from ..model.diagnostics import refuse
 from ..model.plan import Mode, Plan
 from ..model.policy import Rules
-from ..model.review import Access, Review
+from ..model.review import Access, Impact, Review
 from ..model.spec import Address
 from ..planning.revalidation import wanted_again
 from ..review.access.changes import access_changes, touches_access
@@ -32,7 +33,7 @@ def review(session: Session, plan: Plan, snapshots: Snapshots, rules: Rules) -> 
     refuse_unready(rules)
     evidence = gather_evidence(session, plan, snapshots, rules.directions)
     access = _compare_access(session, plan)
-    impacts = make_impacts(plan, snapshots.recorded, snapshots.live, access=access)
+    impacts = make_impacts(session.kinds.values(), plan, snapshots, access)
     plan = replace(plan, review=Review(evidence, impacts, (), snapshots.desired.choices, rules))
     return _judge(session, plan) if rules.policies else plan
 
@@ -51,6 +52,25 @@ def refuse_denied(session: Session, plan: Plan) -> None:
     for rules in rule_sets:
         if rules.policies:
             refuse(denials(review(session, plan, snapshots, rules)))
+
+
+def make_impacts(
+    kinds: Iterable[Kind[Any]],
+    plan: Plan,
+    snapshots: Snapshots,
+    access: Mapping[Address, tuple[Access, ...]],
+) -> tuple[Impact, ...]:
+    """What each change reaches, by every kind, and whose access it changes; in the plan's order. Changes that
+    touch nothing else have no impact."""
+    impacts: dict[Address, Impact] = {}
+    for kind in kinds:
+        for impact in kind.impacts(plan, snapshots.recorded, snapshots.live):
+            mine = impacts.get(impact.address, Impact(impact.address))
+            reach = mine.traffic + impact.traffic, mine.capacity + impact.capacity
+            impacts[impact.address] = Impact(impact.address, *reach)
+    for address, rows in access.items():
+        impacts[address] = replace(impacts.get(address, Impact(address)), access=rows)
+    return tuple(impacts[c.address] for c in plan.differences if c.address in impacts)
 
 
 def _judge(session: Session, plan: Plan) -> Plan:

@@ -1,4 +1,5 @@
-"""The one list of kinds, each after those it refers to. A new kind is a file here and an entry below."""
+"""The list of all kinds, each after the kinds that it refers to. A new kind is a file here and an entry
+below."""
 
 from __future__ import annotations
 

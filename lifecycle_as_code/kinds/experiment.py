@@ -1,12 +1,12 @@
 """Experiments: rows of `experiments` and `experiment_tags`. A deleted one keeps its name: it is restored.
 
-What MLflow's handlers leave, and so do we: the description is the tag `mlflow.note.content`; tags move no
+As MLflow's handlers do, so do we: the description is the tag `mlflow.note.content`; tags move no
 time; deleting and restoring an experiment do the same to all of its runs, and deleting takes the
 assessments that those runs made.
 
-What MLflow's handlers may do, and we don't: give a new experiment an id that a grant still names. `mlflow gc`
-leaves a purged experiment's grants, and SQLite gives the highest id again, as PostgreSQL does once its
-sequence was restored from a backup: the grant would be one on the new experiment.
+Unlike MLflow's handlers, we never give a new experiment an id that a grant still names. `mlflow gc` leaves a
+purged experiment's grants behind, and SQLite reuses the highest id, as PostgreSQL does once its sequence was
+restored from a backup: the grant would then apply to the new experiment.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..model.plan import Action
 from ..model.snapshot import Observed
 from ..model.spec import Address, Computed, Immutable, Key, Labels, Spec, Store
 from ..planning.guards import World
+from ..serving.levels import ResourceType
 from ..stores.mlflow import rules
 from ..stores.mlflow.artifact_root import artifact_root
 from ..stores.mlflow.auth import granted_ids
@@ -31,7 +32,7 @@ from ..stores.mlflow.renames import rename
 from ..stores.mlflow.tables import assessments, experiment_tags, experiments, runs
 from ..stores.mlflow.uris import host, join
 from ..stores.sql import rows
-from .base import Databases, Observation, Settled, SqlKind, Wanted
+from .base import Databases, Observation, SqlKind, StoredForms, Wanted
 
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.experiment_tag_key))]
 TagValue = Annotated[str, AfterValidator(rules.validator(rules.experiment_tag_value))]
@@ -40,50 +41,60 @@ NOTE = "mlflow.note.content"
 """The tag that MLflow's pages show as the description."""
 ACTIVE, GONE = "active", "deleted"
 DEFAULT_ID = 0
-"""MLflow: every store begins with the experiment `Default`, whose id is 0."""
+"""MLflow: every store has the experiment `Default`, whose id is 0."""
 
 
 class Experiment(Spec):
-    """A place for runs. MLflow stores an id; here it goes by its name. A new one gets no id that a grant in
-    the stack's auth database still names, so nobody inherits access to it from an experiment that is gone."""
+    """A group of runs, addressed by its name. A new experiment never gets an id that a grant in the stack's
+    auth database still names, so nobody inherits access to it from a purged experiment."""
 
     kind = "experiment"
     section = "experiments"
+    example = """\
+experiments:
+  - name: nightly
+    artifact_location: s3://experiments/nightly
+    description: What trains every night.
+    tags: {team: risk}
+"""
     store = Store.REGISTRY
+    grantable = ResourceType.EXPERIMENT
     prepared = True
     movable = True
 
     name: Annotated[str, AfterValidator(rules.validator(rules.experiment_name)), Key()]
-    """Unique in the workspace, deleted experiments included; at most 256 characters."""
+    """Unique in the workspace, among deleted experiments too; at most 256 characters."""
     artifact_location: Annotated[
         Location | None,
         Computed(),
-        Immutable("MLflow can't move an experiment's files: leave the field out, or use another name"),
+        Immutable("MLflow can't move an experiment's files: omit the field, or choose another name"),
     ] = None
-    """Where runs keep their files; an absolute path or a URI. By default below MLflow's artifact root."""
+    """Where runs store their files: an absolute path or a URI. Default: below MLflow's artifact root."""
     description: Annotated[str, AfterValidator(rules.validator(rules.experiment_tag_value))] = ""
     """Markdown that MLflow shows above the runs."""
     tags: Labels[TagKey, TagValue] = {}
-    """Labels. A declared key is ours; keys that others set are left alone."""
+    """Labels. The stack manages the declared keys and leaves all others alone."""
 
 
 class Experiments(SqlKind[Experiment]):
     spec = Experiment
     keys = rows.Keys(experiments, ("name",))
+    tables = (experiments, experiment_tags)
 
     def check(self, world: World) -> Iterator[Diagnostic]:
-        """A deleted experiment comes back with the files that it had."""
+        """A deleted experiment is restored with its own artifact location."""
         for address, change in world.changes.items():
-            seen = world.live.objects.get(address)
-            if not (isinstance(change.after, Experiment) and seen and isinstance(seen.spec, Experiment)):
+            observed = world.live.objects.get(address)
+            before = observed.spec if observed else None
+            if not (isinstance(change.after, Experiment) and isinstance(before, Experiment)):
                 continue
-            there, wanted = seen.spec.artifact_location, change.after.artifact_location
-            if change.action is Action.CREATE and wanted not in (None, there):
+            location = before.artifact_location
+            if change.action is Action.CREATE and change.after.artifact_location not in (None, location):
                 yield Diagnostic(
                     "restored-elsewhere",
-                    "a deleted experiment can't be restored with other files",
-                    f"{address} was deleted and would be restored; its artifact location is {there}.",
-                    hint="leave `artifact_location:` out, or give the experiment another name",
+                    "a deleted experiment can't be restored with another artifact location",
+                    f"{address} was deleted and would be restored; its artifact location is {location}.",
+                    hint="omit `artifact_location:`, or give the experiment another name",
                     at=world.places.get(address),
                 )
 
@@ -99,10 +110,10 @@ class Experiments(SqlKind[Experiment]):
             columns.creation_time,
             columns.last_update_time,
         ).where(columns.workspace == db.workspace)
-        found = list(rows.among(db.registry, query, columns.name, names))
-        tags = _tags(db, {row.experiment_id for row in found}, everything=names is None)
+        matches = list(rows.among(db.registry, query, columns.name, names))
+        tags = _tags(db, {row.experiment_id for row in matches}, everything=names is None)
         objects = {}
-        for row in found:
+        for row in matches:
             labels = tags[row.experiment_id]
             spec = Experiment.model_construct(
                 name=row.name,
@@ -120,9 +131,9 @@ class Experiments(SqlKind[Experiment]):
 
     def settle(
         self, db: Databases, desired: Mapping[Address, Experiment], live: Mapping[Address, Observed]
-    ) -> Settled:
-        """All are as they are; a warning of new ones whose files are on a host that MLflow's server isn't
-        known to connect to (`rejected_host_addressed_scheme`), for its settings aren't in its database."""
+    ) -> StoredForms:
+        """No spec differs. Warns of new experiments whose files are on a host that MLflow's server may refuse
+        (`rejected_host_addressed_scheme`): its settings aren't in its database."""
         hosts = {address: host(spec.artifact_location or "") for address, spec in desired.items()}
         if not any(hosts.values()):
             return
@@ -132,10 +143,10 @@ class Experiments(SqlKind[Experiment]):
                 yield address, _elsewhere(address, other)
 
     def create(self, db: Databases, afters: Sequence[Experiment]) -> None:
-        """Make them, or restore those that were deleted. Ids are the database's to give, but for those that
-        a grant names: nobody inherits what was granted on an experiment that is gone."""
-        there = _ids(db, afters)
-        new = [after for after in afters if after.name not in there]
+        """Create them, or restore deleted ones. The database gives the ids, except for ids that a grant
+        names: nobody inherits a grant on a purged experiment."""
+        deleted = _ids(db, afters)
+        new = [after for after in afters if after.name not in deleted]
         rows.add(
             db.registry,
             experiments,
@@ -152,7 +163,7 @@ class Experiments(SqlKind[Experiment]):
             ],
         )
         _renumber(db, new)
-        ids = there | _ids(db, new)
+        ids = deleted | _ids(db, new)
         root = artifact_root(db.registry, db.workspace, db.artifact_root)
         rows.change(
             db.registry,
@@ -167,22 +178,23 @@ class Experiments(SqlKind[Experiment]):
                 if after.artifact_location is None
             ],
         )
-        _set_lifecycle(db, sorted(there.values()), ACTIVE)
-        tags = _tags(db, set(there.values()))
-        kept = {number: {NOTE: labels[NOTE]} for number, labels in tags.items() if NOTE in labels}
-        self._tag(db, [(ids[after.name], kept.get(ids[after.name], {}), _labels(after)) for after in afters])
+        _set_lifecycle(db, sorted(deleted.values()), ACTIVE)
+        tags = _tags(db, set(deleted.values()))
+        notes = {number: {NOTE: labels[NOTE]} for number, labels in tags.items() if NOTE in labels}
+        self._tag(db, [(ids[after.name], notes.get(ids[after.name], {}), _labels(after)) for after in afters])
 
     def update(self, db: Databases, pairs: Sequence[tuple[Experiment, Experiment]]) -> None:
         ids = _ids(db, [after for _, after in pairs])
         self._tag(db, [(ids[after.name], _labels(before), _labels(after)) for before, after in pairs])
 
     def move(self, db: Databases, pairs: Sequence[tuple[Experiment, Experiment]]) -> None:
-        """MLflow: its time moves. Runs, tags and grants are tied to the id, and files stay where they are."""
+        """MLflow: the update time changes. Runs, tags and grants go by the id, and files stay where they
+        are."""
         names = {before.address: after.address for before, after in pairs}
         rename(db.registry, experiments, db.workspace, names, {"last_update_time": db.now_ms})
 
     def delete(self, db: Databases, befores: Sequence[Experiment]) -> None:
-        """MLflow: the row stays, marked, with its name taken; so do its runs."""
+        """MLflow: the row and its runs stay, marked as deleted; the name stays taken."""
         ids = sorted(_ids(db, befores).values())
         _drop_assessments(db, ids)
         _set_lifecycle(db, ids, GONE)
@@ -196,7 +208,7 @@ class Experiments(SqlKind[Experiment]):
 
 
 def _labels(spec: Experiment) -> dict[str, str]:
-    """All of the tags' rows, with the description among them if there is one."""
+    """The rows of the tags, the description among them if the experiment has one."""
     return {**spec.tags, **({NOTE: spec.description} if spec.description else {})}
 
 
@@ -204,8 +216,7 @@ def _ids(db: Databases, specs: Sequence[Experiment]) -> dict[str, int]:
     query: Any = select(experiments.c.name, experiments.c.experiment_id).where(
         experiments.c.workspace == db.workspace
     )
-    found = rows.within(db.registry, query, experiments.c.name, {spec.name for spec in specs})
-    return dict(found)
+    return dict(rows.within(db.registry, query, experiments.c.name, {spec.name for spec in specs}))
 
 
 def _elsewhere(address: Address, other: str) -> Diagnostic:
@@ -220,16 +231,16 @@ def _elsewhere(address: Address, other: str) -> Diagnostic:
 
 
 def _renumber(db: Databases, new: Sequence[Experiment]) -> None:
-    """Give those of the new experiments another id whose own is named by a grant."""
+    """Give a new experiment another id where a grant names its own."""
     granted = granted_ids(db.auth, Experiment.kind) if db.auth is not None and new else ()
-    while taken := [number for number in _ids(db, new).values() if str(number) in granted]:
+    while numbers := [number for number in _ids(db, new).values() if str(number) in granted]:
         highest = db.registry.scalar(select(func.max(experiments.c.experiment_id))) or 0
         free = (number for number in count(highest + 1) if str(number) not in granted)
-        for number in sorted(taken):
-            # a number that PostgreSQL's sequence didn't give, it would give again
-            given: Any = text("DEFAULT") if db.registry.dialect.name == "postgresql" else next(free)
+        for number in sorted(numbers):
+            # PostgreSQL's sequence would give a number again that it didn't give itself
+            another: Any = text("DEFAULT") if db.registry.dialect.name == "postgresql" else next(free)
             this = experiments.c.experiment_id == number
-            db.registry.execute(update(experiments).where(this).values(experiment_id=given))
+            db.registry.execute(update(experiments).where(this).values(experiment_id=another))
 
 
 def _tags(db: Databases, ids: set[int], *, everything: bool = False) -> defaultdict[int, dict[str, str]]:
@@ -244,7 +255,7 @@ def _tags(db: Databases, ids: set[int], *, everything: bool = False) -> defaultd
 
 
 def _set_lifecycle(db: Databases, ids: Sequence[int], stage: str) -> None:
-    """MLflow: all runs go along, those that were deleted or kept on their own too."""
+    """MLflow: all runs get the same stage, whatever stage each had."""
     if not ids:
         return
     marked = {"lifecycle_stage": stage, "last_update_time": db.now_ms}
@@ -258,7 +269,8 @@ def _set_lifecycle(db: Databases, ids: Sequence[int], stage: str) -> None:
 
 
 def _drop_assessments(db: Databases, ids: Sequence[int]) -> None:
-    """MLflow: what these runs assessed is deleted with them; only the metadata's JSON names the run."""
+    """MLflow: the assessments that these runs made are deleted too; only their metadata's JSON names the
+    run."""
     if not ids:
         return
     mark = '%"mlflow.assessment.sourceRunId": "'

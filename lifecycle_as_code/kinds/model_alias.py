@@ -1,7 +1,7 @@
 """Aliases: rows of `registered_model_aliases`. No time column moves with them, as in MLflow.
 
-No foreign key ties an alias to its version, so what it points at is checked here: declared, or there
-and not deleted.
+No foreign key ties an alias to its version, so its version is checked here: declared, or live and not
+deleted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..model.diagnostics import Diagnostic
 from ..model.plan import Action
 from ..model.selector import Selects, VersionSelector
 from ..model.snapshot import Observed
-from ..model.spec import Address, Hold, Key, Nest, Ref, Spec, Store
+from ..model.spec import Address, Hold, Key, Nest, Ref, Spec, Store, Trait
 from ..planning.guards import World
 from ..stores.mlflow import rules
 from ..stores.mlflow.prompts import prompt_names
@@ -30,7 +30,12 @@ class ModelAlias(Spec):
 
     kind = "model_alias"
     section = "model_aliases"
+    example = """\
+model_aliases:
+  - {model: fraud, alias: champion, version: 3}
+"""
     store = Store.REGISTRY
+    trait = Trait.ALIAS
     nests = (Nest("registered_models", "aliases", {"model": "name"}, map_to=("alias", "version")),)
     retired = False
     holds = {
@@ -41,17 +46,16 @@ class ModelAlias(Spec):
     model: Annotated[str, Key(), Ref("registered_model")]
     """The registered model."""
     alias: Annotated[str, Key(), AfterValidator(rules.validator(rules.alias))]
-    """Letters, digits, `_` and `-`; not `latest` or `v<number>`, which MLflow keeps for itself."""
+    """Letters, digits, `_` and `-`; not `latest` or `v<number>`, which MLflow reserves."""
     version: Annotated[
         Annotated[int, Field(ge=1, le=rules.LAST_VERSION)] | VersionSelector,
         Ref("model_version", ("model", "version")),
-        Selects("model"),
+        Selects("model", "registered_model", "model_alias"),
     ]
-    """The version that it points at, or a selector that says which one that is. Moving it is a change of this
-    field."""
+    """The version that the alias points at, or a selector for it. Change it to move the alias."""
 
     def stands_for(self) -> Mapping[str, Address | None]:
-        """The version that it points at; nothing while a selector hasn't said which."""
+        """The version that it points at; nothing while a selector isn't resolved."""
         if not isinstance(self.version, int):
             return {}
         return {"": Address("model_version", (self.model, self.version))}
@@ -59,16 +63,17 @@ class ModelAlias(Spec):
 
 class ModelAliases(SqlKind[ModelAlias]):
     spec = ModelAlias
+    tables = (registered_model_aliases,)
 
     def check(self, world: World) -> Iterator[Diagnostic]:
-        """An alias that is a number may stay where MLflow has one, but isn't made."""
+        """An alias that is a number may stay where MLflow has one, but isn't created."""
         for address, change in world.changes.items():
             if address.kind != ModelAlias.kind or change.action is not Action.CREATE:
                 continue
             if problem := rules.alias_to_be_made(str(address.key[1])):
                 yield Diagnostic(
                     "ambiguous-alias",
-                    "the alias could be taken for something else",
+                    "the alias is ambiguous",
                     f"{address}: {problem}.",
                     hint="give it a name with a letter in it",
                     at=world.places.get(address),

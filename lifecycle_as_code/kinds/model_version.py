@@ -1,8 +1,8 @@
 """Model versions: rows of `model_versions` and `model_version_tags`, and the mark on the logged model.
 
-What MLflow's handlers leave, and so do we: a new version moves its model's `last_updated_time`; so do a
-stage and a deletion, but not a description or a tag. A deleted version keeps its row, its tags and its
-number, and loses what it pointed at. `user_id` stays NULL.
+As MLflow's handlers do, so do we: a new version, a stage and a deletion change the model's
+`last_updated_time`; a description or a tag doesn't. A deleted version keeps its row, its tags and its number,
+and loses its source and its run. `user_id` stays NULL.
 """
 
 from __future__ import annotations
@@ -16,9 +16,23 @@ from pydantic import AfterValidator, Field
 from sqlalchemy import select, update
 
 from ..model.diagnostics import Diagnostic, refuse
-from ..model.plan import Action
-from ..model.snapshot import Observed
-from ..model.spec import Address, Computed, Derived, Hold, Immutable, Key, Labels, Nest, Ref, Spec, Store
+from ..model.plan import Action, Change
+from ..model.snapshot import Live, Observed
+from ..model.spec import (
+    Address,
+    Computed,
+    Derived,
+    Hold,
+    Immutable,
+    Key,
+    KeyPart,
+    Labels,
+    Nest,
+    Ref,
+    Spec,
+    Store,
+    Trait,
+)
 from ..planning.guards import World
 from ..stores.mlflow import rules
 from ..stores.mlflow.artifact_root import artifact_root
@@ -34,63 +48,75 @@ from ..stores.mlflow.tables import (
 )
 from ..stores.mlflow.uris import SourceAddress, Version, read_source
 from ..stores.sql import rows
-from .base import Databases, Observation, Settled, SqlKind, Wanted
+from .base import Databases, Observation, Replacement, SqlKind, StoredForms, Wanted
 
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.model_tag_key))]
 TagValue = Annotated[str, AfterValidator(rules.validator(rules.version_tag_value))]
 RunId = Annotated[str, AfterValidator(rules.validator(rules.run_id))]
 MODELS = "models:/"
-ANOTHER = "a version always points at the same files: declare the next version number"
+ANOTHER = "a version's files never change: declare the next version number"
 
 
 class ModelVersion(Spec):
-    """One version of a registered model: where its files are, and what is said about it."""
+    """One version of a registered model: its files, description and tags."""
 
     kind = "model_version"
     section = "model_versions"
+    example = """\
+model_versions:
+  - model: fraud
+    version: 3
+    source: runs:/0123456789abcdef0123456789abcdef/model
+    run_id: 0123456789abcdef0123456789abcdef
+    description: Trained in May.
+    tags: {validation: approved}
+    stage: Archived
+"""
     store = Store.REGISTRY
+    trait = Trait.VERSION
     nests = (Nest("registered_models", "versions", {"model": "name"}),)
     prepared = True
     holds = {"registered_model": Hold("model-in-use", taken_along=True)}
-    made_once = "MLflow never gives a version's number again: remove this one and declare the next number"
+    made_once = "MLflow never reuses a version's number: remove this version and declare the next number"
 
     model: Annotated[str, Key(), Ref("registered_model")]
     """The registered model."""
     version: Annotated[int, Key(), Field(ge=1, le=rules.LAST_VERSION)]
-    """Its number. MLflow counts: a new one is the highest that ever was, plus one."""
+    """The version's number. MLflow assigns the next one: the highest that ever existed, plus one."""
     source: Annotated[str, AfterValidator(rules.validator(rules.source)), Immutable(ANOTHER)]
     """Where the files are: `runs:/<run id>/<path>`, `models:/<model id>`, `models:/<name>/<version>`, an
-    absolute path or a URI. `runs:/` is resolved once and stored as what it stands for, the logged model or
-    the address of the files, as `mlflow.register_model` does; `MlflowClient.create_model_version` stores it
-    as written. What becomes of the run later changes nothing."""
+    absolute path or a URI. A `runs:/` source is resolved once and stored as the logged model or the address
+    of the files, as `mlflow.register_model` does; `MlflowClient.create_model_version` stores it as written.
+    Later changes of the run have no effect."""
     run_id: Annotated[RunId | None, Computed(), Immutable(ANOTHER)] = None
-    """The run that made it. Needn't be written where the source tells it (`runs:/`, `models:/`). It may be
-    another server's, unless the source is a local path or one of `mlflow-artifacts:`, which MLflow looks for
-    among the run's files."""
+    """The run that produced the version. Omit it where the source names it (`runs:/`, `models:/`). It may be
+    a run of another server, unless the source is a local path or an `mlflow-artifacts:` URI, which MLflow
+    resolves by the run's files."""
     description: Annotated[str, AfterValidator(rules.validator(rules.description))] = ""
     """Markdown that MLflow shows on the version's page; at most 5000 characters."""
     tags: Labels[TagKey, TagValue] = {}
-    """Labels. A declared key is ours; keys that others set are left alone."""
+    """Labels. The stack manages the declared keys and leaves all others alone."""
     stage: Literal["None", "Staging", "Production", "Archived"] = "None"
-    """MLflow's stage. Other versions keep theirs. MLflow advises aliases instead."""
+    """MLflow's stage. Other versions keep their stages. MLflow recommends aliases instead."""
     storage_location: Annotated[str | None, Computed(), Derived()] = None
-    """Where MLflow will download the files from: `source`, resolved."""
+    """The location that MLflow downloads the files from: `source`, resolved."""
 
     def stands_for(self) -> Mapping[str, Address | None]:
         """Itself."""
         return {"": self.address}
 
     def queued(self) -> tuple[str, int]:
-        """MLflow counts the versions of a model."""
+        """MLflow numbers the versions of a model."""
         return self.model, self.version
 
 
 class ModelVersions(SqlKind[ModelVersion]):
     spec = ModelVersion
     keys = rows.Keys(model_versions, ("name", "version"))
+    tables = (model_versions, model_version_tags)
 
     def check(self, world: World) -> Iterator[Diagnostic]:
-        """MLflow counts versions: the highest plus one, deleted ones included; from 1 in a new model."""
+        """MLflow numbers versions: the highest plus one, deleted ones included; from 1 in a new model."""
         made: defaultdict[str, list[int]] = defaultdict(list)
         for address, change in world.changes.items():
             if address.kind == ModelVersion.kind and change.action is Action.CREATE:
@@ -107,6 +133,22 @@ class ModelVersions(SqlKind[ModelVersion]):
                 if version != (due := highest[model] + place):
                     yield _not_next(world, Address(ModelVersion.kind, (model, version)), due)
                     break
+
+    def versions_put_in_place(self, changes: Sequence[Change], live: Live) -> Iterator[Replacement]:
+        """A new version takes the place of the highest one below it. What changes about a version that exists
+        (its tags, its description) puts nothing in anything's place."""
+        made = [change.address for change in changes if change.action is Action.CREATE]
+        if not made:
+            return
+        numbers: defaultdict[KeyPart, list[int]] = defaultdict(list)
+        for address in live.objects:
+            if address.kind == ModelVersion.kind and live.present(address):
+                numbers[address.key[0]].append(int(address.key[1]))
+        for address in made:
+            model, version = address.key
+            below = max((number for number in numbers[model] if number < int(version)), default=None)
+            before = None if below is None else Address(ModelVersion.kind, (model, below))
+            yield Replacement(address, "", before, address)
 
     def observe(self, db: Databases, wanted: Wanted) -> Observation:
         """Three queries: prompts' names, tags, versions. Deleted versions are tombstones.
@@ -163,31 +205,35 @@ class ModelVersions(SqlKind[ModelVersion]):
 
     def settle(
         self, db: Databases, desired: Mapping[Address, ModelVersion], live: Mapping[Address, Observed]
-    ) -> Settled:
+    ) -> StoredForms:
         """Sources as MLflow stores them, with the run and the storage location that follow from them.
 
-        What is there already keeps the form in which it is stored, if that means the same.
+        A live version keeps its stored form, if that means the same.
         """
-        there = {a: stored for a in desired if (stored := _there(live.get(a)))}
-        asked = {a: spec for a, spec in desired.items() if not _as_stored(spec, there.get(a))}
-        sources = {a: read_source(spec.source) for a, spec in asked.items()}
-        # a logged model tells by itself which run it is from; all else is found by what was written
-        logged = {a: s.source.removeprefix(MODELS) for a, s in there.items() if s.source.startswith(MODELS)}
+        versions = {a: version for a in desired if (version := _live_version(live.get(a)))}
+        unresolved = {a: spec for a, spec in desired.items() if not _matches(spec, versions.get(a))}
+        sources = {a: read_source(spec.source) for a, spec in unresolved.items()}
+        # a logged model names its own run; any other source is resolved as written
+        logged = {
+            a: v.source.removeprefix(MODELS) for a, v in versions.items() if v.source.startswith(MODELS)
+        }
         known = look_up(
             db.registry,
             db.workspace,
             [source for a, source in sources.items() if a not in logged],
-            {spec.run_id for spec in asked.values() if spec.run_id},
-            {logged[a] for a in asked if a in logged},
+            {spec.run_id for spec in unresolved.values() if spec.run_id},
+            {logged[a] for a in unresolved if a in logged},
             root=artifact_root(db.registry, db.workspace, db.artifact_root),
         )
-        for address, stored in there.items():
-            if address not in asked or same_source(sources[address], stored.source, stored.run_id, known):
+        for address, stored in versions.items():
+            if address not in unresolved or same_source(
+                sources[address], stored.source, stored.run_id, known
+            ):
                 yield address, _like(desired[address], stored)
-        yield from _resolved({a: spec for a, spec in asked.items() if a not in live}, sources, known)
+        yield from _resolve_new({a: spec for a, spec in unresolved.items() if a not in live}, sources, known)
 
     def create(self, db: Databases, afters: Sequence[ModelVersion]) -> None:
-        """Rows for specs as `settle` gives them; what could be wrong with them was found there."""
+        """Rows for specs as `settle` returns them; it has reported every problem with them."""
         afters = sorted(afters, key=lambda after: (after.model, after.version))
         sources = {(after.model, after.version): read_source(after.source) for after in afters}
         runless = {(after.model, after.version) for after in afters if after.run_id is None}
@@ -235,22 +281,22 @@ class ModelVersions(SqlKind[ModelVersion]):
         self._tag(db, [(before.tags, after) for before, after in pairs])
 
     def delete(self, db: Databases, befores: Sequence[ModelVersion]) -> None:
-        """MLflow: the row stays as a tombstone without what it pointed at; tags and location stay.
+        """MLflow: the row stays as a tombstone without its source and run; tags and location stay.
 
-        MLflow takes the version's aliases along. Here they are objects of their own, gone by now; LacError
-        where somebody has made another one since the plan.
+        MLflow deletes the version's aliases too. Here they are objects of their own, deleted by now; LacError
+        where an alias was created since the plan.
         """
         versions = {(before.model, before.version) for before in befores}
         aliases = registered_model_aliases.c
         query: Any = select(aliases.name, aliases.version, aliases.alias).where(
             aliases.workspace == db.workspace
         )
-        left = [
+        aliases_left = [
             f"model_alias.{row.name}/{row.alias}"
             for row in rows.within(db.registry, query, aliases.name, {name for name, _ in versions})
             if (row.name, row.version) in versions
         ]
-        refuse([_in_use(name, "points at a version that is to be deleted") for name in left])
+        refuse([_in_use(name, "points at a version that the plan deletes") for name in aliases_left])
         gone = {
             "current_stage": DELETED,
             "last_updated_time": db.now_ms,
@@ -286,18 +332,19 @@ def _touch_models(db: Databases, specs: Iterable[ModelVersion]) -> None:
         db.registry.execute(update(registered_models).where(*here).values(last_updated_time=db.now_ms))
 
 
-def _there(seen: Observed | None) -> ModelVersion | None:
-    """The version that is live; None for a tombstone too."""
-    return seen.spec if seen and not seen.tombstone and isinstance(seen.spec, ModelVersion) else None
+def _live_version(observed: Observed | None) -> ModelVersion | None:
+    """The live version; None for a tombstone too."""
+    spec = observed.spec if observed and not observed.tombstone else None
+    return spec if isinstance(spec, ModelVersion) else None
 
 
-def _as_stored(spec: ModelVersion, stored: ModelVersion | None) -> bool:
-    """Whether nothing has to be looked up: the source is there as written, and so is the run."""
+def _matches(spec: ModelVersion, stored: ModelVersion | None) -> bool:
+    """Whether the source and the run are stored as written, so that nothing has to be resolved."""
     return stored is not None and spec.source == stored.source and spec.run_id in (None, stored.run_id)
 
 
 def _like(spec: ModelVersion, stored: ModelVersion) -> ModelVersion:
-    """`spec` with the source in its stored form. A run that was declared stays, to be compared."""
+    """`spec` with the source in its stored form. A declared run stays, to be compared."""
     return spec.model_copy(
         update={
             "source": stored.source,
@@ -307,10 +354,10 @@ def _like(spec: ModelVersion, stored: ModelVersion) -> ModelVersion:
     )
 
 
-def _resolved(
+def _resolve_new(
     waiting: Mapping[Address, ModelVersion], sources: Mapping[Address, SourceAddress], known: Known
-) -> Settled:
-    """Specs of versions to be made. One may point at another that is to be made as well."""
+) -> StoredForms:
+    """Specs of versions that the plan creates. One may point at another that the plan creates too."""
     versions = dict(known.versions)
     known = replace(known, versions=versions)
     todo = dict(waiting)
@@ -323,15 +370,15 @@ def _resolved(
         ]
         for address in ready or list(todo):
             spec = todo.pop(address)
-            found = rules.source_to_be_made(spec.source) or resolve(sources[address], spec.run_id, known)
-            if isinstance(found, str):
-                yield address, _unresolved(spec, found)
+            outcome = rules.source_to_be_made(spec.source) or resolve(sources[address], spec.run_id, known)
+            if isinstance(outcome, str):
+                yield address, _report_source(spec, outcome)
                 continue
-            versions[spec.model, spec.version] = found
+            versions[spec.model, spec.version] = outcome
             update = {
-                "source": found.source,
-                "run_id": found.run_id,
-                "storage_location": found.storage_location,
+                "source": outcome.source,
+                "run_id": outcome.run_id,
+                "storage_location": outcome.storage_location,
             }
             yield address, spec.model_copy(update=update)
 
@@ -339,14 +386,14 @@ def _resolved(
 def _not_next(world: World, address: Address, due: int) -> Diagnostic:
     return Diagnostic(
         "not-the-next-version",
-        "MLflow would give the new version another number",
+        "MLflow would assign another number to the new version",
         f"{address} doesn't exist, and the next version of `{address.key[0]}` is {due}.",
         hint=f"declare it as version {due}",
         at=world.places.get(address),
     )
 
 
-def _unresolved(spec: ModelVersion, problem: str) -> Diagnostic:
+def _report_source(spec: ModelVersion, problem: str) -> Diagnostic:
     return Diagnostic(
         "source-not-found",
         "a version's source can't be resolved",
@@ -359,6 +406,6 @@ def _in_use(name: str, how: str) -> Diagnostic:
     return Diagnostic(
         "still-used",
         "a deletion would touch something else",
-        f"{name} {how}; it was made after the plan.",
-        hint="plan again",
+        f"{name} {how}; it was created after the plan.",
+        hint="run `lac plan` again",
     )

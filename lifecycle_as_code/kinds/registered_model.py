@@ -1,7 +1,7 @@
 """Registered models: rows of `registered_models` and `registered_model_tags`. Prompts are left out.
 
-What MLflow's handlers leave, and so do we: a description that nobody gave is "", not NULL; a new
-description moves the model's `last_updated_time`, a tag doesn't; deletion is for good, versions included.
+As MLflow's handlers do, so do we: a missing description is "", not NULL; a new description changes the
+model's `last_updated_time`, a tag doesn't; deletion is final, versions included.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from sqlalchemy import select
 from ..model.diagnostics import Diagnostic, refuse
 from ..model.plan import Action, Change
 from ..model.snapshot import Observed
-from ..model.spec import Address, Key, Labels, Spec, Store
+from ..model.spec import Address, Key, Labels, Spec, Store, Trait
 from ..planning.guards import World
+from ..serving.levels import ResourceType
 from ..stores.mlflow import rules
 from ..stores.mlflow.prompts import PROMPT_TAG
 from ..stores.mlflow.renames import rename, rename_grants
@@ -43,7 +44,15 @@ class RegisteredModel(Spec):
 
     kind = "registered_model"
     section = "registered_models"
+    example = """\
+registered_models:
+  - name: fraud
+    description: Scores card payments.
+    tags: {team: risk}
+"""
     store = Store.REGISTRY
+    trait = Trait.MODEL
+    grantable = ResourceType.REGISTERED_MODEL
     prepared = True
     movable = True
 
@@ -52,23 +61,24 @@ class RegisteredModel(Spec):
     description: Annotated[str, AfterValidator(rules.validator(rules.description))] = ""
     """Markdown that MLflow shows on the model's page; at most 5000 characters."""
     tags: Labels[TagKey, TagValue] = {}
-    """Labels. A declared key is ours; keys that others set are left alone."""
+    """Labels. The stack manages the declared keys and leaves all others alone."""
 
 
 class RegisteredModels(SqlKind[RegisteredModel]):
     spec = RegisteredModel
     keys = rows.Keys(registered_models, ("name",))
+    tables = (registered_models, registered_model_tags)
 
     def check(self, world: World) -> Iterator[Diagnostic]:
-        """A prompt's name is taken: MLflow keeps prompts among the models."""
+        """A prompt's name is taken: MLflow stores prompts as models."""
         for address, change in world.changes.items():
-            taken = Address("prompt", address.key) in world.live.referents
-            named = change.action is Action.CREATE or change.moved_from is not None
-            if named and address.kind == RegisteredModel.kind and taken:
+            is_prompt = Address("prompt", address.key) in world.live.referents
+            is_new = change.action is Action.CREATE or change.moved_from is not None
+            if is_new and address.kind == RegisteredModel.kind and is_prompt:
                 yield Diagnostic(
                     "is-a-prompt",
                     "a prompt has this name",
-                    f"`{address.name}` is a prompt in MLflow, and prompts share their names with models.",
+                    f"`{address.name}` is a prompt in MLflow, and a model can't have a prompt's name.",
                     hint="give the model another name",
                     at=world.places.get(address),
                 )
@@ -138,21 +148,21 @@ class RegisteredModels(SqlKind[RegisteredModel]):
         self._tag(db, [(before.tags, after) for before, after in pairs])
 
     def move(self, db: Databases, pairs: Sequence[tuple[RegisteredModel, RegisteredModel]]) -> None:
-        """MLflow: versions, tags and aliases follow by foreign key; the model's time moves and that of every
-        version, deleted ones too. Sources of other versions (`models:/<name>/<version>`) and the tags of
-        logged models keep the name that was.
+        """MLflow: versions, tags and aliases follow by foreign key; the model's update time changes and that
+        of every version, deleted ones too. Sources of other versions (`models:/<name>/<version>`) and the
+        tags of logged models keep the former name.
 
-        MLflow renames users' own grants on the model and leaves those of roles that people made behind. That
-        all of them go along is ours: a rename must not change who may do what.
+        MLflow renames users' own grants on the model and leaves the grants of other roles behind. We rename
+        all grants: a rename must not change who may do what.
         """
         names = {before.address: after.address for before, after in pairs}
-        moved = {"last_updated_time": db.now_ms}
-        rename(db.registry, registered_models, db.workspace, names, moved)
+        times = {"last_updated_time": db.now_ms}
+        rename(db.registry, registered_models, db.workspace, names, times)
         rows.change(
             db.registry,
             model_versions,
             ("workspace", "name"),
-            [{"workspace": db.workspace, "name": after.name, **moved} for _, after in pairs],
+            [{"workspace": db.workspace, "name": after.name, **times} for _, after in pairs],
         )
         if db.auth is not None:
             rename_grants(db.auth, db.workspace, names)
@@ -161,8 +171,8 @@ class RegisteredModels(SqlKind[RegisteredModel]):
         """MLflow: with all versions, deleted ones too, and all tags and aliases. Its foreign keys don't
         cascade on deletion, so the dependent rows go first.
 
-        Versions and aliases are objects of their own, deleted by now; LacError where somebody has made
-        another one since the plan.
+        Versions and aliases are objects of their own, deleted by now; LacError where one was created since
+        the plan.
         """
         names = {before.name for before in befores}
         versions, aliases = model_versions.c, registered_model_aliases.c
@@ -200,13 +210,13 @@ def _in_use(address: Address) -> Diagnostic:
     return Diagnostic(
         "still-used",
         "a deletion would touch something else",
-        f"{address} belongs to a model that is to be deleted; it was made after the plan.",
-        hint="plan again",
+        f"{address} belongs to a model that the plan deletes; it was created after the plan.",
+        hint="run `lac plan` again",
     )
 
 
 def _silent_webhooks(world: World) -> Iterator[Diagnostic]:
-    """Names the webhooks that the same changes by REST would have called."""
+    """The webhooks that MLflow would have called for the same changes by REST."""
     silent = world.live.facts.get("webhooks", {})
     if not silent:
         return
@@ -217,14 +227,14 @@ def _silent_webhooks(world: World) -> Iterator[Diagnostic]:
         yield Diagnostic(
             "webhooks-stay-silent",
             "webhooks don't fire for these changes",
-            f"MLflow calls webhooks for its REST API only. These wait for such changes: {', '.join(missed)}.",
-            hint="tell whoever relies on them, for example from the job that runs `lac apply`",
+            f"MLflow calls webhooks for changes by its REST API only, so not these: {', '.join(missed)}.",
+            hint="notify their consumers another way, such as from the job that runs `lac apply`",
             severity="warning",
         )
 
 
 def _events(change: Change) -> set[tuple[str, str]]:
-    """What MLflow's handlers would have sent for a change, as (entity, action)."""
+    """The events that MLflow's handlers would have sent for a change, as (entity, action)."""
     match change.address.kind, change.action:
         case ("registered_model" | "model_version") as entity, Action.CREATE:
             return {(entity, "created")}

@@ -1,7 +1,7 @@
-"""Roles of MLflow's basic-auth: what grants are given to, and who has them.
+"""Roles of MLflow's basic-auth: the holders of grants, and their members.
 
-A role lives in one workspace and counts only there. MLflow has no groups; a user's own grants are in a
-hidden role, which this kind leaves alone: grants in it show up as permissions.
+A role belongs to one workspace and counts only there. MLflow has no groups; a user's own grants are in a
+hidden role, which this kind leaves alone: its grants are observed as permissions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from ..model.diagnostics import Diagnostic, LacError
 from ..model.snapshot import Observed
-from ..model.spec import Address, Key, Spec, Store, Unordered
+from ..model.spec import Address, Key, Spec, Store, Trait, Unordered
 from ..stores.mlflow import rules
 from ..stores.mlflow.auth import hidden_user, read_names, role_ids, user_ids, vanished
 from ..stores.mlflow.tables import role_permissions, roles, user_role_assignments, users
@@ -23,7 +23,7 @@ from ..stores.sql import rows
 from .base import Databases, Observation, SqlKind, Wanted
 
 
-def _as_set(names: tuple[str, ...]) -> tuple[str, ...]:
+def _sort_unique(names: tuple[str, ...]) -> tuple[str, ...]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"listed twice: {', '.join(f'`{name}`' for name in twice)}")
@@ -31,34 +31,41 @@ def _as_set(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Role(Spec):
-    """A named set of grants, and the users who have it.
+    """A named set of grants, and its members.
 
-    Grants are `permissions`: written under what they are about, or in a section of their own.
+    Grants are `permissions`: written under the resource that they are on, or in a section of their own.
     """
 
     kind: ClassVar[str] = "role"
     section: ClassVar[str] = "roles"
+    example = """\
+roles:
+  - name: analysts
+    description: Read reports.
+    members: [bob, ann]
+"""
     store: ClassVar[Store] = Store.AUTH
+    trait = Trait.HOLDER
     prepared: ClassVar[bool] = True
 
     name: Annotated[str, Key(), AfterValidator(rules.validator(rules.role_name))]
-    """Unique in the workspace, at most 255 characters. `__user_` at the beginning is MLflow's own."""
+    """Unique in the workspace; at most 255 characters. MLflow reserves names that begin with `__user_`."""
 
     description: Annotated[str, AfterValidator(rules.validator(rules.role_description))] = ""
-    """What the role is for, at most 1024 characters. Shown by MLflow's user interface."""
+    """The role's purpose; at most 1024 characters. Shown by MLflow's user interface."""
 
     members: Annotated[
         tuple[str, ...],
         Strict(False),
-        AfterValidator(_as_set),
+        AfterValidator(_sort_unique),
         Unordered(),
         Field(json_schema_extra={"uniqueItems": True}),
     ] = ()
-    """Names of users in MLflow's auth database; their order means nothing. The list is whole: whoever was
-    given the role in another way loses it at the next apply, and the plan says so."""
+    """Names of users in MLflow's auth database, in any order. The list is complete: the next apply removes
+    every other member, and the plan shows it."""
 
     def refs(self) -> Iterator[Address]:
-        """The members, who must exist: users are made with MLflow's own tools."""
+        """The members, who must exist: users are created with MLflow's own tools."""
         return (Address("user", (member,)) for member in self.members)
 
 
@@ -69,9 +76,10 @@ class RoleKind(SqlKind[Role]):
     keys = rows.Keys(roles, ("name",))
 
     def observe(self, db: Databases, wanted: Wanted) -> Observation:
-        """The wanted roles of the workspace but for hidden ones; every user as a referent. Three queries.
+        """The roles of the workspace to observe, without hidden ones; every user as a referent. Three
+        queries.
 
-        Facts of the store: `members` of every role, wanted, hidden or not.
+        Facts of the store: `members` of every role, hidden ones and those not to observe included.
         """
         if db.auth is None:
             return Observation({})
@@ -86,92 +94,92 @@ class RoleKind(SqlKind[Role]):
         for role_id, username in db.auth.execute(assigned):
             members[role_id].append(username or "")
         columns = select(roles.c.id, roles.c.name, roles.c.description)
-        found, everyone = {}, {}
+        objects, everyone = {}, {}
         for role_id, name, description in db.auth.execute(columns.where(roles.c.workspace == db.workspace)):
             everyone[name] = tuple(sorted(members[role_id]))
             if hidden_user(name) is None and (names is None or name in names):
                 spec = Role.model_construct(name=name, description=description or "", members=everyone[name])
-                found[spec.address] = Observed(spec, {"id": role_id})
+                objects[spec.address] = Observed(spec, {"id": role_id})
         everybody = db.auth.scalars(select(users.c.username))
         return Observation(
-            found,
+            objects,
             frozenset(Address("user", (username or "",)) for username in everybody),
             facts={"members": everyone},
         )
 
     def create(self, db: Databases, afters: Sequence[Role]) -> None:
-        """MLflow: no description is NULL; whoever makes a role isn't assigned to it."""
-        made = [
+        """MLflow: no description is NULL; the creator of a role isn't assigned to it."""
+        values = [
             {"name": role.name, "workspace": db.workspace, "description": role.description or None}
             for role in afters
         ]
-        rows.add(db.grants, roles, made)
+        rows.add(db.grants, roles, values)
         rows.add(db.grants, user_role_assignments, _assignments(db, [(r, {*r.members}) for r in afters]))
 
     def update(self, db: Databases, pairs: Sequence[tuple[Role, Role]]) -> None:
-        """MLflow: a description that was taken away becomes "", not NULL."""
-        told = [
+        """MLflow: a removed description becomes "", not NULL."""
+        values = [
             {"name": after.name, "workspace": db.workspace, "description": after.description}
             for before, after in pairs
             if before.description != after.description
         ]
-        rows.change(db.grants, roles, ("name", "workspace"), told)
-        left = [(b, {*b.members} - {*a.members}) for b, a in pairs]
-        came = [(a, {*a.members} - {*b.members}) for b, a in pairs]
-        rows.drop(db.grants, user_role_assignments, _assignments(db, left))
-        rows.add(db.grants, user_role_assignments, _assignments(db, came))
+        rows.change(db.grants, roles, ("name", "workspace"), values)
+        losses = [(b, {*b.members} - {*a.members}) for b, a in pairs]
+        gains = [(a, {*a.members} - {*b.members}) for b, a in pairs]
+        rows.drop(db.grants, user_role_assignments, _assignments(db, losses))
+        rows.add(db.grants, user_role_assignments, _assignments(db, gains))
 
     def delete(self, db: Databases, befores: Sequence[Role]) -> None:
         """MLflow: assignments and grants go with the role. Grants are objects of their own, deleted by now;
-        LacError where there is one that the plan doesn't know. What goes here are those without an address,
-        on ids that nothing has: they give nothing."""
+        LacError where the role has one that the plan doesn't know. Deleted here are grants without an
+        address, on ids that nothing has: they give no access."""
         if not befores:
             return
         ids = _role_ids(db, befores)
-        _refuse_granted(db, {ids[role.name]: role for role in befores})
+        _refuse_grants(db, {ids[role.name]: role for role in befores})
         for table in (role_permissions, user_role_assignments):
             rows.drop(db.grants, table, [{"role_id": ids[role.name]} for role in befores])
         rows.drop(db.grants, roles, [{"id": ids[role.name]} for role in befores])
 
 
 def _assignments(db: Databases, members: Collection[tuple[Role, Collection[str]]]) -> list[dict[str, int]]:
-    """The rows that give each role to these users. LacError where one of the two isn't there any more."""
+    """The rows that assign these users to each role. LacError where a user or a role no longer exists."""
     pairs = [(role, name) for role, names in members for name in sorted(names)]
     if not pairs:
         return []
     role_of, user_of = _role_ids(db, [role for role, _ in pairs]), user_ids(db.grants)
-    if lost := [(role, name) for role, name in pairs if name not in user_of]:
-        raise LacError(*(vanished(Address("user", (name,)), role.address) for role, name in lost))
+    if missing := [(role, name) for role, name in pairs if name not in user_of]:
+        raise LacError(*(vanished(Address("user", (name,)), role.address) for role, name in missing))
     return [{"user_id": user_of[name], "role_id": role_of[role.name]} for role, name in pairs]
 
 
-def _role_ids(db: Databases, wanted: Iterable[Role]) -> dict[str, int]:
+def _role_ids(db: Databases, specs: Iterable[Role]) -> dict[str, int]:
     ids = role_ids(db.grants, db.workspace)
-    lost = sorted({role.address for role in wanted if role.name not in ids})
-    if lost:
-        raise LacError(*(vanished(address, address) for address in lost))
+    missing = sorted({role.address for role in specs if role.name not in ids})
+    if missing:
+        raise LacError(*(vanished(address, address) for address in missing))
     return ids
 
 
-def _refuse_granted(db: Databases, going: dict[int, Role]) -> None:
+def _refuse_grants(db: Databases, by_id: dict[int, Role]) -> None:
     grants = role_permissions.c
     query = select(grants.role_id, grants.resource_type, grants.resource_pattern)
-    found = [*rows.within(db.grants, query, grants.role_id, going)]
-    names = read_names(db.registry, {resource_type for _, resource_type, _ in found}, db.workspace)
-    held = [
-        (going[role_id], f"{resource_type} {pattern}")
-        for role_id, resource_type, pattern in found
+    matches = [*rows.within(db.grants, query, grants.role_id, by_id)]
+    names = read_names(db.registry, {resource_type for _, resource_type, _ in matches}, db.workspace)
+    left = [
+        (by_id[role_id], f"{resource_type} {pattern}")
+        for role_id, resource_type, pattern in matches
         if names[resource_type].name(pattern) is not None
     ]
-    if held:
+    if left:
         raise LacError(
             *(
                 Diagnostic(
                     "still-used",
                     "a deletion would touch something else",
-                    f"{role.address} holds a grant that isn't managed here: {grant}.",
-                    hint="plan again, and take the grant over or remove it first",
+                    f"{role.address} has a grant that isn't managed here: {grant}.",
+                    hint="run `lac plan` again, and import or revoke the grant first",
                 )
-                for role, grant in held
+                for role, grant in left
             )
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from ..serving.levels import LEVELS, Grant
+from ..serving.levels import LEVELS, Grant, ResourceType
 
 ALL: Final = "*"
 DENY, NOTHING, READ, USE, EDIT, MANAGE = LEVELS
@@ -15,8 +15,8 @@ WORKSPACE: Final = "workspace"
 DEFAULT_WORKSPACE: Final = "default"
 
 VERSIONS: Final[Mapping[str, str]] = {
-    "registered_model_version": "registered_model",
-    "prompt_version": "prompt",
+    ResourceType.REGISTERED_MODEL_VERSION: ResourceType.REGISTERED_MODEL,
+    ResourceType.PROMPT_VERSION: ResourceType.PROMPT,
 }
 """Types of versions (a grant on one covers all versions), and the type whose name identifies them."""
 

@@ -102,9 +102,11 @@ def _scalar(name: str, value: object) -> str:
 @dataclass(frozen=True, slots=True)
 class Selects:
     """Marks a field that may hold a selector in place of a version's number. `model`: the field beside it
-    that names the registered model."""
+    that names the registered model, of kind `model_kind`; `alias_kind`: that of its aliases."""
 
     model: str
+    model_kind: str
+    alias_kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,18 @@ class Slot:
     loc: tuple[str | int, ...]
     model: str
     selector: VersionSelector
+    kinds: Selects
+
+    @property
+    def owner(self) -> Address:
+        """The model whose versions the selector looks at."""
+        return Address(self.kinds.model_kind, (self.model,))
+
+    @property
+    def alias(self) -> Address | None:
+        """The alias that the selector names, if it does."""
+        name = self.selector.alias
+        return None if name is None else Address(self.kinds.alias_kind, (self.model, name))
 
     @property
     def field(self) -> str:
@@ -127,8 +141,8 @@ class Slot:
 def slots(spec: Spec) -> Iterator[Slot]:
     """The unresolved selectors of an object."""
     if _selectable(type(spec)):
-        for path, loc, model, selector in _inside(spec):
-            yield Slot(spec.address, path, loc, model, selector)
+        for path, loc, model, selector, mark in _inside(spec):
+            yield Slot(spec.address, path, loc, model, selector, mark)
 
 
 @cache
@@ -137,13 +151,13 @@ def _selectable(part: type[Part]) -> bool:
     return bool(marked(part, Selects)) or any(map(_selectable, inner))
 
 
-_Place = tuple[tuple[str, ...], tuple[str | int, ...], str, VersionSelector]
+_Place = tuple[tuple[str, ...], tuple[str | int, ...], str, VersionSelector, Selects]
 
 
 def _inside(part: Part) -> Iterator[_Place]:
     for field, mark in marked(type(part), Selects):
         if isinstance(value := getattr(part, field), VersionSelector):
-            yield (field,), (field,), getattr(part, mark.model), value
+            yield (field,), (field,), getattr(part, mark.model), value, mark
     keys: Mapping[str, ByKey] = dict(marked(type(part), ByKey))
     for field, (inner, many) in shapes(type(part)).items():
         if inner is None or not _selectable(inner):
@@ -152,13 +166,13 @@ def _inside(part: Part) -> Iterator[_Place]:
         for index, item in enumerate(value if many else ()):
             name = str(getattr(item, keys[field].field)) if field in keys else str(index)
             yield from (
-                ((field, name, *path), (field, index, *loc), model, selector)
-                for path, loc, model, selector in _inside(item)
+                ((field, name, *path), (field, index, *loc), model, selector, mark)
+                for path, loc, model, selector, mark in _inside(item)
             )
         if isinstance(value, Part):
             yield from (
-                ((field, *path), (field, *loc), model, selector)
-                for path, loc, model, selector in _inside(value)
+                ((field, *path), (field, *loc), model, selector, mark)
+                for path, loc, model, selector, mark in _inside(value)
             )
 
 

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, PlainSerializer
 from pydantic_core import CoreSchema, core_schema
 
+from ..serving.levels import ResourceType
 from .text import decode_alone, encode, encode_alone
 
 KeyPart = str | int
@@ -29,6 +30,17 @@ class Store(StrEnum):
     REGISTRY = "registry"
     AUTH = "auth"
     SERVE = "serve"
+
+
+class Trait(StrEnum):
+    """What objects of a kind are to the parts that don't know kinds by name. No two kinds share one."""
+
+    MODEL = "a registered model"
+    VERSION = "a version of a model"
+    ALIAS = "a movable name for a version"
+    ENDPOINT = "serves versions"
+    GRANT = "a grant to a holder of grants"
+    HOLDER = "a holder of grants"
 
 
 class Address(NamedTuple):
@@ -174,6 +186,11 @@ class Spec(Part):
     section: ClassVar[str]
     """As in manifests: `model_aliases`."""
     store: ClassVar[Store]
+    example: ClassVar[str] = ""
+    """A manifest that declares one such object, and in which every field is written: for docs and tests."""
+    trait: ClassVar[Trait | None] = None
+    grantable: ClassVar[ResourceType | None] = None
+    """MLflow's type of the grants that may name such an object; None where no grant can."""
     nests: ClassVar[tuple[Nest, ...]] = ()
     prepared: ClassVar[bool] = False
     """Created in the prepare step: a new object affects nobody until something refers to it."""
@@ -250,6 +267,14 @@ class Spec(Part):
     def scope(self) -> Address | None:
         """The resource whose list of such objects a manifest may claim as complete; None if there is none."""
         return None
+
+
+def spec_with(trait: Trait, specs: Mapping[str, type[Spec]]) -> type[Spec]:
+    """The Spec class that has this trait. LookupError where none has."""
+    for spec in specs.values():
+        if spec.trait is trait:
+            return spec
+    raise LookupError(f"no kind is {trait}")
 
 
 M = TypeVar("M")

@@ -10,12 +10,11 @@ from typing import Any, Final
 from ..model.diff import carried, owned
 from ..model.predicate import Facts
 from ..model.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
-from ..model.spec import Spec
+from ..model.spec import Spec, Trait
 from .renames import expand_removals
 
 READY: Final = "READY"
 """MLflow's status of a version whose files exist."""
-_VERSION: Final = "model_version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ def candidates(desired: Desired, recorded: Recorded, live: Live) -> Candidates:
     by_model: defaultdict[str, list[Candidate]] = defaultdict(list)
     removals = expand_removals(desired, recorded)
     for address, observed in live.objects.items():
-        if address.kind != _VERSION or observed.tombstone:
+        if observed.spec.trait is not Trait.VERSION or observed.tombstone:
             continue
         declared, record = desired.objects.get(address), recorded.ours.get(address)
         is_deleted = declared is None and record is not None and address not in removals
@@ -50,7 +49,7 @@ def candidates(desired: Desired, recorded: Recorded, live: Live) -> Candidates:
             obstacle = f"its status is {facts.status or 'unknown'}"
         by_model[str(address.key[0])].append(Candidate(facts, obstacle))
     for address, spec in desired.objects.items():
-        if address.kind == _VERSION and address not in live.objects:
+        if spec.trait is Trait.VERSION and address not in live.objects:
             facts = _facts(live.settled.get(address, spec), {"status": READY})
             by_model[str(address.key[0])].append(Candidate(facts))
     return {model: tuple(sorted(every, key=_newest_first)) for model, every in by_model.items()}

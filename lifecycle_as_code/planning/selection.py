@@ -24,7 +24,6 @@ from .renames import expand_removals
 
 MOST: Final = 20
 """How many versions an error lists, newest first."""
-_ALIAS: Final = "model_alias"
 
 Fields = tuple[str, ...]
 Places = Mapping[tuple[Address, Fields], Source]
@@ -53,7 +52,7 @@ def chosen(desired: Desired, recorded: Recorded, live: Live) -> Chosen:
     aliases = _Aliases(desired, recorded, live, dict(desired.objects))
     choices: list[Choice] = []
     for slot in order:
-        alias = aliases.target(slot)
+        alias = slot.alias
         if alias in failures:
             choice: Choice | Diagnostic = failures[alias]
         elif (pinned_version := aliases.ignored_version(slot.address)) is not None:
@@ -87,7 +86,7 @@ def check_cycles(desired: Desired) -> Iterator[Diagnostic]:
 
 def _in_order(every: Sequence[Slot]) -> tuple[list[Slot], list[list[Slot]]]:
     """The selectors, each after the one that it names; and those that form cycles."""
-    onward = {slot.address: slot for slot in every if slot.address.kind == _ALIAS}
+    onward = {slot.address: slot for slot in every}
     order: list[Slot] = []
     circles: list[list[Slot]] = []
     done: set[tuple[Address, Fields]] = set()
@@ -101,14 +100,10 @@ def _in_order(every: Sequence[Slot]) -> tuple[list[Slot], list[list[Slot]]]:
                 done |= {(s.address, s.path) for s in round_}
                 break
             path[key] = slot
-            slot = onward.get(_alias(slot)) if slot.selector.alias is not None else None
+            slot = onward.get(slot.alias) if slot.alias is not None else None
         order += [s for k, s in reversed(path.items()) if k not in done]
         done |= path.keys()
     return order, circles
-
-
-def _alias(slot: Slot) -> Address:
-    return Address(_ALIAS, (slot.model, slot.selector.alias or ""))
 
 
 def _report_cycle(circle: Sequence[Slot], desired: Desired) -> Iterator[tuple[Slot, Diagnostic]]:
@@ -136,9 +131,6 @@ class _Aliases:
     def pin(self, slot: Slot, version: int) -> None:
         self.objects[slot.address] = pin_version(self.objects[slot.address], slot.loc, version)
 
-    def target(self, slot: Slot) -> Address | None:
-        return None if slot.selector.alias is None else _alias(slot)
-
     def ignored_version(self, address: Address) -> int | None:
         """The live version of an alias whose `version` the manifests ignore; None for others."""
         lifecycle, observed = self.desired.lifecycles.get(address), self.live.present(address)
@@ -152,7 +144,7 @@ class _Aliases:
             version = self.ignored_version(alias)
             return _choice(slot, version if version is not None else _version(self.objects[alias]))
         if observed is None:
-            known = {a for a in (*self.objects, *self.live.objects) if a.kind == _ALIAS}
+            known = {a for a in (*self.objects, *self.live.objects) if a.kind == alias.kind}
             names = [str(a.key[1]) for a in known if a.key[0] == slot.model and a != slot.address]
             hint = did_you_mean(str(alias.key[1]), names[:100])
             return _nothing(slot, f"Model `{slot.model}` has no alias `{alias.key[1]}`.", hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Literal, NamedTuple, get_args
 
 Level = Literal["DENY", "NO_PERMISSIONS", "READ", "USE", "EDIT", "MANAGE"]
@@ -10,7 +11,36 @@ Level = Literal["DENY", "NO_PERMISSIONS", "READ", "USE", "EDIT", "MANAGE"]
 but a veto."""
 LEVELS: tuple[Level, ...] = get_args(Level)
 
-RESOURCE_TYPE = "serving_endpoint"
+
+class ResourceType(StrEnum):
+    """MLflow's words for what a grant is on (mlflow/server/auth/permissions.py, VALID_RESOURCE_TYPES), and
+    `serving_endpoint`: MLflow lists such grants and ignores them; the endpoint enforces them.
+
+    A type that is a kind's `grantable` is spelled like the kind, so `Address(type, (name,))` is the object's.
+    """
+
+    WORKSPACE = "workspace"
+    EXPERIMENT = "experiment"
+    RUN = "run"
+    TRACE = "trace"
+    ASSESSMENT = "assessment"
+    LOGGED_MODEL = "logged_model"
+    REVIEW_QUEUE = "review_queue"
+    REGISTERED_MODEL = "registered_model"
+    REGISTERED_MODEL_VERSION = "registered_model_version"
+    PROMPT = "prompt"
+    PROMPT_VERSION = "prompt_version"
+    SCORER = "scorer"
+    SCORER_VERSION = "scorer_version"
+    GATEWAY_SECRET = "gateway_secret"
+    GATEWAY_ENDPOINT = "gateway_endpoint"
+    GATEWAY_MODEL_DEFINITION = "gateway_model_definition"
+    MCP_SERVER = "mcp_server"
+    MCP_SERVER_VERSION = "mcp_server_version"
+    SERVING_ENDPOINT = "serving_endpoint"
+
+
+RESOURCE_TYPE = ResourceType.SERVING_ENDPOINT
 WORKSPACE = "default"
 """The one MLflow workspace whose roles count for endpoints."""
 

@@ -159,7 +159,7 @@ def _made_from(side: Evidence) -> dict[str, str]:
         "run": f"{run.name} ({run.run_id})" if run.name else run.run_id,
         "run status": ", ".join(filter(None, (run.status, "in the trash" if run.deleted else ""))),
         "run by": run.user,
-        "experiment": run.experiment,
+        "run experiment": run.experiment,
         "git commit": run.commit[:_COMMIT],
         "page in MLflow": run.link,
         "data sets": ", ".join(map(_dataset, side.datasets)),

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 from lifecycle_as_code.engine.evidence import (
-    Replacement,
     number_of,
     replacements,
     tags_after,
     with_file,
     with_past,
 )
+from lifecycle_as_code.kinds import KINDS
+from lifecycle_as_code.kinds.base import Replacement
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
@@ -91,8 +92,10 @@ LIVE = Live(
     ],
 )
 def test_what_takes_whose_place(changed: Change, expected: list[tuple[int | None, int | None]]) -> None:
-    sides = [(before and version(before), after and version(after)) for before, after in expected]
-    assert list(replacements([changed], LIVE)) == [Replacement(changed.address, "", *side) for side in sides]
+    assert list(replacements(KINDS, [changed], LIVE)) == [
+        Replacement(changed.address, "", before and version(before), after and version(after))
+        for before, after in expected
+    ]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +116,7 @@ def test_served_entities_that_get_another_version(
     after: ServingEndpoint | None,
     expected: list[tuple[str, int | None, int | None]],
 ) -> None:
-    found = list(replacements([change(before, after)], LIVE))
+    found = list(replacements(KINDS, [change(before, after)], LIVE))
     assert found == [
         Replacement(ENDPOINT, name, was and version(was), will and version(will))
         for name, was, will in expected
@@ -123,18 +126,18 @@ def test_served_entities_that_get_another_version(
 def test_an_entity_that_serves_another_model() -> None:
     other = ServedEntity(name="a", entity_name="other", entity_version=1)
     after = ServingEndpoint.model_construct(name="fraud", served_entities=(other,))
-    (found,) = replacements([change(endpoint(a=1), after)], LIVE)
+    (found,) = replacements(KINDS, [change(endpoint(a=1), after)], LIVE)
     assert (found.before, found.after) == (version(1), version(1, "other"))
 
 
 def test_a_renamed_model_keeps_its_versions() -> None:
-    origins = {Address("registered_model", ("fraud",)): Address("registered_model", ("scam",))}
+    origins = {version(number): version(number, "scam") for number in (1, 2, 3)}
     assert number_of(version(3), origins) == ("scam", 3)
     assert number_of(version(3, "other"), origins) == ("other", 3)
     running = ServedEntity(name="a", entity_name="scam", entity_version=1)
     before = ServingEndpoint.model_construct(name="fraud", served_entities=(running,))
-    assert list(replacements([change(before, endpoint(a=1))], LIVE, origins)) == []
-    (moved,) = replacements([change(before, endpoint(a=2))], LIVE, origins)
+    assert list(replacements(KINDS, [change(before, endpoint(a=1))], LIVE, origins)) == []
+    (moved,) = replacements(KINDS, [change(before, endpoint(a=2))], LIVE, origins)
     assert (moved.before, moved.after) == (version(1, "scam"), version(2))
 
 
@@ -198,7 +201,7 @@ def test_since_when_a_version_holds_an_alias(lines: list[Line], expected: int | 
 def test_only_what_history_tells_has_a_time() -> None:
     known = Evidence("fraud", 3, aliases=("champion", "prod"))
     told = {CHAMPION: [line(5, "create", None, 3)]}
-    assert with_past(("fraud", 3), known, told).since_ms == {"champion": 5}
+    assert with_past(ModelAlias, ("fraud", 3), known, told).since_ms == {"champion": 5}
 
 
 # --- what MLmodel says

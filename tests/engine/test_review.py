@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,15 +19,19 @@ from support.sample_plans import HOSTILE, always, rich
 
 from lifecycle_as_code.cli import run
 from lifecycle_as_code.engine.apply.run import writing
+from lifecycle_as_code.engine.refresh import Snapshots
+from lifecycle_as_code.engine.review import make_impacts
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.permission import Permission
-from lifecycle_as_code.kinds.registered_model import RegisteredModel
+from lifecycle_as_code.kinds.registered_model import RegisteredModel, RegisteredModels
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.model.plan import Action, Change, Plan
 from lifecycle_as_code.model.policy import Expression, Policy, PolicyWaiver, Rules
-from lifecycle_as_code.model.review import Impact, Outcome, Review, Traffic
+from lifecycle_as_code.model.review import Access, Impact, Outcome, Review, Traffic
+from lifecycle_as_code.model.snapshot import Desired, Live, Recorded
 from lifecycle_as_code.model.spec import Address
 from lifecycle_as_code.planning import planfile
 from lifecycle_as_code.planning.encoding import as_plain, plan_data
@@ -34,6 +39,7 @@ from lifecycle_as_code.stack import Stack
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
 CHAMPION = Address("model_alias", ("fraud", "champion"))
+ENDPOINT = Address("serving_endpoint", ("fraud",))
 APPROVED = Policy(
     "approved",
     {"kind": "model_alias"},
@@ -306,3 +312,21 @@ def test_a_plan_waits_for_models_files_as_long_as_lac_yaml_says(tmp_path: Path) 
     (found,) = bench.stack([RegisteredModel(name="fraud"), made]).plan().review.evidence
     assert found.after
     assert "there was no answer within 1e-09 s" in found.after.missing[-1]
+
+
+def test_a_change_has_what_it_reaches_and_whose_access_it_changes() -> None:
+    one, two = ModelAlias(model="fraud", alias="champion", version=1), RegisteredModel(name="fraud")
+    changes = [Change(spec.address, spec.store, Action.CREATE, "", None, spec) for spec in (two, one)]
+    plan = Plan("payments", "", tuple(changes), ())
+    rows = (Access("ana", two.address, "READ", "EDIT", "role analysts"),)
+    snapshots = Snapshots(Desired(), Recorded(), Live())
+    impacts = make_impacts(KINDS.values(), plan, snapshots, {CHAMPION: rows, ENDPOINT: rows})
+    assert impacts == (Impact(CHAMPION, access=rows),)
+    traffic = Traffic(ENDPOINT, "a")
+
+    class Served(RegisteredModels):
+        def impacts(self, plan: Plan, recorded: Recorded, live: Live) -> Iterator[Impact]:
+            yield Impact(CHAMPION, (traffic,))
+
+    impacts = make_impacts([Served(), Served()], plan, snapshots, {CHAMPION: rows})
+    assert impacts == (Impact(CHAMPION, (traffic, traffic), (), rows),)

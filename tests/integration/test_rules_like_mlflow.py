@@ -27,6 +27,7 @@ from mlflow.utils import uri as mlflow_uri
 from mlflow.utils import validation
 
 from lifecycle_as_code.model.access import ON_ALL_ONLY
+from lifecycle_as_code.serving.levels import ResourceType
 from lifecycle_as_code.stores.mlflow import rules, uris
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -230,7 +231,8 @@ def test_a_grant_that_we_take_is_taken_by_mlflow() -> None:
                 )
                 # no stricter here either: the table is MLflow's
                 assert (rules.grant(resource_type, pattern, level) is None) == (mlflow_says is None)
-    assert rules.NAMED_TYPES | ON_ALL_ONLY == VALID_RESOURCE_TYPES
+    assert {*ResourceType} == VALID_RESOURCE_TYPES | {ResourceType.SERVING_ENDPOINT}
+    assert {*ResourceType} > ON_ALL_ONLY
 
 
 def test_the_artifact_location_limit_is_no_looser_than_mlflows() -> None:

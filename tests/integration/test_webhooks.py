@@ -34,7 +34,7 @@ def test_the_plan_names_webhooks_that_wait_for_its_changes(
     ):
         client.create_webhook(name, "https://127.0.0.1/", [WebhookEvent.from_str(event)])
     assert told(bench, MODEL) == [
-        "MLflow calls webhooks for its REST API only. These wait for such changes: on-model."
+        "MLflow calls webhooks for changes by its REST API only, so not these: on-model."
     ]
     list(bench.stack(MODEL).apply(bench.stack(MODEL).plan()))
     assert told(bench, MODEL) == []

@@ -336,7 +336,7 @@ def test_a_grant_that_was_left_on_the_name_is_not_written_over(modelled: Writing
         GRANTS.create(db, [grant("registered_model", "scoring", "DENY")])
     with (
         pytest.raises(
-            LacError, match=r"name-taken[^$]*permission\.analysts/registered_model/scoring already"
+            LacError, match=r"name-taken[^$]*Role `analysts` already has a grant on registered_model\.scoring"
         ),
         modelled() as db,
     ):

@@ -70,7 +70,7 @@ def test_an_alias_that_is_a_number_is_not_made_but_may_stay() -> None:
 def test_a_prompts_name_is_taken() -> None:
     prompts = Live(referents=frozenset({Address("prompt", ("m",))}))
     (problem,) = problems(RegisteredModels(), [RegisteredModel(name="m"), RegisteredModel(name="n")], prompts)
-    assert problem == "is-a-prompt: `m` is a prompt in MLflow, and prompts share their names with models."
+    assert problem == "is-a-prompt: `m` is a prompt in MLflow, and a model can't have a prompt's name."
 
 
 @pytest.mark.parametrize(("location", "refused"), [("s3://b/old", False), ("s3://b/new", True)])

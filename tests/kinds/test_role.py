@@ -117,7 +117,7 @@ def test_a_grant_that_came_meanwhile_stops_the_deletion(writing_both: Writing) -
         number = ROLES.observe(db, ALL).objects[role.address].facts["id"]
         grant = {"resource_type": "scorer", "resource_pattern": "*", "permission": "READ"}
         add(db, tables.role_permissions, {"role_id": number} | grant)
-        with pytest.raises(LacError, match=r"role\.r holds a grant .*: scorer \*"):
+        with pytest.raises(LacError, match=r"role\.r has a grant .*: scorer \*"):
             ROLES.delete(db, [role])
 
 

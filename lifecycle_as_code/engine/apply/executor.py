@@ -12,13 +12,13 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from ...kinds.base import Kind, Rollout, ServeKind, Site, Tell
+from ...kinds.base import Kind, Rollout, ServeKind, Site, SqlKind, Tell
 from ...model.diagnostics import Diagnostic, LacError
 from ...model.events import Done, Event, Failed, Finished, HeldBack, StepStarted, Warned
 from ...model.plan import Change, Phase, Plan, Step
 from ...model.snapshot import Live, Pending, Record, Recorded
 from ...model.spec import Address, Store
-from ...stores.mlflow.statistics import ANALYZE_FROM, analyze_registry
+from ...stores.mlflow.statistics import ANALYZE_FROM, analyze
 from ..background import Stopped, run_in_background
 from ..refresh import with_cluster
 from .journal import Journal
@@ -284,7 +284,10 @@ class Executor:
     def _statistics(self) -> Iterator[Event]:
         if sum(c.address in self.done for c in self.plan.changes) < ANALYZE_FROM:
             return
-        if warning := analyze_registry(self.journal.ledger.registry):
+        names = {c.address.kind for c in self.plan.changes if c.store is Store.REGISTRY}
+        kinds = [kind for kind in self.kinds if isinstance(kind, SqlKind) and kind.spec.kind in names]
+        tables = [table for kind in kinds for table in kind.tables]
+        if warning := analyze(self.journal.ledger.registry, tables):
             yield Warned(warning)
 
 

@@ -1,10 +1,9 @@
-"""Serving endpoints. The one kind outside SQL, and so large that it is a package: what people write (`spec`),
-as Ray applications (`apps`), what they take of a cluster (`capacity`), its own rules (`checks`),
-its effects (`kind`)."""
+"""Serving endpoints, the one kind outside SQL: its Spec (`spec`), its effects (`kind`), its translation to
+Ray applications and back (`apps`), the resources that it needs of a cluster (`capacity`), its warnings
+(`checks`), and the changes that reach its traffic (`impact`)."""
 
-from .capacity import capacities
 from .kind import ServingEndpoints
-from .spec import Route, ServedEntity, ServingEndpoint, TrafficConfig, followed
+from .spec import Route, ServedEntity, ServingEndpoint, TrafficConfig
 
 __all__ = [
     "Route",
@@ -12,6 +11,4 @@ __all__ = [
     "ServingEndpoint",
     "ServingEndpoints",
     "TrafficConfig",
-    "capacities",
-    "followed",
 ]

@@ -12,10 +12,10 @@ from ...stores.ray.state import Application
 from .spec import Route, ServedEntity, ServingEndpoint, TrafficConfig
 
 MISSING: Final = "MISSING"
-"""Our word for an app that should be there; the others are Ray's."""
+"""Our status of an app that should exist and doesn't; all others are Ray's."""
 
 _REMEMBERED_FOR: Final = 30
-"""Seconds for which an endpoint may remember who may use it."""
+"""Seconds for which an endpoint may cache who may use it."""
 
 
 def as_apps(owner: str, spec: ServingEndpoint) -> Endpoint:
@@ -39,7 +39,7 @@ def entity_as_app(spec: ServingEndpoint, entity: ServedEntity) -> EntityApp:
     return EntityApp(
         name=entity.name,
         entity_name=entity.entity_name,
-        # an alias only in what was never resolved, such as a foreign record: then it names no app of ours
+        # only an unresolved spec has an alias, such as a foreign record: it is no app of ours
         entity_version=version if isinstance(version, int) else 0,
         model_uri=entity.location or "",
         environment_vars=entity.environment_vars,
@@ -54,8 +54,8 @@ def entity_as_app(spec: ServingEndpoint, entity: ServedEntity) -> EntityApp:
     )
 
 
-def as_held(here: Held) -> ServingEndpoint:
-    """The spec of what is there: as noted when traffic last moved, corrected by what Ray tells."""
+def as_spec(here: Held) -> ServingEndpoint:
+    """The spec of a live endpoint: as noted when traffic last moved, corrected by Ray's own state."""
     committed, auth = here.committed, here.config.get("auth") or {}
     noted = construct(
         ServingEndpoint,
@@ -63,7 +63,7 @@ def as_held(here: Held) -> ServingEndpoint:
     )
     weights = {row.get("app"): row for row in here.targets}
     entities = [
-        _entity_as_held(entity, here.entities.get(app := committed.get(entity.name, "")), weights.get(app))
+        _live_entity(entity, here.entities.get(app := committed.get(entity.name, "")), weights.get(app))
         for entity in noted.served_entities
     ]
     routes = [
@@ -85,19 +85,17 @@ def as_held(here: Held) -> ServingEndpoint:
     )
 
 
-def _entity_as_held(
-    noted: ServedEntity, app: Application | None, row: Mapping[str, Any] | None
-) -> ServedEntity:
-    told: dict[str, Any] = {"state": _state(app)}
+def _live_entity(noted: ServedEntity, app: Application | None, row: Mapping[str, Any] | None) -> ServedEntity:
+    values: dict[str, Any] = {"state": _state(app)}
     if row is not None:
-        told["timeout"] = row.get("timeout", noted.timeout)
+        values["timeout"] = row.get("timeout", noted.timeout)
     if app is not None and app.config is not None:
         args = app.config.get("args") or {}
         deployment = (app.config.get("deployments") or [{}])[0]
         options = deployment.get("ray_actor_options") or {}
         scaling = deployment.get("autoscaling_config") or {}
         fixed = deployment.get("num_replicas")
-        told |= {
+        values |= {
             "entity_name": args.get("entity_name", noted.entity_name),
             "entity_version": args.get("entity_version", noted.entity_version),
             "location": args.get("model_uri", noted.location),
@@ -109,7 +107,7 @@ def _entity_as_held(
             "max_replicas": scaling.get("max_replicas", fixed),
             "max_ongoing_requests": deployment.get("max_ongoing_requests", noted.max_ongoing_requests),
         }
-    return noted.model_copy(update=told)
+    return noted.model_copy(update=values)
 
 
 def _state(app: Application | None) -> str | None:
@@ -120,13 +118,10 @@ def _state(app: Application | None) -> str | None:
 
 def facts_of(here: Held) -> dict[str, Any]:
     apps = {**here.entities} | ({here.ingress.name: here.ingress} if here.ingress else {})
+    problems = {name: app.problem for name, app in sorted(apps.items()) if app.problem}
     return {
         "owner": here.owner,
         "status": here.ingress.status if here.ingress else MISSING,
         "apps": {name: app.status for name, app in sorted(apps.items())},
-        **(
-            {"problems": told}
-            if (told := {n: a.problem for n, a in sorted(apps.items()) if a.problem})
-            else {}
-        ),
+        **({"problems": problems} if problems else {}),
     }

@@ -1,4 +1,5 @@
-"""What endpoints take of a cluster, before, after and meanwhile, and whether that is there. Pure."""
+"""The resources that endpoints need of a cluster, before, after and meanwhile, and whether they are free.
+Pure."""
 
 from __future__ import annotations
 
@@ -16,11 +17,11 @@ from .apps import MISSING, as_apps
 from .spec import ServingEndpoint
 
 RESOURCES: Final = "ray_resources"
-"""Among the live facts: what the cluster has, and has free."""
+"""The live fact with the cluster's total and free resources."""
 
 
 _ONE: Final = 10_000
-"""Ray counts in ten-thousandths. So do we: a sum of floats is a little off."""
+"""Ray counts in ten-thousandths. So do we: sums of floats are inexact."""
 
 
 def enough(need: float, free: float) -> bool:
@@ -29,23 +30,24 @@ def enough(need: float, free: float) -> bool:
 
 
 def capacities(changes: Iterable[Change], live: Live) -> tuple[Capacity, ...]:
-    """One for each endpoint that is made, changed or deleted. All of a plan's changes together: its endpoints
-    warm up at once, so what one adds isn't free for the next one."""
-    found: list[Capacity] = []
-    coming: list[_Coming] = []
+    """One for each endpoint that the plan creates, updates or deletes. All of a plan's changes together: its
+    endpoints warm up at once, so the resources of one aren't free for the next."""
+    needs: list[Capacity] = []
+    coming: list[_NewReplicas] = []
     for change in changes:
         if isinstance(change.side, ServingEndpoint) and change.action.is_difference:
-            before = _there(change.before if isinstance(change.before, ServingEndpoint) else None)
+            before = _running(change.before if isinstance(change.before, ServingEndpoint) else None)
             after = change.after if isinstance(change.after, ServingEndpoint) else None
-            seen = live.present(change.address)
-            added = list(_added(str(seen.facts.get("owner", "")) if seen else "", before, after))
-            found.append(_capacity(change.address, before, after, added))
+            observed = live.present(change.address)
+            owner = str(observed.facts.get("owner", "")) if observed else ""
+            added = list(_new_replicas(owner, before, after))
+            needs.append(_capacity(change.address, before, after, added))
             coming += added
     free = live.facts.get(RESOURCES)
     if not isinstance(free, Resources):
-        return tuple(found)
-    enough_cpus = enough(sum(one.peak_cpus for one in found), free.free_cpus)
-    enough_gpus = enough(sum(one.peak_gpus for one in found), free.free_gpus)
+        return tuple(needs)
+    enough_cpus = enough(sum(one.peak_cpus for one in needs), free.free_cpus)
+    enough_gpus = enough(sum(one.peak_gpus for one in needs), free.free_gpus)
     left_over = _without_a_node(coming, free)
     return tuple(
         replace(
@@ -56,12 +58,12 @@ def capacities(changes: Iterable[Change], live: Live) -> tuple[Capacity, ...]:
             and (enough_gpus or not one.peak_gpus)
             and one.endpoint not in left_over,
         )
-        for one in found
+        for one in needs
     )
 
 
-class _Coming(NamedTuple):
-    """So many replicas, each of which takes this much of one node."""
+class _NewReplicas(NamedTuple):
+    """A number of new replicas, and the resources that each needs of one node."""
 
     gpus: float
     cpus: float
@@ -69,11 +71,11 @@ class _Coming(NamedTuple):
     endpoint: Address
 
 
-def _without_a_node(coming: Iterable[_Coming], free: Resources) -> frozenset[Address]:
-    """Endpoints with a replica that finds no node, when the largest choose first, and of the nodes the
-    fullest that they fit on."""
+def _without_a_node(coming: Iterable[_NewReplicas], free: Resources) -> frozenset[Address]:
+    """Endpoints with a replica that fits on no node, when the largest replicas are placed first, each on the
+    fullest node that it fits on."""
     nodes = [{"GPU": round(gpus * _ONE), "CPU": round(cpus * _ONE)} for cpus, gpus in free.nodes]
-    lost = set()
+    unplaced = set()
     for one in sorted(coming, reverse=True):
         need = {"GPU": round(one.gpus * _ONE), "CPU": round(one.cpus * _ONE)}
         left = one.replicas
@@ -83,17 +85,17 @@ def _without_a_node(coming: Iterable[_Coming], free: Resources) -> frozenset[Add
             for unit, each in need.items():
                 node[unit] -= each * here
         if left and nodes:
-            lost.add(one.endpoint)
-    return frozenset(lost)
+            unplaced.add(one.endpoint)
+    return frozenset(unplaced)
 
 
 def _capacity(
     address: Address,
     before: ServingEndpoint | None,
     after: ServingEndpoint | None,
-    added: Collection[_Coming],
+    added: Collection[_NewReplicas],
 ) -> Capacity:
-    was, will_be = _Takes.of(before), _Takes.of(after)
+    was, will_be = _Needs.of(before), _Needs.of(after)
     return Capacity(
         address,
         was.replicas,
@@ -108,15 +110,15 @@ def _capacity(
 
 
 @dataclass(frozen=True, slots=True)
-class _Takes:
-    """What the replicas that always run take. The ingress takes nothing."""
+class _Needs:
+    """The resources of the replicas that always run. The ingress needs none."""
 
     replicas: int = 0
     cpus: float = 0.0
     gpus: float = 0.0
 
     @classmethod
-    def of(cls, spec: ServingEndpoint | None) -> _Takes:
+    def of(cls, spec: ServingEndpoint | None) -> _Needs:
         if spec is None:
             return cls()
         return cls(
@@ -126,22 +128,24 @@ class _Takes:
         )
 
 
-def _there(spec: ServingEndpoint | None) -> ServingEndpoint | None:
-    """The endpoint without the entities whose apps are gone."""
+def _running(spec: ServingEndpoint | None) -> ServingEndpoint | None:
+    """The endpoint without the entities whose apps are missing."""
     if spec is None:
         return None
     entities = tuple(e for e in spec.served_entities if e.state != MISSING)
     return spec.model_copy(update={"served_entities": entities})
 
 
-def _added(owner: str, before: ServingEndpoint | None, after: ServingEndpoint | None) -> Iterator[_Coming]:
-    """The replicas that aren't there yet, until what they come beside retires."""
+def _new_replicas(
+    owner: str, before: ServingEndpoint | None, after: ServingEndpoint | None
+) -> Iterator[_NewReplicas]:
+    """The replicas that run beside the old ones until those retire."""
     if after is None:
         return
-    there = as_apps(owner, before).apps if before else {}
+    apps = as_apps(owner, before).apps if before else {}
     begun = before.leftovers if before else ()
     for app, entity in as_apps(owner, after).apps.items():
-        serving = there.get(app)
+        serving = apps.get(app)
         more = roomy(serving, entity).min_replicas - (serving.min_replicas if serving else 0)
         if app not in begun:
-            yield _Coming(entity.num_gpus, entity.num_cpus, more, after.address)
+            yield _NewReplicas(entity.num_gpus, entity.num_cpus, more, after.address)

@@ -1,4 +1,4 @@
-"""What a plan says about endpoints beforehand: who gets in, and whether there is room. Pure: warnings."""
+"""Warnings of a plan about endpoints: who may use them, and whether the cluster has room. Pure."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .spec import ServingEndpoint
 
 
 def open_doors(world: World) -> Iterator[Diagnostic]:
-    """Endpoints in the plan that let everybody in."""
-    for change, after in _coming(world):
+    """Endpoints in the plan that anyone may use."""
+    for change, after in _endpoints_after(world):
         if after.auth == "none":
             yield Diagnostic(
                 "open-endpoint",
-                "an endpoint answers everybody",
-                f"{change.address} has `auth: none`: whoever reaches the cluster may use it.",
-                hint="leave `auth` out to have MLflow's users asked for, and grant `USE` to a role",
+                "anyone may use an endpoint",
+                f"{change.address} has `auth: none`: everyone who can reach the cluster may use it.",
+                hint="omit `auth` to require MLflow's users, and grant `USE` to a role",
                 at=change.at,
                 severity="warning",
             )
@@ -31,7 +31,7 @@ def open_doors(world: World) -> Iterator[Diagnostic]:
 
 def shut_doors(world: World) -> Iterator[Diagnostic]:
     """Endpoints in the plan that no role may use once it is applied."""
-    shut = [(change, after) for change, after in _coming(world) if after.auth != "none"]
+    shut = [(change, after) for change, after in _endpoints_after(world) if after.auth != "none"]
     if not shut:
         return
     changes = (change for change in world.changes.values() if change.action.is_difference)
@@ -41,7 +41,7 @@ def shut_doors(world: World) -> Iterator[Diagnostic]:
             yield Diagnostic(
                 "nobody-may-use",
                 "no role may use an endpoint",
-                f"{change.address} asks for MLflow's users, and only administrators would get in.",
+                f"{change.address} requires MLflow's users, and only administrators may use it.",
                 hint="add `permissions: [{role: …, level: USE}]` to it",
                 at=change.at,
                 severity="warning",
@@ -49,17 +49,17 @@ def shut_doors(world: World) -> Iterator[Diagnostic]:
 
 
 def room(world: World) -> Iterator[Diagnostic]:
-    """Whether the cluster can hold what comes beside what runs, until that retires."""
+    """Whether the cluster has room for the new replicas beside the old ones, until those retire."""
     free = world.live.facts.get(RESOURCES)
-    found = capacities(world.changes.values(), world.live)
-    lacking = [one for one in found if one.fits is False]
+    needs = capacities(world.changes.values(), world.live)
+    lacking = [one for one in needs if one.fits is False]
     if not lacking or not isinstance(free, Resources):
         return
     lacks = [
         f"{need:g} {unit} while versions stand side by side, and {left:g} of the cluster's {total:g} are free"
         for unit, need, left, total in (
-            ("CPUs", sum(one.peak_cpus for one in found), free.free_cpus, free.cpus),
-            ("GPUs", sum(one.peak_gpus for one in found), free.free_gpus, free.gpus),
+            ("CPUs", sum(one.peak_cpus for one in needs), free.free_cpus, free.cpus),
+            ("GPUs", sum(one.peak_gpus for one in needs), free.free_gpus, free.gpus),
         )
         if not enough(need, left)
     ]
@@ -76,7 +76,7 @@ def room(world: World) -> Iterator[Diagnostic]:
     )
 
 
-def _coming(world: World) -> Iterator[tuple[Change, ServingEndpoint]]:
+def _endpoints_after(world: World) -> Iterator[tuple[Change, ServingEndpoint]]:
     for change in world.changes.values():
         if change.action in (Action.CREATE, Action.UPDATE) and isinstance(change.after, ServingEndpoint):
             yield change, change.after

@@ -1,8 +1,7 @@
-"""What else each change of a plan touches: the traffic of endpoints, capacity, access. Pure.
+"""What each change of a plan touches among endpoints: their traffic and their capacity. Pure.
 
-Access is worked out elsewhere, and only put beside the rest here. Endpoints of other stacks are known by what
-those recorded in the same store, and by what is on the cluster: one that nobody recorded here is known to
-serve a model of ours by the place that it loads from.
+Endpoints of other stacks are known from what those stacks recorded in the same store, and from the cluster:
+an endpoint without a record serves a model of ours if it loads from the place where that model's files are.
 """
 
 from __future__ import annotations
@@ -10,43 +9,24 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from ...model.plan import Action, Change, Plan
-from ...model.review import Access, Capacity, Impact, Traffic
+from ...model.review import Capacity, Impact, Traffic
 from ...model.snapshot import Live, Recorded
 from ...model.spec import Address, Spec
-from . import ServedEntity, ServingEndpoint, capacities, followed
+from .capacity import capacities
+from .spec import ServedEntity, ServingEndpoint, alias_of
 
-NOBODY: Mapping[Address, tuple[Access, ...]] = MappingProxyType({})
 
-
-def make_impacts(
-    plan: Plan,
-    recorded: Recorded,
-    live: Live,
-    *,
-    access: Mapping[Address, tuple[Access, ...]] = NOBODY,
-) -> tuple[Impact, ...]:
-    """The impacts of the plan's differences, in its order; changes that touch nothing else have none.
-
-    `access`: by change, whose effective level on what. What the plan leaves alone is taken as it is live.
-    """
-    if not plan.differences:
-        return ()
+def impacts(plan: Plan, recorded: Recorded, live: Live) -> Iterator[Impact]:
+    """What the plan's differences touch, in its order; a change that touches no endpoint has no impact. What
+    the plan leaves alone stays as it is live."""
     scene = _Scene.of(plan, recorded, live)
     room = {one.endpoint: (one,) for one in capacities(plan.differences, live) if _matters(one)}
-    found = []
     for change in plan.differences:
-        impact = Impact(
-            change.address,
-            tuple(_traffic(change, scene)),
-            room.get(change.address, ()),
-            access.get(change.address, ()),
-        )
-        if impact.traffic or impact.capacity or impact.access:
-            found.append(impact)
-    return tuple(found)
+        traffic, capacity = tuple(_traffic(change, scene)), room.get(change.address, ())
+        if traffic or capacity:
+            yield Impact(change.address, traffic, capacity)
 
 
 def _matters(needs: Capacity) -> bool:
@@ -56,9 +36,9 @@ def _matters(needs: Capacity) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Served:
-    """A served entity before and after the plan, with models by their names after it; None where it isn't
-    there."""
+class _Entity:
+    """A served entity before and after the plan, with models by their names after it; None where it doesn't
+    exist."""
 
     endpoint: Address
     name: str
@@ -70,9 +50,9 @@ class _Served:
     @property
     def side(self) -> ServedEntity:
         """The side that exists: `after` where there is one."""
-        found = self.after or self.before
-        assert found is not None
-        return found
+        side = self.after or self.before
+        assert side is not None
+        return side
 
     @property
     def moves(self) -> bool:
@@ -83,8 +63,9 @@ class _Served:
         return before != after
 
     def row(self, stands_for: int | None = None) -> Traffic:
-        """The row that is shown. `stands_for`: what the alias means after the plan, to whom it matters."""
-        alias = followed(self.side)
+        """The entity's row. `stands_for`: the alias's version after the plan, where a moved alias reaches
+        it."""
+        alias = alias_of(self.side)
         before, after = _version(self.before), _version(self.after)
         # of another stack's, both sides are the same
         return Traffic(
@@ -101,18 +82,18 @@ class _Served:
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """The plan's differences, and every served entity that there is: by the models that it serves before and
-    after, and by its endpoint."""
+    """The plan's differences, and every served entity: by its models before and after, and by its
+    endpoint."""
 
     changes: Mapping[Address, Change]
-    by_model: Mapping[str, Sequence[_Served]]
-    by_endpoint: Mapping[Address, Sequence[_Served]]
+    by_model: Mapping[str, Sequence[_Entity]]
+    by_endpoint: Mapping[Address, Sequence[_Entity]]
 
     @classmethod
     def of(cls, plan: Plan, recorded: Recorded, live: Live) -> _Scene:
         changes = {change.address: change for change in plan.differences}
-        by_model: dict[str, list[_Served]] = defaultdict(list)
-        by_endpoint: dict[Address, list[_Served]] = defaultdict(list)
+        by_model: dict[str, list[_Entity]] = defaultdict(list)
+        by_endpoint: dict[Address, list[_Entity]] = defaultdict(list)
         onward = {str(before.key[0]): str(after.key[0]) for before, after in _models(plan)}
         for served in (
             *_own(changes, recorded, live, onward),
@@ -123,7 +104,7 @@ class _Scene:
             by_endpoint[served.endpoint].append(served)
         return cls(changes, by_model, by_endpoint)
 
-    def serving(self, model: str) -> list[_Served]:
+    def serving(self, model: str) -> list[_Entity]:
         """Entities of this model; this stack's first."""
         return sorted(self.by_model.get(model, ()), key=lambda s: (s.stack, s.endpoint, s.name))
 
@@ -150,18 +131,19 @@ def _traffic(change: Change, scene: _Scene) -> Iterator[Traffic]:
         case "model_alias", _:
             stands_for = getattr(change.after, "version", None)
             for served in scene.serving(model):
-                if _reached(served, model, str(key[1])):
-                    yield served.row(stands_for if followed(served.side) else None)
+                if _reaches(served, model, str(key[1])):
+                    yield served.row(stands_for if alias_of(served.side) else None)
 
 
-def _reached(served: _Served, model: str, alias: str) -> bool:
-    """Whether an entity follows the alias; of another stack's, also whether it serves the model by number."""
-    follows = followed(served.side)
+def _reaches(served: _Entity, model: str, alias: str) -> bool:
+    """Whether an entity follows the alias; for another stack's entity, also whether it serves the model by
+    number."""
+    follows = alias_of(served.side)
     return served.side.entity_name == model and (follows == alias or (bool(served.stack) and not follows))
 
 
 def _own_traffic(change: Change, scene: _Scene) -> Sequence[Traffic]:
-    """All of the endpoint's entities, where any of them serves something else or has another share."""
+    """All entities of the endpoint, if one of them serves another version or has another share."""
     entities = scene.by_endpoint.get(change.address, ())
     before = _endpoint(change.before)
     moved = any(
@@ -176,8 +158,8 @@ def _models(plan: Plan) -> Iterator[tuple[Address, Address]]:
     yield from (pair for pair in plan.moves if pair[0].kind == "registered_model")
 
 
-def _called(spec: ServingEndpoint | None, onward: Mapping[str, str]) -> ServingEndpoint | None:
-    """An endpoint as it is, with the names that its models get."""
+def _rename_models(spec: ServingEndpoint | None, onward: Mapping[str, str]) -> ServingEndpoint | None:
+    """An endpoint with the names of its models after the plan."""
     if spec is None or not any(entity.entity_name in onward for entity in spec.served_entities):
         return spec
     entities = tuple(
@@ -189,17 +171,17 @@ def _called(spec: ServingEndpoint | None, onward: Mapping[str, str]) -> ServingE
 
 def _own(
     changes: Mapping[Address, Change], recorded: Recorded, live: Live, onward: Mapping[str, str]
-) -> Iterator[_Served]:
+) -> Iterator[_Entity]:
     """The entities of this stack's endpoints; what the plan leaves alone is the same before and after."""
     for address in sorted({a for a in (*recorded.ours, *changes) if a.kind == ServingEndpoint.kind}):
         change, seen = changes.get(address), live.present(address)
-        before = _called(_endpoint(change.before if change else seen.spec if seen else None), onward)
+        before = _rename_models(_endpoint(change.before if change else seen.spec if seen else None), onward)
         yield from _entities(address, before, _endpoint(change.after) if change else before)
 
 
-def _of_others(plan: Plan, recorded: Recorded, live: Live, onward: Mapping[str, str]) -> Iterator[_Served]:
-    """The entities of other stacks' endpoints, as they are; as recorded where the cluster doesn't tell."""
-    found = {
+def _of_others(plan: Plan, recorded: Recorded, live: Live, onward: Mapping[str, str]) -> Iterator[_Entity]:
+    """The entities of other stacks' endpoints, live ones first; recorded ones where the cluster has none."""
+    others = {
         address: (recorded.others[address], spec)
         for address, spec in recorded.elsewhere.items()
         if isinstance(spec, ServingEndpoint)
@@ -215,38 +197,38 @@ def _of_others(plan: Plan, recorded: Recorded, live: Live, onward: Mapping[str, 
             entity.location and stored.get((entity.entity_name, entity.entity_version)) == entity.location
             for entity in spec.served_entities
         )
-        if recorded.others.get(address) == stack or (address not in found and loads):
-            found[address] = stack, spec
-    for address, (stack, spec) in sorted(found.items()):
-        there = _called(spec, onward)
-        yield from _entities(address, there, there, stack)
+        if recorded.others.get(address) == stack or (address not in others and loads):
+            others[address] = stack, spec
+    for address, (stack, spec) in sorted(others.items()):
+        spec = _rename_models(spec, onward)
+        yield from _entities(address, spec, spec, stack)
 
 
 def _locations(plan: Plan, live: Live) -> dict[tuple[str, object], str | None]:
-    """Where the files of each version are, by the name that its model has until the plan is applied."""
+    """The location of each version's files, by its model's name until the plan is applied."""
     former = {after: before for before, after in _models(plan)}
-    found: dict[tuple[str, object], str | None] = {}
+    places: dict[tuple[str, object], str | None] = {}
     for address, seen in live.objects.items():
         if address.kind == "model_version":
             model = Address("registered_model", address.key[:1])
             place = getattr(seen.spec, "storage_location", None) or getattr(seen.spec, "source", None)
-            found[str(former.get(model, model).key[0]), address.key[1]] = place
-    return found
+            places[str(former.get(model, model).key[0]), address.key[1]] = place
+    return places
 
 
 def _entities(
     address: Address, before: ServingEndpoint | None, after: ServingEndpoint | None, stack: str = ""
-) -> Iterator[_Served]:
+) -> Iterator[_Entity]:
     was = {entity.name: entity for entity in before.served_entities} if before else {}
     will_be = {entity.name: entity for entity in after.served_entities} if after else {}
     for name in sorted({*was, *will_be}):
         spec = after if name in will_be else before
         assert spec is not None
-        yield _Served(address, name, was.get(name), will_be.get(name), _share(spec, name), stack)
+        yield _Entity(address, name, was.get(name), will_be.get(name), _share(spec, name), stack)
 
 
 def _share(spec: ServingEndpoint, name: str) -> float | None:
-    """An entity's share of the traffic, in percent; a single one has it all."""
+    """An entity's share of the traffic, in percent; a single entity has all of it."""
     if not spec.traffic_config.routes and len(spec.served_entities) == 1:
         return 100.0
     shares = {route.served_entity_name: route.traffic_percentage for route in spec.traffic_config.routes}
@@ -258,7 +240,7 @@ def _endpoint(spec: Spec | None) -> ServingEndpoint | None:
 
 
 def _version(entity: ServedEntity | None) -> int | None:
-    """The number, as far as it is known."""
+    """The version's number; None where it isn't resolved."""
     number = entity.entity_version if entity else None
     return number if isinstance(number, int) else None
 

@@ -1,4 +1,4 @@
-"""What people write about a serving endpoint. Field names are those of Databricks' model serving."""
+"""The Spec of a serving endpoint. Field names are those of Databricks' model serving."""
 
 from __future__ import annotations
 
@@ -11,7 +11,21 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
 from ...model.selector import Selects, VersionSelector
-from ...model.spec import Address, ByKey, Derived, Health, Hold, Key, Part, Spec, Store, Tags, fields_marked
+from ...model.spec import (
+    Address,
+    ByKey,
+    Derived,
+    Health,
+    Hold,
+    Key,
+    Part,
+    Spec,
+    Store,
+    Tags,
+    Trait,
+    fields_marked,
+)
+from ...serving.levels import ResourceType
 from ...serving.references import is_reference
 from ...stores.mlflow import rules
 
@@ -26,85 +40,86 @@ def _name(text: str) -> str:
 
 
 def _quantity(number: float) -> float:
-    """Ray: it counts in ten-thousandths."""
+    """Ray counts in ten-thousandths."""
     if 0 < number < 0.0001:
-        raise ValueError("Ray counts in steps of 0.0001: that is the least")
+        raise ValueError("Ray counts in steps of 0.0001, which is the least")
     return number
 
 
 def _gpus(number: float) -> float:
-    """Ray: a part of one GPU, or whole ones."""
+    """Ray gives a part of one GPU, or whole ones."""
     if number > 1 and number != int(number):
-        raise ValueError("a replica has a part of one GPU, or whole ones")
+        raise ValueError("a replica can have a part of one GPU, or whole GPUs")
     return number
 
 
-def _followed(text: str) -> str:
+def _check_alias(text: str) -> str:
     problem = rules.alias(text[1:]) if text.startswith("@") else "a version is a number or `@` and an alias"
     if problem:
         raise ValueError(problem)
     return text
 
 
-def _as_followed(version: int | str | VersionSelector) -> int | str | VersionSelector:
+def _shorten_alias(version: int | str | VersionSelector) -> int | str | VersionSelector:
     if isinstance(version, VersionSelector) and version.alias is not None:
-        return _followed(f"@{version.alias}")
+        return _check_alias(f"@{version.alias}")
     return version
 
 
-def _variables(given: Mapping[str, str]) -> Mapping[str, str]:
-    """No message repeats a value: it may be a secret, though it shouldn't."""
-    for name, value in given.items():
+def _variables(variables: Mapping[str, str]) -> Mapping[str, str]:
+    """No message repeats a value, which may be a secret."""
+    for name, value in variables.items():
         if not _VARIABLE.fullmatch(name):
             raise ValueError(f"`{name}` can't be the name of an environment variable")
         if "{{" in value and not is_reference(value):
-            raise ValueError(f"`{name}`: a secret stands alone, as `{{{{ env.NAME }}}}`")
-    return MappingProxyType(given)
+            raise ValueError(f"`{name}`: a reference must be the whole value, as in `{{{{ env.NAME }}}}`")
+    return MappingProxyType(variables)
 
 
 class ServedEntity(Part):
     """One version of a registered model behind the endpoint."""
 
     name: Annotated[str, AfterValidator(_name)]
-    """What the endpoint's answers and its routes call it, such as `champion`."""
+    """The name in the endpoint's answers and routes, such as `champion`."""
     entity_name: Annotated[str, AfterValidator(rules.validator(rules.model_name))]
     """The registered model."""
     entity_version: Annotated[
         Annotated[int, Field(ge=1, le=rules.LAST_VERSION)]
-        | Annotated[str, AfterValidator(_followed)]
+        | Annotated[str, AfterValidator(_check_alias)]
         | VersionSelector,
-        AfterValidator(_as_followed),
-        Selects("entity_name"),
+        AfterValidator(_shorten_alias),
+        Selects("entity_name", "registered_model", "model_alias"),
     ]
-    """A version number, or an alias such as `"@champion"`: then the endpoint moves when the alias does. Or a
-    selector, of which `{alias: champion}` is another way to write `"@champion"`. The plan says which version
-    that is; the cluster never asks."""
+    """A version number; an alias such as `"@champion"`, with which the endpoint moves; or a selector, of
+    which `{alias: champion}` means the same as `"@champion"`. The plan resolves it to a number; the cluster
+    never asks the registry."""
     min_replicas: Annotated[int, Field(ge=1)] = 1
-    """How many replicas run at least."""
+    """The least number of replicas."""
     max_replicas: Annotated[int, Field(ge=1)] | None = None
-    """How many run at most; Ray scales in between, by the requests under way. By default `min_replicas`."""
+    """The greatest number of replicas; Ray scales in between by the ongoing requests. Default:
+    `min_replicas`."""
     num_cpus: Annotated[float, Field(ge=0), AfterValidator(_quantity)] = 1.0
-    """CPUs that Ray sets aside for a replica. It counts them and doesn't enforce them."""
+    """CPUs that Ray reserves for a replica. Ray doesn't enforce the limit."""
     num_gpus: Annotated[float, Field(ge=0), AfterValidator(_quantity), AfterValidator(_gpus)] = 0.0
-    """GPUs that Ray sets aside for a replica: a part of one, or whole ones."""
+    """GPUs that Ray reserves for a replica: a part of one GPU, or whole GPUs."""
     max_ongoing_requests: Annotated[int, Field(ge=1)] = 5
-    """How many requests a replica works on at once; more wait. Ray's own default."""
+    """The most requests that a replica handles at once; more requests wait. The default is Ray's."""
     timeout: Annotated[float, Field(gt=0)] = 60.0
-    """Seconds until a request is answered with 504. The default of MLflow's own server."""
+    """Seconds until a request is answered with 504. The default is that of MLflow's server."""
     environment_vars: Annotated[
         Mapping[str, str], AfterValidator(_variables), PlainSerializer(dict, return_type=dict)
     ] = {}
-    """Variables of the replicas' environment. A secret is a reference, `"{{ env.NAME }}"`, that is looked up
-    on the node: nothing else of it is kept anywhere."""
+    """Environment variables of the replicas. Write a secret as a reference, `"{{ env.NAME }}"`: each node
+    looks it up in its own environment, and its value is stored nowhere."""
 
     follows: Annotated[str | None, Derived()] = None
-    """The alias that the version was resolved through, as written; None for a number."""
+    """The alias that led to the version, as written; None for a number."""
     location: Annotated[str | None, Derived()] = None
     """Where the replicas load the model from: the version's storage location."""
     state: Annotated[str | None, Derived(), Health()] = None
-    """Ray's word for what is wrong with it; None when nothing is."""
+    """Ray's status of the app where it isn't healthy; otherwise None."""
     redeployed: Annotated[int, Derived()] = 0
-    """How many times the same was brought up anew because it had broken."""
+    """The number of times that the entity was redeployed unchanged because its app had failed."""
 
     @model_validator(mode="after")
     def _replicas(self) -> ServedEntity:
@@ -113,7 +128,7 @@ class ServedEntity(Part):
         return self
 
     def written(self) -> dict[str, Any]:
-        """As a person would write it."""
+        """As a manifest would have it."""
         values = self.model_dump(warnings="none", exclude=set(fields_marked(ServedEntity, Derived)))
         values["entity_version"] = self.follows or self.entity_version
         if self.max_replicas == self.min_replicas:
@@ -128,41 +143,67 @@ class Route(Part):
     served_entity_name: str
     """The name of one of `served_entities`."""
     traffic_percentage: Annotated[int, Field(ge=0, le=100)]
-    """Its share of the requests. With 0 it runs, and can be asked by its name only."""
+    """Its share of the requests. With 0 it runs, and answers only requests that name it."""
 
 
 class TrafficConfig(Part):
-    """How requests are shared out."""
+    """How the endpoint distributes requests."""
 
     routes: Annotated[tuple[Route, ...], ByKey("served_entity_name")] = ()
-    """One for each served entity, adding up to 100."""
+    """One route for each served entity; the percentages add up to 100."""
 
 
 class ServingEndpoint(Spec):
-    """One URL that answers with the predictions of one model version, or of several by their shares."""
+    """A URL that serves the predictions of one model version, or of several by their shares of the
+    traffic."""
 
     kind: ClassVar[str] = "serving_endpoint"
     section: ClassVar[str] = "serving_endpoints"
+    example = """\
+serving_endpoints:
+  - name: fraud
+    served_entities:
+      - name: champion
+        entity_name: fraud
+        entity_version: "@champion"
+        min_replicas: 1
+        max_replicas: 2
+        num_cpus: 0.5
+        num_gpus: 1
+        max_ongoing_requests: 8
+        timeout: 5
+        environment_vars: {TOKEN: "{{ env.TOKEN }}"}
+      - {name: challenger, entity_name: fraud, entity_version: 4}
+    traffic_config:
+      routes:
+        - {served_entity_name: champion, traffic_percentage: 90}
+        - {served_entity_name: challenger, traffic_percentage: 10}
+    description: Scores card payments.
+    tags: {team: risk}
+    auth: none
+"""
     store: ClassVar[Store] = Store.SERVE
-    # what runs goes on running without the registry's row
+    trait = Trait.ENDPOINT
+    grantable = ResourceType.SERVING_ENDPOINT
+    # a running app goes on without the registry's row
     holds: ClassVar[Mapping[str, Hold]] = {"model_version": Hold("version-in-use", taken_along=False)}
 
     name: Annotated[str, Key(), AfterValidator(_name)]
-    """Part of the URL: `/serving-endpoints/<name>/invocations`. One per cluster, whatever the stack."""
+    """Part of the URL: `/serving-endpoints/<name>/invocations`. Unique in the cluster, across stacks."""
     served_entities: Annotated[tuple[ServedEntity, ...], ByKey("name"), Field(min_length=1)]
-    """What answers."""
+    """The model versions that answer."""
     traffic_config: TrafficConfig = TrafficConfig()
-    """Shares of the requests; may be left out where there is one served entity only."""
+    """Shares of the requests. May be omitted with a single served entity."""
     description: str = ""
-    """What it is for."""
+    """The endpoint's purpose."""
     tags: Tags = {}
-    """Labels. A declared key is ours; keys that others set are left alone."""
+    """Labels. The stack manages the declared keys and leaves all others alone."""
     auth: Literal["basic", "none"] = "basic"
-    """`basic`: users of MLflow's auth database with a role that may `USE` the endpoint, and MLflow's
-    administrators. `none`: whoever reaches the cluster."""
+    """Who may use the endpoint. `basic`: users of MLflow's auth database with a role that may `USE` it, and
+    MLflow's administrators. `none`: everyone who can reach the cluster."""
 
     auth_database: Annotated[str, Derived()] = ""
-    """Where the endpoint looks users up; never with a password."""
+    """The auth database's address for the endpoint, without a password."""
     runtime_env: Annotated[
         Mapping[str, Any],
         AfterValidator(MappingProxyType),
@@ -171,9 +212,9 @@ class ServingEndpoint(Spec):
     ] = {}
     """Ray's runtime environment, from `serve:` in lac.yaml."""
     state: Annotated[str | None, Derived(), Health()] = None
-    """Ray's word for what is wrong with the endpoint itself; None when nothing is."""
+    """Ray's status of the endpoint's own app where it isn't healthy; otherwise None."""
     leftovers: Annotated[tuple[str, ...], Derived(), Health()] = ()
-    """Ray apps of the endpoint that nothing routes to: an interrupted apply's."""
+    """Ray apps of the endpoint that get no traffic: an interrupted apply left them."""
 
     @model_validator(mode="after")
     def _routes(self) -> ServingEndpoint:
@@ -188,7 +229,7 @@ class ServingEndpoint(Spec):
             return self
         for name, count in Counter(routes).items():
             if name not in entities:
-                raise ValueError(f"a route names `{name}`, which is none of the served entities")
+                raise ValueError(f"a route names `{name}`, which is not a served entity")
             if count > 1:
                 raise ValueError(f"`{name}` has two routes")
         if left := [name for name in entities if name not in routes]:
@@ -199,7 +240,7 @@ class ServingEndpoint(Spec):
         return self
 
     def refs(self) -> Iterator[Address]:
-        """The versions that it serves, as far as they are resolved, and the aliases that it follows."""
+        """The versions that it serves, where they are resolved, and the aliases that it follows."""
         for entity in self.served_entities:
             if isinstance(entity.entity_version, int):
                 yield Address("model_version", (entity.entity_name, entity.entity_version))
@@ -208,11 +249,11 @@ class ServingEndpoint(Spec):
     def follows(self) -> Iterator[Address]:
         """The aliases that say which versions it serves."""
         for entity in self.served_entities:
-            if alias := followed(entity):
+            if alias := alias_of(entity):
                 yield Address("model_alias", (entity.entity_name, alias))
 
     def stands_for(self) -> Mapping[str, Address | None]:
-        """The version behind each served entity, as far as they are resolved."""
+        """The version of each served entity; None where it isn't resolved."""
         return {
             entity.name: Address("model_version", (entity.entity_name, entity.entity_version))
             if isinstance(entity.entity_version, int)
@@ -221,12 +262,12 @@ class ServingEndpoint(Spec):
         }
 
     def renamed(self, before: Address, after: Address) -> Self:
-        """Itself: a rename in the registry doesn't touch what runs on Ray, which goes on under the name that
-        it was brought up with."""
+        """Itself: a rename in the registry doesn't touch the apps on Ray, which keep the model's name that
+        they were deployed with."""
         return self
 
     def written(self) -> dict[str, Any]:
-        """As a person would write it: with aliases in place of the versions that they stood for."""
+        """As a manifest would have it: with aliases in place of the versions that they stood for."""
         values = super().written()
         values["served_entities"] = [entity.written() for entity in self.served_entities]
         values.pop("traffic_config", None)
@@ -236,7 +277,7 @@ class ServingEndpoint(Spec):
         return values
 
 
-def followed(entity: ServedEntity) -> str | None:
+def alias_of(entity: ServedEntity) -> str | None:
     """The alias that an entity follows, resolved or not; None for a number."""
     text = entity.follows or entity.entity_version
     return text.removeprefix("@") if isinstance(text, str) else None

@@ -19,7 +19,7 @@ from ...model.history import Actor
 from ...model.plan import Action, Change, Plan
 from ...model.review import Access, Impact, Review, Traffic
 from ...model.signature import Signature, SignatureChange, SignatureClass
-from ...model.spec import Address, Spec, key_fields, parse_address
+from ...model.spec import Address, Spec, Trait, key_fields, parse_address, spec_with
 from ..convert import fields_of, read_part
 from ..value_errors import REFUSED, describe_error
 from ..yaml.nodes import Map, Seq
@@ -210,7 +210,8 @@ class _Builder:
     def _impacts(self, address: Address) -> tuple[Impact, ...]:
         case = self._case
         traffic = tuple(
-            Traffic(Address("serving_endpoint", (name,)), case.entity, moves=True) for name in case.endpoints
+            Traffic(Address(spec_with(Trait.ENDPOINT, self._specs).kind, (name,)), case.entity, moves=True)
+            for name in case.endpoints
         )
         access: list[Access] = []
         for index, row in enumerate(case.access):

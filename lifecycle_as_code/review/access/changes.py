@@ -26,9 +26,9 @@ from ...model.access import (
 )
 from ...model.plan import Action, Change, Mode, Plan
 from ...model.review import Access
-from ...model.spec import Address
+from ...model.spec import Address, Trait
 from ...model.text import join_first
-from ...serving.levels import rank
+from ...serving.levels import ResourceType, rank
 from .effective import Effective
 from .projection import state_after
 
@@ -37,11 +37,15 @@ MOST: Final = 200
 MOST_IN_ALL: Final = 2000
 """The most rows of a whole plan, but at least one for every change that has any."""
 
-_RESOURCES: Final = ("registered_model", "experiment", "serving_endpoint")
-_TYPES: Final = (*_RESOURCES, "prompt", "gateway_endpoint")
+_TYPES: Final = (
+    ResourceType.REGISTERED_MODEL,
+    ResourceType.EXPERIMENT,
+    ResourceType.SERVING_ENDPOINT,
+    ResourceType.PROMPT,
+    ResourceType.GATEWAY_ENDPOINT,
+)
 """Types of resources that people grant on: those that MANAGE on the workspace covers."""
 _VERSIONS_OF: Final = {parent: versions for versions, parent in VERSIONS.items()}
-_VERSION_KIND: Final = {"registered_model": "model_version", "prompt": "prompt_version"}
 UNKNOWN: Final[Mapping[str, Collection[str]]] = MappingProxyType({})
 
 
@@ -54,9 +58,9 @@ def access_changes(
     """For each change that affects access: the users whose effective level it changes, and on which resource.
 
     The resource `*`, as in `registered_model.*`, stands for every resource of its type without a row of its
-    own for that user, future ones included; `model_version.fraud/*` for the versions of `fraud`, listed if
-    their level differs from the model's; `workspace.*` for the workspace itself. A resource that is created
-    or deleted is listed for users with a grant on its name. Users without a change have no row.
+    own for that user, future ones included; `registered_model_version.fraud/*` for the versions of `fraud`,
+    listed if their level differs from the model's; `workspace.*` for the workspace itself. A resource that is
+    created or deleted is listed for users with a grant on its name. Users without a change have no row.
 
     A row belongs to the first change, in the plan's order, that touches a grant on that resource or a role
     with one which the user has or had; otherwise to the resource's own. At most `MOST` rows per change and
@@ -72,7 +76,7 @@ def access_changes(
     rows: dict[Address, list[_Row]] = {}
     seen: set[tuple[str, Address]] = set()
     # a resource's own change comes last: a grant that is created with it says more
-    for change in sorted(changes, key=lambda change: change.address.kind in _RESOURCES):
+    for change in sorted(changes, key=_is_resource):
         for row in sides.rows(change):
             if (row.user, row.resource) not in seen:
                 seen.add((row.user, row.resource))
@@ -83,9 +87,19 @@ def access_changes(
 
 def touches_access(plan: Plan) -> bool:
     """Whether a plan changes grants, roles, or resources with grants; otherwise no access changes."""
-    kinds = {"permission", "role", *_RESOURCES}
-    about = (c for c in plan.changes if c.action.is_difference and c.address.kind in kinds)
-    return plan.mode is not Mode.REFRESH_ONLY and any(about)
+    about = (Trait.GRANT, Trait.HOLDER)
+    differences = [change for change in plan.changes if change.action.is_difference]
+    affects = any(_trait(change) in about or _is_resource(change) for change in differences)
+    return plan.mode is not Mode.REFRESH_ONLY and affects
+
+
+def _trait(change: Change) -> Trait | None:
+    return change.side.trait if change.side else None
+
+
+def _is_resource(change: Change) -> bool:
+    """Whether grants can name the object."""
+    return change.side is not None and change.side.grantable is not None
 
 
 class _Pair(NamedTuple):
@@ -175,7 +189,7 @@ class _Sides:
             {role.name: role for role in state.roles if role.workspace == workspace}
             for state in (before, after)
         )
-        own = [change for change in changes if change.address.kind in _RESOURCES]
+        own = [change for change in changes if _is_resource(change)]
         known = {kind: set(names) for kind, names in existing.items()}
         for address in {change.address for change in own} | _resources_of_grants(changes):
             if address.kind in known:
@@ -201,20 +215,20 @@ class _Sides:
         return reach.name == ALL or reach.type not in self.existing or reach.name in self.existing[reach.type]
 
     def _reaches(self, change: Change) -> Iterator[_Reach]:
-        match change.address:
-            case Address("permission", (role, resource_type, resource)):
+        match _trait(change), change.address.key:
+            case Trait.GRANT, (role, resource_type, resource):
                 both = self.roles.get(str(role), (None, None))
                 users = _NOBODY.union(*(side.members for side in both if side is not None))
                 yield from _reaches(users, str(resource_type), str(resource))
-            case Address("role", (role,)):
+            case Trait.HOLDER, (role,):
                 before, after = self.roles.get(str(role), (None, None))
                 members_before = before.members if before else _NOBODY
                 members_after = after.members if after else _NOBODY
                 sides = [side for side in (before, after) if side is not None]
                 for on in {(g.resource_type, g.pattern) for side in sides for g in side.grants}:
                     yield from _reaches(members_before ^ members_after, *on)
-            case Address(kind, (name,)) if kind in _RESOURCES and self._is_one_sided(change.address):
-                yield _Reach(self._users_of_grants(change.address), kind, str(name))
+            case _, (name,) if _is_resource(change) and self._is_one_sided(change.address):
+                yield _Reach(self._users_of_grants(change.address), change.address.kind, str(name))
 
     def _is_one_sided(self, address: Address) -> bool:
         return address in self.created or address in self.deleted or address in self.origins
@@ -237,7 +251,7 @@ class _Sides:
             yield _Row(user, Address(reach.type, (name,)), pair, _exceptions(on, name) + stay)
         for name, pair in _differences(of):
             if pair.levels != on[name].levels:
-                yield _Row(user, Address(_VERSION_KIND[reach.type], (name, ALL)), pair, _exceptions(of, name))
+                yield _Row(user, Address(versions, (name, ALL)), pair, _exceptions(of, name))
 
     def _pair(self, user: str, kind: str, name: str) -> _Pair:
         resource = Address(VERSIONS.get(kind, kind), (name,))
@@ -282,9 +296,7 @@ def _holders(state: AccessState) -> _Holders:
 
 
 def _resources_of_grants(changes: Iterable[Change]) -> set[Address]:
-    return {
-        Address(str(c.address.key[1]), c.address.key[2:]) for c in changes if c.address.kind == "permission"
-    }
+    return {Address(str(c.address.key[1]), c.address.key[2:]) for c in changes if _trait(c) is Trait.GRANT}
 
 
 def _differences(pairs: Mapping[str, _Pair]) -> Iterator[tuple[str, _Pair]]:

@@ -77,7 +77,14 @@ class Side:
         return {Resource(*on) for on in grants if self.roles(user, Resource(*on), level)}
 
 
-def lost_by(world: World) -> Iterator[Diagnostic]:
+class GrantKinds(NamedTuple):
+    """The kinds of grants and of their holders."""
+
+    grant: str
+    holder: str
+
+
+def lost_by(world: World, kinds: GrantKinds) -> Iterator[Diagnostic]:
     """The remaining resources on which users would lose `MANAGE`: `last-manage` if no user would have it any
     more, and some user has a grant of it by name; `own-manage` if `world.principal` would lose it. Nothing if
     the plan changes no grant and no role.
@@ -85,7 +92,7 @@ def lost_by(world: World) -> Iterator[Diagnostic]:
     touched = {
         address: change
         for address, change in world.changes.items()
-        if address.kind in ("permission", "role") and change.action.is_difference
+        if address.kind in kinds and change.action.is_difference
     }
     if not touched:
         return
@@ -103,17 +110,13 @@ def lost_by(world: World) -> Iterator[Diagnostic]:
     for resource in sorted(managed | own):
         if not _stays(resource, world):
             continue
-        loss = _Loss(world, touched, before, after, resource)
+        loss = _Loss(world, kinds, touched, before, after, resource)
         by_name = resource in managed and resource.name != ALL
         if by_name and not any(after.manages(user, resource) for user in after.managers):
             if losers := [user for user in sorted(concerned) if loses(user, resource)]:
                 yield loss.report_last(losers)
         elif resource in own and loses(world.principal, resource):
             yield loss.report_own()
-
-
-def _grant(role: str, resource: Resource) -> Address:
-    return Address("permission", (role, *resource))
 
 
 def _stays(resource: Resource, world: World) -> bool:
@@ -130,6 +133,7 @@ class _Loss:
     """Users lose MANAGE on a resource by these changes."""
 
     world: World
+    kinds: GrantKinds
     touched: Mapping[Address, Change]
     before: Side
     after: Side
@@ -177,11 +181,15 @@ class _Loss:
         for resource in dict.fromkeys(on_type):
             denied = self.before.roles(user, resource, DENY)
             for role in sorted(self.after.roles(user, resource, DENY) - denied):
-                causes.setdefault(_grant(role, resource), f"{_grant(role, resource)} denies it")
+                grant = self._grant(role, resource)
+                causes.setdefault(grant, f"{grant} denies it")
         return causes
 
+    def _grant(self, role: str, resource: Resource) -> Address:
+        return Address(self.kinds.grant, (role, *resource))
+
     def _losses(self, role: str, resource: Resource, user: str) -> Iterator[tuple[Address, str]]:
-        grant, holder = _grant(role, resource), Address("role", (role,))
+        grant, holder = self._grant(role, resource), Address(self.kinds.holder, (role,))
         if grant in self.touched:
             spec: Any = self.touched[grant].after
             yield grant, f"{grant} is revoked" if spec is None else f"{grant} becomes {spec.level}"

@@ -9,7 +9,7 @@ from typing import Any
 from ...model.access import DEFAULT_WORKSPACE, AccessState, Role
 from ...model.plan import Change
 from ...model.snapshot import Live
-from ...model.spec import Address
+from ...model.spec import Address, Trait
 from ...serving.levels import Grant
 
 
@@ -22,9 +22,10 @@ def state_seen(live: Live) -> AccessState:
         role, *on = map(str, address.key)
         roles.setdefault(role, _Draft()).grants[on[0], on[1]] = level
     for address, observed in live.objects.items():
-        _put(roles, address, observed.spec)
+        _put(roles, observed.spec.trait, address, observed.spec)
         # a hidden role whose user was deleted is known by its own name
-        if address.kind == "permission" and observed.hidden not in ("", role := str(address.key[0])):
+        is_grant = observed.spec.trait is Trait.GRANT
+        if is_grant and observed.hidden not in ("", role := str(address.key[0])):
             roles[role].members = frozenset({observed.hidden})
     return AccessState(roles=tuple(draft.role(name, DEFAULT_WORKSPACE) for name, draft in roles.items()))
 
@@ -38,7 +39,7 @@ def state_after(before: AccessState, changes: Iterable[Change], workspace: str) 
     for role in roles.values():
         role.grants = {_rename(key, renames): level for key, level in role.grants.items()}
     for change in changes:
-        _put(roles, change.address, change.after)
+        _put(roles, change.side.trait if change.side else None, change.address, change.after)
     others = [role for role in before.roles if role.workspace != workspace]
     return replace(before, roles=(*others, *(draft.role(name, workspace) for name, draft in roles.items())))
 
@@ -65,14 +66,14 @@ def _rename(key: tuple[str, str], renames: Mapping[Address, Address]) -> tuple[s
     return key if after is None else (key[0], str(after.key[0]))
 
 
-def _put(roles: dict[str, _Draft], address: Address, spec: Any) -> None:
+def _put(roles: dict[str, _Draft], trait: Trait | None, address: Address, spec: Any) -> None:
     """Apply one object's state to the roles: a role's members, a permission's level; None deletes."""
-    match address:
-        case Address("role", (name,)) if spec is None:
+    match trait, address.key:
+        case Trait.HOLDER, (name,) if spec is None:
             roles.pop(str(name), None)
-        case Address("role", (name,)):
+        case Trait.HOLDER, (name,):
             roles.setdefault(str(name), _Draft()).members = frozenset(spec.members)
-        case Address("permission", (role, resource_type, resource)):
+        case Trait.GRANT, (role, resource_type, resource):
             grants = roles.setdefault(str(role), _Draft()).grants
             if spec is None:
                 grants.pop((str(resource_type), str(resource)), None)

@@ -18,11 +18,8 @@ from ...model.plan import Change
 from ...model.policy import Team
 from ...model.redaction import secrets_in
 from ...model.signature import SignatureClass
-from ...model.spec import Address
+from ...model.spec import Address, KeyPart, Spec, Trait
 from .facts import fields_of, hours_held, name_of
-
-VERSION: Final = "model_version"
-"""The kind with evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +39,16 @@ class Case:
     @property
     def unknown_versions(self) -> tuple[Address, ...]:
         """Versions that the change adds and for which there is no evidence."""
+        # the number of the version that the change creates: evidence may not have it yet
+        own = {self.change.address.key[-1]} if _is_version(self.change) else set[KeyPart]()
         known = {
-            Address(VERSION, (it.model, number))
+            (it.model, number)
             for it in self.comparisons
             if it.after is not None
-            for number in {it.after.version, *self._own_number}
+            for number in {it.after.version, *own}
         }
         added = _versions(self.change.after) - _versions(self.change.before)
-        return tuple(sorted(added - known, key=str))
-
-    @property
-    def _own_number(self) -> set[int]:
-        """The number of the version that the change creates: evidence may not have it yet."""
-        address = self.change.address
-        return {int(address.key[-1])} if address.kind == VERSION else set()
+        return tuple(sorted((version for version in added if version.key not in known), key=str))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +77,13 @@ class Candidate:
 Rule = Callable[[Case, Any], Iterator[str]]
 
 
-def _versions(spec: Any) -> set[Address]:
-    if spec is None:
-        return set()
-    own = {spec.address} if spec.address.kind == VERSION else set()
-    return own | {ref for ref in spec.refs() if ref.kind == VERSION}
+def _versions(spec: Spec | None) -> set[Address]:
+    versions = spec.stands_for().values() if spec else ()
+    return {version for version in versions if version is not None}
+
+
+def _is_version(change: Change) -> bool:
+    return change.side is not None and change.side.trait is Trait.VERSION
 
 
 def _promotes_from(candidate: Candidate) -> Iterator[str]:
@@ -173,7 +168,7 @@ def _required_tags(case: Case, names: Any) -> Iterator[str]:
     # the object's own tags if it has any, otherwise those of the version that it names
     own = getattr(change.after, "tags", None)
     sources: list[tuple[str, Mapping[str, str]]] = []
-    if own is None or change.address.kind == VERSION:
+    if own is None or _is_version(change):
         sources = [
             (f"{it.model} version {it.after.version}", it.after.tags) for it in case.comparisons if it.after
         ]

@@ -13,7 +13,7 @@ from sqlalchemy import Column, Connection, Table, select
 from ...model.access import ALL, AccessState, Role
 from ...model.diagnostics import Diagnostic
 from ...model.spec import Address
-from ...serving.levels import WORKSPACE, Grant
+from ...serving.levels import WORKSPACE, Grant, ResourceType
 from ..sql import rows
 from .prompts import prompt_names
 from .tables import (
@@ -62,8 +62,8 @@ def vanished(missing: Address, by: Address) -> Diagnostic:
 # --- what grants name
 
 BY_ID: Final[Mapping[str, tuple[Table, Column[Any]]]] = {
-    "experiment": (experiments, experiments.c.experiment_id),
-    "gateway_endpoint": (endpoints, endpoints.c.endpoint_id),
+    ResourceType.EXPERIMENT: (experiments, experiments.c.experiment_id),
+    ResourceType.GATEWAY_ENDPOINT: (endpoints, endpoints.c.endpoint_id),
 }
 """Types whose grants hold an id, and where it becomes a name. Deleted experiments keep theirs."""
 
@@ -173,10 +173,10 @@ def names_there(registry: Connection, state: AccessState, workspace: str) -> Map
         query = select(table.c.name).where(table.c.workspace == workspace)
         return frozenset(row.name for row in rows.within(registry, query, table.c.name, candidates))
 
-    models = find(registered_models, names["registered_model"] | names["prompt"])
+    models = find(registered_models, names[ResourceType.REGISTERED_MODEL] | names[ResourceType.PROMPT])
     prompts = prompt_names(registry, workspace) if models else frozenset()
     return {
-        "registered_model": models - prompts,
-        "prompt": models & prompts,
-        "experiment": find(experiments, names["experiment"]),
+        ResourceType.REGISTERED_MODEL: models - prompts,
+        ResourceType.PROMPT: models & prompts,
+        ResourceType.EXPERIMENT: find(experiments, names[ResourceType.EXPERIMENT]),
     }

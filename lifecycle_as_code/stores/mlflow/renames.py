@@ -72,10 +72,9 @@ def _name_conflict(before: Address, after: Address) -> Diagnostic:
 
 
 def _grant_conflict(role: str, after: Address) -> Diagnostic:
-    grant = Address("permission", (role, after.kind, _name(after)))
     return Diagnostic(
         "name-taken",
         "the name is already in use",
-        f"{grant} already exists, left over from a deleted object.",
+        f"Role `{role}` already has a grant on {after}, left over from a deleted object.",
         hint="remove one of the role's two grants first",
     )

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ...model.access import ON_ALL_ONLY
+from ...serving.levels import ResourceType
 from .uris import FOREIGN_FILE, climbs, is_foreign_file, local_path, parse_source
 
 MODEL_NAME_LENGTH: Final = 256
@@ -44,21 +45,6 @@ EXPERIMENT_TAGS_OF_MLFLOW: Final = frozenset(
 )
 """The first is the description; the others are settings that MLflow checks in ways of their own."""
 
-SERVING_ENDPOINT: Final = "serving_endpoint"
-"""A resource type of ours: MLflow lists such grants and ignores them; the endpoint enforces them."""
-
-NAMED_TYPES: Final = frozenset(
-    {
-        "experiment",
-        "registered_model",
-        "prompt",
-        "scorer",
-        "gateway_secret",
-        "gateway_endpoint",
-        "gateway_model_definition",
-        "mcp_server",
-    }
-)
 WORKSPACE_LEVELS: Final = frozenset({"USE", "MANAGE"})
 RESOURCE_LEVELS: Final = frozenset({"READ", "USE", "EDIT", "MANAGE", "DENY"})
 
@@ -226,11 +212,11 @@ def role_description(text: str) -> str | None:
 
 def grant(resource_type: str, resource: str, level: str) -> str | None:
     """MLflow: which level may be granted on which type, and whether on one resource or only on `*`."""
-    if resource_type not in NAMED_TYPES | ON_ALL_ONLY | {SERVING_ENDPOINT}:
+    if resource_type not in frozenset(ResourceType):
         return f"`{resource_type}` isn't a resource type that can be granted"
     if resource_type in ON_ALL_ONLY and resource != "*":
         return f"a grant on {resource_type} covers all of them: write `*`"
-    levels = WORKSPACE_LEVELS if resource_type == "workspace" else RESOURCE_LEVELS
+    levels = WORKSPACE_LEVELS if resource_type == ResourceType.WORKSPACE else RESOURCE_LEVELS
     if level not in levels:
         return f"the levels on {resource_type} are {', '.join(sorted(levels))}"
     if not resource:

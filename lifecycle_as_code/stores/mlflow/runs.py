@@ -82,7 +82,7 @@ def _runs(db: Connection, workspace: str, run_ids: Collection[str]) -> dict[str,
             c.lifecycle_stage,
             c.artifact_uri,
             c.experiment_id,
-            experiments.c.name.label("experiment"),
+            experiments.c.name.label("experiment_name"),
         )
         .join_from(runs, experiments, experiments.c.experiment_id == c.experiment_id)
         .where(experiments.c.workspace == workspace)
@@ -93,7 +93,7 @@ def _runs(db: Connection, workspace: str, run_ids: Collection[str]) -> dict[str,
         run = Run(
             row.run_uuid,
             name=row.name or values.get(NAME, ""),
-            experiment=row.experiment or "",
+            experiment=row.experiment_name or "",
             status=row.status or "",
             user=row.user_id or values.get(USER, ""),
             commit=values.get(COMMIT, ""),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import Table, text
 
 from ...model.diagnostics import Diagnostic, LacError
 from ..sql.store import SqlStore, writing
@@ -13,19 +14,11 @@ ANALYZE_FROM: Final = 200
 """Changes in one apply from which the statistics are renewed. Without that, MLflow's own search took 22 s
 after a bulk load (observed), and 0.6 s with it."""
 
-_REGISTRY_TABLES: Final = (
-    "registered_models",
-    "registered_model_tags",
-    "registered_model_aliases",
-    "model_versions",
-    "model_version_tags",
-)
 
-
-def analyze_registry(store: SqlStore) -> Diagnostic | None:
-    """Renew the statistics of the registry's tables; a warning where PostgreSQL refuses. SQLite needs
-    none."""
-    if store.dialect != "postgresql":
+def analyze(store: SqlStore, tables: Iterable[Table]) -> Diagnostic | None:
+    """Renew the statistics of these tables; a warning where PostgreSQL refuses. SQLite needs none."""
+    names = ", ".join(table.name for table in tables)
+    if store.dialect != "postgresql" or not names:
         return None
     refusals: list[str] = []
     try:
@@ -33,7 +26,7 @@ def analyze_registry(store: SqlStore) -> Diagnostic | None:
             # PostgreSQL skips tables of other owners with no more than a notice
             session: Any = db.connection.driver_connection
             session.add_notice_handler(lambda notice: refusals.append(notice.message_primary or ""))
-            db.execute(text(f"ANALYZE {', '.join(_REGISTRY_TABLES)}"))
+            db.execute(text(f"ANALYZE {names}"))
     except LacError as error:
         refusals.append(error.diagnostics[0].detail.rstrip("."))
     if not refusals:

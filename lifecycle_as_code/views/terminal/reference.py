@@ -28,7 +28,10 @@ def kind(spec: type[Spec], paint: Paint = PLAIN) -> str:
     lines.append(f"  section  {paint(f'{spec.section}:', 'cyan')}")
     lines += [f"  nested   {paint(f'{nest.field}:', 'cyan')} under {nest.section}" for nest in spec.nests]
     lines.append("  address  " + f"{spec.kind}.{'/'.join(f'<{name}>' for name, _ in marked(spec, Key))}")
-    return "\n".join([*lines, "", *_fields(spec, paint, 2)])
+    example = (
+        ["", "  example", *(f"    {line}" for line in spec.example.splitlines())] if spec.example else []
+    )
+    return "\n".join([*lines, "", *_fields(spec, paint, 2), *example])
 
 
 def _fields(part: type[Part], paint: Paint, indent: int) -> Iterator[str]:

@@ -23,11 +23,10 @@ from lifecycle_as_code.kinds.serving_endpoint import (
 )
 from lifecycle_as_code.kinds.serving_endpoint.apps import MISSING
 from lifecycle_as_code.kinds.serving_endpoint.capacity import RESOURCES
-from lifecycle_as_code.kinds.serving_endpoint.impact import make_impacts
 from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.model.diagnostics import Diagnostic
 from lifecycle_as_code.model.plan import Plan
-from lifecycle_as_code.model.review import Access, Capacity, Impact, Traffic
+from lifecycle_as_code.model.review import Capacity, Impact, Traffic
 from lifecycle_as_code.model.snapshot import Desired, Live, Observed, Record, Recorded
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.planning.planner import PlanOptions, make_plan
@@ -87,7 +86,6 @@ def impacts(
     cluster: Mapping[Address, Observed] | None = None,
     free: Resources | None = None,
     renamed: tuple[Address, Address] | None = None,
-    access: Mapping[Address, tuple[Access, ...]] | None = None,
 ) -> dict[Address, Impact]:
     """By change, of the plan from `before`, which is live and ours, to `after`."""
     here = resolved(before)
@@ -106,7 +104,7 @@ def impacts(
         options=PlanOptions(allow=allow),
         origins=there.origins,
     )
-    found = make_impacts(plan, there.recorded, there.live, access=access or {})
+    found = [*ServingEndpoints().impacts(plan, there.recorded, there.live)]
     changed = [change.address for change in plan.differences]
     assert [i.address for i in found] == [a for a in changed if a in {i.address for i in found}]
     return {impact.address: impact for impact in found}
@@ -267,12 +265,6 @@ def test_shares_that_move_show_every_entity() -> None:
         ("fixed", 50, False),
     ]
     assert found[FRAUD].capacity == ()
-
-
-def test_access_is_put_beside_the_change_that_it_is_about() -> None:
-    rows = (Access("ana", MODEL, "READ", "EDIT", "role analysts"),)
-    found = impacts(registry(3), registry(4), access={CHAMPION: rows, MODEL: rows})
-    assert found == {CHAMPION: Impact(CHAMPION, access=rows)}
 
 
 # --- capacity

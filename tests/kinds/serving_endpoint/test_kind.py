@@ -55,7 +55,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "nothing served": ({"served_entities": ()}, "at least 1 item"),
     "one name twice": ({"served_entities": (entity(), entity())}, "listed twice"),
     "two without routes": ({"served_entities": (entity("a"), entity("b"))}, "need `traffic_config`"),
-    "a route to nowhere": ({"routes": {"champion": 50, "x": 50}}, "none of the served entities"),
+    "a route to nowhere": ({"routes": {"champion": 50, "x": 50}}, "not a served entity"),
     "a sum": ({"routes": {"champion": 90}}, "add up to 90"),
     "an entity without a route": (
         {"served_entities": (entity("a"), entity("b")), "routes": {"a": 100}},
@@ -80,8 +80,11 @@ WRONG_ENTITIES: dict[str, tuple[dict[str, Any], str]] = {
     "MLflow's own alias": ({"version": "@latest"}, "highest version"),
     "version zero": ({"version": 0}, "greater than or equal to 1"),
     "fewer at most than at least": ({"min_replicas": 2, "max_replicas": 1}, "less than `min_replicas`"),
-    "half a secret": ({"environment_vars": {"K": "x{{ env.SECRET }}"}}, "a secret stands alone"),
-    "a GPU and a half": ({"num_gpus": 1.5}, "a part of one GPU, or whole ones"),
+    "half a secret": (
+        {"environment_vars": {"K": "x{{ env.SECRET }}"}},
+        "a reference must be the whole value",
+    ),
+    "a GPU and a half": ({"num_gpus": 1.5}, "a part of one GPU, or whole GPUs"),
     "less than Ray counts": ({"num_cpus": 0.00001}, "steps of 0.0001"),
     "a variable's name": ({"environment_vars": {"A B": "x"}}, "can't be the name"),
 }

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
+from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
@@ -149,9 +151,8 @@ CHANGES: dict[str, tuple[Side, Side, dict[str, list[str]]]] = {
         side(f"analysts {M} fraud READ", f"b {V} * MANAGE", analysts="ann", b="ann"),
         {
             GRANT: [
-                "ann model_version.fraud/*: NO_PERMISSIONS to MANAGE, "
-                "default permission → role b: MANAGE on *",
                 f"ann {M}.fraud: NO_PERMISSIONS to READ, default permission → role analysts: READ",
+                f"ann {V}.fraud/*: NO_PERMISSIONS to MANAGE, default permission → role b: MANAGE on *",
             ]
         },
     ),
@@ -198,6 +199,16 @@ CHANGES: dict[str, tuple[Side, Side, dict[str, list[str]]]] = {
 @pytest.mark.parametrize(("before", "after", "expected"), CHANGES.values(), ids=CHANGES)
 def test_who_gains_or_loses(before: Side, after: Side, expected: dict[str, list[str]]) -> None:
     assert told(access_changes(between(before, after), held(before))) == expected
+
+
+def test_a_saved_plan_reads_back_every_resource() -> None:
+    specs = {name: kind.spec for name, kind in KINDS.items()}
+    plans = [(before, between(before, after)) for before, after, _ in CHANGES.values()]
+    changes = [access_changes(made, held(before)) for before, made in plans]
+    resources = {str(row.resource) for rows in changes for some in rows.values() for row in some}
+    assert f"{V}.fraud/*" in resources
+    for text in resources:
+        assert str(TypeAdapter(Address).validate_python(text, context=specs)) == text
 
 
 def test_manage_on_the_workspace_reaches_every_type() -> None:

@@ -17,7 +17,6 @@ from lifecycle_as_code.model.plan import Action, Change
 from lifecycle_as_code.model.snapshot import Live, Observed, Recorded
 from lifecycle_as_code.model.spec import Address, Spec, Store
 from lifecycle_as_code.planning.guards import World
-from lifecycle_as_code.review.access.lockout import lost_by
 
 MODEL = "registered_model fraud"
 
@@ -63,6 +62,9 @@ def between(before: Rules, after: Rules, *, gone: Iterable[Spec] = (), **more: A
 def change(address: Address, before: Spec | None, after: Spec | None) -> Change:
     action = Action.CREATE if before is None else Action.DELETE if after is None else Action.UPDATE
     return Change(address, Store.AUTH, action, "", before, after)
+
+
+losses = PermissionKind().check
 
 
 def told(found: Iterable[Diagnostic]) -> list[str]:
@@ -137,7 +139,7 @@ LOST_BY_ALL: dict[str, tuple[Rules, Rules, str]] = {
 
 @pytest.mark.parametrize(("before", "after", "why"), LOST_BY_ALL.values(), ids=LOST_BY_ALL)
 def test_that_nobody_is_left_is_told_with_who_loses_it_and_how(before: Rules, after: Rules, why: str) -> None:
-    assert told(lost_by(between(before, after))) == [f"{LOST} | {why}"]
+    assert told(losses(between(before, after))) == [f"{LOST} | {why}"]
 
 
 def test_names_stay_on_their_line_and_many_are_told_in_part() -> None:
@@ -146,10 +148,10 @@ def test_names_stay_on_their_line_and_many_are_told_in_part() -> None:
     before, after = permission(*grant.split()), Role(name="owners", members=("zoe\n`ann` keeps it", *people))
     live = {s.address: Observed(s) for s in (*THERE, before, after)}
     changes = {before.address: change(before.address, before, None)}
-    (text,) = told(lost_by(World({}, Recorded(), Live(live), changes, {})))
+    (text,) = told(losses(World({}, Recorded(), Live(live), changes, {})))
     assert text.endswith(f"`user19` loses it: {GRANT} is revoked | and 5 more")
     live[after.address] = Observed(Role(name="owners", members=after.members[-1:]))
-    (text,) = told(lost_by(World({}, Recorded(), Live(live), changes, {})))
+    (text,) = told(losses(World({}, Recorded(), Live(live), changes, {})))
     assert text == f"{LOST} | `zoe `ann` keeps it` loses it: {GRANT} is revoked"
 
 
@@ -205,18 +207,18 @@ LEFT_TO_SOMEBODY: dict[str, tuple[Rules, Rules]] = {
 
 @pytest.mark.parametrize(("before", "after"), LEFT_TO_SOMEBODY.values(), ids=LEFT_TO_SOMEBODY)
 def test_a_plan_after_which_somebody_is_left_raises_nothing(before: Rules, after: Rules) -> None:
-    assert told(lost_by(between(before, after))) == []
+    assert told(losses(between(before, after))) == []
 
 
 def test_what_is_deleted_needs_nobody() -> None:
-    assert not told(lost_by(between(OWNED, rules(owners="ann bob"), gone=THERE[:1])))
-    assert told(lost_by(between(OWNED, rules(owners="ann bob"), gone=THERE[1:])))
+    assert not told(losses(between(OWNED, rules(owners="ann bob"), gone=THERE[:1])))
+    assert told(losses(between(OWNED, rules(owners="ann bob"), gone=THERE[1:])))
 
 
 def test_every_resource_is_told_by_itself_whatever_its_type() -> None:
     names = ["experiment nightly", "prompt ask", "registered_model churn", MODEL]
     before = rules(*(f"owners {name} MANAGE" for name in names), owners="ann")
-    found = told(lost_by(between(before, rules(f"owners {MODEL} MANAGE", owners="ann"))))
+    found = told(losses(between(before, rules(f"owners {MODEL} MANAGE", owners="ann"))))
     assert [text.split("MANAGE on ")[1].split(" any")[0] for text in found] == [
         "experiment `nightly`",
         "prompt `ask`",
@@ -234,7 +236,7 @@ def test_a_plan_that_changes_no_grant_and_no_role_looks_at_nothing() -> None:
     fraud = THERE[0]
     changes = {fraud.address: change(fraud.address, None, fraud)}
     world = World({}, Recorded(), Live(Untouchable()), changes, {}, "ann")
-    assert not told(lost_by(world))
+    assert not told(losses(world))
 
 
 SHARED = rules(f"owners {MODEL} MANAGE", f"more {MODEL} MANAGE", owners="ann", more="bob")
@@ -296,25 +298,25 @@ OWN: dict[str, tuple[Rules, Rules, list[str]]] = {
 
 @pytest.mark.parametrize(("before", "after", "expected"), OWN.values(), ids=OWN)
 def test_whoever_applies_is_told_what_they_lose(before: Rules, after: Rules, expected: list[str]) -> None:
-    assert told(lost_by(between(before, after, principal="ann"))) == expected
+    assert told(losses(between(before, after, principal="ann"))) == expected
 
 
 def test_who_applies_is_not_always_known() -> None:
     after = rules(f"more {MODEL} MANAGE", owners="ann", more="bob")
-    assert not told(lost_by(between(SHARED, after)))
-    assert not told(lost_by(between(SHARED, after, principal="zoe")))
+    assert not told(losses(between(SHARED, after)))
+    assert not told(losses(between(SHARED, after, principal="zoe")))
 
 
 def test_what_was_read_beyond_the_wanted_counts() -> None:
     """Roles and grants that no manifest names: the kinds tell of them as facts of the store."""
     world = between(OWNED, rules(owners="ann bob"))
-    assert told(lost_by(world))
+    assert told(losses(world))
     facts = {
         "members": {"admins": ("cyd",)},
         "grants_on_all": {Address("permission", ("admins", "workspace", "*")): "MANAGE"},
     }
     live = Live(world.live.objects, world.live.referents, facts=facts)
-    assert not told(lost_by(World(world.desired, world.recorded, live, world.changes, {})))
+    assert not told(losses(World(world.desired, world.recorded, live, world.changes, {})))
 
 
 def test_a_loss_stands_where_the_manifest_makes_it_and_names_its_flag() -> None:
