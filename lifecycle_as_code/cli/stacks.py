@@ -1,4 +1,4 @@
-"""From options to an open stack. The engine is imported here, so that `--help` of a verb stays light."""
+"""From options to an open stack. Imports the engine only when called, so that `--help` stays fast."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from ..stack import Stack
 
 
-def opened(options: Options, *, manifests: bool = True) -> Stack:
-    """The stack that the shared options name. LacError with every problem in its manifests, or without
-    `manifests` in lac.yaml alone."""
+def open_stack(options: Options, *, manifests: bool = True) -> Stack:
+    """The stack of the shared options. LacError with every problem in its manifests; without `manifests`, in
+    lac.yaml only."""
     from ..stack import Stack
 
     return Stack.open(
@@ -29,14 +29,14 @@ def opened(options: Options, *, manifests: bool = True) -> Stack:
 
 
 def warn_of_commit(stack: Stack, options: Options) -> None:
-    """Say that the commit can't be recorded, where git refuses to tell it."""
+    """Warn that the commit won't be recorded, where git refuses to read the checkout."""
     from ..engine.actor import commit_warning
 
     warn(filter(None, [commit_warning(stack.directory, os.environ)]), options)
 
 
 def spec_classes() -> dict[str, type[Spec]]:
-    """Every kind's Spec class, for commands that need no stack."""
+    """Every kind's Spec class."""
     from ..kinds import KINDS
 
     return {name: kind.spec for name, kind in KINDS.items()}

@@ -231,7 +231,7 @@ def test_the_command_shows_a_denied_plan_saves_it_and_ends_with_1(
     assert run(["apply", "--auto-approve"]) == 1
     assert "1 denied" in capsys.readouterr().out
     assert run(["history"]) == 0
-    assert "Nothing was applied yet." in capsys.readouterr().err
+    assert "No applies yet." in capsys.readouterr().err
 
 
 def test_a_plan_without_its_policies_meets_those_of_the_manifests(

@@ -154,7 +154,7 @@ def test_what_was_reviewed_is_applied_on_merge_and_only_once(runner: Runner) -> 
     models(runner, MODELS)
     assert runner.run("apply", {}, **WHERE) == 0, runner.log
     assert runner.outputs == {"outcome": "applied", "pull-request": "7"}
-    assert "Applied: 4 created" in runner.github.comments[7][-1]["body"]
+    assert "Apply complete: 4 created" in runner.github.comments[7][-1]["body"]
     # a job that runs once more brings nothing back
     assert runner.run("apply", {}, **WHERE) == 1
     assert runner.outputs["outcome"] == "stale"

@@ -35,7 +35,7 @@ from lifecycle_as_code.views.terminal import plan as human
 from lifecycle_as_code.views.terminal import reference
 from lifecycle_as_code.views.terminal import show as show_view
 from lifecycle_as_code.views.terminal.problems import diagnostic, problems
-from lifecycle_as_code.views.text import Paint, cells, safe, shortened, shortened_pair, value
+from lifecycle_as_code.views.text import Paint, cells, safe, shorten_middle, shorten_pair, value
 
 
 class Model(Spec):
@@ -176,7 +176,7 @@ Steps
   5. retire    MLflow     model.gone
 
 Plan: 1 to create, 2 to update, 1 to delete.
-1 object already so, only to be recorded: alias.so"""
+1 object already so (only updates the record): alias.so"""
     )
 
 
@@ -222,7 +222,7 @@ def test_what_was_let_through_is_shown_with_what_is_lost() -> None:
     verdicts = (Allowed("mass-deletion", "2 of 2: \x1b[2J\nand more."), Allowed("protected", "model.m."))
     shown = human.plan(planned(changed(Model(name="m"), None), allowed=verdicts))
     assert shown.splitlines()[4:8] == [
-        "Let through:",
+        "Overridden guards:",
         r"  ! mass-deletion  2 of 2: \x1b[2J",
         "    and more.",
         "  ! protected  model.m.",
@@ -241,20 +241,20 @@ def test_a_plan_about_records_shows_each_from_record_to_live() -> None:
     plan = refreshing(change, gone)
     assert plan.differences == plan.changes
     assert human.plan(plan).splitlines() == [
-        "Stack payments, environment prod, records alone (as recorded → as it is live):",
+        "Stack payments, environment prod, records only (recorded → live):",
         "",
         "  = alias.x  (deleted outside)",
         "",
         "  = model.m  (changed outside)",
         "      ~ description  a → b",
         "",
-        "Plan: 1 to record as live, 1 to forget. Nothing but our records changes.",
+        "Plan: 1 record to update, 1 to remove. No resources change.",
     ]
     assert json.loads(json_view.plan(plan))["summary"]["difference"] is True
 
 
 def test_a_plan_about_records_that_are_right_says_so() -> None:
-    assert human.plan(refreshing()) == "No changes. Our records say what is there."
+    assert human.plan(refreshing()) == "No changes. The records match live state."
 
 
 def test_a_mark_that_changes_is_told_by_its_own_word() -> None:
@@ -267,21 +267,21 @@ def test_the_end_of_an_apply_counts_moves_and_records_where_there_is_nothing_els
     end = Finished("id", 2, 0, 0)
     model, alias = Address("model", ("m",)), Address("alias", ("m",))
     renamed: list[Event] = [Done(model, Action.MOVE), Done(alias, Action.RECORD), end]
-    assert events_view.closing(renamed) == "Applied: 0 created, 0 updated, 0 deleted, 1 moved."
+    assert events_view.closing(renamed) == "Apply complete: 0 created, 0 updated, 0 deleted, 1 moved."
     told: list[Event] = [Done(model, Action.RECORD), Done(alias, Action.FORGET), end]
-    assert events_view.closing(told) == "Applied: 1 recorded, 1 forgotten."
+    assert events_view.closing(told) == "Apply complete: 1 recorded, 1 forgotten."
 
 
 def test_a_plan_without_a_difference_says_so_on_one_line() -> None:
-    assert human.plan(planned()) == "No changes. What is there is what the manifests say."
+    assert human.plan(planned()) == "No changes. Live state matches the manifests."
 
 
 def test_what_touches_only_records_is_one_line_however_many() -> None:
     found = [Alias(name=f"a{n}", version=1) for n in range(5)]
     shown = human.plan(planned(*(changed(spec, spec, "already so", Action.RECORD) for spec in found)))
     assert shown.splitlines() == [
-        "No changes. What is there is what the manifests say.",
-        "5 objects already so, only to be recorded: alias.a0, alias.a1, alias.a2 and 2 more",
+        "No changes. Live state matches the manifests.",
+        "5 objects already so (only updates the record): alias.a0, alias.a1, alias.a2 and 2 more",
     ]
 
 
@@ -378,8 +378,8 @@ def test_nothing_that_moves_turns_or_hides_is_printed(text: str) -> None:
         human.plan(planned(changed(plain, spec, text))),
         human.plan(planned(changed(spec, spec, text, Action.RECORD))),
         drift_view.drift(plan, plan),
-        show_view.shown(address, spec, Record(address, spec.store, spec), Observed(spec, {text: text})),
-        show_view.recorded(Record(address, spec.store, spec, Pending(text, (text,)))),
+        show_view.snapshots(address, spec, Record(address, spec.store, spec), Observed(spec, {text: text})),
+        show_view.record(Record(address, spec.store, spec, Pending(text, (text,)))),
         *(events_view.line(event) or "" for event in (Done(address, Action.CREATE), Progress(text, address))),
         events_view.closing([Failed(address, problem), HeldBack(address, address)]),
         *(json_view.event(event) for event in (Failed(address, problem), Warned(problem))),
@@ -399,7 +399,7 @@ def test_other_scripts_are_left_as_they_are() -> None:
 
 def test_wide_characters_are_counted_as_the_terminal_counts_them() -> None:
     assert cells("決済") == 4
-    assert cells(shortened("決済" * 20, 20)) <= 20
+    assert cells(shorten_middle("決済" * 20, 20)) <= 20
     first = human.change(changed(None, Model(name="m", tags={"決": "a", "zz": "b"}))).splitlines()[1:]
     assert {cells(line) for line in first} == {cells(first[0])}
 
@@ -432,14 +432,14 @@ def test_a_string_that_could_be_something_else_is_quoted(item: object, shown: st
 
 
 def test_both_ends_of_a_long_value_are_kept() -> None:
-    text = shortened("mlflow-artifacts:/1/models/m-0123456789abcdef/artifacts/MLmodel", 40)
+    text = shorten_middle("mlflow-artifacts:/1/models/m-0123456789abcdef/artifacts/MLmodel", 40)
     assert text.startswith("mlflow-artifacts:/")
     assert text.endswith("/MLmodel")
     assert len(text) == 40
 
 
 def test_a_pair_that_parts_late_is_shown_from_shortly_before() -> None:
-    before, after = shortened_pair("x" * 100 + "before", "x" * 100 + "after", 30)
+    before, after = shorten_pair("x" * 100 + "before", "x" * 100 + "after", 30)
     assert before.startswith("…")
     assert before.endswith("before")
     assert after.endswith("after")
@@ -469,15 +469,15 @@ def test_drift_is_told_apart_from_what_is_pending() -> None:
     shown = drift_view.drift(outside, pending)
     assert shown == (
         """\
-Changed outside: live → as it was applied
+Changed outside lac: live → last applied
 
   ~ alias.fraud  (changed outside)
       ~ version  4 → 3
 
-Pending: in the manifests, not yet applied
+Pending: in the manifests, not applied yet
   + model.new  (declared)
 
-Drift: 1 object changed outside. `lac apply` puts it back as the manifests say; to keep it, write it there.
+Drift: 1 object changed outside lac. Run `lac apply` to revert it, or update the manifest to keep it.
 Pending: 1 to create, 0 to update, 0 to delete."""
     )
 
@@ -486,7 +486,7 @@ def test_no_drift_says_so_even_when_the_manifests_cannot_be_planned() -> None:
     shown = drift_view.drift(planned(), None, [WARNING])
     assert "No drift." in shown
     assert "warning[open-endpoint]" in shown
-    assert shown.endswith("Pending: unknown, for the manifests can't be planned.")
+    assert shown.endswith("Pending: unknown, because the manifests can't be planned.")
     assert json.loads(json_view.drift(planned(), None, [WARNING]))["pending"] is None
 
 
@@ -516,7 +516,7 @@ def test_an_apply_is_a_line_an_event() -> None:
         "  … endpoint.fraud: a replica comes up",
         "  ✗ endpoint.fraud failed: the endpoint didn't come up",
         "Switch (2 changes)",
-        "  ! alias.fraud held back, for endpoint.fraud wasn't done",
+        "  ! alias.fraud skipped: endpoint.fraud was not applied",
         "  ✓ model.churn created",
     ]
 
@@ -524,18 +524,17 @@ def test_an_apply_is_a_line_an_event() -> None:
 def test_an_apply_that_failed_ends_with_why_and_the_way_out() -> None:
     closing = events_view.closing(PARTLY)
     assert closing.startswith(str(ERROR))
-    assert "Applied in part: 1 created, 0 updated, 0 deleted; 1 failed, 1 held back." in closing
-    assert "Mend what is named above." in closing
-    assert "`lac plan` shows what is left" in closing
+    assert "Apply incomplete: 1 created, 0 updated, 0 deleted; 1 failed, 1 skipped." in closing
+    assert "Fix the errors above, then run `lac apply` again." in closing
 
 
 @pytest.mark.parametrize(
     ("events", "first"),
     [
-        ([Finished("id", 0, 0, 0)], "Applied: 0 created, 0 updated, 0 deleted."),
+        ([Finished("id", 0, 0, 0)], "Apply complete: 0 created, 0 updated, 0 deleted."),
         (
             [Finished("id", 0, 0, 0, stopped=True)],
-            "Applied in part: 0 created, 0 updated, 0 deleted; stopped on request.",
+            "Apply incomplete: 0 created, 0 updated, 0 deleted; stopped on request.",
         ),
         ([Locked("id")], "Apply ended early: 0 created, 0 updated, 0 deleted."),
         ([], "Apply ended early: 0 created, 0 updated, 0 deleted."),
@@ -655,7 +654,7 @@ def test_what_is_nested_read_only_or_unvalidated_is_json_too() -> None:
 def test_an_object_shows_where_its_sides_part() -> None:
     declared, live = Alias(name="fraud", version=4), Alias(name="fraud", version=3)
     record = Record(live.address, live.store, live)
-    shown = show_view.shown(
+    shown = show_view.snapshots(
         live.address, declared, record, Observed(live, {"created": 5}), at=Source("f.yaml", 9, 5)
     )
     assert shown == (
@@ -677,7 +676,7 @@ Facts
 
 
 def test_an_object_that_is_nowhere_says_so_three_times() -> None:
-    shown = show_view.shown(CHAMPION, None, None, None)
+    shown = show_view.snapshots(CHAMPION, None, None, None)
     assert [line.split() for line in shown.splitlines()[1:]] == [
         ["declared", "no"],
         ["recorded", "no"],
