@@ -14,9 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .engine import ownership, promotion, queries, rollback, saved_plans
+from .engine import git, ownership, promotion, queries, rollback, saved_plans
+from .engine.actor import commit_warning
 from .engine.adoption import Adopted
 from .engine.apply import run
+from .engine.background import Stopped
+from .engine.git import Branch
 from .engine.promotion import Promotion
 from .engine.queries import Shown
 from .engine.rollback import Rollback
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
     from .manifest.load import Manifest
     from .manifest.settings import Settings
 
-__all__ = ["Adopted", "Drift", "Promotion", "Rollback", "Shown", "Stack"]
+__all__ = ["Adopted", "Branch", "Drift", "Promotion", "Rollback", "Shown", "Stack", "Stopped"]
 
 
 def _show_plan(plan: Plan) -> str:
@@ -135,6 +138,11 @@ class Stack:
         return tuple(Path(name).resolve() for name in self._core.manifest.files)
 
     @property
+    def commit_warning(self) -> Diagnostic | None:
+        """Why plans and applies won't record their commit; None where they will."""
+        return commit_warning(self.directory, self._core.environ)
+
+    @property
     def warnings(self) -> tuple[Diagnostic, ...]:
         """What the manifests make one wonder about."""
         return self.desired.warnings
@@ -223,11 +231,29 @@ class Stack:
     # --- the manifests, edited
 
     def promote(
-        self, model: str, *, to: str = "champion", version: int | VersionSelector | None = None
+        self,
+        model: str,
+        *,
+        to: str = "champion",
+        version: int | str | VersionSelector | None = None,
+        where: str | None = None,
     ) -> Promotion:
-        """The manifests with an alias of a model at another version, by default the challenger's. Nothing is
-        written. LacError where that can't be done."""
+        """The manifests with an alias of a model at another version, by default the challenger's. Writes
+        nothing. LacError where that can't be done.
+
+        `version`: a number, a selector, or one of `3`, `latest`, `@alias`, `run:ID`. `where`: the newest version
+        for which this CEL expression is true.
+        """
+        if where is not None:
+            version = promotion.selector(where=where, newest=True)
+        elif isinstance(version, str):
+            version = promotion.asked(version)
         return promotion.promoted(self._core, model, to, version)
+
+    def branch(self, found: Promotion, name: str = "") -> Branch:
+        """A new branch for a promotion's commit, not yet created. LacError where it can't be created."""
+        name = name or git.named("promote", found.model, found.alias, f"v{found.version}")
+        return git.prepared(Path(found.file), name, self._core.environ)
 
     def plan_of(self, found: Promotion) -> Plan:
         """What applying a promotion would do: of the plan from the edited manifests, the part that is about

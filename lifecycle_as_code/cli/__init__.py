@@ -34,7 +34,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "Objects": {
         "show": ("show", "Show an object, a saved plan, or past records."),
         "diff": ("diff", "Compare environments, plans, records or live state."),
-        "explain": ("explain", "Explain why the plan changes an object or not."),
+        "explain": ("explain", "Explain why the plan does or doesn't change an object."),
         "history": ("history", "List applies: who, when, what, from which commit."),
         "graph": ("graph", "Show the dependency graph."),
         "import": ("import_", "Import live objects and write their YAML."),

@@ -165,8 +165,8 @@ def _follow(stack: Stack, plan: Plan, options: Options, log: list[Event], apply:
 
 def _end_after_stop(events: Iterator[Event], log: list[Event]) -> Generator[Event, None, None]:
     """The events, with a last one where a stop interrupts a wait (for a lock, a database, Ray)."""
-    from ..engine.background import Stopped
     from ..model.events import Done, Finished
+    from ..stack import Stopped
 
     try:
         yield from events

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,9 +29,7 @@ def open_stack(options: Options, *, manifests: bool = True) -> Stack:
 
 def warn_of_commit(stack: Stack, options: Options) -> None:
     """Warn that the commit won't be recorded, where git refuses to read the checkout."""
-    from ..engine.actor import commit_warning
-
-    warn(filter(None, [commit_warning(stack.directory, os.environ)]), options)
+    warn(filter(None, [stack.commit_warning]), options)
 
 
 def spec_classes() -> dict[str, type[Spec]]:

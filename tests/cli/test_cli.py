@@ -92,6 +92,7 @@ class FakeStack:
     desired: Desired = field(default_factory=lambda: Desired({FRAUD.address: FRAUD}))
     included: bool = True
     settings: Any = field(default_factory=lambda: SimpleNamespace(include=()))
+    commit_warning: None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -157,7 +158,7 @@ class FakeStack:
 @pytest.fixture
 def stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeStack:
     fake = FakeStack(tmp_path)
-    monkeypatch.setitem(sys.modules, "lifecycle_as_code.stack", SimpleNamespace(Stack=fake))
+    monkeypatch.setitem(sys.modules, "lifecycle_as_code.stack", SimpleNamespace(Stack=fake, Stopped=Stopped))
     monkeypatch.delenv("LAC_ENV", raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     return fake
@@ -442,8 +443,8 @@ def test_plan_and_apply_pass_on_what_they_were_told(
     ("args", "says"),
     [
         (["--allow=mass-deletions"], "did you mean `mass-deletion`"),
-        (["--refresh-only", "--destroy"], "--refresh-only goes neither"),
-        (["--refresh-only", "--refresh=false"], "--refresh-only goes neither"),
+        (["--refresh-only", "--destroy"], "--refresh-only can't be combined"),
+        (["--refresh-only", "--refresh=false"], "--refresh-only can't be combined"),
     ],
     ids=str,
 )
@@ -514,8 +515,8 @@ def test_what_failed_or_was_held_back_exits_with_one_and_says_the_way_out(
     assert run(["apply", "--auto-approve"]) == 1
     said = capsys.readouterr().err
     assert str(BAD) in said
-    assert "1 failed, 1 held back" in said
-    assert "`lac apply` does it" in said
+    assert "1 failed, 1 skipped" in said
+    assert "then run `lac apply` again" in said
 
 
 def test_an_apply_that_is_refused_half_way_tells_what_was_done(stack: FakeStack, capsys: Said) -> None:

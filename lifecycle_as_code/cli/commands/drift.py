@@ -16,12 +16,13 @@ from ..stacks import open_stack
     "--ignore",
     multiple=True,
     metavar="ADDRESS",
-    help="Ignore ADDRESS (or a pattern), besides those in lac.yaml. May be repeated.",
+    help="Ignore ADDRESS (or a pattern), in addition to those in lac.yaml. May be repeated.",
 )
 @view_options("json", "markdown")
 @click.pass_obj
 def command(options: Options, ignore: tuple[str, ...], view: str | None) -> int:
-    """Detect changes made outside lac since the last apply, and list the manifests' own changes apart.
+    """Detect changes made outside lac since the last apply, and list pending changes of the
+    manifests separately.
 
     Reads the stores and changes nothing. Exits with 2 if there is drift.
     """

@@ -68,7 +68,8 @@ def test(options: Options, files: tuple[str, ...], as_json: bool) -> int:
     """Test the policies in the manifests. Reads no store and no cluster.
 
     FILE has tests (by default every `*.policytest.yaml` below the stack's directory), or is a saved plan,
-    which passes if no policy of its environment denied it when it was made. Exits with 1 if a test fails."""
+    which passes if no policy of its environment denies it, as of the time it was made. Exits with 1 if a test
+    fails."""
     from pathlib import Path
 
     from ...views import json

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +14,8 @@ from ..output import note, paint, say
 from ..stacks import open_stack
 
 if TYPE_CHECKING:
-    from ...engine.git import Branch
-    from ...engine.promotion import Promotion
     from ...model.plan import Plan
-    from ...model.selector import VersionSelector
+    from ...stack import Branch, Promotion
 
 
 @click.command(cls=Verb)
@@ -60,11 +57,13 @@ def command(
     from ...views.terminal import edits
     from ...views.text import safe
 
+    if where is not None and version is not None:
+        raise click.UsageError("--version and --where: choose one")
     stack = open_stack(options)
-    promotion = stack.promote(model, to=alias, version=_selector(version, where))
+    promotion = stack.promote(model, to=alias, version=version, where=where)
     if not promotion.changes:
         return _report_up_to_date(promotion, as_json=as_json)
-    new_branch = _branch(promotion, branch)
+    new_branch = None if branch is None else stack.branch(promotion, branch)
     if not as_json:
         say(edits.difference(promotion.file, promotion.text_before, promotion.text, paint(options)))
     plan = None
@@ -90,16 +89,6 @@ def command(
     return 0
 
 
-def _selector(version: str | None, where: str | None) -> int | VersionSelector | None:
-    from ...engine import promotion
-
-    if where is not None and version is not None:
-        raise click.UsageError("--version and --where: choose one")
-    if where is not None:
-        return promotion.selector(where=where, newest=True)
-    return None if version is None else promotion.asked(version)
-
-
 def _report_up_to_date(promotion: Promotion, *, as_json: bool) -> int:
     from ...views.text import safe
 
@@ -110,16 +99,6 @@ def _report_up_to_date(promotion: Promotion, *, as_json: bool) -> int:
     address, at = safe(promotion.address), safe(promotion.at)
     say(f"{address} is already at version {promotion.version} ({at}){pending}.")
     return 0
-
-
-def _branch(promotion: Promotion, name: str | None) -> Branch | None:
-    """The new branch, not yet created; None without `--branch`. LacError where it can't be created."""
-    if name is None:
-        return None
-    from ...engine import git
-
-    name = name or git.named("promote", promotion.model, promotion.alias, f"v{promotion.version}")
-    return git.prepared(Path(promotion.file), name, os.environ)
 
 
 def _write(promotion: Promotion, plan: Plan | None, branch: Branch | None) -> str | None:
