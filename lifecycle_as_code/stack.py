@@ -241,8 +241,8 @@ class Stack:
         """The manifests with an alias of a model at another version, by default the challenger's. Writes
         nothing. LacError where that can't be done.
 
-        `version`: a number, a selector, or one of `3`, `latest`, `@alias`, `run:ID`. `where`: the newest version
-        for which this CEL expression is true.
+        `version`: a number, a selector, or one of `3`, `latest`, `@alias`, `run:ID`. `where`: the newest
+        version for which this CEL expression is true.
         """
         if where is not None:
             version = promotion.selector(where=where, newest=True)
