@@ -534,6 +534,4 @@ def test_what_isnt_github_is_said_so(runner: Steps) -> None:
 
 def test_no_token_is_said_so(runner: Steps) -> None:
     assert runner.run("apply", {}, token="") == 1
-    assert runner.annotations == [
-        "::error title=lac::No token: pass `token`, or omit it to use the default."
-    ]
+    assert runner.annotations == ["::error title=lac::No token: pass `token`, or omit it to use the default."]
