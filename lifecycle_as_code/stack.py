@@ -13,8 +13,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .engine import ownership, promotion, queries, rollback, saved_plans
+from .engine import git, ownership, promotion, queries, rollback, saved_plans
+from .engine.actor import commit_warning
 from .engine.apply.run import apply_plan
+from .engine.background import Stopped
+from .engine.git import Branch
 from .engine.ownership import Adopted
 from .engine.plan import plan_changes, plan_refresh
 from .engine.promotion import Promotion
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
     from .manifest.load import Manifest
     from .manifest.settings import Settings
 
-__all__ = ["Adopted", "Drift", "Promotion", "Rollback", "Shown", "Stack"]
+__all__ = ["Adopted", "Branch", "Drift", "Promotion", "Rollback", "Shown", "Stack", "Stopped"]
 
 SPECS: Mapping[str, type[Spec]] = {name: kind.spec for name, kind in KINDS.items()}
 """Every kind's Spec class, for what needs no stack."""
@@ -132,6 +135,11 @@ class Stack:
         return tuple(Path(name).resolve() for name in self._session.manifest.files)
 
     @property
+    def commit_warning(self) -> Diagnostic | None:
+        """Why plans and applies won't record their commit; None where they will."""
+        return commit_warning(self.directory, self._session.environ)
+
+    @property
     def warnings(self) -> tuple[Diagnostic, ...]:
         """The warnings about the manifests."""
         return self.desired.warnings
@@ -206,12 +214,30 @@ class Stack:
     # --- promotions
 
     def promote(
-        self, model: str, *, to: str = "champion", version: int | VersionSelector | None = None
+        self,
+        model: str,
+        *,
+        to: str = "champion",
+        version: int | str | VersionSelector | None = None,
+        where: str | None = None,
     ) -> Promotion:
         """The edit of the manifests that points the alias `to` of a model at another version, by default the
         challenger's. Writes nothing. LacError where there is no such version, or the manifests can't be
-        edited safely."""
+        edited safely.
+
+        `version`: a number, a selector, or one of `3`, `latest`, `@alias`, `run:ID`. `where`: the newest
+        version for which this CEL expression is true.
+        """
+        if where is not None:
+            version = promotion.selector(where=where, newest=True)
+        elif isinstance(version, str):
+            version = promotion.asked(version)
         return promotion.promote(self._session, model, to, version)
+
+    def branch(self, edit: Promotion, name: str = "") -> Branch:
+        """A new branch for a promotion's commit, not yet created. LacError where it can't be created."""
+        name = name or git.named("promote", edit.model, edit.alias, f"v{edit.version}")
+        return git.prepared(Path(edit.file), name, self._session.environ)
 
     def plan_of(self, edit: Promotion) -> Plan:
         """The plan of a promotion: of the edited manifests' plan, the part that is about the alias."""

@@ -1,8 +1,7 @@
-"""The command `lac`: click commands, one file a verb, loaded when they are used.
+"""The command `lac`: click commands, one file a command, imported when it is called.
 
-Only this package prints and exits. Exit codes: 0 done; 1 any error, usage errors too; 2 only and
-always a difference (`plan --detailed-exitcode`, `drift`).
-"""
+Only this package prints and exits. Exit codes: 0 success; 1 any error, usage errors included; 2 always and
+only a difference (`plan --detailed-exitcode`, `drift`)."""
 
 from __future__ import annotations
 
@@ -19,38 +18,38 @@ from . import streams
 from .group import LazyGroup
 from .options import Options, shared_options
 
-# module and help of every verb: `lac --help` prints the table and imports none of them
+# module and help of every command: `lac --help` prints the table and imports none of them
 VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "Commands": {
-        "init": ("init", "Write a starter stack into a directory."),
-        "validate": ("validate", "Check the manifests; touches no store."),
-        "fmt": ("fmt", "Rewrite manifests in the one layout."),
-        "plan": ("plan", "Show what apply would do."),
-        "apply": ("apply", "Make the stores what the manifests say."),
-        "drift": ("drift", "Find what changed outside; changes nothing."),
-        "rollback": ("rollback", "Plan to restore what was before an apply."),
-        "promote": ("promote", "Move an alias in the manifests, and show the plan of it."),
-        "destroy": ("destroy", "Delete everything that this stack owns."),
+        "init": ("init", "Create a starter stack in a directory."),
+        "validate": ("validate", "Check whether the manifests are valid."),
+        "fmt": ("fmt", "Format manifests."),
+        "plan": ("plan", "Show the changes that apply would make."),
+        "apply": ("apply", "Apply changes."),
+        "drift": ("drift", "Detect changes made outside lac."),
+        "rollback": ("rollback", "Plan to restore the state before an apply."),
+        "promote": ("promote", "Move an alias in the manifests and show the plan."),
+        "destroy": ("destroy", "Delete every object that this stack manages."),
     },
     "Objects": {
-        "show": ("show", "Show one object, a saved plan, or the records of a time."),
-        "diff": ("diff", "Compare environments, points of history, a plan file, what is live."),
-        "explain": ("explain", "Say why an object is changed, or isn't."),
-        "history": ("history", "List applies: who changed what, when, from what."),
-        "graph": ("graph", "Draw what needs what, and what a plan reaches."),
-        "import": ("import_", "Take live objects over and write their YAML."),
-        "state": ("state", "List, show or forget what is recorded."),
-        "force-unlock": ("force_unlock", "Free a lock whose holder is dead."),
+        "show": ("show", "Show an object, a saved plan, or past records."),
+        "diff": ("diff", "Compare environments, plans, records or live state."),
+        "explain": ("explain", "Explain why the plan does or doesn't change an object."),
+        "history": ("history", "List applies: who, when, what, from which commit."),
+        "graph": ("graph", "Show the dependency graph."),
+        "import": ("import_", "Import live objects and write their YAML."),
+        "state": ("state", "List, show or remove records."),
+        "force-unlock": ("force_unlock", "Release a stuck lock on the stack."),
     },
     "Reference": {
-        "policy": ("policy", "List, explain and test what is asked of changes."),
+        "policy": ("policy", "List and test policies."),
         "kinds": ("kinds", "List the kinds of objects and their fields."),
         "schema": ("schema", "Print the JSON Schema of manifests or of lac.yaml."),
     },
     "Local Ray (serve: local)": {
-        "up": ("up", "Start this stack's Ray on this machine."),
-        "down": ("down", "End it."),
-        "status": ("status", "Say whether it runs, and where."),
+        "up": ("up", "Start the local Ray."),
+        "down": ("down", "Stop the local Ray."),
+        "status": ("status", "Show whether the local Ray is running."),
     },
 }
 
@@ -63,13 +62,13 @@ def _group() -> LazyGroup:
         params=shared_options(),
         context_settings={"terminal_width": _help_width()},
         help="Terraform for the ML lifecycle: plan and apply MLflow's registry and Ray Serve from YAML.",
-        epilog="Exit codes: 0 done, 1 error, 2 there is a difference (plan --detailed-exitcode, drift).",
+        epilog="Exit codes: 0 success, 1 error, 2 difference (plan --detailed-exitcode, drift).",
     )
     return version(group)
 
 
 def _help_width() -> int:
-    """As click reckons it, without `shutil`, which costs a tenth of `lac --help`."""
+    """Click's own computation without `shutil`, whose import takes a tenth of `lac --help`."""
     try:
         columns = os.get_terminal_size(1).columns
     except OSError:
@@ -78,30 +77,30 @@ def _help_width() -> int:
 
 
 def run(args: Sequence[str]) -> int:
-    """Run one command and return its exit code; what goes wrong is told on stderr."""
+    """Run one command and return its exit code. Errors go to stderr."""
     options = Options()
     try:
         code = _group().main(list(args), prog_name="lac", obj=options, standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
-        # imported here: the way to success needs none of it
-        from .errors import told
+        # imported here: success doesn't need it
+        from .errors import report_error
 
-        return told(error, args, options)
-    if not code and (lost := streams.lost()):
-        from .errors import tell_of_loss
+        return report_error(error, args, options)
+    if not code and (write_error := streams.write_error()):
+        from .errors import report_lost_output
 
-        return tell_of_loss(lost, options)
+        return report_lost_output(write_error, options)
     return code if isinstance(code, int) else 0
 
 
 def main() -> NoReturn:
     """The console script."""
-    # a command makes many objects that stay, and ends soon: looking through them for cycles again and
-    # again would cost a third of its time
+    # a command makes many objects that live until its end: looking for cycles among them would take a third
+    # of its time
     gc.set_threshold(1_000_000, 20, 100)
     streams.install()
     code = run(sys.argv[1:])
-    # nor when Python ends
+    # the same at exit
     gc.freeze()
     sys.exit(code)
 

@@ -1,4 +1,4 @@
-"""How a plan is shown: one of its views, for every verb that shows one."""
+"""The views of a plan as options of a command, and their printing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from .options import Options
-from .output import paint, say, tell, width
+from .output import paint, say, tell, warn, width
 
 if TYPE_CHECKING:
     from ..model.diagnostics import Diagnostic
@@ -19,49 +19,51 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 VIEWS = {
-    "json": "Print it as JSON.",
-    "markdown": "Print it as Markdown, for a comment or an issue.",
-    "html": "Print it as one HTML file that needs no network.",
+    "json": "Print JSON.",
+    "markdown": "Print Markdown, for a comment or an issue.",
+    "html": "Print a self-contained HTML page.",
     "github": "Print annotations for GitHub Actions.",
 }
-"""The views beside the one for a terminal, with their help."""
+"""The views other than the terminal's, with their help."""
 
 
 def view_options(*names: str) -> Callable[[F], F]:
-    """These views as flags; the command gets the one that was chosen as `view`, or None for people.
-    UsageError where there are several."""
+    """These views as flags; the command gets the flag's name as `view`, or None for the terminal.
+    UsageError for several flags."""
 
-    def decorated(function: F) -> F:
+    def decorate(function: F) -> F:
         @wraps(function)
-        def command(*args: Any, **said: Any) -> Any:
-            chosen = [name for name in names if said.pop(f"as_{name}")]
-            if len(chosen) > 1:
-                raise click.UsageError(f"{' and '.join(f'--{name}' for name in chosen)}: choose one")
-            return function(*args, view=chosen[0] if chosen else None, **said)
+        def command(*args: Any, **values: Any) -> Any:
+            flags = [name for name in names if values.pop(f"as_{name}")]
+            if len(flags) > 1:
+                raise click.UsageError(f"{' and '.join(f'--{name}' for name in flags)}: choose one")
+            return function(*args, view=flags[0] if flags else None, **values)
 
         for name in reversed(names):
             command = click.option(f"--{name}", f"as_{name}", is_flag=True, help=VIEWS[name])(command)
         return cast(F, command)
 
-    return decorated
+    return decorate
 
 
 plan_views = view_options(*VIEWS)
-"""All of them."""
+"""All views as flags."""
+
+json_option = click.option("--json", "as_json", is_flag=True, help=VIEWS["json"])
 
 
-def show(plan: Plan, options: Options, view: str | None) -> None:
-    """Print a plan."""
-    # one view only: another one's models cost as much as comparing a thousand objects
-    match view:
+def show(plan: Plan, options: Options, name: str | None) -> None:
+    """Print a plan in the view of this name; None for the terminal's."""
+    # import one view only: the others' imports cost as much as comparing a thousand objects
+    match name:
         case "json":
             from ..views import json
 
             say(json.plan(plan))
         case "markdown":
-            from ..views.markdown import plan as markdown
+            from ..views.markdown import plan as markdown_view
 
-            say(markdown.plan(plan))
+            say(markdown_view.plan(plan))
         case "html":
             from ..views import html
 
@@ -71,35 +73,43 @@ def show(plan: Plan, options: Options, view: str | None) -> None:
 
             say(github.plan(plan, below_root()))
         case _:
-            from ..views.terminal import plan as human
+            from ..views.terminal import plan as terminal_view
 
-            tell(human.plan(plan, paint(options), width=width()))
+            tell(terminal_view.plan(plan, paint(options), width=width()))
 
 
-def show_problems(found: Sequence[Diagnostic], args: Sequence[str]) -> None:
-    """Print, in the place of what was asked for, why there is none."""
-    # the command line may be what is wrong: its words are all that is known
-    asked = next((name for name in VIEWS if f"--{name}" in args), None)
-    match asked:
+def show_problems(problems: Sequence[Diagnostic], args: Sequence[str]) -> None:
+    """Print the problems on stdout, in the view that the command line names."""
+    # read from the words, because the command line may be the problem
+    match next((name for name in VIEWS if f"--{name}" in args), None):
         case "json":
             # imported here: pydantic comes with it
             from ..views import json
 
-            say(json.problems(found, indent=None))
+            say(json.problems(problems, indent=None))
         case "markdown":
-            from ..views.markdown import plan as markdown
+            from ..views.markdown import plan as view
 
-            say(markdown.problems(found))
+            say(view.problems(problems))
         case "github":
             from ..views import github
 
-            say(github.problems(found, below_root()))
+            say(github.problems(problems, below_root()))
 
 
 def below_root() -> str:
-    """The way from the repository's root to where we are, in a workflow of GitHub's; empty elsewhere."""
+    """The path from the repository's root to the working directory in a GitHub workflow; empty elsewhere."""
     root = os.environ.get("GITHUB_WORKSPACE")
     if not root:
         return ""
-    way = os.path.relpath(os.path.realpath("."), os.path.realpath(root))
-    return "" if way.split(os.sep)[0] in (".", "..") else way
+    path = os.path.relpath(os.path.realpath("."), os.path.realpath(root))
+    return "" if path.split(os.sep)[0] in (".", "..") else path
+
+
+def warn_of_denials(plan: Plan, options: Options) -> int:
+    """Print the policies that deny the plan on stderr. Returns the exit code: 1, since the plan can't be
+    applied."""
+    from ..review.policy.judge import denials
+
+    warn(denials(plan), options)
+    return 1

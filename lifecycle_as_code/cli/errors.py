@@ -15,32 +15,34 @@ from .options import Options
 from .output import note, warn
 
 
-def told(error: BaseException, args: Sequence[str], options: Options) -> int:
-    """Tell what went wrong, on stderr and, in the view that was asked for, on stdout. Returns the code."""
-    # a usage error comes before the options were read
+def report_error(error: BaseException, args: Sequence[str], options: Options) -> int:
+    """Print an error on stderr and, in the view that `args` name, on stdout. Returns the exit code."""
+    # a usage error may occur before the options are read
     options.no_color = options.no_color or "--no-color" in args
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         note(error.ctx.get_help() if error.ctx else error.format_message())
         return 1
     if os.environ.get("LAC_DEBUG") == "1":
         traceback.print_exception(error)
-    found = _diagnostics(error)
-    warn(found, options)
+    diagnostics = _diagnostics(error)
+    warn(diagnostics, options)
     sys.stderr.flush()
-    show_problems(found, args)
+    show_problems(diagnostics, args)
     return 1
 
 
-def tell_of_loss(error: OSError, options: Options) -> int:
-    """Tell that stdout is incomplete. Returns the code: 1, but 0 where changes are what was asked for."""
-    severity: Severity = "warning" if options.applied else "error"
-    detail = f"stdout: {error.strerror}. The command itself has ended well."
-    hint = "`lac history` says what was applied" if options.applied else "make room, and run it again"
+def report_lost_output(error: OSError, options: Options) -> int:
+    """Report that stdout is incomplete. Returns the exit code: 0 after a complete apply, otherwise 1."""
+    severity: Severity = "warning" if options.is_applied else "error"
+    detail = f"stdout: {error.strerror}. The command itself succeeded."
+    hint = "run `lac history` to see what was applied"
+    if not options.is_applied:
+        hint = "free some disk space, then run the command again"
     warn(
         [Diagnostic("output-lost", "the output could not be written", detail, hint, severity=severity)],
         options,
     )
-    return 0 if options.applied else 1
+    return 0 if options.is_applied else 1
 
 
 def _diagnostics(error: BaseException) -> tuple[Diagnostic, ...]:
@@ -50,15 +52,15 @@ def _diagnostics(error: BaseException) -> tuple[Diagnostic, ...]:
         case click.Abort() | KeyboardInterrupt():
             return (Diagnostic("interrupted", "the command was interrupted", ""),)
         case click.UsageError():
-            help_ = f"see `{error.ctx.command_path if error.ctx else 'lac'} --help`"
-            return (Diagnostic("usage", "the command can't be understood", error.format_message(), help_),)
+            hint = f"run `{error.ctx.command_path if error.ctx else 'lac'} --help`"
+            return (Diagnostic("usage", "invalid command line", error.format_message(), hint),)
         case click.ClickException():
-            return (Diagnostic("usage", "the command can't be carried out", error.format_message()),)
+            return (Diagnostic("usage", "the command failed", error.format_message()),)
         case OSError():
-            return (Diagnostic("os-error", "the system refused", str(error), _DEBUG),)
+            return (Diagnostic("os-error", "a system call failed", str(error), _DEBUG),)
         case _:
-            what = f"{type(error).__name__}: {error}".strip(": ")
-            return (Diagnostic("unexpected", "something went wrong that shouldn't", what, _DEBUG),)
+            detail = f"{type(error).__name__}: {error}".strip(": ")
+            return (Diagnostic("unexpected", "unexpected error", detail, _DEBUG),)
 
 
-_DEBUG = "LAC_DEBUG=1 shows where it happened"
+_DEBUG = "set LAC_DEBUG=1 to see the traceback"

@@ -1,4 +1,4 @@
-"""Files that commands write and read: whole or not at all, and with a diagnostic where they can't."""
+"""Files that commands read and write: whole or not at all, with a diagnostic on failure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..manifest.regular_file import read_regular_file
 
 
 def write(path: Path, data: bytes) -> None:
-    """Put `data` in the place of whatever is there, with its mode and owner; a link stays one. LacError where
-    that can't be done; then nothing changed."""
+    """Replace a file's content with `data`; its mode, its owner and links to it stay. LacError where that
+    fails; then nothing changed."""
     draft = ""
     try:
         path = path.resolve()
@@ -21,7 +21,7 @@ def write(path: Path, data: bytes) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
         if before is not None:
-            # nobody but root may give a file away
+            # only root may change a file's owner
             with suppress(PermissionError):
                 os.chown(draft, before.st_uid, before.st_gid)
         os.chmod(draft, before.st_mode & 0o777 if before else 0o666 & ~_umask())
@@ -29,23 +29,24 @@ def write(path: Path, data: bytes) -> None:
     except OSError as error:
         if draft:
             Path(draft).unlink(missing_ok=True)
-        raise _refused("cannot-write", "the file can't be written", path, error) from None
+        raise _failure("cannot-write", "cannot write the file", path, error) from None
 
 
 def replace(path: Path, before: bytes, after: bytes) -> None:
-    """Put `after` in the place of a file that holds `before`. LacError where it holds something else by
-    now."""
+    """Replace a file's content `before` with `after`. LacError where it has other content by now."""
     if read(path, len(before)) != before:
-        raise _refused("file-changed", "the file was changed meanwhile", path, OSError(0, "run this again"))
+        raise _failure(
+            "file-changed", "another process changed the file", path, OSError(0, "run the command again")
+        )
     write(path, after)
 
 
 def read(path: Path, most: int) -> bytes:
-    """The bytes of a regular file, at most one more than `most`. LacError where there are none."""
+    """The bytes of a regular file, at most one more than `most`. LacError where it can't be read."""
     try:
         return read_regular_file(path, most)
     except OSError as error:
-        raise _refused("unreadable-file", "file can't be read", path, error) from None
+        raise _failure("unreadable-file", "cannot read the file", path, error) from None
 
 
 def _umask() -> int:
@@ -54,7 +55,7 @@ def _umask() -> int:
     return now
 
 
-def _refused(code: str, summary: str, path: Path, error: OSError) -> Exception:
+def _failure(code: str, summary: str, path: Path, error: OSError) -> Exception:
     from ..model.diagnostics import Diagnostic, LacError
 
     return LacError(Diagnostic(code, summary, f"{path}: {error.strerror or error}."))

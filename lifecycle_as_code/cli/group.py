@@ -1,4 +1,4 @@
-"""Groups that import a verb when it is called, and print a table of help until then."""
+"""Commands with shared options, and a group that imports a command only when it is called."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .options import SHARED, SharedOption, shared_options
 
 
 class Verb(click.Command):
-    """A command that also takes the shared options, and lists them apart from its own."""
+    """A command with the shared options, which its help lists in a section of their own."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.params += shared_options()
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The verb's own options first."""
+        """Own options first, then the shared ones."""
         _format_options(self, ctx, formatter)
 
 
 class Group(click.Group):
-    """The same for a verb that has verbs: `lac state list`."""
+    """The same for a command with subcommands: `lac state list`."""
 
     command_class = Verb
 
@@ -32,13 +32,13 @@ class Group(click.Group):
         self.params += shared_options()
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Commands, own options, shared ones."""
+        """Subcommands, own options, then the shared ones."""
         self.format_commands(ctx, formatter)
         _format_options(self, ctx, formatter)
 
 
 class LazyGroup(click.Group):
-    """`verbs` maps a heading to verbs, each with its module in `commands` and its help."""
+    """`verbs` maps a heading to commands, each with its module in `commands` and its help."""
 
     def __init__(self, *, verbs: dict[str, dict[str, tuple[str, str]]], **settings: Any) -> None:
         super().__init__(**settings)
@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
         return [name for section in self.verbs.values() for name in section]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The verb, imported now. Its module holds it under the name `command`."""
+        """The command, imported now: its module's `command`."""
         for section in self.verbs.values():
             if cmd_name in section:
                 module, help_ = section[cmd_name]
@@ -62,18 +62,18 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with a hint made from the table."""
+        """As click does, with a suggestion from the table."""
         name = args[0]
         if name.startswith("-") or name in self.list_commands(ctx):
             return super().resolve_command(ctx, args)
-        # imported here: a known verb needs none of it
+        # imported here: a known command doesn't need it
         from ..model.diagnostics import did_you_mean
 
         hint = did_you_mean(name, self.list_commands(ctx))
-        raise click.UsageError(f"`{name}` is not a command of lac; {hint}", ctx)
+        raise click.UsageError(f"unknown command `{name}`; {hint}", ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table, by heading, then the options."""
+        """The table of commands by heading, then the options."""
         for heading, section in self.verbs.items():
             with formatter.section(heading):
                 formatter.write_dl([(name, help_) for name, (_, help_) in section.items()])
@@ -83,8 +83,8 @@ class LazyGroup(click.Group):
 def _format_options(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
     params = [p for p in command.get_params(ctx) if isinstance(p, click.Option)]
     own = [p.get_help_record(ctx) for p in params if not isinstance(p, SharedOption)]
-    shared = [p.get_help_record(ctx) for p in params if isinstance(p, SharedOption)]
-    for heading, records in (("Options", own), (SHARED, shared)):
+    common = [p.get_help_record(ctx) for p in params if isinstance(p, SharedOption)]
+    for heading, records in (("Options", own), (SHARED, common)):
         if rows := [record for record in records if record]:
             with formatter.section(heading):
                 formatter.write_dl(rows)

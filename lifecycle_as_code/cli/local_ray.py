@@ -1,4 +1,4 @@
-"""What `up`, `down` and `status` share. They work on a directory, whatever state its manifests are in."""
+"""The stack's own Ray, for `up`, `down` and `status`: they don't read the manifests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def state_directory(options: Options) -> Path:
-    """Where the stack keeps what is this machine's own. LacError where there is no stack."""
+    """The directory of the stack's state on this machine. LacError where there is no stack."""
     from ..manifest.files import way_to_a_stack
     from ..model.diagnostics import Diagnostic, LacError
 
@@ -21,7 +21,7 @@ def state_directory(options: Options) -> Path:
         raise LacError(
             Diagnostic(
                 "no-stack",
-                "there is no stack here",
+                "no stack in this directory",
                 f"{directory / 'lac.yaml'} doesn't exist.",
                 hint=way_to_a_stack(directory),
             )
@@ -30,7 +30,7 @@ def state_directory(options: Options) -> Path:
 
 
 def as_data(ray: LocalRay | None) -> dict[str, Any]:
-    """A running Ray, or none, as plain data; never its token."""
+    """The running Ray, or None, as plain data without its token."""
     if ray is None:
         return {"running": False}
     return {
@@ -42,9 +42,9 @@ def as_data(ray: LocalRay | None) -> dict[str, Any]:
 
 
 def as_text(ray: LocalRay) -> str:
-    """Where it is, line by line."""
+    """Its process and addresses, line by line."""
     return (
-        f"Ray runs, process {ray.pid}.\n"
+        f"Ray is running, process {ray.pid}.\n"
         f"  dashboard  {ray.address}\n"
         f"  endpoints  {ray.endpoint_url}/serving-endpoints/<name>/invocations"
     )

@@ -1,4 +1,4 @@
-"""The options that every verb takes, before or after its name."""
+"""The options that every command takes, before or after its name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHARED = "Shared options"
 
 
 class Options:
-    """What the shared options said. The place nearest to the verb wins; `--var` and `--var-file` add up."""
+    """The values of the shared options. The last occurrence wins; `--var` and `--var-file` add up."""
 
     def __init__(self) -> None:
         self.directory = "."
@@ -19,8 +19,8 @@ class Options:
         self.variables: dict[str, str] = {}
         self.var_files: list[str] = []
         self.no_color = False
-        self.applied = False
-        """Whether an apply was carried out whole: then that is what the exit code is about."""
+        self.is_applied = False
+        """Whether an apply completed; lost output is then only a warning."""
 
     @property
     def environment(self) -> str | None:
@@ -29,32 +29,40 @@ class Options:
 
 
 class SharedOption(click.Option):
-    """Hands its value to `Options` instead of to the verb."""
+    """Hands its value to `Options` instead of to the command."""
 
 
 def shared_options() -> list[click.Parameter]:
     """A fresh set of them for one command."""
-    # none of them has a default: saying nothing after the verb must not undo what was said before it
+    # without defaults: an option that is absent after the verb must not reset the one before it
     return [
-        _shared("-C", "directory", metavar="DIR", help="The stack's directory."),
-        _shared("-e", "--env", "named_environment", metavar="NAME", help="The environment.  [env: LAC_ENV]"),
-        _shared("--var", "variables", multiple=True, metavar="K=V", help="Set a variable; may be repeated."),
-        _shared(
+        _shared_option("-C", "directory", metavar="DIR", help="The stack's directory."),
+        _shared_option(
+            "-e",
+            "--env",
+            "named_environment",
+            metavar="NAME",
+            help="The environment in lac.yaml.  [env: LAC_ENV]",
+        ),
+        _shared_option(
+            "--var", "variables", multiple=True, metavar="K=V", help="Set a variable. May be repeated."
+        ),
+        _shared_option(
             "--var-file",
             "var_files",
             multiple=True,
             metavar="FILE",
-            help="Variables from a YAML file; may be repeated.",
+            help="Read variables from a YAML file. May be repeated.",
         ),
-        _shared("--no-color", "no_color", is_flag=True, help="No colours.  [env: NO_COLOR]"),
+        _shared_option("--no-color", "no_color", is_flag=True, help="Disable colours.  [env: NO_COLOR]"),
     ]
 
 
-def _shared(*names: str, **settings: Any) -> SharedOption:
-    return SharedOption(list(names), expose_value=False, callback=_take, **settings)
+def _shared_option(*names: str, **settings: Any) -> SharedOption:
+    return SharedOption(list(names), expose_value=False, callback=_store, **settings)
 
 
-def _take(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     options = ctx.find_object(Options)
     if not value or options is None or ctx.resilient_parsing:
         return
@@ -69,5 +77,5 @@ def _take(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 def _pair(ctx: click.Context, param: click.Parameter, item: str) -> tuple[str, str]:
     name, equals, value = item.partition("=")
     if not name or not equals:
-        raise click.BadParameter(f"`{item}` should be NAME=VALUE", ctx, param)
+        raise click.BadParameter(f"`{item}` is not of the form NAME=VALUE", ctx, param)
     return name, value

@@ -1,4 +1,4 @@
-"""The one place that writes: what goes to stdout and to stderr, in colour or not, and how wide."""
+"""All output of the command: stdout and stderr, colours and widths."""
 
 from __future__ import annotations
 
@@ -10,73 +10,78 @@ from typing import TextIO
 
 import click
 
-from ..model.diagnostics import Diagnostic
+from ..model.diagnostics import Diagnostic, LacError
 from ..views.terminal.problems import problems
-from ..views.text import Paint, wrapped
+from ..views.text import Paint, wrap
 from .options import Options
 
 _WIDTH_OF_A_LOG = 120
 
 
 def paint(options: Options, stream: TextIO | None = None) -> Paint:
-    """Colours for a terminal that wants them: `--no-color`, NO_COLOR and TERM=dumb don't."""
+    """Colours for a terminal, unless `--no-color`, NO_COLOR or TERM=dumb turn them off."""
     plain = options.no_color or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     return Paint(not plain and (stream or sys.stdout).isatty())
 
 
 def width() -> int:
-    """The terminal's columns; in a file or a log, room enough for most values."""
+    """The terminal's columns; for a file or a log, a width that fits most values."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH_OF_A_LOG
 
 
 def say(text: str) -> None:
-    """What was asked for, on stdout."""
+    """Print the command's result on stdout."""
     _write(text, sys.stdout)
 
 
 def tell(text: str) -> None:
-    """What was asked for, for people: on a terminal, lines that are too long go on below, indented. In a file
-    or a log a line stays one, to be searched and compared."""
-    say(wrapped(text, width()) if sys.stdout.isatty() else text)
+    """Print text for people on stdout. Long lines are wrapped on a terminal only, so that files and logs can
+    be searched and compared."""
+    say(wrap(text, width()) if sys.stdout.isatty() else text)
 
 
 def pour(data: bytes) -> None:
-    """A file's content on stdout, to the letter: for programs."""
+    """Write bytes to stdout unchanged, for programs."""
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 
 
 def note(text: str) -> None:
-    """What accompanies it, on stderr."""
-    # whoever reads both as one sees them in order
+    """Print a remark on stderr."""
+    # keeps the order for a reader of both streams
     sys.stdout.flush()
     _write(text, sys.stderr)
 
 
-def warn(found: Iterable[Diagnostic], options: Options) -> None:
-    """Diagnostics, on stderr."""
-    if text := problems(found, paint(options, sys.stderr)):
+def warn(diagnostics: Iterable[Diagnostic], options: Options) -> None:
+    """Print diagnostics on stderr."""
+    if text := problems(diagnostics, paint(options, sys.stderr)):
         note(text)
 
 
-def interactive(*, no_input: bool) -> bool:
-    """Whether somebody is there to answer."""
-    return not no_input and sys.stdin.isatty() and sys.stderr.isatty()
+def is_interactive() -> bool:
+    """Whether a person can answer a question."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _write(text: str, stream: TextIO) -> None:
     try:
         stream.write(f"{text}\n")
     except UnicodeEncodeError:
-        # a terminal or a log that isn't UTF-8: arrows and dots become escapes
-        encoded = text.encode(stream.encoding or "ascii", "backslashreplace")
-        stream.write(f"{encoded.decode(stream.encoding or 'ascii')}\n")
+        # not UTF-8: arrows and dots become escapes
+        data = text.encode(stream.encoding or "ascii", "backslashreplace")
+        stream.write(f"{data.decode(stream.encoding or 'ascii')}\n")
     stream.flush()
 
 
-def ask(question: str) -> str:
-    """One line from whoever is there; nothing when they have gone."""
+def confirm(question: str) -> bool:
+    """Ask a question on stderr. True only for the answer `yes`."""
     sys.stdout.flush()
-    click.echo(f"{question} ", nl=False, err=True)
-    return sys.stdin.readline().strip()
+    click.echo(f"{question} Type `yes` to confirm: ", nl=False, err=True)
+    return sys.stdin.readline().strip() == "yes"
+
+
+def approval_needed(summary: str, detail: str, hint: str) -> LacError:
+    """The error of a command that must ask and can't."""
+    return LacError(Diagnostic("approval-needed", summary, detail, hint))

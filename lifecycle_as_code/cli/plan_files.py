@@ -1,4 +1,4 @@
-"""Plans that were saved: read, and held against the stack that they are for."""
+"""Saved plans: opened with the stack that they belong to, and written."""
 
 from __future__ import annotations
 
@@ -8,38 +8,48 @@ from typing import TYPE_CHECKING
 
 from .options import Options
 from .output import note
-from .stacks import opened
+from .stacks import open_stack, warn_of_commit
 
 if TYPE_CHECKING:
+    from ..model.plan import Plan
     from ..planning.planfile import SavedPlan
     from ..stack import Stack
 
 
-def from_file(options: Options, file: str, *, manifests: bool = False) -> tuple[Stack, SavedPlan]:
-    """The plan in `file`, and its stack, whose manifests are looked into with `manifests` alone, and if they
-    can be read. The environment is the plan's own, unless another one is named: that is refused. LacError
-    where the file was changed or isn't this stack's."""
+def open_plan(options: Options, file: str, *, manifests: bool = False) -> tuple[Stack, SavedPlan]:
+    """The plan in `file`, and its stack; `manifests`: with its manifests, where they can be read. The
+    environment is the plan's own. LacError where the options name another one, or the file was changed or
+    belongs to another stack."""
     from ..planning.planfile import MAX_BYTES, environment_of
     from .files import read
 
     data = read(Path(file), MAX_BYTES)
-    chosen = options.environment or environment_of(data)
-    named = copy(options)
-    named.named_environment = chosen
-    stack = opened(named, manifests=False)
-    saved = stack.read_plan(data)
-    return (_whole(named) or stack) if manifests else stack, saved
+    own = copy(options)
+    own.named_environment = options.environment or environment_of(data)
+    stack = open_stack(own, manifests=False)
+    plan = stack.read_plan(data)
+    return (_open_manifests(own) or stack) if manifests else stack, plan
 
 
-def _whole(options: Options) -> Stack | None:
-    """The stack with its manifests; None where they can't be read, which is said."""
+def _open_manifests(options: Options) -> Stack | None:
+    """The stack with its manifests; None, and a note, where they can't be read."""
     from ..model.diagnostics import LacError
     from ..views.text import safe
 
     try:
-        return opened(options)
+        return open_stack(options)
     except LacError as error:
         first = error.diagnostics[0]
         where = safe(first.at or first.summary)
-        note(f"The manifests can't be read ({where}): the plan is judged by its own policies alone.")
+        note(f"The manifests can't be read ({where}): only the plan's own policies are checked.")
         return None
+
+
+def save_plan(stack: Stack, plan: Plan, file: str, options: Options) -> None:
+    """Write a plan to a file, whole or not at all."""
+    from ..views.text import safe
+    from .files import write
+
+    warn_of_commit(stack, options)
+    write(Path(file), stack.saved(plan))
+    note(f"\nSaved the plan to {safe(file)}. To apply exactly this plan, run: lac apply {safe(file)}")

@@ -1,4 +1,4 @@
-"""The options that decide what a plan is about; `plan` and `apply` have them in common."""
+"""The options of commands that make a plan."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Planning:
-    """What was asked for."""
+class PlanOptions:
+    """The values of `plan_options`."""
 
     destroy: bool = False
     refresh: bool = True
@@ -27,19 +27,19 @@ class Planning:
     allow: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return self != Planning()
+        return self != PlanOptions()
 
     @classmethod
-    def of(cls, **said: Any) -> Planning:
-        """From the options' values. UsageError where they make no plan together."""
-        asked = cls(**said)
-        refuse_unknown(asked.allow)
-        if asked.refresh_only and (asked.destroy or not asked.refresh):
-            raise click.UsageError("--refresh-only goes neither with --destroy nor with --refresh=false")
-        return asked
+    def of(cls, **values: Any) -> PlanOptions:
+        """From the options' values. UsageError where they exclude each other."""
+        options = cls(**values)
+        refuse_unknown_guards(options.allow)
+        if options.refresh_only and (options.destroy or not options.refresh):
+            raise click.UsageError("--refresh-only can't be combined with --destroy or --refresh=false")
+        return options
 
     def plan(self, stack: Stack) -> Plan:
-        """The plan."""
+        """The plan of `stack`."""
         return stack.plan(
             destroy=self.destroy,
             refresh=self.refresh,
@@ -50,21 +50,21 @@ class Planning:
         )
 
 
-def refuse_unknown(guards: tuple[str, ...]) -> None:
-    """UsageError where one isn't a guard's name."""
+def refuse_unknown_guards(guards: tuple[str, ...]) -> None:
+    """UsageError for a name that isn't a guard's."""
     if not guards:
         return
-    # imported here: most often nobody names any
+    # imported here: rarely needed
     from ..model.diagnostics import did_you_mean
     from ..model.plan import GUARDS
 
     for name in guards:
         if name not in GUARDS:
-            raise click.UsageError(f"--allow={name}: there is no such guard; {did_you_mean(name, GUARDS)}")
+            raise click.UsageError(f"--allow={name}: unknown guard; {did_you_mean(name, GUARDS)}")
 
 
-def planning_options(function: F) -> F:
-    """The options as parameters of their own; `Planning.of` takes them."""
+def plan_options(function: F) -> F:
+    """All options of a plan, as parameters for `PlanOptions.of`."""
     for option in (
         allow_option,
         click.option(
@@ -72,19 +72,19 @@ def planning_options(function: F) -> F:
             "excludes",
             multiple=True,
             metavar="ADDRESS",
-            help="Leave this out, and what needs it; an address or a pattern. May be repeated.",
+            help="Exclude ADDRESS (or a pattern) and everything that depends on it. May be repeated.",
         ),
         click.option(
             "--target",
             "targets",
             multiple=True,
             metavar="ADDRESS",
-            help="Plan this alone, and what it needs; an address or a pattern. May be repeated.",
+            help="Limit the plan to ADDRESS (or a pattern) and its dependencies. May be repeated.",
         ),
         click.option(
             "--refresh-only",
             is_flag=True,
-            help="Take what changed outside for what was applied; changes nothing but the records.",
+            help="Update lac's records to match live state; changes no resources.",
         ),
         click.option(
             "--refresh",
@@ -93,26 +93,26 @@ def planning_options(function: F) -> F:
             flag_value="true",
             default=True,
             metavar="BOOL",
-            help="`--refresh=false` believes the records instead of asking the cluster.",
+            help="`--refresh=false` uses lac's records instead of reading live state.",
         ),
-        click.option("--destroy", is_flag=True, help="Delete everything that this stack owns."),
+        click.option("--destroy", is_flag=True, help="Delete every object that this stack manages."),
     ):
         function = option(function)
     return function
 
 
 def allow_option(function: F) -> F:
-    """`--allow`, for whatever makes a plan."""
+    """`--allow`, for commands that make a plan."""
     return click.option(
         "--allow",
         multiple=True,
         metavar="GUARD",
-        help="Let a guard through, such as `mass-deletion`; its refusal names it. May be repeated.",
+        help="Override a guard, such as `mass-deletion`; the error names it. May be repeated.",
     )(function)
 
 
 def out_option(function: F) -> F:
-    """`--out`, for whatever makes a plan and doesn't apply it."""
+    """`--out`, for commands that make a plan without applying it."""
     return click.option(
-        "-o", "--out", "out", metavar="FILE", help="Save the plan, for `lac apply FILE` to carry out."
+        "-o", "--out", "out", metavar="FILE", help="Save the plan to FILE, for `lac apply FILE`."
     )(function)

@@ -1,4 +1,4 @@
-"""How an apply is followed: JSON lines, plain lines for a log, or lines under a spinner."""
+"""The progress of an apply: JSON lines, plain lines for a log, or lines above a spinner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Report = Callable[[Event], None]
 
 @contextmanager
 def reporter(options: Options, *, as_json: bool) -> Iterator[Report]:
-    """A function that shows one event."""
+    """A function that prints one event."""
     if as_json:
         yield lambda event: say(json.event(event))
     elif not sys.stdout.isatty() or os.environ.get("CI") or os.environ.get("TERM") == "dumb":
@@ -29,35 +29,35 @@ def reporter(options: Options, *, as_json: bool) -> Iterator[Report]:
 
 
 def _plain(options: Options) -> Report:
-    """A line an event; what is said twice in a row is said once."""
-    said = ""
+    """A line an event; equal lines in a row are printed once."""
+    last = ""
 
     def report(event: Event) -> None:
-        nonlocal said
+        nonlocal last
         line = view.line(event, paint(options))
-        if line is not None and line != said:
+        if line is not None and line != last:
             say(line)
-            said = line
+            last = line
 
     return report
 
 
 @contextmanager
 def _live(options: Options) -> Iterator[Report]:
-    """Results as lines; what is under way beside a spinner below them."""
+    """Results as lines, and the current operation beside a spinner below them."""
     # imported here: only a terminal needs it
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False, no_color=not paint(options).colour)
-    with console.status(Text("getting ready")) as status:
+    with console.status(Text("starting")) as status:
 
         def report(event: Event) -> None:
             if isinstance(event, Progress):
                 status.update(Text(view.progress(event)))
                 return
             if isinstance(event, Locked):
-                status.update(Text("working"))
+                status.update(Text("applying"))
             if isinstance(event, StepStarted):
                 status.update(Text(str(event.phase)))
             if line := view.line(event, paint(options)):

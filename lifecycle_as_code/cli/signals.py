@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during an apply: the first asks it to end, the second doesn't ask."""
+"""Ctrl-C and SIGTERM during an apply: the first stops it cleanly, the second aborts it."""
 
 from __future__ import annotations
 
@@ -8,39 +8,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-_NOTICE = b"\nStopping: the effect at hand is finished or undone first. Once more aborts at once.\n"
+_NOTICE = b"\nStopping: finishing the current operation; press Ctrl-C again to abort.\n"
 
 
 class Stop:
-    """Whether somebody asked to stop."""
+    """A request to stop."""
 
     def __init__(self) -> None:
-        self._asked = False
+        self._is_set = False
 
-    def asked(self) -> bool:
-        """What the engine looks at between effects."""
-        return self._asked
+    def is_set(self) -> bool:
+        """Whether to stop; the engine checks it between operations."""
+        return self._is_set
 
-    def now(self) -> None:
-        """Ask."""
-        self._asked = True
+    def set(self) -> None:
+        """Request the stop."""
+        self._is_set = True
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """A signal came."""
-        if self._asked:
+        """Handle a signal: request the stop, or abort if it is requested already."""
+        if self._is_set:
             raise KeyboardInterrupt
-        self.now()
-        # not through sys.stderr, which the signal may have interrupted in the middle of a line
+        self.set()
+        # not through sys.stderr: the signal may interrupt one of its writes
         with suppress(OSError):
             os.write(2, _NOTICE)
 
 
 @contextmanager
-def stopping() -> Iterator[Stop]:
-    """Listen to both signals until the end of the block."""
+def handle_signals() -> Iterator[Stop]:
+    """Handle both signals until the end of the block."""
     stop = Stop()
-    listened = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, stop.handle) for number in listened}
+    before = {number: signal.signal(number, stop.handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:

@@ -1,8 +1,7 @@
-"""From options to an open stack. The engine is imported here, so that `--help` of a verb stays light."""
+"""From options to an open stack. Imports the engine only when called, so that `--help` stays fast."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +13,9 @@ if TYPE_CHECKING:
     from ..stack import Stack
 
 
-def opened(options: Options, *, manifests: bool = True) -> Stack:
-    """The stack that the shared options name. LacError with every problem in its manifests, or without
-    `manifests` in lac.yaml alone."""
+def open_stack(options: Options, *, manifests: bool = True) -> Stack:
+    """The stack of the shared options. LacError with every problem in its manifests; without `manifests`, in
+    lac.yaml only."""
     from ..stack import Stack
 
     return Stack.open(
@@ -29,10 +28,8 @@ def opened(options: Options, *, manifests: bool = True) -> Stack:
 
 
 def warn_of_commit(stack: Stack, options: Options) -> None:
-    """Say that the commit can't be recorded, where git refuses to tell it."""
-    from ..engine.actor import commit_warning
-
-    warn(filter(None, [commit_warning(stack.directory, os.environ)]), options)
+    """Warn that the commit won't be recorded, where git refuses to read the checkout."""
+    warn(filter(None, [stack.commit_warning]), options)
 
 
 def spec_classes() -> dict[str, type[Spec]]:

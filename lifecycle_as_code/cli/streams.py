@@ -1,7 +1,7 @@
-"""The process's streams, made so that no command fails halfway because one is closed, full or read no more.
+"""The process's streams. No command fails halfway because a stream is closed, full or has no reader.
 
-Whoever closed a stream doesn't want it. Output that can't be written is dropped, and the work goes on: the
-exit code says what became of it, and `lost` whether a reader has missed something.
+Output that can't be written is dropped, and the command goes on; the exit code reports its outcome, and
+`write_error` whether a reader missed output.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Any, TextIO
 
 
 class Drain(io.RawIOBase):
-    """A descriptor that takes all that is written to it. `error`: why it stopped to pass it on."""
+    """A descriptor that accepts everything written to it. `error`: why it drops output since then."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self.error: OSError | None = None
 
     def writable(self) -> bool:
-        """As a stream has to say."""
+        """Required of a stream."""
         return True
 
     def fileno(self) -> int:
-        """The descriptor, which child processes share."""
+        """The descriptor, for child processes."""
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Whether the descriptor is a terminal."""
         return os.isatty(self._descriptor)
 
     def write(self, data: Any, /) -> int:
-        """Pass `data` on, or drop it."""
+        """Write `data`, or drop it."""
         if self.error is None:
             try:
                 return os.write(self._descriptor, data)
@@ -43,37 +43,35 @@ class Drain(io.RawIOBase):
 
 
 def install() -> None:
-    """Put the null device where a standard descriptor is closed, before any other file gets its number, and a
-    `Drain` behind stdout and stderr."""
+    """Open the null device for each standard descriptor that is closed, before another file gets its number,
+    and put a `Drain` behind stdout and stderr."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            # the lowest free number, for all below it are open by now
+            # gets the lowest free number, which is this one: those below it are open
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    # these stay open for as long as the process lives
+    # closefd=False: they stay open until the process ends
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
-    sys.stdout = _drained(sys.stdout or os.fdopen(1, "w", closefd=False))
-    sys.stderr = _drained(sys.stderr or os.fdopen(2, "w", closefd=False))
+    sys.stdout = _wrap(sys.stdout or os.fdopen(1, "w", closefd=False))
+    sys.stderr = _wrap(sys.stderr or os.fdopen(2, "w", closefd=False))
 
 
-def _drained(stream: TextIO) -> TextIO:
+def _wrap(stream: TextIO) -> TextIO:
     raw = Drain(stream.fileno())
-    buffered = stream is sys.stdout and not raw.isatty()
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=not buffered
-    )
+    by_line = stream is not sys.stdout or raw.isatty()
+    return io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=by_line)
 
 
-def abandoned() -> bool:
-    """Whether who read stdout has gone."""
+def is_abandoned() -> bool:
+    """Whether the reader of stdout closed it."""
     error = _error()
     return error is not None and error.errno == errno.EPIPE
 
 
-def lost() -> OSError | None:
-    """Why stdout is incomplete, though somebody wants it."""
-    return None if abandoned() else _error()
+def write_error() -> OSError | None:
+    """Why stdout is incomplete for its reader; None if it is complete or has no reader."""
+    return None if is_abandoned() else _error()
 
 
 def _error() -> OSError | None:

@@ -1,7 +1,7 @@
-"""A plan as annotations at the manifests' lines: GitHub's workflow commands. Pure.
+"""A plan as annotations on lines of the manifests: GitHub's workflow commands. Pure.
 
-GitHub shows ten errors, ten warnings and ten notices of a step, so the most important come first, and the
-last of ten says how many more there are.
+GitHub shows ten errors, ten warnings and ten notices per step, so the most important ones come first, and the
+tenth says how many are left.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from ..model.diagnostics import Diagnostic, Source, in_file_order
 from ..model.plan import Plan
 from ..model.review import Outcome, Verdict
 from . import summary, versions
-from .terminal import plan as human
-from .terminal.review import OUTCOMES
-from .text import counted, safe, safe_lines, shortened
+from .summary import OUTCOMES
+from .text import pluralize, safe, safe_lines, shorten_middle
 
 Level = Literal["error", "warning", "notice"]
 
 MOST = 10
-"""Of each level, in one step: GitHub's limit."""
+"""GitHub's limit for each level in one step."""
 
 _NAME = 200
 _TEXT = 4_000
@@ -30,7 +29,7 @@ _TEXT = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One of them. `at`: its line; None for the run as a whole."""
+    """One annotation. `at`: its line; None for the whole run."""
 
     level: Level
     title: str
@@ -38,68 +37,71 @@ class Annotation:
     at: Source | None = None
 
 
-def plan(shown: Plan, root: str = "") -> str:
-    """The commands, one a line, and the tally as the first notice. `root`: the way from the repository's root
-    to the directory that places are told from."""
-    noted = map(_problem, in_file_order(dict.fromkeys(shown.diagnostics)))
-    return _told([_tally(shown), *_verdicts(shown), *_signatures(shown), *noted], root)
+def plan(plan: Plan, root: str = "") -> str:
+    """The commands, one a line, and the tally as the first notice. `root`: the path from the repository's
+    root to the directory that places are relative to."""
+    diagnostics = map(_problem, in_file_order(dict.fromkeys(plan.diagnostics)))
+    return _commands([_tally(plan), *_verdicts(plan), *_signatures(plan), *diagnostics], root)
 
 
-def problems(found: Iterable[Diagnostic], root: str = "") -> str:
-    """What a plan failed with."""
-    return _told(map(_problem, in_file_order(dict.fromkeys(found))), root)
+def problems(diagnostics: Iterable[Diagnostic], root: str = "") -> str:
+    """The errors of a plan that failed."""
+    return _commands(map(_problem, in_file_order(dict.fromkeys(diagnostics))), root)
 
 
-def _told(annotations: Iterable[Annotation], root: str) -> str:
-    kept = [*annotations]
+def _commands(annotations: Iterable[Annotation], root: str) -> str:
+    every = [*annotations]
     levels: tuple[Level, ...] = ("error", "warning", "notice")
     return "\n".join(
         _command(annotation, root)
         for level in levels
-        for annotation in _first([a for a in kept if a.level == level])
+        for annotation in _first([a for a in every if a.level == level])
     )
 
 
-def _first(found: list[Annotation]) -> list[Annotation]:
-    if len(found) <= MOST:
-        return found
-    left = len(found) - MOST + 1
-    more = f"{counted(left, f'more {found[0].level}')}: GitHub shows {MOST} of a step"
-    return [*found[: MOST - 1], Annotation(found[0].level, more, "`lac plan` and `lac show FILE` list all.")]
+def _first(annotations: list[Annotation]) -> list[Annotation]:
+    if len(annotations) <= MOST:
+        return annotations
+    level = annotations[0].level
+    left = pluralize(len(annotations) - MOST + 1, f"more {level}")
+    rest = Annotation(
+        level, f"{left}: GitHub shows at most {MOST} per step", "`lac plan` and `lac show FILE` list all."
+    )
+    return [*annotations[: MOST - 1], rest]
 
 
-def _verdicts(shown: Plan) -> Iterator[Annotation]:
+def _verdicts(plan: Plan) -> Iterator[Annotation]:
     levels: dict[Outcome, Level] = {
         Outcome.DENIED: "error",
         Outcome.WARNED: "warning",
         Outcome.WAIVED: "notice",
     }
     for outcome in OUTCOMES:
-        for verdict in shown.review.verdicts:
+        for verdict in plan.review.verdicts:
             if verdict.outcome is outcome and outcome in levels:
                 title = f"{outcome} by {verdict.policy}: {verdict.address}"
                 at = verdict.line or verdict.at
-                yield Annotation(levels[outcome], title, "\n".join(_because(verdict)), at)
+                yield Annotation(levels[outcome], title, "\n".join(_details(verdict)), at)
 
 
-def _because(verdict: Verdict) -> Iterator[str]:
+def _details(verdict: Verdict) -> Iterator[str]:
     if verdict.message:
         yield verdict.message
-    yield from (f"not met: {what}" for what in verdict.failed)
+    yield from (f"not met: {requirement}" for requirement in verdict.failed)
     if verdict.waiver:
         yield f"waived until the end of {verdict.waiver.expires}: {verdict.waiver.reason}"
     if verdict.at:
-        yield f"The policy stands at {verdict.at.file}:{verdict.at.line}."
+        yield f"Policy: {verdict.at.file}:{verdict.at.line}"
 
 
-def _signatures(shown: Plan) -> Iterator[Annotation]:
-    """A signature that breaks its callers is worth a look, whether a policy is about it or not."""
-    places = {change.address: change.at for change in shown.changes}
-    for compared in shown.review.evidence:
-        if compared.signature.breaking:
-            title = f"signature breaking: {versions.title(compared)}"
-            at = places.get(compared.address)
-            yield Annotation("warning", title, "\n".join(compared.signature.breaking), at)
+def _signatures(plan: Plan) -> Iterator[Annotation]:
+    """A warning for each breaking signature, even without a policy about it."""
+    places = {change.address: change.at for change in plan.changes}
+    for comparison in plan.review.evidence:
+        if comparison.signature.breaking:
+            title = f"signature breaking: {versions.title(comparison)}"
+            at = places.get(comparison.address)
+            yield Annotation("warning", title, "\n".join(comparison.signature.breaking), at)
 
 
 def _problem(problem: Diagnostic) -> Annotation:
@@ -108,21 +110,20 @@ def _problem(problem: Diagnostic) -> Annotation:
     return Annotation(problem.severity, title, f"{problem.detail}{hint}".strip(), problem.at)
 
 
-def _tally(shown: Plan) -> Annotation:
-    words = [b.words for b in summary.badges(shown)]
-    return Annotation("notice", human.place(shown), ", ".join([summary.tally(shown), *words]))
+def _tally(plan: Plan) -> Annotation:
+    words = [badge.words for badge in summary.badges(plan)]
+    return Annotation("notice", summary.describe_stack(plan), ", ".join([summary.tally(plan), *words]))
 
 
-def _command(shown: Annotation, root: str) -> str:
-    properties = [("title", shortened(safe(shown.title), _NAME))]
-    if shown.at:
-        file = safe(posixpath.normpath(posixpath.join(root, shown.at.file)))
-        spot = [("file", file), ("line", str(shown.at.line)), ("col", str(shown.at.column))]
-        properties = [*spot, *properties]
-    named = ",".join(f"{name}={_property(value)}" for name, value in properties)
-    # without a message GitHub takes no annotation
-    message = "\n".join(safe_lines(shown.message[:_TEXT])).strip() or safe(shown.title)
-    return f"::{shown.level} {named}::{_message(message)}"
+def _command(annotation: Annotation, root: str) -> str:
+    properties = [("title", shorten_middle(safe(annotation.title), _NAME))]
+    if at := annotation.at:
+        file = safe(posixpath.normpath(posixpath.join(root, at.file)))
+        properties = [("file", file), ("line", str(at.line)), ("col", str(at.column)), *properties]
+    parameters = ",".join(f"{name}={_property(value)}" for name, value in properties)
+    # GitHub drops an annotation without a message
+    message = "\n".join(safe_lines(annotation.message[:_TEXT])).strip() or safe(annotation.title)
+    return f"::{annotation.level} {parameters}::{_message(message)}"
 
 
 def _message(text: str) -> str:

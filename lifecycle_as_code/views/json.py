@@ -1,7 +1,7 @@
 """Plans, events, drift and problems as JSON, for programs. Pure.
 
-Every document is an object with `format_version`. A minor number grows when something is added; the
-major one when a reader would break. Everything is ASCII: what could repaint a terminal is escaped.
+Every document is an object with `format_version`. The minor number grows with an addition, the major one with
+a change that breaks readers. Everything is ASCII, so that no text can repaint a terminal.
 
 A plan (`lac plan --json`):
 
@@ -14,20 +14,20 @@ A plan (`lac plan --json`):
                   "fields": [{"path": ["version"], "before": 3, "after": 4}],
                   "waits_for": ["serving_endpoint.fraud"],
                   "moved_from": "model_alias.frauds/champion" | null,
-                  "protected": false,            may it be destroyed
+                  "protected": false,            `lifecycle: prevent_destroy`
                   "at": {"file": "models/fraud.yaml", "line": 9, "column": 5} | null}],
      "steps": [{"phase": "warm up", "store": "serve", "changes": ["serving_endpoint.fraud"]}],
      "diagnostics": [{"severity": "warning", "code": "…", "summary": "…", "detail": "…", "hint": "…",
-                      "guard": "",               what `--allow` would let through
+                      "guard": "",               the guard that `--allow` would override
                       "at": {…} | null}],
-     "guards": [{"guard": "mass-deletion", "detail": "…"}],      those that `--allow` let through
-     "review": {…},                              what to judge it by; below
+     "guards": [{"guard": "mass-deletion", "detail": "…"}],      those that `--allow` overrode
+     "review": {…},                              evidence, impacts and verdicts; below
      "summary": {"create": 0, "update": 1, "delete": 0, "move": 0, "record": 0, "forget": 0,
                  "difference": true}}
 
-`record` and `forget` touch only our own records. `before` is cut down to what is ours to compare.
+`record` and `forget` change only lac's own records. `before` has only the fields that the stack manages.
 
-A review has five parts, each a list but for the last; `address` is the change that an item is about:
+A review has five parts, all lists but the last; `address` is the change that an item belongs to:
 
     "evidence": [{"address": "…", "model": "fraud", "entity": "",
                   "before": <side> | null, "after": <side> | null,
@@ -50,31 +50,33 @@ A review has five parts, each a list but for the last; `address` is the change t
                   "waiver": {"reason": "…", "expires": "2026-12-01", "at": <place> | null} | null}],
     "choices":  [{"address": "…", "field": "version", "selector": "{latest: true}", "version": 4,
                   "losers": [[3, "why"]]}],
-    "rules":    the policies, waivers and metrics' directions that the verdicts were made with
+    "rules":    the policies, waivers and directions of metrics behind the verdicts
 
-A side is what `lifecycle_as_code.evidence.Evidence` has, under the same names: `version`, `run`, `metrics`,
-`params`, `datasets`, `tags`, `aliases`, `flavors`, `signature`, `artifact`, `missing` and so on.
+A side has the fields of `lifecycle_as_code.model.evidence.Evidence`: `version`, `run`, `metrics`, `params`,
+`datasets`, `tags`, `aliases`, `flavors`, `signature`, `artifact`, `missing` and so on.
 
 Drift (`lac drift --json`):
 
     {"format_version": "1.2", "drift": true, "outside": <plan>, "pending": <plan> | null,
      "updated_ms": {"registered_model.fraud": 1790000000000}, "diagnostics": […]}
 
-`outside` holds the changes that would put back what changed outside; `pending` is null where the
-manifests can't be planned, and `diagnostics` says why. `updated_ms`: when MLflow says that an object was
-last written.
+`outside` has the changes that would revert the drift; `pending` is null where the manifests can't be
+planned, and `diagnostics` says why. `updated_ms`: when MLflow last wrote an object.
 
 An apply (`lac apply --json`) is one document a line, each with a `type`: `plan` (with the plan in
 `plan`), then `locked`, `step_started`, `progress`, `done`, `failed`, `held_back`, `warned`, and last
 `finished` with `done`, `failed`, `held_back`, `stopped` and `complete`.
 
-An explanation (`lac explain --json`): `address`, `why`, `change` (null for none), `at`, `last` (the apply
-that touched it last), and `fields`, each with `name`, `declared`, `recorded`, `live`, `at` and `differs`.
+An explanation (`lac explain --json`): `address`, `why`, `change` (null for none), `at`, `last` (the last
+apply that changed it), and `fields`, each with `name`, `declared`, `recorded`, `live`, `at` and `differs`.
 
 A difference (`lac diff --json`): `from`, `to`, and `changes` as in a plan, without reasons and steps.
 
 A promotion (`lac promote --json`): `address`, `version`, `before`, `live`, `file`, `at`, `written`,
-`branch` and `commit` (null without `--branch`), and `plan` (null where it was not asked for).
+`branch` and `commit` (null without `--branch`), and `plan` (null with `--no-plan` or `--dry-run`).
+
+The results of policy tests (`lac policy test --json`): `tests`, each with `file`, `name`, `passed`, `wrong`
+and `verdicts`, and `failed`, their number.
 
 A command that fails: `{"format_version": "1.2", "diagnostics": […]}`.
 """
@@ -85,83 +87,88 @@ import json
 from collections.abc import Iterable, Mapping
 from re import sub
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..model.diagnostics import Diagnostic, in_file_order
 from ..model.events import Event, Finished
 from ..model.history import Apply
 from ..model.plan import Change, Plan
+from ..model.review import Verdict
 from ..model.snapshot import Observed, Record
 from ..model.spec import Address, Spec
 from ..planning.encoding import as_plain, change_data, diagnostic_data, fields_data, place_data, plan_data
 from ..planning.explanation import Explanation
 
+if TYPE_CHECKING:
+    from ..review.policy.tests import Trial
+
 FORMAT_VERSION = "1.2"
 
 
 def document(body: Mapping[str, Any], *, indent: int | None = 2) -> str:
-    """`body` with its version in front. `indent` None puts it on one line."""
+    """`body` after its format version. `indent` None puts it on one line."""
     return json.dumps({"format_version": FORMAT_VERSION, **body}, indent=indent, default=as_plain)
 
 
-def plan(shown: Plan) -> str:
+def plan(plan: Plan) -> str:
     """The whole plan; see the module's own description."""
-    return document(plan_data(shown))
+    return document(plan_data(plan))
 
 
 def drift(
     outside: Plan,
     pending: Plan | None,
     obstacles: Iterable[Diagnostic] = (),
-    updated: Mapping[Address, int] = MappingProxyType({}),
+    write_times: Mapping[Address, int] = MappingProxyType({}),
 ) -> str:
-    """Both halves of a drift report."""
+    """Both parts of a drift report."""
     return document(
         {
             "drift": bool(outside.changes),
             "outside": plan_data(outside),
-            "updated_ms": {str(address): at for address, at in sorted(updated.items())},
+            "updated_ms": {str(address): at for address, at in sorted(write_times.items())},
             "pending": None if pending is None else plan_data(pending),
             "diagnostics": [diagnostic_data(d) for d in in_file_order(obstacles)],
         }
     )
 
 
-def problems(found: Iterable[Diagnostic], *, indent: int | None = 2) -> str:
-    """What a command that failed says."""
-    return document({"diagnostics": [diagnostic_data(d) for d in in_file_order(found)]}, indent=indent)
+def problems(diagnostics: Iterable[Diagnostic], *, indent: int | None = 2) -> str:
+    """The errors of a command that failed."""
+    data = [diagnostic_data(problem) for problem in in_file_order(diagnostics)]
+    return document({"diagnostics": data}, indent=indent)
 
 
-def planned(shown: Plan) -> str:
-    """The first line of an apply: what it will do."""
-    return document({"type": "plan", "plan": plan_data(shown)}, indent=None)
+def plan_line(plan: Plan) -> str:
+    """The first line of an apply: its plan."""
+    return document({"type": "plan", "plan": plan_data(plan)}, indent=None)
 
 
-def event(told: Event) -> str:
-    """One line of an apply."""
-    kind = sub(r"(?<!^)(?=[A-Z])", "_", type(told).__name__).lower()
-    body = fields_data(told)
-    if isinstance(told, Finished):
-        body["complete"] = told.complete
+def event(item: Event) -> str:
+    """One event of an apply, on one line."""
+    kind = sub(r"(?<!^)(?=[A-Z])", "_", type(item).__name__).lower()
+    body = fields_data(item)
+    if isinstance(item, Finished):
+        body["complete"] = item.complete
     return document({"type": kind, **body}, indent=None)
 
 
-def shown(address: Address, desired: Spec | None, recorded: Record | None, live: Observed | None) -> str:
+def snapshots(address: Address, desired: Spec | None, recorded: Record | None, live: Observed | None) -> str:
     """One object in all three snapshots."""
     return document({"address": str(address), "desired": desired, "recorded": recorded, "live": live})
 
 
-def explained(shown: Explanation) -> str:
-    """Why an object is changed: `change` is null where it isn't."""
-    apply, line = shown.last or (None, None)
+def explanation(item: Explanation) -> str:
+    """Why the plan changes an object; `change` is null where it doesn't."""
+    apply, line = item.last or (None, None)
     return document(
         {
-            "address": str(shown.address),
-            "why": shown.why,
-            "change": None if shown.change is None else change_data(shown.change),
-            "fields": list(shown.fields),
-            "choices": list(shown.choices),
-            "at": place_data(shown.at),
+            "address": str(item.address),
+            "why": item.why,
+            "change": None if item.change is None else change_data(item.change),
+            "fields": list(item.fields),
+            "choices": list(item.choices),
+            "at": place_data(item.at),
             "last": None
             if apply is None or line is None
             else {
@@ -176,20 +183,45 @@ def explained(shown: Explanation) -> str:
 
 
 def difference(before: str, after: str, changes: Iterable[Change]) -> str:
-    """What differs from one state to another, as changes."""
+    """The changes from one state to another."""
     return document({"from": before, "to": after, "changes": [change_data(change) for change in changes]})
 
 
-def history(found: Iterable[Apply]) -> str:
-    """Applies with all that they did; times in ms since 1970."""
-    return document({"applies": list(found)})
+def history(applies: Iterable[Apply]) -> str:
+    """Applies with all their lines; times in ms since 1970."""
+    return document({"applies": list(applies)})
 
 
-def recorded_at(at_ms: int, held: Mapping[Address, Spec]) -> str:
-    """What was recorded at a time."""
-    return document({"at_ms": at_ms, "objects": {str(address): spec for address, spec in held.items()}})
+def records_at(at_ms: int, specs: Mapping[Address, Spec]) -> str:
+    """The records at a time."""
+    return document({"at_ms": at_ms, "objects": {str(address): spec for address, spec in specs.items()}})
 
 
-def records(found: Iterable[Record]) -> str:
-    """What this stack recorded."""
-    return document({"records": list(found)})
+def records(items: Iterable[Record]) -> str:
+    """This stack's records."""
+    return document({"records": list(items)})
+
+
+def trials(results: Iterable[Trial]) -> str:
+    """The results of policy tests."""
+    tests = [
+        {
+            "file": trial.file,
+            "name": trial.name,
+            "passed": trial.passed,
+            "wrong": trial.wrong,
+            "verdicts": [_verdict_data(verdict) for verdict in trial.verdicts],
+        }
+        for trial in results
+    ]
+    return document({"tests": tests, "failed": sum(not test["passed"] for test in tests)})
+
+
+def _verdict_data(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "policy": verdict.policy,
+        "address": str(verdict.address),
+        "outcome": str(verdict.outcome),
+        "failed": verdict.failed,
+        "message": verdict.message,
+    }

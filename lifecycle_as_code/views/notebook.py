@@ -1,4 +1,4 @@
-"""Plans and drift as the output of a notebook's cell. Pure."""
+"""A plan and a drift as HTML for a notebook's cell. Pure."""
 
 from __future__ import annotations
 
@@ -9,36 +9,35 @@ from markupsafe import Markup, escape
 from ..model.plan import Change, Plan
 from ..planning.drift import Drift
 from . import html
-from .text import counted, safe, value
+from .text import pluralize, safe, value
 
 MOST_ROWS = 500
-_HEAD = Markup("<tr><th>Object<th>What happened<th>Field<th>Live<th>As applied</tr>")
+_HEAD = Markup("<tr><th>Object<th>Reason<th>Field<th>Live<th>Last applied</tr>")
 
 
-def plan(shown: Plan) -> str:
-    """The HTML report, in a frame: its styles are for a page of its own."""
+def plan(plan: Plan) -> str:
+    """The HTML report, in a frame that keeps its styles apart."""
     return Markup(
         '<iframe sandbox srcdoc="{}" style="width: 100%; height: 40em; border: 1px solid #8884"></iframe>'
-    ).format(html.plan(shown))
+    ).format(html.plan(plan))
 
 
-def drift(shown: Drift) -> str:
-    """What changed outside as a table, a row a field; then how much is pending."""
-    rows = [row for change in shown.outside.changes for row in _rows(change)]
+def drift(drift: Drift) -> str:
+    """What changed outside lac as a table, a row a field; then the number of pending changes."""
+    rows = [row for change in drift.outside.changes for row in _rows(change)]
     parts = [Markup("<table>{}{}</table>").format(_HEAD, Markup("").join(rows[:MOST_ROWS]))] if rows else []
     if (left := len(rows) - MOST_ROWS) > 0:
-        parts.append(Markup("<p>and {}</p>").format(counted(left, "more row")))
+        parts.append(Markup("<p>and {}</p>").format(pluralize(left, "more row")))
     if not rows:
-        parts.append(Markup("<p>No drift. Nothing changed outside since the last apply.</p>"))
-    pending = "unknown, for the manifests can't be planned"
-    if shown.pending is not None:
-        pending = counted(len(shown.pending.differences), "change")
+        parts.append(Markup("<p>No drift. Live state matches the last apply.</p>"))
+    pending = "unknown, because the manifests can't be planned"
+    if drift.pending is not None:
+        pending = pluralize(len(drift.pending.differences), "change")
     return Markup("").join([*parts, Markup("<p>Pending: {}.</p>").format(pending)])
 
 
 def _rows(change: Change) -> Iterator[Markup]:
-    told = [("", "", "")] if not change.fields else []
-    told += [(field.name, value(field.before), value(field.after)) for field in change.fields]
-    for field, live, applied in told:
-        cells = (safe(change.address), change.reason, safe(field), live, applied)
+    fields = [(safe(field.name), value(field.before), value(field.after)) for field in change.fields]
+    for field in fields or [("", "", "")]:
+        cells = (safe(change.address), change.reason, *field)
         yield Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}").format(escape(c)) for c in cells))

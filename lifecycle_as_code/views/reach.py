@@ -1,4 +1,4 @@
-"""What a change reaches, in words: traffic, capacity, access. Pure. Nothing is escaped in here."""
+"""What a change affects, in words: traffic, capacity, access. Pure; each format escapes."""
 
 from __future__ import annotations
 
@@ -7,69 +7,67 @@ from ..model.review import Access, Capacity, Traffic
 from ..model.spec import Address
 
 
-def traffic(shown: Plan) -> dict[Traffic, list[Address]]:
-    """Each served entity that is reached, with the changes because of which it is."""
-    found: dict[Traffic, list[Address]] = {}
-    for impact in shown.review.impacts:
-        for item in impact.traffic:
-            found.setdefault(item, []).append(impact.address)
-    return found
+def traffic(plan: Plan) -> dict[Traffic, list[Address]]:
+    """Each affected served entity, with the changes that affect it."""
+    causes: dict[Traffic, list[Address]] = {}
+    for impact in plan.review.impacts:
+        for row in impact.traffic:
+            causes.setdefault(row, []).append(impact.address)
+    return causes
 
 
-def capacity(shown: Plan) -> list[Capacity]:
-    """Each endpoint that takes more or less, once."""
-    return [*dict.fromkeys(item for impact in shown.review.impacts for item in impact.capacity)]
+def capacity(plan: Plan) -> list[Capacity]:
+    """Each endpoint whose use of the cluster changes, once."""
+    return [*dict.fromkeys(row for impact in plan.review.impacts for row in impact.capacity)]
 
 
-def access(shown: Plan) -> list[Access]:
-    """Each user whose level changes, once for a resource; who loses first."""
-    found = dict.fromkeys(item for impact in shown.review.impacts for item in impact.access)
-    return sorted(found, key=lambda changed: changed.gains)
+def access(plan: Plan) -> list[Access]:
+    """Each user whose level changes, once for a resource; those who lose access first."""
+    rows = dict.fromkeys(row for impact in plan.review.impacts for row in impact.access)
+    return sorted(rows, key=lambda row: row.gains)
 
 
-def version(reached: Traffic) -> str:
-    """`3 → 4`, `3`, or nothing where that isn't known."""
-    before, after = reached.version_before, reached.version_after
+def version(row: Traffic) -> str:
+    """`3 → 4`, `3`, or nothing where the version isn't known."""
+    before, after = row.version_before, row.version_after
     if before == after or None in (before, after):
         only = after if before is None else before
-        side = "" if before == after else " (comes)" if before is None else " (goes)"
+        side = "" if before == after else " (new)" if before is None else " (removed)"
         return "" if only is None else f"{only}{side}"
     return f"{before} → {after}"
 
 
-def whose(reached: Traffic) -> str:
-    """Whether it moves with this plan."""
-    if reached.moves:
-        return "moves with this plan"
-    return f"stack {reached.stack}: moves when that is applied" if reached.stack else "stays"
+def timing(row: Traffic) -> str:
+    """Which apply changes the entity."""
+    if row.moves:
+        return "changes with this plan"
+    return f"changes when stack {row.stack} is applied" if row.stack else "unchanged"
 
 
-def share(reached: Traffic) -> str:
+def share(row: Traffic) -> str:
     """`90 %`."""
-    return "" if reached.share is None else f"{reached.share:g} %"
+    return "" if row.share is None else f"{row.share:g} %"
 
 
-def room(taken: Capacity) -> str:
-    """Whether the cluster has what the switch takes."""
-    fits = {True: "fits", False: "does not fit", None: "not known"}[taken.fits]
-    parts = [f"{taken.peak_cpus:g} CPUs" if taken.peak_cpus else ""]
-    parts.append(f"{taken.peak_gpus:g} GPUs" if taken.peak_gpus else "")
-    peak = " and ".join(filter(None, parts))
-    free = [
-        f"{number:g} {what}"
-        for number, what, asked in (
-            (taken.free_cpus, "CPUs", taken.peak_cpus),
-            (taken.free_gpus, "GPUs", taken.peak_gpus),
-        )
-        if number is not None and asked
-    ]
-    needs = f": {peak} more {meanwhile(taken)}" if peak else ""
-    return f"{fits}{needs}" + (f", {' and '.join(free)} free" if free else "")
+def fit(row: Capacity) -> str:
+    """`fits: needs 2 CPUs more while both versions run, 4 CPUs free`."""
+    verdict = {True: "fits", False: "does not fit", None: "capacity unknown"}[row.fits]
+    needs_and_free = (("CPU", row.peak_cpus, row.free_cpus), ("GPU", row.peak_gpus, row.free_gpus))
+    peak = " and ".join(_amount(need, unit) for unit, need, _ in needs_and_free if need)
+    free = " and ".join(
+        _amount(rest, unit) for unit, need, rest in needs_and_free if need and rest is not None
+    )
+    needs = f": needs {peak} more {peak_time(row)}" if peak else ""
+    return f"{verdict}{needs}" + (f", {free} free" if free else "")
 
 
-def meanwhile(taken: Capacity) -> str:
-    """When an endpoint takes the most: a new one has nothing beside it."""
-    return "while both versions are up" if taken.replicas_before else "when it comes up"
+def _amount(number: float, unit: str) -> str:
+    return f"{number:g} {unit}" if number == 1 else f"{number:g} {unit}s"
+
+
+def peak_time(row: Capacity) -> str:
+    """When an endpoint needs the most: a new one has no other version beside it."""
+    return "while both versions run" if row.replicas_before else "when it starts"
 
 
 def pair(before: float, after: float) -> str:
@@ -77,6 +75,6 @@ def pair(before: float, after: float) -> str:
     return f"{before:g}" if before == after else f"{before:g} → {after:g}"
 
 
-def gain(changed: Access) -> str:
-    """Which way it goes."""
-    return "gains" if changed.gains else "loses"
+def direction(row: Access) -> str:
+    """Whether the user gains or loses access."""
+    return "gains" if row.gains else "loses"

@@ -1,79 +1,169 @@
-"""What every view of a plan says first: how many of what, which changes, and in which steps. Pure. Nothing is
-escaped in here."""
+"""What all views of a plan share: signs, the tally and badges, which changes and which steps are listed.
+Pure.
+
+Only `describe_stack` and `list_record_changes` escape what they print; the rest is each format's own matter.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from difflib import unified_diff
 from typing import NamedTuple
 
 from ..model.diff import FieldChange, leaves
-from ..model.plan import Action, Change, Plan, Step
+from ..model.plan import Action, Change, Mode, Plan, Step
 from ..model.review import Outcome, Review, Verdict
 from ..model.signature import SignatureClass
 from ..model.spec import Address, Store
-from .terminal import plan
-from .terminal.review import OUTCOMES
-from .text import PLAIN, Paint, counted
+from ..model.text import join_first
+from .text import PLAIN, Paint, Style, pluralize, safe
 from .versions import Tone
+
+SIGNS: dict[Action, tuple[str, Style]] = {
+    Action.CREATE: ("+", "green"),
+    Action.UPDATE: ("~", "yellow"),
+    Action.DELETE: ("-", "red"),
+    Action.MOVE: (">", "cyan"),
+    Action.RECORD: ("=", "faint"),
+    Action.FORGET: ("=", "faint"),
+}
+"""Each action's sign and colour."""
+
+OUTCOMES: dict[Outcome, tuple[str, Style]] = {
+    Outcome.DENIED: ("✗", "red"),
+    Outcome.WARNED: ("!", "yellow"),
+    Outcome.WAIVED: ("~", "yellow"),
+    Outcome.PASSED: ("✓", "green"),
+}
+"""Each outcome's sign and colour, the most severe first."""
+
+STORES = {Store.REGISTRY: "MLflow", Store.AUTH: "MLflow auth", Store.SERVE: "Ray Serve"}
+
+_TONES: Mapping[Outcome, Tone] = {Outcome.DENIED: "bad", Outcome.PASSED: "good"}
+
+_RECORD_REASONS = frozenset({"protected from now on", "no longer protected"})
+"""Reasons that describe a change of a record completely."""
 
 
 class Badge(NamedTuple):
-    """A few words of the summary, and how they are meant."""
+    """A few words of the summary, and their tone."""
 
     words: str
     tone: Tone
 
 
-def tally(shown: Plan, paint: Paint = PLAIN) -> str:
-    """How many of what; what else there is to say has badges."""
-    return plan.tally(replace(shown, review=Review()), paint).removesuffix(".")
+def describe_stack(plan: Plan) -> str:
+    """`Stack payments, environment prod`."""
+    environment = f", environment {safe(plan.environment)}" if plan.environment else ""
+    return f"Stack {safe(plan.stack)}{environment}"
 
 
-def badges(shown: Plan) -> Iterator[Badge]:
+def tally(plan: Plan, paint: Paint = PLAIN) -> str:
+    """How many changes of which action, without a full stop; `badges` has everything else."""
+    nothing = paint("No changes.", "strong", "green")
+    if plan.mode is Mode.REFRESH_ONLY:
+        if not plan.changes:
+            return f"{nothing} The records match live state"
+        updates = sum(c.action is Action.RECORD for c in plan.changes)
+        removals = len(plan.changes) - updates
+        return (
+            f"{paint('Plan:', 'strong')} {pluralize(updates, 'record')} to update, {removals:,} to remove."
+            " No resources change"
+        )
+    if not plan.differences:
+        if plan.destroy:
+            return f"{nothing} No objects need to be destroyed"
+        return f"{nothing} Live state matches the manifests"
+    return f"{paint('Plan:', 'strong')} {count_actions(plan)}"
+
+
+def count_actions(plan: Plan) -> str:
+    """`2 to create, 1 to update, 0 to delete`."""
+    return ", ".join(f"{count:,} to {action}" for action, count in plan.tally().items())
+
+
+def badges(plan: Plan) -> Iterator[Badge]:
     """What the summary says beside the tally."""
-    review = shown.review
-    tones: Mapping[Outcome, Tone] = {Outcome.DENIED: "bad", Outcome.PASSED: "good"}
+    review = plan.review
+    yield from judgements(review)
+    classes = [c.signature.verdict for c in review.evidence]
+    if SignatureClass.COMPATIBLE in classes and SignatureClass.BREAKING not in classes:
+        yield Badge("signature compatible", "plain")
+    if short := sum(c.fits is False for i in review.impacts for c in i.capacity):
+        yield Badge(f"no capacity for {pluralize(short, 'endpoint')}", "bad")
+    if number := len(endpoints(plan)):
+        yield Badge(f"{pluralize(number, 'endpoint')} affected", "plain")
+    access = [a for impact in review.impacts for a in impact.access]
+    for verb, users in (
+        ("gain", {a.user for a in access if a.gains}),
+        ("lose", {a.user for a in access if not a.gains}),
+    ):
+        if users:
+            yield Badge(f"{pluralize(len(users), f'user {verb}s', f'users {verb}')} access", "plain")
+
+
+def judgements(review: Review) -> Iterator[Badge]:
+    """The verdicts that aren't `passed`, counted, and a breaking signature."""
     for outcome in OUTCOMES:
         number = sum(v.outcome is outcome for v in review.verdicts)
         if number and outcome is not Outcome.PASSED:
-            yield Badge(f"{number:,} {outcome}", tones.get(outcome, "warn"))
-    classes = [c.signature.verdict for c in review.evidence]
-    if SignatureClass.BREAKING in classes:
+            yield Badge(f"{number:,} {outcome}", tone(outcome))
+    if any(c.signature.verdict is SignatureClass.BREAKING for c in review.evidence):
         yield Badge("signature breaking", "bad")
-    elif SignatureClass.COMPATIBLE in classes:
-        yield Badge("signature compatible", "plain")
-    if short := sum(c.fits is False for i in review.impacts for c in i.capacity):
-        yield Badge(f"{counted(short, 'endpoint')} without room", "bad")
-    if number := len(endpoints(shown)):
-        yield Badge(f"{counted(number, 'endpoint')} touched", "plain")
-    access = [a for impact in review.impacts for a in impact.access]
-    for deed, users in (
-        ("gains", {a.user for a in access if a.gains}),
-        ("loses", {a.user for a in access if not a.gains}),
-    ):
-        if users:
-            verb = deed if len(users) == 1 else deed.removesuffix("s")
-            yield Badge(f"{counted(len(users), 'user')} {verb} access", "plain")
 
 
-def endpoints(shown: Plan) -> set[tuple[str, Address]]:
-    """The endpoints that the plan reaches, with their stack where it isn't this one."""
-    changed = {("", c.address) for c in shown.differences if c.store is Store.SERVE}
-    reached = {(t.stack, t.endpoint) for i in shown.review.impacts for t in i.traffic}
-    return changed | reached | {("", c.endpoint) for i in shown.review.impacts for c in i.capacity}
+def tone(outcome: Outcome) -> Tone:
+    """An outcome's tone."""
+    return _TONES.get(outcome, "warn")
 
 
-def listed(shown: Plan) -> list[Change]:
-    """The changes that a reader is shown one by one: what only goes along with a rename is told with it."""
-    along = {c.address for changes in plan.going_along(shown).values() for c in changes}
-    return [c for c in shown.differences if c.address not in along]
+def endpoints(plan: Plan) -> set[tuple[str, Address]]:
+    """The endpoints that the plan affects, with their stack where it is another one."""
+    changes = {("", c.address) for c in plan.differences if c.store is Store.SERVE}
+    traffic = {(t.stack, t.endpoint) for i in plan.review.impacts for t in i.traffic}
+    return changes | traffic | {("", c.endpoint) for i in plan.review.impacts for c in i.capacity}
+
+
+def dependent_moves(plan: Plan) -> dict[Address, list[Change]]:
+    """By renamed object, the moves that only follow from its new name."""
+    roots = [after for _, after in plan.moves]
+    moves: dict[Address, list[Change]] = {}
+    for change in plan.changes:
+        if change.action is Action.MOVE and change.side is not None and change.address not in roots:
+            refs = {*change.side.refs()}
+            if (root := next((r for r in roots if r in refs), None)) is not None:
+                moves.setdefault(root, []).append(change)
+    return moves
+
+
+def list_changes(plan: Plan) -> list[Change]:
+    """The changes that a view lists one by one: without dependent moves, which stand with their rename."""
+    dependent = {c.address for changes in dependent_moves(plan).values() for c in changes}
+    return [c for c in plan.differences if c.address not in dependent]
+
+
+def list_record_changes(plan: Plan) -> Iterator[str]:
+    """What changes only our own records, on one line for each reason."""
+    if plan.mode is Mode.REFRESH_ONLY:
+        return
+    groups: dict[str, list[str]] = {}
+    for change in plan.changes:
+        if not change.action.is_difference:
+            groups.setdefault(_describe_record_change(change), []).append(safe(change.address))
+    for what, names in groups.items():
+        yield f"{pluralize(len(names), 'object')} {what}: {join_first(names)}"
+
+
+def _describe_record_change(change: Change) -> str:
+    if change.reason in _RECORD_REASONS:
+        return safe(change.reason)
+    effect = "updates" if change.action is Action.RECORD else "removes"
+    return f"{safe(change.reason)} (only {effect} the record)"
 
 
 def urgent(part: Review) -> bool:
-    """Whether a change with this review is to be looked at: a policy has something to say, callers break, or
-    the cluster has no room."""
+    """Whether a change with this review needs attention: a policy denies or warns, callers break, or the
+    cluster has too little capacity."""
     return (
         any(v.outcome is not Outcome.PASSED for v in part.verdicts)
         or any(c.signature.breaking for c in part.evidence)
@@ -81,58 +171,58 @@ def urgent(part: Review) -> bool:
     )
 
 
-def foremost(changes: Sequence[Change], judged: Mapping[Address, Review]) -> list[Change]:
-    """Those to be looked at first, then those with evidence or that reach something, then the rest."""
-    return sorted(changes, key=lambda change: -weight(judged.get(change.address)))
+def sort_by_weight(changes: Sequence[Change], parts: Mapping[Address, Review]) -> list[Change]:
+    """Changes that need attention first, then those with evidence or an impact, then the rest."""
+    return sorted(changes, key=lambda change: -weight(parts.get(change.address)))
 
 
 def weight(part: Review | None) -> int:
-    """How much a change with this review has to say: 0, 1, or 2 where it is to be looked at."""
+    """How much a change with this review has to say: 0, 1, or 2 where it needs attention."""
     if part is None:
         return 0
     return 2 if urgent(part) else 1 if part.evidence or part.impacts else 0
 
 
-def fields(shown: Change) -> Sequence[FieldChange]:
-    """Those that differ, or all of what comes or goes."""
-    if whole(shown) and shown.side is not None:
-        return leaves(shown.side)
-    return shown.fields
+def fields(change: Change) -> Sequence[FieldChange]:
+    """The fields that differ, or all fields of an object that is created or deleted."""
+    if whole(change) and change.side is not None:
+        return leaves(change.side)
+    return change.fields
 
 
-def whole(shown: Change) -> bool:
-    """Whether the object comes or goes as a whole."""
-    return shown.action in (Action.CREATE, Action.DELETE)
+def whole(change: Change) -> bool:
+    """Whether the object is created or deleted as a whole."""
+    return change.action in (Action.CREATE, Action.DELETE)
 
 
 def is_text(field: FieldChange) -> bool:
-    """Whether it is better read line by line."""
-    held = [side for side in (field.before, field.after) if side is not None]
-    return all(isinstance(side, str) for side in held) and any(len(side.splitlines()) > 1 for side in held)
+    """Whether the field is better read line by line."""
+    sides = [side for side in (field.before, field.after) if side is not None]
+    return all(isinstance(side, str) for side in sides) and any(len(side.splitlines()) > 1 for side in sides)
 
 
-def line_by_line(field: FieldChange) -> list[str]:
-    """How a text differs, with a line around each place, in the signs of a diff. Empty where nothing but line
-    ends does."""
+def compare_lines(field: FieldChange) -> list[str]:
+    """How a text differs, with a line of context, in the signs of a diff. Empty where only line ends
+    differ."""
     before, after = (str(side or "").splitlines() for side in (field.before, field.after))
     # a header of two lines, then a marker before each place; the first one says nothing
     return [*unified_diff(before, after, n=1, lineterm="")][3:]
 
 
-def why(shown: Change) -> str:
-    """The reason, and what a renamed object was called."""
-    if shown.moved_from is not None and shown.action is not Action.MOVE:
-        return f"moved from {shown.moved_from}, {shown.reason}"
-    return shown.reason
+def why(change: Change) -> str:
+    """The reason, and a renamed object's former name."""
+    if change.moved_from is not None and change.action is not Action.MOVE:
+        return f"moved from {change.moved_from}, {change.reason}"
+    return change.reason
 
 
-def counts(verdicts: Sequence[Verdict]) -> str:
+def count_outcomes(verdicts: Sequence[Verdict]) -> str:
     """`1 denied, 2 passed`."""
-    found = ((o, sum(v.outcome is o for v in verdicts)) for o in OUTCOMES)
-    return ", ".join(f"{number:,} {outcome}" for outcome, number in found if number)
+    numbers = ((o, sum(v.outcome is o for v in verdicts)) for o in OUTCOMES)
+    return ", ".join(f"{number:,} {outcome}" for outcome, number in numbers if number)
 
 
-def rollout(shown: Plan) -> list[tuple[Step, list[Change]]]:
-    """The steps that change anything but our own records, with their changes."""
-    found = [(step, [c for c in step.changes if c.action.is_difference]) for step in shown.steps]
-    return [(step, changes) for step, changes in found if changes]
+def rollout(plan: Plan) -> list[tuple[Step, list[Change]]]:
+    """The steps that change more than our own records, with their changes."""
+    steps = [(step, [c for c in step.changes if c.action.is_difference]) for step in plan.steps]
+    return [(step, changes) for step, changes in steps if changes]

@@ -1,10 +1,11 @@
-"""Text that can't repaint a terminal, values as people write them, and colour for who wants it. Pure."""
+"""Text that can't repaint a terminal, values and times as people write them, colours and widths. Pure."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from ..model.text import shows
@@ -20,21 +21,21 @@ _SGR: Mapping[Style, str] = {
     "cyan": "36",
 }
 
-# what YAML would read as something else than a string, in either version
+# what YAML 1.1 or 1.2 reads as something else than a string
 _NOT_A_STRING = re.compile(
     r"[-+]?\.?\d[\d_,.:xobeE+-]*|~|null|true|false|yes|no|on|off|[-+]?\.inf|\.nan", re.IGNORECASE
 )
 
 _CODES = re.compile(r"\x1b\[[\d;]*m")
 
-# where a line goes on below: under its value, where a name and some space stand in front of it
+# what a wrapped line is indented by: a tree's guides, and a name with the spaces after it
 _BEGINNING = re.compile(r"(?P<guides>[ │├└─]*)(?:[\w-]+(?: [\w-]+)? {2,})?")
 
 _LEAST_ROOM = 16
 
 
 class Paint:
-    """Wraps text in colours, or leaves it alone."""
+    """Puts text in colours, or leaves it alone."""
 
     def __init__(self, colour: bool = False) -> None:
         self.colour = colour
@@ -49,24 +50,25 @@ PLAIN = Paint()
 
 
 def safe(text: object) -> str:
-    """`text` on one line, with everything escaped that moves a cursor, turns direction or hides."""
+    """`text` on one line; every character that moves the cursor, changes direction or is invisible is
+    escaped."""
     plain = str(text)
     if plain.isascii() and plain.isprintable():
         return plain
-    return "".join(char if shows(char) else _escaped(char) for char in plain)
+    return "".join(char if shows(char) else _escape(char) for char in plain)
 
 
 def safe_lines(text: str) -> list[str]:
-    """The same for a text whose line ends are meant."""
+    """The lines of a text, each made safe."""
     return [safe(line) for line in text.splitlines()]
 
 
-def _escaped(char: str) -> str:
+def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
 
 
 def value(item: Any) -> str:
-    """A field's value on one line; a string that could be mistaken for something else is quoted."""
+    """A field's value on one line; a string that could be read as something else is quoted."""
     if isinstance(item, str):
         bare = item and item == item.strip() and safe(item) == item and "→" not in item
         return item if bare and not _NOT_A_STRING.fullmatch(item) else safe(_json(item))
@@ -91,30 +93,30 @@ def cells(text: str) -> int:
     return cell_len(text)
 
 
-def padded(text: str, width: int) -> str:
-    """`text` filled up with spaces to `width` columns."""
+def pad(text: str, width: int) -> str:
+    """`text` with spaces up to `width` columns."""
     return text + " " * (width - cells(text))
 
 
-def shortened(text: str, room: int) -> str:
-    """`text` in at most `room` columns: its middle is left out, for both ends of a path tell something."""
+def shorten_middle(text: str, room: int) -> str:
+    """`text` in at most `room` columns. The middle is cut out, since both ends of a path matter."""
     if cells(text) <= room:
         return text
     tail = max(room // 3, 1)
     return f"{_cut(text, room - 1 - tail)}…{_cut(text[::-1], tail)[::-1]}"
 
 
-def shortened_pair(before: str, after: str, room: int) -> tuple[str, str]:
-    """Both in at most `room` columns each, such that the place where they part is seen."""
-    unequal = (n for n, (b, a) in enumerate(zip(before, after, strict=False)) if b != a)
-    common = next(unequal, min(len(before), len(after)))
+def shorten_pair(before: str, after: str, room: int) -> tuple[str, str]:
+    """Both in at most `room` columns each, including the place where they begin to differ."""
+    differences = (n for n, (b, a) in enumerate(zip(before, after, strict=False)) if b != a)
+    common = next(differences, min(len(before), len(after)))
     start = max(common - room // 3, 0)
     if start == 0 or max(cells(before), cells(after)) <= room:
-        return _headed(before, room), _headed(after, room)
-    return _headed("…" + before[start:], room), _headed("…" + after[start:], room)
+        return _cut_end(before, room), _cut_end(after, room)
+    return _cut_end("…" + before[start:], room), _cut_end("…" + after[start:], room)
 
 
-def _headed(text: str, room: int) -> str:
+def _cut_end(text: str, room: int) -> str:
     return text if cells(text) <= room else _cut(text, room - 1) + "…"
 
 
@@ -125,9 +127,9 @@ def _cut(text: str, room: int) -> str:
     return cut
 
 
-def wrapped(text: str, width: int) -> str:
-    """Lines that are wider go on below, indented, and with a tree's guides; nothing that has no spaces is
-    broken. `text` may be painted."""
+def wrap(text: str, width: int) -> str:
+    """Break longer lines at spaces, and indent what follows; a tree's guides go on. `text` may have
+    colours."""
     return "\n".join(piece for line in text.split("\n") for piece in _pieces(line, width))
 
 
@@ -136,25 +138,25 @@ def _pieces(line: str, width: int) -> Iterator[str]:
     if cells(plain) <= width:
         yield line
         return
-    begins = _BEGINNING.match(plain)
-    assert begins, "it matches nothing, too"
-    indent = _beneath(begins, width)
-    kept, taken = "", 0
+    beginning = _BEGINNING.match(plain)
+    assert beginning, "it matches the empty text, too"
+    indent = _indent(beginning, width)
+    piece, columns = "", 0
     for word in re.findall(r" *[^ ]+", line):
         wide = cells(_CODES.sub("", word))
-        # a sign stays with what it is the sign of
-        if taken + wide > width and taken > len(indent) + 2:
-            yield kept
-            kept, taken = indent, cells(indent)
+        # a sign stays with the word after it
+        if columns + wide > width and columns > len(indent) + 2:
+            yield piece
+            piece, columns = indent, cells(indent)
             word = word.lstrip(" ")
             wide = cells(_CODES.sub("", word))
-        kept, taken = kept + word, taken + wide
-    yield kept
+        piece, columns = piece + word, columns + wide
+    yield piece
 
 
-def _beneath(begins: re.Match[str], width: int) -> str:
-    """What stands in front of a line's rest: guides go on, and a name's place is empty."""
-    guides, whole = begins["guides"], begins[0]
+def _indent(beginning: re.Match[str], width: int) -> str:
+    """What stands in front of a wrapped line's rest: guides go on, and a name's place is empty."""
+    guides, whole = beginning["guides"], beginning[0]
     if whole != guides and width - len(whole) >= _LEAST_ROOM:
         return " " * len(whole)
     if guides.strip():
@@ -170,9 +172,18 @@ PARTICIPLES: Final[Mapping[str, str]] = {
     "record": "recorded",
     "forget": "forgotten",
 }
-"""What is said of an object once an action is done."""
+"""The words for an action that is done."""
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
+def pluralize(number: int, noun: str, plural: str = "") -> str:
     """`1 change`, `2 changes`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def format_time(at_ms: int) -> str:
+    """A time in ms since 1970 as `2026-11-24 10:00:00 UTC`."""
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, OSError, ValueError):
+        # a store may hold any number
+        return f"{at_ms} ms"

@@ -92,6 +92,7 @@ class FakeStack:
     desired: Desired = field(default_factory=lambda: Desired({FRAUD.address: FRAUD}))
     included: bool = True
     settings: Any = field(default_factory=lambda: SimpleNamespace(include=()))
+    commit_warning: None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -157,7 +158,7 @@ class FakeStack:
 @pytest.fixture
 def stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeStack:
     fake = FakeStack(tmp_path)
-    monkeypatch.setitem(sys.modules, "lifecycle_as_code.stack", SimpleNamespace(Stack=fake))
+    monkeypatch.setitem(sys.modules, "lifecycle_as_code.stack", SimpleNamespace(Stack=fake, Stopped=Stopped))
     monkeypatch.delenv("LAC_ENV", raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     return fake
@@ -442,8 +443,8 @@ def test_plan_and_apply_pass_on_what_they_were_told(
     ("args", "says"),
     [
         (["--allow=mass-deletions"], "did you mean `mass-deletion`"),
-        (["--refresh-only", "--destroy"], "--refresh-only goes neither"),
-        (["--refresh-only", "--refresh=false"], "--refresh-only goes neither"),
+        (["--refresh-only", "--destroy"], "--refresh-only can't be combined"),
+        (["--refresh-only", "--refresh=false"], "--refresh-only can't be combined"),
     ],
     ids=str,
 )
@@ -502,7 +503,7 @@ def test_an_apply_in_a_log_is_plain_lines(stack: FakeStack, capsys: Said) -> Non
         "  … waiting",
         "  ✓ model.fraud created",
         "",
-        "Applied: 1 created, 0 updated, 0 deleted.",
+        "Apply complete: 1 created, 0 updated, 0 deleted.",
     ]
     assert said.err == ""
 
@@ -514,8 +515,8 @@ def test_what_failed_or_was_held_back_exits_with_one_and_says_the_way_out(
     assert run(["apply", "--auto-approve"]) == 1
     said = capsys.readouterr().err
     assert str(BAD) in said
-    assert "1 failed, 1 held back" in said
-    assert "`lac apply` does it" in said
+    assert "1 failed, 1 skipped" in said
+    assert "then run `lac apply` again" in said
 
 
 def test_an_apply_that_is_refused_half_way_tells_what_was_done(stack: FakeStack, capsys: Said) -> None:
@@ -561,7 +562,7 @@ def test_destroy_plans_a_destruction_and_says_so(
     somebody_there("yes")
     assert run(["destroy"]) == 0
     assert stack.asked[0] == ("plan", {**PLANNING, "destroy": True})
-    assert "Delete all of this?" in capsys.readouterr().err
+    assert "Delete all of these objects?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -580,7 +581,7 @@ def test_the_first_signal_asks_the_apply_to_end(number: int, stack: FakeStack, c
     stack.during = lambda: os.kill(os.getpid(), number)
     assert run(["apply", "--auto-approve"]) == 1
     said = capfd.readouterr().err
-    assert "Once more aborts at once." in said
+    assert "press Ctrl-C again to abort" in said
     assert "stopped on request" in said
     assert stack.stopped
     assert signal.getsignal(number) is before
@@ -602,7 +603,7 @@ def test_an_apply_that_nobody_reads_any_more_stops_between_effects(
 ) -> None:
     from lifecycle_as_code.cli import execution
 
-    monkeypatch.setattr(execution, "abandoned", lambda: True)
+    monkeypatch.setattr(execution, "is_abandoned", lambda: True)
     assert run(["apply", "--auto-approve"]) == 1
     assert stack.stopped
 
@@ -663,14 +664,14 @@ def test_state_list_shows_addresses_one_a_line(capsys: Said) -> None:
 def test_state_rm_forgets_and_says_what_is_still_declared(stack: FakeStack, capsys: Said) -> None:
     assert run(["state", "rm", "model.fraud", "model.fraud"]) == 0
     said = capsys.readouterr()
-    assert said.out == "forgot model.fraud\n"
+    assert said.out == "removed model.fraud\n"
     assert "still declared" in said.err
     assert stack.asked == [("forget", [FRAUD.address])]
 
 
 def test_a_dry_run_forgets_nothing(stack: FakeStack, capsys: Said) -> None:
     assert run(["state", "rm", "--dry-run", "model.fraud"]) == 0
-    assert capsys.readouterr().out == "would forget model.fraud\n"
+    assert capsys.readouterr().out == "would remove model.fraud\n"
     assert run(["state", "rm", "--dry-run", "model.other"]) == 1
     assert stack.asked == []
 
@@ -679,7 +680,7 @@ def test_a_dry_run_forgets_nothing(stack: FakeStack, capsys: Said) -> None:
 def test_show_says_when_an_object_is_nowhere(capsys: Said) -> None:
     assert run(["show", "model.fraud"]) == 0
     assert run(["show", "model.other"]) == 1
-    assert "It is nowhere" in capsys.readouterr().err
+    assert "There is no such object" in capsys.readouterr().err
 
 
 def test_import_writes_a_new_file_beside_the_others(stack: FakeStack, tmp_path: Path, capsys: Said) -> None:
@@ -687,7 +688,7 @@ def test_import_writes_a_new_file_beside_the_others(stack: FakeStack, tmp_path: 
     stack.desired = Desired({FRAUD.address: FRAUD}, {FRAUD.address: place})
     (tmp_path / "models").mkdir()
     assert run(["import", "model.fraud"]) == 0
-    assert "Took over 1 object; declared in" in capsys.readouterr().out
+    assert "Imported 1 object; declared in" in capsys.readouterr().out
     assert (tmp_path / "models/imported.yaml").read_text() == stack.taken.yaml
     assert run(["import", "--all"]) == 0
     assert (tmp_path / "models/imported-2.yaml").read_text() == stack.taken.yaml
@@ -846,7 +847,7 @@ def test_the_local_ray_needs_a_stack_but_not_a_valid_one(tmp_path: Path, capsys:
     assert "no-stack" in capsys.readouterr().err
     (tmp_path / "lac.yaml").write_text("{broken")
     assert run(["-C", str(tmp_path), "status"]) == 0
-    assert "No Ray of this stack is running" in capsys.readouterr().out
+    assert "This stack's Ray is not running" in capsys.readouterr().out
     assert run(["-C", str(tmp_path), "status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"format_version": "1.2", "running": False}
     assert run(["-C", str(tmp_path), "down"]) == 0

@@ -65,7 +65,7 @@ def test_only_one_view_at_a_time(verb: list[str], capsys: Said) -> None:
 def test_what_is_no_plan_has_no_such_view(what: list[str], capsys: Said) -> None:
     assert run(["show", *what, "--html"]) == 1
     said = capsys.readouterr()
-    assert "--html shows a plan" in said.err
+    assert "--html requires a FILE" in said.err
     assert said.out == ""
 
 
@@ -85,7 +85,7 @@ def test_drift_has_a_view_for_an_issue(capsys: Said) -> None:
     capsys.readouterr()
     assert run(["drift", "--markdown"]) == 2
     said = capsys.readouterr().out
-    assert said.startswith("**Drift:** 1 object changed outside\n\nStack `payments`\n")
+    assert said.startswith("**Drift:** 1 object changed outside lac\n\nStack `payments`\n")
     assert "(changed outside)" in said
     assert "Last written 900000000000000000 ms." in said
     assert run(["drift"]) == 2

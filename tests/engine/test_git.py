@@ -71,7 +71,7 @@ def test_the_file_alone_is_committed_to_a_branch_of_its_own(
     )
     assert git("show", "HEAD:m.yaml") == DECLARED.replace("champion: 3", "champion: 4")
     assert work() == before
-    assert "Committed m.yaml to the branch promote-fraud-champion-v4" in capsys.readouterr().err
+    assert "Committed m.yaml to the new branch promote-fraud-champion-v4" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("repository")

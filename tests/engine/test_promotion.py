@@ -290,7 +290,7 @@ def test_what_is_so_already_is_said_and_nothing_is_written(capsys: pytest.Captur
     put({"m.yaml": DECLARED})
     before = held()
     assert run(["promote", "fraud", "--version", "3", "--branch"]) == 0
-    assert capsys.readouterr().out == "model_alias.fraud/champion is version 3 already (m.yaml:4:7).\n"
+    assert capsys.readouterr().out == "model_alias.fraud/champion is already at version 3 (m.yaml:4:7).\n"
     assert held() == before
     found = promoted(capsys, "fraud", "--version", "3")
     assert (found["changes"], found["written"], found["patch"], found["plan"]) == (False, False, "", None)
@@ -300,7 +300,7 @@ def test_what_is_declared_and_not_applied_yet_is_said_too(capsys: pytest.Capture
     put({"m.yaml": MODEL + "    aliases: {champion: 2}\n"})
     assert run(["promote", "fraud", "--version", "2"]) == 0
     assert capsys.readouterr().out == (
-        "model_alias.fraud/champion is version 2 already (m.yaml:3:15); `lac apply` will make it so.\n"
+        "model_alias.fraud/champion is already at version 2 (m.yaml:3:15); run `lac apply` to apply it.\n"
     )
 
 
@@ -330,7 +330,7 @@ Stack payments:
 Plan: 0 to create, 1 to update, 0 to delete.
 """
     )
-    assert err == "\nEdited m.yaml:3:15. Commit it for review, or `lac apply`.\n"
+    assert err == "\nEdited m.yaml:3:15. Commit it for review, or run `lac apply`.\n"
 
 
 @pytest.mark.parametrize("args", ["--dry-run", "--no-plan"])
@@ -441,7 +441,7 @@ def test_a_policy_that_denies_it_is_told_and_the_file_is_edited(capsys: pytest.C
     put({"m.yaml": DECLARED, "policies.yaml": f"policies: [{rule}]\n"})
     assert run(["promote", "fraud"]) == 0
     assert capsys.readouterr().err == (
-        "\nA policy denies it as it is: `lac apply` would refuse.\n"
-        "\nEdited m.yaml:4:7. Commit it for review, or `lac apply`.\n"
+        "\nA policy denies this plan: `lac apply` would fail.\n"
+        "\nEdited m.yaml:4:7. Commit it for review, or run `lac apply`.\n"
     )
     assert "champion: 4" in Path("m.yaml").read_text()

@@ -237,7 +237,7 @@ def test_the_command_shows_a_denied_plan_saves_it_and_ends_with_1(
     assert run(["apply", "--auto-approve"]) == 1
     assert "1 denied" in capsys.readouterr().out
     assert run(["history"]) == 0
-    assert "Nothing was applied yet." in capsys.readouterr().err
+    assert "No applies yet." in capsys.readouterr().err
 
 
 def test_a_plan_without_its_policies_meets_those_of_the_manifests(
@@ -256,7 +256,7 @@ def test_a_plan_without_its_policies_meets_those_of_the_manifests(
     # without manifests there is nothing to hold it against, and that is said
     Path("rules.yaml").write_text("policies: nonsense\n")
     assert run(["apply", "p.plan"]) == 0
-    assert "(rules.yaml:1:11): the plan is judged by its own policies alone" in capsys.readouterr().err
+    assert "(rules.yaml:1:11): only the plan's own policies are checked" in capsys.readouterr().err
 
 
 # --- in a file

@@ -745,7 +745,7 @@ def test_the_command_asks_nobody_and_does_exactly_what_was_saved(tmp_path: Path)
     stack.declare(models(3, text="Anew."))
     found = stack.lac("apply", file)
     assert "The manifests have changed" in found.stderr
-    assert "Applied: 6 created" in found.stdout
+    assert "Apply complete: 6 created" in found.stdout
     # broken manifests and no manifests at all are none of its business either
     for manifest in ("- [", None):
         (stack.path / "models.yaml").unlink() if manifest is None else stack.declare(manifest)

@@ -46,7 +46,7 @@ STEPS = {action: loaded(action) for action in ("plan", "apply", "drift")}
 class Steps(Runner):
     """A runner whose steps are this process's own functions, and whose `lac` is `answers`, by verb."""
 
-    answers: dict[str, lac.Ran]
+    answers: dict[str, lac.Result]
     verdicts: list[str] | None
     """None where no plan is written."""
     differs: bool
@@ -61,12 +61,12 @@ class Steps(Runner):
         self.ended(printed.getvalue())
         return int(ended.value.code or 0)
 
-    def _lac(self, verb: str, *args: str) -> lac.Ran:
+    def _lac(self, verb: str, *args: str) -> lac.Result:
         if verb == "plan" and self.verdicts is not None:
             verdicts = [{"outcome": outcome} for outcome in self.verdicts]
             plan = {"review": {"verdicts": verdicts}, "summary": {"difference": self.differs}}
             Path(args[args.index("-o") + 1]).write_text(json.dumps({"plan": plan}))
-        return self.answers.get(verb, lac.Ran(0, f"what {verb} {' '.join(args[:-1])} prints", ""))
+        return self.answers.get(verb, lac.Result(0, f"what {verb} {' '.join(args[:-1])} prints", ""))
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_no_changes_are_no_news_but_end_what_a_comment_said(runner: Steps) -> No
     runner.differs = True
     assert runner.run("plan", REVIEW) == 0
     runner.differs = False
-    runner.answers["show"] = lac.Ran(0, "No changes", "")
+    runner.answers["show"] = lac.Result(0, "No changes", "")
     assert runner.run("plan", REVIEW) == 0
     (body,) = comments(runner)
     assert "No changes" in body
@@ -221,7 +221,7 @@ def test_a_comment_that_is_deleted_meanwhile_is_written_anew(runner: Steps) -> N
 
 
 def test_a_comment_is_no_longer_than_github_takes(runner: Steps) -> None:
-    runner.answers["show"] = lac.Ran(0, "x" * 70_000, "")
+    runner.answers["show"] = lac.Result(0, "x" * 70_000, "")
     assert runner.run("plan", REVIEW) == 0
     assert [len(body) for body in comments(runner)] == [65_536]
 
@@ -257,7 +257,7 @@ def test_how_a_plan_ended_is_told(
     runner: Steps, code: int, verdicts: list[str], outputs: dict[str, str]
 ) -> None:
     runner.verdicts = verdicts
-    runner.answers["plan"] = lac.Ran(code, "::error title=t::m", "error[unexpected]: a crash")
+    runner.answers["plan"] = lac.Result(code, "::error title=t::m", "error[unexpected]: a crash")
     assert runner.run("plan", REVIEW) == (1 if code else 0)
     assert outputs.items() <= runner.outputs.items()
     known = outputs["changes"] == "true"
@@ -269,9 +269,9 @@ def test_how_a_plan_ended_is_told(
 
 def test_what_a_manifest_says_is_no_command_to_github(runner: Steps) -> None:
     text = "  ::set-env name=PATH::x\n::error::forged\n##[error]forged\n[a] ##[warning]b\n::stop-commands::x"
-    runner.answers["show"] = runner.answers["drift"] = lac.Ran(0, text, text)
-    runner.answers["plan"] = lac.Ran(0, "", text)
-    runner.answers["apply"] = lac.Ran(1, text, text)
+    runner.answers["show"] = runner.answers["drift"] = lac.Result(0, text, text)
+    runner.answers["plan"] = lac.Result(0, "", text)
+    runner.answers["apply"] = lac.Result(1, text, text)
     planned(runner)
     assert runner.annotations == []
     for action in ("apply", "drift"):
@@ -305,12 +305,12 @@ def test_how_an_apply_ended_is_told_in_the_pull_request(
     runner: Steps, code: int, err: str, outcome: str
 ) -> None:
     planned(runner)
-    runner.answers["apply"] = lac.Ran(code, "  ✓ fraud/1 created\n", err)
+    runner.answers["apply"] = lac.Result(code, "  ✓ fraud/1 created\n", err)
     assert runner.run("apply", {}) == (1 if code else 0)
     assert runner.outputs == {"outcome": outcome, "pull-request": "7"}
     told = comments(runner)[-1]
     assert STEPS["apply"].WORDS[outcome] in told
-    assert ("A new pull request" in told) is (outcome != "applied")
+    assert ("open a pull request" in told) is (outcome != "applied")
     assert "✓ fraud/1 created" in told
     assert err in told
     assert err in runner.summary
@@ -324,11 +324,11 @@ def test_every_code_that_is_looked_for_is_one_of_lacs() -> None:
 def test_an_apply_that_failed_late_says_why_however_much_was_done(runner: Steps) -> None:
     planned(runner)
     done = "".join(f"  ✓ model_version.fraud/{n} created\n" for n in range(5_000))
-    runner.answers["apply"] = lac.Ran(1, done, "error[unreachable]: the store is gone")
+    runner.answers["apply"] = lac.Result(1, done, "error[unreachable]: the store is gone")
     assert runner.run("apply", {}) == 1
     told = comments(runner)[-1]
     assert "fraud/0 created" in told
-    assert "the job's log has it all" in told
+    assert "see the job's log" in told
     assert "error[unreachable]: the store is gone" in told
     assert len(told) < 45_000
 
@@ -342,7 +342,7 @@ def test_the_plan_of_the_last_commit_is_applied_and_of_its_latest_run(runner: St
     runner.merged()
     applied = []
     with mock.patch.object(
-        Steps, "_lac", lambda _, *args: applied.append(Path(args[1]).read_bytes()) or lac.Ran(1, "", "")
+        Steps, "_lac", lambda _, *args: applied.append(Path(args[1]).read_bytes()) or lac.Result(1, "", "")
     ):
         runner.run("apply", {})
     assert applied == [b"the latest"]
@@ -369,13 +369,13 @@ def test_an_artifact_without_a_plan_is_none(runner: Steps) -> None:
     runner.github.keep(Subject(".", "").artifact(HEAD), b"", HEAD, member="other")
     assert runner.run("apply", {}) == 1
     assert runner.outputs["outcome"] == "missing"
-    assert "holds no `lac.plan`" in comments(runner)[0]
+    assert "has no `lac.plan`" in comments(runner)[0]
 
 
 def test_a_commit_that_came_by_no_pull_request_isnt_applied(runner: Steps) -> None:
     assert runner.run("apply", {}) == 1
     (annotation,) = runner.annotations
-    assert "came by no pull request" in annotation
+    assert "is not the merge of a pull request" in annotation
     assert runner.outputs == {}
 
 
@@ -395,7 +395,7 @@ def test_the_issue_is_kept_up_to_date_and_the_same_again_is_no_news(runner: Step
     # GitHub lists pull requests among the issues
     request = {"number": 0, "state": "open", "pull_request": {}, "user": {"type": "Bot"}}
     runner.github.issues.append(request | {"body": Subject(".", "prod").marker("lac drift")})
-    runner.answers["drift"] = lac.Ran(2, "changed outside: a", "")
+    runner.answers["drift"] = lac.Result(2, "changed outside: a", "")
     for _ in range(2):
         assert runner.run("drift", {}, environment="prod") == 0
     _, issue = runner.github.issues
@@ -403,11 +403,11 @@ def test_the_issue_is_kept_up_to_date_and_the_same_again_is_no_news(runner: Step
     assert "PATCH" not in {method for method, _ in runner.github.asked}
     # people's labels are people's affair
     issue["labels"] = []
-    runner.answers["drift"] = lac.Ran(2, "changed outside: b", "")
+    runner.answers["drift"] = lac.Result(2, "changed outside: b", "")
     assert runner.run("drift", {}, environment="prod") == 0
     assert "changed outside: b" in issue["body"]
     # a clean environment leaves another one's issue alone
-    runner.answers["drift"] = lac.Ran(0, "", "")
+    runner.answers["drift"] = lac.Result(0, "", "")
     assert runner.run("drift", {}, environment="dev") == 0
     assert issue["state"] == "open"
 
@@ -425,7 +425,7 @@ def test_the_issue_is_kept_up_to_date_and_the_same_again_is_no_news(runner: Step
 def test_how_drift_ended_is_told(
     runner: Steps, code: int, inputs: dict[str, str], exit_code: int, drift: str
 ) -> None:
-    runner.answers["drift"] = lac.Ran(code, "", "error[unreachable]: x")
+    runner.answers["drift"] = lac.Result(code, "", "error[unreachable]: x")
     assert runner.run("drift", {}, **inputs) == exit_code
     assert runner.outputs == {"drift": drift, "issue": ""}
     assert runner.github.issues == []
@@ -437,26 +437,26 @@ def test_of_two_issues_the_older_one_is_kept(runner: Steps) -> None:
         body = f"{Subject('.', '').marker('lac drift')}\nold"
         issue = {"number": number, "state": "open", "user": {"type": "Bot"}, "body": body}
         runner.github.issues.append(issue)
-    runner.answers["drift"] = lac.Ran(2, "changed outside", "")
+    runner.answers["drift"] = lac.Result(2, "changed outside", "")
     assert runner.run("drift", {}) == 0
     assert runner.outputs["issue"] == "9001"
 
 
 def test_no_text_ends_its_fence() -> None:
-    assert lac.fenced("a\n````\nb", 99) == "`````text\na\n````\nb\n`````"
+    assert lac.fence("a\n````\nb", 99) == "`````text\na\n````\nb\n`````"
 
 
 def test_drift_is_known_although_its_issue_cant_be_written(runner: Steps) -> None:
     runner.github.read_only = True
-    runner.answers["drift"] = lac.Ran(2, "changed outside", "")
+    runner.answers["drift"] = lac.Result(2, "changed outside", "")
     assert runner.run("drift", {}) == 1
     assert runner.outputs["drift"] == "true"
     (annotation,) = runner.annotations
-    assert "answers 403 to POST" in annotation
+    assert "with status 403" in annotation
 
 
 def test_an_issue_without_its_label_is_an_issue(runner: Steps) -> None:
-    runner.answers["drift"] = lac.Ran(2, "changed outside", "")
+    runner.answers["drift"] = lac.Result(2, "changed outside", "")
     runner.github.unlabelled = True
     assert runner.run("drift", {}) == 0
     (warning,) = runner.annotations
@@ -470,7 +470,7 @@ def test_an_issue_without_its_label_is_an_issue(runner: Steps) -> None:
 )
 def test_an_input_that_is_neither_true_nor_false_is_said_so(runner: Steps, action: str, name: str) -> None:
     assert runner.run(action, REVIEW, **{name: "yes"}) == 1
-    assert f"::error title=lac::`{name.replace('_', '-')}` should be true or false." in runner.annotations
+    assert f"::error title=lac::`{name.replace('_', '-')}` must be true or false." in runner.annotations
 
 
 # --- GitHub's API
@@ -529,11 +529,9 @@ def test_the_token_goes_to_githubs_api_alone(runner: Steps) -> None:
 def test_what_isnt_github_is_said_so(runner: Steps) -> None:
     runner.github.html = True
     assert runner.run("plan", REVIEW) == 0
-    assert "isn't GitHub's API" in runner.annotations[-1]
+    assert "isn't from GitHub's API" in runner.annotations[-1]
 
 
 def test_no_token_is_said_so(runner: Steps) -> None:
     assert runner.run("apply", {}, token="") == 1
-    assert runner.annotations == [
-        "::error title=lac::There is no token: pass `token`, or leave it to its default."
-    ]
+    assert runner.annotations == ["::error title=lac::No token: pass `token`, or omit it to use the default."]

@@ -154,7 +154,7 @@ def test_what_was_reviewed_is_applied_on_merge_and_only_once(runner: Runner) -> 
     models(runner, MODELS)
     assert runner.run("apply", {}, **WHERE) == 0, runner.log
     assert runner.outputs == {"outcome": "applied", "pull-request": "7"}
-    assert "Applied: 4 created" in runner.github.comments[7][-1]["body"]
+    assert "Apply complete: 4 created" in runner.github.comments[7][-1]["body"]
     # a job that runs once more brings nothing back
     assert runner.run("apply", {}, **WHERE) == 1
     assert runner.outputs["outcome"] == "stale"
@@ -173,7 +173,7 @@ def test_manifests_that_cant_be_planned_are_told_where_they_are_reviewed(runner:
     (annotation,) = runner.annotations
     assert annotation.startswith("::error file=stacks/card payments/models.yaml,line=3,")
     (comment,) = runner.github.comments[7]
-    assert "Nothing could be planned" in comment["body"]
+    assert "Planning failed" in comment["body"]
     assert "error[unknown-field]" in comment["body"]
     assert HEAD[:12] in comment["body"]
 
@@ -238,7 +238,7 @@ def test_one_issue_is_open_while_something_differs(runner: Runner) -> None:
     assert runner.run("drift", {}, **WHERE) == 0
     assert runner.outputs == {"drift": "false", "issue": str(issue["number"])}
     assert issue["state"] == "closed"
-    assert "Nothing differs any more" in runner.github.comments[issue["number"]][0]["body"]
+    assert "No drift any more" in runner.github.comments[issue["number"]][0]["body"]
 
 
 def _move(runner: Runner) -> None:

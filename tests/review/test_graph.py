@@ -30,9 +30,9 @@ from lifecycle_as_code.model.review import Impact, Review, Traffic
 from lifecycle_as_code.model.snapshot import Desired
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.review.graph import Edge, Graph, Node, Relation, about, fitted, folded, make_graph
-from lifecycle_as_code.views.graph.drawing import MOST_NODES
+from lifecycle_as_code.views.graph.drawing import MOST_NODES, svg
 from lifecycle_as_code.views.graph.layers import Box, arrange, spread
-from lifecycle_as_code.views.graph.text import dot, mermaid, svg
+from lifecycle_as_code.views.graph.text import dot, mermaid
 
 MODEL = RegisteredModel(name="fraud")
 FIRST, SECOND = (ModelVersion(model="fraud", version=n, source=f"/files/{n}") for n in (1, 2))
@@ -300,7 +300,7 @@ def test_a_plan_shows_in_every_language() -> None:
     assert "serving endpoint of stack risk<br>risk<br>main: v1 (later v2), 100 %" in mermaid(graph)
     assert "==>" in mermaid(graph)
     assert "~ fraud/champion" in svg(graph)
-    assert "purple: reached by a change" in svg(graph)
+    assert "purple: affected by a change" in svg(graph)
 
 
 def test_a_chart_is_never_longer_than_mermaid_reads() -> None:
@@ -328,7 +328,7 @@ def apart(a: Box, b: Box) -> bool:
 @pytest.mark.parametrize("embedded", [False, True], ids=["a file", "embedded"])
 @pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
 def test_a_picture_is_xml_without_anything_to_load_or_to_run(graph: Graph, embedded: bool) -> None:
-    picture = svg(graph, embedded=embedded)
+    picture = svg(graph, is_embedded=embedded)
     assert picture.startswith("<svg " if embedded else "<?xml ")
     root = ElementTree.fromstring(picture)
     assert {element.tag.removeprefix(SVG) for element in root.iter()} <= {

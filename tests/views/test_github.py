@@ -51,7 +51,7 @@ def test_the_denial_is_an_error_at_the_changes_line() -> None:
         "A champion may not break its callers. Train it with all columns, or talk to @payments.",
         'not met: signature != "breaking"',
         "not met: after.metrics.auc_holdout >= before.metrics.auc_holdout",
-        "The policy stands at policies.yaml:3.",
+        "Policy: policies.yaml:3",
     ]
 
 
@@ -96,7 +96,7 @@ def test_ten_of_a_level_are_shown_and_the_tenth_says_how_many_more() -> None:
     errors = [properties["title"] for level, properties, _ in told if level == "error"]
     assert len(errors) == github.MOST
     assert errors[0] == "denied by p0: registered_model.m"
-    assert errors[-1] == "5 more errors: GitHub shows 10 of a step"
+    assert errors[-1] == "5 more errors: GitHub shows at most 10 per step"
     assert [level for level, _, _ in told].count("warning") == 10
 
 

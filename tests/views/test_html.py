@@ -125,7 +125,7 @@ def test_the_page_says_everything_that_a_reviewer_judges_by(browser: Browser, tm
         assert badges[:4] == ["1 denied", "1 warned", "1 waived", "signature breaking"]
         sections = page.locator("main > section > h2").all_inner_texts()
         assert [re.split(r"\s", text)[0] for text in sections] == [
-            *("Policies", "Changes", "Blast", "Chosen", "Let", "Warnings", "Steps")
+            *("Policies", "Changes", "Blast", "Selected", "Overridden", "Warnings", "Steps")
         ]
         denial = page.locator(".verdict").first.inner_text()
         for said in ("denied", "champion-must-be-better", 'signature != "breaking"', "policies.yaml:3"):

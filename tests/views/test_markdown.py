@@ -18,7 +18,7 @@ from lifecycle_as_code.model.review import Outcome, Review, Verdict
 from lifecycle_as_code.model.spec import Address
 from lifecycle_as_code.views.markdown import drift, gfm
 from lifecycle_as_code.views.markdown import plan as markdown
-from lifecycle_as_code.views.markdown.fit import Detail, Draft, Stays, fitted
+from lifecycle_as_code.views.markdown.draft import Draft, Section, Weight, fit
 from lifecycle_as_code.views.text import safe
 
 GFM = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
@@ -83,7 +83,7 @@ def test_the_first_line_sums_it_up() -> None:
     first = markdown.plan(rich()).splitlines()[0]
     assert first == (
         "**Plan:** 1 to create, 3 to update, 1 to delete · **1 denied** · 1 warned · 1 waived"
-        " · **signature breaking** · **1 endpoint without room** · 2 endpoints touched"
+        " · **signature breaking** · **no capacity for 1 endpoint** · 2 endpoints affected"
         " · 1 user gains access · 1 user loses access"
     )
 
@@ -120,7 +120,7 @@ def test_evidence_is_a_table_of_before_and_after_with_words_beside_the_arrows() 
 def test_the_same_evidence_is_told_once() -> None:
     text = markdown.plan(rich())
     assert text.count("`auc_holdout`") == 1
-    assert "served as champion`, the same as under `model_alias.fraud/champion`" in text
+    assert "served as champion`, the same as for `model_alias.fraud/champion`" in text
     assert text.count('input "device\\_age" (double) is gone') == 2, (
         "but what breaks is told wherever it does"
     )
@@ -129,9 +129,9 @@ def test_the_same_evidence_is_told_once() -> None:
 def test_what_is_reached_is_a_table_with_whose_traffic_it_is() -> None:
     page = read(markdown.plan(rich()))
     mine = row(page, "serving_endpoint.fraud-scoring")
-    assert mine[1:6] == ["champion", "90 %", "3 → 4", "follows @champion", "moves with this plan"]
+    assert mine[1:6] == ["champion", "90 %", "3 → 4", "follows @champion", "changes with this plan"]
     assert mine[6] == "model_alias.fraud/champion, serving_endpoint.fraud-scoring"
-    assert row(page, "serving_endpoint.checkout")[5] == "stack shop: moves when that is applied"
+    assert row(page, "serving_endpoint.checkout")[5] == "changes when stack shop is applied"
     assert ["loses", "paula", "registered_model.fraud", "READ", "NO_PERMISSIONS"] in [
         cells[:5] for cells in page.rows
     ]
@@ -197,9 +197,9 @@ def test_words_between_backticks_are_code_in_running_text() -> None:
 @pytest.mark.parametrize(
     ("plan", "first"),
     [
-        pytest.param(planned(), "**No changes.** What is there is what the manifests say", id="nothing"),
+        pytest.param(planned(), "**No changes.** Live state matches the manifests", id="nothing"),
         pytest.param(
-            planned(mode=Mode.DESTROY), "**No changes.** Nothing of this stack is left to delete", id="gone"
+            planned(mode=Mode.DESTROY), "**No changes.** No objects need to be destroyed", id="gone"
         ),
     ],
 )
@@ -222,10 +222,10 @@ def test_drift_tells_what_would_put_it_back_and_what_is_only_pending() -> None:
     drifted = [c for c in plan.changes if c.address in (ALIAS, Address("registered_model", ("fraud",)))]
     outside = replace(plan, changes=tuple(replace(c, reason="changed outside") for c in drifted))
     text = drift.drift(
-        outside, plan, [Diagnostic("a-code", "a summary", "@bob")], updated={ALIAS: 1_790_000_000_000}
+        outside, plan, [Diagnostic("a-code", "a summary", "@bob")], write_times={ALIAS: 1_790_000_000_000}
     )
     assert text.startswith(
-        "**Drift:** 2 objects changed outside · pending: 1 to create, 3 to update, 1 to delete\n\n"
+        "**Drift:** 2 objects changed outside lac · pending: 1 to create, 3 to update, 1 to delete\n\n"
         "Stack `payments`, environment `prod`\n\n"
     )
     page = read(text)
@@ -235,7 +235,7 @@ def test_drift_tells_what_would_put_it_back_and_what_is_only_pending() -> None:
     ]
     assert text.count("Last written 2026-09-21 14:13:20 UTC.") == 1
     assert [*re.findall("<summary>(.*?)</summary>", text)][2:] == [
-        "Pending: in the manifests, not yet applied",
+        "Pending: in the manifests, not applied yet",
         "1 error",
         "1 warning",
     ]
@@ -246,8 +246,8 @@ def test_drift_tells_what_would_put_it_back_and_what_is_only_pending() -> None:
 def test_no_drift_says_so_even_where_the_manifests_cannot_be_planned() -> None:
     text = drift.drift(planned(), None)
     assert text == (
-        "**No drift.** Nothing changed outside since the last apply"
-        " · pending: unknown, for the manifests can't be planned\n\nStack `payments`, environment `prod`"
+        "**No drift.** Live state matches the last apply"
+        " · pending: unknown, because the manifests can't be planned\n\nStack `payments`, environment `prod`"
     )
 
 
@@ -255,8 +255,8 @@ def test_very_much_drift_fits() -> None:
     plan = huge(3_000)
     text = drift.drift(plan, plan)
     assert gfm.length(text) <= markdown.LIMIT
-    assert text.startswith("**Drift:** 3,000 objects changed outside · pending: 3,000 to create")
-    assert "`lac drift` prints all of it." in text
+    assert text.startswith("**Drift:** 3,000 objects changed outside lac · pending: 3,000 to create")
+    assert "`lac drift` prints everything." in text
     read(text)
 
 
@@ -269,7 +269,7 @@ def test_a_huge_plan_fits_and_keeps_summary_and_denials(plan: Plan) -> None:
     assert 40_000 < gfm.length(text) <= markdown.LIMIT
     assert text.startswith(f"**Plan:** {len(plan.changes):,} to create")
     assert text.count("**denied** by `no-new-models`") == 2
-    assert "**Left out**" in text
+    assert "**Truncated:**" in text
     assert "`lac show FILE`" in text
     page = read(text)
     assert {*page.depths} <= {1}
@@ -281,11 +281,11 @@ def test_what_is_to_be_looked_at_outlasts_what_is_merely_created(filler: Plan) -
     plan = rich()
     text = markdown.plan(replace(plan, changes=(*filler.changes, *plan.changes)))
     assert gfm.length(text) <= markdown.LIMIT
-    assert "**Left out**" in text
+    assert "**Truncated:**" in text
     page = read(text)
     assert page.rows[1][1] == "model_alias.fraud/champion"
     assert row(page, "auc_holdout")[-1] == "▼ worse"
-    assert row(page, "serving_endpoint.checkout")[5] == "stack shop: moves when that is applied"
+    assert row(page, "serving_endpoint.checkout")[5] == "changes when stack shop is applied"
     assert "latency-budget" in text
     assert "webhooks won't be called" in text
     assert text.count("<summary>+ create") < len(filler.changes)
@@ -307,15 +307,15 @@ def test_thousands_of_denials_leave_room_for_the_rest() -> None:
     )
     text = markdown.plan(replace(rich(), review=Review(verdicts=verdicts)))
     assert gfm.length(text) <= markdown.LIMIT
-    assert "2,000 policies deny it" in text
+    assert "2,000 policies deny this plan" in text
     assert re.search(r"> - and 1,9\d\d more\n", text)
     assert "model_alias.fraud/champion" in text
 
 
 def test_a_row_that_matters_outlasts_a_body_that_does() -> None:
     table = ["| a |", "| - |", "| matters |", "| plain |"]
-    part = Detail("part", "b" * 500, Stays.LONGEST)
-    text = fitted(Draft(["head"], table, [part], "HOW", [Stays.LONGEST, Stays.SHORT]), 300)
+    part = Section("part", "b" * 500, Weight.HIGH)
+    text = fit(Draft(["head"], table, [part], "HOW", [Weight.HIGH, Weight.LOW]), 300)
     assert "| matters |" in text
     assert "| plain |" not in text
     assert "<summary>part" in text
@@ -324,25 +324,25 @@ def test_a_row_that_matters_outlasts_a_body_that_does() -> None:
 
 def test_the_longest_bodies_go_first_then_parts_then_rows() -> None:
     table = ["| a |", "| - |", *(f"| {n:03} |" for n in range(20))]
-    parts = [Detail("short", "s" * 50), Detail("long", "l" * 5_000), Detail("middling", "m" * 500)]
+    parts = [Section("short", "s" * 50), Section("long", "l" * 5_000), Section("middling", "m" * 500)]
     draft = Draft(["head"], table, parts, "HOW")
-    whole = fitted(draft, 100_000)
-    assert "Left out" not in whole
+    whole = fit(draft, 100_000)
+    assert "Truncated" not in whole
 
-    without_long = fitted(draft, 2_000)
+    without_long = fit(draft, 2_000)
     assert "lll" not in without_long
     assert "mmm" in without_long
-    assert "the inside of 1 part. HOW" in without_long
+    assert "the content of 1 section. HOW" in without_long
 
-    without_bodies = fitted(draft, 630)
+    without_bodies = fit(draft, 630)
     assert "mmm" not in without_bodies
     assert "<summary>long" in without_bodies
     assert "| 019 |" in without_bodies
 
-    rows_alone = fitted(draft, 230)
+    rows_alone = fit(draft, 230)
     assert "<summary>" not in rows_alone
     assert "| 000 |" in rows_alone
     assert "| 019 |" not in rows_alone
-    assert "3 parts, " in rows_alone
+    assert "3 sections, " in rows_alone
     for limit in range(150, 2_000, 7):
-        assert len(fitted(draft, limit)) <= limit
+        assert len(fit(draft, limit)) <= limit

@@ -52,11 +52,11 @@ def test_drift_shows_a_table_with_a_row_for_each_field() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pending", "says"), [(planned(), "0 changes"), (None, "unknown, for the manifests can't be planned")]
+    ("pending", "says"), [(planned(), "0 changes"), (None, "unknown, because the manifests can't be planned")]
 )
 def test_without_drift_it_is_said(pending: object, says: str) -> None:
     told = shown(Drift(planned(), pending))  # type: ignore[arg-type]
-    assert told.texts == ["No drift. Nothing changed outside since the last apply.", f"Pending: {says}."]
+    assert told.texts == ["No drift. Live state matches the last apply.", f"Pending: {says}."]
 
 
 @pytest.mark.parametrize("word", HOSTILE)

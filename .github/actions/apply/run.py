@@ -1,7 +1,7 @@
 """Apply on merge: exactly the plan that was reviewed in the pull request, or nothing.
 
-The plan is the artifact of the pull request's last commit. `lac` refuses it where its seal is broken, where
-the manifests that were merged aren't those that it was made from, and where what is live has moved since.
+The plan is the artifact of the pull request's last commit. `lac` refuses it if its seal is broken, or if the
+merged manifests or live state have changed since the plan was made.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.parse import quote
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "shared"))
 
 from github import ATTEMPTS, ActionError, Api, Job, pause
-from lac import Lac, Ran, fail, fenced, log, run_link, step, warn
+from lac import Lac, Result, fail, fence, log, run_link, step, warn
 from subject import Subject
 
 OUTCOMES: Mapping[str, str] = {
@@ -34,101 +34,98 @@ OUTCOMES: Mapping[str, str] = {
     "another-stacks-plan": "refused",
     "other-plan-version": "refused",
 }
-"""What the codes of errors mean for a reader; anything else is `failed`."""
+"""The outcome by the error's code; any other code is `failed`."""
 
-ANEW = (
-    "A new pull request that touches the stack, if only in a comment of a manifest, plans what is left to do."
-)
-"""The way out: the same plan isn't applied twice, so running the job again is none."""
+RETRY = "To make a new plan, open a pull request that changes the stack, such as a comment in a manifest."
+"""The way out: running the job again doesn't help, because a plan is applied only once."""
 
 WORDS: Mapping[str, str] = {
-    "applied": "Applied exactly as it was reviewed.",
-    "missing": f"**Nothing was applied: there is no plan.** {ANEW}",
-    "stale": f"**Nothing was applied: the plan is stale.** {ANEW}",
-    "denied": f"**Nothing was applied: a policy denies it.** {ANEW}",
-    "refused": f"**Nothing was applied: the plan isn't one to be trusted.** {ANEW}",
-    "failed": f"**The apply failed.** What was done is recorded. {ANEW}",
+    "applied": "Applied exactly the reviewed plan.",
+    "missing": f"**Nothing was applied: there is no plan.** {RETRY}",
+    "stale": f"**Nothing was applied: the plan is stale.** {RETRY}",
+    "denied": f"**Nothing was applied: a policy denies the plan.** {RETRY}",
+    "refused": f"**Nothing was applied: the plan can't be trusted.** {RETRY}",
+    "failed": f"**The apply failed.** Completed changes are recorded. {RETRY}",
 }
 
 
 def apply(job: Job) -> int:
-    """The step. Exits with 1 unless everything in the plan was done."""
+    """The step. Exits with 1 unless the whole plan was applied."""
     api, subject = Api.of(job), Subject.of(job)
-    merged = request_of(api, job.environ["GITHUB_SHA"])
-    outcome, said, news = carried_out(api, job, subject, merged)
-    job.output(outcome=outcome, pull_request=str(merged["number"]))
-    told = fenced(said.strip(), 40_000)
-    body = f"### {subject.title('Apply')}\n\n{WORDS[outcome]}\n\n{told}\n\n<sub>{run_link(job)}</sub>"
+    request = find_request(api, job.environ["GITHUB_SHA"])
+    outcome, output, news = apply_plan(api, job, subject, request)
+    job.output(outcome=outcome, pull_request=str(request["number"]))
+    block = fence(output.strip(), 40_000)
+    body = f"### {subject.title('Apply')}\n\n{WORDS[outcome]}\n\n{block}\n\n<sub>{run_link(job)}</sub>"
     job.summarize(body)
     if job.is_on("comment"):
         try:
-            api.comment(int(merged["number"]), subject.marker("lac apply"), body, news=news)
+            api.comment(int(request["number"]), subject.marker("lac apply"), body, news=news)
         except ActionError as error:
             warn(f"The pull request's comment couldn't be written. {error}")
     return 0 if outcome == "applied" else 1
 
 
-def carried_out(api: Api, job: Job, subject: Subject, merged: Mapping[str, Any]) -> tuple[str, str, bool]:
-    """Apply the plan that was reviewed: how it ended, what was said, and whether that is news."""
+def apply_plan(api: Api, job: Job, subject: Subject, request: Mapping[str, Any]) -> tuple[str, str, bool]:
+    """Apply the reviewed plan: the outcome, the output, and whether to comment."""
     try:
-        data = reviewed(api, subject, str(merged["head"]["sha"]))
+        data = read_plan(api, subject, str(request["head"]["sha"]))
     except ActionError as error:
         fail(str(error))
         return "missing", str(error), True
     file = Path(tempfile.mkdtemp(prefix="lac-apply-", dir=job.environ.get("RUNNER_TEMP"))) / "lac.plan"
     file.write_bytes(data)
     timeout = job.input("lock-timeout", "5m")
-    ran = Lac(job).run("apply", str(file), "--no-input", "--same-manifests", f"--lock-timeout={timeout}")
-    log(ran.out)
-    log(ran.err)
-    outcome = outcome_of(ran)
-    # a file that was applied is whole
+    result = Lac(job).run("apply", str(file), "--no-input", "--same-manifests", f"--lock-timeout={timeout}")
+    log(result.out)
+    log(result.err)
+    outcome = outcome_of(result)
+    # JSON is read only after `lac` has checked the file
     news = outcome != "applied" or json.loads(data)["plan"]["summary"]["difference"]
-    return outcome, ran.out + ran.err, bool(news)
+    return outcome, result.out + result.err, bool(news)
 
 
-def outcome_of(ran: Ran) -> str:
-    """One word for how it ended."""
-    if ran.code == 0:
+def outcome_of(result: Result) -> str:
+    """The outcome in one word."""
+    if result.code == 0:
         return "applied"
-    return next((OUTCOMES[code] for code in ran.errors if code in OUTCOMES), "failed")
+    return next((OUTCOMES[code] for code in result.errors if code in OUTCOMES), "failed")
 
 
-def request_of(api: Api, sha: str) -> Mapping[str, Any]:
-    """The pull request that this commit merged. ActionError where none did: nobody reviewed it."""
+def find_request(api: Api, sha: str) -> Mapping[str, Any]:
+    """The pull request whose merge is this commit. ActionError for none: the commit was not reviewed."""
     for attempt in range(1, ATTEMPTS + 1):
-        for found in api.pages(f"commits/{sha}/pulls?per_page=100"):
-            if found.get("merged_at") and found.get("merge_commit_sha") == sha:
-                return dict(found)
-        # GitHub may start the job before it has written down what it merged
+        for request in api.pages(f"commits/{sha}/pulls?per_page=100"):
+            if request.get("merged_at") and request.get("merge_commit_sha") == sha:
+                return dict(request)
+        # GitHub may start the job before its API knows the merge
         if attempt < ATTEMPTS:
             time.sleep(pause(attempt))
     raise ActionError(
-        f"Commit {sha[:12]} came by no pull request, so there is no plan that was reviewed. Run `lac apply`"
-        " by hand, or bring the change as a pull request."
+        f"Commit {sha[:12]} is not the merge of a pull request, so there is no reviewed plan. Run `lac apply`"
+        " yourself, or open a pull request."
     )
 
 
-def reviewed(api: Api, subject: Subject, sha: str) -> bytes:
-    """The plan of the pull request's last commit, made by a run of this repository's own. ActionError where
-    there is none."""
+def read_plan(api: Api, subject: Subject, sha: str) -> bytes:
+    """The plan of the pull request's last commit, from a run in this repository. ActionError for none."""
     name = subject.artifact(sha)
-    found = [
+    artifacts = [
         artifact
         for artifact in api.pages(f"actions/artifacts?name={quote(name, safe='')}&per_page=100")
-        if artifact.get("name") == name and not artifact.get("expired") and _own(artifact, sha)
+        if artifact.get("name") == name and not artifact.get("expired") and _is_own(artifact, sha)
     ]
-    if not found:
+    if not artifacts:
         raise ActionError(
-            f"There is no plan for commit {sha[:12]} (artifact `{name}`): it expired, or was never made."
-            " A fork's pull request has none."
+            f"There is no plan for commit {sha[:12]} (artifact `{name}`): it has expired, or was never"
+            " uploaded. Pull requests from forks have no plan."
         )
-    latest = max(found, key=lambda artifact: str(artifact["created_at"]))
+    latest = max(artifacts, key=lambda artifact: str(artifact["created_at"]))
     return api.artifact(int(latest["id"]), "lac.plan")
 
 
-def _own(artifact: Mapping[str, Any], sha: str) -> bool:
-    """Whether it comes from a run for that commit, and not from a fork's."""
+def _is_own(artifact: Mapping[str, Any], sha: str) -> bool:
+    """Whether the artifact is from a run for that commit, and not from a fork's."""
     run = artifact.get("workflow_run") or {}
     return run.get("head_sha") == sha and run.get("head_repository_id") == run.get("repository_id")
 

@@ -1,7 +1,7 @@
-"""What the actions ask of GitHub: where they run, what they answer, comments, artifacts and issues.
+"""GitHub for the actions: the job, its outputs, and the API for comments, artifacts and issues.
 
-Everything comes from `GITHUB_*` and the inputs that `action.yml` passes as `LAC_*`; nothing is put together
-into shell commands, and no token is ever printed.
+All settings come from `GITHUB_*` and from the inputs that `action.yml` passes as `LAC_*`. Nothing builds
+shell commands, and no token is ever printed.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ import httpx
 ATTEMPTS = 4
 TIMEOUT = 30.0
 PATIENCE = 120.0
-"""Seconds that a limit of GitHub's is waited for; a job that costs by the minute doesn't wait an hour."""
+"""The longest wait for GitHub's rate limit, in seconds: jobs are paid by the minute."""
 MAX_BODY = 65_536
-"""The characters of a comment or an issue that GitHub takes."""
+"""GitHub's limit for the characters of a comment or an issue."""
 MAX_BYTES = 256 * 1024 * 1024
-"""The largest artifact that is read; a plan isn't larger either."""
+"""The size limit of an artifact, which is also that of a plan."""
 TRUSTED = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
-"""Whose comments may carry our marker, bots aside: anybody can write a comment."""
+"""The authors, besides bots, whose comments count as ours: anybody can write a comment with the marker."""
 
 
 class ActionError(Exception):
-    """Something that ends the step; its text is for people. `status`: GitHub's answer, where it was one."""
+    """An error that ends the step; its text is for people. `status`: of GitHub's response, if it is one."""
 
     def __init__(self, text: str, status: int | None = None) -> None:
         super().__init__(text)
@@ -43,7 +43,7 @@ class ActionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Where a step runs. `event`: what set it off, as GitHub describes it."""
+    """The job of a step. `event`: GitHub's description of its trigger."""
 
     environ: Mapping[str, str]
     event: Mapping[str, Any]
@@ -60,10 +60,10 @@ class Job:
 
     def is_on(self, name: str) -> bool:
         """An input that is `true` or `false`. ActionError for anything else."""
-        said = self.input(name, "true").lower()
-        if said not in ("true", "false"):
-            raise ActionError(f"`{name}` should be true or false.")
-        return said == "true"
+        text = self.input(name, "true").lower()
+        if text not in ("true", "false"):
+            raise ActionError(f"`{name}` must be true or false.")
+        return text == "true"
 
     @property
     def repository(self) -> str:
@@ -71,9 +71,9 @@ class Job:
 
     @property
     def pull_request(self) -> Mapping[str, Any] | None:
-        """The pull request that the event is about, if it is about one."""
-        found = self.event.get("pull_request")
-        return found if isinstance(found, Mapping) else None
+        """The event's pull request, if it has one."""
+        request = self.event.get("pull_request")
+        return request if isinstance(request, Mapping) else None
 
     def output(self, **values: str) -> None:
         """The step's outputs. Values may have several lines."""
@@ -102,14 +102,14 @@ class Api:
     def of(cls, job: Job) -> Api:
         token = job.input("token")
         if not token:
-            raise ActionError("There is no token: pass `token`, or leave it to its default.")
+            raise ActionError("No token: pass `token`, or omit it to use the default.")
         return cls(job.environ.get("GITHUB_API_URL", "https://api.github.com"), job.repository, token)
 
     def __repr__(self) -> str:
         return f"Api({self.base!r}, {self.repository!r})"
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """One request below the repository. ActionError with GitHub's own words where it is refused."""
+        """One request below the repository. ActionError with GitHub's message if it fails."""
         return _read(self._send(method, f"{self.base}/repos/{self.repository}/{path}", body))
 
     def pages(self, path: str) -> Iterator[Any]:
@@ -117,18 +117,18 @@ class Api:
         url: str | None = f"{self.base}/repos/{self.repository}/{path}"
         while url:
             answer = self._send("GET", url, None)
-            found = _read(answer)
-            yield from found if isinstance(found, list) else found.get("artifacts", [])
+            page = _read(answer)
+            yield from page if isinstance(page, list) else page.get("artifacts", [])
             after = answer.links.get("next", {}).get("url")
-            # the token goes nowhere else
+            # the token must not go to another host
             url = after if after and after.startswith(f"{self.base}/") else None
 
     def artifact(self, number: int, member: str) -> bytes:
-        """One file of an artifact. Where GitHub sends us elsewhere for it, the token stays here."""
+        """One file of an artifact. A redirect to another host gets no token."""
         first = self._send("GET", f"{self.base}/repos/{self.repository}/actions/artifacts/{number}/zip", None)
         data = first.content
         if first.is_redirect:
-            data = _fetched(first.headers["location"])
+            data = _fetch(first.headers["location"])
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 info = archive.getinfo(member)
@@ -136,7 +136,7 @@ class Api:
                     raise ActionError(f"The artifact's `{member}` is too large.")
                 return archive.read(info)
         except (zipfile.BadZipFile, KeyError):
-            raise ActionError(f"The artifact holds no `{member}`.") from None
+            raise ActionError(f"The artifact has no `{member}`.") from None
 
     def _send(self, method: str, url: str, body: Mapping[str, Any] | None) -> httpx.Response:
         headers = {
@@ -150,8 +150,8 @@ class Api:
                     method, url, json=body, headers=headers, timeout=TIMEOUT, verify=_certificates()
                 )
             except httpx.HTTPError as error:
-                refusal = ActionError(f"GitHub can't be reached: {type(error).__name__}.")
-                # what may have been done isn't done again, where twice isn't the same as once
+                refusal = ActionError(f"GitHub is unreachable: {type(error).__name__}.")
+                # a POST may have been executed: repeating it could create a second object
                 wait = None if method == "POST" else pause(attempt)
             else:
                 if answer.is_success or answer.is_redirect:
@@ -166,21 +166,19 @@ class Api:
     # --- comments and issues
 
     def comment(self, number: int, marker: str, body: str, *, news: bool = True) -> str:
-        """Write the comment of this marker on a pull request or an issue. The present one is changed; each of
-        them, where two jobs at once made one each: none may tell what was. What is no `news` is only written
-        over what was. Its address, or nothing."""
+        """Write the comment with this marker on a pull request or an issue; its URL, or nothing. An existing
+        comment is updated (all of them, if concurrent jobs created several); without `news`, none is new."""
         text = f"{marker}\n{body}"[:MAX_BODY]
-        present = [
-            found for found in self.pages(f"issues/{number}/comments?per_page=100") if _ours(found, marker)
-        ]
-        written = [self._changed(f"issues/comments/{found['id']}", text) for found in present]
-        first = next(filter(None, written), None)
+        comments = self.pages(f"issues/{number}/comments?per_page=100")
+        ids = [comment["id"] for comment in comments if _is_ours(comment, marker)]
+        updates = [self._update(f"issues/comments/{id_}", text) for id_ in ids]
+        first = next(filter(None, updates), None)
         if first is None and news:
             first = self.call("POST", f"issues/{number}/comments", {"body": text})
         return str(first["html_url"]) if first else ""
 
-    def _changed(self, path: str, text: str) -> Any | None:
-        """The comment as it is now; None where somebody deleted it meanwhile."""
+    def _update(self, path: str, text: str) -> Any | None:
+        """The updated comment; None if it was deleted meanwhile."""
         try:
             return self.call("PATCH", path, {"body": text})
         except ActionError as error:
@@ -189,25 +187,24 @@ class Api:
             raise
 
     def issue(self, marker: str) -> Mapping[str, Any] | None:
-        """The open issue of this marker; the oldest, should there be several. Looked for among all: what
-        labels it has is for people to decide."""
-        found = [
+        """The oldest open issue with this marker, whatever its labels: people may change them."""
+        issues = [
             issue
             for issue in self.pages("issues?state=open&per_page=100")
-            if "pull_request" not in issue and _ours(issue, marker)
+            if "pull_request" not in issue and _is_ours(issue, marker)
         ]
-        return min(found, key=lambda issue: int(issue["number"]), default=None)
+        return min(issues, key=lambda issue: int(issue["number"]), default=None)
 
 
-def _ours(written: Mapping[str, Any], marker: str) -> bool:
-    by_bot = written.get("user", {}).get("type") == "Bot"
-    trusted = by_bot or written.get("author_association") in TRUSTED
-    return trusted and str(written.get("body") or "").startswith(marker)
+def _is_ours(item: Mapping[str, Any], marker: str) -> bool:
+    by_bot = item.get("user", {}).get("type") == "Bot"
+    is_trusted = by_bot or item.get("author_association") in TRUSTED
+    return is_trusted and str(item.get("body") or "").startswith(marker)
 
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """Whom to trust; read once, for that takes longer than a request."""
+    """The trusted certificates; read once, because that takes longer than a request."""
     return httpx.create_ssl_context()
 
 
@@ -215,25 +212,25 @@ def _read(answer: httpx.Response) -> Any:
     try:
         return answer.json()
     except ValueError:
-        raise ActionError(f"What answers at {answer.request.url.host} isn't GitHub's API.") from None
+        raise ActionError(f"The response of {answer.request.url.host} isn't from GitHub's API.") from None
 
 
 def _wait(method: str, attempt: int, answer: httpx.Response) -> float | None:
-    """Seconds until the request is worth another try; None where it isn't."""
+    """Seconds until the next attempt; None for no other attempt."""
     limited = answer.status_code == 429 or (
         answer.status_code == 403 and ("rate limit" in answer.text.lower() or "retry-after" in answer.headers)
     )
     if not limited:
-        # GitHub fails now and then; whether a POST was done isn't known then
+        # GitHub fails sometimes; a POST may have been executed nonetheless
         return pause(attempt) if answer.status_code >= 500 and method != "POST" else None
-    said = answer.headers.get("retry-after", "")
+    retry_after = answer.headers.get("retry-after", "")
     reset = answer.headers.get("x-ratelimit-reset", "")
-    if said.isdecimal():
-        seconds = float(said)
+    if retry_after.isdecimal():
+        seconds = float(retry_after)
     elif answer.headers.get("x-ratelimit-remaining") == "0" and reset.isdecimal():
         seconds = max(0.0, int(reset) - time.time())
     else:
-        # GitHub: at least a minute, and longer each time
+        # GitHub asks for at least a minute, and longer each time
         seconds = 30 * pause(attempt)
     return seconds if seconds <= PATIENCE else None
 
@@ -245,21 +242,21 @@ def pause(attempt: int) -> float:
 
 def _refusal(method: str, answer: httpx.Response) -> str:
     try:
-        said = str(answer.json().get("message", ""))
+        message = str(answer.json().get("message", ""))
     except (ValueError, AttributeError):
-        said = ""
-    refused = answer.status_code == 403
-    hint = " Does the job have the permissions that the action's inputs name?" if refused else ""
-    return f"GitHub answers {answer.status_code} to {method} {answer.request.url.path}: {said[:200]}.{hint}"
+        message = ""
+    hint = " Check the permissions of the job's token." if answer.status_code == 403 else ""
+    request = f"{method} {answer.request.url.path}"
+    return f"GitHub responds to {request} with status {answer.status_code}: {message[:200]}.{hint}"
 
 
-def _fetched(url: str) -> bytes:
+def _fetch(url: str) -> bytes:
     try:
         with httpx.stream(
             "GET", url, timeout=TIMEOUT, verify=_certificates(), follow_redirects=True
         ) as answer:
             if not answer.is_success:
-                raise ActionError(f"The artifact's store answers {answer.status_code}.")
+                raise ActionError(f"The artifact's host responds with status {answer.status_code}.")
             data = bytearray()
             for part in answer.iter_bytes():
                 data += part
@@ -267,4 +264,4 @@ def _fetched(url: str) -> bytes:
                     raise ActionError("The artifact is too large.")
             return bytes(data)
     except httpx.HTTPError as error:
-        raise ActionError(f"The artifact can't be fetched: {type(error).__name__}.") from None
+        raise ActionError(f"Downloading the artifact failed: {type(error).__name__}.") from None

@@ -1,5 +1,5 @@
-"""What a job is about: one stack's directory, in one environment. Everything that is kept on GitHub is named
-by both, so that stacks and environments of one repository don't write over each other. Pure.
+"""A job's subject: one stack's directory in one environment. Both name everything on GitHub, so that stacks
+and environments of a repository don't overwrite each other's comments, issues and artifacts. Pure.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from github import Job
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """`directory`: from the repository's root, `.` for the root itself. `environment`: empty for none."""
+    """`directory`: relative to the repository's root. `environment`: empty for none."""
 
     directory: str
     environment: str
@@ -23,29 +23,29 @@ class Subject:
     def of(cls, job: Job) -> Subject:
         root = job.environ.get("GITHUB_WORKSPACE") or os.curdir
         where = os.path.join(root, job.input("working-directory", os.curdir))
-        # `lac` takes the environment from there as well
-        named = job.input("environment") or job.environ.get("LAC_ENV", "")
-        return cls(os.path.relpath(where, root), named)
+        # as `lac` does
+        environment = job.input("environment") or job.environ.get("LAC_ENV", "")
+        return cls(os.path.relpath(where, root), environment)
 
     def marker(self, name: str) -> str:
-        """The beginning of our comment or issue, unseen by readers. An HTML comment ends at two hyphens."""
+        """The invisible first line of a comment or issue. An HTML comment ends at two hyphens."""
         return f"<!-- {name} {self._key(safe='/ ').replace('--', '-%2D')} -->"
 
     def artifact(self, commit: str) -> str:
-        """The plan's artifact. GitHub takes no slash in its name."""
+        """The plan's artifact. GitHub allows no slash in its name."""
         return f"lac-plan-{self._key()}-{commit}"
 
     def title(self, name: str) -> str:
-        """A heading for people; what would break out of one line of Markdown is left out of it."""
-        said = [name]
+        """A heading; without names that aren't plain text in Markdown."""
+        parts = [name]
         if _plain(self.environment):
-            said.append(f"for `{self.environment}`")
+            parts.append(f"for `{self.environment}`")
         if self.directory != os.curdir and _plain(self.directory):
-            said.append(f"in `{self.directory}`")
-        return " ".join(said)
+            parts.append(f"in `{self.directory}`")
+        return " ".join(parts)
 
     def _key(self, safe: str = "") -> str:
-        """Both names in one: another one for every other pair."""
+        """Both names as one unique key."""
         where = quote(self.directory, safe=safe)
         return f"{quote(self.environment, safe=safe)}@{where}" if self.environment else where
 

@@ -1,1 +1,1 @@
-"""One module a verb; each holds it as `command`."""
+"""One module for each command, which it holds as `command`."""

@@ -6,20 +6,20 @@ from typing import Any
 
 import click
 
-from ..execution import Carrying, carry_out, carry_out_saved, carrying_options
+from ..execution import ApplyOptions, apply_new_plan, apply_options, apply_saved_plan
 from ..group import Verb
 from ..options import Options
-from ..plan_options import Planning, planning_options
+from ..plan_options import PlanOptions, plan_options
 
 
 @click.command(cls=Verb)
 @click.argument("file", required=False, metavar="[FILE]")
-@planning_options
-@carrying_options
+@plan_options
+@apply_options
 @click.option(
     "--same-manifests",
     is_flag=True,
-    help="Refuse FILE where the manifests aren't those that it was made from.",
+    help="Refuse FILE if the manifests have changed since the plan was made.",
 )
 @click.pass_obj
 def command(
@@ -31,20 +31,20 @@ def command(
     lock_timeout: float,
     as_json: bool,
     same_manifests: bool,
-    **planning: Any,
+    **values: Any,
 ) -> int:
-    """Show the plan, ask, and carry it out. With FILE, carry out the plan that `lac plan -o FILE` saved,
-    exactly and without asking; variables then matter for lac.yaml's connections only.
+    """Make a plan, ask for approval, and apply it. With FILE, apply exactly the plan saved by `lac plan -o
+    FILE`, without asking; variables then affect only the connections in lac.yaml.
 
-    The first Ctrl-C finishes or undoes the effect at hand and ends; the second aborts at once. What was
-    done is recorded in either case, and the next apply does the rest.
+    The first Ctrl-C finishes or rolls back the current operation and stops; the second aborts. Completed
+    changes are recorded in both cases, and the next apply makes the remaining ones.
     """
-    carrying = Carrying(auto_approve, no_input, lock_timeout, as_json)
-    asked = Planning.of(**planning)
+    apply = ApplyOptions(auto_approve, no_input, lock_timeout, as_json)
+    plan = PlanOptions.of(**values)
     if file is None:
         if same_manifests:
-            raise click.UsageError("--same-manifests is about a saved plan: name its FILE")
-        return carry_out(options, asked.plan, carrying)
-    if asked:
-        raise click.UsageError("a saved plan is carried out as it is: no other options go with FILE")
-    return carry_out_saved(options, file, carrying, same_manifests=same_manifests)
+            raise click.UsageError("--same-manifests requires a saved plan's FILE")
+        return apply_new_plan(options, plan.plan, apply)
+    if plan:
+        raise click.UsageError("options that make a plan can't be combined with a saved plan's FILE")
+    return apply_saved_plan(options, file, apply, same_manifests=same_manifests)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import click
 
-from ..execution import Carrying, carry_out, carrying_options
+from ..execution import ApplyOptions, apply_new_plan, apply_options
 from ..group import Verb
 from ..options import Options
-from ..plan_options import Planning, allow_option
+from ..plan_options import PlanOptions, allow_option
 
 
 @click.command(cls=Verb)
 @allow_option
-@carrying_options
+@apply_options
 @click.pass_obj
 def command(
     options: Options,
@@ -22,9 +22,9 @@ def command(
     lock_timeout: float,
     as_json: bool,
 ) -> int:
-    """Delete everything that this stack owns, imported objects too, after showing it and asking.
+    """Delete every object that this stack manages, imported ones included, after showing the plan and asking.
 
-    What isn't this stack's is left alone. `lac plan --destroy` shows the same and deletes nothing.
+    Objects of other stacks stay. `lac plan --destroy` shows the same plan and deletes nothing.
     """
-    asked = Planning.of(destroy=True, allow=allow)
-    return carry_out(options, asked.plan, Carrying(auto_approve, no_input, lock_timeout, as_json))
+    plan = PlanOptions.of(destroy=True, allow=allow)
+    return apply_new_plan(options, plan.plan, ApplyOptions(auto_approve, no_input, lock_timeout, as_json))

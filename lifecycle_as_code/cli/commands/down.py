@@ -1,4 +1,4 @@
-"""`lac down`: end the stack's own Ray."""
+"""`lac down`: stop the stack's local Ray."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..output import say
 @click.command(cls=Verb)
 @click.pass_obj
 def command(options: Options) -> int:
-    """End the Ray that `lac up` started for this stack, and nothing else."""
+    """Stop the Ray that `lac up` started for this stack. Other Ray processes keep running."""
     from ...stores.ray import local
 
-    ended = local.down(state_directory(options))
-    say("Ray has ended." if ended else "No Ray of this stack was running.")
+    was_running = local.down(state_directory(options))
+    say("Ray stopped." if was_running else "This stack's Ray was not running.")
     return 0

@@ -1,4 +1,4 @@
-"""`lac drift`: what changed outside."""
+"""`lac drift`: changes made outside lac."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..display import view_options
 from ..group import Verb
 from ..options import Options
 from ..output import paint, say, tell, width
-from ..stacks import opened
+from ..stacks import open_stack
 
 
 @click.command(cls=Verb)
@@ -16,30 +16,31 @@ from ..stacks import opened
     "--ignore",
     multiple=True,
     metavar="ADDRESS",
-    help="Pass this over; an address or a pattern. May be repeated; lac.yaml may name more.",
+    help="Ignore ADDRESS (or a pattern), in addition to those in lac.yaml. May be repeated.",
 )
 @view_options("json", "markdown")
 @click.pass_obj
 def command(options: Options, ignore: tuple[str, ...], view: str | None) -> int:
-    """Find what changed outside since the last apply, apart from what the manifests would change.
+    """Detect changes made outside lac since the last apply, and list pending changes of the
+    manifests separately.
 
-    Reads the stores and changes nothing. Exits with 2 when there is drift.
+    Reads the stores and changes nothing. Exits with 2 if there is drift.
     """
-    found = opened(options).drift(ignore)
-    parts = found.outside, found.pending, found.problems
+    drift = open_stack(options).drift(ignore)
+    parts = drift.outside, drift.pending, drift.problems
     match view:
         case "json":
             from ...views import json
 
-            say(json.drift(*parts, found.updated))
+            say(json.drift(*parts, drift.updated))
         case "markdown":
-            from ...views.markdown import drift as markdown_drift
+            from ...views.markdown import drift as markdown_view
 
-            say(markdown_drift.drift(*parts, updated=found.updated))
+            say(markdown_view.drift(*parts, write_times=drift.updated))
         case _:
-            from ...views.terminal import drift
+            from ...views.terminal import drift as terminal_view
 
-            tell(drift.drift(*parts, paint(options), updated=found.updated, width=width()))
-    if found.found:
+            tell(terminal_view.drift(*parts, paint(options), write_times=drift.updated, width=width()))
+    if drift.found:
         return 2
-    return 1 if found.problems else 0
+    return 1 if drift.problems else 0

@@ -1,4 +1,4 @@
-"""`lac fmt`: manifests in the one layout."""
+"""`lac fmt`: format manifests."""
 
 from __future__ import annotations
 
@@ -22,27 +22,26 @@ _TEMPLATE: Final = ".j2"
 
 @click.command(cls=Verb)
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-@click.option("--check", is_flag=True, help="Write nothing; exit with 1 where a file would change.")
-@click.option("--diff", is_flag=True, help="Show what changes.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file would change.")
+@click.option("--diff", is_flag=True, help="Show the changes as a diff.")
 @click.pass_obj
 def command(options: Options, paths: tuple[str, ...], check: bool, diff: bool) -> int:
-    """Rewrite manifests in the one layout, and list those that changed.
+    """Format manifests in the standard layout, and list the files that changed.
 
-    PATH is a file, a directory with all YAML below it that a stack would read, or `-` for stdin to stdout; by
-    default the stack's directory. What the manifests say stays, and so does every comment. Templates (*.j2)
-    are left alone.
-    """
+    PATH is a file, a directory (with all YAML files below it that a stack would read), or `-` to read stdin
+    and write stdout; by default the stack's directory. Content and comments stay the same. Templates (*.j2)
+    are skipped."""
     from ...model.diagnostics import LacError, refuse
 
     if STDIN in paths:
         if len(paths) > 1:
-            raise click.UsageError(f"`{STDIN}` goes with no other PATH")
-        return _piped(options, check=check, diff=diff)
+            raise click.UsageError(f"`{STDIN}` can't be combined with another PATH")
+        return _format_stdin(options, check=check, diff=diff)
     problems: list[Diagnostic] = []
     changes = False
     for path in _files(paths or (options.directory,)):
         try:
-            changes |= _rewritten(path, options, check=check, diff=diff)
+            changes |= _format_file(path, options, check=check, diff=diff)
         except LacError as error:
             problems += error.diagnostics
     refuse(problems)
@@ -50,34 +49,34 @@ def command(options: Options, paths: tuple[str, ...], check: bool, diff: bool) -
 
 
 def _files(paths: Sequence[str]) -> Iterator[Path]:
-    """Every file once, in order. LacError where one of the paths is nothing to format."""
+    """Every file once, in order. LacError for a path that isn't a manifest or a directory."""
     from ...manifest.files import PROJECT, SUFFIXES, matching
     from ...manifest.project import INCLUDE
     from ...manifest.yaml.report import problem, shown
     from ...model.diagnostics import LacError, Source
 
-    seen: set[Path] = set()
-    for given in paths:
-        path = Path(given)
+    known: set[Path] = set()
+    for text in paths:
+        path = Path(text)
         if path.is_dir():
-            names, found = matching(path, [(pattern, Source(given, 1, 1)) for pattern in INCLUDE])
-            if wrong := [p for p in found if p.severity == "error"]:
-                raise LacError(*wrong)
+            names, problems = matching(path, [(pattern, Source(text, 1, 1)) for pattern in INCLUDE])
+            if errors := [p for p in problems if p.severity == "error"]:
+                raise LacError(*errors)
             files = [path / name for name in ([PROJECT] if (path / PROJECT).is_file() else []) + names]
         elif path.name.endswith(SUFFIXES):
             files = [path]
         else:
             raise LacError(
-                problem("not-a-manifest", f"{shown(given)}.", "a manifest ends in `.yaml` or `.yml`")
+                problem("not-a-manifest", f"{shown(text)}.", "a manifest ends in `.yaml` or `.yml`")
             )
         for file in files:
-            if (real := file.resolve()) not in seen:
-                seen.add(real)
+            if (real := file.resolve()) not in known:
+                known.add(real)
                 yield file
 
 
-def _rewritten(path: Path, options: Options, *, check: bool, diff: bool) -> bool:
-    """Format a file; whether it changes. LacError where it can't be read."""
+def _format_file(path: Path, options: Options, *, check: bool, diff: bool) -> bool:
+    """Format a file. Whether it changes. LacError where it can't be read."""
     from ...manifest.files import read
     from ...views.terminal import edits
     from ...views.text import safe
@@ -85,10 +84,10 @@ def _rewritten(path: Path, options: Options, *, check: bool, diff: bool) -> bool
 
     name = str(path)
     if name.endswith(_TEMPLATE):
-        note(f"Left alone: {safe(name)} is a template.")
+        note(f"Skipped: {safe(name)} is a template.")
         return False
     data = read(path, name)
-    text = _formatted(data, name, options)
+    text = _format_text(data, name, options)
     if text.encode() == data:
         return False
     say(safe(name))
@@ -99,23 +98,23 @@ def _rewritten(path: Path, options: Options, *, check: bool, diff: bool) -> bool
     return True
 
 
-def _piped(options: Options, *, check: bool, diff: bool) -> int:
+def _format_stdin(options: Options, *, check: bool, diff: bool) -> int:
     from ...manifest.yaml.text import MAX_BYTES
     from ...views.terminal import edits
 
     data = sys.stdin.buffer.read(MAX_BYTES + 1)
-    text = _formatted(data, STDIN, options)
+    text = _format_text(data, STDIN, options)
     if diff:
-        if shown := edits.difference(STDIN, data.decode(), text, paint(options)):
-            say(shown)
+        if difference := edits.difference(STDIN, data.decode(), text, paint(options)):
+            say(difference)
     elif not check:
         pour(text.encode())
     return 1 if check and text.encode() != data else 0
 
 
-def _formatted(data: bytes, name: str, options: Options) -> str:
-    """A file's text in the one layout, or as it is where that isn't safe. LacError where it isn't YAML that
-    manifests may be."""
+def _format_text(data: bytes, name: str, options: Options) -> str:
+    """A file's text in the standard layout; unchanged, with a warning, where formatting isn't safe. LacError
+    where a manifest can't be this YAML."""
     from ...manifest.format import CannotFormatError, formatted
     from ...manifest.yaml.reader import parse
     from ...manifest.yaml.report import Report, problem

@@ -1,4 +1,4 @@
-"""`lac force-unlock`: free a lock whose holder is dead."""
+"""`lac force-unlock`: release a stuck lock."""
 
 from __future__ import annotations
 
@@ -6,40 +6,27 @@ import click
 
 from ..group import Verb
 from ..options import Options
-from ..output import ask, interactive, note, say
-from ..stacks import opened
+from ..output import approval_needed, confirm, is_interactive, note, say
+from ..stacks import open_stack
 
 
 @click.command(cls=Verb)
 @click.argument("lock_id", metavar="ID")
-@click.option("--force", is_flag=True, help="Don't ask.")
+@click.option("--force", is_flag=True, help="Don't ask for confirmation.")
 @click.pass_obj
 def command(options: Options, lock_id: str, force: bool) -> int:
-    """Free the stack's lock. ID stands in the error of whoever found the stack locked.
+    """Release the stack's lock. The ID is in the error that reported the lock.
 
-    Needed only where a holder on another machine died and nobody wants to wait until its lease runs out. A
-    holder that lives after all can't write any more.
-    """
+    Use it only when the process that holds the lock died on another machine and you can't wait until its
+    lease expires. If that process is still running, it can't write any more."""
     if not force:
-        if not interactive(no_input=False):
-            raise _nobody_to_ask()
-        question = "Its holder will not be able to write any more. Unlock? Only `yes` counts:"
-        if ask(question) != "yes":
+        if not is_interactive():
+            raise approval_needed(
+                "the unlock needs approval", "There is no terminal to ask on.", "add `--force`"
+            )
+        if not confirm("The lock's holder will not be able to write any more. Unlock the stack?"):
             note("Nothing was unlocked.")
             return 1
-    opened(options, manifests=False).force_unlock(lock_id)
-    say("The lock is free.")
+    open_stack(options, manifests=False).force_unlock(lock_id)
+    say("Released the lock.")
     return 0
-
-
-def _nobody_to_ask() -> Exception:
-    from ...model.diagnostics import Diagnostic, LacError
-
-    return LacError(
-        Diagnostic(
-            "approval-needed",
-            "the unlocking has to be approved",
-            "There is no terminal to ask on.",
-            hint="add `--force`",
-        )
-    )

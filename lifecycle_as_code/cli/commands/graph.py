@@ -1,4 +1,4 @@
-"""`lac graph`: what needs what, and what a plan reaches."""
+"""`lac graph`: the dependency graph, and what a plan affects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from ..group import Verb
 from ..options import Options
 from ..output import note, say
-from ..stacks import opened
+from ..stacks import open_stack
 
 if TYPE_CHECKING:
     from ...review.graph import Graph
@@ -17,47 +17,52 @@ if TYPE_CHECKING:
 FORMATS = ("dot", "mermaid", "svg")
 
 NOW = ""
-"""What `--plan` says without a FILE."""
+"""The value of `--plan` without a FILE."""
 
 
 @click.command(cls=Verb)
 @click.argument("addresses", nargs=-1, metavar="[ADDRESS...]")
 @click.option(
-    "--format", "format_", type=click.Choice(FORMATS), default="dot", help="The language; dot by default."
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="dot",
+    help="The output format; dot by default.",
 )
 @click.option(
     "--plan",
     is_flag=False,
     flag_value=NOW,
     metavar="[FILE]",
-    help="With what a plan does and reaches: a saved one, or else the plan as of now.",
+    help="Add the changes of a plan and what they affect: a saved plan, or a new one.",
 )
-@click.option("-o", "--out", "out", metavar="FILE", help="Write it to FILE instead.")
+@click.option("-o", "--out", "out", metavar="FILE", help="Write to FILE instead of stdout.")
 @click.pass_obj
 def command(
     options: Options, addresses: tuple[str, ...], format_: str, plan: str | None, out: str | None
 ) -> int:
-    """Draw what needs what: all that is declared, or with ADDRESS (patterns, too) that, what it needs, and
-    what needs it. An arrow goes to what is needed.
+    """Show the dependency graph of all objects, or of ADDRESS (or a pattern), its dependencies and its
+    dependents. Arrows point to dependencies.
 
-    Touches no store; with --plan, reads them like `lac plan`. The objects of a saved plan are those that it
-    changes and reaches. `lac graph --format svg -o graph.svg` needs no Graphviz.
+    Reads the stores only with --plan. The graph of a saved plan has the objects that it changes or affects.
+    `lac graph --format svg -o graph.svg` doesn't need Graphviz.
     """
     from ...review.graph import about
-    from ...views.graph import text as view
+    from ...views.graph.drawing import svg
+    from ...views.graph.text import dot, mermaid
 
     graph = about(_graph(options, plan), addresses)
-    text = {"dot": view.dot, "mermaid": view.mermaid, "svg": view.svg}[format_](graph)
+    text = {"dot": dot, "mermaid": mermaid, "svg": svg}[format_](graph)
     if out is None:
         say(text.rstrip("\n"))
         return 0
     from pathlib import Path
 
-    from ...views.text import counted, safe
+    from ...views.text import pluralize, safe
     from ..files import write
 
     write(Path(out), text.encode())
-    note(f"Wrote {counted(len(graph.nodes), 'object')} to {safe(out)}.")
+    note(f"Wrote {pluralize(len(graph.nodes), 'object')} to {safe(out)}.")
     return 0
 
 
@@ -65,8 +70,8 @@ def _graph(options: Options, plan: str | None) -> Graph:
     from ...review.graph import make_graph
 
     if plan:
-        from ..plan_files import from_file
+        from ..plan_files import open_plan
 
-        return make_graph(plan=from_file(options, plan)[1].plan)
-    stack = opened(options)
+        return make_graph(plan=open_plan(options, plan)[1].plan)
+    stack = open_stack(options)
     return make_graph(stack.desired, None if plan is None else stack.plan())

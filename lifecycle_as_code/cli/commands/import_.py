@@ -1,4 +1,4 @@
-"""`lac import`: take live objects over and write the YAML that declares them."""
+"""`lac import`: record live objects as this stack's and write their YAML."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from ..group import Verb
 from ..options import Options
 from ..output import note, say, warn
-from ..stacks import opened, warn_of_commit
+from ..stacks import open_stack, warn_of_commit
 
 if TYPE_CHECKING:
     from ...model.spec import Address
@@ -22,116 +22,119 @@ if TYPE_CHECKING:
 
 @click.command(cls=Verb)
 @click.argument("addresses", nargs=-1, metavar="ADDRESS...")
-@click.option("--all", "everything", is_flag=True, help="Whatever is there and that nobody owns.")
-@click.option("--take-over", is_flag=True, help="Also what another stack owns; its history tells of it.")
-@click.option("--out", metavar="FILE", help="Where to write the YAML; `-` prints it. Never overwrites.")
+@click.option("--all", "everything", is_flag=True, help="Import every object that no stack manages.")
+@click.option(
+    "--take-over", is_flag=True, help="Import objects of other stacks, too; their history records it."
+)
+@click.option("--out", metavar="FILE", help="Write the YAML to a new FILE; `-` prints it.")
 @click.pass_obj
 def command(
     options: Options, addresses: tuple[str, ...], everything: bool, take_over: bool, out: str | None
 ) -> int:
-    """Take live objects over: record them as this stack's, and write the YAML that declares them.
+    """Import live objects: record them as this stack's, and write the YAML that declares them.
 
-    The next plan is empty then. Without --out, a new file is made where `include` in lac.yaml finds it,
-    beside the other manifests.
+    The next plan is then empty. Without --out, the YAML goes to a new file beside the other manifests, where
+    `include` in lac.yaml includes it. Existing files are never overwritten.
     """
-    from ...views.text import counted, safe
+    from ...views.text import pluralize, safe
 
     if everything == bool(addresses):
-        raise click.UsageError("name ADDRESS... or say --all, one of them")
+        raise click.UsageError("pass either ADDRESS... or --all")
     if everything and take_over:
-        raise click.UsageError("--take-over needs ADDRESS...: nobody takes over everything")
-    stack = opened(options)
-    asked = None if everything else [stack.parse_address(address) for address in dict.fromkeys(addresses)]
+        raise click.UsageError("--take-over requires ADDRESS...; it can't be combined with --all")
+    stack = open_stack(options)
+    targets = None if everything else [stack.parse_address(address) for address in dict.fromkeys(addresses)]
     warn_of_commit(stack, options)
-    taken, written = _take(options, stack, asked, out, take_over=take_over)
-    warn(taken.skipped, options)
-    for address in taken.addresses:
-        former = taken.former.get(address)
-        note(f"took over {safe(address)}{f' from stack {safe(former)}' if former else ''}")
-    if not taken.addresses and taken.skipped:
-        note("Nothing was taken over: none of the objects that no stack manages can be declared.")
-    elif not taken.addresses:
-        note("Nothing was taken over: there is nothing that nobody owns.")
-    elif written is not None:
-        say(f"Took over {counted(len(taken.addresses), 'object')}; declared in {safe(written)}.")
-    elif taken.yaml:
-        note("Put this where lac.yaml's `include` finds it; until then, the next plan deletes them.")
+    adoption, file = _adopt(options, stack, targets, out, take_over=take_over)
+    warn(adoption.skipped, options)
+    for address in adoption.addresses:
+        former = adoption.former.get(address)
+        note(f"imported {safe(address)}{f' from stack {safe(former)}' if former else ''}")
+    objects = pluralize(len(adoption.addresses), "object")
+    if not adoption.addresses and adoption.skipped:
+        note("Nothing was imported: none of the objects that no stack manages can be declared.")
+    elif not adoption.addresses:
+        note("Nothing was imported: every object is managed by a stack.")
+    elif file is not None:
+        say(f"Imported {objects}; declared in {safe(file)}.")
+    elif adoption.yaml:
+        note("Save this YAML in a file that lac.yaml includes; otherwise the next plan deletes the objects.")
     else:
-        say(f"Took over {counted(len(taken.addresses), 'object')}, declared already.")
+        say(f"Imported {objects}; already declared in the manifests.")
     return 0
 
 
-def _take(
-    options: Options, stack: Stack, asked: list[Address] | None, out: str | None, *, take_over: bool
+def _adopt(
+    options: Options, stack: Stack, targets: list[Address] | None, out: str | None, *, take_over: bool
 ) -> tuple[Adopted, Path | None]:
-    """Take over and write. The file comes first: records without their YAML would plan a deletion."""
+    """Import, and write the file. The file comes first: records without their YAML would plan a deletion."""
     if out == "-":
-        taken = stack.adopt(asked, take_over=take_over)
-        if taken.yaml:
-            say(taken.yaml.rstrip("\n"))
-        return taken, None
-    written: Path | None = None
-    made: list[Path] = []
+        adoption = stack.adopt(targets, take_over=take_over)
+        if adoption.yaml:
+            say(adoption.yaml.rstrip("\n"))
+        return adoption, None
+    file: Path | None = None
+    new_paths: list[Path] = []
 
     def write(text: str) -> None:
-        nonlocal written
+        nonlocal file
         paths = [Path(out)] if out else _free_paths(stack, Path(options.directory))
         for path in paths:
             try:
                 if not out:
-                    _make_folder(path.parent, made)
-                with path.open("x", encoding="utf-8") as file:
-                    made.append(path)
-                    file.write(text)
+                    _make_folder(path.parent, new_paths)
+                with path.open("x", encoding="utf-8") as stream:
+                    new_paths.append(path)
+                    stream.write(text)
             except OSError as error:
                 raise _cannot_write(path, error) from None
-            if path.resolve() in opened(options).files:
-                written = path
+            if path.resolve() in open_stack(options).files:
+                file = path
                 return
-            _remove(made)
+            _remove(new_paths)
         raise _not_included(paths[0])
 
     try:
-        taken = stack.adopt(asked, write=write, take_over=take_over)
+        adoption = stack.adopt(targets, write=write, take_over=take_over)
     except BaseException:
-        _remove(made)
+        _remove(new_paths)
         raise
-    return taken, written
+    return adoption, file
 
 
 def _free_paths(stack: Stack, directory: Path) -> list[Path]:
-    """Files that aren't there yet: beside most of the manifests that are, in the stack's directory, and where
-    each pattern of `include` would find one."""
+    """Files that don't exist yet: beside most of the manifests, in the stack's directory, and one for each
+    pattern of `include`."""
     from ...manifest.files import name_for
 
-    def free(named: Callable[[str], Path | None]) -> Path | None:
+    def free(make_path: Callable[[str], Path | None]) -> Path | None:
         stems = chain(["imported"], (f"imported-{number}" for number in count(2)))
-        return next(path for stem in stems if (path := named(stem)) is None or not path.exists())
+        return next(path for stem in stems if (path := make_path(stem)) is None or not path.exists())
 
     def below(folder: Path) -> Callable[[str], Path]:
         return lambda stem: folder / f"{stem}.yaml"
 
-    def fitting(pattern: str) -> Callable[[str], Path | None]:
+    def match(pattern: str) -> Callable[[str], Path | None]:
         return lambda stem: directory / name if (name := name_for(pattern, stem)) else None
 
     folders = Counter(Path(place.file).parent for place in stack.desired.places.values())
-    named = [*(below(folder) for folder, _ in folders.most_common(1)), below(directory)]
-    found = [free(each) for each in (*named, *map(fitting, stack.settings.include))]
-    return [path for path in dict.fromkeys(found) if path is not None]
+    places = [*(below(folder) for folder, _ in folders.most_common(1)), below(directory)]
+    paths = [free(place) for place in (*places, *map(match, stack.settings.include))]
+    return [path for path in dict.fromkeys(paths) if path is not None]
 
 
-def _make_folder(folder: Path, made: list[Path]) -> None:
-    """Make a directory and those above it; what is made is added to `made`."""
+def _make_folder(folder: Path, new_paths: list[Path]) -> None:
+    """Make a directory and its missing parents, and add them to `new_paths`."""
     if not folder.exists():
-        _make_folder(folder.parent, made)
+        _make_folder(folder.parent, new_paths)
         folder.mkdir()
-        made.append(folder)
+        new_paths.append(folder)
 
 
-def _remove(made: list[Path]) -> None:
-    """Undo what was made, the last first."""
-    while made:
-        path = made.pop()
+def _remove(new_paths: list[Path]) -> None:
+    """Remove the paths, the last one first."""
+    while new_paths:
+        path = new_paths.pop()
         if path.is_dir():
             path.rmdir()
         else:
@@ -141,13 +144,13 @@ def _remove(made: list[Path]) -> None:
 def _cannot_write(path: Path, error: OSError) -> Exception:
     from ...model.diagnostics import Diagnostic, LacError
 
-    there = isinstance(error, FileExistsError)
+    exists = isinstance(error, FileExistsError)
     return LacError(
         Diagnostic(
             "cannot-write",
-            "the file can't be written",
-            f"{path}: {'it is there already' if there else error.strerror or error}.",
-            hint="choose another with `--out`; nothing is ever overwritten" if there else "",
+            "cannot write the file",
+            f"{path}: {'the file exists already' if exists else error.strerror or error}.",
+            hint="pass another file with `--out`; existing files are never overwritten" if exists else "",
         )
     )
 
@@ -158,8 +161,8 @@ def _not_included(path: Path) -> Exception:
     return LacError(
         Diagnostic(
             "not-included",
-            "the new file doesn't belong to the stack yet",
-            f"{path} is not among the files that `include` in lac.yaml names.",
-            hint="nothing was taken over; add the file to `include`, or name another with `--out`",
+            "the stack doesn't include the new file",
+            f"No pattern of `include` in lac.yaml matches {path}. Nothing was imported.",
+            hint="add the file to `include`, or pass another file with `--out`",
         )
     )

@@ -1,4 +1,4 @@
-"""`lac init`: a starter stack."""
+"""`lac init`: create a starter stack."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import click
 from ..group import Verb
 from ..options import Options
 from ..output import say
-from .schema import write
+from .schema import write_schemas
 
 _SCHEMAS = ".lac/schemas"
 
 _PROJECT = """\
 # yaml-language-server: $schema=.lac/schemas/lac.schema.json
-# What this stack is called, which files belong to it, and where its objects live.
+# The stack's name, its files, and the stores of its objects.
 name: {name}
 include:
   - models/*.yaml
 
-# MLflow's own database; the first `lac apply` makes it. `postgresql://…` works as well.
+# MLflow's database; the first `lac apply` creates it. `postgresql://…` works as well.
 store: sqlite:///mlflow.db
 
 # for roles and permissions: MLflow's auth database
@@ -39,7 +39,7 @@ registered_models:
     description: The first model of this stack.
     tags:
       stage: trying-out
-    # once a version is logged (`mlflow.<flavor>.log_model`), declare it and point an alias at it:
+    # after logging a version (`mlflow.<flavor>.log_model`), declare it and point an alias at it:
     # versions:
     #   - version: 1
     #     source: runs:/<run id>/model
@@ -48,7 +48,7 @@ registered_models:
 """
 
 _IGNORED = """\
-# what is this machine's own; `lac schema --out .lac/schemas` writes the editor's part of it
+# files of this machine only; `lac schema --out .lac/schemas` recreates the editor's schemas
 .lac/
 mlflow.db
 mlruns/
@@ -57,34 +57,35 @@ mlruns/
 
 @click.command(cls=Verb)
 @click.argument("below", required=False, metavar="[DIR]")
-@click.option("--name", help="The stack's name; by default the directory's.")
+@click.option("--name", metavar="NAME", help="The stack's name; by default the directory's name.")
 @click.pass_obj
 def command(options: Options, below: str | None, name: str | None) -> int:
-    """Write a starter stack into DIR, made where it is missing: lac.yaml and one model. Overwrites nothing.
+    """Create a starter stack in DIR: lac.yaml and one model. DIR is created if it doesn't exist; existing
+    files are never overwritten.
 
-    Beside them, in `.lac/schemas`, goes what an editor needs to check manifests while they are written.
+    `.lac/schemas` gets the JSON Schemas with which an editor checks manifests.
     """
     from ...model.diagnostics import Diagnostic, LacError
     from ...views.text import safe
 
     home = Path(options.directory, below or ".")
     files = {
-        "lac.yaml": _PROJECT.format(name=name or _named_after(home)),
+        "lac.yaml": _PROJECT.format(name=name or _default_name(home)),
         "models/hello.yaml": _MODELS,
     }
-    if there := [file for file in files if (home / file).exists()]:
+    if conflicts := [file for file in files if (home / file).exists()]:
         raise LacError(
             *(
                 Diagnostic(
                     "already-there",
-                    "a file is in the way",
-                    f"{home / file} exists and is left alone.",
-                    hint="choose another directory: `lac init DIR`",
+                    "the file exists already",
+                    f"{home / file} was not overwritten.",
+                    hint="use another directory: `lac init DIR`",
                 )
-                for file in there
+                for file in conflicts
             )
         )
-    # a list of ignored files that is there already is somebody's own
+    # an existing .gitignore stays as it is
     if not (home / ".gitignore").exists():
         files[".gitignore"] = _IGNORED
     for file, text in files.items():
@@ -93,12 +94,12 @@ def command(options: Options, below: str | None, name: str | None) -> int:
         with path.open("x", encoding="utf-8") as stream:
             stream.write(text)
         say(f"wrote {safe(path)}")
-    write(home / _SCHEMAS)
+    write_schemas(home / _SCHEMAS)
     where = "" if home == Path() else f" -C {safe(shlex.quote(str(home)))}"
-    say(f"\nNext: `lac{where} plan` shows what it would make, `lac{where} apply` makes it.")
+    say(f"\nNext: `lac{where} plan` shows the changes, `lac{where} apply` applies them.")
     return 0
 
 
-def _named_after(directory: Path) -> str:
+def _default_name(directory: Path) -> str:
     name = re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower()).strip("-")
     return name if name[:1].isalpha() else f"stack-{name}".strip("-")

@@ -1,4 +1,4 @@
-"""`lac kinds`: what may stand in a manifest."""
+"""`lac kinds`: the reference of manifests."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..stacks import spec_classes
 
 @click.command(cls=Verb)
 @click.argument("names", nargs=-1, metavar="[KIND]...")
-@click.option("--all", "everything", is_flag=True, help="Every kind in full.")
+@click.option("--all", "everything", is_flag=True, help="Show all fields of every kind.")
 @click.pass_obj
 def command(options: Options, names: tuple[str, ...], everything: bool) -> int:
-    """List the kinds of objects and their sections in manifests; with a KIND, all its fields."""
+    """List the kinds of objects and their sections in manifests. With KIND, show all fields of that kind."""
     from ...model.diagnostics import did_you_mean
     from ...views.terminal import reference
 
@@ -27,7 +27,7 @@ def command(options: Options, names: tuple[str, ...], everything: bool) -> int:
     by_name = {**{spec.section: spec for spec in specs.values()}, **specs}
     for name in names:
         if name not in by_name:
-            raise click.UsageError(f"`{name}` is not a kind; {did_you_mean(name, specs)}")
-    wanted = specs.values() if everything else dict.fromkeys(by_name[name] for name in names)
-    say("\n\n".join(reference.kind(spec, colours) for spec in wanted))
+            raise click.UsageError(f"there is no kind `{name}`; {did_you_mean(name, specs)}")
+    selection = specs.values() if everything else dict.fromkeys(by_name[name] for name in names)
+    say("\n\n".join(reference.kind(spec, colours) for spec in selection))
     return 0

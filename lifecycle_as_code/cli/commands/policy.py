@@ -1,4 +1,4 @@
-"""`lac policy`: what is asked of changes, and tests of it."""
+"""`lac policy`: policies and their tests."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..display import json_option
 from ..group import Group
 from ..options import Options
 from ..output import paint, say, tell
-from ..stacks import opened
+from ..stacks import open_stack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,92 +19,92 @@ if TYPE_CHECKING:
     from ...review.policy.tests import Trial
     from ...stack import Stack
 
-_EPILOG = """Expressions under `require:` are CEL. They speak of `before` and `after` (a version: `.tags`,
-`.metrics`, `.params`, `.aliases`, `.run.status`, …, and the object itself in `.fields`), `signature`,
-`evidence`, `change`, `plan`, `environment` and `actor`. All names with types: `lac policy context`."""
+_EPILOG = """Expressions under `require:` are CEL. They can use `before` and `after` (a version: `.tags`,
+`.metrics`, `.params`, `.aliases`, `.run.status`, …, and the object's own `.fields`), `signature`, `evidence`,
+`change`, `plan`, `environment` and `actor`. `lac policy context` lists all names with their types."""
 
 
 @click.group(cls=Group, epilog=_EPILOG)
 def command() -> None:
-    """List, explain and test what the manifests ask of changes."""
+    """List and test the policies that plans must meet."""
 
 
 @command.command("list", short_help="List the policies and waivers.")
 @click.pass_obj
 def list_(options: Options) -> int:
-    """List the policies and the waivers that the manifests hold."""
+    """List the policies and waivers in the manifests."""
     from datetime import UTC, datetime
 
     from ...review.policy.judge import expired
     from ...views.terminal import policy as view
     from ..output import warn
 
-    stack = opened(options)
+    stack = open_stack(options)
     warn(expired(stack.desired.rules, datetime.now(UTC)), options)
     if text := view.policies(stack.desired.rules, paint(options)):
         tell(text)
     return 0
 
 
-@command.command("context", short_help="List what expressions may name.")
+@command.command("context", short_help="List the names that expressions can use.")
 @click.pass_obj
 def context(options: Options) -> int:
-    """List what expressions may name, with types. `*.` stands for `before.` and for `after.`.
+    """List the names that expressions can use, with their types. `*.` stands for `before.` and `after.`.
 
-    Where there is no such version (before a creation, after a deletion) `exists` is false, `version` 0 and
-    every map empty: a metric isn't there, and what reads it isn't met. `!before.exists || …` lets that pass.
-    """
+    Before a creation and after a deletion there is no version: `exists` is false, `version` is 0 and every
+    map is empty. A requirement that reads a missing metric is not met; write `!before.exists || …` to allow
+    it."""
     from ...views.terminal import policy as view
 
     tell(view.context(paint(options)))
     return 0
 
 
-@command.command("test", short_help="Try the policies on tests or saved plans.")
+@command.command("test", short_help="Test the policies.")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
-@click.option("--json", "as_json", is_flag=True, help="Print verdicts as JSON.")
+@json_option
 @click.pass_obj
 def test(options: Options, files: tuple[str, ...], as_json: bool) -> int:
-    """Try the manifests' policies. Touches no store and no cluster.
+    """Test the policies in the manifests. Reads no store and no cluster.
 
-    A FILE holds tests (by default every `*.policytest.yaml` below the stack's directory), or is a saved plan,
-    which no policy may deny, judged as of when it was made, by what its environment asks. Exits with 1 where
-    something isn't as expected.
-    """
+    FILE has tests (by default every `*.policytest.yaml` below the stack's directory), or is a saved plan,
+    which passes if no policy of its environment denies it, as of the time it was made. Exits with 1 if a test
+    fails."""
     from pathlib import Path
 
     from ...views import json
     from ...views.terminal import policy as view
 
-    stack = opened(options)
-    found = [Path(file) for file in files] or _tests(stack)
-    tried = [trial for path in found for trial in _tried(path, stack, options)]
-    say(json.document(view.trials_data(tried)) if as_json else view.trials(tried, paint(options)))
-    return 0 if all(trial.passed for trial in tried) else 1
+    stack = open_stack(options)
+    paths = [Path(file) for file in files] or _tests(stack)
+    trials = [trial for path in paths for trial in _run(path, stack, options)]
+    say(json.trials(trials) if as_json else view.trials(trials, paint(options)))
+    return 0 if all(trial.passed for trial in trials) else 1
 
 
 def _tests(stack: Stack) -> list[Path]:
-    """The tests below the stack's directory, as one would type them. LacError where there are none."""
+    """The files of tests below the stack's directory, relative to the working directory. LacError for
+    none."""
     from pathlib import Path
 
     from ...manifest.files import TESTS, tests_below
     from ...model.diagnostics import Diagnostic, LacError
 
     here = Path.cwd()
-    found = tests_below(stack.directory)
-    if not found:
+    paths = tests_below(stack.directory)
+    if not paths:
         raise LacError(
             Diagnostic(
                 "no-policy-tests",
-                "there is nothing to test policies with",
+                "no policy tests found",
                 f"No file below {stack.directory} ends in {' or '.join(TESTS)}.",
-                hint="write one, or name a saved plan: lac plan -o FILE; lac policy test FILE",
+                hint="write a test, or test a saved plan: `lac plan -o FILE`, then `lac policy test FILE`",
             )
         )
-    return [path.relative_to(here) if path.is_relative_to(here) else path for path in found]
+    return [path.relative_to(here) if path.is_relative_to(here) else path for path in paths]
 
 
-def _tried(path: Path, stack: Stack, options: Options) -> Iterator[Trial]:
+def _run(path: Path, stack: Stack, options: Options) -> Iterator[Trial]:
     import os
     from copy import copy
     from datetime import UTC, datetime
@@ -118,14 +119,14 @@ def _tried(path: Path, stack: Stack, options: Options) -> Iterator[Trial]:
     data = read(path, planfile.MAX_BYTES)
     if f'"format": "{planfile.FORMAT}"'.encode() in data[:100]:
         key = os.fsencode(os.environ.get(planfile.KEY_VARIABLE, "")) or None
-        saved = planfile.load(data, specs, key)
-        made = datetime.fromisoformat(saved.origin.made_at)
-        if options.environment is None and saved.plan.environment:
-            # what policies say may differ between environments
-            theirs = copy(options)
-            theirs.named_environment = saved.plan.environment
-            rules = opened(theirs).desired.rules
-        yield try_plan(saved.plan, rules, str(path), actor=saved.origin.made_by, now=made)
+        file_plan = planfile.load(data, specs, key)
+        made = datetime.fromisoformat(file_plan.origin.made_at)
+        if options.environment is None and file_plan.plan.environment:
+            # policies may differ between environments
+            own = copy(options)
+            own.named_environment = file_plan.plan.environment
+            rules = open_stack(own).desired.rules
+        yield try_plan(file_plan.plan, rules, str(path), actor=file_plan.origin.made_by, now=made)
         return
     names = [policy.name for policy in rules.policies]
     now = datetime.now(UTC)

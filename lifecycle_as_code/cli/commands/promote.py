@@ -1,8 +1,7 @@
-"""`lac promote`: one alias moved in the manifests, with what a reviewer has to know."""
+"""`lac promote`: move an alias in the manifests."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +11,11 @@ from ..display import show
 from ..group import Verb
 from ..options import Options
 from ..output import note, paint, say
-from ..stacks import opened
+from ..stacks import open_stack
 
 if TYPE_CHECKING:
-    from ...engine.git import Branch
-    from ...engine.promotion import Promotion
     from ...model.plan import Plan
-    from ...model.selector import VersionSelector
+    from ...stack import Branch, Promotion
 
 
 @click.command(cls=Verb)
@@ -28,19 +25,19 @@ if TYPE_CHECKING:
     "--version",
     "version",
     metavar="VERSION",
-    help="A number, `latest`, `@ALIAS` or `run:ID`.  [@challenger]",
+    help="The new version: a number, `latest`, `@ALIAS` or `run:ID`.  [@challenger]",
 )
-@click.option("--where", metavar="CEL", help="The newest version for which this expression is true.")
+@click.option("--where", metavar="CEL", help="Use the newest version for which this expression is true.")
 @click.option(
     "--branch",
     is_flag=False,
     flag_value="",
     metavar="[NAME]",
-    help="Commit the file to a branch that is made for it, and check that out. Nothing is pushed.",
+    help="Commit the change to a new branch and check it out. Pushes nothing.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would change in the file, and nothing else.")
-@click.option("--no-plan", is_flag=True, help="Edit without planning.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was done, and the plan, as JSON.")
+@click.option("--dry-run", is_flag=True, help="Show the change of the file and write nothing.")
+@click.option("--no-plan", is_flag=True, help="Don't make a plan.")
+@click.option("--json", "as_json", is_flag=True, help="Print the change and the plan as JSON.")
 @click.pass_obj
 def command(
     options: Options,
@@ -53,92 +50,75 @@ def command(
     no_plan: bool,
     as_json: bool,
 ) -> int:
-    """Let an alias of MODEL point at another version: in the manifest that declares it, in place.
+    """Move an alias of MODEL to another version, in the manifest that declares the alias.
 
-    Nothing else in the file changes. The plan of it is shown first; where there can be none, the file stays
-    as it is. Nothing is applied.
-    """
+    Nothing else in the file changes. The plan is shown before the file is written; if planning fails, the
+    file stays unchanged. Applies nothing."""
     from ...views.terminal import edits
     from ...views.text import safe
 
-    stack = opened(options)
-    found = stack.promote(model, to=alias, version=_asked(version, where))
-    if not found.changes:
-        return _already(found, as_json=as_json)
-    prepared = _prepared(found, branch)
+    if where is not None and version is not None:
+        raise click.UsageError("--version and --where: choose one")
+    stack = open_stack(options)
+    promotion = stack.promote(model, to=alias, version=version, where=where)
+    if not promotion.changes:
+        return _report_up_to_date(promotion, as_json=as_json)
+    new_branch = None if branch is None else stack.branch(promotion, branch)
     if not as_json:
-        say(edits.difference(found.file, found.text_before, found.text, paint(options)))
+        say(edits.difference(promotion.file, promotion.text_before, promotion.text, paint(options)))
     plan = None
     if not (dry_run or no_plan):
-        plan = stack.plan_of(found)
+        plan = stack.plan_of(promotion)
         if not as_json:
             say("")
             show(plan, options, None)
-    commit = None if dry_run else _written(found, plan, prepared)
+    commit = None if dry_run else _write(promotion, plan, new_branch)
     if as_json:
-        _tell(found, plan, written=not dry_run, branch=prepared.name if prepared else None, commit=commit)
+        name = new_branch.name if new_branch else None
+        _print_json(promotion, plan, written=not dry_run, branch=name, commit=commit)
         return 0
     if plan is not None and plan.review.denied:
-        note("\nA policy denies it as it is: `lac apply` would refuse.")
+        note("\nA policy denies this plan: `lac apply` would fail.")
     if dry_run:
         note("\nNothing was written.")
-    elif prepared is None:
-        note(f"\nEdited {safe(found.at or found.file)}. Commit it for review, or `lac apply`.")
+    elif new_branch is None:
+        note(f"\nEdited {safe(promotion.at or promotion.file)}. Commit it for review, or run `lac apply`.")
     else:
-        note(f"\nCommitted {safe(found.file)} to the branch {safe(prepared.name)}; nothing was pushed.")
+        file, name = safe(promotion.file), safe(new_branch.name)
+        note(f"\nCommitted {file} to the new branch {name}. Nothing was pushed.")
     return 0
 
 
-def _asked(version: str | None, where: str | None) -> int | VersionSelector | None:
-    from ...engine import promotion
-
-    if where is not None and version is not None:
-        raise click.UsageError("--version and --where: choose one")
-    if where is not None:
-        return promotion.selector(where=where, newest=True)
-    return None if version is None else promotion.asked(version)
-
-
-def _already(found: Promotion, *, as_json: bool) -> int:
+def _report_up_to_date(promotion: Promotion, *, as_json: bool) -> int:
     from ...views.text import safe
 
     if as_json:
-        _tell(found, None, written=False, branch=None, commit=None)
+        _print_json(promotion, None, written=False, branch=None, commit=None)
         return 0
-    lives = "" if found.live == found.version else "; `lac apply` will make it so"
-    say(f"{safe(found.address)} is version {found.version} already ({safe(found.at)}){lives}.")
+    pending = "" if promotion.live == promotion.version else "; run `lac apply` to apply it"
+    address, at = safe(promotion.address), safe(promotion.at)
+    say(f"{address} is already at version {promotion.version} ({at}){pending}.")
     return 0
 
 
-def _prepared(found: Promotion, name: str | None) -> Branch | None:
-    """The branch that was asked for; it isn't made yet. LacError where it can't be."""
-    if name is None:
-        return None
-    from ...engine import git
-
-    name = name or git.named("promote", found.model, found.alias, f"v{found.version}")
-    return git.prepared(Path(found.file), name, os.environ)
-
-
-def _written(found: Promotion, plan: Plan | None, branch: Branch | None) -> str | None:
-    """Write the file, as it was read but for the edit; the commit, where one was asked for."""
+def _write(promotion: Promotion, plan: Plan | None, branch: Branch | None) -> str | None:
+    """Write the file; its commit, where there is a branch. LacError where the file has changed meanwhile."""
     from ...views.terminal import edits
     from ..files import replace
 
     def write() -> None:
-        replace(Path(found.file), found.text_before.encode(), found.text.encode())
+        replace(Path(promotion.file), promotion.text_before.encode(), promotion.text.encode())
 
     if branch is None:
         write()
         return None
-    evidence = [one for one in plan.review.evidence if one.address == found.address] if plan else []
-    return branch.commit(
-        write, edits.promotion(found.model, found.alias, found.before, found.version, evidence)
-    )
+    evidence = [one for one in plan.review.evidence if one.address == promotion.address] if plan else []
+    message = edits.promotion(promotion.model, promotion.alias, promotion.before, promotion.version, evidence)
+    return branch.commit(write, message)
 
 
-def _tell(
-    found: Promotion, plan: Plan | None, *, written: bool, branch: str | None, commit: str | None
+def _print_json(
+    promotion: Promotion, plan: Plan | None, *, written: bool, branch: str | None, commit: str | None
 ) -> None:
     from ...planning.encoding import plan_data
     from ...views import json
@@ -147,15 +127,15 @@ def _tell(
     say(
         json.document(
             {
-                "address": str(found.address),
-                "version": found.version,
-                "before": found.before,
-                "live": found.live,
-                "changes": found.changes,
+                "address": str(promotion.address),
+                "version": promotion.version,
+                "before": promotion.before,
+                "live": promotion.live,
+                "changes": promotion.changes,
                 "written": written,
-                "at": found.at._asdict() if found.at else None,
-                "file": found.file,
-                "patch": edits.patch(found.file, found.text_before, found.text),
+                "at": promotion.at._asdict() if promotion.at else None,
+                "file": promotion.file,
+                "patch": edits.patch(promotion.file, promotion.text_before, promotion.text),
                 "branch": branch,
                 "commit": commit,
                 "plan": None if plan is None else plan_data(plan),

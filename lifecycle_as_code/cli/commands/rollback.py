@@ -1,4 +1,4 @@
-"""`lac rollback`: the plan that restores what was."""
+"""`lac rollback`: the plan that restores an earlier state."""
 
 from __future__ import annotations
 
@@ -6,50 +6,51 @@ from pathlib import Path
 
 import click
 
-from ..display import plan_views, show
+from ..display import plan_views, show, warn_of_denials
 from ..group import Verb
 from ..options import Options
 from ..output import note
-from ..plan_options import allow_option, out_option, refuse_unknown
-from ..stacks import opened
-from .plan import denied, save
+from ..plan_files import save_plan
+from ..plan_options import allow_option, out_option, refuse_unknown_guards
+from ..stacks import open_stack
 
 
 @click.command(cls=Verb)
 @click.argument("what", metavar="APPLY|ADDRESS")
 @allow_option
 @out_option
-@click.option("--write", "edit", is_flag=True, help="Edit the manifests so that they agree with the plan.")
+@click.option("--write", "edit", is_flag=True, help="Edit the manifests to match the plan.")
 @plan_views
 @click.pass_obj
 def command(
     options: Options, what: str, allow: tuple[str, ...], out: str | None, edit: bool, view: str | None
 ) -> int:
-    """Plan to restore what was before an apply, or before the last change of one object.
+    """Plan to restore the state before an apply, or before the last change of one object.
 
-    APPLY is an id that `lac history` shows, or its beginning. Endpoints that follow a restored alias go back
-    with it. Nothing is applied: save the plan with `-o FILE` and carry it out with `lac apply FILE`, or edit
-    the manifests with --write and let them be reviewed.
-    """
+    APPLY is an id from `lac history`, or the beginning of one. Endpoints that follow a restored alias are
+    restored with it. Applies nothing: save the plan with `-o FILE` and run `lac apply FILE`, or edit the
+    manifests with --write and have them reviewed."""
     from ...views.text import safe
     from ..files import write
 
-    refuse_unknown(allow)
-    stack = opened(options)
-    found = stack.rollback(what, allow=allow)
-    show(found.plan, options, view)
+    refuse_unknown_guards(allow)
+    stack = open_stack(options)
+    rollback = stack.rollback(what, allow=allow)
+    plan = rollback.plan
+    show(plan, options, view)
     if edit:
-        texts = found.texts()
+        texts = rollback.texts()
         for file, text in texts.items():
             write(Path(file), text.encode())
             note(f"Edited {safe(file)}.")
         if not texts:
-            note("The manifests agree with it already.")
-    # the plan names the manifests as they are now: it agrees with them
+            note("The manifests already match the plan.")
+    # saved after the edit: the file names the manifests as they are now
     if out is not None:
-        save(stack, found.plan, out, options)
-    if out is None and not edit and found.plan.differences:
+        save_plan(stack, plan, out, options)
+    if out is None and not edit and plan.differences:
         note(
-            "\nNothing was applied: `-o FILE` saves this for `lac apply FILE`, `--write` edits the manifests."
+            "\nNothing was applied. Pass `-o FILE` to save the plan for `lac apply FILE`,"
+            " or `--write` to edit the manifests."
         )
-    return denied(found.plan, options) if found.plan.review.denied else 0
+    return warn_of_denials(plan, options) if plan.review.denied else 0

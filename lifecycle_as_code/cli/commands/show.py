@@ -1,4 +1,4 @@
-"""`lac show`: one object from every side, a saved plan, or what was recorded at a time."""
+"""`lac show`: an object from every side, a saved plan, or the records at a time."""
 
 from __future__ import annotations
 
@@ -11,37 +11,35 @@ from ..display import plan_views, show
 from ..group import Verb
 from ..options import Options
 from ..output import note, paint, say, tell, width
-from ..stacks import opened
+from ..stacks import open_stack
 
 
 @click.command(cls=Verb)
 @click.argument("what", required=False, metavar="[ADDRESS|FILE]")
 @click.option(
-    "--at", "moment", metavar="TIME", help="What was recorded then, as YAML: 2026-11-24, 2026-11-24T10:00Z."
+    "--at", "time", metavar="TIME", help="Show the records at TIME as YAML: 2026-11-24, 2026-11-24T10:00Z."
 )
 @plan_views
 @click.pass_obj
-def command(options: Options, what: str | None, moment: str | None, view: str | None) -> int:
-    """Show one object, such as `model_alias.fraud/champion`, as declared, recorded and live; or a plan that
-    `lac plan -o FILE` saved; or, with --at, all that was recorded at that time (UTC, unless it says
-    otherwise).
+def command(options: Options, what: str | None, time: str | None, view: str | None) -> int:
+    """Show the object at ADDRESS, such as `model_alias.fraud/champion`, as declared, recorded and live; or
+    the plan in FILE, saved by `lac plan -o FILE`; or, with --at, the records at a time, by default in UTC.
 
-    Exits with 1 when there is nothing to show.
+    Exits with 1 if there is nothing to show.
     """
     as_json = view == "json"
-    # asked so, a name that is too long for a file is none
-    saved_plan = moment is None and what is not None and os.path.isfile(what)
-    if view is not None and not as_json and not saved_plan:
-        raise click.UsageError(f"--{view} shows a plan: name a FILE that `lac plan -o FILE` saved")
-    if moment is not None:
-        return _at(options, what, moment, as_json=as_json)
+    # os.path.isfile: False for a name that is too long for a file
+    is_plan = time is None and what is not None and os.path.isfile(what)
+    if view is not None and not as_json and not is_plan:
+        raise click.UsageError(f"--{view} requires a FILE saved by `lac plan -o FILE`")
+    if time is not None:
+        return _records_at(options, what, time, as_json=as_json)
     if what is None:
-        raise click.UsageError("name an ADDRESS or a FILE, or say --at")
-    if saved_plan:
-        from ..plan_files import from_file
+        raise click.UsageError("pass an ADDRESS, a FILE, or --at TIME")
+    if is_plan:
+        from ..plan_files import open_plan
 
-        _, saved = from_file(options, what)
-        show(saved.plan, options, view)
+        show(open_plan(options, what)[1].plan, options, view)
         return 0
     return _object(options, what, as_json=as_json)
 
@@ -50,44 +48,44 @@ def _object(options: Options, address: str, *, as_json: bool) -> int:
     from ...views import json
     from ...views.terminal import show as view
 
-    stack = opened(options)
-    found = stack.show(stack.parse_address(address))
+    stack = open_stack(options)
+    item = stack.show(stack.parse_address(address))
+    sides = item.desired, item.recorded, item.live
     if as_json:
-        say(json.shown(found.address, found.desired, found.recorded, found.live))
+        say(json.snapshots(item.address, *sides))
     else:
-        at = stack.desired.places.get(found.address)
-        sides = found.desired, found.recorded, found.live
-        tell(view.shown(found.address, *sides, at=at, paint=paint(options), width=width()))
-    if found.desired is None and found.recorded is None and found.live is None:
-        note("It is nowhere: not declared, not recorded, not live.")
+        at = stack.desired.places.get(item.address)
+        tell(view.snapshots(item.address, *sides, at=at, paint=paint(options), width=width()))
+    if sides == (None, None, None):
+        note("There is no such object: not declared, not recorded, not live.")
         return 1
     return 0
 
 
-def _at(options: Options, address: str | None, moment: str, *, as_json: bool) -> int:
+def _records_at(options: Options, address: str | None, time: str, *, as_json: bool) -> int:
     from ...manifest.write import write
     from ...views import json
     from ..stacks import spec_classes
 
-    at_ms = _milliseconds(moment)
-    stack = opened(options, manifests=False)
-    held = stack.at(at_ms)
+    at_ms = _milliseconds(time)
+    stack = open_stack(options, manifests=False)
+    specs = stack.at(at_ms)
     if address is not None:
-        wanted = stack.parse_address(address)
-        held = {wanted: held[wanted]} if wanted in held else {}
+        target = stack.parse_address(address)
+        specs = {target: specs[target]} if target in specs else {}
     if as_json:
-        say(json.recorded_at(at_ms, held))
-    elif held:
-        say(write(list(held.values()), spec_classes()).rstrip("\n"))
-    if not held:
-        note("Nothing was recorded at that time.")
+        say(json.records_at(at_ms, specs))
+    elif specs:
+        say(write(list(specs.values()), spec_classes()).rstrip("\n"))
+    if not specs:
+        note("There were no records at that time.")
         return 1
     return 0
 
 
-def _milliseconds(moment: str) -> int:
+def _milliseconds(time: str) -> int:
     try:
-        at = datetime.fromisoformat(moment)
+        at = datetime.fromisoformat(time)
     except ValueError:
-        raise click.UsageError(f"--at {moment}: not a time such as 2026-11-24T10:00:00Z") from None
+        raise click.UsageError(f"--at {time}: not a time such as 2026-11-24T10:00:00Z") from None
     return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)

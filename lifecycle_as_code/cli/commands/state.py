@@ -1,4 +1,4 @@
-"""`lac state`: what this stack recorded."""
+"""`lac state`: the stack's records."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..display import json_option
 from ..group import Group
 from ..options import Options
 from ..output import note, paint, say, width
-from ..stacks import opened, warn_of_commit
+from ..stacks import open_stack, warn_of_commit
 
 if TYPE_CHECKING:
     from ...model.snapshot import Record
@@ -17,67 +18,69 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def command() -> None:
-    """List, show or forget what this stack recorded as its own."""
+    """List, show or remove this stack's records: the objects that it manages."""
 
 
-@command.command("list", short_help="List what this stack owns.")
+@command.command("list", short_help="List the objects that this stack manages.")
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
-@click.option("--json", "as_json", is_flag=True, help="Print whole records as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole records as JSON.")
 @click.pass_obj
 def list_(options: Options, patterns: tuple[str, ...], as_json: bool) -> int:
-    """List the addresses of what this stack owns; PATTERN such as `model_alias.*` picks some."""
+    """List the addresses of the objects that this stack manages. PATTERN, such as `model_alias.*`, filters
+    them."""
     from ...views import json
     from ...views.text import safe
 
-    found = [record for record in opened(options).records() if _matches(record, patterns)]
+    records = [record for record in open_stack(options).records() if _matches(record, patterns)]
     if as_json:
-        say(json.records(found))
-    elif found:
-        say("\n".join(safe(record.address) for record in found))
+        say(json.records(records))
+    elif records:
+        say("\n".join(safe(record.address) for record in records))
     return 0
 
 
 @command.command("show", short_help="Show one record.")
 @click.argument("address")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@json_option
 @click.pass_obj
 def show(options: Options, address: str, as_json: bool) -> int:
-    """Show what was last applied to one object."""
+    """Show what lac last applied to the object at ADDRESS."""
     from ...views import json
     from ...views.terminal import show as view
 
-    stack = opened(options)
-    wanted = stack.parse_address(address)
-    found = [record for record in stack.records() if record.address == wanted]
-    if not found:
+    stack = open_stack(options)
+    target = stack.parse_address(address)
+    records = [record for record in stack.records() if record.address == target]
+    if not records:
         raise _not_recorded(address)
-    say(json.records(found) if as_json else view.recorded(found[0], paint(options), width=width()))
+    say(json.records(records) if as_json else view.record(records[0], paint(options), width=width()))
     return 0
 
 
-@command.command("rm", short_help="Forget objects; they stay as they are.")
+@command.command("rm", short_help="Remove records; the objects stay.")
 @click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
-@click.option("--dry-run", is_flag=True, help="Say what would be forgotten, and forget nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed and remove nothing.")
 @click.pass_obj
 def rm(options: Options, addresses: tuple[str, ...], dry_run: bool) -> int:
-    """Forget objects: they stay as they are, and stop being this stack's.
+    """Remove records: the objects stay as they are, and this stack stops managing them.
 
-    Take them out of the manifests as well, or the next plan refuses: they would exist and not be ours.
+    Remove the objects from the manifests, too: otherwise the next plan fails, because they exist and no stack
+    manages them.
     """
-    from ...views.text import counted, safe
+    from ...views.text import pluralize, safe
 
-    stack = opened(options)
-    wanted = list(dict.fromkeys(stack.parse_address(address) for address in addresses))
+    stack = open_stack(options)
+    targets = list(dict.fromkeys(stack.parse_address(address) for address in addresses))
     if dry_run:
-        ours = {record.address for record in stack.records()}
-        if strange := [address for address in wanted if address not in ours]:
-            raise _not_recorded(*map(str, strange))
+        own = {record.address for record in stack.records()}
+        if unknown := [address for address in targets if address not in own]:
+            raise _not_recorded(*map(str, unknown))
     else:
         warn_of_commit(stack, options)
-        stack.forget(wanted)
-    say("\n".join(f"{'would forget' if dry_run else 'forgot'} {safe(address)}" for address in wanted))
-    if declared := [address for address in wanted if address in stack.desired.objects]:
-        note(f"{counted(len(declared), 'of them is', 'of them are')} still declared in the manifests.")
+        stack.forget(targets)
+    say("\n".join(f"{'would remove' if dry_run else 'removed'} {safe(address)}" for address in targets))
+    if count := sum(address in stack.desired.objects for address in targets):
+        note(f"{pluralize(count, 'of them is', 'of them are')} still declared in the manifests.")
     return 0
 
 
@@ -94,9 +97,9 @@ def _not_recorded(*addresses: str) -> Exception:
         *(
             Diagnostic(
                 "not-recorded",
-                "this stack doesn't own the object",
+                "this stack doesn't manage the object",
                 f"{address} has no record.",
-                hint="`lac state list` shows what has",
+                hint="run `lac state list` to list the objects that it manages",
             )
             for address in addresses
         )

@@ -1,9 +1,10 @@
-"""`lac status`: whether the stack's own Ray runs."""
+"""`lac status`: whether the stack's local Ray is running."""
 
 from __future__ import annotations
 
 import click
 
+from ..display import json_option
 from ..group import Verb
 from ..local_ray import as_data, as_text, state_directory
 from ..options import Options
@@ -11,10 +12,10 @@ from ..output import say
 
 
 @click.command(cls=Verb)
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@json_option
 @click.pass_obj
 def command(options: Options, as_json: bool) -> int:
-    """Say whether this stack's Ray runs on this machine, and where it answers."""
+    """Show whether this stack's Ray is running on this machine, and its addresses."""
     from ...stores.ray import local
     from ...views import json
 
@@ -22,5 +23,5 @@ def command(options: Options, as_json: bool) -> int:
     if as_json:
         say(json.document(as_data(ray)))
     else:
-        say(as_text(ray) if ray else "No Ray of this stack is running; `lac up` or `lac apply` starts one.")
+        say(as_text(ray) if ray else "This stack's Ray is not running. Run `lac up` to start it.")
     return 0

@@ -1,4 +1,4 @@
-"""`lac up`: the stack's own Ray."""
+"""`lac up`: start the stack's local Ray."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..output import note, say
 
 
 @click.command(cls=Verb)
-@click.option("--num-cpus", type=click.IntRange(min=1), help="How many CPUs Ray may hand out.")
-@click.option("--json", "as_json", is_flag=True, help="Print where it is as JSON.")
+@click.option("--num-cpus", type=click.IntRange(min=1), help="The number of CPUs that Ray can use.")
+@click.option("--json", "as_json", is_flag=True, help="Print its addresses as JSON.")
 @click.pass_obj
 def command(options: Options, num_cpus: int | None, as_json: bool) -> int:
-    """Start this stack's Ray on this machine, on loopback, or find the running one.
+    """Start this stack's Ray on this machine, on loopback addresses only. Does nothing if it is running.
 
-    `lac apply` does it too, where lac.yaml says `serve: local`.
+    With `serve: local` in lac.yaml, `lac apply` starts it, too.
     """
     from ...stores.ray import local
     from ...views import json

@@ -1,4 +1,4 @@
-"""`lac validate`: the manifests alone."""
+"""`lac validate`: check the manifests."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import click
 from ..group import Verb
 from ..options import Options
 from ..output import say, warn
-from ..stacks import opened
+from ..stacks import open_stack
 
 
 @click.command(cls=Verb)
-@click.option("--json", "as_json", is_flag=True, help="Print problems and counts as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print diagnostics and counts as JSON.")
 @click.pass_obj
 def command(options: Options, as_json: bool) -> int:
-    """Check the manifests: syntax, fields, references to variables. Touches no store and no cluster."""
+    """Check the manifests: syntax, fields, variables and policies. Reads no store and no cluster."""
     from datetime import UTC, datetime
 
     from ...review.policy.judge import expired, refuse_unready
     from ...views import json
-    from ...views.text import counted
+    from ...views.text import pluralize
 
-    stack = opened(options)
-    # reading them needs no engine, knowing that they are right does
+    stack = open_stack(options)
+    # reading the manifests doesn't load CEL, but checking their policies does
     refuse_unready(stack.desired.rules)
     warnings = [*stack.warnings, *expired(stack.desired.rules, datetime.now(UTC))]
     if as_json:
         say(json.document({"objects": len(stack.desired.objects), "diagnostics": warnings}))
         return 0
     warn(warnings, options)
-    say(f"Valid: {counted(len(stack.desired.objects), 'object')} declared.")
+    say(f"Valid: {pluralize(len(stack.desired.objects), 'object')} declared.")
     return 0

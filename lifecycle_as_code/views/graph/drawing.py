@@ -1,6 +1,6 @@
-"""A graph as an SVG picture: no scripts, nothing to load, dark or light as the reader's screen. Pure.
+"""A graph as an SVG picture without scripts, in the reader's light or dark colours. Pure.
 
-What a node needs stands to its left. Colours repeat what signs and outlines say already.
+A node's dependencies stand to its left. Colours only repeat what signs and outlines say.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from html import escape
 
 from ...model.plan import Action
 from ...review.graph import Edge, Graph, Node, Relation, fitted
-from ..terminal.plan import SIGNS
-from ..text import cells
-from .labels import EXPLAINED, Label, label, left_out, relation, title
+from ..summary import SIGNS
+from ..text import cells, pluralize
+from .labels import WORDS, Label, label, left_out, relation, title
 from .layers import Box, Point, arrange
 
 MOST_NODES = 250
@@ -21,7 +21,7 @@ MOST_EDGES = 1000
 _NAME, _SMALL = 13.0, 11.0
 """Sizes of letters, in pixels."""
 _EM = 0.61
-"""How wide a letter of a fixed-width font is, of its size: the widest of the usual ones."""
+"""The width of a fixed-width font's letter in parts of its size, for the widest usual font."""
 _PAD = 10.0
 _MARGIN = 16.0
 _LEADING = 1.35
@@ -55,11 +55,11 @@ color:var(--g-text);font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"Deja
 """
 
 
-def svg(graph: Graph, *, embedded: bool = False) -> str:
-    """The picture. `embedded`: an `<svg>` element for the middle of an HTML page, without a background, whose
-    colours are variables (`--g-…`) that the page may set; otherwise a file by itself.
+def svg(graph: Graph, *, is_embedded: bool = False) -> str:
+    """The picture. `is_embedded`: an `<svg>` element for an HTML page, without a background, whose colours
+    are variables (`--g-…`) that the page can set; otherwise a file.
 
-    Of very many objects the nearest to the plan's changes are drawn, and a line says how many aren't.
+    Of a large graph, the objects nearest to the plan's changes are drawn, and a line counts the others.
     """
     graph = fitted(graph, MOST_NODES, MOST_EDGES)
     labels = [label(node) for node in graph.nodes]
@@ -72,13 +72,13 @@ def svg(graph: Graph, *, embedded: bool = False) -> str:
     height = top + len(legend) * _ROW + 2 * _MARGIN
     about = _text(_about(graph))
     lines = [
-        *([] if embedded else ['<?xml version="1.0" encoding="UTF-8"?>']),
+        *([] if is_embedded else ['<?xml version="1.0" encoding="UTF-8"?>']),
         f'<svg xmlns="http://www.w3.org/2000/svg" class="lac-graph" role="graphics-document"'
         f' aria-label="{about}" width="{_n(width)}" height="{_n(height)}"'
         f' viewBox="0 0 {_n(width)} {_n(height)}">',
         f"<title>{about}</title>",
         f"<style>\n{STYLE}</style>",
-        *([] if embedded else ['<rect class="page" width="100%" height="100%"/>']),
+        *([] if is_embedded else ['<rect class="page" width="100%" height="100%"/>']),
         f'<g transform="translate({_n(_MARGIN)} {_n(_MARGIN)})">',
         *(_edge(edge, route) for edge, route in zip(graph.edges, layout.routes, strict=True)),
         *(_node(n, text, box) for n, text, box in zip(graph.nodes, labels, layout.boxes, strict=True)),
@@ -95,7 +95,7 @@ def svg(graph: Graph, *, embedded: bool = False) -> str:
 def _about(graph: Graph) -> str:
     if not graph.nodes:
         return "No objects"
-    return f"{len(graph.nodes):,} objects and what they need"
+    return f"{pluralize(len(graph.nodes), 'object')} with dependencies"
 
 
 def _legend(graph: Graph) -> Iterator[str]:
@@ -106,17 +106,17 @@ def _legend(graph: Graph) -> Iterator[str]:
         yield note
     if graph.edges:
         follows = any(edge.relation is Relation.FOLLOWS for edge in graph.edges)
-        yield "An arrow goes to what is needed" + (
-            ", a dashed one to the alias that is followed." if follows else "."
+        yield "Arrows point to dependencies" + (
+            "; dashed arrows to the alias that an endpoint follows." if follows else "."
         )
     actions = [action for action in Action if any(node.action is action for node in graph.nodes)]
-    told = [f"{SIGNS[action][0]} {EXPLAINED[action]}" for action in actions]
+    keys = [f"{SIGNS[action][0]} {WORDS[action]}" for action in actions]
     if any(edge.reached for edge in graph.edges):
-        told.append("purple: reached by a change")
+        keys.append("purple: affected by a change")
     if any(not node.declared and not node.stack for node in graph.nodes):
-        told.append("dashed outline: referred to, not declared here")
-    if told:
-        yield "   ".join(told)
+        keys.append("dashed outline: referenced, not declared here")
+    if keys:
+        yield "   ".join(keys)
 
 
 def _node(node: Node, text: Label, box: Box) -> str:
@@ -150,12 +150,12 @@ def _edge(edge: Edge, route: Sequence[Point]) -> str:
     classes = f"edge {edge.relation}{' reached' if edge.reached else ''}"
     (x, y), tip = route[0], route[-1]
     before = route[-2]
-    # the line ends where the head begins, on whichever side it comes from
+    # the line ends where its arrowhead begins
     side = 7.0 if before[0] > tip[0] else -7.0
     path = [f"M{_n(x)} {_n(y)}"]
     for number, point in enumerate(route[1:], 1):
         to_x = point[0] + (side if number == len(route) - 1 else 0)
-        # from column to column in a curve, past a column straight on
+        # a curve between columns, a straight line past one
         if number % 2:
             half = (route[number - 1][0] + to_x) / 2
             path.append(
@@ -181,7 +181,7 @@ def _wide(line: str, size: float) -> float:
 
 
 def _n(number: float) -> str:
-    """A number as short as it can be, to a tenth of a pixel."""
+    """A number to a tenth of a pixel, without a trailing zero."""
     return f"{number:.1f}".removesuffix(".0")
 
 

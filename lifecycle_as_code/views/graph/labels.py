@@ -1,4 +1,4 @@
-"""What stands in and beside the nodes of a graph, whatever it is drawn with. Pure."""
+"""The texts of a graph's nodes and edges, for every language and picture. Pure."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from ...model.plan import Action
 from ...model.review import Traffic
 from ...model.text import take_first
 from ...review.graph import Edge, Graph, Node, Relation
-from ..terminal.plan import SIGNS
-from ..text import PARTICIPLES, counted, safe, shortened
+from ..summary import SIGNS
+from ..text import PARTICIPLES, pluralize, safe, shorten_middle
 
 MOST_ROWS = 5
-"""Served entities that an endpoint's node names."""
+"""The most served entities in an endpoint's node."""
 
 LONGEST = 44
-"""Of a line, in columns."""
+"""The most columns of a line."""
 
-EXPLAINED: Mapping[str, str] = {**PARTICIPLES, Action.MOVE: "renamed"}
+WORDS: Mapping[str, str] = {**PARTICIPLES, Action.MOVE: "renamed"}
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """The lines of a node's text: its kind, its name with the sign of what happens to it, and the rest."""
+    """The lines of a node's text: its kind, its name with the action's sign, and the rest."""
 
     kind: str
     name: str
@@ -31,47 +31,47 @@ class Label:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """All of them."""
+        """All lines."""
         return self.kind, self.name, *self.rows
 
 
 def label(node: Node) -> Label:
-    """What stands in a node."""
+    """The text of a node."""
     kind = node.address.kind.replace("_", " ")
     if node.stack:
         kind += f" of stack {node.stack}"
     sign = f"{SIGNS[node.action][0]} " if node.action else ""
     return Label(
-        shortened(safe(kind), LONGEST),
-        sign + shortened(safe(node.address.name), LONGEST - len(sign)),
-        tuple(shortened(safe(row), LONGEST) for row in _rows(node)),
+        shorten_middle(safe(kind), LONGEST),
+        sign + shorten_middle(safe(node.address.name), LONGEST - len(sign)),
+        tuple(shorten_middle(safe(row), LONGEST) for row in _rows(node)),
     )
 
 
 def title(node: Node) -> str:
-    """All about a node in one sentence, for those who hear it, or point at it."""
+    """A node in one sentence, for screen readers and tooltips."""
     words = [safe(node.address)]
     if node.stack:
         words.append(f"of stack {safe(node.stack)}")
     elif not node.declared:
-        words.append("referred to, not declared here")
+        words.append("referenced, not declared here")
     if node.action:
-        words.append(f"is {EXPLAINED[node.action]}")
+        words.append(f"is {WORDS[node.action]}")
     return "; ".join([", ".join(words), *(safe(row) for row in _all_rows(node))])
 
 
 def relation(edge: Edge) -> str:
     """An edge as a sentence."""
-    reached = ", and changes with it" if edge.reached and edge.relation is Relation.FOLLOWS else ""
-    return f"{safe(edge.source)} {edge.relation} {safe(edge.target)}{reached}"
+    effect = ", and changes with it" if edge.reached and edge.relation is Relation.FOLLOWS else ""
+    return f"{safe(edge.source)} {edge.relation} {safe(edge.target)}{effect}"
 
 
 def left_out(graph: Graph) -> str:
-    """That the picture isn't whole, and the way out; empty where it is."""
+    """How many objects aren't drawn, and how to see them; empty where all are."""
     if not graph.left_out:
         return ""
-    more = counted(graph.left_out, "more object is", "more objects are")
-    return f"{more} not drawn. Name ADDRESSes to draw a part; --format dot has everything."
+    more = pluralize(graph.left_out, "more object is", "more objects are")
+    return f"{more} not drawn. Pass ADDRESSes to draw a part, or --format dot to get everything."
 
 
 def _rows(node: Node) -> Iterator[str]:
@@ -80,21 +80,21 @@ def _rows(node: Node) -> Iterator[str]:
 
 def _all_rows(node: Node) -> Iterator[str]:
     if node.parts:
-        yield f"with {counted(node.parts, 'part')}"
+        yield f"with {pluralize(node.parts, 'part')}"
     for row in node.served:
-        yield _served(row)
+        yield _traffic(row)
 
 
-def _served(row: Traffic) -> str:
-    """`champion: v3 → v4, 90 %`; of another stack's, which stays for now, `main: v3 (later v4), 90 %`."""
+def _traffic(row: Traffic) -> str:
+    """`champion: v3 → v4, 90 %`; of another stack, which changes later, `main: v3 (later v4), 90 %`."""
     before, after = _version(row.version_before), _version(row.version_after)
-    moved = f"{before or 'nothing'} → {after or 'nothing'}"
+    versions = f"{before or 'nothing'} → {after or 'nothing'}"
     if before == after:
-        moved = after or "version unknown"
+        versions = after or "version unknown"
     elif row.stack:
-        moved = f"{before} (later {after})"
+        versions = f"{before} (later {after})"
     share = "" if row.share is None else f", {row.share:g} %"
-    return f"{row.entity}: {moved}{share}"
+    return f"{row.entity}: {versions}{share}"
 
 
 def _version(number: int | None) -> str:

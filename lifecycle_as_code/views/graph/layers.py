@@ -1,8 +1,8 @@
 """Where the boxes of a graph go: in layers, by what they need, with few crossings. Pure geometry: no text, no
 colours.
 
-The way of Sugiyama: layers by the longest way down, crossings made few by barycentres, then positions as near
-to the neighbours' as the space between boxes admits. Equal inputs give equal pictures.
+Sugiyama's method: layers by the longest way down, few crossings by barycentres, then positions as near to the
+neighbours' as the gaps between boxes allow. Equal inputs give equal pictures.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from itertools import pairwise
 GAP_X = 56.0
 GAP_Y = 14.0
 _BETWEEN = 30.0
-"""Between parts of the picture that nothing connects."""
+"""The gap between parts of the picture that no edge connects."""
 _LANE = 8.0
-"""What an edge takes where it passes a layer."""
+"""The height of an edge that passes a layer."""
 _SWEEPS = 8
 _WIDTH = 1400.0
 
@@ -37,7 +37,7 @@ class Box:
 @dataclass(frozen=True, slots=True)
 class Layout:
     """A box for each node, and for each edge the points from its source's left side to its target's right
-    one; between two points in one column it passes by boxes, straight on."""
+    side; between two points in one column it goes straight past the boxes."""
 
     boxes: tuple[Box, ...]
     routes: tuple[tuple[Point, ...], ...]
@@ -46,11 +46,11 @@ class Layout:
 
 
 def arrange(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int]]) -> Layout:
-    """The layout of nodes with these widths and heights. Edges go from a node to one that it needs, which
-    stands to the left of it; an edge that closes a circle goes the other way."""
+    """The layout of nodes with these widths and heights. Edges go from a node to a dependency, which stands
+    to its left; an edge that closes a circle goes the other way."""
     boxes: list[Box] = [Box(0, 0, 0, 0)] * len(sizes)
     routes: list[tuple[Point, ...]] = [()] * len(edges)
-    parts = [_Part(members, mine, sizes, edges) for members, mine in _connected(len(sizes), edges)]
+    parts = [_Part(members, mine, sizes, edges) for members, mine in _split(len(sizes), edges)]
     widest = max([_WIDTH, *(part.width for part in parts)])
     x = y = tallest = right = 0.0
     for part in parts:
@@ -89,8 +89,8 @@ class _Part:
             source, target = edges[edge]
             high, low = max(source, target, key=layer.__getitem__), min(source, target, key=layer.__getitem__)
             way = [high]
-            for passed in range(layer[high] - 1, layer[low], -1):
-                columns[passed].append(lane)
+            for number in range(layer[high] - 1, layer[low], -1):
+                columns[number].append(lane)
                 self._heights[lane] = _LANE
                 way.append(lane)
                 lane += 1
@@ -103,7 +103,7 @@ class _Part:
                 self._left[high].append(low)
                 self._right[low].append(high)
         self._untangle()
-        centres = self._settled()
+        centres = self._place_nodes()
         widths = [max([sizes[n][0] for n in column if n < len(sizes)]) for column in self._columns]
         lefts = [sum(widths[:number]) + GAP_X * number for number in range(len(widths))]
         column_of = {node: number for number, column in enumerate(self._columns) for node in column}
@@ -136,13 +136,13 @@ class _Part:
             beside = self._left if forth else self._right
             for before, column in pairwise(columns):
                 place = {node: number for number, node in enumerate(before)}
-                wanted = {
+                ideals = {
                     node: _mean([place[n] for n in beside[node]], number)
                     for number, node in enumerate(column)
                 }
-                column.sort(key=wanted.__getitem__)
+                column.sort(key=ideals.__getitem__)
 
-    def _settled(self) -> dict[int, float]:
+    def _place_nodes(self) -> dict[int, float]:
         """The centre of each node and lane: near its neighbours', and far enough from the next one's."""
         centres: dict[int, float] = {}
         for column in self._columns:
@@ -152,38 +152,38 @@ class _Part:
                 y += self._heights[node] + GAP_Y
         for sweep in range(_SWEEPS):
             for column in self._columns if sweep % 2 == 0 else self._columns[::-1]:
-                wanted = [
+                ideals = [
                     _mean([centres[n] for n in (*self._left[node], *self._right[node])], centres[node])
                     for node in column
                 ]
-                apart = [(self._heights[a] + self._heights[b]) / 2 + GAP_Y for a, b in pairwise(column)]
-                centres.update(zip(column, spread(wanted, apart), strict=True))
+                gaps = [(self._heights[a] + self._heights[b]) / 2 + GAP_Y for a, b in pairwise(column)]
+                centres.update(zip(column, spread(ideals, gaps), strict=True))
         top = min(centres[node] - height / 2 for node, height in self._heights.items())
         return {node: centre - top for node, centre in centres.items()}
 
 
-def spread(wanted: Sequence[float], apart: Sequence[float]) -> list[float]:
-    """The places nearest to the wanted ones, by least squares, of which each is at least `apart[i]` past the
-    one before. By pooling adjacent violators."""
+def spread(ideals: Sequence[float], gaps: Sequence[float]) -> list[float]:
+    """The places nearest to the ideal ones, by least squares, each at least `gaps[i]` past the one before. By
+    pooling adjacent violators."""
     offsets = [0.0]
-    for distance in apart:
+    for distance in gaps:
         offsets.append(offsets[-1] + distance)
     pools: list[tuple[float, int]] = []
-    for place, offset in zip(wanted, offsets, strict=True):
+    for place, offset in zip(ideals, offsets, strict=True):
         total, count = place - offset, 1
         while pools and pools[-1][0] / pools[-1][1] > total / count:
             more, members = pools.pop()
             total, count = total + more, count + members
         pools.append((total, count))
-    pooled = [total / count for total, count in pools for _ in range(count)]
-    return [place + offset for place, offset in zip(pooled, offsets, strict=True)]
+    means = [total / count for total, count in pools for _ in range(count)]
+    return [place + offset for place, offset in zip(means, offsets, strict=True)]
 
 
 def _mean(values: Sequence[float], otherwise: float) -> float:
     return sum(values) / len(values) if values else otherwise
 
 
-def _connected(count: int, edges: Sequence[tuple[int, int]]) -> list[tuple[list[int], list[int]]]:
+def _split(count: int, edges: Sequence[tuple[int, int]]) -> list[tuple[list[int], list[int]]]:
     """The nodes and the edges of each connected part, the first node's part first; single nodes last."""
     root = list(range(count))
 
@@ -205,7 +205,7 @@ def _connected(count: int, edges: Sequence[tuple[int, int]]) -> list[tuple[list[
 
 
 def _layers(members: Sequence[int], edges: Sequence[tuple[int, int]]) -> dict[int, int]:
-    """How long the longest way from each node down is. An edge that closes a circle is passed over."""
+    """The length of the longest way down from each node. An edge that closes a circle is ignored."""
     needs: dict[int, list[int]] = defaultdict(list)
     for source, target in edges:
         needs[source].append(target)

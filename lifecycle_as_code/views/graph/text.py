@@ -1,4 +1,4 @@
-"""A graph as text: DOT for Graphviz, Mermaid for Markdown; as a picture it is `drawing`'s. Pure."""
+"""A graph as text: DOT for Graphviz, Mermaid for Markdown. `drawing` makes the picture. Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from collections.abc import Iterator
 from ...model.plan import Action
 from ...review.graph import Edge, Graph, Node, fitted
 from ..text import safe
-from .drawing import svg
 from .labels import label, left_out, relation, title
-
-__all__ = ["dot", "mermaid", "svg"]
 
 MOST_NODES = 150
 MOST_EDGES = 450
 MOST_CHARACTERS = 49_000
-"""Mermaid's own limits are 500 edges and 50,000 characters; beyond, it draws an error."""
+"""Mermaid draws an error above 500 edges or 50,000 characters."""
 
 COLOURS = {
     Action.CREATE: "#1a7f37",
@@ -24,15 +21,15 @@ COLOURS = {
     Action.DELETE: "#cf222e",
     Action.MOVE: "#0969da",
 }
-"""On white and on black."""
+"""Readable on white and on black."""
 
-_REACHED = "#8250df"
+_AFFECTED = "#8250df"
 
 _PLAIN = re.compile(r"[A-Za-z0-9 _./@:%→,()+~-]|[^\x00-\x7f]")
 
 
 def dot(graph: Graph) -> str:
-    """Everything, in Graphviz's language: `lac graph | dot -Tsvg`. What is needed stands to the left."""
+    """The whole graph in Graphviz's language, for `lac graph | dot -Tsvg`. Dependencies stand to the left."""
     return "\n".join(
         [
             "digraph lac {",
@@ -46,40 +43,40 @@ def dot(graph: Graph) -> str:
 
 
 def _dot_node(node: Node) -> str:
-    said = {"label": "\n".join(label(node).lines), "tooltip": title(node)}
+    attributes = {"label": "\n".join(label(node).lines), "tooltip": title(node)}
     if node.action in COLOURS:
-        said |= {"color": COLOURS[node.action], "fontcolor": COLOURS[node.action], "penwidth": "2"}
+        attributes |= {"color": COLOURS[node.action], "fontcolor": COLOURS[node.action], "penwidth": "2"}
     elif node.served:
-        said |= {"color": _REACHED, "penwidth": "2"}
+        attributes |= {"color": _AFFECTED, "penwidth": "2"}
     if not node.declared:
-        said["style"] = "rounded,dashed"
-    return f"  {_quoted(str(node.address))} [{_attributes(said)}];"
+        attributes["style"] = "rounded,dashed"
+    return f"  {_quote(str(node.address))} [{_format_attributes(attributes)}];"
 
 
 def _dot_edge(edge: Edge) -> str:
-    said = {"tooltip": relation(edge)}
+    attributes = {"tooltip": relation(edge)}
     if edge.relation != "needs":
-        said["style"] = "dashed"
+        attributes["style"] = "dashed"
     if edge.reached:
-        said |= {"color": _REACHED, "penwidth": "2"}
-    more = f" [{_attributes(said)}]" if len(said) > 1 else ""
-    return f"  {_quoted(str(edge.source))} -> {_quoted(str(edge.target))}{more};"
+        attributes |= {"color": _AFFECTED, "penwidth": "2"}
+    more = f" [{_format_attributes(attributes)}]" if len(attributes) > 1 else ""
+    return f"  {_quote(str(edge.source))} -> {_quote(str(edge.target))}{more};"
 
 
-def _attributes(said: dict[str, str]) -> str:
+def _format_attributes(attributes: dict[str, str]) -> str:
     # Graphviz reads entities in texts
-    return ", ".join(f"{name}={_quoted(text.replace('&', '&amp;'))}" for name, text in said.items())
+    return ", ".join(f"{name}={_quote(text.replace('&', '&amp;'))}" for name, text in attributes.items())
 
 
-def _quoted(text: str) -> str:
-    r"""As Graphviz reads it back: a `\` of ours is one, the end of a line is `\n`."""
+def _quote(text: str) -> str:
+    r"""The text as Graphviz reads it back: `\` is escaped, the end of a line is `\n`."""
     lines = (safe(line).replace("\\", "\\\\").replace('"', '\\"') for line in text.split("\n"))
     return '"' + "\\n".join(lines) + '"'
 
 
 def mermaid(graph: Graph) -> str:
-    """A flowchart for a Markdown block ```` ```mermaid ````. Of very many objects those nearest to the plan's
-    changes, and a line that says how many more there are."""
+    """A flowchart for a Markdown block ```` ```mermaid ````. Of a large graph it has the objects nearest to
+    the plan's changes, and a line counts the others."""
     nodes = MOST_NODES
     while len(text := _chart(fitted(graph, nodes, MOST_EDGES))) > MOST_CHARACTERS and nodes > 1:
         nodes //= 2
@@ -106,7 +103,7 @@ def _label(node: Node) -> str:
 
 
 def _words(text: str) -> str:
-    """Text that Mermaid takes for nothing else; `#35;` is its word for a character by number."""
+    """Text without Mermaid's markup; `#35;` is its word for a character by number."""
     return "".join(char if _PLAIN.match(char) else f"#{ord(char)};" for char in text)
 
 
@@ -125,7 +122,7 @@ def _class(node: Node) -> str:
 
 
 def _classes(graph: Graph) -> Iterator[str]:
-    used = {_class(node).removeprefix(":::") for node in graph.nodes}
-    drawn = {str(action): f"stroke:{colour},stroke-width:2px" for action, colour in COLOURS.items()}
-    drawn |= {"reached": f"stroke:{_REACHED},stroke-width:2px", "referred": "stroke-dasharray:4 3"}
-    return (f"  classDef {name} {style}" for name, style in drawn.items() if name in used)
+    names = {_class(node).removeprefix(":::") for node in graph.nodes}
+    styles = {str(action): f"stroke:{colour},stroke-width:2px" for action, colour in COLOURS.items()}
+    styles |= {"reached": f"stroke:{_AFFECTED},stroke-width:2px", "referred": "stroke-dasharray:4 3"}
+    return (f"  classDef {name} {style}" for name, style in styles.items() if name in names)

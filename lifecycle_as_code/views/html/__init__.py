@@ -1,7 +1,8 @@
-"""A plan as one HTML file: changes, evidence, blast radius, verdicts; for a browser without a network. Pure.
+"""A plan as one HTML file: changes, evidence, blast radius and verdicts, for a browser without a network.
+Pure.
 
-It has no script and loads nothing: what it may do is written down in its own Content-Security-Policy. Every
-text is escaped by the template engine, and made visible by `safe` before that. It decides nothing.
+The page has no script and loads nothing, as its own Content-Security-Policy declares. Every text goes through
+`safe`, and the template engine escapes it.
 """
 
 from __future__ import annotations
@@ -24,79 +25,76 @@ from ...model.spec import Address
 from ...review.graph import make_graph
 from .. import reach, summary, versions
 from ..graph.drawing import STYLE, svg
-from ..terminal import plan as human
-from ..terminal.review import OUTCOMES
-from ..text import counted, safe, value
-from ..versions import Tone
+from ..summary import OUTCOMES
+from ..text import pluralize, safe, value
 from .bars import bars
 
 MOST_CHANGES = 5_000
-"""How many changes are told one by one: a browser has to hold them all."""
+"""The most changes on the page: a browser has to hold them all."""
 
 _MOST = 500
 _VALUE = 2_000
 _TEXT = 10_000
-_OPENED = 3
-
-_TONES: dict[Outcome, Tone] = {Outcome.DENIED: "bad", Outcome.PASSED: "good"}
+_MOST_OPEN = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A change with what it is judged by. `opened`: whether it is shown open at first."""
+    """A change with its part of the review. `is_open`: whether its section is open at first."""
 
     change: Change
     part: Review
-    opened: bool = False
+    is_open: bool = False
 
     @property
-    def loud(self) -> list[Verdict]:
-        """What policies have to say about it, the gravest first."""
+    def objections(self) -> list[Verdict]:
+        """The verdicts that didn't pass, the most severe first."""
         return [v for o in OUTCOMES if o is not Outcome.PASSED for v in self.part.verdicts if v.outcome is o]
 
     @property
     def urgent(self) -> bool:
-        """A policy has something to say, callers break, or the cluster has no room."""
+        """Whether the change needs attention."""
         return summary.urgent(self.part)
 
 
-def plan(shown: Plan) -> str:
-    """The file's text, in ASCII: it is the same whatever encoding it is written in."""
-    changes = summary.listed(shown)
-    judged = shown.review.by_address()
-    told = changes if len(changes) <= MOST_CHANGES else summary.foremost(changes, judged)[:MOST_CHANGES]
-    entries = [*_entries(told, judged)]
-    repeated = versions.told_first(c for entry in entries for c in entry.part.evidence)
+def plan(plan: Plan) -> str:
+    """The file's text, in ASCII, so that its encoding doesn't matter."""
+    changes = summary.list_changes(plan)
+    parts = plan.review.by_address()
+    first = changes
+    if len(changes) > MOST_CHANGES:
+        first = summary.sort_by_weight(changes, parts)[:MOST_CHANGES]
+    entries = [*_entries(first, parts)]
     css = files(__name__).joinpath("plan.css").read_text("utf-8")
-    graph = Markup(svg(make_graph(plan=shown), embedded=True)) if shown.differences else Markup("")
+    graph = Markup(svg(make_graph(plan=plan), is_embedded=True)) if plan.differences else Markup("")
     page: str = _template().render(
-        shown=shown,
+        plan=plan,
         entries=entries,
         left=len(changes) - len(entries),
-        told=repeated,
+        repeats=versions.find_repeats(c for entry in entries for c in entry.part.evidence),
         css=Markup(css),
         policy=_policy(css, f"\n{STYLE}"),
         graph=graph,
-        verdicts=[v for outcome in OUTCOMES for v in shown.review.verdicts if v.outcome is outcome],
-        warnings=in_file_order(dict.fromkeys(shown.diagnostics)),
+        verdicts=[v for outcome in OUTCOMES for v in plan.review.verdicts if v.outcome is outcome],
+        warnings=in_file_order(dict.fromkeys(plan.diagnostics)),
     )
     return page.strip().encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
-def _entries(changes: Sequence[Change], judged: Mapping[Address, Review]) -> Iterator[Entry]:
-    left = _OPENED
+def _entries(changes: Sequence[Change], parts: Mapping[Address, Review]) -> Iterator[Entry]:
+    left = _MOST_OPEN
     for change in changes:
-        part = judged.get(change.address, Review())
-        opened = left > 0 and (summary.urgent(part) or len(changes) == 1)
-        left -= opened
-        yield Entry(change, part, opened)
+        part = parts.get(change.address, Review())
+        is_open = left > 0 and (summary.urgent(part) or len(changes) == 1)
+        left -= is_open
+        yield Entry(change, part, is_open)
 
 
 def _policy(*styles: str) -> str:
-    """Nothing but these very styles."""
-    hashes = (b64encode(sha256(style.encode()).digest()).decode("ascii") for style in styles)
-    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
-    return f"default-src 'none'; style-src {allowed}; base-uri 'none'; form-action 'none'"
+    """A Content-Security-Policy that allows these styles alone."""
+    digests = (b64encode(sha256(style.encode()).digest()).decode("ascii") for style in styles)
+    sources = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return f"default-src 'none'; style-src {sources}; base-uri 'none'; form-action 'none'"
 
 
 @cache
@@ -113,32 +111,30 @@ def _template() -> Any:
     environment.tests["text_of_lines"] = summary.is_text
     environment.globals |= {
         "bars": bars,
-        "counted": counted,
         "first": lambda items, most=_MOST: [*items][:most],
-        "human": human,
         "overview": summary,
+        "pluralize": pluralize,
         "reach": reach,
-        "tones": _TONES,
         "versions": versions,
     }
     return environment.get_template("plan.html.j2")
 
 
 def _visible(item: Any) -> Any:
-    """What an expression of the template comes to: markup of ours, or a text on one line."""
+    """The value of an expression in the template: our own markup, or a text on one line."""
     return item if isinstance(item, Markup) else "" if item is None else safe(item)
 
 
 def _cut(text: object, most: int = _VALUE) -> str:
-    """Both ends of a text that is too long."""
+    """Both ends of a long text."""
     whole = str(text)
     if len(whole) <= most:
         return whole
-    return f"{whole[: most * 2 // 3]} … {len(whole) - most:,} characters more … {whole[-most // 3 :]}"
+    return f"{whole[: most * 2 // 3]} … {len(whole) - most:,} characters omitted … {whole[-most // 3 :]}"
 
 
 def _lines(text: str) -> list[list[tuple[bool, str]]]:
-    """Running text line by line, each in pieces: code, where it stands between backticks, and words."""
+    """Running text line by line, each in pieces of words and of code, which stands between backticks."""
     lines = [line for line in _cut(text, _TEXT).splitlines() if line.strip()]
     return [_pieces(line) for line in lines[:_MOST]]
 

@@ -1,4 +1,4 @@
-"""A metric's two values as bars, to be seen beside the numbers. Pure."""
+"""A metric's two values as bars. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FRAME = Markup(
 
 
 def bars(before: float | None, after: float | None) -> Markup:
-    """Both from zero, in one scale; nothing where there is nothing to draw to a scale."""
+    """Both values from zero on one scale; empty where there is none or one isn't finite."""
     pair = [("was", 1, before), ("is", 8, after)]
     numbers = [number for _, _, number in pair if number is not None]
     widest = max(map(abs, numbers), default=0.0)
@@ -23,7 +23,7 @@ def bars(before: float | None, after: float | None) -> Markup:
         return Markup("")
     # with negative values zero moves to the right
     least, most = min(0.0, *numbers), max(0.0, *numbers)
-    # halved: the whole of it may be more than a float holds
+    # halved: the whole span may overflow a float
     span = most / 2 - least / 2
     zero = -least / 2 / span * _WIDTH
     drawn = Markup("")

@@ -1,5 +1,4 @@
-"""One change of a plan in a comment: its row in the table, and its part that opens, with the fields and the
-evidence. Pure."""
+"""One change of a plan in a comment: its row of the table, and its section with fields and evidence. Pure."""
 
 from __future__ import annotations
 
@@ -11,135 +10,152 @@ from ...model.evidence import Comparison
 from ...model.plan import Change
 from ...model.signature import SignatureChange, SignatureClass
 from ...model.spec import Address
-from ...model.text import join_first
+from ...model.text import join_first, take_first
 from .. import summary, versions
-from ..terminal import plan
-from ..text import counted, safe, shortened, shortened_pair, value
-from .fit import Detail, Stays
-from .gfm import NAME, VALUE, code, fenced, held, html_code, items, named, place, prose, said, some, table
+from ..summary import SIGNS
+from ..text import pluralize, safe, shorten_middle, shorten_pair, value
+from .draft import Section, Weight
+from .gfm import (
+    NAME,
+    VALUE,
+    bullets,
+    code,
+    fence,
+    first_rows,
+    html_code,
+    name_code,
+    place,
+    prose,
+    prose_lines,
+    table,
+    value_code,
+)
 
 _BRIEF = 60
 _MOST_LINES = 40
 
 
-def rows(changes: Sequence[Change], compared: Mapping[Address, Sequence[Comparison]]) -> list[str]:
+def rows(changes: Sequence[Change], evidence: Mapping[Address, Sequence[Comparison]]) -> list[str]:
     """The table of all changes, line by line."""
     if not changes:
         return []
-    told = (
-        [f"`{plan.SIGNS[c.action][0]}` {c.action}", named(c.address), _what(c, compared.get(c.address, ()))]
+    cells = (
+        [
+            f"`{SIGNS[c.action][0]}` {c.action}",
+            name_code(c.address),
+            _summary(c, evidence.get(c.address, ())),
+        ]
         for c in changes
     )
-    return table(["Action", "Object", "What"], told).splitlines()
+    return table(["Action", "Object", "Summary"], cells).splitlines()
 
 
-def _what(shown: Change, compared: Sequence[Comparison]) -> str:
-    """The first fields, what a reviewer should look at, and why."""
-    fields = summary.fields(shown)
-    told = [_briefly(field) for field in fields[:2]]
-    if (more := len(fields) - 2) > 0:
-        told.append(f"{more:,} more")
-    told += dict.fromkeys(f"signature **{c.signature.verdict}**" for c in compared if c.signature.breaking)
-    why = f"({prose(shortened(safe(summary.why(shown)), NAME))})"
-    return " ".join(filter(None, (", ".join(told), why)))
+def _summary(change: Change, evidence: Sequence[Comparison]) -> str:
+    """The first fields, a breaking signature, and the reason."""
+    parts = take_first([_brief(field) for field in summary.fields(change)], 2)
+    parts += dict.fromkeys(f"signature **{c.signature.verdict}**" for c in evidence if c.signature.breaking)
+    why = f"({prose(shorten_middle(safe(summary.why(change)), NAME))})"
+    return " ".join(filter(None, (", ".join(parts), why)))
 
 
-def _briefly(field: FieldChange) -> str:
-    name = named(field.name, _BRIEF)
+def _brief(field: FieldChange) -> str:
+    name = name_code(field.name, _BRIEF)
     if summary.is_text(field):
         return f"{name} (text)"
     if field.before is None or field.after is None:
-        gone = " (gone)" if field.after is None else ""
+        removal = " (removed)" if field.after is None else ""
         only = field.after if field.before is None else field.before
-        return f"{name} {code(shortened(value(only), _BRIEF))}{gone}"
-    before, after = shortened_pair(value(field.before), value(field.after), _BRIEF)
+        return f"{name} {code(shorten_middle(value(only), _BRIEF))}{removal}"
+    before, after = shorten_pair(value(field.before), value(field.after), _BRIEF)
     return f"{name} {code(before)} → {code(after)}"
 
 
 def change(
-    shown: Change,
-    compared: Sequence[Comparison],
-    told: Mapping[tuple[Address, str], Address],
-    stays: Stays = Stays.SHORT,
-) -> Detail:
-    """All about it. `told`: where evidence was told already, by change and entity."""
-    name = html_code(shortened(safe(shown.address), NAME))
-    head = f"{escape(plan.SIGNS[shown.action][0])} {shown.action} {name}"
-    broken = any(c.signature.breaking for c in compared)
-    where = f" at {place(shown.at)}" if shown.at else ""
-    kept = ", protected" if shown.protected else ""
-    blocks = [f"{said(summary.why(shown))}{where}{kept}", *_fields(shown)]
-    for comparison in compared:
-        blocks += _evidence(comparison, told.get((comparison.address, comparison.entity)))
-    return Detail(f"{head} <b>signature breaking</b>" if broken else head, "\n\n".join(blocks), stays)
+    item: Change,
+    evidence: Sequence[Comparison],
+    repeats: Mapping[tuple[Address, str], Address],
+    weight: Weight = Weight.LOW,
+) -> Section:
+    """The section of one change. `repeats`: the change whose section has the same evidence, by change and
+    entity."""
+    name = html_code(shorten_middle(safe(item.address), NAME))
+    head = f"{escape(SIGNS[item.action][0])} {item.action} {name}"
+    if any(c.signature.breaking for c in evidence):
+        head += " <b>signature breaking</b>"
+    where = f" at {place(item.at)}" if item.at else ""
+    protection = ", protected" if item.protected else ""
+    blocks = [f"{prose_lines(summary.why(item))}{where}{protection}", *_fields(item)]
+    for comparison in evidence:
+        blocks += _evidence(comparison, repeats.get((comparison.address, comparison.entity)))
+    return Section(head, "\n\n".join(blocks), weight)
 
 
-def _fields(shown: Change) -> Iterator[str]:
-    fields = summary.fields(shown)
+def _fields(change: Change) -> Iterator[str]:
+    fields = summary.fields(change)
     if short := [f for f in fields if not summary.is_text(f)]:
-        whole = summary.whole(shown)
+        whole = summary.whole(change)
         head = ["Field", "Value"] if whole else ["Field", "Before", "After"]
-        yield some(head, [_row(f, whole=whole) for f in short])
+        yield first_rows(head, [_row(f, whole=whole) for f in short])
     for field in fields:
         if summary.is_text(field):
-            differing = summary.line_by_line(field)
-            if differing:
-                yield f"{named(field.name)}\n\n{_block(differing)}"
+            lines = summary.compare_lines(field)
+            if lines:
+                yield f"{name_code(field.name)}\n\n{_block(lines)}"
             else:
-                yield f"{named(field.name)}: {held(field.before)} → {held(field.after)}"
+                yield f"{name_code(field.name)}: {value_code(field.before)} → {value_code(field.after)}"
 
 
-def _block(differing: Sequence[str]) -> str:
-    left = len(differing) - _MOST_LINES
-    more = [f"… {counted(left, 'more line')}"] if left > 0 else []
-    return fenced([*(shortened(safe(line), VALUE) for line in differing[:_MOST_LINES]), *more], "diff")
+def _block(lines: Sequence[str]) -> str:
+    left = len(lines) - _MOST_LINES
+    more = [f"… {pluralize(left, 'more line')}"] if left > 0 else []
+    return fence([*(shorten_middle(safe(line), VALUE) for line in lines[:_MOST_LINES]), *more], "diff")
 
 
 def _row(field: FieldChange, *, whole: bool) -> list[str]:
     if whole:
-        return [named(field.name), held(field.after if field.before is None else field.before)]
+        return [name_code(field.name), value_code(field.after if field.before is None else field.before)]
     if field.before is None or field.after is None:
-        return [named(field.name), held(field.before), held(field.after)]
-    pair = shortened_pair(value(field.before), value(field.after), VALUE)
-    return [named(field.name), *map(code, pair)]
+        return [name_code(field.name), value_code(field.before), value_code(field.after)]
+    pair = shorten_pair(value(field.before), value(field.after), VALUE)
+    return [name_code(field.name), *map(code, pair)]
 
 
-def _evidence(shown: Comparison, told: Address | None) -> Iterator[str]:
-    also = f", the same as under {named(told)}" if told else ""
-    yield f"**Evidence** for {named(versions.title(shown), 2 * NAME)}{also}"
-    yield from _signature(shown.signature)
-    if told:
+def _evidence(comparison: Comparison, repeat_of: Address | None) -> Iterator[str]:
+    same = f", the same as for {name_code(repeat_of)}" if repeat_of else ""
+    yield f"**Evidence** for {name_code(versions.title(comparison), 2 * NAME)}{same}"
+    yield from _signature(comparison.signature)
+    if repeat_of:
         return
-    rows = versions.metric_rows(shown)
-    if moved := [_metric(row) for row in rows if row.moved]:
-        yield some(["Metric", "Data set", "Before", "After", "Δ", "Trend"], moved, right=(2, 3, 4))
-    if still := [f"{named(r.name)} {r.after}".rstrip() for r in rows if not r.moved]:
-        yield f"{counted(len(still), 'metric')} as before: {join_first(still, 10)}"
-    if params := [[named(name), held(before), held(after)] for name, before, after in shown.params]:
-        yield some(["Parameter", "Before", "After"], params)
-    if facts := [[_name(f.name), _fact(f.before), _fact(f.after)] for f in versions.facts(shown)]:
-        yield some(["About", "Before", "After"], facts)
-    if missing := [said(what) for what in versions.absent(shown)]:
-        yield "\n".join(["Missing:", "", *items(missing)])
+    rows = versions.metric_rows(comparison)
+    if differences := [_metric(row) for row in rows if row.differs]:
+        yield first_rows(["Metric", "Dataset", "Before", "After", "Δ", "Trend"], differences, right=(2, 3, 4))
+    if others := [f"{name_code(r.name)} {r.after}".rstrip() for r in rows if not r.differs]:
+        yield f"{pluralize(len(others), 'metric')} unchanged: {join_first(others, 10)}"
+    if params := [[name_code(n), value_code(b), value_code(a)] for n, b, a in comparison.params]:
+        yield first_rows(["Parameter", "Before", "After"], params)
+    if facts := [[_fact_name(f.name), _fact(f.before), _fact(f.after)] for f in versions.facts(comparison)]:
+        yield first_rows(["Fact", "Before", "After"], facts)
+    if missing := [prose_lines(what) for what in versions.missing(comparison)]:
+        yield "\n".join(["Missing:", "", *bullets(missing)])
 
 
-def _metric(shown: versions.MetricRow) -> list[str]:
-    trend = f"**{shown.trend}**" if shown.tone == "bad" else shown.trend
-    data = named(shown.data) if shown.data else ""
-    return [named(shown.name), data, shown.before, shown.after, shown.delta, trend]
+def _metric(row: versions.MetricRow) -> list[str]:
+    trend = f"**{row.trend}**" if row.tone == "bad" else row.trend
+    data = name_code(row.data) if row.data else ""
+    return [name_code(row.name), data, row.before, row.after, row.delta, trend]
 
 
-def _name(text: str) -> str:
-    return prose(shortened(safe(text), NAME))
+def _fact_name(text: str) -> str:
+    return prose(shorten_middle(safe(text), NAME))
 
 
 def _fact(text: str) -> str:
-    return named(text, VALUE) if text else "–"
+    return name_code(text, VALUE) if text else "–"
 
 
-def _signature(shown: SignatureChange) -> Iterator[str]:
-    if shown.verdict is SignatureClass.NONE:
+def _signature(change: SignatureChange) -> Iterator[str]:
+    if change.verdict is SignatureClass.NONE:
         return
-    others = [said(finding) for finding in shown.findings if finding not in shown.breaking]
-    found = [*(f"**breaking**: {said(finding)}" for finding in shown.breaking), *others]
-    yield "\n".join([f"Signature: **{shown.verdict}**", *(["", *items(found)] if found else [])])
+    findings = [f"**breaking**: {prose_lines(finding)}" for finding in change.breaking]
+    findings += [prose_lines(finding) for finding in change.findings if finding not in change.breaking]
+    yield "\n".join([f"Signature: **{change.verdict}**", *(["", *bullets(findings)] if findings else [])])

@@ -1,5 +1,5 @@
-"""Drift as the body of an issue, in GitHub's flavour of Markdown: what changed outside, as what would put it
-back; then what is only pending. Pure."""
+"""Drift as the body of an issue, in GitHub's flavour of Markdown: the changes that would revert it, then what
+is pending. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from types import MappingProxyType
 from ...model.diagnostics import Diagnostic
 from ...model.plan import Plan
 from ...model.spec import Address
-from ..terminal.history import moment
-from ..terminal.plan import told
-from ..text import counted
+from ..summary import count_actions
+from ..text import format_time, pluralize
 from .change import change, rows
-from .fit import Detail, Draft, Stays, fitted
+from .draft import Draft, Section, Weight, fit
 from .gfm import MOST_ROWS
-from .plan import LIMIT, diagnostics, where
+from .plan import LIMIT, diagnostics, stack
 
 
 def drift(
@@ -24,9 +23,9 @@ def drift(
     pending: Plan | None,
     obstacles: Sequence[Diagnostic] = (),
     *,
-    updated: Mapping[Address, int] = MappingProxyType({}),
+    write_times: Mapping[Address, int] = MappingProxyType({}),
 ) -> str:
-    """The body, without a marker to find it by. `updated`: when MLflow says that an object was last written.
+    """The issue's body; the caller adds a marker. `write_times`: when MLflow last wrote an object.
 
     `pending` is None where no plan can be made; `obstacles` says why.
     """
@@ -34,43 +33,44 @@ def drift(
         [*_summary(outside, pending)],
         rows(outside.changes, {}),
         [
-            *_outside(outside, updated),
+            *_outside(outside, write_times),
             *_pending(pending),
             *diagnostics((*outside.diagnostics, *(pending.diagnostics if pending else ()), *obstacles)),
         ],
-        "`lac drift` prints all of it.",
+        "`lac drift` prints everything.",
     )
-    return fitted(draft, LIMIT)
+    return fit(draft, LIMIT)
 
 
 def _summary(outside: Plan, pending: Plan | None) -> Iterator[str]:
-    found = f"**Drift:** {counted(len(outside.changes), 'object')} changed outside"
-    words = [found if outside.changes else "**No drift.** Nothing changed outside since the last apply"]
+    words = ["**No drift.** Live state matches the last apply"]
+    if outside.changes:
+        words = [f"**Drift:** {pluralize(len(outside.changes), 'object')} changed outside lac"]
     if pending is None:
-        words.append("pending: unknown, for the manifests can't be planned")
+        words.append("pending: unknown, because the manifests can't be planned")
     elif pending.differences:
-        words.append(f"pending: {told(pending)}")
+        words.append(f"pending: {count_actions(pending)}")
     yield " · ".join(words)
-    yield where(outside)
+    yield stack(outside)
     if outside.changes:
         yield (
-            "What would put it back, from live to as it was applied."
-            " `lac apply` does, as the manifests say; to keep it, write it there."
+            "These changes would revert it, from live to last applied."
+            " Run `lac apply` to revert it, or update the manifest to keep it."
         )
 
 
-def _outside(outside: Plan, updated: Mapping[Address, int]) -> Iterator[Detail]:
+def _outside(outside: Plan, write_times: Mapping[Address, int]) -> Iterator[Section]:
     for each in outside.changes:
-        part = change(each, (), {}, Stays.LONG)
-        at_ms = updated.get(each.address)
-        written = "" if at_ms is None else f"Last written {moment(at_ms)}.\n\n"
-        yield replace(part, body=f"{written}{part.body}")
+        section = change(each, (), {}, Weight.MEDIUM)
+        at_ms = write_times.get(each.address)
+        time = "" if at_ms is None else f"Last written {format_time(at_ms)}.\n\n"
+        yield replace(section, body=f"{time}{section.body}")
 
 
-def _pending(pending: Plan | None) -> Iterator[Detail]:
+def _pending(pending: Plan | None) -> Iterator[Section]:
     if pending is None or not pending.differences:
         return
     lines = rows(pending.differences[:MOST_ROWS], {})
     more = len(pending.differences) - MOST_ROWS
-    left = f"\n\nand {counted(more, 'more row')}" if more > 0 else ""
-    yield Detail("Pending: in the manifests, not yet applied", "\n".join(lines) + left)
+    left = f"\n\nand {pluralize(more, 'more row')}" if more > 0 else ""
+    yield Section("Pending: in the manifests, not applied yet", "\n".join(lines) + left)

@@ -1,7 +1,7 @@
-"""Text and blocks of GitHub's flavour of Markdown, in which nobody's name can be anything but text. Pure.
+"""Text and blocks of GitHub's flavour of Markdown. Pure.
 
-What comes from users and stores goes through `code` or `prose`, or `html_code` where a block of HTML is open.
-Neither can end a cell, open a tag, mention a person or refer to an issue.
+Every text from users and stores goes through `code` or `prose`, or `html_code` inside a block of HTML. There
+it can't end a cell, open a tag, mention a person or refer to an issue.
 """
 
 from __future__ import annotations
@@ -10,41 +10,41 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ...model.diagnostics import Source
-from ...model.text import take_first
-from ..text import counted, safe, safe_lines, shortened, value
+from ...model.text import shorten, take_first
+from ..text import pluralize, safe, safe_lines, shorten_middle, value
 
 NAME = 120
-"""How long a name may be, in columns; its middle is left out then."""
+"""The most columns of a name; the middle of a longer one is cut out."""
 VALUE = 160
 _TEXT = 1_000
 MOST_ROWS = 60
-"""How many rows a table has at most, and items a list."""
+"""The most rows of a table and items of a list."""
 
-# in running text each of these may begin something
+# characters of Markdown's markup in running text
 _MARKUP = re.compile(r"[\\`*_{}\[\]<>&~!$^]")
-# what GitHub turns into links and notifications after Markdown is done: a character without width (Dependabot
-# and Renovate do the same) comes between
+# GitHub turns these into links and notifications after Markdown is rendered; a zero-width space prevents it,
+# as Dependabot and Renovate do
 _REFERS = re.compile(r"@(?=\w)|#(?=\d)|\b(?:GH|gh|Gh|gH)-(?=\d)|:(?=//)|\bwww(?=\.)", re.ASCII)
 _BEGINS = re.compile(r"(?P<mark>[-+=#:|]|\d+(?=[.)]))")
 _PLAIN_CODE = re.compile(r"[^`|\\\s](?:[^`|\\]*[^`|\\\s])?")
-# within code, all that Markdown or HTML could take for a sign of theirs
+# characters with a meaning in Markdown or HTML, escaped inside code
 _SIGNS = re.compile(r"[!#$&*:<>@\[\\\]^_`{|}~+=]|(?<=[wW])\.")
 
 
 def code(text: object) -> str:
-    """As code, on one line: nothing inside it means anything."""
+    """Code on one line; nothing inside it is markup."""
     plain = safe(text)
     return f"`{plain}`" if _PLAIN_CODE.fullmatch(plain) else html_code(plain)
 
 
 def html_code(text: object) -> str:
-    """As code, where Markdown is read and where it isn't."""
-    inside = _SIGNS.sub(lambda found: f"&#{ord(found[0])};", safe(text))
+    """Code in Markdown and in blocks of HTML."""
+    inside = _SIGNS.sub(lambda match: f"&#{ord(match[0])};", safe(text))
     return f"<code>{inside or '&nbsp;'}</code>"
 
 
 def prose(text: str) -> str:
-    """As running text on one line; what stands between backticks, in pairs, as code."""
+    """Running text on one line, with code between pairs of backticks."""
     pieces = safe(text).split("`")
     if len(pieces) % 2 == 0:
         return _words(safe(text))
@@ -53,27 +53,22 @@ def prose(text: str) -> str:
     )
 
 
-def lines(text: str) -> str:
-    """The same with its line ends."""
-    return "<br>".join(prose(line) for line in text.splitlines() if line.strip())
-
-
 def _words(text: str) -> str:
-    plain = _REFERS.sub(lambda found: f"{found[0]}\0", text)
-    begins = _BEGINS.match(plain.lstrip(" "))
-    marked = _MARKUP.sub(lambda found: f"\\{found[0]}", plain).replace("|", "&#124;")
-    if begins:
-        # only at the very start of a line could it open a list, a heading or a rule
-        bare, mark = marked.lstrip(" "), begins["mark"]
+    plain = _REFERS.sub(lambda match: f"{match[0]}\0", text)
+    start = _BEGINS.match(plain.lstrip(" "))
+    words = _MARKUP.sub(lambda match: f"\\{match[0]}", plain).replace("|", "&#124;")
+    if start:
+        # at the start of a line it would open a list, a heading or a rule
+        bare, mark = words.lstrip(" "), start["mark"]
         if mark.isdigit():
-            marked = f"{mark}\\{bare[len(mark) :]}"
+            words = f"{mark}\\{bare[len(mark) :]}"
         elif not bare.startswith("&#124;"):
-            marked = f"\\{bare}"
-    return marked.replace("\0", "&#8203;")
+            words = f"\\{bare}"
+    return words.replace("\0", "&#8203;")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """A table of cells that are Markdown already. `right`: columns of numbers."""
+    """A table of cells in Markdown. `right`: columns of numbers."""
     rules = ["---:" if number in right else "---" for number in range(len(head))]
     return "\n".join(row(cells) for cells in (head, rules, *rows))
 
@@ -83,57 +78,58 @@ def row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def details(summary: str, body: str, *, opened: bool = False) -> str:
-    """A part that opens. `summary` is HTML, `body` Markdown."""
-    return f"<details{' open' if opened else ''}><summary>{summary}</summary>\n\n{body}\n\n</details>"
+def details(summary: str, body: str) -> str:
+    """A collapsed section. `summary` is HTML, `body` Markdown."""
+    return f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>"
 
 
-def fenced(text: Sequence[str], language: str = "") -> str:
-    """Lines as they are, in a block that none of them ends."""
-    kept = [line for part in text for line in (safe_lines(part) or [""])]
-    longest = max((len(run) for line in kept for run in re.findall("`+", line)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return "\n".join([f"{fence}{language}", *kept, fence])
+def fence(text: Sequence[str], language: str = "") -> str:
+    """Lines in a code block that none of them can end."""
+    lines = [line for part in text for line in (safe_lines(part) or [""])]
+    longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
+    ticks = "`" * max(3, longest + 1)
+    return "\n".join([f"{ticks}{language}", *lines, ticks])
 
 
-def quoted(text: str, alert: str = "") -> str:
+def quote(text: str, alert: str = "") -> str:
     """A quotation, or one of GitHub's alerts: NOTE, WARNING, CAUTION."""
     head = [f"[!{alert}]"] if alert else []
     return "\n".join(f"> {line}".rstrip() for line in [*head, *text.splitlines()])
 
 
 def length(text: str) -> int:
-    """As GitHub counts characters, at the worst: in UTF-16. Each takes at most three bytes in UTF-8."""
+    """The length in UTF-16 code units, the strictest of GitHub's counts; each is at most three bytes of
+    UTF-8."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def named(text: object, room: int = NAME) -> str:
-    """A name as code."""
-    return code(shortened(safe(text), room))
+def name_code(text: object, room: int = NAME) -> str:
+    """A name as code, shortened."""
+    return code(shorten_middle(safe(text), room))
 
 
-def held(side: object) -> str:
-    """A field's value as code; a dash for none."""
-    return "–" if side is None else code(shortened(value(side), VALUE))
+def value_code(side: object) -> str:
+    """A field's value as code, shortened; a dash for None."""
+    return "–" if side is None else code(shorten_middle(value(side), VALUE))
 
 
-def said(text: str) -> str:
-    """Running text of many lines, at most so long."""
-    return lines(text if len(text) <= _TEXT else f"{text[:_TEXT]}…")
+def prose_lines(text: str) -> str:
+    """Running text of several lines, shortened."""
+    return "<br>".join(prose(line) for line in shorten(text, _TEXT).splitlines() if line.strip())
 
 
 def place(at: Source | None) -> str:
-    """File and line; nothing for none."""
-    return named(f"{at.file}:{at.line}") if at else ""
+    """File and line; empty for None."""
+    return name_code(f"{at.file}:{at.line}") if at else ""
 
 
-def some(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """A table of the first rows, and how many there were more."""
-    told = table(head, rows[:MOST_ROWS], right)
+def first_rows(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """A table of the first rows, and the number of rows left."""
     left = len(rows) - MOST_ROWS
-    return f"{told}\n\nand {counted(left, 'more row')}" if left > 0 else told
+    more = f"\n\nand {pluralize(left, 'more row')}" if left > 0 else ""
+    return table(head, rows[:MOST_ROWS], right) + more
 
 
-def items(told: Sequence[str], most: int = MOST_ROWS, indent: str = "") -> list[str]:
-    """A list of the first items, and how many there were more."""
-    return [f"{indent}- {item}" for item in take_first(told, most)]
+def bullets(items: Sequence[str], most: int = MOST_ROWS, indent: str = "") -> list[str]:
+    """A list of the first items, and the number of items left."""
+    return [f"{indent}- {item}" for item in take_first(items, most)]

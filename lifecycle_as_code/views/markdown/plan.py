@@ -1,8 +1,7 @@
-"""A plan as a pull request's comment, in GitHub's flavour of Markdown: what is refused first, then what
-changes, then what it is judged by, in parts that open. Pure.
+"""A plan as a pull request's comment, in GitHub's flavour of Markdown: denials, changes, evidence, impact and
+verdicts, in collapsed sections. Pure.
 
-It decides nothing. Nothing in it can be anything but text, whatever it is called: see `gfm`. It is cut to
-what GitHub takes: see `fit`.
+`gfm` escapes every text; `draft` cuts the comment to GitHub's limit.
 """
 
 from __future__ import annotations
@@ -13,122 +12,123 @@ from ...model.diagnostics import Diagnostic, in_file_order
 from ...model.plan import Plan
 from ...model.text import join_first
 from .. import summary, versions
-from ..terminal import plan as human
-from ..text import Paint, Style, counted
+from ..text import Paint, Style, pluralize
 from .change import change, rows
-from .fit import Detail, Draft, Stays, fitted
-from .gfm import code, html_code, items, length, named, place, prose, quoted, said, table
+from .draft import Draft, Section, Weight, fit
+from .gfm import bullets, code, html_code, length, name_code, place, prose, prose_lines, quote, table
 from .review import review, verdict
 
 LIMIT = 65_000
-"""Characters. GitHub takes 65,536; the rest is for whoever posts it."""
+"""Characters. GitHub takes 65,536; the rest is for the marker of the caller."""
 
 _DENIALS = 40_000
-"""Characters that denials take at most."""
+"""The most characters of denials."""
 
-_HOW = "To see all of it: `lac show FILE`, for the plan that `lac plan -o FILE` saved, or `lac plan --html`."
+_REMEDY = (
+    "See everything with `lac plan --html`, or with `lac show FILE` for a plan saved by `lac plan -o FILE`."
+)
 
 
 class _Bold(Paint):
-    """Strong where a terminal has it; no colours."""
+    """Bold type for the strong style; no colours."""
 
     def __call__(self, text: str, *styles: Style) -> str:
         return f"**{text}**" if "strong" in styles else text
 
 
-def plan(shown: Plan) -> str:
-    """The comment, without a marker to find it by: whoever posts it adds one."""
-    judged = shown.review.by_address()
-    changes = summary.foremost(summary.listed(shown), judged)
-    compared = {address: part.evidence for address, part in judged.items()}
-    stays = [Stays(summary.weight(judged.get(c.address))) for c in changes]
-    told = versions.told_first(each for c in changes for each in compared.get(c.address, ()))
+def plan(plan: Plan) -> str:
+    """The comment; the caller adds a marker."""
+    parts = plan.review.by_address()
+    changes = summary.sort_by_weight(summary.list_changes(plan), parts)
+    evidence = {address: part.evidence for address, part in parts.items()}
+    weights = [Weight(summary.weight(parts.get(c.address))) for c in changes]
+    repeats = versions.find_repeats(each for c in changes for each in evidence.get(c.address, ()))
     draft = Draft(
-        [*_summary(shown), *_denied(shown)],
-        rows(changes, compared),
+        [*_summary(plan), *_denials(plan)],
+        rows(changes, evidence),
         [
             *(
-                change(c, compared.get(c.address, ()), told, long)
-                for c, long in zip(changes, stays, strict=True)
+                change(c, evidence.get(c.address, ()), repeats, weight)
+                for c, weight in zip(changes, weights, strict=True)
             ),
-            *review(shown),
-            *_rest(shown),
+            *review(plan),
+            *_rest(plan),
         ],
-        _HOW,
-        stays,
+        _REMEDY,
+        weights,
     )
-    return fitted(draft, LIMIT)
+    return fit(draft, LIMIT)
 
 
-def problems(found: Iterable[Diagnostic]) -> str:
-    """What it failed with, as the comment in the place of a plan."""
-    told = in_file_order(dict.fromkeys(found))
-    errors = sum(d.severity == "error" for d in told)
-    lines = ([d.severity, place(d.at), prose(d.summary)] for d in told)
-    parts = [Detail(f"{d.severity} {html_code(d.code)}", _detail(d)) for d in told]
+def problems(diagnostics: Iterable[Diagnostic]) -> str:
+    """The errors of a plan that failed, as the comment in its place."""
+    ordered = in_file_order(dict.fromkeys(diagnostics))
+    errors = sum(d.severity == "error" for d in ordered)
+    lines = ([d.severity, place(d.at), prose(d.summary)] for d in ordered)
+    sections = [Section(f"{d.severity} {html_code(d.code)}", _detail(d)) for d in ordered]
     draft = Draft(
-        [f"**Failed:** {counted(errors, 'error')}"],
-        table(["Severity", "Where", "What"], lines).splitlines(),
-        parts,
-        "`lac plan` prints all of it.",
+        [f"**Failed:** {pluralize(errors, 'error')}"],
+        table(["Severity", "Place", "Summary"], lines).splitlines(),
+        sections,
+        "`lac plan` prints everything.",
     )
-    return fitted(draft, LIMIT)
+    return fit(draft, LIMIT)
 
 
-def _summary(shown: Plan) -> Iterator[str]:
-    words = [f"**{b.words}**" if b.tone == "bad" else b.words for b in summary.badges(shown)]
-    yield " · ".join([summary.tally(shown, _Bold()), *words])
-    yield where(shown)
+def _summary(plan: Plan) -> Iterator[str]:
+    words = [f"**{b.words}**" if b.tone == "bad" else b.words for b in summary.badges(plan)]
+    yield " · ".join([summary.tally(plan, _Bold()), *words])
+    yield stack(plan)
 
 
-def where(shown: Plan) -> str:
-    """Which stack, and where."""
-    return f"Stack {named(shown.stack)}" + (
-        f", environment {named(shown.environment)}" if shown.environment else ""
-    )
+def stack(plan: Plan) -> str:
+    """The stack and its environment."""
+    environment = f", environment {name_code(plan.environment)}" if plan.environment else ""
+    return f"Stack {name_code(plan.stack)}{environment}"
 
 
-def _denied(shown: Plan) -> Iterator[str]:
-    """All denials; where there are too many, the first ones whole and how many more."""
-    denied = shown.review.denied
-    if not denied:
+def _denials(plan: Plan) -> Iterator[str]:
+    """All denials; where they are too long, the first ones whole and the number of the others."""
+    verdicts = plan.review.denied
+    if not verdicts:
         return
-    told = [f"**This plan is refused:** {counted(len(denied), 'policy denies', 'policies deny')} it.", ""]
-    spent = 0
-    for number, one in enumerate(denied):
+    lines = [f"**{pluralize(len(verdicts), 'policy denies', 'policies deny')} this plan.**", ""]
+    size = 0
+    for number, one in enumerate(verdicts):
         text = verdict(one)
-        # each line gets a mark of its own
-        spent += length(text) + 3 * (text.count("\n") + 1)
-        if spent > _DENIALS:
-            told.append(f"- and {len(denied) - number:,} more")
+        # quoting adds a mark to each line
+        size += length(text) + 3 * (text.count("\n") + 1)
+        if size > _DENIALS:
+            lines.append(f"- and {len(verdicts) - number:,} more")
             break
-        told.append(text)
-    yield quoted("\n".join(told), "CAUTION")
+        lines.append(text)
+    yield quote("\n".join(lines), "CAUTION")
 
 
-def _rest(shown: Plan) -> Iterator[Detail]:
-    """What comes with any plan."""
-    if shown.allowed:
-        told = [f"{named(a.guard)}: {said(a.detail)}" for a in shown.allowed]
-        yield Detail(f"Let through: {counted(len(told), 'guard')}", "\n".join(items(told)), Stays.LONG)
-    yield from diagnostics(shown.diagnostics)
-    if steps := summary.rollout(shown):
-        told = [
-            f"{number}. {step.phase} ({human.STORES[step.store]}): "
-            + join_first([named(c.address) for c in changes], 10)
+def _rest(plan: Plan) -> Iterator[Section]:
+    """Overridden guards, diagnostics, steps and changes of records."""
+    if plan.allowed:
+        guards = [f"{name_code(v.guard)}: {prose_lines(v.detail)}" for v in plan.allowed]
+        heading = f"Overridden: {pluralize(len(guards), 'guard')}"
+        yield Section(heading, "\n".join(bullets(guards)), Weight.MEDIUM)
+    yield from diagnostics(plan.diagnostics)
+    if steps := summary.rollout(plan):
+        lines = [
+            f"{number}. {step.phase} ({summary.STORES[step.store]}): "
+            + join_first([name_code(c.address) for c in changes], 10)
             for number, (step, changes) in enumerate(steps, 1)
         ]
-        yield Detail(counted(len(told), "step"), "\n".join(told))
-    if quiet := [said(line) for line in human.quiet(shown)]:
-        yield Detail("Only our records", "\n".join(items(quiet)))
+        yield Section(pluralize(len(lines), "step"), "\n".join(lines))
+    if records := [prose_lines(line) for line in summary.list_record_changes(plan)]:
+        yield Section("Records only", "\n".join(bullets(records)))
 
 
-def diagnostics(found: Iterable[Diagnostic]) -> Iterator[Detail]:
-    """A part for the errors, and one for the warnings."""
-    ordered = in_file_order(dict.fromkeys(found))
+def diagnostics(diagnostics: Iterable[Diagnostic]) -> Iterator[Section]:
+    """A section for the errors, and one for the warnings."""
+    ordered = in_file_order(dict.fromkeys(diagnostics))
     for severity in ("error", "warning"):
-        if told := [f"{_head(d)}<br>{_detail(d)}" for d in ordered if d.severity == severity]:
-            yield Detail(counted(len(told), severity), "\n".join(items(told)), Stays.LONG)
+        if texts := [f"{_head(d)}<br>{_detail(d)}" for d in ordered if d.severity == severity]:
+            yield Section(pluralize(len(texts), severity), "\n".join(bullets(texts)), Weight.MEDIUM)
 
 
 def _head(problem: Diagnostic) -> str:
@@ -137,6 +137,6 @@ def _head(problem: Diagnostic) -> str:
 
 
 def _detail(problem: Diagnostic) -> str:
-    told = [said(problem.detail)] if problem.detail else []
-    told += [f"hint: {said(problem.hint)}"] if problem.hint else []
-    return "<br>".join(told)
+    lines = [prose_lines(problem.detail)] if problem.detail else []
+    lines += [f"hint: {prose_lines(problem.hint)}"] if problem.hint else []
+    return "<br>".join(lines)

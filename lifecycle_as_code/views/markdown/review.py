@@ -1,5 +1,4 @@
-"""What a plan is judged by in a comment, as far as it belongs to no change alone: verdicts, blast radius, and
-how selectors were resolved. Pure."""
+"""The sections of a comment about a plan as a whole: verdicts, blast radius, and selected versions. Pure."""
 
 from __future__ import annotations
 
@@ -7,100 +6,98 @@ from collections.abc import Iterator
 
 from ...model.plan import Plan
 from ...model.review import Outcome, Verdict
-from ...model.text import join_first
+from ...model.text import join_first, take_first
 from .. import reach, summary
-from ..terminal.review import OUTCOMES
-from .fit import Detail, Stays
-from .gfm import NAME, VALUE, items, named, place, prose, said, some
+from ..summary import OUTCOMES
+from .draft import Section, Weight
+from .gfm import NAME, VALUE, bullets, first_rows, name_code, place, prose, prose_lines
 
 _MOST_FAILED = 12
 _REST = [outcome for outcome in OUTCOMES if outcome not in (Outcome.DENIED, Outcome.PASSED)]
 
 
-def verdict(shown: Verdict) -> str:
-    """One, as an item of a list with items of its own."""
-    head = f"- **{shown.outcome}** by {named(shown.policy)} for {named(shown.address)}"
-    head += f" at {place(shown.line)}" if shown.line else ""
-    head += f" (policy: {place(shown.at)})" if shown.at else ""
-    told = [said(shown.message)] if shown.message else []
-    told += [f"not met: {named(what, 2 * VALUE)}" for what in shown.failed[:_MOST_FAILED]]
-    if (more := len(shown.failed) - _MOST_FAILED) > 0:
-        told.append(f"and {more:,} more that {'is' if more == 1 else 'are'} not met")
-    if shown.waiver:
-        until = f"waived until the end of {named(shown.waiver.expires)}"
-        where = f" ({place(shown.waiver.at)})" if shown.waiver.at else ""
-        told.append(f"{until}{where}: {said(shown.waiver.reason)}")
-    return "\n".join([head, *items(told, indent="  ")])
+def verdict(verdict: Verdict) -> str:
+    """One verdict, as an item of a list with items of its own."""
+    head = f"- **{verdict.outcome}** by {name_code(verdict.policy)} for {name_code(verdict.address)}"
+    head += f" at {place(verdict.line)}" if verdict.line else ""
+    head += f" (policy: {place(verdict.at)})" if verdict.at else ""
+    lines = [prose_lines(verdict.message)] if verdict.message else []
+    lines += take_first([f"not met: {name_code(r, 2 * VALUE)}" for r in verdict.failed], _MOST_FAILED)
+    if waiver := verdict.waiver:
+        until = f"waived until the end of {name_code(waiver.expires)}"
+        where = f" ({place(waiver.at)})" if waiver.at else ""
+        lines.append(f"{until}{where}: {prose_lines(waiver.reason)}")
+    return "\n".join([head, *bullets(lines, indent="  ")])
 
 
-def review(shown: Plan) -> Iterator[Detail]:
-    """The parts, as far as there is anything to say."""
-    verdicts = shown.review.verdicts
-    told = [verdict(v) for outcome in _REST for v in verdicts if v.outcome is outcome]
-    if passed := dict.fromkeys(named(v.policy) for v in verdicts if v.outcome is Outcome.PASSED):
-        told.append(f"- **passed**: {join_first([*passed], 20)}")
-    if told:
-        yield Detail(f"Policies: {summary.counts(verdicts)}", "\n".join(told), Stays.LONGEST)
-    if blocks := [*_traffic(shown), *_capacity(shown), *_access(shown)]:
-        yield Detail("Blast radius", "\n\n".join(blocks), Stays.LONGEST)
-    if shown.review.choices:
-        yield Detail("Chosen versions", "\n".join(_choices(shown)), Stays.LONG)
+def review(plan: Plan) -> Iterator[Section]:
+    """The sections that have content."""
+    verdicts = plan.review.verdicts
+    lines = [verdict(v) for outcome in _REST for v in verdicts if v.outcome is outcome]
+    if passed := dict.fromkeys(name_code(v.policy) for v in verdicts if v.outcome is Outcome.PASSED):
+        lines.append(f"- **passed**: {join_first([*passed], 20)}")
+    if lines:
+        yield Section(f"Policies: {summary.count_outcomes(verdicts)}", "\n".join(lines), Weight.HIGH)
+    if blocks := [*_traffic(plan), *_capacity(plan), *_access(plan)]:
+        yield Section("Blast radius", "\n\n".join(blocks), Weight.HIGH)
+    if plan.review.choices:
+        yield Section("Selected versions", "\n".join(_choices(plan)), Weight.MEDIUM)
 
 
-def _traffic(shown: Plan) -> Iterator[str]:
+def _traffic(plan: Plan) -> Iterator[str]:
     rows = [
         [
-            named(t.endpoint),
-            named(t.entity),
+            name_code(t.endpoint),
+            name_code(t.entity),
             reach.share(t),
             reach.version(t),
-            f"follows {named(t.follows)}" if t.follows else "pinned",
-            prose(reach.whose(t)),
-            join_first([named(address) for address in because]),
+            f"follows {name_code(t.follows)}" if t.follows else "pinned",
+            prose(reach.timing(t)),
+            join_first([name_code(address) for address in causes]),
         ]
-        for t, because in reach.traffic(shown).items()
+        for t, causes in reach.traffic(plan).items()
     ]
     if rows:
-        head = ["Endpoint", "Served entity", "Traffic", "Version", "Why", "When", "Because of"]
-        yield some(head, rows, right=(2,))
+        head = ["Endpoint", "Served entity", "Traffic", "Version", "Source", "When", "Because of"]
+        yield first_rows(head, rows, right=(2,))
 
 
-def _capacity(shown: Plan) -> Iterator[str]:
+def _capacity(plan: Plan) -> Iterator[str]:
     rows = [
         [
-            named(c.endpoint),
+            name_code(c.endpoint),
             reach.pair(c.replicas_before, c.replicas_after),
             reach.pair(c.cpus_before, c.cpus_after),
             reach.pair(c.gpus_before, c.gpus_after),
-            f"**{reach.room(c)}**" if c.fits is False else reach.room(c),
+            f"**{reach.fit(c)}**" if c.fits is False else reach.fit(c),
         ]
-        for c in reach.capacity(shown)
+        for c in reach.capacity(plan)
     ]
     if rows:
-        yield some(["Endpoint", "Replicas", "CPUs", "GPUs", "Room on the cluster"], rows)
+        yield first_rows(["Endpoint", "Replicas", "CPUs", "GPUs", "Cluster capacity"], rows)
 
 
-def _access(shown: Plan) -> Iterator[str]:
+def _access(plan: Plan) -> Iterator[str]:
     rows = [
         [
-            reach.gain(a),
-            named(a.user),
-            named(a.resource),
-            named(a.before),
-            named(a.after),
-            said(a.why),
+            reach.direction(a),
+            name_code(a.user),
+            name_code(a.resource),
+            name_code(a.before),
+            name_code(a.after),
+            prose_lines(a.why),
         ]
-        for a in reach.access(shown)
+        for a in reach.access(plan)
     ]
     if rows:
-        yield some(["Access", "User", "To", "Before", "After", "Why"], rows)
+        yield first_rows(["Access", "User", "Object", "Before", "After", "Why"], rows)
 
 
-def _choices(shown: Plan) -> Iterator[str]:
-    told = []
-    for choice in shown.review.choices:
-        where = named(f"{choice.address}: {choice.field}", 2 * NAME)
-        head = f"{where} {named(choice.selector, VALUE)} is **{choice.version}**"
-        losers = [f"not {version}: {said(why)}" for version, why in choice.losers]
-        told.append("\n".join([head, *items(losers, _MOST_FAILED, indent="  ")]))
-    yield from items(told)
+def _choices(plan: Plan) -> Iterator[str]:
+    lines = []
+    for choice in plan.review.choices:
+        where = name_code(f"{choice.address}: {choice.field}", 2 * NAME)
+        head = f"{where} {name_code(choice.selector, VALUE)} → version **{choice.version}**"
+        losers = [f"rejected {version}: {prose_lines(why)}" for version, why in choice.losers]
+        lines.append("\n".join([head, *bullets(losers, _MOST_FAILED, indent="  ")]))
+    yield from bullets(lines)

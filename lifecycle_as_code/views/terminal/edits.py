@@ -1,4 +1,4 @@
-"""Files that are edited for people: what changes in them, and how a commit tells of it. Pure."""
+"""Edits of files: their diff, and the message of a promotion's commit. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from ...model.evidence import Comparison
 from ...model.signature import SignatureClass
+from ...model.text import take_first
 from ..text import PLAIN, Paint, Style, safe
 from ..versions import MetricRow, metric_rows
 
@@ -15,7 +16,7 @@ _STYLES: dict[str, tuple[Style, ...]] = {"+": ("green",), "-": ("red",), "@": ("
 
 
 def patch(file: str, before: str, after: str) -> str:
-    """A unified diff that `patch -p0` and `git apply -p0` take; nothing where the texts are the same."""
+    """A unified diff for `patch -p0` and `git apply -p0`; empty where the texts are equal."""
     lines = difflib.unified_diff(_lines(before), _lines(after), file, file)
     return "".join(
         line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
@@ -23,35 +24,33 @@ def patch(file: str, before: str, after: str) -> str:
 
 
 def difference(file: str, before: str, after: str, paint: Paint = PLAIN) -> str:
-    """The same to be looked at: safe to print, in colour, and without line ends that nobody sees."""
-    shown = []
+    """The same for a terminal: safe to print, in colour, and without carriage returns."""
+    lines = []
     for number, line in enumerate(patch(file, before, after).split("\n")[:-1]):
         styles: tuple[Style, ...] = ("strong",) if number < 2 else _STYLES.get(line[:1], ())
-        shown.append(paint(safe(line.removesuffix("\r")), *styles))
-    return "\n".join(shown)
+        lines.append(paint(safe(line.removesuffix("\r")), *styles))
+    return "\n".join(lines)
 
 
 def promotion(
     model: str, alias: str, before: int | str | None, after: int, evidence: Iterable[Comparison] = ()
 ) -> str:
-    """A commit's message: what was promoted, from what, and how the two compare."""
+    """A commit's message: the promotion, the version before, and how the two compare."""
     was = "nothing" if before is None else f"version {safe(before)}"
-    body = [f"Before: {was}.", *(line for one in evidence if not one.entity for line in _measured(one))]
+    body = [f"Before: {was}.", *(line for one in evidence if not one.entity for line in _evidence(one))]
     return "\n".join([f"Promote {safe(model)} version {after} to {safe(alias)}", "", *body, ""])
 
 
 def _lines(text: str) -> list[str]:
-    """Lines end with a line feed; other characters that Python takes for line ends are no ends to `patch`."""
+    r"""The lines as `patch` reads them: it knows no line end but `\n`."""
     parts = text.split("\n")
     return [f"{part}\n" for part in parts[:-1]] + parts[-1:] * bool(parts[-1])
 
 
-def _measured(one: Comparison) -> Iterator[str]:
+def _evidence(one: Comparison) -> Iterator[str]:
     if one.metrics:
         yield ""
-    yield from (_metric(row) for row in metric_rows(one)[:_MOST_METRICS])
-    if (rest := len(one.metrics) - _MOST_METRICS) > 0:
-        yield f"and {rest} more metrics"
+    yield from take_first([_metric(row) for row in metric_rows(one)], _MOST_METRICS)
     if one.after is not None and one.after.run is not None:
         yield f"Run: {safe(one.after.run.run_id)}"
     if one.signature.verdict is not SignatureClass.NONE:
@@ -60,6 +59,6 @@ def _measured(one: Comparison) -> Iterator[str]:
 
 
 def _metric(row: MetricRow) -> str:
-    verdict = {True: " (better)", False: " (worse)", None: ""}[row.measured.better]
-    data = f" on {safe(row.measured.dataset)}" if row.measured.dataset else ""
+    verdict = {True: " (better)", False: " (worse)", None: ""}[row.change.better]
+    data = f" on {safe(row.change.dataset)}" if row.change.dataset else ""
     return f"{safe(row.name)}{data}: {row.before or '–'} → {row.after or '–'}{verdict}"

@@ -1,9 +1,8 @@
-"""How a version compares with the one before, for people on a terminal: metrics, facts, signature. Pure."""
+"""How a version compares with the one before, on a terminal: metrics, facts, signature. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from ...model.evidence import Comparison, Evidence, Run
 from ...model.signature import SignatureChange, SignatureClass
 from ...model.spec import Address
 from ...model.text import join_first, take_first
-from ..text import Paint, Style, cells, safe, shortened
+from ..text import Paint, Style, cells, format_time, safe, shorten_middle
 from ..versions import SHORT_ID, MetricRow, Tone, metric_rows, size, versions
 
 if TYPE_CHECKING:
@@ -33,80 +32,81 @@ CLASSES: Mapping[SignatureClass, Style] = {
 }
 
 
-def compared(found: Comparison, paint: Paint, width: int, told_at: Address | None) -> Iterator[str]:
-    """All about one comparison, below its change. `told_at`: the change where it stands already."""
+def comparison(item: Comparison, paint: Paint, width: int, repeat_of: Address | None) -> Iterator[str]:
+    """One comparison, below its change. `repeat_of`: the change under which it is printed already."""
     indent = " " * _INDENT
     head = f"{indent}{paint('evidence', 'strong')}"
-    entity = f" for served entity {safe(found.entity)}" if found.entity else ""
-    if told_at is not None:
-        same = f"the same{entity}" if told_at == found.address else f"as for {safe(told_at)}"
+    entity = f" for served entity {safe(item.entity)}" if item.entity else ""
+    if repeat_of is not None:
+        same = f"the same{entity}" if repeat_of == item.address else f"same as {safe(repeat_of)}"
         yield f"{head}  {paint(same, 'faint')}"
         return
-    missing = found.after.missing if found.after else ()
-    told = [
-        *(f"{indent}  {line}" for line in _metrics(found, paint, width - _INDENT - 2)),
-        *(f"{indent}  {paint(label, 'faint')}  {text}" for label, text in _facts(found)),
+    missing = item.after.missing if item.after else ()
+    body = [
+        *(f"{indent}  {line}" for line in _metrics(item, paint, width - _INDENT - 2)),
+        *(f"{indent}  {paint(label, 'faint')}  {text}" for label, text in _facts(item)),
     ]
-    if not told and found.signature.verdict in (SignatureClass.NONE, SignatureClass.UNKNOWN):
+    if not body and item.signature.verdict in (SignatureClass.NONE, SignatureClass.UNKNOWN):
         if not missing:
             return
-        # each begins with what it is about; the documents have the sentences
+        # each begins with its subject; Markdown and HTML print the whole sentences
         what = join_first([safe(text.partition(":")[0]) for text in missing], 4)
-        yield f"{head}  {paint(f'{safe(found.model)} {versions(found)}{entity}: missing {what}', 'faint')}"
+        yield f"{head}  {paint(f'{safe(item.model)} {versions(item)}{entity}: missing {what}', 'faint')}"
         return
-    yield f"{head}  {safe(found.model)} {versions(found)}{entity}"
-    yield from told
-    yield from (f"{indent}  {line}" for line in _signature(found.signature, paint))
-    lines = [*_why_unknown(found), *missing]
+    yield f"{head}  {safe(item.model)} {versions(item)}{entity}"
+    yield from body
+    yield from (f"{indent}  {line}" for line in _signature(item.signature, paint))
+    lines = [*_why_unknown(item), *missing]
     yield from (f"{indent}  {paint('missing ', 'yellow')}  {safe(text)}" for text in lines)
 
 
-def _why_unknown(found: Comparison) -> Iterator[str]:
-    """What is missing about the version before, where the signatures can't be compared for it."""
-    before = found.before
-    if found.signature.verdict is SignatureClass.UNKNOWN and before and before.signature is None:
+def _why_unknown(item: Comparison) -> Iterator[str]:
+    """The missing evidence of the version before that makes its signature unknown."""
+    before = item.before
+    if item.signature.verdict is SignatureClass.UNKNOWN and before and before.signature is None:
         yield from (f"version {before.version}: {text}" for text in before.missing)
 
 
-def _metrics(shown: Comparison, paint: Paint, width: int) -> list[str]:
-    """As a table whose names are cut where they must be, and whose numbers never are; where there is room for
-    nothing but numbers, each metric's below its name."""
-    found = metric_rows(shown)
-    if not found:
+def _metrics(item: Comparison, paint: Paint, width: int) -> list[str]:
+    """A table that shortens names and never numbers; where there is no room for names, each metric's numbers
+    below its name."""
+    metrics = metric_rows(item)
+    if not metrics:
         return []
-    with_data = any(row.data for row in found)
+    with_data = any(row.data for row in metrics)
     rows = [
-        [safe(row.name), *([safe(row.data)] if with_data else []), *_numbers(row), row.trend] for row in found
+        [safe(row.name), *([safe(row.data)] if with_data else []), *_numbers(row), row.trend]
+        for row in metrics
     ]
-    heads = ["metric", *(["data set"] if with_data else []), "before", "after", "change", ""]
+    heads = ["metric", *(["dataset"] if with_data else []), "before", "after", "change", ""]
     names = 1 + with_data
     columns = [*zip(heads, *rows, strict=True)]
-    taken = sum(max(map(cells, column)) + 1 for column in columns[names:])
-    if width - taken < names * _LEAST_NAME:
-        return [line for row in found for line in _stacked(row, paint, width)]
+    numbers_width = sum(max(map(cells, column)) + 1 for column in columns[names:])
+    if width - numbers_width < names * _LEAST_NAME:
+        return [line for row in metrics for line in _stack(row, paint, width)]
     table = _table(heads, names)
-    for row, texts in zip(found, rows, strict=True):
-        *told, trend = map(_plain, texts)
+    for row, texts in zip(metrics, rows, strict=True):
+        *others, trend = map(_plain, texts)
         style = _TRENDS.get(row.tone) if paint.colour else None
-        table.add_row(*told, f"[{style}]{trend}[/{style}]" if style else trend)
-    return _drawn(table, paint, width)
+        table.add_row(*others, f"[{style}]{trend}[/{style}]" if style else trend)
+    return _draw(table, paint, width)
 
 
 def _numbers(row: MetricRow) -> tuple[str, str, str]:
     return row.before or "–", row.after or "–", row.delta
 
 
-def _stacked(row: MetricRow, paint: Paint, width: int) -> Iterator[str]:
+def _stack(row: MetricRow, paint: Paint, width: int) -> Iterator[str]:
     data = f" on {safe(row.data)}" if row.data else ""
-    yield shortened(f"{safe(row.name)}{data}", width)
+    yield shorten_middle(f"{safe(row.name)}{data}", width)
     before, after, delta = _numbers(row)
     trend = paint(row.trend, _TRENDS[row.tone]) if row.tone in _TRENDS else row.trend
     yield "  " + "  ".join(filter(None, (f"{before} → {after}", delta, trend)))
 
 
-def _facts(found: Comparison) -> Iterator[tuple[str, str]]:
-    before, after = found.before, found.after
-    params = [f"{safe(name)}: {_either(was)} → {_either(will_be)}" for name, was, will_be in found.params]
+def _facts(item: Comparison) -> Iterator[tuple[str, str]]:
+    before, after = item.before, item.after
+    params = [f"{safe(name)}: {_either(was)} → {_either(will_be)}" for name, was, will_be in item.params]
     if params:
         yield "params  ", join_first(params, _MOST_PARAMS)
     if after is None:
@@ -126,32 +126,25 @@ def _facts(found: Comparison) -> Iterator[tuple[str, str]]:
         yield "size    ", _pair(None if was is None else size(was), size(after.size))
 
 
-def run(found: Run) -> str:
-    """A run on one line: id, status, who, when, from which commit."""
-    parts = [safe(found.run_id[:SHORT_ID])]
-    if found.deleted:
+def run(item: Run) -> str:
+    """A run on one line: id, status, user, day and commit."""
+    parts = [safe(item.run_id[:SHORT_ID])]
+    if item.deleted:
         parts.append("deleted")
-    if found.status:
-        parts.append(safe(found.status))
-    if found.user:
-        parts.append(f"by {safe(found.user)}")
-    if found.ended_ms is not None:
-        parts.append(day(found.ended_ms))
-    if found.commit:
-        parts.append(f"commit {safe(found.commit[:12])}")
+    if item.status:
+        parts.append(safe(item.status))
+    if item.user:
+        parts.append(f"by {safe(item.user)}")
+    if item.ended_ms is not None:
+        # the day alone, where the time is one
+        parts.append(format_time(item.ended_ms).partition(" ")[0])
+    if item.commit:
+        parts.append(f"commit {safe(item.commit[:12])}")
     return ", ".join(parts)
 
 
-def day(at_ms: int) -> str:
-    """`2026-11-24`, in UTC; a time that is none says so."""
-    try:
-        return datetime.fromtimestamp(at_ms / 1000, UTC).date().isoformat()
-    except (ValueError, OverflowError, OSError):
-        return "no time"
-
-
 def _libraries(before: Evidence | None, after: Evidence) -> Iterator[str]:
-    """Flavors, Python and MLflow: what differs as a pair, what doesn't once."""
+    """Flavors, Python and MLflow: a pair where the versions differ, otherwise one version."""
     was = {**before.flavors, "python": before.python, "mlflow": before.mlflow} if before else {}
     will_be = {**after.flavors, "python": after.python, "mlflow": after.mlflow}
     for name, version in will_be.items():
@@ -165,14 +158,14 @@ def _pair(before: str | None, after: str) -> str:
 
 
 def _either(value: str | None) -> str:
-    return "–" if value is None else shortened(safe(value), 40)
+    return "–" if value is None else shorten_middle(safe(value), 40)
 
 
-def _signature(found: SignatureChange, paint: Paint) -> Iterator[str]:
-    if found.verdict is SignatureClass.NONE:
+def _signature(change: SignatureChange, paint: Paint) -> Iterator[str]:
+    if change.verdict is SignatureClass.NONE:
         return
-    word = paint(str(found.verdict), CLASSES[found.verdict], "strong")
-    findings = found.findings or found.breaking
+    word = paint(str(change.verdict), CLASSES[change.verdict], "strong")
+    findings = change.findings or change.breaking
     yield f"{paint('signature', 'faint')} {word}{': ' + safe(findings[0]) if findings else ''}"
     yield from (f"          {safe(text)}" for text in take_first(findings[1:], _MOST_PARAMS - 1))
 
@@ -181,8 +174,8 @@ def _signature(found: SignatureChange, paint: Paint) -> Iterator[str]:
 
 
 def _table(heads: Sequence[str], names: int) -> Table:
-    """Columns of names, which may be cut, and then of numbers, but for the last one."""
-    # imported here: a plan without metrics is spared a tenth of a second
+    """Columns of names, which may be shortened, then columns of numbers, and a last one of words."""
+    # imported here: it takes a tenth of a second, and a plan without metrics doesn't need it
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
@@ -195,11 +188,11 @@ def _table(heads: Sequence[str], names: int) -> Table:
 
 
 def _plain(text: str) -> str:
-    # rich's own markup is no business of a metric's name
+    # a name must not be read as rich's markup
     return text.replace("[", "\\[")
 
 
-def _drawn(table: Table, paint: Paint, width: int) -> list[str]:
+def _draw(table: Table, paint: Paint, width: int) -> list[str]:
     from rich.console import Console
 
     out = StringIO()

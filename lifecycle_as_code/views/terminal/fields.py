@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from difflib import unified_diff
 
 from ...model.diff import FieldChange
-from ..text import PLAIN, Paint, cells, padded, safe, safe_lines, shortened, shortened_pair, value
+from ..summary import compare_lines, is_text
+from ..text import PLAIN, Paint, cells, pad, pluralize, safe, safe_lines, shorten_middle, shorten_pair, value
 
 _WIDEST_NAME = 40
 _WIDEST_BEFORE = 32
@@ -24,7 +24,7 @@ def rows(
 ) -> list[str]:
     """One line a field where it fits; long pairs take two, texts of many lines a block.
 
-    `bare`: without signs, for objects that come or go as a whole.
+    `bare`: without signs, for objects that are created or deleted as a whole.
     """
     if not changes:
         return []
@@ -42,19 +42,19 @@ def rows(
 def _row(
     change: FieldChange, paint: Paint, names: int, befores: int, room: int, *, bare: bool
 ) -> Iterator[str]:
-    name = padded(safe(change.name), names)
+    name = pad(safe(change.name), names)
     sign = "" if bare else f"{_sign(change, paint)} "
     if block := list(_block(change, paint, room + names)):
         yield f"{sign}{name.rstrip()}"
         yield from (f"{'' if bare else '  '}  {line}" for line in block)
     elif not _is_pair(change):
         item = change.after if change.before is None else change.before
-        yield f"{sign}{name}  {shortened(value(item), room)}"
+        yield f"{sign}{name}  {shorten_middle(value(item), room)}"
     elif _on_one_line(change, room):
         before = paint(value(change.before), "red") + " " * (befores - cells(value(change.before)))
         yield f"{sign}{name}  {before} → {paint(value(change.after), 'green')}"
     else:
-        before, after = shortened_pair(value(change.before), value(change.after), room - 2)
+        before, after = shorten_pair(value(change.before), value(change.after), room - 2)
         yield f"{sign}{name}  {paint(before, 'red')}"
         yield f"{'' if bare else '  '}{' ' * names}→ {paint(after, 'green')}"
 
@@ -76,35 +76,28 @@ def _sign(change: FieldChange, paint: Paint) -> str:
 
 
 def _block(change: FieldChange, paint: Paint, room: int) -> Iterator[str]:
-    """Texts of many lines: what differs, with a line around it; or the beginning of a lone one."""
-    sides = [side for side in (change.before, change.after) if side is not None]
-    if not all(isinstance(side, str) for side in sides):
+    """A text of many lines: what differs, with a line of context; or the beginning of the only side."""
+    if not is_text(change):
         return
-    if max(len(side.splitlines()) for side in sides) < 2:
-        return
-    if len(sides) == 1:
-        lines = [paint("| ", "faint") + shortened(line, room) for line in safe_lines(sides[0])]
+    if _is_pair(change):
+        lines = [_line(line, paint, room) for line in compare_lines(change)]
     else:
-        before, after = map(safe_lines, sides)
-        lines = list(_differing(before, after, paint, room))
+        only = change.after if change.before is None else change.before
+        lines = [paint("| ", "faint") + shorten_middle(line, room) for line in safe_lines(only)]
     yield from lines[:_MOST_LINES]
     if (left := len(lines) - _MOST_LINES) > 0:
-        yield paint(f"… {left} more line{'s' if left > 1 else ''}", "faint")
+        yield paint(f"… {pluralize(left, 'more line')}", "faint")
 
 
-def _differing(before: list[str], after: list[str], paint: Paint, room: int) -> Iterator[str]:
-    """Empty where they differ in nothing but line ends, which a row of quoted values shows."""
-    for number, line in enumerate(unified_diff(before, after, n=1, lineterm="")):
-        # a header of two lines, then a marker before each place; the first one says nothing
-        if number < 3:
-            continue
-        text = shortened(line[1:], room)
-        match line[0]:
-            case "@":
-                yield paint("…", "faint")
-            case "-":
-                yield paint(f"- {text}", "red")
-            case "+":
-                yield paint(f"+ {text}", "green")
-            case _:
-                yield paint(f"| {text}", "faint")
+def _line(line: str, paint: Paint, room: int) -> str:
+    """A line of a diff."""
+    text = shorten_middle(safe(line[1:]), room)
+    match line[0]:
+        case "@":
+            return paint("…", "faint")
+        case "-":
+            return paint(f"- {text}", "red")
+        case "+":
+            return paint(f"+ {text}", "green")
+        case _:
+            return paint(f"| {text}", "faint")

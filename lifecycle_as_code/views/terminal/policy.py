@@ -1,15 +1,14 @@
-"""Policies for people: what there is, what expressions may name, and how tests of them ended. Pure."""
+"""Policies on a terminal: the list, the names in expressions, and the results of their tests. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from ...model.policy import Policy, Rules
 from ...model.review import Outcome, Verdict
 from ...review.policy.facts import CONTEXT
 from ...review.policy.tests import Trial
-from ..text import PLAIN, Paint, Style, counted, padded, safe, value
+from ..text import PLAIN, Paint, Style, pad, pluralize, safe, value
 
 _COLOURS: dict[Outcome, Style] = {
     Outcome.PASSED: "green",
@@ -20,7 +19,7 @@ _COLOURS: dict[Outcome, Style] = {
 
 
 def context(paint: Paint = PLAIN) -> str:
-    """The table of names."""
+    """The table of names that expressions may use."""
     widths = [max(len(row[n]) for row in CONTEXT) for n in (0, 1)]
     return "\n".join(
         f"{paint(name.ljust(widths[0]), 'strong')}  {paint(type_.ljust(widths[1]), 'cyan')}  {about}"
@@ -29,7 +28,7 @@ def context(paint: Paint = PLAIN) -> str:
 
 
 def policies(rules: Rules, paint: Paint = PLAIN) -> str:
-    """Each policy: its name, level, place, what it is about and what it asks; then the waivers."""
+    """Each policy: its name, level and place, its conditions and its requirements; then the waivers."""
     return "\n".join(
         [*(line for policy in rules.policies for line in _policy(policy, paint)), *_waivers(rules)]
     )
@@ -39,8 +38,8 @@ def _policy(policy: Policy, paint: Paint) -> Iterator[str]:
     colour: Style = "red" if policy.level == "deny" else "yellow"
     at = f"  {paint(safe(policy.at), 'faint')}" if policy.at else ""
     yield f"{paint(safe(policy.name), 'strong')}  {paint(policy.level, colour)}{at}"
-    about = ", ".join(f"{safe(name)}: {value(wanted)}" for name, wanted in policy.when.items())
-    yield f"    when     {about or 'anything changes'}"
+    conditions = ", ".join(f"{safe(name)}: {value(condition)}" for name, condition in policy.when.items())
+    yield f"    when     {conditions or 'any change'}"
     for expression in policy.require:
         yield f"    require  {safe(' '.join(expression.text.split()))}"
     for name, setting in policy.builtin.items():
@@ -55,21 +54,21 @@ def _waivers(rules: Rules) -> Iterator[str]:
         )
 
 
-def trials(shown: Sequence[Trial], paint: Paint = PLAIN) -> str:
-    """Each test on a line, with the verdicts of those that failed, and how many there were."""
+def trials(results: Sequence[Trial], paint: Paint = PLAIN) -> str:
+    """Each test on a line, with the verdicts where it failed; then the counts."""
     lines: list[str] = []
     file = ""
-    for trial in shown:
+    for trial in results:
         if trial.file != file:
             file = trial.file
             lines.append(paint(safe(file), "strong"))
         lines += _trial(trial, paint)
-    failed = sum(not trial.passed for trial in shown)
-    total = counted(len(shown), "test")
+    failures = sum(not trial.passed for trial in results)
+    total = pluralize(len(results), "test")
     lines.append(
         paint(f"{total}, all passed.", "green")
-        if not failed
-        else f"{total}, {paint(f'{failed} failed', 'red')}."
+        if not failures
+        else f"{total}, {paint(f'{failures} failed', 'red')}."
     )
     return "\n".join(lines)
 
@@ -86,34 +85,7 @@ def _trial(trial: Trial, paint: Paint) -> Iterator[str]:
 
 
 def _verdict(verdict: Verdict, paint: Paint) -> Iterator[str]:
-    word = paint(padded(str(verdict.outcome), 6), _COLOURS[verdict.outcome])
-    yield f"          {word}  {safe(verdict.policy)} over {safe(verdict.address)}"
+    word = paint(pad(str(verdict.outcome), 6), _COLOURS[verdict.outcome])
+    yield f"          {word}  {safe(verdict.policy)} for {safe(verdict.address)}"
     for sentence in verdict.failed:
         yield f"                  not met: {safe(sentence)}"
-
-
-def trials_data(shown: Sequence[Trial]) -> dict[str, Any]:
-    """The same for programs: `{"tests": [{"file", "name", "passed", "wrong", "verdicts"}], "failed": 0}`."""
-    return {
-        "tests": [
-            {
-                "file": trial.file,
-                "name": trial.name,
-                "passed": trial.passed,
-                "wrong": trial.wrong,
-                "verdicts": [_verdict_data(verdict) for verdict in trial.verdicts],
-            }
-            for trial in shown
-        ],
-        "failed": sum(not trial.passed for trial in shown),
-    }
-
-
-def _verdict_data(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "policy": verdict.policy,
-        "address": str(verdict.address),
-        "outcome": str(verdict.outcome),
-        "failed": verdict.failed,
-        "message": verdict.message,
-    }

@@ -1,4 +1,4 @@
-"""Diagnostics as text: place, code, what, and the way out. Pure."""
+"""Diagnostics as text: place, code, summary, detail and hint. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..text import PLAIN, Paint, Style, safe, safe_lines
 
 
 def diagnostic(problem: Diagnostic, paint: Paint = PLAIN) -> str:
-    """One problem, as `str(problem)` spells it, made safe to print and coloured."""
+    """One problem, as `str(problem)` spells it, safe to print and in colour."""
     colour: Style = "red" if problem.severity == "error" else "yellow"
     where = paint(f"{safe(problem.at)}: ", "strong") if problem.at else ""
     head = paint(f"{problem.severity}[{safe(problem.code)}]", "strong", colour)
@@ -22,6 +22,6 @@ def diagnostic(problem: Diagnostic, paint: Paint = PLAIN) -> str:
     return "\n".join(lines)
 
 
-def problems(found: Iterable[Diagnostic], paint: Paint = PLAIN) -> str:
-    """All of them in file order, each told once."""
-    return "\n".join(diagnostic(problem, paint) for problem in in_file_order(dict.fromkeys(found)))
+def problems(diagnostics: Iterable[Diagnostic], paint: Paint = PLAIN) -> str:
+    """All of them in file order, each once."""
+    return "\n".join(diagnostic(problem, paint) for problem in in_file_order(dict.fromkeys(diagnostics)))

@@ -1,4 +1,4 @@
-"""The kinds and their fields, told from the Spec classes alone. Pure."""
+"""The reference of kinds and their fields, made from the Spec classes. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..text import PLAIN, Paint
 
 
 def kinds(specs: Iterable[type[Spec]], paint: Paint = PLAIN) -> str:
-    """Each kind with its section and what it is, on one line."""
+    """Each kind with its section and a summary, on one line."""
     rows = [(spec.kind, f"{spec.section}:", _first_line(spec)) for spec in specs]
     widths = [max((len(row[n]) for row in rows), default=0) for n in (0, 1)]
     return "\n".join(
@@ -24,7 +24,7 @@ def kinds(specs: Iterable[type[Spec]], paint: Paint = PLAIN) -> str:
 
 def kind(spec: type[Spec], paint: Paint = PLAIN) -> str:
     """One kind in full: where it may be written, and every field with its type, rules and words."""
-    lines = [paint(spec.kind, "strong"), *_indented(cleandoc(spec.__doc__ or ""), 2), ""]
+    lines = [paint(spec.kind, "strong"), *_indent(cleandoc(spec.__doc__ or ""), 2), ""]
     lines.append(f"  section  {paint(f'{spec.section}:', 'cyan')}")
     lines += [f"  nested   {paint(f'{nest.field}:', 'cyan')} under {nest.section}" for nest in spec.nests]
     lines.append("  address  " + f"{spec.kind}.{'/'.join(f'<{name}>' for name, _ in marked(spec, Key))}")
@@ -41,7 +41,7 @@ def _fields(part: type[Part], paint: Paint, indent: int) -> Iterator[str]:
             continue
         rules = ", ".join([_type(field.annotation), *_rules(part, name, field)])
         yield f"{' ' * indent}{paint(name, 'strong')}  {paint(rules, 'faint')}"
-        yield from _indented(cleandoc(field.description or ""), indent + 4)
+        yield from _indent(cleandoc(field.description or ""), indent + 4)
         for inner in _parts(field.annotation):
             yield from _fields(inner, paint, indent + 4)
 
@@ -59,11 +59,11 @@ def _rules(part: type[Part], name: str, field: FieldInfo) -> Iterator[str]:
         elif isinstance(rule, Immutable):
             yield f"can't be changed in place ({rule.way_out})"
         elif isinstance(rule, WriteOnly):
-            yield "not read back"
+            yield "write-only"
 
 
 def _type(annotation: Any) -> str:
-    """The annotation as a person would say it."""
+    """The annotation in a reader's words."""
     if annotation is None or annotation is type(None):
         return "null"
     origin, args = get_origin(annotation), get_args(annotation)
@@ -99,5 +99,5 @@ def _first_line(spec: type[Spec]) -> str:
     return cleandoc(spec.__doc__ or "").partition("\n")[0]
 
 
-def _indented(text: str, indent: int) -> list[str]:
+def _indent(text: str, indent: int) -> list[str]:
     return [f"{' ' * indent}{line}".rstrip() for line in text.splitlines()]

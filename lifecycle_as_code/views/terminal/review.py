@@ -1,4 +1,4 @@
-"""What a reviewer judges a plan by, for people on a terminal. Pure: lines out, nothing is decided here."""
+"""Version choices, evidence, impacts and verdicts on a terminal. Pure."""
 
 from __future__ import annotations
 
@@ -6,25 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from ...model.review import Access, Capacity, Choice, Impact, Outcome, Review, Traffic, Verdict
-from ...model.signature import SignatureClass
 from ...model.spec import Address
 from ...model.text import join_first, take_first
-from ..reach import meanwhile, pair
-from ..text import PLAIN, Paint, Style, counted, safe
-from .evidence import compared
+from .. import reach
+from ..summary import OUTCOMES
+from ..text import PLAIN, Paint, pluralize, safe
+from .evidence import comparison
 
 _INDENT = 6
 _MOST_ACCESS = 12
 _MOST_LOSERS = 5
 _MOST_NAMES = 6
-
-OUTCOMES: dict[Outcome, tuple[str, Style]] = {
-    Outcome.DENIED: ("✗", "red"),
-    Outcome.WARNED: ("!", "yellow"),
-    Outcome.WAIVED: ("~", "yellow"),
-    Outcome.PASSED: ("✓", "green"),
-}
-"""Each outcome's sign and colour, the gravest first."""
 
 
 def beneath(
@@ -32,26 +24,26 @@ def beneath(
     paint: Paint = PLAIN,
     *,
     width: int = 100,
-    told: Mapping[tuple[Address, str], Address] = MappingProxyType({}),
+    repeats: Mapping[tuple[Address, str], Address] = MappingProxyType({}),
 ) -> list[str]:
-    """What belongs below one change: how its versions were chosen, evidence, blast radius, and which policies
-    have something to say. `told`: where evidence stands already, by change and entity; it isn't repeated."""
+    """The lines below one change: how its versions were selected, evidence, impact, and the policies that
+    deny or warn. `repeats`: the change under which the same evidence is printed, by change and entity."""
     if part is None:
         return []
     return [
-        *(line for choice in part.choices for line in chosen(choice, paint, _INDENT)),
+        *(line for choice in part.choices for line in selection(choice, paint, _INDENT)),
         *(
             line
-            for found in part.evidence
-            for line in compared(found, paint, width, told.get((found.address, found.entity)))
+            for c in part.evidence
+            for line in comparison(c, paint, width, repeats.get((c.address, c.entity)))
         ),
-        *(line for impact in part.impacts for line in _reached(impact, paint)),
-        *_said_of_it(part, paint),
+        *(line for impact in part.impacts for line in _impact(impact, paint)),
+        *_outcomes(part, paint),
     ]
 
 
-def _said_of_it(part: Review, paint: Paint) -> Iterator[str]:
-    """That a policy has something to say; what it is stands with all verdicts."""
+def _outcomes(part: Review, paint: Paint) -> Iterator[str]:
+    """The names of policies that deny, warn or are waived; `verdicts` has their details."""
     for outcome, (sign, colour) in OUTCOMES.items():
         names = [safe(v.policy) for v in part.verdicts if v.outcome is outcome]
         if names and outcome is not Outcome.PASSED:
@@ -59,79 +51,78 @@ def _said_of_it(part: Review, paint: Paint) -> Iterator[str]:
 
 
 def verdicts(review: Review, paint: Paint = PLAIN) -> Iterator[str]:
-    """The policies' verdicts, the gravest first; those that passed on one line."""
+    """The policies' verdicts, the most severe first; those that passed on one line."""
     if not review.verdicts:
         return
     lines = [paint("Policies", "strong")]
     for outcome in OUTCOMES:
-        found = [v for v in review.verdicts if v.outcome is outcome]
+        group = [v for v in review.verdicts if v.outcome is outcome]
         if outcome is not Outcome.PASSED:
-            for verdict in found:
-                lines += _judged(verdict, paint)
-        elif found:
+            for verdict in group:
+                lines += _verdict(verdict, paint)
+        elif group:
             sign, colour = OUTCOMES[outcome]
-            names = [*dict.fromkeys(safe(v.policy) for v in found)]
+            names = [*dict.fromkeys(safe(v.policy) for v in group)]
             lines.append(
-                f"  {paint(sign, colour)} {counted(len(found), 'verdict')} passed:"
+                f"  {paint(sign, colour)} {pluralize(len(group), 'check')} passed:"
                 f" {join_first(names, _MOST_NAMES)}"
             )
     yield "\n".join(lines)
 
 
-def _judged(verdict: Verdict, paint: Paint) -> Iterator[str]:
+def _verdict(verdict: Verdict, paint: Paint) -> Iterator[str]:
     sign, colour = OUTCOMES[verdict.outcome]
     place = f"  {paint(safe(verdict.at), 'faint')}" if verdict.at else ""
     name = paint(safe(verdict.policy), "strong")
     yield f"  {paint(sign, colour)} {name}  {paint(verdict.outcome, colour)}  {safe(verdict.address)}{place}"
     if verdict.message:
         yield f"      {safe(verdict.message)}"
-    yield from (f"      {paint('not met:', 'faint')} {safe(failed)}" for failed in verdict.failed)
+    yield from (f"      {paint('not met:', 'faint')} {safe(requirement)}" for requirement in verdict.failed)
     if verdict.waiver:
         waiver = verdict.waiver
         where = f"  {paint(safe(waiver.at), 'faint')}" if waiver.at else ""
         yield f"      waived until {safe(waiver.expires)}: {safe(waiver.reason)}{where}"
 
 
-def chosen(choice: Choice, paint: Paint, column: int) -> Iterator[str]:
-    """What a selector means, and why the other versions lost."""
+def selection(choice: Choice, paint: Paint, column: int) -> Iterator[str]:
+    """The version that a selector selects, and why it rejects the others."""
     indent = " " * column
     yield (
         f"{indent}{paint('selected', 'faint')}  {safe(choice.field)} {safe(choice.selector)}"
-        f" is version {choice.version}"
+        f" → version {choice.version}"
     )
-    losers = [f"not {version}: {safe(why)}" for version, why in choice.losers]
+    losers = [f"rejected {version}: {safe(why)}" for version, why in choice.losers]
     yield from (f"{indent}  {paint(line, 'faint')}" for line in take_first(losers, _MOST_LOSERS))
 
 
-def _reached(impact: Impact, paint: Paint) -> Iterator[str]:
-    """A tree: what is reached, and below it how. What is reached of the changed object itself stands without
-    a name."""
-    found: dict[tuple[Address, str], list[str]] = {}
+def _impact(impact: Impact, paint: Paint) -> Iterator[str]:
+    """A tree: the affected objects, and below each how. The changed object itself has no node."""
+    effects: dict[tuple[Address, str], list[str]] = {}
     for row in impact.traffic:
-        found.setdefault((row.endpoint, row.stack), []).append(traffic(row))
-    for taken in impact.capacity:
-        found.setdefault((taken.endpoint, ""), []).append(capacity(taken, paint))
-    # who loses is never what is cut
+        effects.setdefault((row.endpoint, row.stack), []).append(traffic(row))
+    for need in impact.capacity:
+        effects.setdefault((need.endpoint, ""), []).append(capacity(need, paint))
+    # users who lose access come first: the rest is cut
     users = sorted(impact.access, key=lambda row: row.gains)
     for user in users[:_MOST_ACCESS]:
-        found.setdefault((user.resource, ""), []).append(access(user, paint))
-    own = found.pop((impact.address, ""), [])
+        effects.setdefault((user.resource, ""), []).append(access(user, paint))
+    own = effects.pop((impact.address, ""), [])
     branches: list[tuple[str, list[str]]] = [(line, []) for line in own]
-    branches += [(_whose(*reached, paint), lines) for reached, lines in found.items()]
+    branches += [(_object(*key, paint), lines) for key, lines in effects.items()]
     if len(users) > _MOST_ACCESS:
-        branches.append((f"and {counted(len(users) - _MOST_ACCESS, 'more user')}", []))
+        branches.append((f"and {pluralize(len(users) - _MOST_ACCESS, 'more user')}", []))
     if branches:
         indent = " " * _INDENT
-        yield f"{indent}{paint('reaches', 'strong')}"
+        yield f"{indent}{paint('affects', 'strong')}"
         yield from (f"{indent}{line}" for line in tree(branches, paint))
 
 
-def _whose(reached: Address, stack: str, paint: Paint) -> str:
-    return safe(reached) + (paint(f" of stack {safe(stack)}", "yellow") if stack else "")
+def _object(address: Address, stack: str, paint: Paint) -> str:
+    return safe(address) + (paint(f" of stack {safe(stack)}", "yellow") if stack else "")
 
 
 def tree(branches: Sequence[tuple[str, Sequence[str]]], paint: Paint = PLAIN) -> Iterator[str]:
-    """Each with its leaves below it."""
+    """Each branch with its leaves below it."""
     for place, (head, leaves) in enumerate(branches, 1):
         last = place == len(branches)
         yield f"{paint('└─' if last else '├─', 'faint')} {head}"
@@ -151,27 +142,22 @@ def traffic(row: Traffic) -> str:
         case True, before, after if before != after:
             end = f": version {'–' if before is None else before} → {'–' if after is None else after}"
         case False, before, _ if before is not None:
-            stays = "; stays until that stack is applied" if row.stack else ""
-            end = f": version {before}{stays}"
+            unchanged = "; unchanged until that stack is applied" if row.stack else ""
+            end = f": version {before}{unchanged}"
         case _:
             end = ""
     return f"{', '.join(parts)}{end}"
 
 
 def capacity(row: Capacity, paint: Paint = PLAIN) -> str:
-    """Replicas, CPUs and GPUs before → after, the peak, and whether the cluster has it."""
-    parts = [f"replicas {pair(row.replicas_before, row.replicas_after)}"]
-    parts.append(f"CPUs {pair(row.cpus_before, row.cpus_after)}")
+    """Replicas, CPUs and GPUs before → after, the peak, and whether the cluster has that capacity."""
+    parts = [f"replicas {reach.pair(row.replicas_before, row.replicas_after)}"]
+    parts.append(f"CPUs {reach.pair(row.cpus_before, row.cpus_after)}")
     if row.gpus_before or row.gpus_after:
-        parts.append(f"GPUs {pair(row.gpus_before, row.gpus_after)}")
-    peak = f"+{row.peak_cpus:g} CPUs" + (f" and +{row.peak_gpus:g} GPUs" if row.peak_gpus else "")
-    free = "" if row.free_cpus is None else f", {row.free_cpus:g} free"
-    if row.free_gpus is not None and row.peak_gpus:
-        free += f" and {row.free_gpus:g} GPUs free"
-    unfit = paint("does not fit", "strong", "red")
-    fits = {True: ": fits", False: f": {unfit}", None: ": not known to fit"}[row.fits]
+        parts.append(f"GPUs {reach.pair(row.gpus_before, row.gpus_after)}")
     if row.peak_cpus or row.peak_gpus:
-        parts.append(f"{meanwhile(row)} {peak}{free}{fits}")
+        fit = reach.fit(row)
+        parts.append(paint(fit, "strong", "red") if row.fits is False else fit)
     return ", ".join(parts)
 
 
@@ -180,12 +166,3 @@ def access(row: Access, paint: Paint = PLAIN) -> str:
     sign = paint("▲", "green") if row.gains else paint("▼", "red")
     why = f" ({safe(row.why)})" if row.why else ""
     return f"{sign} {safe(row.user)}: {safe(row.before)} → {safe(row.after)}{why}"
-
-
-def summary(review: Review) -> Iterator[str]:
-    """What of it belongs beside the tally: `1 denied`, `signature breaking`."""
-    for outcome in (Outcome.DENIED, Outcome.WARNED, Outcome.WAIVED):
-        if count := sum(v.outcome is outcome for v in review.verdicts):
-            yield f"{count} {outcome}"
-    if any(c.signature.verdict is SignatureClass.BREAKING for c in review.evidence):
-        yield "signature breaking"

@@ -404,7 +404,7 @@ def test_a_stack_is_formatted_and_the_files_that_changed_are_listed(
 ) -> None:
     assert run(["fmt"]) == 0
     listed = "lac.yaml\nmodels/fraud.yaml\n"
-    assert capsys.readouterr() == (listed, "Left alone: models/more.yaml.j2 is a template.\n")
+    assert capsys.readouterr() == (listed, "Skipped: models/more.yaml.j2 is a template.\n")
     assert changed() == listed.split()
     assert Path("models/fraud.yaml").read_text() == PRETTY
     assert run(["fmt", "."]) == 0

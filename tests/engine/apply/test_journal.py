@@ -210,6 +210,6 @@ def test_the_command_tells_of_a_killed_one(tmp_path: Path) -> None:
     with engine.begin() as db:
         db.execute(text("UPDATE lac_applies SET ended_ms = NULL, outcome = NULL"))
     engine.dispose()
-    assert "interrupted, or at work" in stack.lac("history").stdout
+    assert "interrupted, or in progress" in stack.lac("history").stdout
     (found,) = json.loads(stack.lac("history", "--json").stdout)["applies"]
     assert (found["outcome"], found["ended_ms"]) == ("", None)

@@ -529,5 +529,5 @@ def test_the_command_wants_to_be_sure(tmp_path: Path) -> None:
     assert row(store)["token"] == "one"
     # manifests that can't be read don't matter
     directory.declare("nonsense: [")
-    assert "The lock is free." in directory.lac("force-unlock", "--force", "one").stdout
+    assert "Released the lock." in directory.lac("force-unlock", "--force", "one").stdout
     assert row(store)["token"] == ""

@@ -34,14 +34,14 @@ def test_applies_are_two_lines_each() -> None:
     assert view.applies([LAST, OPEN, NOTHING, SECOND, FIRST]).splitlines() == [
         "2026-11-18 11:06:45 UTC  00000005  destroy  complete  somebody",
         "    1 deleted, 1 forgotten",
-        "2026-11-18 11:06:44 UTC  00000004  apply    interrupted, or at work  somebody",
-        "    nothing changed",
+        "2026-11-18 11:06:44 UTC  00000004  apply    interrupted, or in progress  somebody",
+        "    no changes",
         "2026-11-18 11:06:43 UTC  00000003  apply    refused  somebody",
-        "    nothing changed",
+        "    no changes",
         "2026-11-18 11:06:42 UTC  00000002  apply    complete  octo",
         "    1 updated; commit fedcba987654, https://ci.example/7",
         "2026-11-18 11:06:41 UTC  00000001  apply    complete  ann@laptop in prod",
-        "    2 created; commit 0123456789ab with changes, git.example:infra.git",
+        "    2 created; commit 0123456789ab with uncommitted changes, git.example:infra.git",
     ]
 
 
@@ -59,7 +59,7 @@ def test_an_object_is_told_from_what_to_what() -> None:
         "      ~ version  1 → 2",
         "",
         "2026-11-18 11:06:41 UTC  00000001  apply    complete  ann@laptop in prod",
-        "    commit 0123456789ab with changes, git.example:infra.git",
+        "    commit 0123456789ab with uncommitted changes, git.example:infra.git",
         "  created  (declared)",
         "      version  1",
     ]

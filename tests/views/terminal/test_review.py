@@ -18,7 +18,7 @@ from lifecycle_as_code.model.spec import Address
 from lifecycle_as_code.review.evidence import compare
 from lifecycle_as_code.views.terminal import evidence, review
 from lifecycle_as_code.views.terminal import plan as human
-from lifecycle_as_code.views.text import Paint, cells, wrapped
+from lifecycle_as_code.views.text import Paint, cells, wrap
 from lifecycle_as_code.views.versions import metric_rows, numbers, size
 
 COLOURS = re.compile(r"\x1b\[[\d;]*m")
@@ -37,24 +37,28 @@ def test_a_rich_plan_tells_all_that_is_known() -> None:
         assert all(str(row.endpoint) in text for row in (*impact.traffic, *impact.capacity))
         assert all(f"{row.user}: {row.before} → {row.after}" in text for row in impact.access)
     for choice in plan.review.choices:
-        assert f"is version {choice.version}" in text
-    counted = sum(v.outcome is Outcome.DENIED for v in plan.review.verdicts)
-    assert counted
-    assert re.search(rf"^Plan: .*, {counted} denied, ", text, re.MULTILINE)
+        assert f"→ version {choice.version}" in text
+    number = sum(v.outcome is Outcome.DENIED for v in plan.review.verdicts)
+    assert number
+    assert re.search(rf"^Plan: .*, {number} denied, ", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
-    ("free", "fits", "said"),
-    [(3, True, ", 3 free: fits"), (1, False, ", 1 free: does not fit"), (None, None, ": not known to fit")],
+    ("free", "fits", "verdict", "rest"),
+    [
+        (3, True, "fits", ", 3 CPUs free"),
+        (1, False, "does not fit", ", 1 CPU free"),
+        (None, None, "capacity unknown", ""),
+    ],
 )
-def test_room_on_the_cluster_is_told_also_where_it_is_not_known(
-    free: float | None, fits: bool | None, said: str
+def test_a_clusters_capacity_is_printed_also_where_it_is_unknown(
+    free: float | None, fits: bool | None, verdict: str, rest: str
 ) -> None:
     row = Capacity(Address("serving_endpoint", ("a",)), 1, 1, 2, 2, 0, 0, 2, 0, free, None, fits)
-    told = review.capacity(row)
-    assert told == f"replicas 1, CPUs 2, while both versions are up +2 CPUs{said}"
-    assert "fit" not in review.capacity(replace(row, peak_cpus=0))
-    assert ", when it comes up +2 CPUs" in review.capacity(replace(row, replicas_before=0))
+    need = f"{verdict}: needs 2 CPUs more while both versions run{rest}"
+    assert review.capacity(row) == f"replicas 1, CPUs 2, {need}"
+    assert review.capacity(replace(row, peak_cpus=0)) == "replicas 1, CPUs 2"
+    assert "needs 2 CPUs more when it starts" in review.capacity(replace(row, replicas_before=0))
 
 
 def test_colours_add_nothing_but_colours() -> None:
@@ -67,7 +71,7 @@ def test_colours_add_nothing_but_colours() -> None:
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
 def test_however_narrow_it_is_no_number_is_cut(width: int) -> None:
     plan = rich()
-    text = wrapped(human.plan(plan, width=width), width)
+    text = wrap(human.plan(plan, width=width), width)
     for row in metric_rows(plan.review.evidence[0]):
         assert re.search(rf"{row.before or '–'} (→ )? *{row.after} *{re.escape(row.delta)}", text), row
     for line in text.splitlines():
@@ -77,28 +81,29 @@ def test_however_narrow_it_is_no_number_is_cut(width: int) -> None:
 def test_where_there_is_room_metrics_are_a_table() -> None:
     lines = human.plan(rich(), width=80).splitlines()
     head = next(line for line in lines if line.split()[:1] == ["metric"])
-    assert head.split() == ["metric", "data", "set", "before", "after", "change"]
+    assert head.split() == ["metric", "dataset", "before", "after", "change"]
     assert "        latency_p99_ms                        18.4       23.9     +5.5  ▼ worse" in lines
 
 
 def test_what_a_change_reaches_is_a_tree_below_it() -> None:
     text = human.plan(rich())
     assert (
-        "      reaches\n"
+        "      affects\n"
         "      ├─ serving_endpoint.fraud-scoring\n"
         "      │  └─ champion, 90 % of its traffic, follows @champion: version 3 → 4\n"
         "      └─ serving_endpoint.checkout of stack shop\n"
         "         └─ risk, 100 % of its traffic, follows @champion: version 3;"
-        " stays until that stack is applied\n"
+        " unchanged until that stack is applied\n"
         "      ✗ denied by champion-must-be-better\n"
         "      ~ waived by soak-time\n"
     ) in text
     assert "passed by" not in text
     # of the endpoint itself, without its name
     assert (
-        "      reaches\n"
+        "      affects\n"
         "      ├─ champion, 90 % of its traffic, follows @champion: version 3 → 4\n"
-        "      └─ replicas 2 → 3, CPUs 2 → 3, while both versions are up +2 CPUs, 1.5 free: does not fit\n"
+        "      └─ replicas 2 → 3, CPUs 2 → 3, does not fit: needs 2 CPUs more while both versions run,"
+        " 1.5 CPUs free\n"
         "      ! warned by latency-budget\n"
     ) in text
 
@@ -130,9 +135,9 @@ def test_of_very_many_users_those_who_lose_are_told() -> None:
     ],
 )
 def test_a_line_that_is_too_long_goes_on_below(line: str, below: list[str]) -> None:
-    assert wrapped(line, 23).split("\n") == below
+    assert wrap(line, 23).split("\n") == below
     painted = Paint(True)(line, "strong", "red")
-    assert COLOURS.sub("", wrapped(painted, 23)).split("\n") == below
+    assert COLOURS.sub("", wrap(painted, 23)).split("\n") == below
 
 
 def test_only_a_terminal_has_its_lines_wrapped(
@@ -152,9 +157,9 @@ def test_only_a_terminal_has_its_lines_wrapped(
         pytest.param([0.5], [None], ("0.5", "NaN"), "", id="no number any more"),
         pytest.param([None], [0.5], ("NaN", "0.5"), "", id="a number now"),
         pytest.param([None], [None], ("NaN", "NaN"), "", id="never one"),
-        pytest.param([], [None], ("", "NaN"), "first measured", id="first"),
-        pytest.param([None], [], ("NaN", ""), "gone", id="gone"),
-        pytest.param([0.5], [], ("0.5", ""), "gone", id="a number that is gone"),
+        pytest.param([], [None], ("", "NaN"), "new", id="first"),
+        pytest.param([None], [], ("NaN", ""), "removed", id="gone"),
+        pytest.param([0.5], [], ("0.5", ""), "removed", id="a number that is gone"),
     ],
 )
 def test_what_is_no_number_is_not_what_was_not_measured(
@@ -164,7 +169,7 @@ def test_what_is_no_number_is_not_what_was_not_measured(
     found = compare(Address("model_alias", ("m", "a")), "m", *sides)
     (row,) = metric_rows(found)
     assert ((row.before, row.after), row.trend) == (shown, trend)
-    line = list(evidence.compared(found, Paint(), 80, None))[2]
+    line = list(evidence.comparison(found, Paint(), 80, None))[2]
     assert line.split() == ["loss", *(each or "–" for each in shown), *trend.split()]
 
 
@@ -175,9 +180,9 @@ def test_a_version_that_takes_nobodys_place_has_nothing_to_be_measured_against()
         shown = compare(where, "m", *sides, entity="blue")
         (row,) = metric_rows(shown)
         assert row.trend == ""
-        line = list(evidence.compared(shown, Paint(), 80, None))[2]
+        line = list(evidence.comparison(shown, Paint(), 80, None))[2]
         assert line.split() == ["loss", *told.split()]
-    (line,) = evidence.compared(replace(shown, entity="green"), Paint(), 80, where)
+    (line,) = evidence.comparison(replace(shown, entity="green"), Paint(), 80, where)
     assert line.strip() == "evidence  the same for served entity green"
 
 
@@ -188,10 +193,10 @@ def test_an_unknown_signature_is_told_with_the_side_that_has_none() -> None:
         Evidence("m", 2, flavors={"sklearn": "1"}, signature=Signature()),
     )
     shown = compare(Address("model_alias", ("m", "a")), "m", *sides)
-    told = "\n".join(evidence.compared(shown, Paint(), 80, None))
+    told = "\n".join(evidence.comparison(shown, Paint(), 80, None))
     assert "signature unknown\n        missing   version 1: the signature: the model was" in told
     assert "version 1: the" not in "\n".join(
-        evidence.compared(replace(shown, signature=SignatureChange()), Paint(), 80, None)
+        evidence.comparison(replace(shown, signature=SignatureChange()), Paint(), 80, None)
     )
 
 
@@ -234,4 +239,4 @@ def test_what_is_no_number_has_no_difference(
 ) -> None:
     measured = replace(rich().review.evidence[0], metrics=(MetricChange("m", "", "", before, after, None),))
     (row,) = metric_rows(measured)
-    assert (row.before, row.after, row.delta, row.moved) == told
+    assert (row.before, row.after, row.delta, row.differs) == told
