@@ -172,8 +172,8 @@ def on_postgresql(stage: Stage, until_done: ExitStack) -> None:
         return "", 0
 
     def at(user: str, password: str) -> str:
-        url = make_url(store).set(username=user, password=password)
-        return url.render_as_string(hide_password=False).replace("postgresql+psycopg", "postgresql")
+        url = make_url(store).set(username=user, password="word").render_as_string(hide_password=False)
+        return url.replace(":word@", f":{password}@").replace("postgresql+psycopg", "postgresql")
 
     stage.commands = {"psql": psql}
     logins = [(user, password) for user in ("lac_plan", "lac_apply") for password in (user, "***")]
@@ -258,6 +258,20 @@ def test_the_first_command_does_what_the_pages_show(tmp_path: Path, request: pyt
             f"{PICTURE} shows another plan: `--update` draws it again"
         )
         PICTURE.write_text(picture)
+
+
+def test_the_python_example_plans_applies_and_finds_no_drift(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_databases(tmp_path)
+    (tmp_path / "lac.yaml").write_text("name: payments\nstore: sqlite:///mlflow.db\n")
+    (tmp_path / "models.yaml").write_text("registered_models: [{name: fraud}]\n")
+    [script] = re.findall(r"```python\n(.*?)```", (QUICKSTART / "README.md").read_text(), re.S)
+    exec(script.replace("examples/quickstart", str(tmp_path)), {})
+    first, *events, drift = capsys.readouterr().out.splitlines()
+    assert first == "registered_model.fraud create declared"
+    assert "Finished" in events[-1]
+    assert drift == "()"
 
 
 LEFT_OUT = "…"

@@ -15,6 +15,9 @@ from mlflow.types import ColSpec, Schema
 
 COLUMNS = ("amount", "country_risk", "hour")
 
+# the signature below says what the columns are
+warnings.filterwarnings("ignore", message=".*type hints")
+
 
 class Rule(mlflow.pyfunc.PythonModel):
     """A payment is fraud when its amount exceeds a threshold."""
@@ -38,8 +41,6 @@ def register(version: int, auc: float, columns: tuple[str, ...]) -> None:
     print(f"registered fraud version {version}, auc {auc}")
 
 
-# the signature is given
-warnings.filterwarnings("ignore", message=".*type hints")
 mlflow.set_tracking_uri("sqlite:///mlflow.db")
 client = mlflow.MlflowClient()
 client.create_registered_model("fraud")
