@@ -235,7 +235,7 @@ def test_the_first_command_does_what_the_pages_show(tmp_path: Path, request: pyt
             capture_output=True,
             text=True,
             env=environment,
-            timeout=400,
+            timeout=900,
             check=False,
         )
         assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]

@@ -106,7 +106,8 @@ class Stage:
         line, _, pipe = line.partition(" | tail -n ")
         for text, place in self.places.items():
             line = line.replace(text, place)
-        words = shlex.split(line)
+        # one stream it is anyway
+        words = shlex.split(line.removesuffix(" 2>&1"))
         with self.environment.context() as environment:
             while "=" in words[0]:
                 environment.setenv(*words.pop(0).split("=", 1))
