@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,15 +12,13 @@ import pytest
 from hypothesis import settings
 from support import failpoints
 from support.bench import Bench
+from support.browser import describe_browser, ensure_browser
 from support.mlflow_fixture import (  # noqa: F401 - fixtures are found by name
-    MEMORY,
     SERVICES,
-    SHARED,
     basic_auth_server,
     fresh_postgres,
     fresh_sqlite,
     mlflow_server,
-    mlflow_templates,
     postgres,
 )
 from support.process_pool import Forks
@@ -32,11 +30,12 @@ from lifecycle_as_code.kinds.role import Role
 
 # how long an example takes says more about the machine than about the code
 settings.register_profile("lac", deadline=None)
+settings.register_profile("everywhere", deadline=None, max_examples=1000)
 settings.load_profile("lac")
 
 
-TEMPORARY = "PYTEST_DEBUG_TEMPROOT"
-"""pytest's own variable: where `tmp_path` is."""
+# ends what the tests start
+pytest_plugins = ["support.guardian"]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -60,15 +59,8 @@ def forks() -> Iterator[Forks]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One directory for the templates of all processes, and one for what tests write; the first of them
-    begins and ends."""
-    if not hasattr(config, "workerinput") and SHARED not in os.environ:
-        if MEMORY and TEMPORARY not in os.environ:
-            os.environ[TEMPORARY] = tempfile.mkdtemp(prefix="lac-tests-", dir=MEMORY)
-            # run as root, PostgreSQL and others change to users of their own, who have to get in
-            os.chmod(os.environ[TEMPORARY], 0o755)
-        os.environ[SHARED] = tempfile.mkdtemp(prefix="lac-templates-", dir=MEMORY)
-        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(SHARED), ignore_errors=True))
+    if config.getoption("--everywhere"):
+        settings.load_profile("everywhere")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -81,6 +73,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if group := group_of(item):
             item.add_marker(pytest.mark.xdist_group(group))
+    # what takes longest comes first, and last what waits for an installation
+    places = {"ray": 0, "server": 1, "": 2, "browser": 3}
+    items.sort(key=lambda item: places[group_of(item)])
 
 
 def group_of(item: pytest.Item | None) -> str:
@@ -88,30 +83,40 @@ def group_of(item: pytest.Item | None) -> str:
     needed = {*getattr(item, "fixturenames", ())}
     if item is not None and ("ray" in needed or item.get_closest_marker("own_ray")):
         return "ray"
-    return "server" if needed & {"mlflow_server", "basic_auth_server"} else ""
+    if needed & {"mlflow_server", "basic_auth_server"}:
+        return "server"
+    return "browser" if "browser" in needed else ""
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     yield
     group = group_of(item)
-    if group and "PYTEST_XDIST_WORKER" in os.environ and group_of(nextitem) != group:
+    if group in SERVICES and "PYTEST_XDIST_WORKER" in os.environ and group_of(nextitem) != group:
         SERVICES[group].close()
 
 
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """A browser is looked for, or installed, beside the first tests: those that need it come last."""
+    if any("browser" in getattr(item, "fixturenames", ()) for item in session.items):
+        threading.Thread(target=ensure_browser, daemon=True).start()
+
+
+def pytest_sessionfinish() -> None:
     for services in SERVICES.values():
         services.close()
-    made = os.environ.get(TEMPORARY, "")
-    if MEMORY and made.startswith(f"{MEMORY}/lac-tests-") and not hasattr(session.config, "workerinput"):
-        # what failing tests wrote is looked at; the rest is only in the way
-        if exitstatus == pytest.ExitCode.OK:
-            shutil.rmtree(made, ignore_errors=True)
-        else:
-            print(f"\nWhat the tests wrote is in {made}; remove it.")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if line := describe_browser():
+        terminalreporter.write_line(line)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="write down what the stories print now")
-    parser.addoption("--everywhere", action="store_true", help="every crash, and all else, on every store")
+    parser.addoption(
+        "--everywhere",
+        action="store_true",
+        help="each story on each store, more kills: what repeats for chance",
+    )
     parser.addoption("--races", type=int, default=20, help="how many races of concurrent applies to run")

@@ -21,8 +21,8 @@ LEFT = shutil.ignore_patterns(".*", "__pycache__", "build", "dist")
 
 FAILPOINTS = "tests/integration/test_failpoints.py"
 RACES = "tests/integration/test_races.py"
-ENDPOINTS = "tests/test_endpoints.py"
-LOCK = "tests/test_lock.py"
+ENDPOINTS = "tests/engine/apply/test_endpoints.py"
+LOCK = "tests/stores/state/test_lock.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Mutation:
 MUTATIONS = (
     Mutation(
         "records in a transaction of their own",
-        "apply.py",
+        "engine/apply/executor.py",
         [
             (
                 "            self.journal.record(db, _kept(changes), forgotten, changes)\n",
@@ -53,19 +53,19 @@ MUTATIONS = (
     ),
     Mutation(
         "deletions in the order of creation",
-        "transaction.py",
+        "engine/apply/transaction.py",
         [("    for kind in reversed(rows):", "    for kind in rows:")],
         [FAILPOINTS, "-k", "crash and changes and sqlite"],
     ),
     Mutation(
         "no look again before writing",
-        "apply.py",
+        "engine/apply/executor.py",
         [("        look_again(self.kinds, db, asked, self.recorded, self.plan.moves)\n", "")],
         [RACES, "-k", "saved_plans and sqlite"],
     ),
     Mutation(
         "no look again in the switch",
-        "apply.py",
+        "engine/apply/executor.py",
         [
             (
                 "        asked = changes if self.checked else self.plan.changes\n",
@@ -76,7 +76,7 @@ MUTATIONS = (
     ),
     Mutation(
         "everybody gets the lock",
-        "lock.py",
+        "stores/state/lock.py",
         [
             ("        if holder := self._holder(db, row):\n            return holder\n", ""),
             ("and (row := self._holder(db, _row(db, self._stack)))", "and (row := None)"),
@@ -85,19 +85,19 @@ MUTATIONS = (
     ),
     Mutation(
         "no fence",
-        "lock.py",
+        "stores/state/lock.py",
         [("self._mine).values(lease)).rowcount != 1:", "self._mine).values(lease)).rowcount > 1:")],
         [LOCK, "-k", "who_lost_the_lock"],
     ),
     Mutation(
         "nothing remembered before a warm-up",
-        "apply.py",
+        "engine/apply/executor.py",
         [("            self.journal.record(db, [self._begun(c) for c in changes])\n", "")],
         [FAILPOINTS, "-k", "crash and endpoint and sqlite"],
     ),
     Mutation(
         "records forgotten before Ray has unmade",
-        "apply.py",
+        "engine/apply/executor.py",
         [
             (
                 "        results = yield from self._phase(changes, self._retiring)\n",
@@ -110,7 +110,7 @@ MUTATIONS = (
     ),
     Mutation(
         "lost commits aren't settled",
-        "stores/settling.py",
+        "stores/mlflow/settling.py",
         [
             (
                 "        if not asked or not _arrived(store, apply_id, there, error):\n            raise\n",
@@ -121,72 +121,72 @@ MUTATIONS = (
     ),
     Mutation(
         "lost commits are taken for done",
-        "stores/settling.py",
+        "stores/mlflow/settling.py",
         [("                return there(db)\n", "                return True\n")],
         [FAILPOINTS, "-k", "not_done and changes and sqlite"],
     ),
     Mutation(
         "no guards",
-        "plan.py",
+        "planning/planner.py",
         [("        *_guards(world, options),\n", "")],
-        ["tests/test_plan.py", "tests/test_cli.py"],
+        ["tests/planning/test_planner.py", "tests/cli/test_cli.py"],
     ),
     Mutation(
         "users' own grants stand in the way",
-        "guard.py",
+        "planning/guards.py",
         [("if found.tombstone or found.hidden or address", "if found.tombstone or address")],
-        ["tests/test_guard.py"],
+        ["tests/planning/test_guards.py"],
     ),
     Mutation(
         "what goes along counts as ours",
-        "guard.py",
+        "planning/guards.py",
         [("for address in world.going if address in world.recorded.ours]", "for address in world.going]")],
-        ["tests/test_guard.py"],
+        ["tests/planning/test_guards.py"],
     ),
     Mutation(
         "what is ignored explains changes",
-        "decide.py",
+        "planning/decision.py",
         [
             (
                 "owned(found.spec, last.spec), carried(last.spec, before, ignored))",
                 "owned(found.spec, last.spec), last.spec)",
             )
         ],
-        ["tests/test_plan.py"],
+        ["tests/planning/test_planner.py"],
     ),
     Mutation(
         "what is ignored is recorded anew",
-        "decide.py",
+        "planning/decision.py",
         [("not diff(carried(last.spec, before, ignored), wanted)", "not diff(last.spec, wanted)")],
-        ["tests/test_lifecycle.py", "-k", "ignored and sqlite"],
+        ["tests/engine/apply/test_lifecycle.py", "-k", "ignored and sqlite"],
     ),
     Mutation(
         "a removed object shows what isn't ours",
-        "decide.py",
+        "planning/decision.py",
         [("REMOVED, owned(found.spec, last.spec), None)", "REMOVED, found.spec, None)")],
-        ["tests/test_plan.py"],
+        ["tests/planning/test_planner.py"],
     ),
     Mutation(
         "a restored experiment keeps its description",
         "kinds/experiment.py",
         [("kept.get(ids[after.name], {})", "{}")],
-        ["tests/test_lifecycle.py", "-k", "comes_back and sqlite"],
+        ["tests/engine/apply/test_lifecycle.py", "-k", "comes_back and sqlite"],
     ),
     Mutation(
         "a rename is referred to before it is made",
-        "order.py",
+        "planning/ordering.py",
         [("        and moved.isdisjoint(change.after.refs())\n", "")],
-        ["tests/test_order.py"],
+        ["tests/planning/test_ordering.py"],
     ),
     Mutation(
         "what stays counts as deleted",
-        "transaction.py",
+        "engine/apply/transaction.py",
         [('[f"{change.address} is still there"] if found is not None else []', "[]")],
-        ["tests/test_lifecycle.py", "-k", "trigger_keeps"],
+        ["tests/engine/apply/test_lifecycle.py", "-k", "trigger_keeps"],
     ),
     Mutation(
         "history beside the transaction",
-        "journal.py",
+        "engine/apply/journal.py",
         [("                history.note(connection, self.apply_id, *place, told)\n", "")],
         [FAILPOINTS, "-k", "crash and first and sqlite"],
     ),

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event
+from support import shared
 from support.bench import Bench, converge
-from support.mlflow_fixture import MEMORY, drop_postgres, fresh_postgres, fresh_sqlite
+from support.mlflow_fixture import drop_postgres, fresh_postgres, fresh_sqlite
 
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.model_alias import ModelAlias
@@ -26,12 +27,9 @@ from lifecycle_as_code.model.diff import diff, owned
 from lifecycle_as_code.model.spec import Spec
 from lifecycle_as_code.stores.ray import processes
 
-pytestmark = pytest.mark.usefixtures("mlflow_templates")
-
-settings.register_profile(
-    "engine", deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("engine")
+EVERYWHERE = settings.get_current_profile_name() == "everywhere"
+WORLDS = settings(max_examples=80 if EVERYWHERE else 8, suppress_health_check=[HealthCheck.too_slow])
+"""Each example is an apply or two on fresh databases."""
 
 NAMES = st.sampled_from(["fraud", "churn", "ads"])
 TEXTS = st.sampled_from(["", "v1", "Größe → 5"])
@@ -69,7 +67,7 @@ def worlds(draw: st.DrawFn) -> list[Spec]:
 @contextmanager
 def benches(dialect: str) -> Iterator[Bench]:
     """Databases of their own for one example; on PostgreSQL one for everything, as MLflow allows."""
-    with tempfile.TemporaryDirectory(dir=MEMORY) as path:
+    with tempfile.TemporaryDirectory(dir=shared.directory()) as path:
         directory = Path(path)
         if dialect == "sqlite":
             yield Bench(directory, fresh_sqlite(directory), fresh_sqlite(directory, "auth"))
@@ -129,6 +127,7 @@ def assert_reached(bench: Bench, world: list[Spec]) -> None:
 
 
 @DIALECTS
+@WORLDS
 @given(worlds(), worlds())
 def test_one_apply_reaches_any_world_from_any_other(
     dialect: str, first: list[Spec], second: list[Spec]
@@ -143,7 +142,7 @@ def test_one_apply_reaches_any_world_from_any_other(
 
 
 @DIALECTS
-@settings(max_examples=10)
+@WORLDS
 @given(worlds().filter(bool), worlds().filter(bool), st.integers(0, 40))
 def test_a_crash_anywhere_loses_nothing(
     dialect: str, first: list[Spec], second: list[Spec], writes: int
@@ -162,7 +161,9 @@ def test_a_crash_anywhere_loses_nothing(
         assert_reached(bench, second)
 
 
+@pytest.mark.any_store
 @DIALECTS
+@WORLDS
 @given(worlds().filter(bool), worlds().filter(bool), st.randoms())
 def test_the_order_of_declaration_does_not_matter(
     dialect: str, first: list[Spec], second: list[Spec], luck: Any
@@ -175,6 +176,7 @@ def test_the_order_of_declaration_does_not_matter(
 
 
 @DIALECTS
+@WORLDS
 @given(worlds().filter(bool), worlds())
 def test_what_is_not_ours_is_never_touched(dialect: str, theirs: list[Spec], ours: list[Spec]) -> None:
     with benches(dialect) as bench:

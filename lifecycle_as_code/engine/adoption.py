@@ -204,7 +204,7 @@ def _unclear(
     kinds = list(classes)
     first = {appearance(address): address for address in desired.objects}
     found: dict[Address, Diagnostic] = {}
-    for spec in sorted(specs, key=lambda spec: (kinds.index(spec.kind), str(spec.address))):
+    for spec in sorted(specs, key=lambda spec: (kinds.index(spec.kind), *map(str, spec.address.key))):
         address = spec.address
         other = first.setdefault(appearance(address), address)
         alike = next((ref for ref in spec.refs() if ref in found), None)

@@ -294,6 +294,7 @@ def told(apply: Apply) -> list[tuple[str, str]]:
 MODEL = [FRAUD, *(ModelVersion(model="fraud", version=n, source=f"s3://fraud/{n}") for n in (1, 2))]
 
 
+@pytest.mark.any_store
 def test_an_apply_tells_who_did_what_from_what_to_what(bench: Bench) -> None:
     bench = replace(bench, environ={**os.environ, "GITHUB_ACTOR": "octo"})
     converge(bench.stack([*MODEL, alias(1)]))
@@ -383,6 +384,7 @@ COMMANDS: Mapping[str, tuple[Callable[[Bench], None], str, str, list[tuple[str, 
 }
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize(("run", "command", "outcome", "lines"), COMMANDS.values(), ids=COMMANDS)
 def test_every_command_that_writes_leaves_an_apply(
     bench: Bench, run: Callable[[Bench], None], command: str, outcome: str, lines: list[tuple[str, str]]
@@ -410,6 +412,7 @@ def test_reading_leaves_nothing(bench: Bench) -> None:
     assert bench.stack().history() == known
 
 
+@pytest.mark.any_store
 def test_a_take_over_is_told_in_both_histories(bench: Bench) -> None:
     converge(bench.stack([*MODEL, alias(1)], name="first"))
     bench.stack(name="second").adopt([CHAMPION], take_over=True)
@@ -434,6 +437,7 @@ def test_what_was_recorded_is_known_before_between_and_after_applies(bench: Benc
     assert bench.stack().at(2**53) == {}
 
 
+@pytest.mark.any_store
 def test_an_endpoints_way_is_told(
     paper: Any,  # noqa: F811, ARG001 - the cluster it is about
     served: Bench,  # noqa: F811

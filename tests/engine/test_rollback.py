@@ -60,6 +60,7 @@ def promoted(bench: Bench) -> Bench:
     return bench
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize("by", ["apply", "its first characters", "address"])
 def test_a_promotion_is_undone(promoted: Bench, by: str) -> None:
     apply_id = ids(promoted)[-1]
@@ -110,6 +111,7 @@ def test_what_was_made_is_deleted(bench: Bench) -> None:
     assert bench.stack(MODEL).plan().changes == ()
 
 
+@pytest.mark.any_store
 def test_guards_stand_before_a_rollback_too(bench: Bench) -> None:
     bench = replace(bench, limits=Limits(share=0.0, count=1))
     converge(bench.stack(MODEL))
@@ -123,6 +125,7 @@ def test_guards_stand_before_a_rollback_too(bench: Bench) -> None:
     assert len(rolled_back(bench, ids(bench)[-1], allow=["protected", "mass-deletion"])) == 2
 
 
+@pytest.mark.any_store
 def test_a_version_that_somebody_points_at_is_not_deleted(bench: Bench) -> None:
     converge(bench.stack(MODEL))
     third = ModelVersion(model="fraud", version=3, source="s3://fraud/3")
@@ -135,6 +138,7 @@ def test_a_version_that_somebody_points_at_is_not_deleted(bench: Bench) -> None:
     assert "model_alias.fraud/theirs" in refused(bench, ids(bench)[-1], "still-used")
 
 
+@pytest.mark.any_store
 def test_a_version_that_was_deleted_cannot_come_back(bench: Bench) -> None:
     converge(bench.stack(MODEL))
     converge(bench.stack(MODEL[:-1]))
@@ -143,6 +147,7 @@ def test_a_version_that_was_deleted_cannot_come_back(bench: Bench) -> None:
     assert refused(bench, "model_version.fraud/2", "cannot-be-made-again")
 
 
+@pytest.mark.any_store
 def test_what_a_later_apply_changed_again_is_named(promoted: Bench) -> None:
     first, second = ids(promoted)
     told = refused(promoted, first, "changed-since")
@@ -150,17 +155,20 @@ def test_what_a_later_apply_changed_again_is_named(promoted: Bench) -> None:
     assert f"lac rollback '{CHAMPION}'" in told
 
 
+@pytest.mark.any_store
 def test_what_somebody_else_moved_since_is_shown_and_put_back(promoted: Bench) -> None:
     outside(promoted, "DELETE FROM registered_model_aliases")
     assert rolled_back(promoted, str(CHAMPION)) == [f"create {CHAMPION}"]
     assert promoted.live()[CHAMPION].spec == alias(1)
 
 
+@pytest.mark.any_store
 def test_what_is_so_already_is_only_recorded(promoted: Bench) -> None:
     outside(promoted, "UPDATE registered_model_aliases SET version = 1")
     assert rolled_back(promoted, str(CHAMPION)) == [f"record {CHAMPION}"]
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize("taken", [False, True], ids=["forgotten", "taken over"])
 @pytest.mark.parametrize("by", ["apply", "address"])
 def test_what_is_no_longer_this_stacks_is_not_deleted(bench: Bench, by: str, taken: bool) -> None:
@@ -174,6 +182,7 @@ def test_what_is_no_longer_this_stacks_is_not_deleted(bench: Bench, by: str, tak
     assert str(CHAMPION) in refused(bench, what, "owned-elsewhere" if taken else "not-ours")
 
 
+@pytest.mark.any_store
 def test_a_rollback_that_was_saved_can_be_out_of_date(promoted: Bench) -> None:
     stack = promoted.stack()
     data = stack.saved(stack.rollback(str(CHAMPION)).plan)
@@ -183,6 +192,7 @@ def test_a_rollback_that_was_saved_can_be_out_of_date(promoted: Bench) -> None:
     assert tables(promoted) == before
 
 
+@pytest.mark.any_store
 def test_a_mark_of_protection_outlives_a_rollback(bench: Bench) -> None:
     marked = {CHAMPION: Lifecycle(prevent_destroy=True)}
     for champion in (1, 2):
@@ -191,6 +201,7 @@ def test_a_mark_of_protection_outlives_a_rollback(bench: Bench) -> None:
     assert bench.records()[CHAMPION].protected
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize("by", ["apply", "address"])
 def test_an_endpoint_follows_back(
     paper: Any,  # noqa: F811
@@ -207,6 +218,7 @@ def test_an_endpoint_follows_back(
     assert served.stack(world(1)).plan().changes == ()
 
 
+@pytest.mark.any_store
 def test_an_endpoint_that_a_rollback_cannot_bring_up_holds_the_alias_back(
     paper: Any,  # noqa: F811
     served: Bench,  # noqa: F811
@@ -300,6 +312,7 @@ def test_a_rollback_whose_manifests_agree_writes_nothing(tmp_path: Path) -> None
     assert text == MANIFEST.replace("CHAMPION", "1").replace("TEAM", "risk")
 
 
+@pytest.mark.any_store
 def test_nothing_that_is_declared_is_touched_by_planning(promoted: Bench) -> None:
     specs: list[Spec] = [*MODEL, alias(2)]
     promoted.stack(specs).rollback(str(CHAMPION))

@@ -150,6 +150,7 @@ def test_a_saved_plan_is_carried_out_as_it_was_reviewed(begun: Bench) -> None:
     assert begun.stack(declared(later=True)).plan().changes == ()
 
 
+@pytest.mark.any_store
 def test_it_is_done_once(begun: Bench) -> None:
     data = saved(begun.stack(declared(later=True)))
     applied(begun.stack(), data)
@@ -162,6 +163,7 @@ def test_it_is_done_once(begun: Bench) -> None:
     assert tables(begun) == before
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize("undone", ["rolled back", "destroyed"])
 def test_it_does_not_come_back_after_it_was_undone(begun: Bench, undone: str) -> None:
     stack = begun.stack(declared(later=True))
@@ -204,8 +206,9 @@ def test_an_apply_that_committed_nothing_leaves_the_plan_good(begun: Bench) -> N
     assert done(applied(begun.stack(), data))
 
 
-def test_what_the_grants_database_alone_committed_counts(begun: Bench) -> None:
+def test_what_the_grants_database_alone_committed_counts(once: Bench) -> None:
     """The registry's half of an interrupted apply was restored from a backup."""
+    begun = once
     data = saved(begun.stack(declared(later=True)))
     applied(begun.stack(), data)
     outside(begun, "DELETE FROM lac_changes")
@@ -213,6 +216,7 @@ def test_what_the_grants_database_alone_committed_counts(begun: Bench) -> None:
     assert codes(refusal(begun.stack(), data)) == {"plan-already-applied"}
 
 
+@pytest.mark.any_store
 def test_a_plan_of_nothing_is_a_plan(begun: Bench) -> None:
     data = saved(begun.stack(declared()))
     assert begun.stack().check_saved(begun.stack().read_plan(data)).changes == ()
@@ -270,6 +274,7 @@ MODES: Mapping[str, tuple[Callable[[Bench], Stack], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize(("make", "asked"), MODES.values(), ids=MODES)
 def test_every_sort_of_plan_can_be_saved(
     begun: Bench, make: Callable[[Bench], Stack], asked: dict[str, Any]
@@ -282,6 +287,7 @@ def test_every_sort_of_plan_can_be_saved(
     assert asked.get("destroy") or again.changes == ()
 
 
+@pytest.mark.any_store
 def test_a_refresh_only_plan_can_be_saved(begun: Bench) -> None:
     outside(begun, "UPDATE registered_models SET description = 'By hand.'")
     outside(begun, "DELETE FROM registered_model_aliases WHERE alias = 'old'")
@@ -308,6 +314,7 @@ def test_a_rename_can_be_saved_and_is_done_once(begun: Bench) -> None:
     assert tables(begun) == rows
 
 
+@pytest.mark.any_store
 def test_what_an_import_block_takes_over_can_be_saved(begun: Bench) -> None:
     begun.stack().forget([spec.address for spec in declared()])
     stack = begun.stack(declared(later=True), imports={spec.address: None for spec in declared()})
@@ -315,6 +322,7 @@ def test_what_an_import_block_takes_over_can_be_saved(begun: Bench) -> None:
     assert begun.records().keys() >= {spec.address for spec in declared(later=True)}
 
 
+@pytest.mark.any_store
 def test_what_a_removed_block_forgets_can_be_saved(begun: Bench) -> None:
     gone = Address("model_alias", ("fraud", "old"))
     specs = [spec for spec in declared() if spec.address != gone]
@@ -327,6 +335,7 @@ def test_what_a_removed_block_forgets_can_be_saved(begun: Bench) -> None:
 # --- of which stack and store
 
 
+@pytest.mark.any_store
 def test_another_stacks_plan_is_refused(begun: Bench) -> None:
     data = saved(begun.stack(declared(later=True)))
     error = refusal(begun.stack(name="another"), data)
@@ -334,6 +343,7 @@ def test_another_stacks_plan_is_refused(begun: Bench) -> None:
     assert "stack `test`, and this is `another`" in str(error)
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize(
     ("setting", "value", "told"),
     [("environment", "prod", "environment `none`"), ("workspace", "other", "workspace `default`")],
@@ -360,6 +370,7 @@ def test_a_store_that_was_made_anew_in_the_same_place_is_another_one(tmp_path: P
     assert "another registry store" in str(refusal(bench.stack(), data))
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize("role", ["auth", "serve"])
 def test_a_store_that_lac_yaml_no_longer_names_is_another_one(begun: Bench, role: str) -> None:
     data = json.loads(saved(begun.stack(declared(later=True))))
@@ -454,6 +465,7 @@ STALE: Mapping[str, tuple[Where, str, str]] = {
 }
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize(("where", "statement", "told"), STALE.values(), ids=STALE)
 def test_what_moved_since_is_named_and_nothing_is_written(
     begun: Bench, where: Where, statement: str, told: str
@@ -488,6 +500,7 @@ def test_what_mlflow_moves_is_seen(begun: Bench) -> None:
     assert done(applied(begun.stack(), data))
 
 
+@pytest.mark.any_store
 def test_others_may_move_meanwhile(begun: Bench) -> None:
     data = saved(begun.stack(declared(later=True), name="test"), targets=["model_alias.fraud/champion"])
     outside(begun, "UPDATE registered_models SET description = 'By hand.'")
@@ -511,6 +524,7 @@ def test_of_two_plans_that_move_one_alias_the_second_is_refused(begun: Bench) ->
 CHAMPION = ModelAlias(model="fraud", alias="champion", version=1)
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize("late", [False, True], ids=["before", "in the last moment"])
 @pytest.mark.parametrize("taken", [False, True], ids=["forgotten", "taken over"])
 def test_what_is_no_longer_this_stacks_is_left_alone(begun: Bench, taken: bool, late: bool) -> None:
@@ -537,6 +551,7 @@ def with_key(bench: Bench, key: str) -> Bench:
     return replace(bench, environ={"LAC_PLAN_KEY": key})
 
 
+@pytest.mark.any_store
 def test_with_a_key_an_edit_is_refused_and_without_one_a_consistent_edit_is_the_documented_limit(
     begun: Bench,
 ) -> None:
@@ -550,6 +565,7 @@ def test_with_a_key_an_edit_is_refused_and_without_one_a_consistent_edit_is_the_
     assert done(applied(begun.stack(), sealed(held))) == ["update model_alias.fraud/champion"]
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize("key", ["k", "k\udcff"], ids=["text", "bytes"])
 def test_a_signed_plan_is_carried_out_where_the_key_is(begun: Bench, key: str) -> None:
     data = saved(with_key(begun, key).stack(declared(later=True)))
@@ -613,6 +629,7 @@ def shared(begun: Bench) -> Bench:
 PART = {"targets": ["model_alias.fraud/champion"]}
 
 
+@pytest.mark.any_store
 def test_a_deletion_of_what_is_nobodys_does_not_follow(shared: Bench) -> None:
     gone = deletion(str(STRANGE.address), "model_alias", {"model": "other", "alias": "live", "version": 1})
     error = forged(shared, lambda plan: only(plan, gone), shared.stack(declared(later=True)), **PART)
@@ -620,6 +637,7 @@ def test_a_deletion_of_what_is_nobodys_does_not_follow(shared: Bench) -> None:
     assert str(STRANGE.address) in str(error)
 
 
+@pytest.mark.any_store
 def test_a_deletion_of_another_stacks_object_does_not_follow(shared: Bench) -> None:
     spec = {"model": "other", "version": 1, "source": "s3://other/1", "storage_location": "s3://other/1"}
     whole = {**spec, "run_id": None, "description": "", "tags": {}, "stage": "None"}
@@ -629,6 +647,7 @@ def test_a_deletion_of_another_stacks_object_does_not_follow(shared: Bench) -> N
     assert "stack `another` owns it now" in str(error)
 
 
+@pytest.mark.any_store
 def test_an_update_of_another_stacks_object_does_not_follow(shared: Bench) -> None:
     def edit(plan: dict[str, Any]) -> None:
         (change,) = plan["changes"]
@@ -722,6 +741,7 @@ def test_protection_outlives_a_plan_that_was_altered(once: Bench) -> None:
 OLD = ModelAlias(model="fraud", alias="old", version=1)
 
 
+@pytest.mark.any_store
 def test_the_limits_of_today_hold_for_a_plan_of_yesterday(begun: Bench) -> None:
     stack = begun.stack([s for s in declared() if s.address.kind != "model_alias"])
     data = saved(stack)
@@ -732,6 +752,7 @@ def test_the_limits_of_today_hold_for_a_plan_of_yesterday(begun: Bench) -> None:
     assert done(applied(begun.stack(), data))
 
 
+@pytest.mark.any_store
 def test_a_guard_that_was_let_through_when_planning_stays_let_through(begun: Bench) -> None:
     strict = replace(begun, limits=Limits(share=0.0, count=1))
     stack = strict.stack([s for s in declared() if s.address.kind != "model_alias"])
@@ -740,6 +761,7 @@ def test_a_guard_that_was_let_through_when_planning_stays_let_through(begun: Ben
     assert done(applied(strict.stack(), data))
 
 
+@pytest.mark.any_store
 def test_the_last_manage_is_kept_from_a_plan_that_was_altered(begun: Bench) -> None:
     managed = [GRANT.model_copy(update={"level": "MANAGE"}) if s == GRANT else s for s in declared()]
     converge(begun.stack(managed))
@@ -752,6 +774,7 @@ def test_the_last_manage_is_kept_from_a_plan_that_was_altered(begun: Bench) -> N
     assert done(applied(begun.stack(), data))
 
 
+@pytest.mark.any_store
 def test_who_became_the_last_to_manage_since_is_asked_again(begun: Bench) -> None:
     """Another role's grant went meanwhile: the plan didn't look like taking the last one."""
     second = GRANT.model_copy(update={"role": "ops", "level": "MANAGE"})
@@ -950,6 +973,7 @@ def test_a_move_during_the_rollout_is_refused_in_the_switch(
     }
 
 
+@pytest.mark.any_store
 def test_what_an_endpoint_serves_follows_from_its_alias(
     paper: Paper,  # noqa: F811, ARG001 - the cluster it is about
     served: Bench,  # noqa: F811
@@ -970,6 +994,7 @@ def test_what_an_endpoint_serves_follows_from_its_alias(
     assert "serving_endpoint.fraud" in str(error)
 
 
+@pytest.mark.any_store
 def test_an_endpoint_that_changed_since_is_out_of_date(
     paper: Paper,  # noqa: F811
     served: Bench,  # noqa: F811

@@ -17,9 +17,10 @@ import pytest
 from mlflow import MlflowClient
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import make_url
-from support.command import LAC, PATIENCE, environment
+from support.command import LAC, PATIENCE, environment, warm_process
 from support.loopback_ray import LoopbackRay, loopback_ray
-from support.mlflow_fixture import _postgres, drop_postgres, fresh_postgres, postgres_server
+from support.mlflow_fixture import drop_postgres, fresh_postgres, postgres_data, postgres_server
+from support.shared import once
 
 CORE = "Kanarienvogel7f3c"
 """What no encoding of single characters changes."""
@@ -134,10 +135,24 @@ class House:
                 break
             except subprocess.TimeoutExpired:
                 seen += _children(process.pid)
-        name = f"{len(self.said)}: lac {' '.join(args)} {' '.join(environ)}"
-        self.said[name] = out + b"\n" + err + b"\n" + b"\n".join(seen)
-        assert process.returncode == expect, f"{name}: {process.returncode}\n{self.said[name].decode()}"
+        self._check(process.returncode, expect, [out, err, *seen], [*args, *environ])
         return (out + err).decode()
+
+    def fork_lac(self, *args: str, expect: int = 0, **environ: str) -> str:
+        """As `lac`, in a fork, which soon is there; what it said is kept."""
+        ran = warm_process().command(
+            *("-C", str(self.stack), *args),
+            environ={**self.environ, **environ},
+            directory=Path.cwd(),
+            seconds=PATIENCE,
+        )
+        self._check(ran.code, expect, [ran.out, ran.err], [*args, *environ])
+        return (ran.out + ran.err).decode()
+
+    def _check(self, code: int, expected: int, said: list[bytes], words: list[str]) -> None:
+        name = f"{len(self.said)}: lac {' '.join(words)}"
+        self.said[name] = b"\n".join(said)
+        assert code == expected, f"{name}: {code}\n{self.said[name].decode()}"
 
 
 def _children(pid: int) -> list[bytes]:
@@ -153,22 +168,22 @@ def _with_a_password(url: str) -> str:
     return make_url(url).set(username=ROLE, password=CANARY).render_as_string(hide_password=False)
 
 
-def _ask_for_passwords() -> None:
-    """The server believes everybody; not that role."""
+def _ask_for_passwords() -> str:
+    """The server believes everybody; not that role, which this returns."""
     server = create_engine(postgres_server(), isolation_level="AUTOCOMMIT")
     with server.connect() as db:
-        if not db.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :r"), {"r": ROLE}):
-            literal = CANARY.replace("'", "''")
-            db.exec_driver_sql(f"CREATE ROLE {ROLE} LOGIN SUPERUSER PASSWORD '{literal}'")
-            rules = Path(_postgres().pgdata) / "pg_hba.conf"
-            rules.write_text(f"local all {ROLE} scram-sha-256\n{rules.read_text()}")
-            db.execute(text("SELECT pg_reload_conf()"))
+        literal = CANARY.replace("'", "''")
+        db.exec_driver_sql(f"CREATE ROLE {ROLE} LOGIN SUPERUSER PASSWORD '{literal}'")
+        rules = postgres_data() / "pg_hba.conf"
+        rules.write_text(f"local all {ROLE} scram-sha-256\n{rules.read_text()}")
+        db.execute(text("SELECT pg_reload_conf()"))
     server.dispose()
+    return ROLE
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    _ask_for_passwords()
+    once("postgresql-passwords", _ask_for_passwords)
     store = fresh_postgres()
     secret = quote(CANARY, safe="")
     with loopback_ray() as ray:
@@ -271,7 +286,7 @@ def _failures_tell_nothing(house: House) -> None:
         "no Ray": ("ray-unreachable", {"RAY_ADDRESS": ray.replace(str(house.ray.port), "1")}),
     }
     for what, (code, environ) in cases.items():
-        said = house.lac("plan", expect=1, **environ)
+        said = house.fork_lac("plan", expect=1, **environ)
         assert f"error[{code}]" in said, what
     mistyped = {
         "a scheme": f"posgresql://lac:{secret}@db/mlflow",
@@ -281,19 +296,19 @@ def _failures_tell_nothing(house: House) -> None:
         "parameters of a file": f"sqlite:///mlflow.db?key={secret}",
     }
     for what, address in mistyped.items():
-        said = house.lac("-e", "mistyped", "plan", expect=1, MISTYPED=address)
+        said = house.fork_lac("-e", "mistyped", "plan", expect=1, MISTYPED=address)
         assert "error[unsupported-store]" in said, what
     for what, address in {
         "a scheme": f"htp://{secret}@head:8265",
         "a port": f"http://head:{secret}",
         "brackets": f"http://[{secret}]:8265",
     }.items():
-        said = house.lac("-e", "nowhere", "validate", expect=1, NOWHERE=address)
+        said = house.fork_lac("-e", "nowhere", "validate", expect=1, NOWHERE=address)
         assert "error[bad-value]" in said, what
-    house.lac("-e", "filtered", "validate", expect=1)
+    house.fork_lac("-e", "filtered", "validate", expect=1)
     for status, code in ((401, "ray-unauthorized"), (404, "ray-without-serve"), (400, "ray-refused")):
         house.ray.refusing = status
-        assert f"error[{code}]" in house.lac("apply", "--auto-approve", "--json", expect=1)
+        assert f"error[{code}]" in house.fork_lac("apply", "--auto-approve", "--json", expect=1)
     house.ray.refusing = 0
 
 

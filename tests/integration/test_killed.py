@@ -108,14 +108,17 @@ def leases(store: str) -> int:
 
 
 @DIALECTS
-def test_killed_time_and_again_it_still_arrives(tmp_path: Path, dialect: str) -> None:
+def test_killed_time_and_again_it_still_arrives(
+    tmp_path: Path, dialect: str, pytestconfig: pytest.Config
+) -> None:
+    """Three times; `--everywhere`: twelve."""
     luck = random.Random(7)
     with stacks(tmp_path, dialect, COUNT) as (stack, store):
         stack.declare(models(COUNT, text="Anew."))
         started = time.monotonic()
         stack.lac("apply", "--auto-approve")
         lasts = time.monotonic() - started
-        for attempt in range(6):
+        for attempt in range(12 if pytestconfig.getoption("--everywhere") else 3):
             # each manifest differs from the one before, so that there is always something to do
             stack.declare(models(COUNT + attempt, text=f"Attempt {attempt}."))
             process = stack.start("apply", "--auto-approve")
@@ -126,11 +129,11 @@ def test_killed_time_and_again_it_still_arrives(tmp_path: Path, dialect: str) ->
             process.communicate()
             names, known = made(store)
             assert names == known, "made, and nobody remembers"
-        stack.declare(models(COUNT + 11, text="At last."))
+        stack.declare(models(COUNT + 20, text="At last."))
         done = stack.lac("apply", "--auto-approve")
         assert "Applied" in done.stdout
         assert "No changes" in stack.lac("plan", "--detailed-exitcode").stdout
-        assert len(made(store)[0]) == COUNT + 11
+        assert len(made(store)[0]) == COUNT + 20
 
 
 @DIALECTS
@@ -158,6 +161,7 @@ def standing_still(process: subprocess.Popen[str]) -> Iterator[None]:
         process.send_signal(signal.SIGCONT)
 
 
+@pytest.mark.any_store
 @DIALECTS
 def test_a_second_apply_is_told_who_holds_the_lock(tmp_path: Path, dialect: str) -> None:
     with stacks(tmp_path, dialect) as (stack, store):
@@ -168,6 +172,7 @@ def test_a_second_apply_is_told_who_holds_the_lock(tmp_path: Path, dialect: str)
             assert f"(apply, pid {process.pid})" in refused.stderr
 
 
+@pytest.mark.any_store
 @DIALECTS
 def test_a_second_apply_may_wait(tmp_path: Path, dialect: str) -> None:
     with stacks(tmp_path, dialect) as (stack, store):
@@ -224,6 +229,7 @@ def test_a_signal_lets_the_transaction_end(tmp_path: Path, dialect: str, number:
         assert "No changes" in stack.lac("apply", "--auto-approve").stdout
 
 
+@pytest.mark.any_store
 @DIALECTS
 def test_the_second_signal_aborts(tmp_path: Path, dialect: str) -> None:
     with stacks(tmp_path, dialect) as (stack, store):

@@ -14,7 +14,8 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ProgrammingError
 from support.command import Directory, models
-from support.mlflow_fixture import drop_postgres, fresh_postgres
+from support.mlflow_fixture import drop_postgres, fresh_postgres, postgres_server
+from support.shared import once
 
 from lifecycle_as_code.kinds.base import Databases
 from lifecycle_as_code.kinds.experiment import Experiment, Experiments
@@ -84,17 +85,24 @@ class Desk:
         return make_url(self.store).set(username=role, password=role).render_as_string(hide_password=False)
 
 
+def _create_roles() -> str:
+    """Roles are the server's, not a database's; this returns their names."""
+    server = create_engine(postgres_server())
+    with server.begin() as db:
+        for role in ROLES:
+            db.execute(text(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'"))
+    server.dispose()
+    return " ".join(ROLES)
+
+
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     store = fresh_postgres()
     client = MlflowClient(store, store)
     logged = client.create_logged_model("0", name="scorer").model_id
+    once("postgresql-roles", _create_roles)
     owner = create_engine(store)
     with owner.begin() as db:
-        for role in ROLES:
-            found = db.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role})
-            if not found:
-                db.execute(text(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'"))
         db.execute(
             text(
                 "INSERT INTO users (username, password_hash, is_admin)"

@@ -424,7 +424,7 @@ def second_ray(tmp_path: Path) -> Iterator[Path]:
     local.down(tmp_path)
 
 
-def test_two_rays_on_one_machine_dont_disturb_each_other(
+def test_two_rays_on_one_machine_dont_disturb_each_other_and_a_killed_one_leaves_nothing_once_taken_down(
     ray: RayForTests, served: Served, second_ray: Path
 ) -> None:
     served.begin()
@@ -440,19 +440,11 @@ def test_two_rays_on_one_machine_dont_disturb_each_other(
             assert found is not None
             assert found.status == "RUNNING"
             assert cluster.probe("iris", revision=revision(ingress), timeout=WAIT) is None
-        assert local.down(second_ray)
+        os.kill(other.pid, signal.SIGKILL)
+        os.waitpid(other.pid, 0)
         assert local.status(second_ray) is None
-        assert not local.down(second_ray)
+        local.down(second_ray)
+        assert [pid for pid in processes.living() if processes.session_of(pid) == other.pid] == []
+        assert not Path(other.temp_dir).exists()
     assert load.failed == []
     assert set(load.answered) == {("champion", "1")}
-
-
-@pytest.mark.usefixtures("ray")
-def test_a_killed_ray_leaves_nothing_behind_once_it_is_taken_down(second_ray: Path) -> None:
-    running = local.up(second_ray)
-    os.kill(running.pid, signal.SIGKILL)
-    os.waitpid(running.pid, 0)
-    assert local.status(second_ray) is None
-    local.down(second_ray)
-    assert [pid for pid in processes.living() if processes.session_of(pid) == running.pid] == []
-    assert not Path(running.temp_dir).exists()

@@ -288,6 +288,9 @@ def test_a_ray_that_is_killed_mid_rollout_is_started_anew_and_the_next_apply_com
         assert anew.pid != running.pid
         url = f"{anew.endpoint_url}/serving-endpoints/struck/invocations"
         assert httpx.post(url, json=SPLIT, timeout=30).status_code == 200
+        assert local.down(tmp_path / ".lac")
+        assert local.status(tmp_path / ".lac") is None
+        assert not local.down(tmp_path / ".lac")
     finally:
         local.down(tmp_path / ".lac")
         applying.join(BOUND)
@@ -310,16 +313,16 @@ def _once_it_deploys(directory: Path, app: str) -> local.LocalRay:
     raise AssertionError(f"{app} never came")
 
 
-KILLS = 3
+KILLS, KILLS_EVERYWHERE = 3, 12
 
 
 def test_a_killed_apply_leaves_nothing_that_the_next_one_does_not_find(
-    served: Bench, ray: RayForTests, models: Models
+    served: Bench, ray: RayForTests, models: Models, pytestconfig: pytest.Config
 ) -> None:
     """Killed for good, at random moments: on the way to a first version, to another, and back."""
     seed = random.randrange(10_000)
     moments = random.Random(seed)
-    for number in range(KILLS):
+    for number in range(KILLS_EVERYWHERE if pytestconfig.getoption("--everywhere") else KILLS):
         version = 1 + number % 2
         answered = versions(ray, "killed") <= {(200, "1"), (200, "2")}
         # what imports is no apply: the clock starts with the first event

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support.manifests import Problems, Read
 from support.sample_kinds import SPECS, ModelVersion, RegisteredModel
 
 from lifecycle_as_code.manifest.bind import Binder
 from lifecycle_as_code.manifest.load import load
-from lifecycle_as_code.manifest.templates import Renderer, TreeRenderer
+from lifecycle_as_code.manifest.templates import Renderer, TreeRenderer, has_template
 from lifecycle_as_code.manifest.write import write
 from lifecycle_as_code.manifest.yaml.reader import parse
 from lifecycle_as_code.manifest.yaml.report import Report
@@ -307,6 +307,8 @@ def test_whatever_is_written_ends_in_objects_or_in_problems_with_places(tree: ob
 )
 def test_what_is_written_down_reads_back(name: str, description: str, tags: dict[str, str]) -> None:
     """`write` and reading are each other's opposite, for any text that a database stores."""
+    # no manifest can have such a key, and import leaves it out
+    assume(not any(has_template(key) for key in tags))
     model = RegisteredModel(name=name, description=description, tags=tags)
     version = ModelVersion(model=name, version=1, source="s")
     report = Report("m.yaml")

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from support.process_template import Zygote, zygote
+
 LAC = [sys.executable, "-m", "lifecycle_as_code"]
+LOADED = (
+    "lifecycle_as_code.stack",
+    "lifecycle_as_code.kinds",
+    "lifecycle_as_code.stores.mlflow.sql",
+    "sqlalchemy.dialects.sqlite.pysqlite",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "psycopg",
+    "httpx",
+    "deepdiff",
+    "rich.console",
+)
+"""What most commands import late."""
 PATIENCE = 300
 """Seconds; a command that takes longer hangs."""
 
@@ -67,19 +83,24 @@ class Directory:
         )
 
     def lac(self, *args: str, expect: int | Sequence[int] = 0) -> subprocess.CompletedProcess[str]:
-        """Run `lac ARGS` and check its exit code."""
-        found = subprocess.run(
-            [*LAC, "-C", str(self.path), *args],
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
+        """Run `lac ARGS`, in a fork of a process that has everything imported, and check its exit code."""
+        ran = warm_process().command(
+            *("-C", str(self.path), *args), environ=environment(), directory=Path.cwd(), seconds=PATIENCE
         )
+        found = subprocess.CompletedProcess([*args], ran.code, ran.out.decode(), ran.err.decode())
         expected = [expect] if isinstance(expect, int) else expect
         assert found.returncode in expected, f"exit code {found.returncode}\n{found.stdout}\n{found.stderr}"
         return found
+
+
+@cache
+def warm_process() -> Zygote:
+    """What commands are forked from, one for all tests of this process; it ends with it."""
+    until_done = ExitStack()
+    process = until_done.enter_context(zygote())
+    atexit.register(until_done.close)
+    process.load(*LOADED)
+    return process
 
 
 def models(count: int, versions: int = 1, *, text: str = "Scores payments.") -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from support.loopback_github import REPOSITORY, TOKEN, GitHub
+from support.shared import MARK
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "a key of the tests' own"
@@ -73,6 +74,7 @@ class Runner:
             "GITHUB_ACTION_PATH": str(ROOT / ".github/actions" / action),
             "RUNNER_TEMP": str(self._file("temp")),
             "LAC_RETRY_SECONDS": "0.01",
+            **{name: value for name, value in os.environ.items() if name.startswith(MARK)},
             **{name: _filled(value, given) for name, value in step(action)["env"].items()},
             **self.environ,
         }

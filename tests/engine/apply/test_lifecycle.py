@@ -111,6 +111,7 @@ IGNORED: dict[str, tuple[tuple[str, ...], RegisteredModel, str]] = {
 }
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize(("fields", "model", "done"), IGNORED.values(), ids=IGNORED)
 def test_what_is_ignored_is_given_to_a_new_object_and_then_left_alone(
     bench: Bench, fields: tuple[str, ...], model: RegisteredModel, done: str
@@ -142,12 +143,14 @@ def test_what_others_put_beside_ignored_tags_never_becomes_ours(bench: Bench) ->
     assert bench.live()[FRAUD.address].spec.tags == {"team": "risk", "cost": "12"}  # type: ignore[attr-defined]
 
 
+@pytest.mark.any_store
 def test_without_its_lifecycle_what_was_ignored_counts_again(bench: Bench) -> None:
     converge(bench.stack([FRAUD], lifecycles={FRAUD.address: Lifecycle(ignore_changes=("description",))}))
     sql(bench, IGNORED["a field"][2])
     assert told(bench.stack([FRAUD]).plan()) == {"registered_model.fraud": ("update", "changed outside")}
 
 
+@pytest.mark.any_store
 def test_an_immutable_field_that_is_ignored_is_no_error(bench: Bench) -> None:
     converge(bench.stack([FRAUD, version("fraud", 1)]))
     elsewhere = version("fraud", 1).model_copy(update={"source": "s3://elsewhere/1"})
@@ -186,6 +189,7 @@ def test_what_a_trigger_keeps_was_not_deleted(tmp_path: Path) -> None:
 # --- prevent_destroy
 
 
+@pytest.mark.any_store
 def test_the_mark_outlives_its_block_and_its_object_s_declaration(bench: Bench) -> None:
     said = {"lifecycles": {FRAUD.address: Lifecycle(prevent_destroy=True)}}
     converge(bench.stack([FRAUD, OTHER], **said))
@@ -197,6 +201,7 @@ def test_the_mark_outlives_its_block_and_its_object_s_declaration(bench: Bench) 
     ]
 
 
+@pytest.mark.any_store
 def test_only_false_that_was_applied_takes_the_mark_away(bench: Bench) -> None:
     converge(bench.stack([FRAUD, OTHER], lifecycles={FRAUD.address: Lifecycle(True)}))
     plan, _ = converge(bench.stack([FRAUD, OTHER], lifecycles={FRAUD.address: Lifecycle(False)}))
@@ -205,6 +210,7 @@ def test_only_false_that_was_applied_takes_the_mark_away(bench: Bench) -> None:
     assert FRAUD.address not in bench.live()
 
 
+@pytest.mark.any_store
 def test_the_flag_lets_a_protected_object_go_and_the_plan_says_so(bench: Bench) -> None:
     converge(bench.stack([FRAUD, OTHER], lifecycles={FRAUD.address: Lifecycle(True)}))
     stack = bench.stack([OTHER])
@@ -227,6 +233,7 @@ def test_a_saved_plan_with_what_goes_along_is_carried_out(bench: Bench) -> None:
     assert {a.kind for a in bench.live()} == {"registered_model", "experiment"}
 
 
+@pytest.mark.any_store
 def test_a_role_goes_with_the_grants_that_nothing_can_import(bench: Bench) -> None:
     """Dangling ones, types that can't be declared, and one on an id that is another experiment's name."""
     nobodys(bench, Experiment(name="777"), ANALYSTS)
@@ -273,6 +280,7 @@ def rows(bench: Bench, grants: list[tuple[str, str, str]]) -> None:
     engine.dispose()
 
 
+@pytest.mark.any_store
 def test_no_import_takes_the_mark_away(bench: Bench) -> None:
     converge(bench.stack([FRAUD, OTHER], lifecycles={FRAUD.address: Lifecycle(True)}))
     bench.stack([FRAUD, OTHER]).adopt([FRAUD.address])
@@ -400,6 +408,7 @@ def test_a_rename_goes_with_a_change_of_our_record_alone(bench: Bench) -> None:
     assert clean(bench.stack([FRAUD]))
 
 
+@pytest.mark.any_store
 def test_the_mark_goes_along_with_a_rename(bench: Bench) -> None:
     converge(bench.stack([FRAUDS, OTHER], lifecycles={FRAUDS.address: Lifecycle(True)}))
     converge(moving(bench, [FRAUD, OTHER]))
@@ -492,6 +501,7 @@ def test_what_another_stack_owns_is_not_renamed_along(bench: Bench) -> None:
     assert "lac import --take-over 'model_alias.frauds/shop'" in caught.value.diagnostics[0].hint
 
 
+@pytest.mark.any_store
 def test_only_what_is_ours_can_be_moved(bench: Bench) -> None:
     converge(bench.stack([FRAUDS], name="shop"))
     with pytest.raises(LacError, match="managed by stack `shop`"):
@@ -501,6 +511,7 @@ def test_only_what_is_ours_can_be_moved(bench: Bench) -> None:
         moving(bench, [FRAUD]).plan()
 
 
+@pytest.mark.any_store
 def test_a_block_for_what_never_was_says_nothing(bench: Bench) -> None:
     plan, _ = converge(moving(bench, [FRAUD]))
     assert told(plan) == {"registered_model.fraud": ("create", "declared")}
@@ -515,6 +526,7 @@ def test_a_chain_of_renames_ends_at_its_last_name(bench: Bench) -> None:
     assert clean(bench.stack([FRAUD], moves=chain))
 
 
+@pytest.mark.any_store
 def test_two_objects_never_get_one_name(bench: Bench) -> None:
     scorer = RegisteredModel(name="scorer")
     converge(bench.stack([FRAUDS, scorer]))
@@ -569,6 +581,7 @@ def test_an_endpoint_goes_over_to_the_new_name(paper: Paper, served: Bench) -> N
     assert len(paper.apps) == 2
 
 
+@pytest.mark.any_store
 def test_an_endpoint_goes_over_to_the_new_name_and_another_version(paper: Paper, served: Bench) -> None:
     converge(served.stack(serving(FRAUDS)))
     converge(served.stack(serving(FRAUD, 2), moves=(MOVE,)))
@@ -576,6 +589,7 @@ def test_an_endpoint_goes_over_to_the_new_name_and_another_version(paper: Paper,
     assert len(paper.apps) == 2
 
 
+@pytest.mark.any_store
 def test_a_rename_is_held_back_as_a_whole_when_its_endpoint_fails(paper: Paper, served: Bench) -> None:
     converge(served.stack(serving(FRAUDS, bad=2)))
     before, records = served.live(), served.records()
@@ -607,6 +621,7 @@ def test_removed_objects_stay_and_are_nobodys(bench: Bench) -> None:
     assert set(codes(bench.stack(family(FRAUD)))) == {"not-ours"}
 
 
+@pytest.mark.any_store
 def test_what_was_nested_in_a_removed_object_may_stay_declared_elsewhere(bench: Bench) -> None:
     converge(bench.stack(family(FRAUD)))
     rest: list[Spec] = [ANALYSTS, OTHER, alias("fraud", 1)]
@@ -630,6 +645,7 @@ def nobodys(bench: Bench, *specs: Spec) -> None:
     bench.stack(name="gone").forget([spec.address for spec in specs])
 
 
+@pytest.mark.any_store
 def test_an_equal_object_is_only_recorded(bench: Bench) -> None:
     nobodys(bench, FRAUD)
     said = {"imports": {FRAUD.address: None}}
@@ -650,6 +666,7 @@ def test_an_object_that_differs_is_updated_at_once(bench: Bench) -> None:
     assert clean(bench.stack([wanted], **said))
 
 
+@pytest.mark.any_store
 def test_what_cannot_be_imported_is_told(bench: Bench) -> None:
     said = {"imports": {FRAUD.address: None}}
     assert codes(bench.stack([FRAUD], **said)) == ["nothing-to-import"]
@@ -659,6 +676,7 @@ def test_what_cannot_be_imported_is_told(bench: Bench) -> None:
     assert [d.code for d in caught.value.diagnostics] == ["owned-elsewhere"]
 
 
+@pytest.mark.any_store
 def test_an_imported_version_may_not_differ_where_nothing_can_be_changed(bench: Bench) -> None:
     nobodys(bench, FRAUD, version("fraud", 1))
     elsewhere = version("fraud", 1).model_copy(update={"source": "s3://elsewhere/1"})
@@ -707,6 +725,7 @@ TARGETS: dict[str, tuple[dict[str, Any], set[str]]] = {
 }
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize(("options", "expected"), TARGETS.values(), ids=TARGETS)
 def test_a_plan_in_part_is_about_its_targets_and_what_they_need(
     bench: Bench, options: dict[str, Any], expected: set[str]
@@ -722,6 +741,7 @@ def test_a_plan_in_part_is_about_its_targets_and_what_they_need(
     assert clean(stack)
 
 
+@pytest.mark.any_store
 def test_a_new_version_needs_those_before_it(bench: Bench) -> None:
     """MLflow counts them."""
     converge(bench.stack([FRAUD, version("fraud", 1)]))
@@ -732,18 +752,21 @@ def test_a_new_version_needs_those_before_it(bench: Bench) -> None:
     assert part(stack.plan(excludes=[four])) == {two, three, "model_alias.fraud/champion"}
 
 
+@pytest.mark.any_store
 def test_what_is_excluded_and_as_it_should_be_holds_nothing_back(bench: Bench) -> None:
     converge(bench.stack([FRAUD, version("fraud", 1)]))
     stack = bench.stack([FRAUD, version("fraud", 1, description="Better.")])
     assert part(stack.plan(excludes=["registered_model.fraud"])) == {"model_version.fraud/1"}
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize("option", ["targets", "excludes"])
 @pytest.mark.parametrize("pattern", ["registered_model.fruad", "role.*x*", "nonsense"])
 def test_a_pattern_that_means_nothing_is_an_error(bench: Bench, option: str, pattern: str) -> None:
     assert codes(bench.stack(family(FRAUD)), **{option: [pattern]}) == ["no-such-target"]
 
 
+@pytest.mark.any_store
 def test_a_deletion_in_part_takes_what_depends_on_it(bench: Bench) -> None:
     converge(bench.stack(family(FRAUD)))
     stack = bench.stack([ANALYSTS])
@@ -752,6 +775,7 @@ def test_a_deletion_in_part_takes_what_depends_on_it(bench: Bench) -> None:
     assert "registered_model.fraud" not in part(stack.plan(excludes=["model_version.fraud/2"]))
 
 
+@pytest.mark.any_store
 def test_problems_elsewhere_do_not_stop_a_plan_in_part(bench: Bench) -> None:
     nobodys(bench, RegisteredModel(name="theirs"))
     broken: list[Spec] = [
@@ -767,6 +791,7 @@ def test_problems_elsewhere_do_not_stop_a_plan_in_part(bench: Bench) -> None:
         stack.plan()
 
 
+@pytest.mark.any_store
 def test_problems_of_what_a_target_needs_do(bench: Bench) -> None:
     nobodys(bench, FRAUD)
     stack = bench.stack([FRAUD, version("fraud", 1), OTHER])
@@ -774,6 +799,7 @@ def test_problems_of_what_a_target_needs_do(bench: Bench) -> None:
     assert part(stack.plan(targets=["registered_model.other"])) == {"registered_model.other"}
 
 
+@pytest.mark.any_store
 def test_a_rename_in_part_is_whole_or_isnt(bench: Bench) -> None:
     converge(bench.stack(family(FRAUDS)))
     described = FRAUD.model_copy(update={"description": "Scores payments."})
@@ -788,6 +814,7 @@ def test_a_rename_in_part_is_whole_or_isnt(bench: Bench) -> None:
     assert part(stack.plan()) == {"registered_model.other"}
 
 
+@pytest.mark.any_store
 def test_an_endpoint_and_the_alias_that_it_follows_go_together(paper: Paper, served: Bench) -> None:
     converge(served.stack(serving(FRAUD)))
     stack = served.stack([*serving(FRAUD, 2), OTHER])
@@ -829,6 +856,7 @@ def test_refreshing_takes_over_what_changed_outside(bench: Bench) -> None:
     }
 
 
+@pytest.mark.any_store
 def test_refreshing_in_part_looks_at_its_targets_alone(bench: Bench) -> None:
     stack = bench.stack(family(FRAUD))
     converge(stack)
@@ -838,7 +866,7 @@ def test_refreshing_in_part_looks_at_its_targets_alone(bench: Bench) -> None:
     assert codes(stack, refresh_only=True, targets=["role.nobody"]) == ["no-such-target"]
 
 
-def test_a_saved_refresh_does_what_it_says_and_goes_stale(bench: Bench) -> None:
+def test_a_saved_refresh_does_what_it_says_once(bench: Bench) -> None:
     stack = bench.stack(family(FRAUD))
     converge(stack)
     sql(bench, IGNORED["a field"][2])
@@ -848,9 +876,10 @@ def test_a_saved_refresh_does_what_it_says_and_goes_stale(bench: Bench) -> None:
     sql(bench, IGNORED["a field"][2].replace("Theirs", "Again theirs"))
     with pytest.raises(LacError) as caught:
         stack.check_saved(stack.read_plan(data))
-    assert [d.code for d in caught.value.diagnostics] == ["stale-plan"]
+    assert [d.code for d in caught.value.diagnostics] == ["plan-already-applied"]
 
 
+@pytest.mark.any_store
 def test_refreshing_leaves_protection_and_health_alone(paper: Paper, served: Bench) -> None:
     stack = served.stack(serving(FRAUD), lifecycles={FRAUD.address: Lifecycle(True)})
     converge(stack)

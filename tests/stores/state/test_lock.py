@@ -259,6 +259,7 @@ def served(version: int) -> list[Spec]:
     ]
 
 
+@pytest.mark.any_store
 @LOST
 @pytest.mark.parametrize("puts", [1, 2, 3, 4])
 def test_who_loses_the_lock_during_a_rollout_touches_no_app_any_more(
@@ -375,8 +376,8 @@ class TestAClockThatIsWrongByADay:
 CHILD = """
 import sys
 from pathlib import Path
-from lifecycle_as_code import lock
-from lifecycle_as_code.stores.sql import open_store
+from lifecycle_as_code.stores.state import lock
+from lifecycle_as_code.stores.mlflow.sql import open_store
 with lock.held(open_store(sys.argv[1], role="tracking", base=Path(".")), "test", "one", who="child"):
     print("held", flush=True)
     sys.stdin.read()

@@ -1,0 +1,163 @@
+"""However a test run ends, no process that it started is left, and no directory."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.guardian import Members
+from support.shared import MARK
+
+TESTS = Path(__file__).resolve().parents[1]
+PATIENCE = 300
+"""Seconds; what takes longer hangs."""
+
+BEGIN = """
+import os, signal, subprocess, sys, time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+# in a session of its own, with nobody for a parent, and as deaf as can be
+DAEMON = '''
+import os, signal
+if os.fork(): os._exit(0)
+os.setsid()
+if os.fork(): os._exit(0)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+os.execv("/bin/sleep", ["sleep", "1000"])
+'''
+
+
+def note(what):
+    names = [name for name in os.environ if name.startswith("TEST_RUN_")]
+    text = f"{os.environ['PYTEST_SHARED_DIRECTORY']}\\n{' '.join(names)}\\n{os.getpid()}"
+    (HERE / f"{what}.part").write_text(text)
+    (HERE / f"{what}.part").rename(HERE / what)
+
+
+def test_parts(tmp_path):
+    if (HERE / "ready").exists():
+        return  # another worker has taken over
+    subprocess.run([sys.executable, "-c", DAEMON], check=True)
+    # one that lost its environment, as Ray's workers do
+    subprocess.Popen(["sh", "-c", "env -i sleep 1001 & exec sleep 1002"], start_new_session=True)
+"""
+END = """
+    note("ready")
+    time.sleep(1000)
+"""
+PARTS = {
+    "processes": "",
+    "postgresql": """
+    from support.mlflow_fixture import postgres_server
+    assert postgres_server()
+""",
+    "ray": """
+    from lifecycle_as_code.stores.ray import local
+    local.up(tmp_path / ".lac")
+""",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """A test run inside this one: its process and terminal, its directory and mark, its test's process."""
+
+    process: subprocess.Popen[bytes]
+    terminal: int
+    directory: Path
+    mark: str
+    worker: int
+
+    def members(self) -> Members:
+        return Members(self.mark, os.getsid(0))
+
+
+@contextmanager
+def running(home: Path, part: str) -> Iterator[Inner]:
+    """A run whose one test has started its part, and waits."""
+    file = home / "test_inner.py"
+    file.write_text(BEGIN + PARTS[part] + END)
+    own = {name for name in os.environ if name.startswith(MARK)}
+    command = [sys.executable, "-m", "pytest", "-p", "support.guardian", "-p", "no:cacheprovider"]
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [*command, "-n", "1", "-c", os.devnull, "--rootdir", str(home), str(file)],
+        # the terminal's leader, as a shell's job is
+        preexec_fn=lambda: os.login_tty(slave),
+        env={**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"},
+        cwd=home,
+    )
+    os.close(slave)
+    try:
+        until = time.monotonic() + PATIENCE
+        while not (home / "ready").exists():
+            assert process.poll() is None, os.read(master, 9999).decode()
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        directory, marks, worker = (home / "ready").read_text().splitlines()
+        (mark,) = {*marks.split()} - own
+        yield Inner(process, master, Path(directory), mark, int(worker))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def close_terminal(inner: Inner) -> None:
+    os.close(inner.terminal)
+
+
+def press_control_c(inner: Inner) -> None:
+    os.write(inner.terminal, b"\x03")
+
+
+WAYS: dict[str, Callable[[Inner], None]] = {
+    "Ctrl-C": press_control_c,
+    "SIGTERM": lambda inner: inner.process.terminate(),
+    "SIGKILL": lambda inner: inner.process.kill(),
+    "its terminal closed": close_terminal,
+    "a worker's SIGKILL": lambda inner: os.kill(inner.worker, signal.SIGKILL),
+}
+CASES = [(way, "processes") for way in WAYS] + [("SIGKILL", "postgresql")]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each way with cheap processes, the hardest with PostgreSQL; `--everywhere`: each with each."""
+    everywhere = metafunc.config.getoption("--everywhere")
+    cases = [(way, part) for way in WAYS for part in PARTS] if everywhere else CASES
+    own_ray = pytest.mark.own_ray
+    metafunc.parametrize(
+        ("way", "part"),
+        [pytest.param(*case, marks=own_ray if case[1] == "ray" else (), id=" ".join(case)) for case in cases],
+    )
+
+
+def test_nothing_is_left_of_a_run_that_was_ended(way: str, part: str, tmp_path: Path) -> None:
+    with running(tmp_path, part) as inner:
+        members = inner.members()
+        assert len(members.list()) >= 3
+        assert len(members.directories) == (part == "ray")
+        directories = [inner.directory, *map(os.fsdecode, members.directories)]
+        assert all(map(os.path.exists, directories))
+        WAYS[way](inner)
+        inner.process.wait(PATIENCE)
+        # a test that lost its process has failed: what it wrote is kept
+        kept = inner.process.returncode == pytest.ExitCode.TESTS_FAILED
+        assert kept == (way == "a worker's SIGKILL")
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until and (members.list() or any(map(os.path.exists, directories[kept:]))):
+            time.sleep(0.1)
+        assert not members.list()
+        assert [*map(os.path.exists, directories)] == [kept, *(False for _ in directories[1:])]
+        shutil.rmtree(inner.directory, ignore_errors=True)
