@@ -57,21 +57,21 @@ PAGES = [
 
 def schema_of(path: Path) -> dict[str, Any]:
     name = "lac" if path.name == "lac.yaml" else "manifest"
-    loaded: dict[str, Any] = json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text())
-    return loaded
+    content: dict[str, Any] = json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text())
+    return content
 
 
 def test_the_schemas_are_those_that_the_specs_give() -> None:
-    kept = {path.name: path.read_text() for path in (ROOT / "schemas").iterdir()}
-    assert kept == schema.texts(), "run `lac schema --out schemas`"
+    files = {path.name: path.read_text() for path in (ROOT / "schemas").iterdir()}
+    assert files == schema.texts(), "run `lac schema --out schemas`"
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_an_editor_accepts_every_example(path: Path) -> None:
     text = path.read_text()
     assert text.startswith("# yaml-language-server: $schema=")
-    pointed = text.partition("$schema=")[2].splitlines()[0]
-    assert (path.parent / pointed).resolve().is_file()
+    link = text.partition("$schema=")[2].splitlines()[0]
+    assert (path.parent / link).resolve().is_file()
     jsonschema.Draft202012Validator(schema_of(path)).validate(yaml.safe_load(text))
 
 
@@ -100,12 +100,12 @@ REFUSED = {
 
 @pytest.mark.parametrize("story", sorted(STORIES.glob("*.md")), ids=lambda path: path.stem)
 def test_an_editor_refuses_what_it_can_know(story: Path) -> None:
-    refused = []
+    refusals = []
     for place, text in enumerate(re.findall(r"```yaml\n(.*?)```", story.read_text(), re.S)):
         path = Path(text.splitlines()[0].removeprefix("# "))
         if path.suffix != ".j2" and not accepts(path, text):
-            refused.append(place)
-    assert refused == REFUSED.get(story.stem, [])
+            refusals.append(place)
+    assert refusals == REFUSED.get(story.stem, [])
 
 
 def accepts(path: Path, text: str) -> bool:
@@ -125,10 +125,10 @@ def test_every_file_that_a_text_names_exists() -> None:
     """In the product's own texts, and in backquotes in the page for contributors."""
     sources = [path.read_text() for path in (ROOT / "lifecycle_as_code").rglob("*.py")]
     paths = {path for text in sources for path in re.findall(r"\b(?:examples|tests)/[\w/.-]*\w", text)}
-    named = re.findall(r"`((?:\w[\w-]*/|\.\w+/)+[\w.-]*)`", (ROOT / ".github/CONTRIBUTING.md").read_text())
+    names = re.findall(r"`((?:\w[\w-]*/|\.\w+/)+[\w.-]*)`", (ROOT / ".github/CONTRIBUTING.md").read_text())
     homes = (ROOT, ROOT / "lifecycle_as_code")
     absent = {path for path in paths if not (ROOT / path).exists()}
-    assert absent | {path for path in named if not any((home / path).exists() for home in homes)} == set()
+    assert absent | {path for path in names if not any((home / path).exists() for home in homes)} == set()
 
 
 def test_the_readme_is_short() -> None:
@@ -166,8 +166,8 @@ def on_postgresql(stage: Stage, until_done: ExitStack) -> None:
         with owner.begin() as db:
             if flag == "-c" and (role := re.match(r"CREATE ROLE (\w+)", text)):
                 # roles are the server's, which outlives this database
-                known = db.exec_driver_sql("SELECT 1 FROM pg_roles WHERE rolname = %s", (role[1],)).first()
-                text = text.replace("CREATE", "ALTER") if known else text
+                row = db.exec_driver_sql("SELECT 1 FROM pg_roles WHERE rolname = %s", (role[1],)).first()
+                text = text.replace("CREATE", "ALTER") if row else text
             db.exec_driver_sql(Path(text).read_text() if flag == "-f" else text)
         return "", 0
 
@@ -285,9 +285,9 @@ def read_outputs(text: str) -> list[Output]:
     """Each `$ command` of a console; lines of progress, whose number is chance, are left out."""
     outputs = []
     for part in re.split(r"^\$ ", text, flags=re.M)[1:]:
-        command, _, printed = part.partition("\n")
+        command, _, output = part.partition("\n")
         # a heading of run.py's own comes after what a command printed
-        lines = takewhile(lambda line: not line.startswith("== "), printed.splitlines())
+        lines = takewhile(lambda line: not line.startswith("== "), output.splitlines())
         rest = "\n".join(line.rstrip() for line in lines if not line.startswith("  … "))
         outputs.append((command, [paragraph for paragraph in rest.strip().split("\n\n") if paragraph]))
     return outputs
@@ -297,22 +297,22 @@ def show_again(block: str, outputs: list[Output]) -> str:
     """The block with each paragraph as it is printed now; unchanged where only chance differs."""
     parts = []
     for command, paragraphs in read_outputs(block):
-        candidates = [printed for name, printed in outputs if name == command]
+        candidates = [output for name, output in outputs if name == command]
         assert candidates, f"run.py doesn't run `{command}`"
-        printed = max(candidates, key=lambda each: sum(likeness(p, each)[0] for p in paragraphs))
-        kept = [p if p == LEFT_OUT else likeness(p, printed)[1] for p in paragraphs]
-        parts.append(f"$ {command}\n" + "\n\n".join(kept))
+        output = max(candidates, key=lambda each: sum(likeness(p, each)[0] for p in paragraphs))
+        excerpt = [p if p == LEFT_OUT else likeness(p, output)[1] for p in paragraphs]
+        parts.append(f"$ {command}\n" + "\n\n".join(excerpt))
     return "```console\n" + "\n\n".join(parts) + "\n```"
 
 
-def likeness(paragraph: str, printed: list[str]) -> tuple[float, str]:
-    """How much the most similar printed paragraph is like this one, and which it is: the paragraph itself,
-    where only chance differs."""
+def likeness(paragraph: str, output: list[str]) -> tuple[float, str]:
+    """How similar the closest paragraph of the output is, and which it is: the given paragraph itself, where
+    only chance differs."""
 
     def ratio(other: str) -> float:
         return difflib.SequenceMatcher(None, settle(paragraph), settle(other), autojunk=False).ratio()
 
-    closest = max(printed, key=ratio, default="")
+    closest = max(output, key=ratio, default="")
     return ratio(closest), paragraph if settle(closest) == settle(paragraph) else closest
 
 

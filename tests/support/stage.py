@@ -186,9 +186,9 @@ def sed(args: list[str]) -> tuple[str, int]:
     command, pattern, text, rest = script.split(script[1])
     assert (flag, command, rest) == ("-i", "s", "")
     lines = Path(path).read_text().splitlines()
-    changed = [re.sub(pattern, text, line, count=1) for line in lines]
-    assert changed != lines, f"`{pattern}` matches nothing in {path}"
-    Path(path).write_text("\n".join(changed) + "\n")
+    result = [re.sub(pattern, text, line, count=1) for line in lines]
+    assert result != lines, f"`{pattern}` matches nothing in {path}"
+    Path(path).write_text("\n".join(result) + "\n")
     return "", 0
 
 
