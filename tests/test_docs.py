@@ -232,13 +232,15 @@ def test_the_first_command_does_what_the_pages_show(tmp_path: Path, request: pyt
     try:
         process = subprocess.run(
             [sys.executable, str(QUICKSTART / "run.py"), str(directory)],
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            # one stream, as on a terminal
+            stderr=subprocess.STDOUT,
             text=True,
             env=environment,
             timeout=900,
             check=False,
         )
-        assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
+        assert process.returncode == 0, process.stdout[-6000:]
     finally:
         subprocess.run([*lac, "down"], env=environment, check=False, capture_output=True)
     outputs = read_outputs(process.stdout)
