@@ -1,4 +1,4 @@
-"""`Stack`: manifests, stores and cluster put together. What the command line and notebooks use.
+"""`Stack`: manifests, stores and cluster put together, for the command line and notebooks.
 
 stack = Stack.open("infra", env="prod")
 plan = stack.plan()
@@ -10,24 +10,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .engine import ownership, promotion, queries, rollback, saved_plans
-from .engine.adoption import Adopted
-from .engine.apply import run
+from .engine.apply.run import apply_plan
+from .engine.ownership import Adopted
+from .engine.plan import plan_changes, plan_refresh
 from .engine.promotion import Promotion
 from .engine.queries import Shown
 from .engine.rollback import Rollback
-from .engine.session import Core
+from .engine.session import Session
 from .kinds import KINDS
 from .kinds.base import Kind
 from .model.diagnostics import Diagnostic
 from .model.events import Event
 from .model.history import Apply
-from .model.plan import Mode, Plan
-from .model.review import Review
+from .model.plan import Plan
 from .model.selector import VersionSelector
 from .model.snapshot import Desired, Record
 from .model.spec import Address, Spec
@@ -35,8 +34,8 @@ from .planning.comparison import Side, States
 from .planning.drift import Drift
 from .planning.explanation import Explanation
 from .planning.planfile import SavedPlan
-from .planning.planner import make_refresh
-from .planning.targeting import IN_PART, Selection, part_of
+from .planning.selection import check_cycles
+from .planning.targeting import Selection
 from .stores.state import lock
 
 if TYPE_CHECKING:
@@ -46,32 +45,17 @@ if TYPE_CHECKING:
 __all__ = ["Adopted", "Drift", "Promotion", "Rollback", "Shown", "Stack"]
 
 
-def _show_plan(plan: Plan) -> str:
-    # imported here: nobody but a notebook asks for it
-    from .views import notebook
-
-    return notebook.plan(plan)
-
-
-def _show_drift(drift: Drift) -> str:
-    from .views import notebook
-
-    return notebook.drift(drift)
-
-
-# what notebooks call; attached here, for the types themselves know of no view
-for _type, _show in ((Plan, _show_plan), (Drift, _show_drift)):
-    setattr(_type, "_repr_html_", _show)  # noqa: B010 - the type doesn't declare it
-
-
 class Stack:
-    """A directory of manifests and the stores that it describes. Holds no connection between calls."""
+    """A directory of manifests and the stores that it describes. Holds no connection between calls.
+
+    Every method raises LacError where it can't do its work.
+    """
 
     def __init__(
         self, manifest: Manifest, kinds: Mapping[str, Kind[Any]], environ: Mapping[str, str] | None = None
     ) -> None:
-        self._core = Core(manifest, kinds, os.environ if environ is None else environ)
-        self._connections = self._core.connections
+        self._session = Session(manifest, kinds, os.environ if environ is None else environ)
+        self._connections = self._session.connections
 
     @classmethod
     def open(
@@ -86,11 +70,11 @@ class Stack:
     ) -> Stack:
         """Read and check the manifests below `path`, for one environment of its `lac.yaml`.
 
-        `environ` stands for the process's environment. `manifests=False` reads lac.yaml alone: for what needs
-        the stores only, whatever state the manifests are in. LacError with every problem at its place.
-        Nothing is connected to yet.
+        `environ` stands for the process's environment. `manifests=False` reads lac.yaml alone, for work on
+        the stores that doesn't depend on the manifests. LacError with every problem at its place. Connects
+        to nothing yet.
         """
-        # a stack that is given its desired objects needs no YAML
+        # imported here: a stack whose desired objects come from Python needs no YAML
         from .manifest.load import load as load_manifest
 
         manifest = load_manifest(
@@ -101,42 +85,43 @@ class Stack:
             var_files=var_files,
             environ=os.environ if environ is None else environ,
             settings_only=not manifests,
+            checks=(check_cycles,),
         )
         return cls(manifest, KINDS, environ)
 
     @property
     def settings(self) -> Settings:
-        """What `lac.yaml` says, for the chosen environment."""
-        return self._core.settings
+        """The settings of `lac.yaml` for the chosen environment."""
+        return self._session.settings
 
     @property
     def name(self) -> str:
         """The stack's name, by which it owns objects in a store that it may share."""
-        return self._core.name
+        return self._session.name
 
     @property
     def environment(self) -> str:
-        """The chosen environment, or nothing."""
-        return self._core.environment
+        """The chosen environment, or empty."""
+        return self._session.environment
 
     @property
     def directory(self) -> Path:
-        """Where `lac.yaml` is."""
+        """The directory of `lac.yaml`."""
         return self.settings.directory
 
     @property
     def desired(self) -> Desired:
-        """What the manifests declare, as written."""
-        return self._core.manifest.desired
+        """The objects that the manifests declare, as written."""
+        return self._session.desired
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The manifests that were read, absolute."""
-        return tuple(Path(name).resolve() for name in self._core.manifest.files)
+        """The absolute paths of the manifests."""
+        return tuple(Path(name).resolve() for name in self._session.manifest.files)
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
-        """What the manifests make one wonder about."""
+        """The warnings about the manifests."""
         return self.desired.warnings
 
     # --- reading
@@ -151,111 +136,95 @@ class Stack:
         excludes: Sequence[str] = (),
         allow: Collection[str] = (),
     ) -> Plan:
-        """What `apply` would do. Reads every store and writes nothing. LacError where it can't be done.
+        """The changes that `apply` would make. Reads every store and writes nothing.
 
-        `destroy`: the plan that deletes all that this stack owns. `refresh=False`: believe our records
-        of what is ours instead of looking. `refresh_only`: take what changed outside for what was applied.
-        `targets` and `excludes`: addresses or patterns that the plan is cut down to. `allow`: guards
-        (`guard.GUARDS`) to let through.
+        `destroy`: delete every object that this stack owns. `refresh=False`: use this stack's records instead
+        of reading live state. `refresh_only`: update the records to match live state; change no object.
+        `targets` and `excludes`: addresses or patterns that the plan is limited to. `allow`: guards
+        (`planning.guards.GUARDS`) to override.
         """
         selection = Selection(tuple(targets), tuple(excludes))
         if refresh_only:
-            seen = self._core.camera.take(Desired(), resolved=False)
-            return make_refresh(
-                seen.recorded, seen.live, stack=self.name, environment=self.environment, selection=selection
-            )
-        desired = Desired(lifecycles=self.desired.lifecycles) if destroy else self.desired
-        self._connections.refuse_unreachable(part_of(desired, selection))
-        seen = self._core.camera.take(desired, refresh=refresh, selection=selection)
-        mode = Mode.DESTROY if destroy else Mode.NORMAL
-        options = self._core.options(mode=mode, selection=selection, allow=frozenset(allow))
-        plan = self._core.plan(seen, options)
-        if not plan.differences:
-            return replace(plan, review=Review(choices=seen.desired.choices, rules=self.desired.rules))
-        # imported here: most plans have nothing to judge
-        from .engine.review import reviewed
-
-        return reviewed(self._core, plan, seen, self.desired.rules)
+            return plan_refresh(self._session, selection)
+        return plan_changes(self._session, destroy=destroy, refresh=refresh, selection=selection, allow=allow)
 
     def drift(self, ignore: Sequence[str] = ()) -> Drift:
-        """What changed outside since our last apply, apart from what the manifests would change.
+        """The changes made outside lac since the last apply, apart from those that the manifests would make.
 
-        `ignore`: addresses or patterns to pass over, beside those that lac.yaml names.
+        `ignore`: addresses or patterns to ignore, beside those that lac.yaml names.
         """
-        return queries.drift(self._core, ignore)
+        return queries.read_drift(self._session, ignore)
 
     def show(self, address: Address) -> Shown:
-        """One object from every side."""
-        return queries.shown(self._core, address)
+        """One object from every side: as declared, as recorded, as live."""
+        return queries.read_object(self._session, address)
 
     def explain(self, address: Address) -> Explanation:
-        """Why the plan changes an object, or doesn't. LacError where nothing can be planned."""
-        return queries.explain(self._core, address)
+        """Why the plan changes an object, or doesn't. LacError where there can be no plan."""
+        return queries.explain(self._session, address)
 
     def states(self, side: Side, *, written: bool = False) -> States:
-        """What one side of a comparison holds, but for a saved plan's. `written`: manifests as they are
-        written, without asking a store. LacError where there is no such apply."""
-        return queries.states(self._core, side, written=written)
+        """The objects on one side of a comparison, but for a saved plan's. `written`: the manifests' objects
+        as written, without reading a store. LacError where there is no such apply."""
+        return queries.read_state(self._session, side, written=written)
 
     def records(self) -> tuple[Record, ...]:
-        """What this stack last applied, in the order of addresses."""
-        return rollback.records(self._core)
+        """This stack's records of its last applies, in the order of addresses."""
+        return queries.read_records(self._session)
 
     def parse_address(self, text: str) -> Address:
         """An address as people write it. LacError with a hint where it isn't one."""
-        return self._core.address(text)
+        return self._session.parse_address(text)
 
-    # --- the past
+    # --- history
 
     def history(self, address: Address | None = None) -> list[Apply]:
-        """Every apply of this stack, the first one first; with `address`, those that did something to it."""
-        return rollback.history(self._core, address)
+        """Every apply of this stack, the first one first; with `address`, those that changed that object."""
+        return queries.read_history(self._session, address)
 
     def at(self, moment_ms: int) -> dict[Address, Spec]:
-        """What this stack had recorded at that time, in ms since 1970 by the database's clock."""
-        return rollback.at(self._core, moment_ms)
+        """The objects that this stack had recorded at a time, in ms since 1970 by the database's clock."""
+        return queries.read_records_at(self._session, moment_ms)
 
     def rollback(self, what: str, *, allow: Collection[str] = ()) -> Rollback:
-        """The plan that restores what was before an apply (its id or the beginning of it), or before the last
-        change of one object (its address). LacError where that can't be done."""
-        return rollback.rollback(self._core, what, allow=allow)
+        """The plan that undoes an apply, or the last change of one object; endpoints that follow a restored
+        alias go back with it. `what`: an apply's id or the beginning of it, or the object's address."""
+        return rollback.plan_rollback(self._session, what, allow=allow)
 
-    # --- the manifests, edited
+    # --- promotions
 
     def promote(
         self, model: str, *, to: str = "champion", version: int | VersionSelector | None = None
     ) -> Promotion:
-        """The manifests with an alias of a model at another version, by default the challenger's. Nothing is
-        written. LacError where that can't be done."""
-        return promotion.promoted(self._core, model, to, version)
+        """The edit of the manifests that points the alias `to` of a model at another version, by default the
+        challenger's. Writes nothing. LacError where there is no such version, or the manifests can't be
+        edited safely."""
+        return promotion.promote(self._session, model, to, version)
 
-    def plan_of(self, found: Promotion) -> Plan:
-        """What applying a promotion would do: of the plan from the edited manifests, the part that is about
-        its alias. LacError where that can't be done."""
-        manifest = self._core.manifest.again({found.file: found.text.encode()})
-        edited = Stack(manifest, self._core.kinds, self._core.environ)
-        plan = edited.plan(targets=[str(found.address)])
-        # that it is a part is what was asked for
-        return replace(plan, diagnostics=tuple(d for d in plan.diagnostics if d.code != IN_PART))
+    def plan_of(self, edit: Promotion) -> Plan:
+        """The plan of a promotion: of the edited manifests' plan, the part that is about the alias."""
+        return promotion.plan_promotion(self._session, edit)
 
     # --- saved plans
 
     def saved(self, plan: Plan) -> bytes:
-        """The plan as a file's bytes: sealed, with the key in LAC_PLAN_KEY where there is one."""
-        return saved_plans.save(self._core, plan)
+        """The bytes of a plan file, sealed with the key in LAC_PLAN_KEY where there is one."""
+        return saved_plans.save_plan(self._session, plan)
 
     def read_plan(self, data: bytes) -> SavedPlan:
-        """A plan from a file's bytes. LacError where it was changed, or isn't this stack's."""
-        return saved_plans.read(self._core, data)
+        """The plan of a plan file's bytes. LacError where it was modified, or isn't for this stack and its
+        stores."""
+        return saved_plans.read_plan(self._session, data)
 
     def check_saved(self, plan: SavedPlan) -> Plan:
-        """The plan to be applied: what is live is still what it saw, and it still follows from there."""
-        return saved_plans.check(self._core, plan)
+        """The plan to apply. LacError where an apply has carried it out already, live state has changed
+        since, or the plan no longer follows from it."""
+        return saved_plans.check_plan(self._session, plan)
 
     def manifests_changed(self, plan: SavedPlan) -> bool:
-        """Whether the manifests aren't those that the plan was made from; it is applied as it was
-        reviewed."""
-        return saved_plans.manifests_changed(self._core, plan)
+        """Whether the manifests differ from those that the plan was made from. An apply of the plan ignores
+        their changes."""
+        return saved_plans.manifests_differ(self._session, plan)
 
     # --- writing
 
@@ -266,22 +235,23 @@ class Stack:
         lock_timeout: float = 0.0,
         stop: Callable[[], bool] | None = None,
     ) -> Iterator[Event]:
-        """Do what `plan` says, one event after another; nothing happens unless they are read.
+        """Make the changes of `plan`, one event after another; nothing happens unless the events are read.
 
-        Waits up to `lock_timeout` seconds for another apply. Once `stop()` is true, the effect at hand
-        is finished or undone, and the apply ends. LacError where a SQL step is refused: it wrote nothing; and
-        where a policy denies the plan, by its own verdicts or by what is known now.
+        Waits up to `lock_timeout` seconds for another apply. Once `stop()` is true, the current operation is
+        finished or undone, and the apply ends. LacError where a SQL step fails, which writes nothing then,
+        and where a policy denies the plan, by its verdicts or by live state.
         """
-        return run.carried_out(self._core, plan, lock_timeout=lock_timeout, stop=stop or (lambda: False))
+        return apply_plan(self._session, plan, lock_timeout=lock_timeout, stop=stop or (lambda: False))
 
     def force_unlock(self, lock_id: str) -> None:
-        """Free the stack's lock, whoever holds it. LacError where it hasn't this id."""
+        """Release the stack's lock, even if another process holds it. LacError where it has another id."""
         with self._connections.reading() as (ledger, _):
             lock.force_unlock(ledger.registry, self.name, lock_id)
 
     def forget(self, addresses: Sequence[Address]) -> None:
-        """Drop our records of `addresses`; the objects stay as they are, and stop being ours."""
-        ownership.forget(self._core, addresses)
+        """Drop the records of `addresses`: the objects stay as they are, and this stack no longer owns them.
+        LacError where one has no record."""
+        ownership.forget_objects(self._session, addresses)
 
     def adopt(
         self,
@@ -290,11 +260,29 @@ class Stack:
         write: Callable[[str], None] | None = None,
         take_over: bool = False,
     ) -> Adopted:
-        """Take live objects over: record them as they are, and give the YAML that declares them.
+        """Import live objects: record them as they are, and return the YAML that declares them.
 
-        None takes everything that nobody owns. LacError where one isn't there or belongs to another stack,
-        unless `take_over`: then it is that stack's no more, and both histories say so. Objects that are
-        already declared are recorded only. `write` is given the YAML, where there is any, before anything is
-        recorded; what it raises ends it, and nothing is taken over.
+        None imports every object that no stack manages. LacError where an address names no object, or another
+        stack's, unless `take_over`: then the object becomes this stack's, and both histories record it. An
+        object that is declared already is recorded only. `write` gets the YAML, where there is any, before
+        anything is recorded; an error that it raises ends the import.
         """
-        return ownership.adopt(self._core, addresses, write=write, take_over=take_over)
+        return ownership.import_objects(self._session, addresses, write=write, take_over=take_over)
+
+
+def _plan_html(plan: Plan) -> str:
+    # imported here: only a notebook calls it
+    from .views import notebook
+
+    return notebook.plan(plan)
+
+
+def _drift_html(drift: Drift) -> str:
+    from .views import notebook
+
+    return notebook.drift(drift)
+
+
+# the method that notebooks call; attached here, since the types themselves know no view
+for _type, _html in ((Plan, _plan_html), (Drift, _drift_html)):
+    setattr(_type, "_repr_html_", _html)  # noqa: B010 - the type doesn't declare it

@@ -140,7 +140,12 @@ MUTATIONS = (
     Mutation(
         "what goes along counts as ours",
         "planning/guards.py",
-        [("for address in world.going if address in world.recorded.ours]", "for address in world.going]")],
+        [
+            (
+                "for address in world.deletions if address in world.recorded.ours]",
+                "for address in world.deletions]",
+            )
+        ],
         ["tests/planning/test_guards.py"],
     ),
     Mutation(

@@ -7,7 +7,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from ..model.regular_file import read_regular_file
+from ..manifest.regular_file import read_regular_file
 
 
 def write(path: Path, data: bytes) -> None:

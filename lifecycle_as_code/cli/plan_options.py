@@ -56,7 +56,7 @@ def refuse_unknown(guards: tuple[str, ...]) -> None:
         return
     # imported here: most often nobody names any
     from ..model.diagnostics import did_you_mean
-    from ..planning.guards import GUARDS
+    from ..model.plan import GUARDS
 
     for name in guards:
         if name not in GUARDS:

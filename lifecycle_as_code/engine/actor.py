@@ -1,4 +1,4 @@
-"""Who runs this command, from the process's environment and git: for history, plans and the lock."""
+"""The actor of a command, from the process's environment and git: for history, plans and the lock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Final
 from ..model.diagnostics import Diagnostic
 from ..model.history import Actor
 from ..model.redaction import without_credentials
-from . import git_process
+from . import git
 
 _CI: Final = (
     "GITHUB_ACTOR",
@@ -23,7 +23,8 @@ _CI: Final = (
     "BUILD_REQUESTEDFOR",
     "DRONE_COMMIT_AUTHOR",
 )
-"""Who set a CI job off: GitHub, GitLab, Buildkite, CircleCI, Azure Pipelines, Drone; as they document it."""
+"""The user who started a CI job, as documented by GitHub, GitLab, Buildkite, CircleCI, Azure Pipelines and
+Drone."""
 _RUNS: Final = ("CI_JOB_URL", "BUILDKITE_BUILD_URL", "CIRCLE_BUILD_URL", "BUILD_URL", "DRONE_BUILD_LINK")
 _COMMITS: Final = (
     "GITHUB_SHA",
@@ -35,7 +36,7 @@ _COMMITS: Final = (
     "BITBUCKET_COMMIT",
     "GIT_COMMIT",
 )
-"""The commit that a CI job runs on, as above, of Bitbucket and Jenkins too."""
+"""The commit that a CI job runs on, as above; Bitbucket's and Jenkins's too."""
 _REMOTES: Final = (
     "CI_PROJECT_URL",
     "BUILDKITE_REPO",
@@ -50,8 +51,8 @@ _GIT_SECONDS: Final = 5.0
 
 
 def actor(directory: Path, environ: Mapping[str, str]) -> Actor:
-    """Whoever runs this process, and the commit that `directory` is at: git's word, or the CI job's where git
-    has none. What can't be known is empty."""
+    """The user of this process, and the commit of `directory`: git's, or the CI job's where git knows none.
+    Unknown parts are empty."""
     commit = _git(directory, environ, "rev-parse", "--verify", "--quiet", "HEAD")
     remote = _git(directory, environ, "config", "--get", "remote.origin.url") if commit else ""
     changed = _git(directory, environ, "status", "--porcelain", "--untracked-files=no", "--", ".")
@@ -67,22 +68,22 @@ def actor(directory: Path, environ: Mapping[str, str]) -> Actor:
 
 
 def commit_warning(directory: Path, environ: Mapping[str, str]) -> Diagnostic | None:
-    """Why history won't know which commit a plan or an apply is of, where `directory` is in a repository that
+    """A warning that history won't have the commit of a plan or an apply: `directory` is in a repository that
     git refuses to read, and no CI job names its commit."""
     if _ci_commit(environ) or not any((above / ".git").exists() for above in _upward(directory)):
         return None
     try:
-        done = git_process.run(directory, _quiet(environ), "rev-parse", "--git-dir", seconds=_GIT_SECONDS)
+        result = git.run(directory, _quiet(environ), "rev-parse", "--git-dir", seconds=_GIT_SECONDS)
     except (OSError, subprocess.SubprocessError) as error:
-        said = str(error)
+        problem = str(error)
     else:
-        if done.returncode == 0:
+        if result.returncode == 0:
             return None
-        said = done.stderr
+        problem = result.stderr
     return Diagnostic(
         "commit-not-recorded",
-        "git doesn't tell the commit",
-        f"The plan and the history of this run name no commit. {said}",
+        "git did not report the commit",
+        f"The plan and the history of this run name no commit. {problem}",
         hint="let this user read the checkout (`git config --global --add safe.directory DIR`),"
         " or set GIT_COMMIT",
         severity="warning",
@@ -90,7 +91,7 @@ def commit_warning(directory: Path, environ: Mapping[str, str]) -> Diagnostic | 
 
 
 def principal(environ: Mapping[str, str]) -> str:
-    """The user of MLflow's that this process is, as MLflow's own clients have it; otherwise the system's."""
+    """The MLflow user of this process, by the variable of MLflow's own clients; or else the system's user."""
     return environ.get("MLFLOW_TRACKING_USERNAME") or _user()
 
 
@@ -134,9 +135,9 @@ def _quiet(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _git(directory: Path, environ: Mapping[str, str], *args: str) -> str:
-    """What git prints; nothing where there is no git or no repository."""
+    """git's output; empty where there is no git or no repository."""
     try:
-        done = git_process.run(directory, _quiet(environ), *args, seconds=_GIT_SECONDS)
+        result = git.run(directory, _quiet(environ), *args, seconds=_GIT_SECONDS)
     except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return result.stdout.strip() if result.returncode == 0 else ""

@@ -1,4 +1,4 @@
-"""From the settings of `lac.yaml` to open stores and clusters; what is missing is made by an apply."""
+"""Open stores and clusters from the settings of `lac.yaml`; an apply makes those that are missing."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ..model.spec import Store
 from ..stores.mlflow.bootstrap import create_database
 from ..stores.mlflow.schema_check import check_schema, check_workspace
 from ..stores.mlflow.sql import Role, SqlStore, empty_store, open_store, reading
-from .apply.transaction import Ledger
-from .background import in_background
+from .background import run_in_background
+from .ledger import Ledger
 
 if TYPE_CHECKING:
     from ..manifest.settings import Settings
@@ -32,7 +32,7 @@ class Connections:
     settings: Settings
 
     def ledger(self) -> Ledger:
-        """The SQL stores, opened lazily; nothing is made."""
+        """The SQL stores, opened lazily. Creates nothing."""
         settings = self.settings
         auth = settings.auth_store
         return Ledger(
@@ -47,7 +47,7 @@ class Connections:
 
     @contextmanager
     def reading(self) -> Iterator[tuple[Ledger, tuple[Diagnostic, ...]]]:
-        """The ledger for reading: a store that isn't made yet is stood in for by an empty one."""
+        """The ledger for reading: an empty store takes the place of one that doesn't exist yet."""
         ledger = self.ledger()
         warnings: list[Diagnostic] = []
         registry, auth = ledger.registry, ledger.auth
@@ -68,7 +68,7 @@ class Connections:
         return schema.empty
 
     def refuse_unreachable(self, desired: Desired) -> None:
-        """Objects declared for a store that `lac.yaml` doesn't name."""
+        """LacError with every object declared for a store that `lac.yaml` doesn't name."""
         missing = []
         for address, spec in desired.objects.items():
             if spec.store is Store.SERVE and self.settings.serve is None:
@@ -78,7 +78,7 @@ class Connections:
         refuse(
             Diagnostic(
                 "no-store",
-                "the stack has nowhere to put this",
+                "the stack has no store for this object",
                 f"{address} needs `{setting}:`, which lac.yaml doesn't set.",
                 hint=f"add `{example}` to lac.yaml",
                 at=desired.places.get(address),
@@ -87,15 +87,15 @@ class Connections:
         )
 
     def create_stores(self, stop: Callable[[], bool]) -> Iterator[Event]:
-        """MLflow's databases, made by MLflow's own migrations where they are missing."""
+        """Create MLflow's databases where they are missing, by MLflow's own migrations."""
         ledger = self.ledger()
         for store in (ledger.registry, ledger.auth):
             if store is not None and self._is_empty(store, []):
-                yield from in_background(partial(_create, store), stop)
+                yield from run_in_background(partial(_create, store), stop)
 
     def site(self, store_id: str) -> Site:
-        """What endpoints need to know about this stack, whose registry has that id. Holds no password: where
-        the auth store's address has one, only a reference to it is passed on."""
+        """The site of this stack's endpoints. `store_id`: the registry's own id. Holds no password: where the
+        auth store's address has one, it passes on a reference."""
         auth = self.settings.auth_store
         address = ""
         if auth is not None:
@@ -104,15 +104,15 @@ class Connections:
         return Site(self.settings.name, address, serve.runtime_env if serve else {}, store_id)
 
     def names(self, ids: Mapping[str, str]) -> dict[str, dict[str, str]]:
-        """What a saved plan says of the stores that it was made for. `ids`: the databases' own, by role."""
+        """The stores as a saved plan names them. `ids`: the databases' own, by role."""
         ledger = self.ledger()
-        named = {
+        names = {
             role: {"id": ids.get(role, ""), "dialect": store.dialect, "address": store.shown}
             for role, store in (("registry", ledger.registry), ("auth", ledger.auth))
             if store is not None
         }
         serve = self.settings.serve
-        return named if serve is None else {**named, "serve": {"address": serve.shown}}
+        return names if serve is None else {**names, "serve": {"address": serve.shown}}
 
     @contextmanager
     def cluster(self) -> Iterator[Cluster | None]:
@@ -138,17 +138,17 @@ class Connections:
 
     @property
     def local_state(self) -> Path:
-        """Where the stack keeps what is this machine's own, such as which Ray it started."""
+        """The directory of this machine's own state, such as the local Ray's."""
         return self.settings.directory / ".lac"
 
     def start_ray(self, stop: Callable[[], bool]) -> Iterator[Event]:
-        """The stack's own loopback Ray, where `serve: local` asks for one and none runs."""
+        """Start the stack's own loopback Ray, where `serve: local` names one and none runs."""
         serve = self.settings.serve
         if serve is not None and serve.local:
             from ..stores.ray import local
 
             if local.status(self.local_state) is None:
-                yield from in_background(lambda tell: local.up(self.local_state, on_progress=tell), stop)
+                yield from run_in_background(lambda tell: local.up(self.local_state, on_progress=tell), stop)
 
 
 def _create(store: SqlStore, tell: Callable[[str], None]) -> None:

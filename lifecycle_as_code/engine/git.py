@@ -1,7 +1,7 @@
-"""One changed file committed to a branch of its own, by git. Nothing else in the work tree or the index is
-touched, and nothing is pushed.
+"""git: the one way that it is run, and a branch for one changed file.
 
-Hooks run as they do for anybody's commit.
+A branch's commit touches nothing else in the work tree or the index, and nothing is pushed. Hooks run as they
+do for any commit.
 """
 
 from __future__ import annotations
@@ -15,16 +15,40 @@ from pathlib import Path
 from typing import Final
 
 from ..model.diagnostics import Diagnostic, LacError
-from . import git_process
 
-_LONGEST: Final = 100
+QUERY_SECONDS: Final = 30.0
+"""How long a query may take."""
+_MOST_OUTPUT: Final = 2_000
+_LONGEST_NAME: Final = 100
+
+
+def run(
+    directory: Path,
+    environ: Mapping[str, str],
+    *args: str,
+    stdin: str | None = None,
+    seconds: float | None = QUERY_SECONDS,
+) -> subprocess.CompletedProcess[str]:
+    """Run git in `directory`: its exit code, its stdout, and the end of its stderr. `seconds` None waits for
+    its hooks, however long. OSError where there is no git, subprocess.TimeoutExpired where it takes too long;
+    it is terminated then, as killing it would leave its locks behind."""
+    command = ["git", "-C", str(directory), "-c", "core.fsmonitor=false", *args]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=dict(environ), stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        try:
+            out, err = process.communicate((stdin or "").encode(), seconds)
+        except BaseException:
+            process.terminate()
+            raise
+    problem = err.decode(errors="replace").strip()[-_MOST_OUTPUT:]
+    return subprocess.CompletedProcess(command, process.returncode, out.decode(errors="replace"), problem)
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A branch that can be made: `file` is committed and unchanged, and nothing has the branch's name.
+    """A branch that can be created: `file` is committed and unchanged, and the name is free.
 
-    `head`: the commit that it begins at. `origin`: the branch that is checked out, or empty for none.
+    `head`: the commit that it begins at. `origin`: the branch that is checked out; empty for none.
     """
 
     name: str
@@ -35,19 +59,19 @@ class Branch:
     environ: Mapping[str, str]
 
     def commit(self, write: Callable[[], object], message: str) -> str:
-        """Check the branch out, let `write` change the file, and commit that. The commit's id.
+        """Check the branch out, let `write` change the file, and commit that. Returns the commit's id.
 
-        LacError where git refuses; whatever goes wrong, the file and what is checked out are as before.
+        LacError where git refuses. After any error the file and the checkout are as before.
         """
         before = self.file.read_bytes()
         try:
-            # at the same commit: no file changes, and what isn't committed comes along
+            # at the same commit: no file changes, and uncommitted changes come along
             self._git("switch", "--quiet", "--no-track", "--create", self.name)
             write()
-            how = ("--quiet", "--only", "--cleanup=whitespace", "--file=-")
-            self._git("commit", *how, "--", self._path, stdin=message)
+            options = ("--quiet", "--only", "--cleanup=whitespace", "--file=-")
+            self._git("commit", *options, "--", self._path, stdin=message)
         except BaseException:
-            # a hook may say no when git has made the branch
+            # a hook may refuse after git has created the branch
             if _has(self.root, self.environ, self.name):
                 self._undo(before)
             raise
@@ -59,9 +83,9 @@ class Branch:
 
     def _undo(self, before: bytes) -> None:
         with ExitStack() as undoing:
-            # the last one first, each of them whatever became of the others
+            # the last one first, each of them even if the others fail
             undoing.callback(self._git, "branch", "--quiet", "--delete", "--force", "--", self.name)
-            # once it was committed, the index has it
+            # after the commit, the index has it
             undoing.callback(self._git, "reset", "--quiet", "--", self._path)
             if self.origin:
                 undoing.callback(self._git, "symbolic-ref", "HEAD", f"refs/heads/{self.origin}")
@@ -75,27 +99,27 @@ class Branch:
 
 
 def named(*words: object) -> str:
-    """A name that git admits for a branch, from these words."""
+    """A valid name for a branch, from these words."""
     name = re.sub(r"[^\w.-]+", "-", "-".join(map(str, words)))
-    name = re.sub(r"\.{2,}", ".", name).strip("-.")[:_LONGEST]
+    name = re.sub(r"\.{2,}", ".", name).strip("-.")[:_LONGEST_NAME]
     return name.removesuffix(".lock").rstrip("-.")
 
 
 def prepared(file: Path, name: str, environ: Mapping[str, str]) -> Branch:
-    """The branch, not made yet. LacError where it can't be: no repository, no commit, a name that is taken or
-    can't be one, or a file that isn't committed as it is."""
+    """The branch, not created yet. LacError where it can't be: no repository, no commit, a name that is in
+    use or invalid, or a file with uncommitted changes."""
     file = file.resolve()
-    root = Path(_look(file.parent, environ, "no-repository", "rev-parse", "--show-toplevel").rstrip("\n"))
+    root = Path(_query(file.parent, environ, "no-repository", "rev-parse", "--show-toplevel").rstrip("\n"))
     root = root.resolve()
-    head = _look(root, environ, "no-commit", "rev-parse", "--verify", "--quiet", "HEAD^{commit}").strip()
+    head = _query(root, environ, "no-commit", "rev-parse", "--verify", "--quiet", "HEAD^{commit}").strip()
     # `@{-1}` is the branch that was checked out before
-    name = _look(root, environ, "bad-branch", "check-ref-format", "--branch", name, about=name).rstrip("\n")
+    name = _query(root, environ, "bad-branch", "check-ref-format", "--branch", name, about=name).rstrip("\n")
     branch = Branch(name, file, root, head, _origin(root, environ), environ)
     if _has(root, environ, name):
-        raise _refused("branch-exists", f"There is a branch {name} already.")
-    _look(root, environ, "not-committed", "ls-files", "--error-unmatch", "--", branch._path, about=str(file))
+        raise _error("branch-exists", f"There is a branch {name} already.")
+    _query(root, environ, "not-committed", "ls-files", "--error-unmatch", "--", branch._path, about=str(file))
     if _git(root, environ, "status", "--porcelain", "-z", "--", branch._path):
-        raise _refused("not-committed", f"{file} differs from what was committed last.")
+        raise _error("not-committed", f"{file} differs from its last commit.")
     return branch
 
 
@@ -110,13 +134,13 @@ def _origin(root: Path, environ: Mapping[str, str]) -> str:
 
 
 _REFUSALS: Final[Mapping[str, tuple[str, str]]] = {
-    "no-repository": ("there is no git repository", "make one with `git init`, or leave `--branch` away"),
+    "no-repository": ("there is no git repository", "make one with `git init`, or omit `--branch`"),
     "no-commit": ("the repository has no commit yet", "commit the manifests first"),
-    "bad-branch": ("that can't be a branch's name", "name another with `--branch NAME`"),
+    "bad-branch": ("invalid branch name", "name another with `--branch NAME`"),
     "branch-exists": ("the branch exists already", "name another with `--branch NAME`, or delete that one"),
     "not-committed": (
         "the file has changes that aren't committed",
-        "commit or stash them first, or leave `--branch` away",
+        "commit or stash them first, or omit `--branch`",
     ),
     "git-refused": (
         "git refused",
@@ -125,37 +149,36 @@ _REFUSALS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-def _refused(code: str, detail: str) -> LacError:
+def _error(code: str, detail: str) -> LacError:
     summary, hint = _REFUSALS[code]
     return LacError(Diagnostic(code, summary, detail, hint=hint))
 
 
-def _look(root: Path, environ: Mapping[str, str], code: str, *args: str, about: str = "") -> str:
-    """What git answers. LacError with this code where it fails."""
-    done = _run(root, environ, args, None, git_process.LOOK_SECONDS)
-    if done.returncode:
-        raise _refused(code, about or done.stderr or f"{root}.")
-    return done.stdout
+def _query(root: Path, environ: Mapping[str, str], code: str, *args: str, about: str = "") -> str:
+    """git's output. LacError with this code where it fails."""
+    result = _run(root, environ, args, None, QUERY_SECONDS)
+    if result.returncode:
+        raise _error(code, about or result.stderr or f"{root}.")
+    return result.stdout
 
 
 def _answers(root: Path, environ: Mapping[str, str], *args: str) -> bool:
-    return _run(root, environ, args, None, git_process.LOOK_SECONDS).returncode == 0
+    return _run(root, environ, args, None, QUERY_SECONDS).returncode == 0
 
 
 def _git(root: Path, environ: Mapping[str, str], *args: str, stdin: str | None = None) -> str:
-    """The same for what should not fail. Hooks take their time."""
-    done = _run(root, environ, args, stdin, None)
-    if done.returncode:
-        raise _refused(
-            "git-refused", done.stderr or done.stdout.strip() or f"git {args[0]}: {done.returncode}."
-        )
-    return done.stdout
+    """git's output, however long its hooks take. LacError `git-refused` where it fails."""
+    result = _run(root, environ, args, stdin, None)
+    if result.returncode:
+        detail = result.stderr or result.stdout.strip() or f"git {args[0]}: {result.returncode}."
+        raise _error("git-refused", detail)
+    return result.stdout
 
 
 def _run(
     root: Path, environ: Mapping[str, str], args: tuple[str, ...], stdin: str | None, seconds: float | None
 ) -> subprocess.CompletedProcess[str]:
     try:
-        return git_process.run(root, environ, *args, stdin=stdin, seconds=seconds)
+        return run(root, environ, *args, stdin=stdin, seconds=seconds)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise _refused("git-refused", f"git {args[0]}: {error}.") from None
+        raise _error("git-refused", f"git {args[0]}: {error}.") from None

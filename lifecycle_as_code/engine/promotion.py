@@ -1,6 +1,6 @@
-"""An alias moved to another version in the manifests, and what there is to move it to.
+"""A promotion: an alias at another version in the manifests, and the plan of it.
 
-Reads the manifests and the registry; writes nothing.
+It reads the manifests and the registry, and writes nothing.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from ..kinds.model_alias import ModelAlias
 from ..kinds.model_version import ModelVersion
 from ..kinds.registered_model import RegisteredModel
 from ..model.diagnostics import Diagnostic, LacError, Source, did_you_mean, refuse
+from ..model.plan import Plan
 from ..model.selector import VersionSelector
 from ..model.snapshot import Desired, Live, Recorded
 from ..model.spec import Address, Spec
 from ..planning.candidates import Candidate, candidates
 from ..planning.renames import moved
 from ..planning.selection import chosen
-from .apply.transaction import load
-from .observation import naming, observe
-from .refresh import with_runs
-from .session import Core
+from ..planning.targeting import IN_PART, Selection
+from .plan import plan_changes
+from .refresh import naming, observe, with_runs
+from .session import Session
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -30,22 +31,22 @@ if TYPE_CHECKING:
     from ..manifest.load import Manifest
 
 CHALLENGER: Final = "challenger"
-"""What is promoted where nothing is said: the version that has this alias."""
+"""The alias whose version is promoted by default."""
 _RUN: Final = "run:"
 _NUMBER: Final = re.compile("[1-9][0-9]{0,17}")
 _BAD: Final = "bad-selector"
-_SUMMARY: Final = "that doesn't say which version"
+_SUMMARY: Final = "invalid version"
 _FORMS: Final = "a number, `latest`, `@ALIAS` or `run:ID`; or a condition with `--where`"
 _MOST_LISTED: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """An alias that the manifests shall declare otherwise.
+    """An alias at another version in the manifests.
 
-    `before`: what they declare, a number or a selector as text; None where they don't declare the alias.
-    `live`: the version that it points at now. `file` would hold `text` instead of `text_before`; the same
-    text where it says so already. `at`: where the alias is declared, once it is.
+    `before`: the declared version so far, a number or a selector as text; None where the alias isn't
+    declared. `live`: the version that it points at now. `file` changes from `text_before` to `text`; both are
+    the same where the alias is at that version already. `at`: the place of the declaration in the new text.
     """
 
     model: str
@@ -65,25 +66,25 @@ class Promotion:
 
     @property
     def changes(self) -> bool:
-        """Whether the file has to change."""
+        """Whether the file changes."""
         return self.text != self.text_before
 
 
-Asked = int | VersionSelector
+VersionChoice = int | VersionSelector
 """A version's number, or a selector as manifests have it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Registry:
-    """What our records and the registry have of a model, under the name that the manifests give it."""
+    """Our records and the registry's objects of a model, under its name in the manifests."""
 
     recorded: Recorded
     live: Live
 
 
-def asked(text: str) -> Asked:
-    """A version as a command line says it: a number, `latest`, `@alias` or `run:<id>`. LacError where it is
-    none of them."""
+def asked(text: str) -> VersionChoice:
+    """A version from the command line: a number, `latest`, `@alias` or `run:<id>`. LacError where it is none
+    of them."""
     fields: dict[str, object]
     if _NUMBER.fullmatch(text):
         return int(text)
@@ -94,12 +95,12 @@ def asked(text: str) -> Asked:
     elif text.startswith(_RUN):
         fields = {"run_id": text.removeprefix(_RUN)}
     else:
-        raise LacError(Diagnostic(_BAD, _SUMMARY, f"`{text}` is none of the forms.", hint=_FORMS))
+        raise LacError(Diagnostic(_BAD, _SUMMARY, f"`{text}` is not a version.", hint=_FORMS))
     return selector(**fields)
 
 
 def selector(**fields: object) -> VersionSelector:
-    """A selector. LacError where its fields make none, such as a condition that isn't CEL."""
+    """A version selector. LacError where its fields are invalid, such as a condition that isn't CEL."""
     from pydantic import ValidationError
 
     try:
@@ -108,34 +109,30 @@ def selector(**fields: object) -> VersionSelector:
         raise LacError(Diagnostic(_BAD, _SUMMARY, f"{_why(error)}.", hint=_FORMS)) from None
 
 
-def promoted(core: Core, model: str, alias: str, version: Asked | None) -> Promotion:
-    """The manifests with `alias` of `model` at this version, or at the challenger's.
-
-    LacError where there is no such version, or the manifests can't be edited safely.
-    """
+def promote(session: Session, model: str, alias: str, version: VersionChoice | None) -> Promotion:
+    """The edit that points an alias at a version; `Stack.promote` describes it."""
     from ..manifest.edit import rewrite
 
-    manifest = core.manifest
+    manifest = session.manifest
     address = Address(ModelAlias.kind, (model, alias))
-    there = _registry(core, model)
-    _refuse_unknown(manifest, model, there.live)
-    wanted = _alias(model, alias, _number(manifest.desired, there, address, version))
+    registry = _read_registry(session, model)
+    _refuse_unknown(manifest, model, registry.live)
+    spec = _make_alias(model, alias, _choose_number(manifest.desired, registry, address, version))
     declared = manifest.desired.objects.get(address)
-    change = {address: wanted} if declared != wanted else {}
+    change = {address: spec} if declared != spec else {}
     texts = manifest.texts()
     at = manifest.desired.places.get(address)
     file, text = at.file if at else "", texts.get(at.file, "") if at else ""
-    edits = rewrite(manifest, change, core.specs)
-    for name, edit in edits.items():
+    for name, edit in rewrite(manifest, change, session.specs).items():
         file, text = name, edit
     if change:
         at = manifest.again({file: text.encode()}).desired.places.get(address)
-    live = there.live.present(address)
+    live = registry.live.present(address)
     return Promotion(
         model,
         alias,
-        _version(wanted),
-        _said(declared),
+        _version(spec),
+        _declared_version(declared),
         _version(live.spec) if live else None,
         file,
         texts[file],
@@ -144,13 +141,22 @@ def promoted(core: Core, model: str, alias: str, version: Asked | None) -> Promo
     )
 
 
-def _registry(core: Core, model: str) -> _Registry:
-    desired, kinds = core.manifest.desired, list(core.kinds.values())
+def plan_promotion(session: Session, promotion: Promotion) -> Plan:
+    """The part of the edited manifests' plan that is about the alias."""
+    manifest = session.manifest.again({promotion.file: promotion.text.encode()})
+    selection = Selection(targets=(str(promotion.address),))
+    plan = plan_changes(replace(session, manifest=manifest), selection=selection)
+    # the caller knows that it is a part
+    return replace(plan, diagnostics=tuple(d for d in plan.diagnostics if d.code != IN_PART))
+
+
+def _read_registry(session: Session, model: str) -> _Registry:
+    desired, kinds = session.desired, list(session.kinds.values())
     names = naming({Address(RegisteredModel.kind, (model,)), *(move.before for move in desired.moves)})
-    with core.connections.reading() as (ledger, _), ledger.reading() as db:
-        recorded = load(ledger, db, core.specs)
-        there = moved(desired, recorded, observe(kinds, db, names), core.specs)
-        return _Registry(there.recorded, with_runs(kinds, db, _about(desired, model), there.live))
+    with session.connections.reading() as (ledger, _), ledger.reading() as db:
+        recorded = ledger.read_records(db, session.specs)
+        renames = moved(desired, recorded, observe(kinds, db, names), session.specs)
+        return _Registry(renames.recorded, with_runs(kinds, db, _about(desired, model), renames.live))
 
 
 def _about(desired: Desired, model: str) -> Desired:
@@ -160,49 +166,52 @@ def _about(desired: Desired, model: str) -> Desired:
     return replace(desired, objects=mine)
 
 
-def _number(desired: Desired, there: _Registry, address: Address, version: Asked | None) -> int:
-    """The version that is meant, which there is, or will be."""
+def _choose_number(
+    desired: Desired, registry: _Registry, address: Address, version: VersionChoice | None
+) -> int:
+    """The number of a version that exists or is declared."""
     model, alias = map(str, address.key)
     mine = _about(desired, model)
     if version is None and alias == CHALLENGER:
-        hint = _hint(mine, there, model)
-        raise LacError(Diagnostic("no-version", "nothing says which version", f"{address}.", hint=hint))
+        hint = _list_versions(mine, registry, model)
+        raise LacError(Diagnostic("no-version", "no version given", f"{address}.", hint=hint))
     if not isinstance(version, int):
-        wanted = _alias(model, alias, version or VersionSelector(alias=CHALLENGER))
-        found = chosen(replace(mine, objects={**mine.objects, address: wanted}), there.recorded, there.live)
-        # where the alias is declared doesn't matter: the command line says this
-        refuse(replace(problem, at=None) for about, problem in found.problems if about == address)
-        version = _version(found.desired.objects[address])
-    if version not in {candidate.facts.version for candidate in _candidates(mine, there, model)}:
-        hint = _hint(mine, there, model)
+        spec = _make_alias(model, alias, version or VersionSelector(alias=CHALLENGER))
+        objects = {**mine.objects, address: spec}
+        selected = chosen(replace(mine, objects=objects), registry.recorded, registry.live)
+        # the version is the command line's, so the place of the declaration isn't the problem's
+        refuse(replace(problem, at=None) for about, problem in selected.problems if about == address)
+        version = _version(selected.desired.objects[address])
+    if version not in {candidate.facts.version for candidate in _candidates(mine, registry, model)}:
+        hint = _list_versions(mine, registry, model)
         why = f"{model} has no version {version}."
         raise LacError(Diagnostic("no-such-version", "there is no such version", why, hint=hint))
     return version
 
 
-def _candidates(mine: Desired, there: _Registry, model: str) -> tuple[Candidate, ...]:
-    return candidates(mine, there.recorded, there.live).get(model, ())
+def _candidates(mine: Desired, registry: _Registry, model: str) -> tuple[Candidate, ...]:
+    return candidates(mine, registry.recorded, registry.live).get(model, ())
 
 
-def _hint(mine: Desired, there: _Registry, model: str) -> str:
-    """The versions there are, the last one first, each with its aliases."""
+def _list_versions(mine: Desired, registry: _Registry, model: str) -> str:
+    """A hint with the model's versions, the last one first, each with its aliases."""
     aliases: dict[str, object] = {}
-    specs = [found.spec for found in there.live.objects.values() if not found.tombstone]
+    specs = [observed.spec for observed in registry.live.objects.values() if not observed.tombstone]
     for spec in [*specs, *mine.objects.values()]:
         if isinstance(spec, ModelAlias) and spec.model == model:
             aliases[spec.alias] = spec.version
-    told = []
-    every = _candidates(mine, there, model)
+    items = []
+    every = _candidates(mine, registry, model)
     for candidate in every[:_MOST_LISTED]:
         number = candidate.facts.version
-        names = ", ".join(sorted(alias for alias, pointed in aliases.items() if pointed == number))
-        told.append(f"{number} ({names})" if names else str(number))
-    rest = f" and {len(every) - len(told)} more" if len(every) > len(told) else ""
-    return f"say which one with `--version`; there are {', '.join(told)}{rest}" if told else ""
+        names = ", ".join(sorted(alias for alias, version in aliases.items() if version == number))
+        items.append(f"{number} ({names})" if names else str(number))
+    rest = f" and {len(every) - len(items)} more" if len(every) > len(items) else ""
+    return f"name one with `--version`; there are {', '.join(items)}{rest}" if items else ""
 
 
 def _refuse_unknown(manifest: Manifest, model: str, live: Live) -> None:
-    """A model that there isn't, or of which this stack declares nothing."""
+    """LacError where the model doesn't exist, or this stack declares nothing of it."""
     declared = {
         str(a.key[0]) for a in manifest.desired.objects if a.kind in (RegisteredModel.kind, ModelAlias.kind)
     }
@@ -214,7 +223,7 @@ def _refuse_unknown(manifest: Manifest, model: str, live: Live) -> None:
                 "not-declared",
                 "this stack declares nothing of the model",
                 f"{model} is in the registry, and in no manifest.",
-                hint=f"take it over first: `lac import {Address(RegisteredModel.kind, (model,)).quoted}`",
+                hint=f"import it first: `lac import {Address(RegisteredModel.kind, (model,)).quoted}`",
             )
         )
     raise LacError(
@@ -233,26 +242,26 @@ def _version(spec: Spec) -> int:
     return version
 
 
-def _said(spec: Spec | None) -> int | str | None:
+def _declared_version(spec: Spec | None) -> int | str | None:
     version = getattr(spec, "version", None)
     return version if version is None or isinstance(version, int) else str(version)
 
 
-def _alias(model: str, alias: str, version: Asked) -> ModelAlias:
+def _make_alias(model: str, alias: str, version: VersionChoice) -> ModelAlias:
     from pydantic import ValidationError
 
     try:
         return ModelAlias(model=model, alias=alias, version=version)
     except ValidationError as error:
         why = f"{_why(error)}."
-        raise LacError(Diagnostic("bad-alias", "that can't be an alias of a version", why)) from None
+        raise LacError(Diagnostic("bad-alias", "invalid alias", why)) from None
 
 
 def _why(error: ValidationError) -> str:
-    """In the words of the rules themselves, where they are ours."""
-    told = []
-    for found in error.errors(include_url=False, include_input=False):
-        field = next((str(step) for step in found["loc"] if step in ("where", "run_id", "alias")), "")
-        what = str(found.get("ctx", {}).get("error", found["msg"])).rstrip(".")
-        told.append(f"`{field}`: {what}" if field and "`" not in what else what)
-    return "; ".join(told)
+    """Pydantic's errors as text, in our rules' own words."""
+    lines = []
+    for each in error.errors(include_url=False, include_input=False):
+        field = next((str(step) for step in each["loc"] if step in ("where", "run_id", "alias")), "")
+        text = str(each.get("ctx", {}).get("error", each["msg"])).rstrip(".")
+        lines.append(f"`{field}`: {text}" if field and "`" not in text else text)
+    return "; ".join(lines)

@@ -1,5 +1,5 @@
-"""Questions about one stack: what changed outside, what an object is like from every side and why it is
-planned as it is, and what all were like at some time."""
+"""Questions about one stack: its records and history, its drift, one object from every side and why it is
+planned so, and all objects on one side of a comparison."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..manifest.edit import places_of
 from ..model.diagnostics import LacError, Source
 from ..model.diff import Path as FieldPath
 from ..model.diff import owned
-from ..model.history import Line
+from ..model.history import Apply, Line
 from ..model.history import at as recorded_at
 from ..model.snapshot import Desired, Live, Observed, Record
 from ..model.spec import Address, Spec
@@ -19,14 +19,14 @@ from ..planning.comparison import Side, States
 from ..planning.drift import Drift, make_drift, pending_only
 from ..planning.explanation import Explanation, explained, paths
 from ..planning.rollback import apply_of
-from . import rollback
-from .observation import naming, observe
-from .session import Core
+from .plan import make_plan
+from .refresh import naming, observe, resolve_snapshots, take_snapshots
+from .session import Session
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One object from every side: as declared, as recorded, as it is."""
+    """One object from every side: as declared, as recorded, as live."""
 
     address: Address
     desired: Spec | None
@@ -34,120 +34,94 @@ class Shown:
     live: Observed | None
 
 
-def shown(core: Core, address: Address) -> Shown:
+def read_records(session: Session) -> tuple[Record, ...]:
+    """The stack's records."""
+    with session.connections.reading() as (ledger, _), ledger.reading() as db:
+        recorded = ledger.read_records(db, session.specs)
+    return tuple(sorted(recorded.ours.values(), key=lambda r: str(r.address)))
+
+
+def read_history(session: Session, address: Address | None = None) -> list[Apply]:
+    """The stack's applies, or those that changed one object."""
+    with session.connections.reading() as (ledger, _), ledger.reading() as db:
+        return ledger.read_history(db, session.specs, address)
+
+
+def read_object(session: Session, address: Address) -> Shown:
     """One object from every side."""
-    asked = Desired({address: spec} if (spec := core.manifest.desired.objects.get(address)) else {})
-    core.connections.refuse_unreachable(asked)
-    seen = core.camera.take(asked, resolved=False, names=naming({address}))
-    return Shown(address, spec, seen.recorded.ours.get(address), seen.live.objects.get(address))
+    spec = session.desired.objects.get(address)
+    desired = Desired({} if spec is None else {address: spec})
+    session.connections.refuse_unreachable(desired)
+    snapshots = take_snapshots(session, desired, names=naming({address}))
+    live = snapshots.live.objects.get(address)
+    return Shown(address, spec, snapshots.recorded.ours.get(address), live)
 
 
-def drift(core: Core, ignore: Collection[str]) -> Drift:
-    """What changed outside since the last apply, apart from what the manifests would change. `ignore`:
-    addresses or patterns to pass over, beside those that lac.yaml names."""
-    desired = core.manifest.desired
-    core.connections.refuse_unreachable(desired)
-    seen = core.camera.take(desired, resolved=False)
+def read_drift(session: Session, ignore: Collection[str]) -> Drift:
+    """The differences between records and live state, and how much is pending beside them."""
+    desired = session.desired
+    session.connections.refuse_unreachable(desired)
+    snapshots = take_snapshots(session, desired)
     outside = make_drift(
-        seen.recorded,
-        replace(seen.live, diagnostics=()),
+        snapshots.recorded,
+        replace(snapshots.live, diagnostics=()),
         desired.scopes,
         desired.lifecycles,
-        ignore=(*core.settings.drift_ignore, *ignore),
-        stack=core.name,
-        environment=core.environment,
+        ignore=(*session.settings.drift_ignore, *ignore),
+        stack=session.name,
+        environment=session.environment,
     )
-    updated = {c.address: at for c in outside.changes if (at := _updated(seen.live, c.address)) is not None}
+    times = {
+        change.address: at
+        for change in outside.changes
+        if (at := _updated_ms(snapshots.live, change.address)) is not None
+    }
     try:
-        plan = core.plan(core.camera.resolved(seen), core.options())
+        plan = make_plan(session, resolve_snapshots(session, snapshots))
     except LacError as error:
-        return Drift(outside, None, error.diagnostics, updated)
-    return Drift(outside, pending_only(plan, seen.recorded, desired.lifecycles), (), updated)
+        return Drift(outside, None, error.diagnostics, times)
+    return Drift(outside, pending_only(plan, snapshots.recorded, desired.lifecycles), (), times)
 
 
-def _updated(live: Live, address: Address) -> int | None:
-    """When MLflow says that the object was last written, in ms since 1970; it keeps no time for some
-    kinds."""
-    found = live.objects.get(address)
-    at = found.facts.get("updated") if found else None
+def _updated_ms(live: Live, address: Address) -> int | None:
+    """When MLflow last wrote the object, in ms since 1970; it keeps no time for some kinds."""
+    observed = live.objects.get(address)
+    at = observed.facts.get("updated") if observed else None
     return at if isinstance(at, int) else None
 
 
-def explain(core: Core, address: Address) -> Explanation:
-    """Why the plan changes an object, or doesn't. LacError where nothing can be planned."""
-    core.connections.refuse_unreachable(core.manifest.desired)
-    seen = core.camera.take(core.manifest.desired)
-    plan = core.plan(seen, core.options())
+def explain(session: Session, address: Address) -> Explanation:
+    """Why the plan changes one object, or doesn't."""
+    session.connections.refuse_unreachable(session.desired)
+    snapshots = resolve_snapshots(session, take_snapshots(session, session.desired))
+    plan = make_plan(session, snapshots)
     change = next((c for c in plan.changes if c.address == address), None)
-    desired = seen.desired.objects.get(address)
-    at = seen.desired.places.get(address)
-    live, lifecycle = seen.live.objects.get(address), seen.desired.lifecycles.get(address)
+    desired = snapshots.desired.objects.get(address)
+    at = snapshots.desired.places.get(address)
+    live, lifecycle = snapshots.live.objects.get(address), snapshots.desired.lifecycles.get(address)
     return explained(
         address,
         desired,
-        seen.recorded.ours.get(address),
-        live if live or desired else _look(core, address),
+        snapshots.recorded.ours.get(address),
+        live if live or desired else _observe_stranger(session, address),
         change,
-        rollback.history(core, address),
+        read_history(session, address),
         at=at,
-        places=_places(core, at, paths(change, desired), core.specs[address.kind]),
-        owner=seen.recorded.others.get(address, ""),
+        places=_read_places(session, at, paths(change, desired), session.specs[address.kind]),
+        owner=snapshots.recorded.others.get(address, ""),
         ignored=lifecycle.ignore_changes if lifecycle else (),
-        choices=seen.desired.choices,
+        choices=snapshots.desired.choices,
     )
 
 
-def _look(core: Core, address: Address) -> Observed | None:
-    """What a SQL store has under a name that neither manifests nor records have."""
-    with core.connections.reading() as (ledger, _), ledger.reading() as db:
-        return observe(list(core.kinds.values()), db, naming([address])).objects.get(address)
+def _observe_stranger(session: Session, address: Address) -> Observed | None:
+    """A SQL store's object that neither manifests nor records name."""
+    with session.connections.reading() as (ledger, _), ledger.reading() as db:
+        return observe(list(session.kinds.values()), db, naming([address])).objects.get(address)
 
 
-def states(core: Core, asked: Side, *, written: bool) -> States:
-    """What a side of a comparison holds. `written`: manifests as people wrote them, `@champion` and all;
-    otherwise as they are planned. LacError where there is no such apply."""
-    match asked.what:
-        case "manifests" if written:
-            return core.manifest.desired.objects
-        case "manifests":
-            return core.camera.take(core.manifest.desired).desired.objects
-        case "live":
-            return _live(core)
-        case "recorded":
-            return {r.address: r.spec for r in rollback.records(core) if r.spec is not None}
-        case "apply":
-            return recorded_at([*_until(core, asked.name)], _END)
-        case _:
-            return rollback.at(core, asked.at_ms)
-
-
-_END = 2**63
-
-
-def _until(core: Core, apply_id: str) -> Iterator[Line]:
-    """What history has, up to the end of an apply."""
-    applies = rollback.history(core)
-    last = apply_of(apply_id, applies)
-    for apply in applies:
-        yield from apply.lines
-        if apply.apply_id == last.apply_id:
-            return
-
-
-def _live(core: Core) -> dict[Address, Spec]:
-    """What is live of all that is declared or ours, cut down to what is ours to compare."""
-    seen = core.camera.take(core.manifest.desired, resolved=False)
-    recorded = {a: record.spec for a, record in seen.recorded.ours.items()}
-    desired = seen.desired.objects
-    return {
-        address: owned(there.spec, desired.get(address), recorded.get(address))
-        for address in {*desired, *recorded}
-        if (there := seen.live.present(address)) is not None
-    }
-
-
-def _places(
-    core: Core, at: Source | None, wanted: tuple[FieldPath, ...], spec: type[Spec]
+def _read_places(
+    session: Session, at: Source | None, fields: tuple[FieldPath, ...], spec: type[Spec]
 ) -> dict[FieldPath, Source]:
     if at is None:
         return {}
@@ -155,4 +129,55 @@ def _places(
         text = Path(at.file).read_bytes().decode()
     except (OSError, UnicodeDecodeError):
         return {}
-    return places_of(wanted, at, text, spec, core.specs)
+    return places_of(fields, at, text, spec, session.specs)
+
+
+# --- the sides of a comparison
+
+
+def read_state(session: Session, side: Side, *, written: bool = False) -> States:
+    """The objects of one side, but for a saved plan's."""
+    match side.what:
+        case "manifests" if written:
+            return session.desired.objects
+        case "manifests":
+            snapshots = take_snapshots(session, session.desired)
+            return resolve_snapshots(session, snapshots).desired.objects
+        case "live":
+            return _read_live(session)
+        case "recorded":
+            return {r.address: r.spec for r in read_records(session) if r.spec is not None}
+        case "apply":
+            return recorded_at([*_lines_until(session, side.name)], _END)
+        case _:
+            return read_records_at(session, side.at_ms)
+
+
+def read_records_at(session: Session, moment_ms: int) -> dict[Address, Spec]:
+    """The stack's records at a time."""
+    return recorded_at([line for apply in read_history(session) for line in apply.lines], moment_ms)
+
+
+_END = 2**63
+
+
+def _lines_until(session: Session, apply_id: str) -> Iterator[Line]:
+    """The lines of history up to the end of an apply. LacError where there is no such apply."""
+    applies = read_history(session)
+    last = apply_of(apply_id, applies)
+    for apply in applies:
+        yield from apply.lines
+        if apply.apply_id == last.apply_id:
+            return
+
+
+def _read_live(session: Session) -> dict[Address, Spec]:
+    """Live state of every object that is declared or recorded, without the keys that nobody declared."""
+    snapshots = take_snapshots(session, session.desired)
+    recorded = {a: record.spec for a, record in snapshots.recorded.ours.items()}
+    desired = snapshots.desired.objects
+    return {
+        address: owned(observed.spec, desired.get(address), recorded.get(address))
+        for address in {*desired, *recorded}
+        if (observed := snapshots.live.present(address)) is not None
+    }

@@ -1,30 +1,37 @@
-"""Take all three snapshots of one moment. Reads every store, and writes nothing."""
+"""The three snapshots of one moment: desired, recorded and live. Reads every store and writes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..kinds.base import Databases, Kind, ServeKind, Wanted
+from ..kinds.base import Databases, Kind, ServeKind, SqlKind, Wanted
+from ..model.diagnostics import Diagnostic
+from ..model.diff import as_chosen
 from ..model.selector import slots
-from ..model.snapshot import Desired, Live, Recorded
+from ..model.snapshot import Desired, Live, Observed, Recorded
 from ..model.spec import Address, Spec
 from ..planning.pinning import Pin, resolve
 from ..planning.renames import moved
 from ..planning.selection import chosen
 from ..planning.targeting import Selection, asked, part_of
-from .apply.transaction import load
-from .connections import Connections
-from .observation import as_recorded, observe, settled, wanted, with_cluster
+from .session import Session
+
+if TYPE_CHECKING:
+    from ..stores.ray.client import Cluster
+
+WHOLE = 400
+"""Past so many names of a kind, reading the whole workspace is cheaper than naming them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshots:
-    """Desired, recorded and live at one moment; `desired` is resolved, unless that was not asked for.
+    """Desired, recorded and live at one moment.
 
-    What a `moved:` block renames has its new name in all three; `origins` holds the one until then.
-    `store_ids`: the databases' own ids, by role; empty where they don't know us yet.
+    All three have the new name of an object that a `moved:` block renames; `origins` has its name until then.
+    `store_ids`: the databases' own ids, by role; empty where our tables aren't there yet.
     """
 
     desired: Desired
@@ -34,81 +41,147 @@ class Snapshots:
     store_ids: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Camera:
-    """What takes them: a stack's connections and its kinds."""
+def take_snapshots(
+    session: Session,
+    desired: Desired,
+    *,
+    refresh: bool = True,
+    names: Wanted | None = None,
+    selection: Selection = Selection(),
+) -> Snapshots:
+    """All three, with `desired` as written but for its version selectors. The SQL stores are read in one
+    transaction, which ends before Ray is read.
 
-    connections: Connections
-    kinds: Mapping[str, Kind[Any]]
+    `names`: the objects to observe; by default all that `desired` and our records name and refer to.
+    `refresh=False`: use our records of this stack's objects instead of live state. `selection`: the part
+    that a plan is limited to; problems outside of it don't count.
+    """
+    kinds = list(session.kinds.values())
+    with session.connections.reading() as (ledger, warnings), ledger.reading() as db:
+        recorded = ledger.read_records(db, session.specs)
+        live = observe(kinds, db, names or collect_names(desired, recorded))
+        renames = moved(desired, recorded, live, session.specs)
+        recorded, live = renames.recorded, renames.live
+        basis = live if refresh else as_recorded(recorded, live)
+        selected = chosen(desired, recorded, with_runs(kinds, db, desired, basis))
+        desired = selected.desired
+        part = part_of(desired, selection, recorded)
+        live = settle(kinds, db, part, live)
+        store_ids = ledger.read_ids(db)
+    problems = [
+        problem
+        for move, problem in renames.problems
+        if move.after in part.objects or asked(move.before, selection)
+    ]
+    problems += [problem for address, problem in selected.problems if address in part.objects]
+    desired = replace(desired, choices=tuple(c for c in desired.choices if c.address in part.objects))
+    live = replace(live, diagnostics=(*warnings, *dict.fromkeys(problems), *live.diagnostics))
+    if not refresh:
+        return Snapshots(desired, recorded, as_recorded(recorded, live), renames.origins, store_ids)
+    with session.connections.cluster() as cluster:
+        if cluster is not None:
+            live = with_cluster(kinds, cluster, live)
+    return Snapshots(desired, recorded, live, renames.origins, store_ids)
 
-    @property
-    def specs(self) -> dict[str, type[Spec]]:
-        """Every kind's Spec class."""
-        return {name: kind.spec for name, kind in self.kinds.items()}
 
-    def take(
-        self,
-        desired: Desired,
-        *,
-        refresh: bool = True,
-        resolved: bool = True,
-        names: Wanted | None = None,
-        selection: Selection = Selection(),
-    ) -> Snapshots:
-        """All three. The SQL snapshot is closed before Ray is asked.
+def resolve_snapshots(
+    session: Session, snapshots: Snapshots, selection: Selection = Selection()
+) -> Snapshots:
+    """The same with `desired` as a plan compares it: aliases pinned, sources in the store's form. Outside of
+    `selection` it stays as written. LacError with every object that can't be resolved."""
+    site = session.connections.site(snapshots.store_ids["registry"])
 
-        `names`: what to observe; by default what `desired` and our records name and refer to.
-        `refresh=False`: believe our records of what is ours instead of looking. `selection`: what a plan in
-        part is about; what can't be resolved elsewhere is left as written.
-        """
-        kinds = list(self.kinds.values())
-        with self.connections.reading() as (ledger, warnings), ledger.reading() as db:
-            recorded = load(ledger, db, self.specs)
-            live = observe(kinds, db, names or wanted(desired, recorded))
-            there = moved(desired, recorded, live, self.specs)
-            seen = there.live if refresh else as_recorded(there.recorded, there.live)
-            found = chosen(desired, there.recorded, with_runs(kinds, db, desired, seen))
-            desired = found.desired
-            part = part_of(desired, selection, there.recorded)
-            live = settled(kinds, db, part, there.live)
-            store_ids = ledger.ids(db)
-        wrong = [
-            problem
-            for move, problem in there.problems
-            if move.after in part.objects or asked(move.before, selection)
-        ]
-        wrong += [problem for address, problem in found.problems if address in part.objects]
-        desired = replace(desired, choices=tuple(c for c in desired.choices if c.address in part.objects))
-        live = replace(live, diagnostics=(*warnings, *dict.fromkeys(wrong), *live.diagnostics))
-        if refresh:
-            with self.connections.cluster() as cluster:
-                if cluster is not None:
-                    live = with_cluster(kinds, cluster, live)
-        else:
-            live = as_recorded(there.recorded, live)
-        if resolved:
-            objects = self.resolve(part, live, store_ids).objects
-            desired = replace(desired, objects={**desired.objects, **objects})
-        return Snapshots(desired, there.recorded, live, there.origins, store_ids)
+    def pin(kind: ServeKind[Any]) -> Pin:
+        return lambda mine, expected: kind.settle(site, mine, expected)
 
-    def resolved(self, seen: Snapshots) -> Snapshots:
-        """The same with `desired` as a plan compares it. LacError with everything that can't be resolved."""
-        return replace(seen, desired=self.resolve(seen.desired, seen.live, seen.store_ids))
+    pins = {name: pin(kind) for name, kind in session.kinds.items() if isinstance(kind, ServeKind)}
+    desired = snapshots.desired
+    part = resolve(part_of(desired, selection, snapshots.recorded), snapshots.live, pins)
+    return replace(snapshots, desired=replace(desired, objects={**desired.objects, **part.objects}))
 
-    def resolve(self, desired: Desired, live: Live, store_ids: Mapping[str, str]) -> Desired:
-        """`desired` as a plan compares it. LacError with everything that can't be resolved."""
-        site = self.connections.site(store_ids["registry"])
 
-        def pin(kind: ServeKind[Any]) -> Pin:
-            return lambda mine, expected: kind.settle(site, mine, expected)
+# --- the parts of a snapshot
 
-        return resolve(desired, live, {n: pin(k) for n, k in self.kinds.items() if isinstance(k, ServeKind)})
+
+def collect_names(desired: Desired, recorded: Recorded) -> Wanted:
+    """All that the manifests and our records name and refer to."""
+    addresses = {*desired.objects, *recorded.ours, *desired.scopes, *(move.before for move in desired.moves)}
+    if (names := naming(addresses)).names is None:
+        return names
+    specs = [*desired.objects.values(), *(r.spec for r in recorded.ours.values() if r.spec is not None)]
+    models = {slot.model for spec in desired.objects.values() for slot in slots(spec)}
+    addresses |= {Address("registered_model", (model,)) for model in models}
+    return naming({*addresses, *(ref for spec in specs for ref in spec.refs())})
+
+
+def naming(addresses: Iterable[Address]) -> Wanted:
+    """These addresses alone, and the objects that hang on their first key part."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for address in addresses:
+        names[address.kind].add(str(address.key[0]))
+    if any(len(of_kind) > WHOLE for of_kind in names.values()):
+        return Wanted()
+    return Wanted({kind: frozenset(of_kind) for kind, of_kind in names.items()})
+
+
+def observe(kinds: Sequence[Kind[Any]], db: Databases, wanted: Wanted) -> Live:
+    """Live state of the SQL stores, by every kind that lives there."""
+    parts = [kind.observe(db, wanted) for kind in kinds if isinstance(kind, SqlKind)]
+    return Live(
+        objects={address: observed for part in parts for address, observed in part.objects.items()},
+        referents=frozenset(address for part in parts for address in part.referents),
+        diagnostics=tuple(problem for part in parts for problem in part.diagnostics),
+        facts={name: fact for part in parts for name, fact in part.facts.items()},
+    )
+
+
+def settle(kinds: Sequence[Kind[Any]], db: Databases, desired: Desired, live: Live) -> Live:
+    """`live` with the desired specs that the SQL stores would keep in another form."""
+    forms: dict[Address, Spec] = {}
+    problems: list[Diagnostic] = []
+    by_kind: dict[str, dict[Address, Spec]] = defaultdict(dict)
+    for address, spec in desired.objects.items():
+        by_kind[address.kind][address] = spec
+    for kind in kinds:
+        if isinstance(kind, SqlKind):
+            mine = by_kind[kind.spec.kind]
+            for address, form in kind.settle(db, mine, live.objects) if mine else ():
+                if isinstance(form, Diagnostic):
+                    problems.append(replace(form, at=desired.places.get(address)))
+                else:
+                    forms[address] = form
+    return replace(live, settled=forms, diagnostics=(*live.diagnostics, *problems))
 
 
 def with_runs(kinds: Sequence[Kind[Any]], db: Databases, desired: Desired, live: Live) -> Live:
-    """`live` with the declared versions that are still to be made in MLflow's form, if selectors may look at
-    them: a source tells which run it is from. What is wrong with them is told when all is settled."""
+    """`live` with the declared versions that don't exist yet in MLflow's form, if version selectors may read
+    them: a source says which run it is from. `settle` reports what is wrong with them."""
     if not any(True for spec in desired.objects.values() for _ in slots(spec)):
         return live
-    made = {a: s for a, s in desired.objects.items() if a.kind == "model_version" and a not in live.objects}
-    return replace(live, settled=settled(kinds, db, Desired(made), live).settled)
+    versions = {a: spec for a, spec in desired.objects.items() if a.kind == "model_version"}
+    missing = Desired({a: spec for a, spec in versions.items() if a not in live.objects})
+    return replace(live, settled=settle(kinds, db, missing, live).settled)
+
+
+def with_cluster(kinds: Sequence[Kind[Any]], cluster: Cluster, live: Live) -> Live:
+    """`live` with the live state of Ray Serve."""
+    parts = [kind.observe(cluster) for kind in kinds if isinstance(kind, ServeKind)]
+    return replace(
+        live,
+        objects={**live.objects, **{a: observed for part in parts for a, observed in part.objects.items()}},
+        referents=live.referents | {a for part in parts for a in part.referents},
+        diagnostics=(*live.diagnostics, *(problem for part in parts for problem in part.diagnostics)),
+        facts={**live.facts, **{name: fact for part in parts for name, fact in part.facts.items()}},
+    )
+
+
+def as_recorded(recorded: Recorded, live: Live) -> Live:
+    """`live` with this stack's objects as our records have them: the basis of a plan without a refresh."""
+    objects: dict[Address, Observed] = {**live.objects}
+    for address, record in recorded.ours.items():
+        if record.spec is not None:
+            observed = live.objects.get(address)
+            facts: Mapping[str, Any] = observed.facts if observed else {}
+            spec = as_chosen(record.spec, observed.spec) if observed else record.spec
+            objects[address] = Observed(spec, facts)
+    return replace(live, objects=objects)

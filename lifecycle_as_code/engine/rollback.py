@@ -1,4 +1,4 @@
-"""A stack's past: what was applied, what was recorded at a time, and the plan that goes back there."""
+"""A rollback: the plan that restores the objects of an earlier time, and the manifests that agree with it."""
 
 from __future__ import annotations
 
@@ -7,91 +7,66 @@ from dataclasses import dataclass
 
 from ..model.diagnostics import refuse
 from ..model.diff import diff
-from ..model.history import Apply
-from ..model.history import at as recorded_at
 from ..model.plan import Mode, Plan
-from ..model.snapshot import Desired, Record
+from ..model.snapshot import Desired
 from ..model.spec import Address, Spec
 from ..planning.decision import not_ours
+from ..planning.planner import PlanOptions
 from ..planning.rollback import undone
-from .apply.transaction import load, read_history
-from .session import Core
+from .plan import make_plan, review_plan
+from .queries import read_history, read_records
+from .refresh import resolve_snapshots, take_snapshots
+from .session import Session
 
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """A plan that restores what was. `texts` gives the manifests that agree with it, whole, by file; only
-    those that change. LacError where they can't be edited."""
+    """A plan that restores earlier objects. `texts` returns the manifests that agree with it, whole, by file;
+    only those that change. LacError where they can't be edited."""
 
     plan: Plan
     texts: Callable[[], Mapping[str, str]]
 
 
-def records(core: Core) -> tuple[Record, ...]:
-    """What the stack last applied, in the order of addresses."""
-    with core.connections.reading() as (ledger, _), ledger.reading() as db:
-        recorded = load(ledger, db, core.specs)
-    return tuple(sorted(recorded.ours.values(), key=lambda r: str(r.address)))
-
-
-def history(core: Core, address: Address | None = None) -> list[Apply]:
-    """Every apply of this stack, the first one first; with `address`, those that did something to it."""
-    with core.connections.reading() as (ledger, _), ledger.reading() as db:
-        return read_history(ledger, db, core.specs, address)
-
-
-def at(core: Core, moment_ms: int) -> dict[Address, Spec]:
-    """What this stack had recorded at that time, in ms since 1970 by the database's clock."""
-    return recorded_at([line for apply in history(core) for line in apply.lines], moment_ms)
-
-
-def rollback(core: Core, what: str, *, allow: Collection[str] = ()) -> Rollback:
-    """The plan that restores what was before an apply (its id or the beginning of it), or before the last
-    change of one object (its address). LacError where that can't be done.
-
-    Endpoints that follow a restored alias go back with it.
-    """
-    back = undone(what, history(core), core.address)
-    recorded = {r.address: r.spec for r in records(core) if r.spec is not None}
-    following = {
+def plan_rollback(session: Session, what: str, *, allow: Collection[str] = ()) -> Rollback:
+    """The plan that undoes an apply or one object's last change; `Stack.rollback` describes `what`."""
+    back = undone(what, read_history(session), session.parse_address)
+    recorded = {r.address: r.spec for r in read_records(session) if r.spec is not None}
+    # endpoints that follow a restored alias go back with it
+    followers = {
         address: spec
         for address, spec in recorded.items()
         if address not in back.wanted and any(alias in back.wanted for alias in spec.follows())
     }
-    objects = {a: spec for a, spec in back.wanted.items() if spec is not None} | following
-    seen = core.camera.take(Desired(objects))
-    # what was made once and has another owner by now, or none, is nobody's to delete here
-    gone = (a for a, spec in back.wanted.items() if spec is None and a not in seen.recorded.ours)
-    refuse(not_ours(a, seen.recorded.others.get(a)) for a in gone if seen.live.present(a))
-    options = core.options(
-        mode=Mode.ROLLBACK,
-        allow=frozenset(allow),
-        only=frozenset({*back.wanted, *following}),
+    objects = {a: spec for a, spec in back.wanted.items() if spec is not None} | followers
+    snapshots = resolve_snapshots(session, take_snapshots(session, Desired(objects)))
+    # an object that has another owner by now, or none, isn't ours to delete
+    absent = (a for a, spec in back.wanted.items() if spec is None and a not in snapshots.recorded.ours)
+    refuse(not_ours(a, snapshots.recorded.others.get(a)) for a in absent if snapshots.live.present(a))
+    options = PlanOptions(
+        Mode.ROLLBACK,
+        frozenset(allow),
+        only=frozenset({*back.wanted, *followers}),
         because=back.because,
     )
-    # imported here: the rest of the past is judged by nobody
-    from .review import reviewed
-
-    plan = reviewed(core, core.plan(seen, options), seen, core.manifest.desired.rules)
-    return Rollback(plan, lambda: _texts(core, back.wanted))
+    plan = make_plan(session, snapshots, options)
+    return Rollback(review_plan(session, plan, snapshots), lambda: _edit_manifests(session, back.wanted))
 
 
-def _texts(core: Core, wanted: Mapping[Address, Spec | None]) -> dict[str, str]:
-    """The manifests with what is wanted of these objects; what already means the same stays as
-    written."""
+def _edit_manifests(session: Session, specs: Mapping[Address, Spec | None]) -> dict[str, str]:
+    """The manifests that declare `specs`; None for those that they shall not declare. A declaration that
+    means the same already stays as written."""
     from ..manifest.edit import rewrite
 
-    now = core.camera.take(core.manifest.desired, resolved=False, refresh=False).live.settled
-    changed: dict[Address, Spec | None] = {}
-    for address, spec in wanted.items():
-        declared = core.manifest.desired.objects.get(address)
+    forms = take_snapshots(session, session.desired, refresh=False).live.settled
+    edits: dict[Address, Spec | None] = {}
+    for address, spec in specs.items():
+        declared = session.desired.objects.get(address)
         if spec is None or declared is None:
             if spec is not declared:
-                changed[address] = spec
+                edits[address] = spec
             continue
-        differing = {str(f.path[0]) for f in diff(now.get(address, declared), spec)}
-        if spec.written() != declared.written() and differing:
-            changed[address] = declared.model_copy(update={n: getattr(spec, n) for n in differing})
-    if not changed:
-        return {}
-    return rewrite(core.manifest, changed, core.specs)
+        fields = {str(f.path[0]) for f in diff(forms.get(address, declared), spec)}
+        if spec.written() != declared.written() and fields:
+            edits[address] = declared.model_copy(update={name: getattr(spec, name) for name in fields})
+    return rewrite(session.manifest, edits, session.specs) if edits else {}

@@ -1,4 +1,4 @@
-"""Saved plans and the stack that they are for: sealed with its names, and held against its stores."""
+"""Saved plans and the stack that they are for: sealed with its names, and compared with its stores."""
 
 from __future__ import annotations
 
@@ -9,79 +9,79 @@ from importlib.metadata import version
 from ..model.diagnostics import Diagnostic, refuse
 from ..model.plan import Mode, Plan
 from ..planning import planfile
-from ..planning.planfile import same_store
+from ..planning.planfile import SavedPlan, same_store
 from ..planning.revalidation import replayed, wanted_again
 from .actor import actor
-from .apply.transaction import refuse_applied, refuse_stale
-from .session import Core
+from .apply.transaction import refuse_stale
+from .refresh import resolve_snapshots, take_snapshots
+from .session import Session
 
 
-def save(core: Core, plan: Plan) -> bytes:
-    """The plan as a file's bytes: sealed, with the key in LAC_PLAN_KEY where there is one."""
-    with core.connections.reading() as (ledger, _), ledger.reading() as db:
-        stores = core.connections.names(ledger.ids(db))
+def save_plan(session: Session, plan: Plan) -> bytes:
+    """The bytes of a plan file."""
     origin = planfile.Origin(
-        core.settings.workspace,
-        stores,
-        core.manifest.digest(),
+        session.settings.workspace,
+        _read_stores(session),
+        session.manifest.digest(),
         datetime.now(UTC).isoformat(timespec="microseconds"),
-        actor(core.settings.directory, core.environ),
+        actor(session.settings.directory, session.environ),
         version("lifecycle-as-code"),
     )
-    return planfile.dump(plan, origin, core.key)
+    return planfile.dump(plan, origin, session.key)
 
 
-def read(core: Core, data: bytes) -> planfile.SavedPlan:
-    """A plan from a file's bytes. LacError where it was changed, or isn't this stack's."""
-    saved = planfile.load(data, core.specs, core.key)
-    refuse(_strange(core, saved))
-    return saved
+def read_plan(session: Session, data: bytes) -> SavedPlan:
+    """A plan file's content, if it is for this stack and its stores."""
+    plan = planfile.load(data, session.specs, session.key)
+    refuse(_differences(session, plan))
+    return plan
 
 
-def _strange(core: Core, saved: planfile.SavedPlan) -> Iterator[Diagnostic]:
-    """How the plan is another stack's, or about other stores."""
-    plan, origin = saved.plan, saved.origin
-    with core.connections.reading() as (ledger, _), ledger.reading() as db:
-        here = core.connections.names(ledger.ids(db))
-    for what, theirs, ours in (
-        ("stack", plan.stack, core.name),
-        ("environment", plan.environment or "none", core.environment or "none"),
-        ("workspace", origin.workspace, core.settings.workspace),
-    ):
-        if theirs != ours:
-            yield _another(f"The plan is for {what} `{theirs}`, and this is `{ours}`.")
-    for role in sorted({*origin.stores, *here}):
-        if not same_store(origin.stores.get(role), here.get(role)):
-            yield _another(f"The plan was made for another {role} store than lac.yaml names now.")
-
-
-def check(core: Core, saved: planfile.SavedPlan) -> Plan:
-    """The plan to be applied: no apply has carried it out, what is live is still what it saw, and it still
-    follows from there."""
+def check_plan(session: Session, saved: SavedPlan) -> Plan:
+    """The plan to apply, if no apply has committed any of it and live state is as it was."""
     plan = saved.plan
-    with core.connections.reading() as (ledger, _), ledger.reading() as db:
-        refuse_applied(ledger, db, plan)
-    desired = wanted_again(plan)
-    seen = core.camera.take(desired, resolved=False)
-    refuse_stale(plan.changes, seen.live, seen.recorded)
-    # what records alone are about is resolved already
-    again = seen if plan.mode is Mode.REFRESH_ONLY else core.camera.resolved(seen)
+    with session.connections.reading() as (ledger, _), ledger.reading() as db:
+        ledger.refuse_second_apply(db, plan)
+    snapshots = take_snapshots(session, wanted_again(plan))
+    refuse_stale(plan.changes, snapshots.live, snapshots.recorded)
+    # a plan about records alone has nothing to resolve
+    if plan.mode is not Mode.REFRESH_ONLY:
+        snapshots = resolve_snapshots(session, snapshots)
     return replayed(
         plan,
-        again.desired,
-        seen.recorded,
-        seen.live,
-        origins=seen.origins,
-        checks=core.checks,
-        limits=core.settings.limits,
-        principal=core.principal,
+        snapshots.desired,
+        snapshots.recorded,
+        snapshots.live,
+        origins=snapshots.origins,
+        checks=session.checks,
+        limits=session.settings.limits,
+        principal=session.principal,
     )
 
 
-def manifests_changed(core: Core, saved: planfile.SavedPlan) -> bool:
-    """Whether the manifests aren't those that the plan was made from; it is applied as it was
-    reviewed."""
-    return core.manifest.digest() != saved.origin.manifests
+def manifests_differ(session: Session, saved: SavedPlan) -> bool:
+    """Whether the manifests aren't the plan's."""
+    return session.manifest.digest() != saved.origin.manifests
+
+
+def _read_stores(session: Session) -> dict[str, dict[str, str]]:
+    with session.connections.reading() as (ledger, _), ledger.reading() as db:
+        return session.connections.names(ledger.read_ids(db))
+
+
+def _differences(session: Session, saved: SavedPlan) -> Iterator[Diagnostic]:
+    """Why the plan is another stack's, or for other stores."""
+    plan, origin, stores = saved.plan, saved.origin, _read_stores(session)
+    for name, theirs, ours in (
+        ("stack", plan.stack, session.name),
+        ("environment", plan.environment or "none", session.environment or "none"),
+        ("workspace", origin.workspace, session.settings.workspace),
+    ):
+        if theirs != ours:
+            yield _another(f"The plan is for {name} `{theirs}`, and this is `{ours}`.")
+    for role in sorted({*origin.stores, *stores}):
+        if not same_store(origin.stores.get(role), stores.get(role)):
+            yield _another(f"The plan was made for another {role} store than lac.yaml names now.")
 
 
 def _another(detail: str) -> Diagnostic:

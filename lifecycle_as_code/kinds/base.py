@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..model.diagnostics import Diagnostic
+from ..model.plan import Change
 from ..model.snapshot import Observed
 from ..model.spec import Address, Spec
-from ..planning.planner import Change, World
+from ..planning.guards import World
 from ..stores.mlflow.rows import Keys
 from ..stores.ray.apps import owner
 

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..model.diagnostics import Diagnostic, LacError, Source
-from ..model.regular_file import NotRegularError, read_regular_file
+from .regular_file import NotRegularError, read_regular_file
 from .yaml.report import problem, shown
 from .yaml.text import MAX_BYTES
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +15,6 @@ from ..model.diagnostics import Diagnostic, LacError, Source, in_file_order, ref
 from ..model.policy import Rules
 from ..model.snapshot import Desired
 from ..model.spec import Spec
-from ..planning.selection import circles
 from .bind import LEAVE_OUT, Binder
 from .files import PROJECT, matching, read, way_to_a_stack
 from .placeholders import warn_of_placeholders
@@ -31,6 +30,9 @@ _MARKERS = tuple(marker.encode() for marker in MARKERS)
 
 Texts = Mapping[str, bytes]
 """What to read in the place of files, by their names in `Manifest.files`."""
+
+Check = Callable[[Desired], Iterable[Diagnostic]]
+"""A rule over everything that the manifests declare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +73,27 @@ def load(
     var_files: Sequence[str | Path] = (),
     environ: Mapping[str, str] = os.environ,
     settings_only: bool = False,
+    checks: Sequence[Check] = (),
 ) -> Manifest:
     """Read lac.yaml in `directory` and the manifests that it includes, for one environment or none.
 
     `specs` by kind. `settings_only`: the manifests are named, and not looked into. `variables` and
-    `var_files` as from `--var` and `--var-file` (relative to the working directory). LacError with every
-    problem, in file order; warnings are in `desired.warnings`.
+    `var_files` as from `--var` and `--var-file` (relative to the working directory). `checks`: rules of the
+    caller's. LacError with every problem, in file order; warnings are in `desired.warnings`.
     """
 
     def again(texts: Texts) -> Manifest:
         with _uncollected():
             settings, desired, files = _load(
-                Path(directory), specs, environment, variables, var_files, environ, settings_only, texts
+                Path(directory),
+                specs,
+                environment,
+                variables,
+                var_files,
+                environ,
+                settings_only,
+                checks,
+                texts,
             )
         return Manifest(settings, desired, files, again)
 
@@ -110,6 +121,7 @@ def _load(
     var_files: Sequence[str | Path],
     environ: Mapping[str, str],
     settings_only: bool,
+    checks: Sequence[Check],
     texts: Texts,
 ) -> tuple[Settings, Desired, tuple[str, ...]]:
     sections = {spec.section for spec in specs.values()}
@@ -139,7 +151,8 @@ def _load(
         rules=rules,
         selected_at=binder.selected_at,
     )
-    problems += [*blocks.conflicts(binder.objects), *circles(desired)]
+    problems += blocks.conflicts(binder.objects)
+    problems += [found for check in checks for found in check(desired)]
     if binder.has_rules:
         from ..review.policy.judge import check_rules
 

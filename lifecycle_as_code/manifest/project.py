@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from ..model.diagnostics import Diagnostic, LacError, Source, in_file_order, refuse, warnings_in
+from ..model.plan import Limits
 from ..model.spec import P
-from ..planning.guards import Limits
 from ..serving.references import is_reference
 from .convert import read_part, untyped
 from .placeholders import warn_of_placeholders

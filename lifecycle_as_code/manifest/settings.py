@@ -9,9 +9,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from ..model.plan import Limits
 from ..model.redaction import without_credentials
 from ..model.spec import Part
-from ..planning.guards import Limits
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 

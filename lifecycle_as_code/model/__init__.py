@@ -1,1 +1,1 @@
-"""The nouns of the engine: specs, snapshots, plans, evidence, verdicts. Data alone."""
+"""The nouns of the engine: specs, snapshots, plans, evidence, verdicts. Data, without any store."""

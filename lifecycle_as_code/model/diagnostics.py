@@ -1,4 +1,4 @@
-"""What went wrong, where, and how to mend it. Pure: nothing here prints or exits."""
+"""Errors and warnings: what is wrong, where, and how to fix it. Pure: nothing here prints or exits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Severity = Literal["error", "warning"]
 
 
 class Source(NamedTuple):
-    """A place in a manifest: a path as the user would type it, line and column counted from one."""
+    """A place in a manifest: a path as a user would type it; line and column count from one."""
 
     file: str
     line: int
@@ -23,9 +23,9 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One problem. `code` and `summary` belong together and hold no user's names; `detail` does.
+    """One problem. `summary` is fixed for a `code` and contains no names of the user's; `detail` does.
 
-    `guard`: the guard that raises it, where a flag lets it through: `--allow=<guard>`.
+    `guard`: the guard that raised it, where `--allow=<guard>` overrides it.
     """
 
     code: str
@@ -44,7 +44,7 @@ class Diagnostic:
 
 
 class LacError(Exception):
-    """Carries diagnostics upward; only the command line turns them into text and an exit code."""
+    """Carries diagnostics to the command line, which alone turns them into text and an exit code."""
 
     def __init__(self, *diagnostics: Diagnostic) -> None:
         super().__init__("\n".join(map(str, diagnostics)))
@@ -52,26 +52,26 @@ class LacError(Exception):
 
 
 def in_file_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Those with a place first, by place; the others after them as they came."""
+    """Diagnostics with a place first, sorted by place; then the others in their given order."""
     return sorted(diagnostics, key=lambda d: (d.at is None, d.at or ()))
 
 
 def refuse(diagnostics: Iterable[Diagnostic], *, beside: Iterable[Diagnostic] = ()) -> None:
     """Raise one LacError with every error among `diagnostics`; do nothing when there is none.
 
-    `beside`: warnings that may tell how it came to the errors, told with them.
+    `beside`: diagnostics whose warnings may explain the errors; the error carries those too.
     """
     if errors := [d for d in diagnostics if d.severity == "error"]:
         raise LacError(*in_file_order([*warnings_in(beside), *errors]))
 
 
 def warnings_in(diagnostics: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
-    """The diagnostics that don't stop anything."""
+    """The diagnostics that are warnings."""
     return (d for d in diagnostics if d.severity == "warning")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint for a name nobody knows: the nearest known one, or all of them."""
+    """A hint for an unknown name: the nearest known name, or all of them."""
     names = sorted(known)
     if near := get_close_matches(name, names, 1):
         return f"did you mean `{near[0]}`?"

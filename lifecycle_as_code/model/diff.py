@@ -1,11 +1,11 @@
-"""Compare two specs of one kind. The only differ. Pure: no clock, no database, no printing."""
+"""Compare two specs of one kind: the only differ. Pure: no clock, no database, no printing."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping
 from typing import Any, NamedTuple
 
-from .selector import pinned, slots
+from .selector import pin_version, slots
 from .spec import (
     ByKey,
     Computed,
@@ -28,7 +28,7 @@ Path = tuple[str | int, ...]
 
 
 class FieldChange(NamedTuple):
-    """One leaf that differs. None stands for absent, as in a tag that is to be added."""
+    """One leaf that differs. None means absent, as in a tag that will be added."""
 
     path: Path
     before: Any
@@ -47,7 +47,7 @@ def diff(before: Spec, after: Spec) -> tuple[FieldChange, ...]:
     changes: list[FieldChange] = []
     for field in type(after).model_fields:
         old, new = getattr(before, field), getattr(after, field)
-        # what the store chose is right, whether we have looked at it yet or not
+        # the store's choice is right, whether it has been read yet or not
         if field in skipped or old == new or (field in computed and None in (old, new)):
             continue
         if _is_leaf(old) and _is_leaf(new):
@@ -57,29 +57,29 @@ def diff(before: Spec, after: Spec) -> tuple[FieldChange, ...]:
             changes += [FieldChange((field,), None, item) for item in new if item not in old]
         else:
             kind = type(after)
-            changes += _deep((field,), _mapped(kind, field, before), _mapped(kind, field, after))
+            changes += _deep((field,), _read_field(kind, field, before), _read_field(kind, field, after))
     return tuple(changes)
 
 
 def owned(live: Spec, *sides: Spec | None) -> Spec:
-    """`live` with its `OwnedKeys` mappings cut down to the keys that `sides` have: ours to compare."""
-    cut: dict[str, Any] = {}
+    """`live` with its `OwnedKeys` mappings reduced to the keys of `sides`: only those are compared."""
+    update: dict[str, Any] = {}
     for field in fields_marked(type(live), OwnedKeys):
-        held: Mapping[str, Any] = getattr(live, field)
+        labels: Mapping[str, Any] = getattr(live, field)
         keys = {key for side in sides if side is not None for key in getattr(side, field)}
-        if any(key not in keys for key in held):
-            cut[field] = {key: value for key, value in held.items() if key in keys}
-    return live.model_copy(update=cut) if cut else live
+        if any(key not in keys for key in labels):
+            update[field] = {key: value for key, value in labels.items() if key in keys}
+    return live.model_copy(update=update) if update else live
 
 
 def as_chosen(spec: Spec, live: Spec) -> Spec:
-    """`spec` with what the store chose where it left the choice to it."""
-    chosen = {
+    """`spec` with the store's values for the `Computed` fields that it leaves out."""
+    update = {
         name: getattr(live, name)
         for name in fields_marked(type(spec), Computed)
         if getattr(spec, name) is None and getattr(live, name) is not None
     }
-    return spec.model_copy(update=chosen) if chosen else spec
+    return spec.model_copy(update=update) if update else spec
 
 
 def carried(after: Spec, before: Spec, fields: Collection[str]) -> Spec:
@@ -90,19 +90,19 @@ def carried(after: Spec, before: Spec, fields: Collection[str]) -> Spec:
     update: dict[str, Any] = {name: getattr(before, name) for name in top}
     for name in sorted({*fields} - top):
         field, _, key = name.partition(".")
-        held: Mapping[str, Any] = update.get(field, getattr(after, field))
-        there: Mapping[str, Any] = getattr(before, field)
-        update[field] = {k: v for k, v in {**held, key: there.get(key)}.items() if v is not None}
+        labels: Mapping[str, Any] = update.get(field, getattr(after, field))
+        live_labels: Mapping[str, Any] = getattr(before, field)
+        update[field] = {k: v for k, v in {**labels, key: live_labels.get(key)}.items() if v is not None}
     return after.model_copy(update=update)
 
 
 def is_health(kind: type[Part], path: Path) -> bool:
-    """Whether that leaf is about how an object fares, and not about what it is."""
+    """Whether that leaf is about an object's health, not about its definition."""
     return is_marked(kind, path, Health)
 
 
 def is_marked(kind: type[Part], path: Path, marker: Hashable) -> bool:
-    """Whether that leaf, or a field that it is in, carries the marker."""
+    """Whether that leaf, or a field that contains it, carries the marker."""
     name = str(path[0])
     if name in fields_marked(kind, marker):
         return True
@@ -112,7 +112,7 @@ def is_marked(kind: type[Part], path: Path, marker: Hashable) -> bool:
 
 
 def without_health(spec: Spec) -> Spec:
-    """The spec as if nothing were wrong with the object."""
+    """The spec of the same object in good health."""
     return construct(type(spec), _well(type(spec), plain(spec)))
 
 
@@ -120,24 +120,24 @@ def _well(part: type[Part], data: Mapping[str, Any]) -> dict[str, Any]:
     well = {**data, **{n: part.model_fields[n].default for n in fields_marked(part, Health) if n in data}}
     for name, (inner, many) in shapes(part).items():
         if inner is not None and well.get(name) is not None:
-            held = well[name]
-            well[name] = [_well(inner, item) for item in held] if many else _well(inner, held)
+            value = well[name]
+            well[name] = [_well(inner, item) for item in value] if many else _well(inner, value)
     return well
 
 
 def leaves(spec: Spec) -> tuple[FieldChange, ...]:
-    """Every field that says something, as changes from nothing: what a creation shows."""
+    """Every field with a value of its own, as changes from nothing: what a creation shows."""
     for slot in slots(spec):
-        # one thing to a reader, and no field has its parts
-        spec = pinned(spec, slot.loc, str(slot.selector))
+        # a selector is one value to a reader, not several fields
+        spec = pin_version(spec, slot.loc, str(slot.selector))
     kind = type(spec)
-    said = _as_maps(kind, spec.model_dump(warnings="none", exclude_defaults=True))
-    untold = fields_marked(kind, Key) | fields_marked(kind, Derived)
+    values = _as_maps(kind, spec.model_dump(warnings="none", exclude_defaults=True))
+    hidden = fields_marked(kind, Key) | fields_marked(kind, Derived)
     return tuple(
         leaf
         for field in kind.model_fields
-        if field in said and field not in untold
-        for leaf in _flat((field,), said[field])
+        if field in values and field not in hidden
+        for leaf in _flat((field,), values[field])
     )
 
 
@@ -151,7 +151,7 @@ def _is_leaf(value: object) -> bool:
     return value is None or isinstance(value, str | int | float | bool)
 
 
-def _mapped(spec: type[Part], field: str, value: Part) -> Any:
+def _read_field(spec: type[Part], field: str, value: Part) -> Any:
     """The field as plain data, with lists whose order means nothing turned into maps."""
     return _as_maps(spec, plain(value))[field]
 
@@ -172,21 +172,21 @@ def _as_maps(spec: type[Part], data: dict[str, Any]) -> dict[str, Any]:
 def _deep(path: Path, before: Any, after: Any) -> list[FieldChange]:
     if before == after:
         return []
-    # imported here: it costs more than a whole plan without differences
+    # imported here: the import costs more than a whole plan without differences
     from deepdiff import DeepDiff
 
-    found = DeepDiff(
+    differences = DeepDiff(
         before,
         after,
         view="tree",
         ignore_type_in_groups=[(list, tuple)],
         verbose_level=2,
-        # a tag's key may begin with `__`, and maps with few keys in common are still told key by key
+        # a tag's key may begin with `__`; maps with few common keys are still compared key by key
         ignore_private_variables=False,
         threshold_to_diff_deeper=0,
     )
     changes = []
-    for group in found.values():
+    for group in differences.values():
         for item in group:
             here = (*path, *item.path(output_format="list"))
             changes.append(FieldChange(here, _absent(item.t1), _absent(item.t2)))

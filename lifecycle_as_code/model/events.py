@@ -1,4 +1,4 @@
-"""What an apply tells while it works: one Event after another, for views and for notebooks. Pure."""
+"""What an apply reports while it runs: a stream of events, for views and for notebooks. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .spec import Address
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """The apply holds the stack's lock and has begun."""
+    """The apply has acquired the stack's lock and begins."""
 
     apply_id: str
 
@@ -26,7 +26,7 @@ class StepStarted:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Something slow moved on: a database is being created, a replica comes up."""
+    """A slow operation advances: a database is being created, a replica starts."""
 
     message: str
     address: Address | None = None
@@ -42,7 +42,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A change could not be made; what was there before is there still."""
+    """A change failed; the object is as it was before."""
 
     address: Address
     diagnostic: Diagnostic
@@ -50,7 +50,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class HeldBack:
-    """A change was not tried, because the one at `because` failed or was held back."""
+    """A change was skipped because the one at `because` failed or was skipped."""
 
     address: Address
     because: Address
@@ -58,14 +58,14 @@ class HeldBack:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Something worth knowing that stops nothing."""
+    """A warning; the apply continues."""
 
     diagnostic: Diagnostic
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end: how many changes were done, failed and held back. `stopped`: ended by a signal."""
+    """The end: how many changes were done, failed or skipped. `stopped`: a signal ended the apply."""
 
     apply_id: str
     done: int
@@ -80,7 +80,7 @@ class Finished:
 
     @property
     def outcome(self) -> str:
-        """The word that history keeps: complete, stopped or partial."""
+        """The outcome that history records: complete, stopped or partial."""
         return "complete" if self.complete else "stopped" if self.stopped else "partial"
 
 

@@ -1,6 +1,5 @@
-"""What MLflow knows about a model version, and how two versions compare. Pure data; `stores` read it.
-
-Nothing in here decides: a reviewer does, or a policy.
+"""What MLflow knows about a model version, and the differences between two versions. Pure data: `stores` read
+it, `review/evidence.py` compares it.
 """
 
 from __future__ import annotations
@@ -8,23 +7,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from types import MappingProxyType
 
-from .signature import Signature, SignatureChange, compare_signatures
+from .signature import Signature, SignatureChange
 from .spec import Address
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 Number = int | float
-"""A number, of the type that it came in: JSON tells 90 from 90.0."""
+"""A number of its original type: JSON distinguishes 90 and 90.0."""
 
 MetricKey = tuple[str, str, str]
-"""A metric's name, its data set and that one's digest: on other data it is another metric."""
+"""The name of a metric, its dataset and the dataset's digest: on other data it is another metric."""
 
 
 class Better(StrEnum):
-    """Which direction of a metric is an improvement."""
+    """The direction in which a metric improves."""
 
     HIGHER = "higher"
     LOWER = "lower"
@@ -32,7 +30,7 @@ class Better(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """What a manifest says of a metric: `name` and `model` are exact names or patterns with `*` and `?`."""
+    """A metric's direction, from a manifest. `name`, `model`: exact names, or patterns with `*` and `?`."""
 
     name: str
     better: Better
@@ -41,9 +39,9 @@ class Direction:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric's last value, as MLflow's UI shows it. `value` None: not a number.
+    """The last value of a metric, as MLflow's UI shows it. `value` None: not a number.
 
-    `dataset` and `digest` name the data that it was measured on, where MLflow has a link (metrics of a
+    `dataset` and `digest` identify the data that it was measured on, where MLflow links it (metrics of a
     LoggedModel); otherwise they are empty.
     """
 
@@ -54,13 +52,13 @@ class Metric:
 
     @property
     def key(self) -> MetricKey:
-        """What it is known by."""
+        """Its identity."""
         return self.name, self.dataset, self.digest
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A data set that the run or the model used. `context`: MLflow's `mlflow.data.context`, such as
+    """A dataset that the run or the model used. `context`: the tag `mlflow.data.context`, such as
     `training`."""
 
     name: str
@@ -70,9 +68,9 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The run that made a version. `status` is MLflow's word (`FINISHED`); times in ms since 1970.
+    """The run that created a version. `status`: in MLflow's words (`FINISHED`); times in ms since 1970.
 
-    `deleted`: MLflow has it in its trash. `commit`: the tag `mlflow.source.git.commit`. `link`: its page in
+    `deleted`: MLflow marks it as deleted. `commit`: the tag `mlflow.source.git.commit`. `link`: its page in
     MLflow's UI, a path below the server's address (`#/experiments/<id>/runs/<id>`).
     """
 
@@ -91,14 +89,15 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known about one version. What isn't there is None, empty, or named in `missing`.
+    """What is known about one version. What is absent is None, empty, or named in `missing`.
 
-    `version` is 0 where it has none. `tags`: as they are, and on the side after as the plan leaves them.
-    `aliases`: those that point at it now, before the plan. `flavors`: each flavor and its library's version,
-    where MLmodel says it. `size`: of the artifacts, in bytes. `missing`: what should be there and isn't, or
-    could not be read, as sentences for people ("the artifact: no MLmodel at …"). `artifact`: whether its
-    MLmodel was read; None where that can't be told (a store that can't be reached from here, or not in
-    time). `since_ms`: since when it has held an alias without a break, by our own history, in ms since 1970.
+    `version`: 0 for a version without a number yet. `tags`: live ones on the side before, those that the plan
+    leaves on the side after. `aliases`: the aliases that point at it before the plan. `flavors`: each flavor
+    with the version of its library, from MLmodel. `size`: of the artifacts, in bytes. `missing`: what should
+    exist and doesn't, or could not be read, as sentences for people ("the artifact: no MLmodel at …").
+    `artifact`: whether its MLmodel was read; None if unknown (the store can't be reached from here, or didn't
+    answer in time). `since_ms`: by alias, since when it has had the alias without a break, from lac's
+    history, in ms since 1970.
     """
 
     model: str
@@ -122,10 +121,9 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class MetricChange:
-    """One metric on one data set, before and after. None: not measured, or not a number.
+    """One metric on one dataset, before and after. None: not measured, or not a number.
 
-    `better`: whether it improved, where the manifest says which direction is better and it moved; None
-    otherwise.
+    `better`: whether it improved; None where no manifest says which direction is better, or it is unchanged.
     """
 
     name: str
@@ -137,21 +135,21 @@ class MetricChange:
 
     @property
     def key(self) -> MetricKey:
-        """What it is known by."""
+        """Its identity."""
         return self.name, self.dataset, self.digest
 
     @property
     def delta(self) -> float | None:
-        """After minus before; None where one of them is missing."""
+        """After minus before; None if either is missing."""
         return None if self.before is None or self.after is None else self.after - self.before
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One version in the place of another, because of one change.
+    """One version that replaces another, because of one change.
 
-    `address`: the change. `entity`: the served entity, where the change is an endpoint's; otherwise empty.
-    `before` None: nothing was there (a creation); `after` None: nothing will be.
+    `address`: the change. `entity`: the served entity, for a change of an endpoint; otherwise empty.
+    `before` None: a creation; `after` None: a deletion.
     """
 
     address: Address
@@ -164,7 +162,7 @@ class Comparison:
 
     @property
     def params(self) -> Iterator[tuple[str, str | None, str | None]]:
-        """Parameters that differ: name, before, after; None where one side hasn't it. None at a creation."""
+        """Parameters that differ: name, before, after (None if absent). None for a creation or deletion."""
         if self.before is None or self.after is None:
             return
         for name in sorted({*self.before.params, *self.after.params}):
@@ -174,56 +172,5 @@ class Comparison:
 
 
 def no_numbers(side: Evidence | None) -> set[MetricKey]:
-    """The metrics that were measured and came out as no number."""
+    """The metrics whose value is not a number."""
     return {metric.key for metric in side.metrics if metric.value is None} if side else set()
-
-
-def compare(
-    address: Address,
-    model: str,
-    before: Evidence | None,
-    after: Evidence | None,
-    directions: tuple[Direction, ...] = (),
-    entity: str = "",
-) -> Comparison:
-    """The two sides of a change, held against each other."""
-    return Comparison(
-        address,
-        model,
-        before,
-        after,
-        tuple(_metrics(model, before, after, directions)),
-        compare_signatures(
-            before.signature if before else None,
-            after.signature if after else None,
-            was_there=before is not None,
-            will_be_there=after is not None,
-        ),
-        entity,
-    )
-
-
-def _metrics(
-    model: str, before: Evidence | None, after: Evidence | None, directions: tuple[Direction, ...]
-) -> Iterator[MetricChange]:
-    was, will_be = _values(before), _values(after)
-    for key in sorted({*was, *will_be}):
-        name, dataset, digest = key
-        old, new = was.get(key), will_be.get(key)
-        yield MetricChange(name, dataset, digest, old, new, _improved(model, name, old, new, directions))
-
-
-def _values(side: Evidence | None) -> dict[MetricKey, float | None]:
-    return {metric.key: metric.value for metric in side.metrics} if side else {}
-
-
-def _improved(
-    model: str, name: str, before: float | None, after: float | None, directions: tuple[Direction, ...]
-) -> bool | None:
-    if before is None or after is None or before == after:
-        return None
-    # the last one that fits counts, as in .gitignore
-    for said in reversed(directions):
-        if fnmatchcase(name, said.name) and fnmatchcase(model, said.model):
-            return (after > before) is (said.better is Better.HIGHER)
-    return None

@@ -1,4 +1,4 @@
-"""Who did what to which object, and when: the words of history, and what follows from it. Pure."""
+"""Who did what to which object, and when: applies, their lines, and queries over them. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .spec import Address, Spec
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who ran a command: on which machine, for whom in CI, and from which commit. What isn't known is empty.
+    """Who ran a command: the user, the machine, the user in CI, and the commit. What is unknown is empty.
 
-    `run`: the address of the CI job. `commit` and `remote` are git's; a remote's password is never kept.
-    `dirty`: the manifests had changes that weren't committed.
+    `run`: the URL of the CI job. `commit` and `remote` come from git; a remote's password is never stored.
+    `dirty`: the manifests had uncommitted changes.
     """
 
     user: str = ""
@@ -31,16 +31,16 @@ class Actor:
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Actor:
-        """From stored data, of an older or a newer lac too."""
+        """Read from stored data, which an older or a newer lac may have written."""
         known = {name: data[name] for name in asdict(cls()) if name in data}
         return cls(**known)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One object's part of an apply, as it was committed. `after` is what was recorded.
+    """One object's part of an apply, as committed. `after`: what was recorded.
 
-    `stack`: whose object it is, for another stack may take it over.
+    `stack`: the stack that owns the object, which another stack may take over later.
     """
 
     apply_id: str
@@ -58,8 +58,7 @@ class Line:
 class Apply:
     """One run of a command that writes. Times in ms since 1970 by the database's clock.
 
-    `ended_ms` None: it is at work, or it was killed. `outcome`: complete, partial, stopped, failed, refused,
-    unlocked.
+    `ended_ms` None: in progress, or killed. `outcome`: complete, partial, stopped, failed, refused, unlocked.
     """
 
     apply_id: str
@@ -75,20 +74,20 @@ class Apply:
 
 
 def at(lines: Iterable[Line], moment_ms: int) -> dict[Address, Spec]:
-    """What was recorded at that moment: the last word on each object until then."""
-    held: dict[Address, Spec] = {}
+    """What was recorded at that moment: the last line about each object until then."""
+    objects: dict[Address, Spec] = {}
     for line in in_order(lines):
         if line.at_ms > moment_ms:
             break
         if line.after is None:
-            held.pop(line.address, None)
+            objects.pop(line.address, None)
         else:
-            held[line.address] = line.after
-    return held
+            objects[line.address] = line.after
+    return objects
 
 
 def of_address(applies: Sequence[Apply], address: Address) -> list[tuple[Apply, Line]]:
-    """What happened to one object, the latest first."""
+    """The lines about one object, latest first."""
     return [
         (apply, line)
         for apply in sorted(applies, key=lambda a: (a.started_ms, a.apply_id), reverse=True)
@@ -98,35 +97,39 @@ def of_address(applies: Sequence[Apply], address: Address) -> list[tuple[Apply, 
 
 
 def in_order(lines: Iterable[Line]) -> list[Line]:
-    """The first one first."""
+    """The lines, earliest first."""
     return sorted(lines, key=_when)
 
 
 def moved_to(address: Address) -> str:
-    """The reason of the last line under a former name."""
+    """The reason in the last line under a former name."""
     return f"moved to {address.kind}.{address.name}"
 
 
 def under_one_name(
-    told: Mapping[Address, Iterable[Line]],
-    left: Mapping[tuple[str, str], Line],
+    lines_by_address: Mapping[Address, Iterable[Line]],
+    last_lines: Mapping[tuple[str, str], Line],
     address: Address,
     until: Line | None = None,
 ) -> list[Line]:
-    """The lines about an object, the first one first, and those of its former names under the one that it
-    has. `left`: the last line under each former name, by its apply and reason."""
-    lines = [line for line in in_order(told.get(address, ())) if until is None or _when(line) < _when(until)]
-    moves = (left.get((line.apply_id, moved_to(address))) for line in reversed(lines))
+    """The lines about an object, earliest first, those under its former names rewritten to its present one.
+    `last_lines`: the last line under each former name, by apply and reason."""
+    lines = [
+        line
+        for line in in_order(lines_by_address.get(address, ()))
+        if until is None or _when(line) < _when(until)
+    ]
+    moves = (last_lines.get((line.apply_id, moved_to(address))) for line in reversed(lines))
     if (former := next(filter(None, moves), None)) is None:
         return lines
 
-    def called(spec: Spec | None) -> Spec | None:
+    def rename(spec: Spec | None) -> Spec | None:
         return spec and spec.renamed(former.address, address)
 
-    earlier = under_one_name(told, left, former.address, former)
+    earlier = under_one_name(lines_by_address, last_lines, former.address, former)
     return [
         *(
-            replace(line, address=address, before=called(line.before), after=called(line.after))
+            replace(line, address=address, before=rename(line.before), after=rename(line.after))
             for line in earlier
         ),
         *(line for line in lines if _when(line) > _when(former)),
@@ -134,22 +137,22 @@ def under_one_name(
 
 
 def since(lines: Iterable[Line], spec: Spec) -> int | None:
-    """Since when an object has been as `spec` without a break, by what was recorded of it: lines of any stack
-    about this object alone, in ms since 1970. None where the last word on it is another one.
+    """Since when an object has equalled `spec` without a break, in ms since 1970. None if its last line
+    records something else.
 
-    That a stack forgets or takes over what stays as it is, is no break. What happened between two lines and
-    was put back isn't known, but where the later one says that it put it back.
+    `lines`: of any stack, about this object alone. A stack that forgets or takes over an unchanged object
+    causes no break. A change outside lac that was reverted counts only where a line records the reversal.
     """
-    held: int | None = None
+    start: int | None = None
     for line in reversed(in_order(lines)):
         if line.after is None and line.action == "forget" and line.before == spec:
             continue
         if line.after != spec:
             break
-        held = line.at_ms
+        start = line.at_ms
         if line.action == "create" or line.before not in (None, spec):
             break
-    return held
+    return start
 
 
 def _when(line: Line) -> tuple[int, str, int]:

@@ -1,10 +1,11 @@
-"""The words a plan is made of: Action, Change, Step, Plan. Pure data; `plan.py` decides."""
+"""A plan and its parts: Action, Change, Step, the guards and their limits. Pure data: `planning` makes it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from .diagnostics import Diagnostic, Source
 from .diff import FieldChange
@@ -19,11 +20,11 @@ class Action(StrEnum):
     |---|---|---|---|
     | ✓ | any | absent | CREATE |
     | ✓ | ✓ | differs | UPDATE |
-    | ✓ | differs | same | RECORD: only our record catches up |
+    | ✓ | differs | same | RECORD: only lac's record changes |
     | absent | ✓ | ✓ | DELETE |
-    | absent | ✓ | absent | FORGET: only our record goes |
+    | absent | ✓ | absent | FORGET: only lac's record is removed |
     | absent | absent | in a claimed scope | DELETE |
-    | ✓ under a new name | ✓ | same | MOVE: renamed, with what hangs on it |
+    | ✓ under a new name | ✓ | same | MOVE: renamed, with the objects that refer to it |
     """
 
     CREATE = "create"
@@ -35,12 +36,12 @@ class Action(StrEnum):
 
     @property
     def is_difference(self) -> bool:
-        """Whether it changes anything but our own records."""
+        """Whether it changes more than lac's own records."""
         return self not in (Action.RECORD, Action.FORGET)
 
 
 class Mode(StrEnum):
-    """What a plan is for, in Terraform's words where it has them."""
+    """The purpose of a plan; Terraform's terms where it has them."""
 
     NORMAL = "normal"
     DESTROY = "destroy"
@@ -49,7 +50,7 @@ class Mode(StrEnum):
 
 
 class Phase(StrEnum):
-    """The steps of an apply, in order; DESIGN: prepare, warm up, switch, cut over, retire."""
+    """The steps of an apply, in order."""
 
     PREPARE = "prepare"
     WARM_UP = "warm up"
@@ -62,9 +63,9 @@ class Phase(StrEnum):
 class Change:
     """One object's part of a plan. No `before` is a creation, no `after` a deletion.
 
-    `before` is what is live, cut down to what is ours to compare. `waits_for` names the changes
-    without which this one is held back. `moved_from`: its address until now; `before` has the new name
-    already. `protected`: what our record shall say about it.
+    `before`: the live state, reduced to the fields that lac compares. `waits_for`: the changes that must
+    succeed first; otherwise this one is skipped. `moved_from`: the present address of an object that is
+    renamed; `before` already has the new name. `protected`: the mark that the record will have.
     """
 
     address: Address
@@ -81,7 +82,7 @@ class Change:
 
     @property
     def side(self) -> Spec | None:
-        """The side that exists: `after` where there is one."""
+        """`after` if there is one, otherwise `before`."""
         return self.after or self.before
 
 
@@ -94,9 +95,31 @@ class Step:
     changes: tuple[Change, ...]
 
 
+GUARDS: Final[Mapping[str, str]] = {
+    "mass-deletion": "deleting more objects of a kind at once than `guards:` in lac.yaml allows",
+    "version-in-use": "deleting a version that an alias or an endpoint uses",
+    "model-in-use": "deleting a model that has versions or aliases that aren't managed here",
+    "still-granted": "deleting a role with grants, or a resource with grants on it, that aren't managed here",
+    "last-manage": "revoking the last MANAGE on a resource",
+    "own-manage": "revoking your own MANAGE on a resource",
+    "protected": "deleting objects marked `prevent_destroy`",
+    "nothing-declared": "deleting everything because nothing is declared",
+}
+"""Each guard and what it refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many objects of a kind one plan may delete: this share of the recorded ones, or this many,
+    whichever is more."""
+
+    share: float = 0.3
+    count: int = 10
+
+
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """A guard that would have refused the plan, and was let through by its flag. `detail`: what is lost."""
+    """A guard that `--allow` overrode. `detail`: what the plan does in spite of it."""
 
     guard: str
     detail: str
@@ -104,7 +127,7 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that `apply` will do, in order, and what the reader should know about it."""
+    """Everything that `apply` will do, in order, and what a reader should know about it."""
 
     stack: str
     environment: str
@@ -115,17 +138,17 @@ class Plan:
     allowed: tuple[Allowed, ...] = ()
     review: Review = Review()
     file_id: str = field(default="", compare=False)
-    """The identity of the file that it was read from, for such a plan is applied once; empty for a plan that
-    was made in this process. No part of what the plan says."""
+    """The identity of the file that the plan was read from, since a saved plan is applied only once; empty
+    for a plan that was made in this process. Not part of the plan's content."""
 
     @property
     def destroy(self) -> bool:
-        """Whether it deletes all that the stack owns."""
+        """Whether it deletes everything that the stack owns."""
         return self.mode is Mode.DESTROY
 
     @property
     def moves(self) -> tuple[tuple[Address, Address], ...]:
-        """The renames by themselves, without what goes along: the address before and after."""
+        """The renames as pairs of addresses, before and after; without the objects that are renamed along."""
         return tuple(
             (change.moved_from, change.address)
             for change in self.changes
@@ -134,13 +157,13 @@ class Plan:
 
     @property
     def differences(self) -> tuple[Change, ...]:
-        """The changes that change anything but our own records; all, where a plan is about records alone."""
+        """The changes of more than lac's records; every change, if the plan is about records alone."""
         if self.mode is Mode.REFRESH_ONLY:
             return self.changes
         return tuple(change for change in self.changes if change.action.is_difference)
 
     def tally(self) -> Mapping[Action, int]:
-        """How many changes of each action that is a difference; zeros included, but for moves."""
+        """The number of changes per action that is a difference; zeros included, except for moves."""
         counts = {action: sum(c.action is action for c in self.changes) for action in Action}
         return {
             action: count

@@ -1,4 +1,4 @@
-"""What a team agreed on, as the manifests say it: policies, waivers, which metrics should go up. Pure."""
+"""A team's rules from the manifests: policies, waivers, teams, directions of metrics. Pure data."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .diagnostics import Source
 from .evidence import Direction
 
 SECTIONS: Final = frozenset({"policies", "waivers", "metrics", "teams"})
-"""The sections of manifests that say them."""
+"""The sections of manifests that hold them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A CEL expression and where it is written.
+    """A CEL expression and its place.
 
-    `at`: the place of its scalar. `offset`: how many columns further its first character stands, where it is
-    written on that line as it is; None where a column in it can't be told (a block, an escape, a template).
+    `at`: the place of its scalar. `offset`: the distance in columns from there to its first character, if
+    the expression is written verbatim on that line; None if not (a block, an escape, a template).
     """
 
     text: str
@@ -26,8 +26,8 @@ class Expression:
     offset: int | None = None
 
     def place(self, column: int) -> Source | None:
-        """The place of a column in the text, counted from one, as far as it can be told; of the whole of it
-        for 0."""
+        """The place of a column of the text, counted from one, where it is known; otherwise, and for 0, the
+        place of the whole expression."""
         if self.at is None or self.offset is None or column < 1:
             return self.at
         return self.at._replace(column=self.at.column + self.offset + column - 1)
@@ -37,10 +37,10 @@ class Expression:
 class Policy:
     """A rule over changes.
 
-    `when`: which changes it is about, by field of their address or spec, and by `kind`, `action`,
-    `environment`, `mode` and `address`; values are exact, patterns, or lists of them. `require`: what has to
-    be true. `builtin`: the built-in rules that it switches on, by name, with their settings. `level`: `deny`
-    or `warn`. Values in both mappings are JSON's.
+    `when`: the changes that it applies to, by field of their address or spec, and by `kind`, `action`,
+    `environment`, `mode` and `address`; values are exact, patterns, or lists of these. `require`: the
+    expressions that must be true. `builtin`: the built-in rules that it enables, by name, with their
+    settings. `level`: `deny` or `warn`. Values in both mappings are JSON values.
     """
 
     name: str
@@ -54,8 +54,8 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class PolicyWaiver:
-    """Lets one policy through for one object (an address or a pattern) until the end of a day, UTC.
-    `expires`: that day, as ISO 8601 has it."""
+    """Waives one policy for one object (an address or a pattern) until the end of a day, UTC. `expires`: that
+    day, in ISO 8601."""
 
     policy: str
     address: str
@@ -66,7 +66,7 @@ class PolicyWaiver:
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """A name for several actors; those may be patterns."""
+    """A name for several actors, which may be patterns."""
 
     name: str
     actors: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ class Team:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """All of them, in the order of the files."""
+    """All rules of a stack, in the order of its files."""
 
     policies: tuple[Policy, ...] = ()
     waivers: tuple[PolicyWaiver, ...] = ()

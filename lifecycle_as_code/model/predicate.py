@@ -1,7 +1,7 @@
 """Conditions over one model version, such as `tags.validation_status == "approved"`: expressions over the
-names in `NAMES`. Pure; what evaluates them is `cel`.
+names in `NAMES`. Pure; `cel` evaluates them.
 
-What isn't known of a version (a tag that it hasn't) keeps a condition from being true, and is told apart.
+A condition on an unknown fact (a tag that the version doesn't have) isn't true, and the answer says why.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ NAMES: Final[Mapping[str, str]] = {
     "tags": "map(string, string)",
     "created": "timestamp",
 }
-"""What a condition may name, each with its type in CEL."""
+"""The names that a condition may use, each with its type in CEL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a condition sees of a version. `created`: ms since 1970; None for one that is still to be made."""
+    """A version's facts for conditions. `created`: ms since 1970; None for a version that doesn't exist
+    yet."""
 
     version: int
     run_id: str
@@ -45,14 +46,14 @@ class Facts:
 Condition = Callable[[Facts], Answer]
 
 
-def compiled(text: str) -> Condition:
-    """The condition. ValueError, for people, where it isn't one, such as for a name or a type that isn't
-    known; also where no engine is installed."""
+def compile_condition(text: str) -> Condition:
+    """Compile a condition. ValueError, worded for people, if it is invalid (an unknown name, a wrong type),
+    or if the engine isn't installed."""
     engine = _engine()
     try:
         program = engine.compile(text)
     except FaultyError as error:
-        raise ValueError(_told(error.faults[0], text)) from None
+        raise ValueError(_format_fault(error.faults[0], text)) from None
     return lambda facts: program.ask(engine.facts(_values(facts)))
 
 
@@ -61,12 +62,12 @@ def _engine() -> Engine:
     try:
         return Engine(NAMES)
     except EngineMissingError:
-        why = "conditions are CEL, and nothing is installed that reads it: "
+        why = "conditions are CEL expressions, and no CEL engine is installed: "
         raise ValueError(f"{why}`pip install 'lifecycle-as-code[policy]'`") from None
 
 
-def _told(fault: Fault, text: str) -> str:
-    """What is wrong first, with its place in the expression where it is about a part."""
+def _format_fault(fault: Fault, text: str) -> str:
+    """The first error, with its place in the expression if it concerns a part of it."""
     hint = did_you_mean(fault.name.partition(".")[0], NAMES) if fault.name else fault.hint
     line = f"line {fault.line}, " if "\n" in text.strip() else ""
     at = f", at {line}character {fault.column}" if fault.line else ""

@@ -1,7 +1,7 @@
-"""Which values look like secrets in plain text, and addresses without theirs. Pure; a guess, and on the safe
-side.
+"""Detect secrets in plain text, and remove credentials from URLs. Pure; a guess, on the safe side.
 
-A value is never given back, only where it is. The shapes are those that the providers document.
+Nothing here returns a value that looks like a secret, only its path. The shapes are those that the providers
+document.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ _PATH: Final = re.compile(r"(?:/|\./|~/)[\w./ -]*")
 
 
 def secret_shape(value: str) -> str:
-    """What `value` looks like, such as `an AWS access key`; nothing where it looks like no secret."""
+    """The kind of secret that `value` looks like, such as `an AWS access key`; empty if none."""
     return next((what for what, shape in _SHAPES if shape.search(value)), "")
 
 
 def named_like_a_secret(name: str) -> bool:
-    """Whether what is called so is most often a secret: `password`, `OPENAI_API_KEY`, `githubToken`; and any
-    `…_KEY` in capitals, as environment variables are written. `max_tokens`, `primary_key` aren't."""
+    """Whether the name is typical of secrets: `password`, `OPENAI_API_KEY`, `githubToken`, and any `…_KEY` in
+    capitals, as in environment variables. `max_tokens` and `primary_key` aren't."""
     words = [word.lower() for word in _WORDS.findall(name)]
     if _NAMED & {*words}:
         return True
@@ -58,11 +58,11 @@ def named_like_a_secret(name: str) -> bool:
 
 
 def secrets_in(data: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """Where plain data holds what looks like a secret, as a dotted path, and why it looks so."""
+    """The values in plain data that look like secrets: the dotted path of each, and why it looks like one."""
     if isinstance(data, Mapping):
         for name, value in data.items():
             key = str(name)
-            # a name may be a secret itself, and is repeated no more than a value
+            # a name may itself be a secret, and isn't repeated either
             if what := secret_shape(key):
                 yield ".".join((*path, "…")), f"a name in it looks like {what}"
                 key = "…"
@@ -85,7 +85,7 @@ def _looks(name: str, value: str) -> str:
     password = "pass" in name.lower() or "pwd" in name.lower()
     if not password and (_ORDINARY.fullmatch(value) or _PATH.fullmatch(value)):
         return ""
-    return "what is called so is a secret"
+    return "its name is typical of secrets"
 
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
@@ -94,11 +94,10 @@ _AZURE: Final = re.compile(r"(?i:abfss?|wasbs?)://[\w$-]+@[\w.-]+(/[^@]*)?")
 
 
 def without_credentials(address: str) -> str:
-    """The address as people may see it: no user, no password, no query.
+    """The address without user, password and query, for people to read.
 
-    What stands before the last `@` goes, wherever that is, for a password that isn't encoded may hold
-    slashes. Azure's `<container>@<account>` stays, and so does the user in ssh's `git@host:path`: no password
-    belongs there, but somebody may have written one.
+    Everything before the last `@` is removed, since an unencoded password may contain slashes. Azure's
+    `<container>@<account>` stays. So does the user in ssh's `git@host:path`, unless a password follows it.
     """
     scheme, colon, rest = address.partition(":")
     if not colon or not _SCHEME.fullmatch(scheme) or ("@" in rest and not rest.startswith("/")):
@@ -106,7 +105,7 @@ def without_credentials(address: str) -> str:
         return host if at and ":" in user and not address.startswith(("/", ".")) else address
     place, *query = _QUERY.split(rest, maxsplit=1)
     if query and "@" in query[0]:
-        # either one could be the password's
+        # either part could belong to the password
         return f"{scheme}:…"
     if "@" in place and place.startswith("//") and not _AZURE.fullmatch(f"{scheme}:{place}"):
         place = "//" + place.rpartition("@")[2]

@@ -1,8 +1,8 @@
-"""What a reviewer judges a plan by, beside its changes: evidence, blast radius, verdicts, and how selectors
-were resolved. Pure data.
+"""What a reviewer judges a plan by, beside its changes: evidence, impacts, verdicts, and the choices of
+version selectors. Pure data.
 
-Views show it and policies read it; nothing in here changes what an apply does, but for a denial, which
-refuses it.
+Views show it and policies read it. It doesn't change what an apply does, except that a denial refuses the
+plan.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from .spec import Address
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A version selector and what it meant when the plan was made.
+    """The version that a selector chose when the plan was made.
 
-    `address`, `field`: where it stands (`model_alias.fraud/champion`, `version`). `selector`: as people read
-    it. `losers`: the other versions that it looked at, newest first, each with why it lost.
+    `address`, `field`: the selector's place (`model_alias.fraud/champion`, `version`). `selector`: its text,
+    for people. `losers`: the other candidates, newest first, each with the reason why it wasn't chosen.
     """
 
     address: Address
@@ -36,14 +36,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """A served entity that a change reaches.
+    """A served entity that a change affects.
 
-    `stack`: whose endpoint it is; empty for this plan's own. `share`: of the endpoint's traffic after the
-    plan, in percent, and of an entity that goes, until then; None where it has no weight of its own.
-    `follows`: the alias that it follows, such as `@champion`, or empty where its version is pinned.
-    `version_before`, `version_after`: what it serves; None where there is no such entity then. `moves`:
-    whether this plan puts it on another version. An endpoint of another stack stays as it is until that stack
-    is applied: its `version_after` is what the alias that it follows will mean then.
+    `stack`: the stack that owns the endpoint; empty for this plan's own. `share`: the entity's share of the
+    endpoint's traffic in percent, after the plan, or before it for an entity that is removed; None if it has
+    no weight of its own. `follows`: the alias that it follows, such as `@champion`; empty if its version is
+    pinned. `version_before`, `version_after`: the version that it serves; None if the entity doesn't exist
+    then. `moves`: whether this plan changes its version. An endpoint of another stack stays unchanged until
+    that stack is applied: its `version_after` is the version that its alias will name then.
     """
 
     endpoint: Address
@@ -58,11 +58,12 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What an endpoint's replicas take, at the least, before and after; CPUs and GPUs as Ray counts them.
+    """The least resources that an endpoint's replicas take, before and after; CPUs and GPUs as Ray counts
+    them.
 
-    `peak_cpus`, `peak_gpus`: added while both versions are up. `free_cpus`, `free_gpus`: what the cluster has
-    free now, None where it can't be asked. `fits`: whether that is enough for what it adds, and for what the
-    plan's other endpoints add at the same time; None if unknown.
+    `peak_cpus`, `peak_gpus`: needed in addition while both versions run. `free_cpus`, `free_gpus`: free on
+    the cluster now; None if the cluster can't be reached. `fits`: whether the free resources suffice for this
+    endpoint and the plan's other endpoints at the same time; None if unknown.
     """
 
     endpoint: Address
@@ -81,8 +82,8 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A user whose effective level on a resource changes. Levels are MLflow's words; `NO_PERMISSIONS` is
-    none. `why`: which grants or roles make it so, for people."""
+    """A user whose effective level on a resource changes. Levels are MLflow's; `NO_PERMISSIONS` is none.
+    `why`: the grants or roles that cause it, for people."""
 
     user: str
     resource: Address
@@ -98,7 +99,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Impact:
-    """What else one change touches."""
+    """What else one change affects."""
 
     address: Address
     traffic: tuple[Traffic, ...] = ()
@@ -107,7 +108,7 @@ class Impact:
 
 
 class Outcome(StrEnum):
-    """What became of a policy over one change."""
+    """The result of a policy for one change."""
 
     PASSED = "passed"
     WARNED = "warned"
@@ -117,8 +118,8 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Waiver:
-    """A denial that was let through: by whom it may be read in git. `expires`: an ISO 8601 date; it holds
-    until the end of that day, UTC."""
+    """A waiver of a denial. `expires`: an ISO 8601 date; the waiver holds until the end of that day, UTC. git
+    has its author."""
 
     reason: str
     expires: str
@@ -127,10 +128,10 @@ class Waiver:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One policy over one change.
+    """The verdict of one policy on one change.
 
-    `failed`: what wasn't met, one sentence or expression each, with the values that it saw. `message`: the
-    policy's own. `at`: the policy's place; `line`: the place of the change in the manifests.
+    `failed`: the requirements that aren't met, one sentence or expression each, with the values that were
+    read. `message`: the policy's own. `at`: the policy's place; `line`: the change's place in the manifests.
     """
 
     policy: str
@@ -145,8 +146,8 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """All of it. `rules`: those that the verdicts were made with; sealed with the plan, for they are asked
-    again when it is applied."""
+    """The whole review. `rules`: the policies behind the verdicts; saved with the plan, since an apply
+    evaluates them again."""
 
     evidence: tuple[Comparison, ...] = ()
     impacts: tuple[Impact, ...] = ()
@@ -160,13 +161,13 @@ class Review:
         return tuple(v for v in self.verdicts if v.outcome is Outcome.DENIED)
 
     def by_address(self) -> Mapping[Address, Review]:
-        """Each change's part of it, for those that have one. Rules belong to no change."""
-        found: dict[Address, tuple[list[Any], list[Any], list[Any], list[Any]]] = {}
+        """The part of the review about each change that has one. Rules belong to no change."""
+        parts_by_address: dict[Address, tuple[list[Any], list[Any], list[Any], list[Any]]] = {}
         parts: tuple[tuple[Any, ...], ...] = (self.evidence, self.impacts, self.verdicts, self.choices)
         for place, part in enumerate(parts):
             for item in part:
-                found.setdefault(item.address, ([], [], [], []))[place].append(item)
+                parts_by_address.setdefault(item.address, ([], [], [], []))[place].append(item)
         return {
             address: Review(tuple(evidence), tuple(impacts), tuple(verdicts), tuple(choices))
-            for address, (evidence, impacts, verdicts, choices) in found.items()
+            for address, (evidence, impacts, verdicts, choices) in parts_by_address.items()
         }

@@ -1,5 +1,5 @@
-"""Version selectors as people write them, where they may stand, and how they are taken out again. Pure types:
-which version one means is `choices`' to say.
+"""Version selectors as people write them, the fields that may hold one, and how a number replaces it. Pure:
+`planning/selection.py` chooses the version.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from pydantic import (
     model_validator,
 )
 
-from .predicate import compiled
+from .predicate import compile_condition
 from .spec import Address, ByKey, Part, Spec, marked, shapes
 
 WAYS: Final = ("latest", "run_id", "where", "alias")
-"""The fields of a selector of which each has exactly one."""
+"""The fields of which a selector has exactly one."""
 MAX_CONDITION: Final = 2_000
-"""How long a condition may be, in characters."""
+"""The longest condition, in characters."""
 
 
-def _true(said: bool) -> bool:
-    if not said:
-        raise ValueError("`false` selects nothing; leave it out")
-    return said
+def _true(flag: bool) -> bool:
+    if not flag:
+        raise ValueError("`false` selects nothing; remove it")
+    return flag
 
 
 def _condition(text: str) -> str:
-    compiled(text)
+    compile_condition(text)
     return text
 
 
@@ -43,13 +43,12 @@ _True = Annotated[bool, AfterValidator(_true), WithJsonSchema({"const": True})]
 
 
 class VersionSelector(Part):
-    """Says which version is meant, in place of its number, by exactly one of `latest`, `run_id`, `where` and
-    `alias`.
+    """Selects a version, in place of its number, by exactly one of `latest`, `run_id`, `where` and `alias`.
 
-    It is resolved each time that a plan is made, and the plan has the number. Looked at are the model's
-    versions that are there, without deleted ones and those that the plan deletes, and those that the plan
-    makes; each with the tags that it will have. Only versions that are `READY` are selected by `latest`,
-    `run_id` and `where`. None or several that fit is an error, which lists what there is.
+    Every plan resolves it anew and contains the number. The candidates are the model's live versions, except
+    deleted ones and those that the plan deletes, and the versions that the plan creates; each with the tags
+    that it will have. `latest`, `run_id` and `where` select `READY` versions only. If no version fits, or
+    several do, the plan fails and the error lists the candidates.
     """
 
     model_config = ConfigDict(
@@ -60,27 +59,27 @@ class VersionSelector(Part):
     )
 
     latest: _True | None = None
-    """`true`: the highest version number."""
+    """`true`: the version with the highest number."""
     run_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")] | None = None
-    """The version that this run made."""
+    """The version that this run created."""
     where: Annotated[str, Field(max_length=MAX_CONDITION), AfterValidator(_condition)] | None = None
     """The version for which this CEL expression is true: over `tags`, `version`, `run_id`, `source`,
-    `description`, `stage`, `status` and `created` (a time). A version that lacks a tag that the expression
-    asks for doesn't fit, whatever it is compared with; `has(tags.x)` asks whether there is one."""
+    `description`, `stage`, `status` and `created` (a time). A version without a tag that the expression reads
+    doesn't fit, whatever the comparison; `has(tags.x)` tests whether the tag exists."""
     newest: _True | None = None
-    """`true`, beside `where`: of several that fit, the highest version number."""
+    """`true`, beside `where`: if several versions fit, the one with the highest number."""
     alias: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,256}$")] | None = None
-    """The version that another alias of the model points at: as it is declared in the same manifests (so once
-    this plan is applied), or as it is where nobody declares it here."""
+    """The version that another alias of the model points at: once this plan is applied, if the same manifests
+    declare that alias; otherwise its live version."""
 
     @model_validator(mode="after")
     def _one(self) -> VersionSelector:
-        given = [name for name in WAYS if getattr(self, name) is not None]
-        if len(given) != 1:
-            found = f"{' and '.join(given)} are given" if given else "none is given"
-            raise ValueError(f"a selector has exactly one of {', '.join(WAYS)}, and {found}")
+        ways = [name for name in WAYS if getattr(self, name) is not None]
+        if len(ways) != 1:
+            problem = f"{' and '.join(ways)} are given" if ways else "none is given"
+            raise ValueError(f"a selector has exactly one of {', '.join(WAYS)}, and {problem}")
         if self.newest and self.where is None:
-            raise ValueError("`newest` stands beside `where` only")
+            raise ValueError("`newest` is allowed only beside `where`")
         return self
 
     @model_serializer(mode="wrap")
@@ -88,9 +87,9 @@ class VersionSelector(Part):
         return {name: value for name, value in handler(self).items() if value is not None}
 
     def __str__(self) -> str:
-        """As people write it on one line."""
-        said = self.model_dump().items()
-        return f"{{{', '.join(f'{name}: {_scalar(name, value)}' for name, value in said)}}}"
+        """Its text on one line, as people write it."""
+        fields = self.model_dump().items()
+        return f"{{{', '.join(f'{name}: {_scalar(name, value)}' for name, value in fields)}}}"
 
 
 def _scalar(name: str, value: object) -> str:
@@ -102,15 +101,16 @@ def _scalar(name: str, value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Selects:
-    """Marks a field in which a selector may stand for a version's number. `model`: the field beside it that
-    names the registered model."""
+    """Marks a field that may hold a selector in place of a version's number. `model`: the field beside it
+    that names the registered model."""
 
     model: str
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A selector in an object. `path` as in a FieldChange; `loc` has indexes in place of keys of lists."""
+    """A selector in an object. `path`: as in a FieldChange. `loc`: the same with indexes of lists for
+    keys."""
 
     address: Address
     path: tuple[str, ...]
@@ -125,7 +125,7 @@ class Slot:
 
 
 def slots(spec: Spec) -> Iterator[Slot]:
-    """The selectors that an object has, unresolved."""
+    """The unresolved selectors of an object."""
     if _selectable(type(spec)):
         for path, loc, model, selector in _inside(spec):
             yield Slot(spec.address, path, loc, model, selector)
@@ -137,43 +137,43 @@ def _selectable(part: type[Part]) -> bool:
     return bool(marked(part, Selects)) or any(map(_selectable, inner))
 
 
-Found = tuple[tuple[str, ...], tuple[str | int, ...], str, VersionSelector]
+_Place = tuple[tuple[str, ...], tuple[str | int, ...], str, VersionSelector]
 
 
-def _inside(part: Part) -> Iterator[Found]:
+def _inside(part: Part) -> Iterator[_Place]:
     for field, mark in marked(type(part), Selects):
-        if isinstance(held := getattr(part, field), VersionSelector):
-            yield (field,), (field,), getattr(part, mark.model), held
+        if isinstance(value := getattr(part, field), VersionSelector):
+            yield (field,), (field,), getattr(part, mark.model), value
     keys: Mapping[str, ByKey] = dict(marked(type(part), ByKey))
     for field, (inner, many) in shapes(type(part)).items():
         if inner is None or not _selectable(inner):
             continue
-        held = getattr(part, field)
-        for index, item in enumerate(held if many else ()):
+        value = getattr(part, field)
+        for index, item in enumerate(value if many else ()):
             name = str(getattr(item, keys[field].field)) if field in keys else str(index)
             yield from (
                 ((field, name, *path), (field, index, *loc), model, selector)
                 for path, loc, model, selector in _inside(item)
             )
-        if isinstance(held, Part):
+        if isinstance(value, Part):
             yield from (
                 ((field, *path), (field, *loc), model, selector)
-                for path, loc, model, selector in _inside(held)
+                for path, loc, model, selector in _inside(value)
             )
 
 
 P = TypeVar("P", bound=Part)
 
 
-def pinned(part: P, loc: tuple[str | int, ...], version: int | str) -> P:
-    """The same with a number, or another text, where a selector was."""
+def pin_version(part: P, loc: tuple[str | int, ...], version: int | str) -> P:
+    """`part` with a number, or a text, in place of the selector at `loc`."""
     field, *rest = loc
     name = str(field)
     if not rest:
         return part.model_copy(update={name: version})
-    held = getattr(part, name)
-    if isinstance(held, tuple):
+    value = getattr(part, name)
+    if isinstance(value, tuple):
         at, *further = rest
-        items = tuple(pinned(i, tuple(further), version) if n == at else i for n, i in enumerate(held))
+        items = tuple(pin_version(i, tuple(further), version) if n == at else i for n, i in enumerate(value))
         return part.model_copy(update={name: items})
-    return part.model_copy(update={name: pinned(held, tuple(rest), version)})
+    return part.model_copy(update={name: pin_version(value, tuple(rest), version)})

@@ -14,7 +14,7 @@ from .spec import Address, Spec, Store
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A resource whose permissions the manifest lists whole. `exclusive`: hidden roles' too."""
+    """A resource whose permissions the manifest lists in full. `exclusive`: those of hidden roles too."""
 
     exclusive: bool
     at: Source | None = None
@@ -22,10 +22,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """What `lifecycle:` says about one object. Terraform's words.
+    """The `lifecycle:` of one object, in Terraform's terms.
 
-    `prevent_destroy` None: nothing is said, and what our record says holds. `ignore_changes`: fields, such as
-    `description` or `tags.team`, that stay as they are live once the object exists.
+    `prevent_destroy` None: not declared, so the record's mark holds. `ignore_changes`: fields, such as
+    `description` or `tags.team`, that keep their live values once the object exists.
     """
 
     prevent_destroy: bool | None = None
@@ -34,7 +34,7 @@ class Lifecycle:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A `moved:` block: the object at `before` is called `after` from now on."""
+    """A `moved:` block: the object at `before` is renamed to `after`."""
 
     before: Address
     after: Address
@@ -43,12 +43,12 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What the manifests say. `scopes` holds the resources whose permissions are claimed whole.
+    """The manifests' content. `scopes`: the resources whose permissions the manifests list in full.
 
-    `moves`, `removals` (to be forgotten, and kept as they are) and `imports` (to be taken over) are about
-    objects that are there already; the last two with their places. `rules`: what plans are judged by.
-    `selected_at`: the places of version selectors, by object and path; `choices`: how they were resolved,
-    once they are.
+    `moves`, `removals` (objects that lac forgets and leaves alone) and `imports` (objects that lac takes
+    over) concern live objects; the last two have their places. `rules`: policies, for the review.
+    `selected_at`: the places of version selectors, by object and path; `choices`: the versions that they
+    chose, once resolved.
     """
 
     objects: Mapping[Address, Spec] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Desired:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An effect outside SQL that was begun: by which apply, and the names that it makes there."""
+    """An effect outside SQL that an apply began, and the names that it creates there."""
 
     apply_id: str
     names: tuple[str, ...] = ()
@@ -74,9 +74,9 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What we last applied to one object; `spec` is None while its first apply is pending.
+    """What lac last applied to one object; `spec` is None while its first apply is pending.
 
-    `protected`: it may not be destroyed, whether or not it is still declared.
+    `protected`: it must not be destroyed, whether or not it is still declared.
     """
 
     address: Address
@@ -88,10 +88,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Our tables: this stack's records, and which other stack owns which address.
+    """The content of lac's tables: this stack's records, and the owners of other stacks' addresses.
 
-    `kept`: those of the others that are marked `prevent_destroy`. `elsewhere`: what others last applied
-    outside SQL, maybe on a cluster that is not ours.
+    `kept`: the other stacks' addresses that are marked `prevent_destroy`. `elsewhere`: what other stacks last
+    applied outside SQL, possibly on another cluster.
     """
 
     ours: Mapping[Address, Record] = field(default_factory=dict)
@@ -106,7 +106,7 @@ class Observed:
 
     `tombstone`: deleted, but its name is still taken (MLflow keeps deleted experiments and
     soft-deleted versions). `hidden`: the user whose hidden role holds a grant. `builtin`: the store
-    made it by itself.
+    created it by itself.
     """
 
     spec: Spec
@@ -118,11 +118,11 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What the stores hold now.
+    """The present content of the stores.
 
-    `referents` are things that specs may name but that aren't ours to manage, such as users.
-    `settled` holds desired specs in the form in which the store would keep them (`runs:/…` as
-    `models:/m-…`), so that an unchanged manifest plans as empty.
+    `referents`: objects that specs may name and lac can't manage, such as users. `settled`: desired specs in
+    the form in which the store would keep them (`runs:/…` as `models:/m-…`), so that an unchanged manifest
+    gives an empty plan.
     """
 
     objects: Mapping[Address, Observed] = field(default_factory=dict)
@@ -132,6 +132,6 @@ class Live:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def present(self, address: Address) -> Observed | None:
-        """The object, unless it is absent or only a tombstone."""
-        found = self.objects.get(address)
-        return None if found is None or found.tombstone else found
+        """The object; None if it is absent or a tombstone."""
+        observed = self.objects.get(address)
+        return None if observed is None or observed.tombstone else observed

@@ -1,7 +1,7 @@
-"""The vocabulary a kind is described in: its fields, what they refer to, and how each may change.
+"""The vocabulary that describes a kind: its fields, their references, and how each field may change.
 
-A rule sits on the field it is about, as a marker inside `Annotated`; validation, JSON Schema,
-reference, address, order, diff and views are derived from there. Pure.
+A rule sits on its field, as a marker inside `Annotated`; validation, JSON Schema, reference, address, order,
+diff and views follow from it. Pure.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from urllib.parse import unquote
 from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, PlainSerializer
 from pydantic_core import CoreSchema, core_schema
 
-from .visible import decode_alone, encode, encode_alone
+from .text import decode_alone, encode, encode_alone
 
 KeyPart = str | int
 
 
 class Store(StrEnum):
-    """Where a kind's objects live; also where their records are kept, but for SERVE (REGISTRY's)."""
+    """Where a kind's objects live, and their records with them; those of SERVE are in REGISTRY."""
 
     REGISTRY = "registry"
     AUTH = "auth"
@@ -32,88 +32,88 @@ class Store(StrEnum):
 
 
 class Address(NamedTuple):
-    """The name of one object, as plans, errors and commands spell it: `model_alias.fraud/champion`."""
+    """The address of one object, as plans, errors and commands spell it: `model_alias.fraud/champion`."""
 
     kind: str
     key: tuple[KeyPart, ...]
 
     def __str__(self) -> str:
-        """One line that `parse_address` reads back: what doesn't show is percent-encoded (`%0A`)."""
+        """One line that `parse_address` reads back; invisible characters are percent-encoded (`%0A`)."""
         return f"{self.kind}.{encode_alone(self.name) if len(self.key) == 1 else encode(self.name)}"
 
     @property
     def quoted(self) -> str:
-        """The address as one word of a shell's command."""
+        """The address as one word of a shell command."""
         return "'" + str(self).replace("'", "'\"'\"'") + "'"
 
     @property
     def name(self) -> str:
-        """The key as text, as stores keep it. Parts of a longer key have `/` and `%` percent-encoded, a lone
-        one not."""
+        """The key as text, as stores keep it. `/` and `%` are percent-encoded if the key has several
+        parts."""
         if len(self.key) == 1:
             return str(self.key[0])
         return "/".join(str(part).replace("%", "%25").replace("/", "%2F") for part in self.key)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Read from its text. The validation's context has the Spec classes by kind."""
+        """Validate an address from its text. The validation's context has the Spec classes by kind."""
         return core_schema.with_info_plain_validator_function(lambda text, info: _address(text, info.context))
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Part of the object's name: a different value is a different object."""
+    """Marks a part of the object's key: another value means another object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Immutable:
-    """The store can't change it in place; `way_out` says what to do instead."""
+    """Marks a field that the store can't change in place; `way_out` says what to do instead."""
 
     way_out: str
 
 
 @dataclass(frozen=True, slots=True)
 class WriteOnly:
-    """The store doesn't give it back, so it is never compared."""
+    """Marks a field that the store doesn't return, so it is never compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """Filled in while planning, never written by a person: absent from manifests and their schema."""
+    """Marks a field that planning fills in: absent from manifests and their schema."""
 
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """Left out (None), the store chooses a value, and whatever it chose is right. Terraform's word."""
+    """Marks a field whose value the store chooses where the spec has none. Terraform's term."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the store says about how the object fares: never declared, and never taken for what is wanted."""
+    """Marks a field about the object's health: never declared, and never part of the desired state."""
 
 
 @dataclass(frozen=True, slots=True)
 class ByKey:
-    """A list whose order means nothing; `field` tells its items apart."""
+    """Marks a list without order; `field` identifies its items."""
 
     field: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unordered:
-    """A list of plain values whose order means nothing; compared value by value."""
+    """Marks a list of plain values without order, which is compared value by value."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnedKeys:
-    """A mapping owned key by key: what nobody declares is left alone."""
+    """Marks a mapping that is owned key by key: undeclared keys are left alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """Names an object of another kind, which must exist first.
+    """Marks a field that names an object of another kind, which must exist first.
 
-    `fields` are the fields of this spec that make up the other's key; by default the marked one.
+    `fields`: the fields of this spec that make up the other object's key; by default the marked one.
     """
 
     kind: str
@@ -122,11 +122,11 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """Sugar: objects of this kind may be written in `field` of another section's items.
+    """A short form: objects of this kind may be written in `field` of another section's items.
 
-    `fills` maps this spec's fields to the parent's; `constants` sets others. `map_to` names two
-    fields when the sugar is a mapping (`aliases: {champion: 3}`). `claims`: listing the field
-    claims the whole list, so what isn't in it is drift.
+    `fills` maps this spec's fields to the parent's; `constants` sets others. `map_to`: the two fields of a
+    mapping's entries (`aliases: {champion: 3}`). `claims`: the manifest lists all such objects of the parent,
+    so any other one is drift.
     """
 
     section: str
@@ -138,8 +138,8 @@ class Nest:
 
 
 class Hold(NamedTuple):
-    """How an object keeps one that it refers to from being deleted: the guard that says so, and whether the
-    store takes the object along once that guard is let through."""
+    """How an object prevents the deletion of another that it refers to: the guard that refuses the deletion,
+    and whether the object is deleted too once that guard is overridden."""
 
     guard: str
     taken_along: bool
@@ -154,20 +154,20 @@ Labels = Annotated[
     PlainSerializer(dict, return_type=dict),
     OwnedKeys(),
 ]
-"""A read-only mapping of labels, each side by its own rules; declared keys are ours, others left alone."""
+"""A read-only mapping of labels, with rules for keys and for values; undeclared keys are left alone."""
 
 Tags = Labels[str, str]
-"""Labels without rules of their own."""
+"""Labels without further rules."""
 
 
 class Part(BaseModel):
-    """A piece of a Spec, such as a served entity. Frozen, strict, closed to unknown fields."""
+    """A part of a Spec, such as a served entity. Frozen, strict, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Spec(Part):
-    """What a person writes about one object."""
+    """What a person declares about one object."""
 
     kind: ClassVar[str]
     """As in addresses: `model_alias`."""
@@ -176,57 +176,59 @@ class Spec(Part):
     store: ClassVar[Store]
     nests: ClassVar[tuple[Nest, ...]] = ()
     prepared: ClassVar[bool] = False
-    """Made in the prepare step: until something points at it, making it changes nothing for anybody."""
+    """Created in the prepare step: a new object affects nobody until something refers to it."""
     retired: ClassVar[bool] = True
-    """Removed in the last step; where False (an alias, a grant) removal is part of the switch."""
+    """Deleted in the last step; if False (an alias, a grant), in the switch."""
     made_once: ClassVar[str] = ""
-    """Non-empty where the store can't make an object again once it was deleted: the way out."""
+    """Non-empty if the store can't create an object again after a deletion: the way out."""
     holds: ClassVar[Mapping[str, Hold]] = MappingProxyType({})
-    """By the kind of what it refers to: which guard stands before a deletion of that while this object stays.
-    A kind that isn't named can't be deleted then at all."""
+    """By the kind of a referenced object: the guard that refuses its deletion while this object stays.
+    Without an entry, the deletion is always refused."""
     movable: ClassVar[bool] = False
-    """Whether the store can rename such an object in place, and all that hangs on it with it."""
+    """Whether the store can rename such an object in place, together with the objects that refer to it."""
 
     @property
     def address(self) -> Address:
-        """Made of the fields marked `Key`, in their order."""
+        """The kind, and the fields marked `Key` in their order."""
         return Address(self.kind, tuple(getattr(self, field) for field in key_fields(type(self))))
 
     def refs(self) -> Iterator[Address]:
-        """What must exist for this object to exist: its `Ref` fields, where they are set."""
+        """The objects that must exist for this one to exist: its `Ref` fields that are set."""
         for field, ref in marked(type(self), Ref):
             key = tuple(getattr(self, name) for name in ref.fields or (field,))
-            # a version that is still selected by something else has no number
+            # an unresolved version selector has no number yet
             if all(isinstance(part, str | int) and part != "" for part in key):
                 yield Address(ref.kind, key)
 
     def follows(self) -> Iterator[Address]:
-        """Those of `refs` that this object was resolved through, and is pinned apart from: an endpoint's
-        aliases. Their moves wait for this object's warm-up instead of the other way round."""
+        """The `refs` through which this object's versions were resolved: an endpoint's aliases. Changes of
+        those wait for this object's warm-up, not the other way round."""
         return iter(())
 
     def stands_for(self) -> Mapping[str, Address | None]:
-        """The model versions that callers reach through this object, by the part of it that leads there: a
-        served entity's name, or nothing for the object itself. None where it can't be told yet which."""
+        """The model versions that callers reach through this object, by the part that refers to them: a
+        served entity's name, or empty for the object itself. None for a version that isn't known yet."""
         return {}
 
     def renamed(self, before: Address, after: Address) -> Self:
-        """This spec once the object at `before` is called `after`: under that name if it is that object, and
-        naming it so where it refers to it. The same spec where the two have nothing to do with each other.
+        """This spec after the object at `before` is renamed to `after`: its own key changes if it is that
+        object, and so do its references to it. Otherwise the same spec.
 
-        A `Ref` of several fields follows by each field's own `Ref`: an alias whose model is renamed still
+        Each field of a `Ref` of several fields follows its own `Ref`: an alias of a renamed model still
         points at that model's version.
         """
-        held: list[tuple[str, ...]] = [key_fields(type(self))] if self.kind == before.kind else []
-        held += [ref.fields or (field,) for field, ref in marked(type(self), Ref) if ref.kind == before.kind]
+        key_groups: list[tuple[str, ...]] = [key_fields(type(self))] if self.kind == before.kind else []
+        key_groups += [
+            ref.fields or (field,) for field, ref in marked(type(self), Ref) if ref.kind == before.kind
+        ]
         changed: dict[str, KeyPart] = {}
-        for fields in held:
+        for fields in key_groups:
             if tuple(getattr(self, field) for field in fields) == before.key:
                 changed |= zip(fields, after.key, strict=True)
         return self.model_copy(update=changed) if changed else self
 
     def written(self) -> dict[str, Any]:
-        """The spec as a person would write it: nothing derived, nothing that is the default."""
+        """The spec as a person would write it: without derived fields and without defaults."""
         return {
             name: value
             for name, value in plain(self).items()
@@ -236,17 +238,17 @@ class Spec(Part):
         }
 
     def goes_with(self) -> Address | None:
-        """What takes this object along when it is deleted, whoever made it: MLflow's own doing. The plan
-        shows it as a change; None where a deletion that would touch this object is refused instead."""
+        """The object whose deletion in MLflow deletes this one as well; the plan shows that as a change.
+        None: such a deletion is refused instead."""
         return None
 
     def queued(self) -> tuple[str, int] | None:
-        """The queue in which new objects like this one are made, and its place there: nothing is made before
-        what has a lower one. None where each is made by itself."""
+        """The queue in which such objects are created, and the place in it: lower places are created first.
+        None if objects are independent of each other."""
         return None
 
     def scope(self) -> Address | None:
-        """The resource whose list of such objects a manifest may claim whole; None where there is none."""
+        """The resource whose list of such objects a manifest may claim as complete; None if there is none."""
         return None
 
 
@@ -285,36 +287,36 @@ def key_fields(spec: type[Spec]) -> tuple[str, ...]:
 
 
 def plain(spec: Part) -> dict[str, Any]:
-    """A spec as plain data, for comparing, hashing and JSON. Takes unvalidated specs as they are."""
+    """A spec as plain data, for comparisons, hashes and JSON; unvalidated specs are accepted."""
     return spec.model_dump(warnings="none")
 
 
 def construct(part: type[P], data: Mapping[str, Any]) -> P:
-    """A spec from stored data, taken as it is: a foreign row or an older record can't break a plan."""
+    """A spec from stored data, without validation: a foreign row or an older record can't break a plan."""
     known = part.model_fields.keys()
     values = {name: value for name, value in data.items() if name in known}
     for field_name, (inner, many) in shapes(part).items():
-        held = values.get(field_name)
-        if many and isinstance(held, list | tuple):
+        value = values.get(field_name)
+        if many and isinstance(value, list | tuple):
             # JSON has no tuples
-            values[field_name] = tuple(construct(inner, item) if inner else item for item in held)
-        elif inner and isinstance(held, Mapping):
-            values[field_name] = construct(inner, held)
+            values[field_name] = tuple(construct(inner, item) if inner else item for item in value)
+        elif inner and isinstance(value, Mapping):
+            values[field_name] = construct(inner, value)
     return cast(P, part.model_construct(**values))
 
 
 @cache
 def shapes(part: type[Part]) -> Mapping[str, tuple[type[Part] | None, bool]]:
-    """Fields that hold a Part (its class, False), a tuple of them (True), or any other tuple (None, True). A
-    field that may hold a plain value in place of a Part is none of these."""
-    found: dict[str, tuple[type[Part] | None, bool]] = {}
+    """The fields that hold a Part (its class, False), a tuple of Parts (True), or another tuple (None, True).
+    A field that may also hold a plain value isn't among them."""
+    result: dict[str, tuple[type[Part] | None, bool]] = {}
     for name, info in part.model_fields.items():
         many = get_origin(info.annotation) is tuple
-        held = [i for i in (get_args(info.annotation) or (info.annotation,)) if i not in (type(None), ...)]
-        parts = [i for i in held if _is_part(i)]
-        if many or (parts and parts == held):
-            found[name] = parts[0] if parts else None, many
-    return found
+        inner = [i for i in (get_args(info.annotation) or (info.annotation,)) if i not in (type(None), ...)]
+        parts = [i for i in inner if _is_part(i)]
+        if many or (parts and parts == inner):
+            result[name] = parts[0] if parts else None, many
+    return result
 
 
 def _is_part(annotation: object) -> bool:
@@ -322,7 +324,7 @@ def _is_part(annotation: object) -> bool:
 
 
 def parse_address(text: str, specs: Mapping[str, type[Spec]]) -> Address:
-    """`kind.key` as `Address.__str__` writes it. ValueError says what is wrong with it."""
+    """Parse `kind.key` as `Address.__str__` writes it. ValueError says what is wrong."""
     kind, dot, name = text.partition(".")
     if not dot or kind not in specs:
         raise ValueError(f"`{text}` doesn't start with a kind, such as `registered_model.`")
@@ -330,7 +332,7 @@ def parse_address(text: str, specs: Mapping[str, type[Spec]]) -> Address:
 
 
 def named(kind: str, name: str, specs: Mapping[str, type[Spec]]) -> Address:
-    """The object of a kind with this `Address.name`. ValueError says what is wrong with it."""
+    """The address in a kind with this `Address.name`. ValueError says what is wrong."""
     text = f"{kind}.{name}"
     types = _key_types(specs[kind])
     parts = [name] if len(types) == 1 else [unquote(part) for part in name.split("/")]
@@ -345,9 +347,9 @@ def named(kind: str, name: str, specs: Mapping[str, type[Spec]]) -> Address:
 
 def _address(text: Any, specs: Mapping[str, type[Spec]]) -> Address:
     if not isinstance(text, str):
-        raise ValueError("an address is a text")
+        raise ValueError("an address must be a string")
     kind, dot, name = text.partition(".")
     if dot and name and kind not in specs:
-        # of a kind that no manifest knows, such as a user or a prompt
+        # a kind that manifests can't declare, such as a user or a prompt
         return Address(kind, (name,))
     return parse_address(text, specs)

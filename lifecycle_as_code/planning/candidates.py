@@ -1,4 +1,4 @@
-"""The versions of a model that a selector looks at: as they will be once the plan is applied. Pure."""
+"""The versions of a model that a selector may choose, as they will be after the apply. Pure."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ..model.diff import carried, owned
 from ..model.predicate import Facts
 from ..model.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
 from ..model.spec import Spec
-from .renames import removed
+from .renames import expand_removals
 
 READY: Final = "READY"
-"""MLflow's word for a version whose files are there."""
+"""MLflow's status of a version whose files exist."""
 _VERSION: Final = "model_version"
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A version, and why it can't be selected; empty where it can."""
+    """A version. `obstacle`: why it can't be selected; empty if it can."""
 
     facts: Facts
-    barred: str = ""
+    obstacle: str = ""
 
 
 Candidates = Mapping[str, tuple[Candidate, ...]]
@@ -31,43 +31,46 @@ Candidates = Mapping[str, tuple[Candidate, ...]]
 
 
 def candidates(desired: Desired, recorded: Recorded, live: Live) -> Candidates:
-    """Versions that are there and weren't deleted, and declared ones that are still to be made.
+    """The live versions without deleted ones, and the declared ones that the plan creates.
 
-    Tags and descriptions are those that the plan leaves: the live ones, with what the manifests say of them.
+    Each has the tags and the description that it will have after the apply.
     """
-    found: defaultdict[str, list[Candidate]] = defaultdict(list)
-    kept = removed(desired, recorded)
-    for address, seen in live.objects.items():
-        if address.kind != _VERSION or seen.tombstone:
+    by_model: defaultdict[str, list[Candidate]] = defaultdict(list)
+    removals = expand_removals(desired, recorded)
+    for address, observed in live.objects.items():
+        if address.kind != _VERSION or observed.tombstone:
             continue
-        wanted, last = desired.objects.get(address), recorded.ours.get(address)
-        going = wanted is None and last is not None and address not in kept
-        facts = _facts(_as_planned(wanted, last, seen, desired.lifecycles.get(address)), seen.facts)
-        barred = "it is no longer declared, and will be deleted" if going else ""
+        declared, record = desired.objects.get(address), recorded.ours.get(address)
+        is_deleted = declared is None and record is not None and address not in removals
+        facts = _facts(
+            _apply_plan(declared, record, observed, desired.lifecycles.get(address)), observed.facts
+        )
+        obstacle = "it is no longer declared, and will be deleted" if is_deleted else ""
         if facts.status != READY:
-            barred = f"its status is {facts.status or 'unknown'}"
-        found[str(address.key[0])].append(Candidate(facts, barred))
+            obstacle = f"its status is {facts.status or 'unknown'}"
+        by_model[str(address.key[0])].append(Candidate(facts, obstacle))
     for address, spec in desired.objects.items():
         if address.kind == _VERSION and address not in live.objects:
             facts = _facts(live.settled.get(address, spec), {"status": READY})
-            found[str(address.key[0])].append(Candidate(facts))
-    return {model: tuple(sorted(every, key=_newest_first)) for model, every in found.items()}
+            by_model[str(address.key[0])].append(Candidate(facts))
+    return {model: tuple(sorted(every, key=_newest_first)) for model, every in by_model.items()}
 
 
 def _newest_first(candidate: Candidate) -> int:
     return -candidate.facts.version
 
 
-def _as_planned(wanted: Spec | None, last: Record | None, seen: Observed, lifecycle: Lifecycle | None) -> Any:
-    """A live version as the plan leaves it: tags that nobody declares stay, those that were ours go."""
-    there: Any = seen.spec
-    if wanted is None:
-        return there
-    before = last.spec if last is not None else None
-    after: Any = carried(wanted, owned(there, wanted, before), lifecycle.ignore_changes if lifecycle else ())
-    ours: Any = owned(there, wanted, before)
-    tags = {key: value for key, value in there.tags.items() if key not in ours.tags} | {**after.tags}
-    return there.model_copy(update={"tags": tags, "description": after.description, "stage": after.stage})
+def _apply_plan(
+    declared: Spec | None, record: Record | None, observed: Observed, lifecycle: Lifecycle | None
+) -> Any:
+    """A live version after the apply: undeclared tags stay, except those that lac applied before."""
+    live: Any = observed.spec
+    if declared is None:
+        return live
+    ours: Any = owned(live, declared, record.spec if record is not None else None)
+    after: Any = carried(declared, ours, lifecycle.ignore_changes if lifecycle else ())
+    tags = {key: value for key, value in live.tags.items() if key not in ours.tags} | {**after.tags}
+    return live.model_copy(update={"tags": tags, "description": after.description, "stage": after.stage})
 
 
 def _facts(spec: Any, facts: Mapping[str, Any]) -> Facts:

@@ -1,4 +1,4 @@
-"""Two states of a stack, held against each other: environments, times, a saved plan, what is live. Pure."""
+"""Compare two states of a stack: of environments, of times, of a saved plan, live. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..model.plan import Action, Change
 from ..model.spec import Address, Spec
 
 States = Mapping[Address, Spec | None]
-"""Objects by address; None where one is known not to be there."""
+"""Objects by address; None for an object that is known to be absent."""
 
 
 What = Literal["manifests", "recorded", "live", "at", "apply", "plan", "planned"]
@@ -28,11 +28,12 @@ _STATES: Mapping[str, What] = {
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one end of `lac diff A B` names.
+    """One side of `lac diff A B`.
 
-    `manifests`, `recorded` and `live` are of an environment (empty: the one that the command is about). `at`
-    is what was recorded at a time; `apply` what was recorded when that apply had ended; `plan` what a saved
-    plan saw, `planned` what it makes of it. `name`: the environment, the apply's id or the file.
+    `manifests`, `recorded` and `live`: the state of an environment (empty: the command's own). `at`: the
+    recorded state at a time. `apply`: the recorded state after that apply. `plan`: the state that a saved
+    plan started from; `planned`: the state that it leads to. `name`: the environment, the apply's ID or the
+    file.
     """
 
     what: What
@@ -40,7 +41,7 @@ class Side:
     at_ms: int = 0
 
     def live(self) -> Side:
-        """What is live where this one is."""
+        """The live state of the same environment."""
         return Side("live", self.name if self.what in _STATES.values() else "")
 
     def __str__(self) -> str:
@@ -50,17 +51,17 @@ class Side:
             case "apply":
                 return f"after apply {self.name}"
             case "plan":
-                return f"what {self.name} saw"
+                return f"before plan {self.name}"
             case "planned":
-                return f"what {self.name} makes"
+                return f"after plan {self.name}"
         return f"{self.what} of {self.name}" if self.name else self.what
 
 
 def side(text: str, environments: frozenset[str], *, is_file: bool) -> Side:
-    """What a word of the command line means. ValueError where it means nothing.
+    """Parse a side from the command line. ValueError if the text names none.
 
     A file comes first, then `live`, `recorded`, `manifests` (or `live:prod`), an environment, a time, and the
-    id of an apply.
+    ID of an apply.
     """
     if is_file:
         return Side("plan", text)
@@ -76,12 +77,12 @@ def side(text: str, environments: frozenset[str], *, is_file: bool) -> Side:
     except ValueError:
         if re.fullmatch(r"[0-9a-f]{6,8}(-[0-9a-f-]{0,27})?", text):
             return Side("apply", text)
-        raise ValueError(f"`{text}` is none of what can be compared") from None
+        raise ValueError(f"`{text}` names nothing that can be compared") from None
     return Side("at", at_ms=int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000))
 
 
 def compared(before: States, after: States) -> tuple[Change, ...]:
-    """What one would have to change to come from `before` to `after`, in the order of addresses."""
+    """The changes that lead from `before` to `after`, in the order of addresses."""
     return tuple(
         change
         for address in sorted({*before, *after}, key=str)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from ..model.diagnostics import Diagnostic, Source
 from ..model.diff import FieldChange, carried, diff, owned
@@ -17,133 +18,149 @@ from ..model.spec import Address, Immutable, Spec, marked
 from .guards import REMOVED, is_protected
 
 MANIFEST = "manifest changed"
-"""The reason of an update that nothing else explains."""
+"""The reason of an update without another reason."""
 IMPORTED = "imported"
 """The reason of a change that an `import:` block asks for."""
 
 
 def decide(address: Address, desired: Desired, recorded: Recorded, live: Live) -> Change | Diagnostic | None:
-    """The decision table; `desired × recorded × live`, one arm a row."""
+    """The decision table `desired × recorded × live`, one arm per row."""
     at = desired.places.get(address)
-    here = live.present(address)
-    kept = is_protected(desired.lifecycles.get(address), recorded.ours.get(address))
-    match desired.objects.get(address), recorded.ours.get(address), here:
-        case None, Record() as last, None:
-            return Change(address, last.store, Action.FORGET, "already gone", None, None)
-        case None, Record() as last, Observed() as found if address in desired.removals:
-            return Change(address, last.store, Action.FORGET, REMOVED, owned(found.spec, last.spec), None)
-        case None, Record() as last, Observed() as found:
-            before = owned(found.spec, last.spec)
-            return Change(address, last.store, Action.DELETE, "no longer declared", before, None)
-        case None, None, Observed() as found:
-            return Change(address, found.spec.store, Action.DELETE, "granted outside", found.spec, None)
-        case Spec() as wanted, last, None:
+    observed = live.present(address)
+    protect = is_protected(desired.lifecycles.get(address), recorded.ours.get(address))
+    match desired.objects.get(address), recorded.ours.get(address), observed:
+        case None, Record() as record, None:
+            return Change(address, record.store, Action.FORGET, "already gone", None, None)
+        case None, Record() as record, Observed() as observed if address in desired.removals:
+            return Change(
+                address, record.store, Action.FORGET, REMOVED, owned(observed.spec, record.spec), None
+            )
+        case None, Record() as record, Observed() as observed:
+            before = owned(observed.spec, record.spec)
+            return Change(address, record.store, Action.DELETE, "no longer declared", before, None)
+        case None, None, Observed() as observed:
+            return Change(address, observed.spec.store, Action.DELETE, "granted outside", observed.spec, None)
+        case Spec() as declared, record, None:
             if address in recorded.others:
-                return _owned_elsewhere(address, recorded.others[address], at)
-            if last is None and address in desired.imports:
+                return _refuse_other_owner(address, recorded.others[address], at)
+            if record is None and address in desired.imports:
                 return _nothing_to_import(address, desired.imports[address])
-            if wanted.made_once and address in live.objects:
-                return _buried(wanted, at)
-            reason = "declared" if last is None else "deleted outside"
-            if last is not None and last.pending is not None:
+            if declared.made_once and address in live.objects:
+                return _refuse_deleted_name(declared, at)
+            reason = "declared" if record is None else "deleted outside"
+            if record is not None and record.pending is not None:
                 reason = "interrupted apply"
-            return Change(address, wanted.store, Action.CREATE, reason, None, wanted, at=at, protected=kept)
-        case Spec() as wanted, None, Observed() as found if (
+            return Change(
+                address, declared.store, Action.CREATE, reason, None, declared, at=at, protected=protect
+            )
+        case Spec() as declared, None, Observed() as observed if (
             address in desired.imports and address not in recorded.others
         ):
-            return _imported(wanted, found, desired, at, kept)
+            return _import(declared, observed, desired, at, protect)
         case Spec(), None, Observed():
             return not_ours(address, recorded.others.get(address), at)
-        case Spec() as wanted, Record() as last, Observed() as found:
-            return _compare(wanted, last, found, desired.lifecycles.get(address), at, kept)
+        case Spec() as declared, Record() as record, Observed() as observed:
+            return _compare(declared, record, observed, desired.lifecycles.get(address), at, protect)
     return None
 
 
-def _imported(
-    wanted: Spec, found: Observed, desired: Desired, at: Source | None, kept: bool
+def _import(
+    declared: Spec, observed: Observed, desired: Desired, at: Source | None, protect: bool
 ) -> Change | Diagnostic:
-    """An object that an `import:` block takes over; what differs from its declaration is updated at once."""
-    seen = owned(found.spec, wanted)
-    last = Record(wanted.address, wanted.store, seen)
-    compared = _compare(wanted, last, found, desired.lifecycles.get(wanted.address), at, kept)
-    if isinstance(compared, Diagnostic):
-        return compared
-    if compared is None:
+    """Take over an object by an `import:` block; differences from its declaration are updated at once."""
+    before = owned(observed.spec, declared)
+    record = Record(declared.address, declared.store, before)
+    change = _compare(declared, record, observed, desired.lifecycles.get(declared.address), at, protect)
+    if isinstance(change, Diagnostic):
+        return change
+    if change is None:
         return Change(
-            wanted.address, wanted.store, Action.RECORD, IMPORTED, seen, wanted, at=at, protected=kept
+            declared.address,
+            declared.store,
+            Action.RECORD,
+            IMPORTED,
+            before,
+            declared,
+            at=at,
+            protected=protect,
         )
-    return replace(compared, reason=IMPORTED)
+    return replace(change, reason=IMPORTED)
 
 
 def _compare(
-    wanted: Spec, last: Record, found: Observed, lifecycle: Lifecycle | None, at: Source | None, kept: bool
+    declared: Spec,
+    record: Record,
+    observed: Observed,
+    lifecycle: Lifecycle | None,
+    at: Source | None,
+    protect: bool,
 ) -> Change | Diagnostic | None:
-    if found.spec == wanted == last.spec and last.pending is None and last.protected is kept:
+    if observed.spec == declared == record.spec and record.pending is None and record.protected is protect:
         return None
     ignored = lifecycle.ignore_changes if lifecycle else ()
-    before = owned(found.spec, wanted, last.spec)
-    wanted = carried(wanted, before, ignored)
-    fields = diff(before, wanted)
+    before = owned(observed.spec, declared, record.spec)
+    declared = carried(declared, before, ignored)
+    change = partial(
+        Change, declared.address, declared.store, before=before, after=declared, at=at, protected=protect
+    )
+    fields = diff(before, declared)
     if not fields:
-        # what is ignored may have moved on from what was recorded
-        same = last.spec is not None and not diff(carried(last.spec, before, ignored), wanted)
-        if same and last.pending is None and last.protected is kept:
-            return None
-        reason = "already so"
-        if same and last.pending is None:
-            reason = "protected from now on" if kept else "no longer protected"
-        return Change(
-            wanted.address, wanted.store, Action.RECORD, reason, before, wanted, at=at, protected=kept
-        )
-    frozen = dict(marked(type(wanted), Immutable))
-    if stuck := [change for change in fields if change.path[0] in frozen]:
-        return _immutable(wanted, stuck, frozen, at)
-    if last.pending is not None:
+        # ignored fields may have changed since they were recorded
+        same = record.spec is not None and not diff(carried(record.spec, before, ignored), declared)
+        if not same or record.pending is not None:
+            return change(Action.RECORD, "already so")
+        if record.protected is not protect:
+            return change(Action.RECORD, "protected from now on" if protect else "no longer protected")
+        return None
+    frozen = dict(marked(type(declared), Immutable))
+    if immutable := [field for field in fields if field.path[0] in frozen]:
+        return _refuse_immutable(declared, immutable, frozen, at)
+    applied = record.spec
+    if record.pending is not None:
         reason = "interrupted apply"
-    elif last.spec is None or diff(owned(found.spec, last.spec), carried(last.spec, before, ignored)):
+    elif applied is None or diff(owned(observed.spec, applied), carried(applied, before, ignored)):
         reason = "changed outside"
-    elif (followed := sorted(map(str, wanted.follows()))) and last.spec.written() == wanted.written():
-        # the manifest says what it said: what an alias means has moved
-        reason = f"follows {', '.join(followed)}"
+    elif (aliases := sorted(map(str, declared.follows()))) and applied.written() == declared.written():
+        # the manifest is unchanged: the alias points at another version
+        reason = f"follows {', '.join(aliases)}"
     else:
         reason = MANIFEST
-    return Change(
-        wanted.address, wanted.store, Action.UPDATE, reason, before, wanted, fields, at=at, protected=kept
-    )
+    return change(Action.UPDATE, reason, fields=fields)
 
 
 def in_scope(desired: Desired, recorded: Recorded, live: Live) -> Iterator[Address]:
-    """Grants in a claimed scope that nobody declared or recorded: drift. Hidden ones only if claimed too."""
+    """Undeclared, unrecorded grants in a claimed scope: drift. Hidden ones only if the claim includes
+    them."""
     if not desired.scopes:
         return
-    for address, found in live.objects.items():
+    for address, observed in live.objects.items():
         if address in desired.objects or address in recorded.ours or address in recorded.others:
             continue
-        scope = found.spec.scope()
+        scope = observed.spec.scope()
         claim = desired.scopes.get(scope) if scope else None
-        if claim and (claim.exclusive or not found.hidden) and not found.tombstone:
+        if claim and (claim.exclusive or not observed.hidden) and not observed.tombstone:
             yield address
 
 
 def not_ours(address: Address, owner: str | None, at: Source | None = None) -> Diagnostic:
-    """The object is there, and this stack has no record of it."""
+    """The object exists, and this stack has no record of it."""
     if owner:
-        return _owned_elsewhere(address, owner, at)
+        return _refuse_other_owner(address, owner, at)
     return Diagnostic(
         "not-ours",
         "the object exists but isn't managed here",
-        f"{address} is already there and was not made from these manifests.",
-        hint=f"take it over with `lac import {address.quoted}`, or give yours another name",
+        f"{address} already exists and was not created from these manifests.",
+        hint=f"take it over with `lac import {address.quoted}`, or choose another name",
         at=at,
     )
 
 
-def _owned_elsewhere(address: Address, owner: str, at: Source | None) -> Diagnostic:
+def _refuse_other_owner(address: Address, owner: str, at: Source | None) -> Diagnostic:
     return Diagnostic(
         "owned-elsewhere",
         "the object belongs to another stack",
         f"{address} is managed by stack `{owner}`.",
-        hint="declare it in one stack only; others may refer to it without declaring it"
+        hint="declare it in one stack only; other stacks may refer to it without declaring it"
         f" (to move it here: `lac import --take-over {address.quoted}`)",
         at=at,
     )
@@ -153,30 +170,30 @@ def _nothing_to_import(address: Address, at: Source | None) -> Diagnostic:
     return Diagnostic(
         "nothing-to-import",
         "there is no such object",
-        f"{address} is in none of the stores.",
-        hint="remove the `import:` block, and it will be created",
+        f"{address} doesn't exist in any store.",
+        hint="remove the `import:` block to create the object",
         at=at,
     )
 
 
-def _buried(wanted: Spec, at: Source | None) -> Diagnostic:
+def _refuse_deleted_name(declared: Spec, at: Source | None) -> Diagnostic:
     return Diagnostic(
         "cannot-be-made-again",
-        "the store can't make this object again",
-        f"{wanted.address} was deleted, and its name stays taken.",
-        hint=wanted.made_once,
+        "the store can't create this object again",
+        f"{declared.address} was deleted, and its name is still taken.",
+        hint=declared.made_once,
         at=at,
     )
 
 
-def _immutable(
-    wanted: Spec, stuck: Sequence[FieldChange], frozen: Mapping[str, Immutable], at: Source | None
+def _refuse_immutable(
+    declared: Spec, changes: Sequence[FieldChange], frozen: Mapping[str, Immutable], at: Source | None
 ) -> Diagnostic:
-    told = "; ".join(f"`{c.name}` is {c.before!r} and can't become {c.after!r}" for c in stuck)
+    details = "; ".join(f"`{c.name}` is {c.before!r} and can't become {c.after!r}" for c in changes)
     return Diagnostic(
         "immutable-field",
         "the store can't change this in place",
-        f"{wanted.address}: {told}.",
-        hint=frozen[str(stuck[0].path[0])].way_out,
+        f"{declared.address}: {details}.",
+        hint=frozen[str(changes[0].path[0])].way_out,
         at=at,
     )

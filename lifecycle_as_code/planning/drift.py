@@ -1,4 +1,4 @@
-"""What changed outside since we last applied. Pure; never looks at the manifests."""
+"""What changed outside lac since the last apply. Pure; never reads the manifests."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .targeting import matches
 
 DEGRADED = "endpoint degraded"
 OUTSIDE = frozenset({"changed outside", "deleted outside", "granted outside", "interrupted apply", DEGRADED})
-"""Reasons that come from the world, not from the manifests."""
+"""Reasons that come from outside, not from the manifests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """`outside`: as the changes that would put it back. `pending`: what the manifests would change besides;
-    None where no plan can be made, and `problems` says why. `updated`: when MLflow says that an object was
-    last written, in ms since 1970, where it keeps a time."""
+    """`outside`: the changes that would revert the drift. `pending`: the other changes that the manifests
+    call for; None if planning fails, and `problems` says why. `updated`: when an object was last written, in
+    ms since 1970, if MLflow stores that time."""
 
     outside: Plan
     pending: Plan | None
@@ -32,7 +32,7 @@ class Drift:
 
     @property
     def found(self) -> bool:
-        """Whether anything changed outside."""
+        """Whether anything changed outside lac."""
         return bool(self.outside.changes)
 
 
@@ -46,15 +46,15 @@ def make_drift(
     stack: str,
     environment: str,
 ) -> Plan:
-    """Records against live: changed, deleted and granted outside, endpoints that fare badly, and applies that
-    never ended. `ignore`: addresses or patterns to pass over. Fields that a lifecycle ignores are no
+    """Compare records with live state: objects changed, deleted or granted outside, degraded endpoints, and
+    interrupted applies. `ignore`: addresses or patterns to leave out. Fields that a lifecycle ignores are no
     drift."""
     desired = Desired(scopes=scopes)
     changes = [
         *(
             change
             for record in recorded.ours.values()
-            if (change := _drifted(record, live, lifecycles.get(record.address)))
+            if (change := _compare_record(record, live, lifecycles.get(record.address)))
         ),
         *(
             Change(
@@ -63,22 +63,22 @@ def make_drift(
             for a in in_scope(desired, recorded, live)
         ),
     ]
-    left = [change for change in changes if not (ignore and matches(change.address, ignore))]
-    ordered = sorted(left, key=lambda change: str(change.address))
-    return Plan(stack, environment, tuple(ordered), (), live.diagnostics)
+    rest = [change for change in changes if not (ignore and matches(change.address, ignore))]
+    ordering = sorted(rest, key=lambda change: str(change.address))
+    return Plan(stack, environment, tuple(ordering), (), live.diagnostics)
 
 
-def _drifted(record: Record, live: Live, lifecycle: Lifecycle | None) -> Change | None:
-    address, found = record.address, live.present(record.address)
+def _compare_record(record: Record, live: Live, lifecycle: Lifecycle | None) -> Change | None:
+    address, observed = record.address, live.present(record.address)
     if record.pending is not None:
         reason, spec = "interrupted apply", record.spec
-        before = found.spec if found is not None else None
+        before = observed.spec if observed is not None else None
         fields = diff(before, spec) if before is not None and spec is not None else ()
         return Change(address, record.store, Action.UPDATE, reason, before, spec, fields)
     assert record.spec is not None
-    if found is None:
+    if observed is None:
         return Change(address, record.store, Action.CREATE, "deleted outside", None, record.spec)
-    before = owned(found.spec, record.spec)
+    before = owned(observed.spec, record.spec)
     after = carried(record.spec, before, lifecycle.ignore_changes if lifecycle else ())
     if not (fields := diff(before, after)):
         return None
@@ -92,17 +92,18 @@ def pending_only(
     recorded: Recorded,
     lifecycles: Mapping[Address, Lifecycle] = MappingProxyType({}),
 ) -> Plan:
-    """The part of a plan that the manifests ask for, also where something else befell the same object."""
-    asked = [
+    """The part of a plan that the manifests call for, including objects that changed outside as well."""
+    changes = [
         c if c.reason not in OUTSIDE else replace(c, reason="manifest changed")
         for c in plan.differences
-        if c.reason not in OUTSIDE or _asked_too(c, recorded.ours.get(c.address), lifecycles.get(c.address))
+        if c.reason not in OUTSIDE
+        or _is_pending_too(c, recorded.ours.get(c.address), lifecycles.get(c.address))
     ]
-    return replace(plan, changes=tuple(asked))
+    return replace(plan, changes=tuple(changes))
 
 
-def _asked_too(change: Change, record: Record | None, lifecycle: Lifecycle | None) -> bool:
-    """Whether the manifest says something else than it said when it was last applied."""
+def _is_pending_too(change: Change, record: Record | None, lifecycle: Lifecycle | None) -> bool:
+    """Whether the manifest changed since it was last applied."""
     if record is None or record.spec is None or change.after is None:
         return False
     applied = record.spec

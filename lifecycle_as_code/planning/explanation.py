@@ -1,4 +1,4 @@
-"""Why an object is changed, or isn't: which line, which record, which live value. Pure."""
+"""Why a plan changes an object or leaves it alone: its line, its record, its live value. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..model.spec import Address, Spec
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field from every side; None where that side doesn't say it. `at`: where the manifest does.
+    """One field on every side; None if a side doesn't have it. `at`: its place in the manifest.
 
     `differs`: whether the plan changes it.
     """
@@ -33,10 +33,11 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`change`: what the plan does with the object; None for nothing. `why`: a sentence or two.
+    """`change`: the planned change of the object, or None. `why`: a sentence or two.
 
-    `fields`: what the plan changes, or all that is declared where it changes nothing. `last`: what our
-    history says of it last, with the apply. `choices`: what its version selectors mean now.
+    `fields`: those that the plan changes; without a change, all that are declared. `last`: the last line of
+    history about the object, with its apply. `live`: whether the object exists. `choices`: the versions that
+    its selectors choose.
     """
 
     address: Address
@@ -51,20 +52,20 @@ class Explanation:
 
 _WHY: Mapping[str, str] = MappingProxyType(
     {
-        "declared": "It is declared, our records don't know it, and it isn't there: so it is made.",
-        "deleted outside": "It is declared, and we made it; somebody deleted it since: so it is made again.",
-        "interrupted apply": "An apply of ours began with it and never ended: so it is finished.",
-        "manifest changed": "What is live is what we applied last; the manifest says something else by now.",
-        "changed outside": "What is live isn't what we applied last: somebody changed it outside. The"
-        " manifest's word counts.",
-        "no longer declared": "We made it, and no manifest declares it any more: so it is deleted.",
-        "granted outside": "Its resource's permissions are claimed whole, and nobody declared this one.",
-        "already so": "What is live is what the manifest says already; only our record catches up.",
-        "already gone": "It is neither declared nor there; only our record goes.",
+        "declared": "It is declared, not recorded and not live, so it is created.",
+        "deleted outside": "It is declared, but it was deleted outside lac, so it is created again.",
+        "interrupted apply": "An apply was interrupted while changing it, so the change is completed.",
+        "manifest changed": "Live state matches the last apply; the manifest has changed since.",
+        "changed outside": "Live state differs from the last apply: it was changed outside lac. The plan"
+        " reverts it to the manifest.",
+        "no longer declared": "lac created it, and no manifest declares it any more, so it is deleted.",
+        "granted outside": "The manifest lists all permissions of its resource, but not this one.",
+        "already so": "Live state already matches the manifest; only lac's record is updated.",
+        "already gone": "It is neither declared nor live; only lac's record is removed.",
         "imported": "An `import:` block takes it over.",
     }
 )
-"""A sentence for each reason of a change; `decide.py` has the table."""
+"""A sentence for each reason of a change; `decision` has the table."""
 
 
 def explained(
@@ -81,29 +82,31 @@ def explained(
     ignored: Sequence[str] = (),
     choices: Sequence[Choice] = (),
 ) -> Explanation:
-    """All that is to be said. `desired`: as it is planned. `owner`: the other stack that it belongs to.
-    `ignored`: its `ignore_changes`."""
-    there = live is not None and not live.tombstone
-    seen = owned(live.spec, desired or live.spec, recorded.spec if recorded else None) if live else None
-    told = of_address(applies, address)
+    """Explain one object. `desired`: resolved, as planned. `owner`: the other stack that owns it. `ignored`:
+    its `ignore_changes`."""
+    exists = live is not None and not live.tombstone
+    before = owned(live.spec, desired or live.spec, recorded.spec if recorded else None) if live else None
+    lines = of_address(applies, address)
     return Explanation(
         address,
         change,
-        _why(desired, recorded, seen if there else None, change, owner, ignored),
-        tuple(_fields(desired, recorded.spec if recorded else None, seen if there else None, change, places)),
+        _why(desired, recorded, before if exists else None, change, owner, ignored),
+        tuple(
+            _fields(desired, recorded.spec if recorded else None, before if exists else None, change, places)
+        ),
         at,
-        told[0] if told else None,
-        there,
+        lines[0] if lines else None,
+        exists,
         tuple(choice for choice in choices if choice.address == address),
     )
 
 
 def paths(change: Change | None, desired: Spec | None) -> tuple[Path, ...]:
-    """The fields that an explanation is about."""
+    """The paths of the fields that an explanation shows."""
     if change is not None and change.action in (Action.UPDATE, Action.MOVE) and change.fields:
-        return tuple(found.path for found in change.fields)
+        return tuple(field.path for field in change.fields)
     side = desired or (change.side if change else None)
-    return tuple(found.path for found in leaves(side)) if side is not None else ()
+    return tuple(field.path for field in leaves(side)) if side is not None else ()
 
 
 def _fields(
@@ -113,19 +116,19 @@ def _fields(
     change: Change | None,
     places: Mapping[Path, Source],
 ) -> list[Field]:
-    says, said, holds = (_by_path(side) for side in (desired, recorded, live))
-    wanted = paths(change, desired or recorded or live)
-    moved = {found.path for found in change.fields} if change else set()
+    declared_values, recorded_values, live_values = (_by_path(side) for side in (desired, recorded, live))
+    every = paths(change, desired or recorded or live)
+    changed_paths = {field.path for field in change.fields} if change else set()
     return [
         Field(
             FieldChange(path, None, None).name,
-            says.get(path),
-            said.get(path),
-            holds.get(path),
+            declared_values.get(path),
+            recorded_values.get(path),
+            live_values.get(path),
             places.get(path),
-            path in moved or (change is not None and change.action in (Action.CREATE, Action.DELETE)),
+            path in changed_paths or (change is not None and change.action in (Action.CREATE, Action.DELETE)),
         )
-        for path in wanted
+        for path in every
     ]
 
 
@@ -143,19 +146,21 @@ def _why(
 ) -> str:
     if change is not None:
         if change.reason.startswith("follows "):
-            return f"The manifest says what it said; it {change.reason}, and that alias moves."
+            return f"The manifest is unchanged; it {change.reason}, and that alias changes."
         if change.reason.startswith("selected by "):
-            return "What is live is what we applied last; the manifest selects another version by now."
+            return "Live state matches the last apply; the manifest's selector now chooses another version."
         return _WHY.get(change.reason, f"{change.reason[:1].upper()}{change.reason[1:]}.")
     match desired is not None, recorded is not None, live is not None:
         case True, True, True if ignored and desired and live and diff(live, desired):
-            return "Nothing is planned: the manifest's `ignore_changes` leaves what differs as it is."
+            return "Nothing is planned: the manifest's `ignore_changes` covers all differences."
         case True, True, True:
-            return "Nothing is planned: declared, recorded and live agree."
+            return "Nothing is planned: desired, recorded and live state are equal."
         case False, False, True if owner:
-            return f"Nothing is planned: it belongs to stack {owner}."
+            return f"Nothing is planned: stack {owner} owns it."
         case False, False, True:
-            return "Nothing is planned: it is there, and neither declared nor ours, so it is never touched."
+            return (
+                "Nothing is planned: it is live, but neither declared nor recorded, so lac leaves it alone."
+            )
         case False, False, False:
-            return "It is nowhere: not declared, not recorded, not live."
+            return "It doesn't exist: not declared, not recorded, not live."
     return "Nothing is planned for it."

@@ -1,7 +1,6 @@
-"""What a plan must never do unasked. Pure: a World in, diagnostics out.
+"""What a plan must not do without being told. Pure: a plan's context in, diagnostics out.
 
-A diagnostic that names a guard refuses the plan until `--allow=<guard>` lets it through; all others always
-do.
+A diagnostic that names a guard refuses the plan unless `--allow=<guard>` overrides it; all others always do.
 """
 
 from __future__ import annotations
@@ -12,46 +11,25 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ..model.diagnostics import Diagnostic, Source
-from ..model.plan import Action, Change
+from ..model.plan import Action, Change, Limits
 from ..model.snapshot import Lifecycle, Live, Observed, Record, Recorded
 from ..model.spec import Address, Spec
-
-GUARDS: Final[Mapping[str, str]] = {
-    "mass-deletion": "deleting more of a kind at once than `guards:` in lac.yaml admits",
-    "version-in-use": "deleting a version that an alias or an endpoint uses",
-    "model-in-use": "deleting a model that has versions or aliases that aren't managed here",
-    "still-granted": "deleting a role with grants, or a resource with grants on it, that aren't managed here",
-    "last-manage": "taking away the last MANAGE on a resource",
-    "own-manage": "taking away one's own MANAGE on a resource",
-    "protected": "deleting what is marked `prevent_destroy`",
-    "nothing-declared": "deleting everything because nothing is declared",
-}
-"""Each guard and what it stands before."""
+from ..model.text import join_first
 
 REMOVED: Final = "removed, and kept as it is"
-"""The reason of a change that a `removed:` block asks for."""
+"""The reason of a change by a `removed:` block."""
 
 ALONG: Final = "goes with "
-"""How the reason of a deletion begins that another one brings with it; the other's address follows."""
+"""The beginning of the reason of a deletion that another one causes; the other's address follows."""
 
-_LISTED: Final = 40
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many objects of a kind one plan may delete: this share of what is recorded, or this many,
-    whichever is more."""
-
-    share: float = 0.3
-    count: int = 10
+_MAX_ADDRESSES: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a kind's own rules may look at. `principal`: the user of MLflow's that the applier is, where
-    known.
+    """What the guards and a kind's own rules may read. `principal`: the applier's MLflow user, if known.
 
-    `judged`: the addresses that the plan is about, None for all.
+    `judged`: the addresses that the plan is about; None for all.
     """
 
     desired: Mapping[Address, Spec]
@@ -61,125 +39,129 @@ class World:
     places: Mapping[Address, Source]
     lifecycles: Mapping[Address, Lifecycle] = field(default_factory=dict)
     limits: Limits = Limits()
-    judged: frozenset[Address] | None = None
+    scope: frozenset[Address] | None = None
     principal: str = ""
 
     @property
-    def going(self) -> dict[Address, Change]:
-        """The deletions."""
+    def deletions(self) -> dict[Address, Change]:
+        """The changes that delete."""
         return {a: c for a, c in self.changes.items() if c.action is Action.DELETE}
 
 
 Check = Callable[[World], Iterable[Diagnostic]]
-"""A rule of one kind over the whole plan, such as MLflow's counting of versions."""
+"""A rule of one kind over the whole plan, such as MLflow's numbering of versions."""
 
 
 REFERENTS = frozenset({"user", "prompt", "gateway_endpoint"})
-"""What specs may name and manifests can't declare."""
+"""Kinds that specs may refer to and manifests can't declare."""
 
 
-def missing(world: World) -> Iterator[Diagnostic]:
-    """References to what neither is there nor will be."""
+def check_references(world: World) -> Iterator[Diagnostic]:
+    """References to objects that neither exist nor will."""
     for address, spec in world.desired.items():
-        if world.judged is not None and address not in world.judged:
+        if world.scope is not None and address not in world.scope:
             continue
         for ref in spec.refs():
             change = world.changes.get(ref)
-            going = change is not None and change.action is Action.DELETE
+            is_deleted = change is not None and change.action is Action.DELETE
             known = ref in world.desired or ref in world.live.referents or world.live.present(ref)
-            if going or not known:
-                gone = ref in world.live.objects
-                state = "no longer declared" if going else "deleted" if gone else "nowhere"
-                ours = "name one that exists" if gone else f"declare {ref}, or name one that exists"
-                theirs = (
-                    f"make the {ref.kind.replace('_', ' ')} with MLflow's own tools, or name one that exists"
-                )
+            if is_deleted or not known:
+                tombstone = ref in world.live.objects
+                if is_deleted:
+                    state = "is no longer declared"
+                else:
+                    state = "was deleted" if tombstone else "doesn't exist"
+                ours = "name one that exists" if tombstone else f"declare {ref}, or name one that exists"
+                theirs = f"create the {ref.kind.replace('_', ' ')} with MLflow, or name one that exists"
                 yield Diagnostic(
                     "missing-reference",
                     "names something that doesn't exist",
-                    f"{address} refers to {ref}, which is {state}.",
+                    f"{address} refers to {ref}, which {state}.",
                     hint=theirs if ref.kind in REFERENTS else ours,
                     at=world.places.get(address),
                 )
 
 
-def still_used(world: World) -> Iterator[Diagnostic]:
-    """Deletions that would take along, or leave dangling, what isn't being deleted too. What goes along
-    because its guard is let through is told as well: that verdict belongs to the plan."""
-    going = world.going
-    if not going:
+def check_dependents(world: World) -> Iterator[Diagnostic]:
+    """Deletions that would delete other objects as well, or leave their references dangling. Objects that are
+    deleted as well because their guard is overridden are reported too: the plan lists the overridden
+    guard."""
+    deletions = world.deletions
+    if not deletions:
         return
-    for address, found in world.live.objects.items():
-        if found.tombstone or found.hidden or address in world.desired:
+    for address, observed in world.live.objects.items():
+        if observed.tombstone or observed.hidden or address in world.desired:
             continue
-        along = going.get(address)
-        for ref in found.spec.refs():
-            if ref in going and (
-                along is None or (along.reason == _along(ref) and ref.kind in found.spec.holds)
+        along = deletions.get(address)
+        for ref in observed.spec.refs():
+            if ref in deletions and (
+                along is None or (along.reason == _along(ref) and ref.kind in observed.spec.holds)
             ):
-                yield _held(world, address, found.spec, ref)
+                yield _refuse_dependent(world, address, observed.spec, ref)
 
 
 def _along(owner: Address) -> str:
-    """The reason of a deletion that another one brings with it."""
+    """The reason of a deletion that another one causes."""
     return f"{ALONG}{owner}"
 
 
-def _held(world: World, address: Address, spec: Spec, ref: Address) -> Diagnostic:
+def _refuse_dependent(world: World, address: Address, spec: Spec, ref: Address) -> Diagnostic:
     owner = world.recorded.others.get(address)
     whose = f"belongs to stack `{owner}`" if owner else "isn't managed here"
     hold = spec.holds.get(ref.kind)
-    # what another stack owns is taken along by nobody
+    # no flag deletes what another stack owns
     guard = hold.guard if hold and not (owner and hold.taken_along) else ""
-    way = "`lac import` takes over what can be declared"
+    way = "`lac import` takes over objects that can be declared"
     if owner:
         way = f"`lac import --take-over '{address}'` makes it this stack's"
-    lost = f" {address} would be deleted with it." if hold and hold.taken_along else ""
+    loss = f" {address} would be deleted with it." if hold and hold.taken_along else ""
     return Diagnostic(
         "still-used",
         "a deletion would touch something else",
-        f"{ref} would be deleted, but {address}, which {whose}, depends on it.{lost if guard else ''}",
+        f"{ref} would be deleted, but {address}, which {whose}, depends on it.{loss if guard else ''}",
         hint=f"keep {ref} declared, or delete {address} first; {way}",
         guard=guard,
     )
 
 
-def taken_along(
+def expand_deletions(
     changes: Mapping[Address, Change],
     desired: Mapping[Address, Spec],
     recorded: Recorded,
     live: Live,
     allow: frozenset[str],
 ) -> dict[Address, Change]:
-    """The deletions that others bring with them: MLflow's own doing, and what a guard was let through for."""
+    """The deletions that other deletions cause: in MLflow itself, and those of overridden guards."""
     more: dict[Address, Change] = {}
     while True:
-        going = {a for a, c in {**changes, **more}.items() if c.action is Action.DELETE}
-        found = {
-            address: Change(address, seen.spec.store, Action.DELETE, _along(owner), seen.spec, None)
-            for address, seen in (live.objects.items() if going else ())
-            if address not in going and address not in desired and not seen.tombstone
-            if (owner := _owner(seen, going, address in recorded.others, allow)) is not None
+        deletions = {a for a, c in {**changes, **more}.items() if c.action is Action.DELETE}
+        batch = {
+            address: Change(address, observed.spec.store, Action.DELETE, _along(owner), observed.spec, None)
+            for address, observed in (live.objects.items() if deletions else ())
+            if address not in deletions and address not in desired and not observed.tombstone
+            if (owner := _owner(observed, deletions, address in recorded.others, allow)) is not None
         }
-        if not found:
+        if not batch:
             return more
-        more |= found
+        more |= batch
 
 
-def _owner(seen: Observed, going: set[Address], others: bool, allow: frozenset[str]) -> Address | None:
-    """What takes this object along when it goes; None where nothing does. A user's own grants stand in
-    nobody's way, so no flag takes them along."""
-    spec = seen.spec
+def _owner(
+    observed: Observed, deletions: set[Address], others: bool, allow: frozenset[str]
+) -> Address | None:
+    """The object whose deletion deletes this one as well, or None. A user's own grants never prevent a
+    deletion, so no flag deletes them."""
+    spec = observed.spec
     owner = spec.goes_with()
-    if owner in going:
+    if owner in deletions:
         return owner
-    if seen.hidden:
+    if observed.hidden:
         return None
     return next(
         (
             ref
             for ref in spec.refs()
-            if ref in going
+            if ref in deletions
             and (hold := spec.holds.get(ref.kind)) is not None
             and hold.taken_along
             and hold.guard in allow
@@ -189,67 +171,66 @@ def _owner(seen: Observed, going: set[Address], others: bool, allow: frozenset[s
     )
 
 
-def emptied(world: World) -> Iterator[Diagnostic]:
-    """A stack that owns objects and declares none: more likely a glob that matched nothing."""
+def check_nothing_declared(world: World) -> Iterator[Diagnostic]:
+    """A stack that owns objects and declares none: probably a pattern in `include:` that matches nothing."""
     if world.desired:
         return
-    lost = [a for a in world.recorded.ours if (c := world.changes.get(a)) is not None and c.reason != REMOVED]
-    if lost:
-        whole = len(lost) == len(world.recorded.ours)
+    losses = [
+        a for a in world.recorded.ours if (c := world.changes.get(a)) is not None and c.reason != REMOVED
+    ]
+    if losses:
+        whole = len(losses) == len(world.recorded.ours)
         yield Diagnostic(
             "nothing-declared",
             "the manifests declare nothing, but this stack owns objects",
-            f"{'Everything' if whole else 'These'} would be deleted: {listed([*{*lost, *world.going}])}.",
+            f"{'Everything' if whole else 'These'} would be deleted: {_join({*losses, *world.deletions})}.",
             hint="check `include:` in lac.yaml; to delete everything on purpose, run `lac destroy`",
             guard="nothing-declared",
         )
 
 
-def mass_deletion(world: World) -> Iterator[Diagnostic]:
-    """More of a kind than a plan may delete at once."""
-    going = [address for address in world.going if address in world.recorded.ours]
-    gone = Counter(address.kind for address in going)
-    if not gone:
+def check_mass_deletion(world: World) -> Iterator[Diagnostic]:
+    """More deletions of a kind than one plan may make."""
+    deletions = [address for address in world.deletions if address in world.recorded.ours]
+    counts = Counter(address.kind for address in deletions)
+    if not counts:
         return
-    held = Counter(address.kind for address in world.recorded.ours)
+    totals = Counter(address.kind for address in world.recorded.ours)
     limits = world.limits
-    for kind, count in sorted(gone.items()):
-        # a share such as 0.29 has no exact binary form: 29 of 100 aren't more than it
-        if count > max(limits.count, limits.share * held[kind] + 1e-9):
-            lost = [address for address in going if address.kind == kind]
+    for kind, count in sorted(counts.items()):
+        # a share such as 0.29 has no exact binary form: 29 of 100 don't exceed it
+        if count > max(limits.count, limits.share * totals[kind] + 1e-9):
+            losses = [address for address in deletions if address.kind == kind]
             yield Diagnostic(
                 "mass-deletion",
                 "too much would be deleted at once",
-                f"{count} of {held[kind]} of kind {kind} would be deleted: {listed(lost)}.",
-                hint="check `include:` and what the change removes; the limits are `guards:` in lac.yaml",
+                f"{count} of {totals[kind]} of kind {kind} would be deleted: {_join(losses)}.",
+                hint="check `include:` and the removed objects; the limits are `guards:` in lac.yaml",
                 guard="mass-deletion",
             )
 
 
-def protected(world: World) -> Iterator[Diagnostic]:
-    """Deletions of what was marked as not to be destroyed, whether or not it is still declared."""
-    for address in world.going:
+def check_protection(world: World) -> Iterator[Diagnostic]:
+    """Deletions of objects marked `prevent_destroy`, whether or not they are still declared."""
+    for address in world.deletions:
         record, lifecycle = world.recorded.ours.get(address), world.lifecycles.get(address)
         if (record and record.protected) or (lifecycle and lifecycle.prevent_destroy):
             yield Diagnostic(
                 "protected",
                 "a protected object would be deleted",
                 f"{address} is marked `prevent_destroy`.",
-                hint="apply `lifecycle: {prevent_destroy: false}` on it first",
+                hint="apply `lifecycle: {prevent_destroy: false}` to it first",
                 at=world.places.get(address),
                 guard="protected",
             )
 
 
 def is_protected(lifecycle: Lifecycle | None, record: Record | None) -> bool:
-    """What the manifest says, and where it says nothing what was said last."""
+    """Whether the manifest protects the object; if it doesn't say, whether its record does."""
     if lifecycle is not None and lifecycle.prevent_destroy is not None:
         return lifecycle.prevent_destroy
     return record is not None and record.protected
 
 
-def listed(addresses: Iterable[Address]) -> str:
-    """The addresses in order; of very many, the first and how many more."""
-    names = sorted(map(str, addresses))
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
+def _join(addresses: Iterable[Address]) -> str:
+    return join_first(sorted(map(str, addresses)), _MAX_ADDRESSES)

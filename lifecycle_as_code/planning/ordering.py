@@ -1,7 +1,7 @@
-"""In which order a plan's changes go, in which step, and what holds what back. Pure.
+"""The order of a plan's changes, their steps, and which changes wait for others. Pure.
 
-Nobody writes `depends_on`: order comes from what specs refer to. Equal inputs give equal plans,
-however the manifests were ordered.
+Nobody writes `depends_on`: the order follows from the references of specs. Equal inputs give equal plans,
+whatever the order of the manifests.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from ..model.spec import Address, Store
 
 
 def linked(changes: Mapping[Address, Change]) -> list[Change]:
-    """The changes with `waits_for` filled in, and the reason of those that only follow an alias.
+    """The changes with `waits_for`, and with the reason of those that only follow an alias.
 
-    A change waits for the makers of what it refers to. A deletion waits for whatever still refers
-    to it. An alias waits for the endpoints that follow it to be warm, not the other way round. A rename and
-    what goes along wait for each other: the store does it all at once.
+    A change waits for the changes that create what it refers to. A deletion waits for the changes of objects
+    that still refer to it. An alias waits for the warm-up of the endpoints that follow it, not the other way
+    round. A rename and the changes that go with it wait for each other: the store makes them all at once.
     """
     parts = _parts(changes)
     leavers: dict[Address, set[Address]] = defaultdict(set)
@@ -52,72 +52,72 @@ def linked(changes: Mapping[Address, Change]) -> list[Change]:
 def _makers(change: Change, changes: Mapping[Address, Change]) -> set[Address]:
     if change.after is None:
         return set()
-    made = {r for r in change.after.refs() if r in changes and _makes(changes[r])}
-    return made - set(change.after.follows())
+    makers = {r for r in change.after.refs() if r in changes and _makes(changes[r])}
+    return makers - set(change.after.follows())
 
 
 def _makes(change: Change) -> bool:
-    """Whether something has this address only once the change is done."""
+    """Whether an object has this address only after the change."""
     return change.action is Action.CREATE or change.moved_from is not None
 
 
 def _parts(changes: Mapping[Address, Change]) -> dict[Address, set[Address]]:
-    """For each change that takes part in a rename, those that it goes with."""
-    found: dict[Address, set[Address]] = defaultdict(set)
+    """For each change that takes part in a rename, the others that do."""
+    parts: dict[Address, set[Address]] = defaultdict(set)
     for change in changes.values():
         if change.moved_from is None or change.side is None:
             continue
         for ref in change.side.refs():
             if ref in changes and changes[ref].moved_from is not None:
-                found[ref].add(change.address)
-                found[change.address].add(ref)
-    return found
+                parts[ref].add(change.address)
+                parts[change.address].add(ref)
+    return parts
 
 
 def _reason(change: Change, changes: Mapping[Address, Change]) -> str:
-    """Of the aliases that an endpoint follows, the ones that this plan moves, where it moves any."""
+    """The reason, with only those of the followed aliases that this plan changes, if it changes any."""
     if not change.reason.startswith("follows ") or change.after is None:
         return change.reason
-    moved = [r for r in change.after.follows() if r in changes and changes[r].action is Action.UPDATE]
-    return f"follows {', '.join(map(str, moved))}" if moved else change.reason
+    aliases = [r for r in change.after.follows() if r in changes and changes[r].action is Action.UPDATE]
+    return f"follows {', '.join(map(str, aliases))}" if aliases else change.reason
 
 
 def in_order(changes: Sequence[Change]) -> list[Change]:
-    """What is referred to first; deletions last, in the opposite order."""
+    """Referenced objects first; deletions last, in the opposite order."""
     by_address = {change.address: change for change in changes}
     graph: TopologicalSorter[Address] = TopologicalSorter()
     for address, change in sorted(by_address.items(), key=lambda item: sortable(item[0])):
         refs = sorted({*change.side.refs()} if change.side else (), key=sortable)
         graph.add(address, *(ref for ref in refs if ref in by_address))
     order = [by_address[address] for address in graph.static_order()]
-    kept = [c for c in order if c.action is not Action.DELETE]
-    return [*kept, *(c for c in reversed(order) if c.action is Action.DELETE)]
+    others = [c for c in order if c.action is not Action.DELETE]
+    return [*others, *(c for c in reversed(order) if c.action is Action.DELETE)]
 
 
 def sortable(address: Address) -> tuple[object, ...]:
-    """What addresses of mixed keys are sorted by: kind, then key, numbers as numbers."""
+    """The sort key of an address: kind, then key, with numbers as numbers."""
     return address.kind, *((isinstance(part, str), part) for part in address.key)
 
 
 def steps(changes: Sequence[Change]) -> tuple[Step, ...]:
-    """The changes by phase and store. Where no endpoint is touched, everything is one switch."""
-    touched = any(c.store is Store.SERVE and c.action.is_difference for c in changes)
-    moved = {c.address for c in changes if c.moved_from is not None}
-    sorted_in: dict[tuple[Phase, Store], list[Change]] = {}
+    """The changes by phase and store. If no endpoint changes, everything is one switch."""
+    rollout = any(c.store is Store.SERVE and c.action.is_difference for c in changes)
+    renames = {c.address for c in changes if c.moved_from is not None}
+    batches: dict[tuple[Phase, Store], list[Change]] = {}
     for change in changes:
-        for phase, store in _places(change, moved, rollout=touched):
-            sorted_in.setdefault((phase, store), []).append(change)
+        for phase, store in _places(change, renames, rollout=rollout):
+            batches.setdefault((phase, store), []).append(change)
     ranks = {phase: rank for rank, phase in enumerate(Phase)}
     stores = {Store.SERVE: 0, Store.REGISTRY: 1, Store.AUTH: 2}
     return tuple(
-        Step(phase, store, tuple(sorted_in[phase, store]))
-        for phase, store in sorted(sorted_in, key=lambda at: (ranks[at[0]], stores[at[1]]))
+        Step(phase, store, tuple(batches[phase, store]))
+        for phase, store in sorted(batches, key=lambda at: (ranks[at[0]], stores[at[1]]))
     )
 
 
-def _places(change: Change, moved: set[Address], *, rollout: bool) -> list[tuple[Phase, Store]]:
-    """The steps that one change takes part in, in order. What refers to a renamed object isn't made before it
-    has its new name, in the switch."""
+def _places(change: Change, renames: set[Address], *, rollout: bool) -> list[tuple[Phase, Store]]:
+    """The steps that one change takes part in, in order. An object that refers to a renamed one is created in
+    the switch, when the other has its new name."""
     store = change.store
     match change.action, store:
         case ((Action.RECORD | Action.FORGET), Store.SERVE):
@@ -134,7 +134,7 @@ def _places(change: Change, moved: set[Address], *, rollout: bool) -> list[tuple
         change.action is Action.CREATE
         and change.after is not None
         and change.after.prepared
-        and moved.isdisjoint(change.after.refs())
+        and renames.isdisjoint(change.after.refs())
     ):
         return [(Phase.PREPARE, store)]
     if change.action is Action.DELETE and change.before is not None and change.before.retired:

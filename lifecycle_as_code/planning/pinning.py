@@ -1,6 +1,6 @@
-"""Desired specs in the form in which they are planned: aliases pinned to versions, sources as stored.
+"""Desired specs in planned form: aliases pinned to versions, sources as the store keeps them.
 
-Pure. The cluster never asks the registry which version an alias means; the plan says it.
+Pure. The cluster never asks the registry for the version of an alias; the plan contains it.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from ..model.spec import Address, Spec
 Pin = Callable[
     [Mapping[Address, Spec], Mapping[Address, Observed]], Iterable[tuple[Address, Spec | Diagnostic]]
 ]
-"""A kind's own resolution: its desired specs and what the stores will hold, to resolved specs."""
+"""A kind's own resolution: from its desired specs and the objects after the apply to resolved specs."""
 
 
 def resolve(desired: Desired, live: Live, pins: Mapping[str, Pin]) -> Desired:
-    """`desired` as a plan compares it. LacError with everything that can't be resolved, at its place."""
+    """`desired` in planned form. LacError with everything that can't be resolved, at its place."""
     objects = {**desired.objects, **live.settled}
     problems: list[Diagnostic] = [*live.diagnostics]
     for kind, pin in pins.items():
         mine = {address: spec for address, spec in objects.items() if address.kind == kind}
         if not mine:
             continue
-        for address, found in pin(mine, _expected(objects, live, kind)):
-            if isinstance(found, Diagnostic):
-                problems.append(replace(found, at=desired.places.get(address)))
+        for address, resolution in pin(mine, _list_expected(objects, live, kind)):
+            if isinstance(resolution, Diagnostic):
+                problems.append(replace(resolution, at=desired.places.get(address)))
             else:
-                objects[address] = found
+                objects[address] = resolution
     refuse(problems)
     return replace(desired, objects=objects)
 
 
-def _expected(objects: Mapping[Address, Spec], live: Live, kind: str) -> dict[Address, Observed]:
-    expected = {address: found for address, found in live.objects.items() if not found.tombstone}
+def _list_expected(objects: Mapping[Address, Spec], live: Live, kind: str) -> dict[Address, Observed]:
+    result = {address: observed for address, observed in live.objects.items() if not observed.tombstone}
     for address, spec in objects.items():
         if address.kind != kind:
-            facts = expected[address].facts if address in expected else {}
-            expected[address] = Observed(spec, facts)
-    return expected
+            facts = result[address].facts if address in result else {}
+            result[address] = Observed(spec, facts)
+    return result

@@ -1,8 +1,8 @@
-"""A plan as a file: what was reviewed is what will be applied. Pure: bytes in, bytes out.
+"""A plan as a file: the reviewed plan is the one that is applied. Pure: bytes in, bytes out.
 
-The file is one JSON document, versioned, and sealed: it must be, to the byte, what this module would write
-for what it says. Where a key is given, the seal is an HMAC of it, and nobody without the key can make
-another; without a key it is a digest, which finds accidents and hasty edits, and no forger.
+The file is one JSON document with a version and a seal: it must equal, byte for byte, what this module writes
+for its content. With a key, the seal is an HMAC, which nobody without the key can make; without a key it is a
+digest, which detects accidents and careless edits, but no forgery.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ..model.history import Actor
 from ..model.plan import Action, Allowed, Change, Mode, Plan
 from ..model.review import Review
 from ..model.spec import Address, Spec, construct, plain
-from ..views.json import as_plain, plan_data
+from .encoding import as_plain, plan_data
 from .ordering import in_order, linked, steps
-from .renames import renamed
+from .renames import rename_spec
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -32,16 +32,16 @@ FORMAT: Final = "lac-plan"
 FORMAT_VERSION: Final = "1.1"
 MAX_BYTES: Final = 256 * 1024 * 1024
 KEY_VARIABLE: Final = "LAC_PLAN_KEY"
-"""The environment variable that holds the key."""
+"""The environment variable with the key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Of what, by whom, from what and when a plan was made.
+    """The stores, the manifests and the actor of a plan, and its time.
 
-    `stores`: for `registry` and `auth` the database's own id (empty where it has none yet), its dialect and
-    its address without password; for `serve` the cluster's address. `manifests`: their digest. `made_at`: ISO
-    8601, by the planner's clock; it tells files apart that say the same.
+    `stores`: for `registry` and `auth` the database's own ID (empty if it has none yet), its dialect and its
+    address without password; for `serve` the cluster's address. `manifests`: their digest. `made_at`: ISO
+    8601, by the planner's clock; it distinguishes files with equal plans.
     """
 
     workspace: str
@@ -54,7 +54,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class SavedPlan:
-    """A plan that was read back. `signed`: its seal was checked against a key."""
+    """A plan from a file. `signed`: its seal was verified with a key."""
 
     plan: Plan
     origin: Origin
@@ -64,7 +64,8 @@ class SavedPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A change as the file has it. Its sides are of the address's kind; `Any` follows from the rest."""
+    """A change in the file. Its sides are of the address's kind; fields of type `Any` follow from the
+    others."""
 
     address: Address
     kind: Any
@@ -81,7 +82,7 @@ class _Change:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """A plan as the file has it."""
+    """A plan in the file."""
 
     stack: str
     environment: str
@@ -96,7 +97,7 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """All that the file has."""
+    """The whole file."""
 
     format: str
     format_version: str
@@ -115,12 +116,12 @@ def _adapter() -> TypeAdapter[_File]:
 
 
 def digest(plan: Plan) -> str:
-    """A name for exactly this plan, saved or not."""
+    """The digest of a plan's content, saved or not."""
     return _sha256(_canonical(plan_data(plan)))
 
 
 def dump(plan: Plan, origin: Origin, key: bytes | None = None) -> bytes:
-    """The file's bytes, sealed with `key`, or with a digest where there is none."""
+    """The file's bytes, sealed with `key`, or with a digest if there is no key."""
     body = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -128,28 +129,28 @@ def dump(plan: Plan, origin: Origin, key: bytes | None = None) -> bytes:
         "origin": origin,
         "plan": plan_data(plan),
     }
-    return _written({**body, "seal": _seal(body, key)})
+    return _encode({**body, "seal": _seal(body, key)})
 
 
 def load(data: bytes, specs: Mapping[str, type[Spec]], key: bytes | None = None) -> SavedPlan:
-    """The plan in the file. LacError where it isn't one, is another version's, or was changed in any way.
+    """Read the plan in the file. LacError if the file isn't a plan, has another version, or was modified.
 
-    Its `file_id` is the hash of the bytes: they are sealed, so a copy has the same one and no other file.
+    The plan's `file_id` is the hash of the sealed bytes: a copy of the file has the same, no other file does.
     """
-    held = _document(data)
-    seal = held.pop("seal", None)
+    document = _document(data)
+    seal = document.pop("seal", None)
     signed = isinstance(seal, str) and seal.startswith("hmac-sha256:")
     if signed and key is None:
-        _refuse("plan-key-missing", "the plan is signed, and there is no key to check it with", _GIVE_KEY)
+        _refuse("plan-key-missing", "the plan is signed, but no key is set to verify it", _GIVE_KEY)
     if key is not None and not signed:
-        _refuse("plan-unsigned", "the plan isn't signed, and a key is set", "plan again where the key is set")
-    if not _sealed(held, seal, key, data):
-        _refuse("plan-altered", "the plan isn't as it was written", _AGAIN)
+        _refuse("plan-unsigned", "a key is set, but the plan isn't signed", _SIGN)
+    if not _is_sealed(document, seal, key, data):
+        _refuse("plan-altered", "the plan file was modified after it was saved", _AGAIN)
     try:
         file = _adapter().validate_json(data, strict=True, extra="forbid", context=specs)
         plan = _plan(file.plan, specs)
-        # whatever follows from the changes was computed again, and must be what the file says
-        same = digest(plan) == file.digest == _sha256(_canonical(held["plan"]))
+        # everything that follows from the changes was computed again, and must equal the file
+        same = digest(plan) == file.digest == _sha256(_canonical(document["plan"]))
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         _refuse("bad-plan-file", f"the plan can't be read: {type(error).__name__}", _AGAIN)
     if not same:
@@ -158,59 +159,60 @@ def load(data: bytes, specs: Mapping[str, type[Spec]], key: bytes | None = None)
 
 
 def environment_of(data: bytes) -> str | None:
-    """The environment that the file names, before anything about it is believed; None for none."""
-    held = _document(data).get("plan")
-    named = held.get("environment") if isinstance(held, dict) else None
-    return named if isinstance(named, str) and named else None
+    """The environment in the file, before the file is verified; None if it has none."""
+    plan = _document(data).get("plan")
+    environment = plan.get("environment") if isinstance(plan, dict) else None
+    return environment if isinstance(environment, str) and environment else None
 
 
 def same_store(planned: Mapping[str, str] | None, here: Mapping[str, str] | None) -> bool:
-    """Whether two names mean one store: by its own id where both have one, otherwise by its address."""
+    """Whether both are the same store: by their IDs if both have one, otherwise by their addresses."""
     if planned is None or here is None:
         return planned is here
     if planned.get("id") and here.get("id"):
         return planned["id"] == here["id"]
-    # a plan that has an id was made from records; a store without any isn't that one
+    # a plan with an ID was made from records, so it isn't of a store without records
     if planned.get("id"):
         return False
     return {**planned, "id": ""} == {**here, "id": ""}
 
 
 _AGAIN: Final = "run `lac plan -o FILE` again, and review the new plan"
-_GIVE_KEY: Final = f"set {KEY_VARIABLE} to the key that it was made with"
+_SIGN: Final = f"run `lac plan -o FILE` again with {KEY_VARIABLE} set"
+_GIVE_KEY: Final = f"set {KEY_VARIABLE} to the key that signed the plan"
 
 
 def _document(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
-        _refuse("bad-plan-file", f"it has more than {MAX_BYTES:,} bytes", _AGAIN)
+        _refuse("bad-plan-file", f"the file has more than {MAX_BYTES:,} bytes", _AGAIN)
     try:
-        held = json.loads(data.decode("ascii"), parse_constant=_no_constant)
+        document = json.loads(data.decode("ascii"), parse_constant=_no_constant)
     except (ValueError, RecursionError):
         _refuse(
-            "bad-plan-file", "it isn't a plan, or only a part of one", "name a file that `lac plan -o` wrote"
+            "bad-plan-file", "the file isn't a plan, or is truncated", "name a file that `lac plan -o` wrote"
         )
-    if not isinstance(held, dict) or held.get("format") != FORMAT:
-        _refuse("bad-plan-file", "it isn't a plan", "name a file that `lac plan -o` wrote")
-    if held.get("format_version") != FORMAT_VERSION:
-        version = held.get("format_version")
-        shown = version if isinstance(version, str) and len(version) < 20 else "something else"
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        _refuse("bad-plan-file", "the file isn't a plan", "name a file that `lac plan -o` wrote")
+    if document.get("format_version") != FORMAT_VERSION:
+        version = document.get("format_version")
+        quoted = version if isinstance(version, str) and len(version) < 20 else "unknown"
         _refuse(
             "other-plan-version",
-            f"its format version is {shown}, and this lac reads {FORMAT_VERSION}",
-            "apply it with the lac that made it, or plan again",
+            f"the format version is {quoted}, but this lac reads {FORMAT_VERSION}",
+            "apply it with the lac that saved it, or run `lac plan -o FILE` again",
         )
-    return held
+    return document
 
 
-def _sealed(held: Mapping[str, Any], seal: object, key: bytes | None, data: bytes) -> bool:
-    """Whether the seal is right, and the bytes are those that this module would write."""
+def _is_sealed(document: Mapping[str, Any], seal: object, key: bytes | None, data: bytes) -> bool:
+    """Whether the seal is right, and the bytes are those that this module writes."""
     if not isinstance(seal, str):
         return False
     try:
-        right = hmac.compare_digest(seal.encode(), _seal(held, key).encode())
-        return right and _written({**held, "seal": seal}) == data
+        right = hmac.compare_digest(seal.encode(), _seal(document, key).encode())
+        return right and _encode({**document, "seal": seal}) == data
     except (ValueError, RecursionError):
-        # a number too large for a float, half of a character, too much nesting: never written here
+        # a number too large for a float, half a surrogate pair, too much nesting: never written here
         return False
 
 
@@ -218,56 +220,58 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _plan(held: _Plan, specs: Mapping[str, type[Spec]]) -> Plan:
-    by_address = {change.address: _change(change, specs, held.mode) for change in held.changes}
+def _plan(entry: _Plan, specs: Mapping[str, type[Spec]]) -> Plan:
+    by_address = {change.address: _change(change, specs, entry.mode) for change in entry.changes}
     changes = tuple(in_order(linked(by_address)))
     plan = Plan(
-        held.stack,
-        held.environment,
+        entry.stack,
+        entry.environment,
         changes,
         steps(changes),
-        held.diagnostics,
-        held.mode,
-        held.guards,
-        held.review,
+        entry.diagnostics,
+        entry.mode,
+        entry.guards,
+        entry.review,
     )
-    if not all(_came_from(change, plan) for change in changes if change.moved_from and change.side):
+    if not all(_explains_origin(change, plan) for change in changes if change.moved_from and change.side):
         raise ValueError("moved_from")
     return plan
 
 
-def _change(held: _Change, specs: Mapping[str, type[Spec]], mode: Mode) -> Change:
-    kind = specs[held.address.kind]
-    before, after = (None if side is None else construct(kind, side) for side in (held.before, held.after))
-    # what will be written is what a manifest may say
-    written = after if held.action in (Action.CREATE, Action.UPDATE) else None
-    if written and _canonical(kind.model_validate(plain(written), strict=False)) != _canonical(written):
+def _change(entry: _Change, specs: Mapping[str, type[Spec]], mode: Mode) -> Change:
+    kind = specs[entry.address.kind]
+    before, after = (None if side is None else construct(kind, side) for side in (entry.before, entry.after))
+    # values that will be written to a store must be valid in a manifest
+    written_side = after if entry.action in (Action.CREATE, Action.UPDATE) else None
+    if written_side and _canonical(kind.model_validate(plain(written_side), strict=False)) != _canonical(
+        written_side
+    ):
         raise ValueError("after")
-    if any(spec.address != held.address for spec in (before, after) if spec is not None):
+    if any(spec.address != entry.address for spec in (before, after) if spec is not None):
         raise ValueError("address")
-    if not _fits(held.action, before, after, moved=held.moved_from is not None):
+    if not _fits(entry.action, before, after, is_move=entry.moved_from is not None):
         raise ValueError("action")
     fields: tuple[FieldChange, ...] = ()
-    if before is not None and after is not None and held.action is Action.UPDATE:
+    if before is not None and after is not None and entry.action is Action.UPDATE:
         fields = diff(before, after)
-    elif mode is Mode.REFRESH_ONLY and held.action is Action.RECORD:
-        fields = held.fields
+    elif mode is Mode.REFRESH_ONLY and entry.action is Action.RECORD:
+        fields = entry.fields
     return Change(
-        held.address,
+        entry.address,
         kind.store,
-        held.action,
-        held.reason,
+        entry.action,
+        entry.reason,
         before,
         after,
         fields,
-        at=held.at,
-        moved_from=held.moved_from,
-        protected=held.protected,
+        at=entry.at,
+        moved_from=entry.moved_from,
+        protected=entry.protected,
     )
 
 
-def _fits(action: Action, before: Spec | None, after: Spec | None, *, moved: bool) -> bool:
-    """Whether an action has the sides that it is about."""
+def _fits(action: Action, before: Spec | None, after: Spec | None, *, is_move: bool) -> bool:
+    """Whether an action has the sides that it needs."""
     match action:
         case Action.CREATE:
             return before is None and after is not None
@@ -276,18 +280,18 @@ def _fits(action: Action, before: Spec | None, after: Spec | None, *, moved: boo
         case Action.FORGET:
             return after is None
         case Action.MOVE:
-            return before is not None and after is not None and moved and not diff(before, after)
+            return before is not None and after is not None and is_move and not diff(before, after)
         case Action.UPDATE | Action.RECORD:
             return before is not None and after is not None
 
 
-def _came_from(change: Change, plan: Plan) -> bool:
-    """Whether the plan's renames explain what the object is called until now."""
+def _explains_origin(change: Change, plan: Plan) -> bool:
+    """Whether the plan's renames explain the object's present address."""
     back = [(after, before) for before, after in reversed(plan.moves)]
     return (
         change.side is not None
         and change.address != change.moved_from
-        and renamed(change.side, back).address == change.moved_from
+        and rename_spec(change.side, back).address == change.moved_from
     )
 
 
@@ -306,7 +310,7 @@ def _canonical(data: Any) -> bytes:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), default=as_plain, allow_nan=False).encode()
 
 
-def _written(data: Any) -> bytes:
+def _encode(data: Any) -> bytes:
     return (json.dumps(data, indent=1, default=as_plain, allow_nan=False) + "\n").encode()
 
 

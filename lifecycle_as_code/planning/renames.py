@@ -1,7 +1,7 @@
-"""`moved:` blocks: snapshots as they are once something has another name; `removed:` blocks in full. Pure.
+"""Apply `moved:` blocks to the snapshots, and expand `removed:` blocks. Pure.
 
-Recorded and live are read under the new name before anything is compared, so a rename shows as a move, and
-whatever else changed shows as itself.
+The recorded and the live snapshot get the new names before anything is compared, so a rename appears as a
+move, and other differences of the same object appear beside it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ Pair = tuple[Address, Address]
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """Both snapshots under the new names. `origins`: what each object that goes along is called until
-    then."""
+class Renaming:
+    """Both snapshots under the new names. `origins`: by new address, the present address of each renamed
+    object and of each object that refers to one."""
 
     recorded: Recorded
     live: Live
@@ -29,51 +29,50 @@ class Moved:
     problems: tuple[tuple[Move, Diagnostic], ...] = ()
 
 
-def moved(desired: Desired, recorded: Recorded, live: Live, specs: Mapping[str, type[Spec]]) -> Moved:
-    """What the `moved:` blocks ask for and isn't done yet. A block whose object has moved says nothing
-    more."""
+def moved(desired: Desired, recorded: Recorded, live: Live, specs: Mapping[str, type[Spec]]) -> Renaming:
+    """Apply the `moved:` blocks that aren't carried out yet; a block whose object has moved is ignored."""
     if not desired.moves:
-        return Moved(recorded, live)
+        return Renaming(recorded, live)
     onward = {move.before: move.after for move in desired.moves}
     pairs: list[Pair] = []
     problems: list[tuple[Move, Diagnostic]] = []
-    given: dict[Address, Move] = {}
+    claims: dict[Address, Move] = {}
     for move in desired.moves:
         after = _end(move.after, onward)
-        if wrong := _wrong(move, desired, specs):
-            problems.append((move, _refused(move, *wrong)))
+        if obstacle := _find_obstacle(move, desired, specs):
+            problems.append((move, _refuse(move, *obstacle)))
         elif after is None:
-            why = "the blocks lead in a circle", "remove one of them"
-            problems.append((move, _refused(move, *why)))
+            why = "the blocks form a cycle", "remove one of them"
+            problems.append((move, _refuse(move, *why)))
         elif not (move.before in recorded.ours and live.present(move.before)):
-            # moved already, or never made
+            # already moved, or never created
             if move.before not in recorded.ours and live.present(move.before) and after not in recorded.ours:
-                problems.append((move, _refused(move, *_strange(move.before, recorded))))
+                problems.append((move, _refuse(move, *_explain_owner(move.before, recorded))))
         elif live.objects.get(after) is not None:
-            why = f"{after} exists already", "give the object another name, or remove that one"
-            problems.append((move, _refused(move, *why)))
-        elif after in given:
-            why = f"{given[after].before} would get the same name", "give each a name of its own"
-            problems.append((move, _refused(move, *why)))
+            why = f"{after} exists already", "choose another name, or remove that object"
+            problems.append((move, _refuse(move, *why)))
+        elif after in claims:
+            why = f"{claims[after].before} would get the same name", "choose a different name for each"
+            problems.append((move, _refuse(move, *why)))
         else:
-            given[after] = move
+            claims[after] = move
             pairs.append((move.before, after))
-    there = carry(pairs, recorded, live)
-    for after, move in given.items():
-        problems += [(move, _refused(move, *why)) for why in _others(after, there, recorded)]
-    return replace(there, problems=tuple(problems))
+    snapshots = carry(pairs, recorded, live)
+    for after, move in claims.items():
+        problems += [(move, _refuse(move, *why)) for why in _others(after, snapshots, recorded)]
+    return replace(snapshots, problems=tuple(problems))
 
 
-def carry(pairs: Sequence[Pair], recorded: Recorded, live: Live) -> Moved:
-    """The snapshots with every pair's object, and all that refers to it, under the new name."""
+def carry(pairs: Sequence[Pair], recorded: Recorded, live: Live) -> Renaming:
+    """The snapshots with the object of every pair, and all references to it, under the new name."""
     pairs = [pair for pair in pairs if pair[0] in live.objects and pair[1] not in live.objects]
     if not pairs:
-        return Moved(recorded, live)
+        return Renaming(recorded, live)
     origins: dict[Address, Address] = {}
     objects: dict[Address, Observed] = {}
-    for address, found in live.objects.items():
-        spec = renamed(found.spec, pairs)
-        objects[spec.address] = found if spec is found.spec else replace(found, spec=spec)
+    for address, observed in live.objects.items():
+        spec = rename_spec(observed.spec, pairs)
+        objects[spec.address] = observed if spec is observed.spec else replace(observed, spec=spec)
         if spec.address != address:
             origins[spec.address] = address
     ours: dict[Address, Record] = {}
@@ -81,26 +80,26 @@ def carry(pairs: Sequence[Pair], recorded: Recorded, live: Live) -> Moved:
         if record.spec is None:
             ours[address] = record
             continue
-        spec = renamed(record.spec, pairs)
+        spec = rename_spec(record.spec, pairs)
         ours[spec.address] = replace(record, address=spec.address, spec=spec)
         if spec.address != address:
             origins[spec.address] = address
     back = {before: after for after, before in origins.items()}
     others = {back.get(address, address): owner for address, owner in recorded.others.items()}
-    return Moved(
+    return Renaming(
         replace(recorded, ours=ours, others=others), replace(live, objects=objects), tuple(pairs), origins
     )
 
 
-def renamed(spec: Spec, pairs: Iterable[Pair]) -> Spec:
+def rename_spec(spec: Spec, pairs: Iterable[Pair]) -> Spec:
     """A spec after all of these renames."""
     for before, after in pairs:
         spec = spec.renamed(before, after)
     return spec
 
 
-def removed(desired: Desired, recorded: Recorded) -> Mapping[Address, Source | None]:
-    """What is removed from the stack, with what was nested in it and isn't declared elsewhere."""
+def expand_removals(desired: Desired, recorded: Recorded) -> Mapping[Address, Source | None]:
+    """The objects to forget, including those nested in them that aren't declared elsewhere."""
     if not desired.removals:
         return desired.removals
     sections = {a: r.spec.section for a in desired.removals if (r := recorded.ours.get(a)) and r.spec}
@@ -115,24 +114,24 @@ def removed(desired: Desired, recorded: Recorded) -> Mapping[Address, Source | N
 
 
 def _end(address: Address, onward: Mapping[Address, Address]) -> Address | None:
-    """Where a chain of moves ends; None where it doesn't."""
-    seen = {address}
+    """The end of a chain of moves; None for a cycle."""
+    visits = {address}
     while (following := onward.get(address)) is not None:
-        if following in seen:
+        if following in visits:
             return None
-        seen.add(following)
+        visits.add(following)
         address = following
     return address
 
 
-def _wrong(move: Move, desired: Desired, specs: Mapping[str, type[Spec]]) -> tuple[str, str] | None:
-    """Why it can't be, whatever is there, and the way out."""
+def _find_obstacle(move: Move, desired: Desired, specs: Mapping[str, type[Spec]]) -> tuple[str, str] | None:
+    """Why the move is impossible regardless of live state, and the way out."""
     kind = specs[move.before.kind]
     if move.before.kind != move.after.kind:
-        return "an object keeps its kind", "move it to an address of the same kind"
+        return "the kind of an object can't change", "move it to an address of the same kind"
     if not kind.movable:
         movable = ", ".join(name for name, spec in specs.items() if spec.movable)
-        return f"the store can't rename objects of this kind ({movable} can be)", ""
+        return f"the store can't rename objects of this kind (only {movable})", ""
     if move.before == move.after:
         return "both addresses are the same", "remove the block"
     if move.before in desired.objects:
@@ -142,31 +141,31 @@ def _wrong(move: Move, desired: Desired, specs: Mapping[str, type[Spec]]) -> tup
         return f"{move.after} isn't declared", "declare the object by its new name"
     twice = [m for m in desired.moves if m is not move and (m.before == move.before or m.after == move.after)]
     if twice:
-        return f"{twice[0].at} moves one of the two as well", "keep one of the blocks"
+        return f"{twice[0].at} moves one of the two as well", "remove one of the blocks"
     return None
 
 
-def _strange(address: Address, recorded: Recorded) -> tuple[str, str]:
+def _explain_owner(address: Address, recorded: Recorded) -> tuple[str, str]:
     if owner := recorded.others.get(address):
         return f"{address} is managed by stack `{owner}`", "move it there"
     return f"{address} isn't managed here", f"take it over first: `lac import {address.quoted}`"
 
 
-def _others(after: Address, there: Moved, recorded: Recorded) -> Iterator[tuple[str, str]]:
-    """What of another stack's would be renamed along with the object that is called `after` then."""
-    for address, origin in sorted(there.origins.items(), key=str):
-        owner, found = recorded.others.get(origin), there.live.objects.get(address)
-        if owner and found is not None and after in found.spec.refs():
+def _others(after: Address, snapshots: Renaming, recorded: Recorded) -> Iterator[tuple[str, str]]:
+    """Another stack's objects that would be renamed together with the object at `after`."""
+    for address, origin in sorted(snapshots.origins.items(), key=str):
+        owner, observed = recorded.others.get(origin), snapshots.live.objects.get(address)
+        if owner and observed is not None and after in observed.spec.refs():
             yield (
                 f"{origin}, which belongs to stack `{owner}`, would be renamed with it",
                 f"take it over first (`lac import --take-over {origin.quoted}`), or remove it there",
             )
 
 
-def _refused(move: Move, why: str, hint: str) -> Diagnostic:
+def _refuse(move: Move, why: str, hint: str) -> Diagnostic:
     return Diagnostic(
         "cannot-move",
-        "the object can't be moved so",
+        "the object can't be moved",
         f"{move.before} to {move.after}: {why}.",
         hint=hint,
         at=move.at,

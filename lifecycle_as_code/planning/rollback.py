@@ -1,4 +1,4 @@
-"""What has to be wanted again to undo an apply, or the last change of one object. Pure."""
+"""The state that undoes an apply, or the last change of one object. Pure."""
 
 from __future__ import annotations
 
@@ -13,91 +13,97 @@ from ..model.plan import Action
 from ..model.spec import Address, Spec
 
 SHORTEST: Final = 6
-"""How much of an apply's id has to be given."""
+"""The least number of characters of an apply's ID."""
 
-_UNDONE: Final = frozenset({str(Action.CREATE), str(Action.UPDATE), str(Action.DELETE)})
+_REVERSIBLE: Final = frozenset({str(Action.CREATE), str(Action.UPDATE), str(Action.DELETE)})
 
 
 @dataclass(frozen=True, slots=True)
-class Back:
-    """What is wanted of each object: what it was, or None where it wasn't there. `because`: of what."""
+class Target:
+    """The state to go back to: each object, or None if it didn't exist. `because`: the reason of the
+    changes."""
 
     wanted: Mapping[Address, Spec | None]
     because: str
 
 
-def undone(what: str, applies: Sequence[Apply], parse: Callable[[str], Address]) -> Back:
-    """`what`: an address, or the id of an apply or its beginning. LacError where there is no such apply,
-    where it did nothing that could be undone, or where one of its objects was changed again since."""
+def undone(what: str, applies: Sequence[Apply], parse: Callable[[str], Address]) -> Target:
+    """The state before `what`: an address (its last change), or an apply by its ID or a prefix of it.
+    LacError if there is no such apply, if it changed nothing that can be undone, or if a later apply changed
+    one of its objects again."""
     if "." in what:
         return _of_object(parse(what), applies)
     return _of_apply(apply_of(what, applies), applies)
 
 
-def _of_object(address: Address, applies: Sequence[Apply]) -> Back:
+def _of_object(address: Address, applies: Sequence[Apply]) -> Target:
     every = of_address(applies, address)
-    told = [(apply, line) for apply, line in every if line.action in _UNDONE]
-    # a rename has its line under the former name, too
-    gone = bool(every) and every[0][1].action == Action.MOVE and every[0][1].after is None
-    if gone or not told:
-        moved = any(line.action == Action.MOVE for _, line in every)
-        raise LacError(_nothing(f"No apply of this stack changed {address}.", _MOVE if moved else ""))
-    apply, line = told[0]
-    return Back({address: _before(line)}, f"as before apply {apply.apply_id[:8]}")
+    lines = [(apply, line) for apply, line in every if line.action in _REVERSIBLE]
+    # a rename has a line under the former name as well
+    renamed_away = bool(every) and every[0][1].action == Action.MOVE and every[0][1].after is None
+    if renamed_away or not lines:
+        has_moves = any(line.action == Action.MOVE for _, line in every)
+        raise LacError(
+            _refuse_rollback(f"No apply of this stack changed {address}.", _MOVE if has_moves else "")
+        )
+    apply, line = lines[0]
+    return Target({address: _before(line)}, f"as before apply {apply.apply_id[:8]}")
 
 
-def _of_apply(apply: Apply, applies: Sequence[Apply]) -> Back:
+def _of_apply(apply: Apply, applies: Sequence[Apply]) -> Target:
     firsts: dict[Address, Line] = {}
     for line in apply.lines:
-        if line.action in _UNDONE:
+        if line.action in _REVERSIBLE:
             firsts.setdefault(line.address, line)
     if any(line.action == Action.MOVE for line in apply.lines):
-        raise LacError(_nothing(f"Apply {apply.apply_id[:8]} renamed something.", _MOVE))
+        raise LacError(_refuse_rollback(f"Apply {apply.apply_id[:8]} renamed something.", _MOVE))
     if not firsts:
-        raise LacError(_nothing(f"Apply {apply.apply_id[:8]} changed no object.", ""))
-    refuse(_superseded(apply, firsts, applies))
-    return Back({a: _before(line) for a, line in firsts.items()}, f"as before apply {apply.apply_id[:8]}")
+        raise LacError(_refuse_rollback(f"Apply {apply.apply_id[:8]} changed no object.", ""))
+    refuse(_check_later_applies(apply, firsts, applies))
+    return Target({a: _before(line) for a, line in firsts.items()}, f"as before apply {apply.apply_id[:8]}")
 
 
-_MOVE: Final = "a rename goes back by a `moved:` block the other way round"
+_MOVE: Final = "to undo a rename, write a `moved:` block in the opposite direction"
 
 
 def _before(line: Line) -> Spec | None:
     return None if line.before is None else without_health(line.before)
 
 
-def apply_of(given: str, applies: Sequence[Apply]) -> Apply:
-    """The apply with this id, or the beginning of it. LacError where there is none, or several."""
-    found = [apply for apply in applies if apply.apply_id.startswith(given)] if len(given) >= SHORTEST else []
-    if len(found) == 1:
-        return found[0]
-    why = "is the beginning of several" if found else "is none of this stack's"
+def apply_of(prefix: str, applies: Sequence[Apply]) -> Apply:
+    """The apply with this ID or prefix. LacError if there is none, or several."""
+    matches = (
+        [apply for apply in applies if apply.apply_id.startswith(prefix)] if len(prefix) >= SHORTEST else []
+    )
+    if len(matches) == 1:
+        return matches[0]
+    why = "matches several applies" if matches else "matches no apply of this stack"
     raise LacError(
         Diagnostic(
             "no-such-apply",
             "there is no such apply",
-            f"`{given}` {why}.",
-            hint=f"`lac history` lists them; {SHORTEST} characters of an id at least, or an object's address",
+            f"`{prefix}` {why}.",
+            hint=f"`lac history` lists them; give at least {SHORTEST} characters of an ID, or an address",
         )
     )
 
 
-def _superseded(
+def _check_later_applies(
     apply: Apply, firsts: Mapping[Address, Line], applies: Sequence[Apply]
 ) -> Iterator[Diagnostic]:
-    """Objects that a later apply changed again: to go back behind it would undo that one, too."""
+    """Objects that a later apply changed again: a rollback would undo that change as well."""
     for address in firsts:
         later = [
             other
             for other, line in of_address(applies, address)
-            if line.action in {*_UNDONE, Action.MOVE} and _after(other, apply)
+            if line.action in {*_REVERSIBLE, Action.MOVE} and _after(other, apply)
         ]
         if later:
             yield Diagnostic(
                 "changed-since",
                 "a later apply changed the object again",
                 f"{address}: by apply {', '.join(other.apply_id[:8] for other in reversed(later))}.",
-                hint=f"roll that one back first, or the object alone: `lac rollback {address.quoted}`",
+                hint=f"roll back that apply first, or this object alone: `lac rollback {address.quoted}`",
             )
 
 
@@ -105,5 +111,5 @@ def _after(other: Apply, apply: Apply) -> bool:
     return (other.started_ms, other.apply_id) > (apply.started_ms, apply.apply_id)
 
 
-def _nothing(detail: str, hint: str) -> Diagnostic:
+def _refuse_rollback(detail: str, hint: str) -> Diagnostic:
     return Diagnostic("nothing-to-roll-back", "there is nothing to roll back", detail, hint=hint)

@@ -1,7 +1,7 @@
-"""Version selectors to numbers: which version each one means, and why the others lost. Pure.
+"""Resolve version selectors: the version that each one chooses, and why the others lose. Pure.
 
 An alias that another alias's selector names is resolved first, so `champion: {alias: challenger}` beside
-`challenger: 5` gives 5, whatever `challenger` points at until then.
+`challenger: 5` gives 5, whatever `challenger` points at now.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any, Final
 
 from ..model.cel import Answer
 from ..model.diagnostics import Diagnostic, Source, did_you_mean
-from ..model.predicate import Facts, compiled
+from ..model.predicate import Facts, compile_condition
 from ..model.review import Choice
-from ..model.selector import Slot, VersionSelector, pinned, slots
+from ..model.selector import Slot, VersionSelector, pin_version, slots
 from ..model.snapshot import Desired, Live, Recorded
 from ..model.spec import Address, Spec
-from ..model.wording import shorten
+from ..model.text import shorten
 from .candidates import Candidate, candidates
-from .renames import removed
+from .renames import expand_removals
 
 MOST: Final = 20
-"""How many versions are told of, the newest first."""
+"""How many versions an error lists, newest first."""
 _ALIAS: Final = "model_alias"
 
 Fields = tuple[str, ...]
@@ -32,59 +32,61 @@ Places = Mapping[tuple[Address, Fields], Source]
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """`desired` with numbers in place of selectors, and its `choices`. Selectors that mean no one version are
-    left as they are, each with the problem; one problem may be that of several."""
+    """`desired` with numbers in place of selectors, and with its `choices`. A selector that can't be resolved
+    stays, with its problem; several selectors may share one problem."""
 
     desired: Desired
     problems: tuple[tuple[Address, Diagnostic], ...] = ()
 
 
 def chosen(desired: Desired, recorded: Recorded, live: Live) -> Chosen:
-    """Every selector resolved. `live.settled` has the versions that are to be made, with their runs."""
+    """Resolve every selector. `live.settled` has the versions that the plan creates, with their runs."""
     every = [slot for spec in desired.objects.values() for slot in slots(spec)]
     if not every:
         return Chosen(desired)
     order, circles = _in_order(every)
-    stuck = {slot.address: problem for circle in circles for slot, problem in _told(circle, desired)}
-    problems = list(stuck.items())
-    there = candidates(desired, recorded, live)
-    world = _World(desired, recorded, live, dict(desired.objects))
+    failures = {
+        slot.address: problem for circle in circles for slot, problem in _report_cycle(circle, desired)
+    }
+    problems = list(failures.items())
+    versions = candidates(desired, recorded, live)
+    aliases = _Aliases(desired, recorded, live, dict(desired.objects))
     choices: list[Choice] = []
     for slot in order:
-        named = world.named(slot)
-        if named in stuck:
-            choice: Choice | Diagnostic = stuck[named]
-        elif (kept := world.kept(slot.address)) is not None:
-            world.pin(slot, kept)
+        alias = aliases.target(slot)
+        if alias in failures:
+            choice: Choice | Diagnostic = failures[alias]
+        elif (pinned_version := aliases.ignored_version(slot.address)) is not None:
+            aliases.pin(slot, pinned_version)
             continue
-        elif named is not None:
-            choice = world.pointed_at(slot, named)
+        elif alias is not None:
+            choice = aliases.resolve(slot, alias)
         else:
-            choice = _fitting(slot, there.get(slot.model, ()))
+            choice = _select(slot, versions.get(slot.model, ()))
         match choice:
             case Choice():
                 choices.append(choice)
-                world.pin(slot, choice.version)
+                aliases.pin(slot, choice.version)
             case Diagnostic():
                 at = choice.at or _place(slot, desired)
-                stuck[slot.address] = replace(choice, at=at)
-                problems.append((slot.address, stuck[slot.address]))
+                failures[slot.address] = replace(choice, at=at)
+                problems.append((slot.address, failures[slot.address]))
     choices.sort(key=lambda choice: (str(choice.address), choice.field))
-    return Chosen(replace(desired, objects=world.objects, choices=tuple(choices)), tuple(problems))
+    return Chosen(replace(desired, objects=aliases.objects, choices=tuple(choices)), tuple(problems))
 
 
-def circles(desired: Desired) -> Iterator[Diagnostic]:
-    """Selectors that lead back to themselves: nothing has to be asked to see that."""
+def check_cycles(desired: Desired) -> Iterator[Diagnostic]:
+    """Selectors that lead back to themselves, one problem per cycle. Needs no store."""
     every = [slot for spec in desired.objects.values() for slot in slots(spec)]
     for circle in _in_order(every)[1]:
-        yield next(_told(circle, desired))[1]
+        yield next(_report_cycle(circle, desired))[1]
 
 
 # --- aliases that name aliases
 
 
 def _in_order(every: Sequence[Slot]) -> tuple[list[Slot], list[list[Slot]]]:
-    """Each after the one that it names; apart from them, those that lead in a circle."""
+    """The selectors, each after the one that it names; and those that form cycles."""
     onward = {slot.address: slot for slot in every if slot.address.kind == _ALIAS}
     order: list[Slot] = []
     circles: list[list[Slot]] = []
@@ -109,22 +111,22 @@ def _alias(slot: Slot) -> Address:
     return Address(_ALIAS, (slot.model, slot.selector.alias or ""))
 
 
-def _told(circle: Sequence[Slot], desired: Desired) -> Iterator[tuple[Slot, Diagnostic]]:
+def _report_cycle(circle: Sequence[Slot], desired: Desired) -> Iterator[tuple[Slot, Diagnostic]]:
     names = [str(slot.address) for slot in (*circle, circle[0])]
-    told = names if len(names) <= MOST else [*names[:MOST], "…"]
+    steps = names if len(names) <= MOST else [*names[:MOST], "…"]
     problem = Diagnostic(
         "selector-cycle",
-        "version selectors lead in a circle",
-        f"{' → '.join(told)}.",
-        hint="give one of them a version, or a selector of another sort",
+        "version selectors form a cycle",
+        f"{' → '.join(steps)}.",
+        hint="give one of them a version, or another sort of selector",
         at=min((at for slot in circle if (at := _place(slot, desired))), default=None),
     )
     yield from ((slot, problem) for slot in circle)
 
 
 @dataclass(frozen=True, slots=True)
-class _World:
-    """What aliases point at. `objects`: desired ones, with numbers as far as they are found."""
+class _Aliases:
+    """The versions that aliases point at. `objects`: the desired ones, with the numbers resolved so far."""
 
     desired: Desired
     recorded: Recorded
@@ -132,32 +134,32 @@ class _World:
     objects: dict[Address, Spec]
 
     def pin(self, slot: Slot, version: int) -> None:
-        self.objects[slot.address] = pinned(self.objects[slot.address], slot.loc, version)
+        self.objects[slot.address] = pin_version(self.objects[slot.address], slot.loc, version)
 
-    def named(self, slot: Slot) -> Address | None:
+    def target(self, slot: Slot) -> Address | None:
         return None if slot.selector.alias is None else _alias(slot)
 
-    def kept(self, address: Address) -> int | None:
-        """The version of an alias that exists and that the manifests leave where it is."""
-        lifecycle, seen = self.desired.lifecycles.get(address), self.live.present(address)
+    def ignored_version(self, address: Address) -> int | None:
+        """The live version of an alias whose `version` the manifests ignore; None for others."""
+        lifecycle, observed = self.desired.lifecycles.get(address), self.live.present(address)
         ignored = lifecycle.ignore_changes if lifecycle else ()
-        return _version(seen.spec) if seen and "version" in ignored else None
+        return _version(observed.spec) if observed and "version" in ignored else None
 
-    def pointed_at(self, slot: Slot, alias: Address) -> Choice | Diagnostic:
-        """What the alias points at once the plan is applied."""
-        seen = self.live.present(alias)
+    def resolve(self, slot: Slot, alias: Address) -> Choice | Diagnostic:
+        """The version that the alias points at after the apply."""
+        observed = self.live.present(alias)
         if alias in self.objects:
-            kept = self.kept(alias)
-            return _choice(slot, kept if kept is not None else _version(self.objects[alias]))
-        if seen is None:
+            version = self.ignored_version(alias)
+            return _choice(slot, version if version is not None else _version(self.objects[alias]))
+        if observed is None:
             known = {a for a in (*self.objects, *self.live.objects) if a.kind == _ALIAS}
             names = [str(a.key[1]) for a in known if a.key[0] == slot.model and a != slot.address]
             hint = did_you_mean(str(alias.key[1]), names[:100])
             return _nothing(slot, f"Model `{slot.model}` has no alias `{alias.key[1]}`.", hint)
-        if alias in self.recorded.ours and alias not in removed(self.desired, self.recorded):
-            hint = f"write the version that it points at, {_version(seen.spec)}, or keep {alias} declared"
+        if alias in self.recorded.ours and alias not in expand_removals(self.desired, self.recorded):
+            hint = f"write the version that it points at, {_version(observed.spec)}, or keep {alias} declared"
             return _nothing(slot, f"{alias} is no longer declared, and will be deleted.", hint)
-        return _choice(slot, _version(seen.spec))
+        return _choice(slot, _version(observed.spec))
 
 
 def _version(spec: Any) -> int:
@@ -165,37 +167,40 @@ def _version(spec: Any) -> int:
     return version
 
 
-# --- versions by what they are
+# --- versions by their facts
 
 
-def _fitting(slot: Slot, every: Sequence[Candidate]) -> Choice | Diagnostic:
-    told = [(c.facts, c.barred or why) for c, why in zip(every, _lost(slot.selector, every), strict=True)]
-    fit = [facts for facts, why in told if not why]
+def _select(slot: Slot, every: Sequence[Candidate]) -> Choice | Diagnostic:
+    outcomes = [
+        (c.facts, c.obstacle or why)
+        for c, why in zip(every, _explain_losers(slot.selector, every), strict=True)
+    ]
+    fit = [facts for facts, why in outcomes if not why]
     match fit:
         case []:
             hint = "" if every else f"register one with MLflow, or declare `versions:` under `{slot.model}`"
-            return _nothing(slot, _listed(slot, told), hint)
+            return _nothing(slot, _describe_versions(slot, outcomes), hint)
         case [one]:
-            return _choice(slot, one.version, [(facts.version, why) for facts, why in told if why])
+            return _choice(slot, one.version, [(facts.version, why) for facts, why in outcomes if why])
     selector = slot.selector
-    hint = "name one by its number"
+    hint = "give the number of one"
     if selector.where is not None:
-        hint = "add `newest: true`, or say more in `where`"
+        hint = "add `newest: true`, or make `where` more specific"
     return Diagnostic(
         "selector-ambiguous",
         "a version selector fits several versions",
-        f"{_head(slot)} fits {len(fit)} versions of model `{slot.model}`:\n{_lines(told)}",
+        f"{_head(slot)} fits {len(fit)} versions of model `{slot.model}`:\n{_lines(outcomes)}",
         hint=hint,
     )
 
 
-def _lost(selector: VersionSelector, every: Sequence[Candidate]) -> Iterator[str]:
-    """Why each candidate, the newest first, isn't meant; empty for those that are. What is barred isn't
-    asked."""
+def _explain_losers(selector: VersionSelector, every: Sequence[Candidate]) -> Iterator[str]:
+    """Why each candidate, newest first, isn't chosen; empty for those that fit. Candidates with an obstacle
+    aren't evaluated."""
     fits = _test(selector)
     first = 0
     for candidate in every:
-        why = "barred" if candidate.barred else fits(candidate.facts)
+        why = "barred" if candidate.obstacle else fits(candidate.facts)
         if not why and (selector.latest or selector.newest):
             first = first or candidate.facts.version
             why = "" if candidate.facts.version == first else f"older than {first}"
@@ -203,9 +208,9 @@ def _lost(selector: VersionSelector, every: Sequence[Candidate]) -> Iterator[str
 
 
 def _test(selector: VersionSelector) -> Callable[[Facts], str]:
-    """Why a version doesn't fit; empty where it does."""
+    """A function that says why a version doesn't fit; empty if it does."""
     if selector.where is not None:
-        condition = compiled(selector.where)
+        condition = compile_condition(selector.where)
         return lambda facts: _unmet(condition(facts))
     if (run := selector.run_id) is not None:
         return lambda facts: "" if facts.run_id == run else _of_run(facts)
@@ -214,7 +219,7 @@ def _test(selector: VersionSelector) -> Callable[[Facts], str]:
 
 def _unmet(answer: Answer) -> str:
     if answer.why:
-        return f"`where` can't be told: {shorten(answer.why, 40)}"
+        return f"`where` has no value: {shorten(answer.why, 40)}"
     return "" if answer.met else "`where` is false"
 
 
@@ -222,7 +227,7 @@ def _of_run(facts: Facts) -> str:
     return f"of run {shorten(facts.run_id, 40)}" if facts.run_id else "of no run"
 
 
-# --- what is said
+# --- texts
 
 
 def _choice(slot: Slot, version: int, losers: Iterable[tuple[int, str]] = ()) -> Choice:
@@ -242,15 +247,15 @@ def _head(slot: Slot) -> str:
     return f"{slot.address}: `{slot.field}: {shorten(str(slot.selector), 200)}`"
 
 
-def _listed(slot: Slot, told: Sequence[tuple[Facts, str]]) -> str:
-    if not told:
+def _describe_versions(slot: Slot, outcomes: Sequence[tuple[Facts, str]]) -> str:
+    if not outcomes:
         return f"Model `{slot.model}` has no version."
-    return f"Model `{slot.model}` has:\n{_lines(told)}"
+    return f"Model `{slot.model}` has:\n{_lines(outcomes)}"
 
 
-def _lines(told: Sequence[tuple[Facts, str]]) -> str:
-    lines = [f"{facts.version}: {why or 'fits'}{_about(facts, why)}" for facts, why in told[:MOST]]
-    if (left := len(told) - MOST) > 0:
+def _lines(outcomes: Sequence[tuple[Facts, str]]) -> str:
+    lines = [f"{facts.version}: {why or 'fits'}{_about(facts, why)}" for facts, why in outcomes[:MOST]]
+    if (left := len(outcomes) - MOST) > 0:
         lines.append(f"and {left:,} older one{'s' if left > 1 else ''}")
     return "\n".join(lines)
 
@@ -261,8 +266,8 @@ def _about(facts: Facts, why: str) -> str:
         f"{shorten(key, 40)}={shorten(value, 40)}" for key, value in islice(sorted(facts.tags.items()), 6)
     ]
     more = [f"{len(facts.tags) - 6} more tags"] if len(facts.tags) > 6 else []
-    told = ", ".join([*run, *tags, *more])
-    return f" ({told})" if told else ""
+    details = ", ".join([*run, *tags, *more])
+    return f" ({details})" if details else ""
 
 
 def _place(slot: Slot, desired: Desired) -> Source | None:

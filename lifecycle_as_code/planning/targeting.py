@@ -1,4 +1,4 @@
-"""Plans in part: `--target` and `--exclude`, by address or pattern, with what they need. Pure."""
+"""Partial plans: `--target` and `--exclude`, by address or pattern, with their dependencies. Pure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..model.snapshot import Desired, Recorded
 from ..model.spec import Address, Spec
 
 IN_PART: Final = "plan-in-part"
-"""The code of the warning that a plan isn't the whole one."""
+"""The code of the warning that a plan is partial."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a plan is cut down to. Patterns are addresses, in which `*`, `?` and `[…]` stand for others."""
+    """What a plan is limited to. Patterns are addresses with the wildcards `*`, `?` and `[…]`."""
 
     targets: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
@@ -30,27 +30,28 @@ class Selection:
 
 
 def matches(address: Address, patterns: Collection[str]) -> bool:
-    """Whether one of the patterns means it."""
+    """Whether one of the patterns matches the address."""
     text = str(address)
     return text in patterns or any(fnmatchcase(text, pattern) for pattern in patterns)
 
 
-def unknown(selection: Selection, known: Collection[Address]) -> Iterator[Diagnostic]:
-    """Patterns that mean nothing that is declared or recorded."""
+def check_patterns(selection: Selection, known: Collection[Address]) -> Iterator[Diagnostic]:
+    """Patterns that match no declared or recorded object."""
     for option, patterns in (("--target", selection.targets), ("--exclude", selection.excludes)):
         for pattern in patterns:
             if not any(matches(address, (pattern,)) for address in known):
                 yield Diagnostic(
                     "no-such-target",
                     "nothing has this address",
-                    f"{option} {pattern}: nothing that is declared or recorded matches it.",
+                    f"{option} {pattern}: no declared or recorded object matches it.",
                     hint=did_you_mean(pattern, list(map(str, known))[:1000]) if len(known) <= 1000 else "",
                 )
 
 
-def kept(changes: Sequence[Change], selection: Selection) -> frozenset[Address]:
-    """The addresses of the changes that stay: a target with all that it waits for, and nothing that waits for
-    what is excluded. An endpoint goes with the aliases that it follows: it serves what they will mean."""
+def select_addresses(changes: Sequence[Change], selection: Selection) -> frozenset[Address]:
+    """The addresses of the selected changes: targets with all that they wait for, without the excluded
+    changes and all that wait for those. An endpoint includes the aliases that it follows: it serves their
+    versions."""
     needs: dict[Address, set[Address]] = {change.address: set(change.waits_for) for change in changes}
     for change in changes:
         needs[change.address] |= {*change.after.follows()} & needs.keys() if change.after else set()
@@ -59,17 +60,17 @@ def kept(changes: Sequence[Change], selection: Selection) -> frozenset[Address]:
     for address, others in needs.items():
         for other in others:
             needed_by[other].add(address)
-    dropped = closed({a for a in needs if matches(a, selection.excludes)}, needed_by)
-    return frozenset(_chosen(needs, selection) - dropped)
+    excluded = closed({a for a in needs if matches(a, selection.excludes)}, needed_by)
+    return frozenset(_find_targets(needs, selection) - excluded)
 
 
-def _chosen(needs: Mapping[Address, Collection[Address]], selection: Selection) -> set[Address]:
+def _find_targets(needs: Mapping[Address, Collection[Address]], selection: Selection) -> set[Address]:
     targets = selection.targets
     return closed({a for a in needs if not targets or matches(a, targets)}, needs)
 
 
 def _queue(needs: dict[Address, set[Address]], specs: Iterable[Spec]) -> None:
-    """Let each of `specs` need the one that is made right before it."""
+    """Make each of `specs` depend on the one that is created right before it."""
     placed = [(place, spec.address) for spec in specs if (place := spec.queued()) is not None]
     for (place, address), (before, earlier) in pairwise(sorted(placed, key=_place, reverse=True)):
         if address.kind == earlier.kind and place[0] == before[0]:
@@ -82,52 +83,52 @@ def _place(item: tuple[tuple[str, int], Address]) -> tuple[str, str, int]:
 
 
 def part_of(desired: Desired, selection: Selection, recorded: Recorded = Recorded()) -> Desired:
-    """`desired` with only what the selection can be about: targets with all that they may need, and nothing
-    that is excluded. What is wrong with others doesn't matter then."""
+    """The part of `desired` that the selection can concern: targets with all their possible dependencies,
+    without excluded objects. Problems of other objects don't matter then."""
     if not selection:
         return desired
     needs = {address: {*spec.refs()} & desired.objects.keys() for address, spec in desired.objects.items()}
     for address, spec in desired.objects.items():
         for alias in spec.follows():
             needs.setdefault(alias, set()).add(address)
-        # what is renamed goes with all that hangs on it
+        # a renamed object goes with everything that refers to it
         for after in (move.after for move in desired.moves if move.after in needs[address]):
             needs[after].add(address)
-    # what isn't declared any more goes with what still uses it
+    # an object that is no longer declared goes with everything that still refers to it
     for address, record in recorded.ours.items():
         for ref in record.spec.refs() if record.spec is not None else ():
             if ref not in desired.objects:
                 needs.setdefault(ref, set()).add(address)
     _queue(needs, desired.objects.values())
-    about = {a for a in _chosen(needs, selection) if not matches(a, selection.excludes)}
+    about = {a for a in _find_targets(needs, selection) if not matches(a, selection.excludes)}
     return replace(desired, objects={a: spec for a, spec in desired.objects.items() if a in about})
 
 
 def asked(address: Address, selection: Selection) -> bool:
-    """Whether the selection means it by its own name."""
-    chosen = not selection.targets or matches(address, selection.targets)
-    return chosen and not matches(address, selection.excludes)
+    """Whether the selection names the address itself, not only as a dependency."""
+    targeted = not selection.targets or matches(address, selection.targets)
+    return targeted and not matches(address, selection.excludes)
 
 
-def in_part(selection: Selection) -> Diagnostic:
-    """Terraform warns of the same."""
-    given = [*(f"--target={t}" for t in selection.targets), *(f"--exclude={e}" for e in selection.excludes)]
+def warn_of_part(selection: Selection) -> Diagnostic:
+    """The warning that a plan is partial, as in Terraform."""
+    flags = [*(f"--target={t}" for t in selection.targets), *(f"--exclude={e}" for e in selection.excludes)]
     return Diagnostic(
         IN_PART,
-        "this is a part of the whole plan",
-        f"{' '.join(given)}: what else differs is neither shown nor applied.",
-        hint="for exceptional situations; plan again without it afterwards",
+        "the plan is partial",
+        f"{' '.join(flags)}: other differences are neither shown nor applied.",
+        hint="for exceptional situations only; run `lac plan` without it afterwards",
         severity="warning",
     )
 
 
 def closed(start: Iterable[Address], links: Mapping[Address, Collection[Address]]) -> set[Address]:
-    """`start`, and all that can be reached from there."""
-    found: set[Address] = set()
+    """`start`, and everything reachable from it."""
+    reached: set[Address] = set()
     left = list(start)
     while left:
         address = left.pop()
-        if address not in found:
-            found.add(address)
+        if address not in reached:
+            reached.add(address)
             left += links.get(address, ())
-    return found
+    return reached

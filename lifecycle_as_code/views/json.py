@@ -83,18 +83,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
-from functools import cache
 from re import sub
 from types import MappingProxyType
 from typing import Any
 
-from ..model.diagnostics import Diagnostic, Source, in_file_order
+from ..model.diagnostics import Diagnostic, in_file_order
 from ..model.events import Event, Finished
 from ..model.history import Apply
-from ..model.plan import Action, Change, Plan
+from ..model.plan import Change, Plan
 from ..model.snapshot import Observed, Record
-from ..model.spec import Address, Part, Spec, plain
+from ..model.spec import Address, Spec
+from ..planning.encoding import as_plain, change_data, diagnostic_data, fields_data, place_data, plan_data
 from ..planning.explanation import Explanation
 
 FORMAT_VERSION = "1.2"
@@ -141,7 +140,7 @@ def planned(shown: Plan) -> str:
 def event(told: Event) -> str:
     """One line of an apply."""
     kind = sub(r"(?<!^)(?=[A-Z])", "_", type(told).__name__).lower()
-    body = _fields(told)
+    body = fields_data(told)
     if isinstance(told, Finished):
         body["complete"] = told.complete
     return document({"type": kind, **body}, indent=None)
@@ -162,7 +161,7 @@ def explained(shown: Explanation) -> str:
             "change": None if shown.change is None else change_data(shown.change),
             "fields": list(shown.fields),
             "choices": list(shown.choices),
-            "at": _place(shown.at),
+            "at": place_data(shown.at),
             "last": None
             if apply is None or line is None
             else {
@@ -194,91 +193,3 @@ def recorded_at(at_ms: int, held: Mapping[Address, Spec]) -> str:
 def records(found: Iterable[Record]) -> str:
     """What this stack recorded."""
     return document({"records": list(found)})
-
-
-def plan_data(shown: Plan) -> dict[str, Any]:
-    """A plan as plain data."""
-    counts = {str(action): sum(c.action is action for c in shown.changes) for action in Action}
-    return {
-        "stack": shown.stack,
-        "environment": shown.environment,
-        "mode": shown.mode,
-        "changes": [change_data(change) for change in shown.changes],
-        "steps": [
-            {"phase": step.phase, "store": step.store, "changes": [str(c.address) for c in step.changes]}
-            for step in shown.steps
-        ],
-        "diagnostics": [diagnostic_data(d) for d in in_file_order(dict.fromkeys(shown.diagnostics))],
-        "guards": [{"guard": allowed.guard, "detail": allowed.detail} for allowed in shown.allowed],
-        "review": shown.review,
-        "summary": {**counts, "difference": bool(shown.differences)},
-    }
-
-
-def change_data(change: Change) -> dict[str, Any]:
-    """One change as plain data."""
-    return {
-        "address": str(change.address),
-        "kind": change.address.kind,
-        "action": change.action,
-        "reason": change.reason,
-        "before": change.before,
-        "after": change.after,
-        "fields": [{"path": list(f.path), "before": f.before, "after": f.after} for f in change.fields],
-        "waits_for": sorted(map(str, change.waits_for)),
-        "moved_from": None if change.moved_from is None else str(change.moved_from),
-        "protected": change.protected,
-        "at": _place(change.at),
-    }
-
-
-def diagnostic_data(problem: Diagnostic) -> dict[str, Any]:
-    """One problem as plain data."""
-    return {
-        "severity": problem.severity,
-        "code": problem.code,
-        "summary": problem.summary,
-        "detail": problem.detail,
-        "hint": problem.hint,
-        "guard": problem.guard,
-        "at": _place(problem.at),
-    }
-
-
-def _place(at: Source | None) -> dict[str, Any] | None:
-    return None if at is None else at._asdict()
-
-
-def as_plain(item: Any) -> Any:
-    """What `json` doesn't know: our own words, and read-only mappings."""
-    if isinstance(item, Diagnostic):
-        return diagnostic_data(item)
-    if isinstance(item, Part):
-        return plain(item)
-    if isinstance(item, Mapping):
-        return dict(item)
-    if isinstance(item, set | frozenset):
-        return sorted(item, key=str)
-    if is_dataclass(item) and not isinstance(item, type):
-        return _fields(item)
-    return str(item)
-
-
-def _fields(item: Any) -> dict[str, Any]:
-    """A dataclass as a mapping; addresses and places as what they mean, not as the tuples they are."""
-    return {name: _meant(getattr(item, name)) for name in _names(item.__class__)}
-
-
-@cache
-def _names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
-
-
-def _meant(item: Any) -> Any:
-    if isinstance(item, Address):
-        return str(item)
-    if isinstance(item, Source):
-        return _place(item)
-    if type(item) is tuple:
-        return [_meant(inner) for inner in item]
-    return item

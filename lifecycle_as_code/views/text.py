@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
-from ..model.visible import shows
+from ..model.text import shows
 
 Style = Literal["strong", "faint", "red", "green", "yellow", "cyan"]
 

@@ -21,8 +21,8 @@ from support.mlflow_fixture import fresh_sqlite
 
 from lifecycle_as_code import __version__
 from lifecycle_as_code.cli import VERBS, run
-from lifecycle_as_code.engine.adoption import Adopted
 from lifecycle_as_code.engine.background import Stopped
+from lifecycle_as_code.engine.ownership import Adopted
 from lifecycle_as_code.model.diagnostics import Diagnostic, LacError, Source
 from lifecycle_as_code.model.events import Done, Event, Failed, Finished, Locked, Progress
 from lifecycle_as_code.model.plan import Action, Change, Mode, Plan

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from engine.test_promotion import DECLARED, directory, store  # noqa: F401 - fixtures are found by name
+from support.promotions import DECLARED, directory, store  # noqa: F401 - fixtures are found by name
 
 from lifecycle_as_code.cli import run
 from lifecycle_as_code.engine import git as branch
@@ -140,13 +140,13 @@ REFUSED: dict[str, tuple[Callable[[], object], str, str, str]] = {
         lambda: Path("m.yaml").write_text(DECLARED + "# more\n"),
         "",
         "not-committed",
-        "m.yaml differs from what was committed last.",
+        "m.yaml differs from its last commit.",
     ),
     "a file with staged changes": (
         lambda: (Path("m.yaml").write_text(DECLARED + "# more\n"), git("add", "m.yaml")),
         "",
         "not-committed",
-        "m.yaml differs from what was committed last.",
+        "m.yaml differs from its last commit.",
     ),
     "a file that git doesn't know": (
         lambda: Path("m.yaml").rename("n.yaml"),

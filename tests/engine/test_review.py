@@ -29,8 +29,8 @@ from lifecycle_as_code.model.policy import Expression, Policy, PolicyWaiver, Rul
 from lifecycle_as_code.model.review import Impact, Outcome, Review, Traffic
 from lifecycle_as_code.model.spec import Address
 from lifecycle_as_code.planning import planfile
+from lifecycle_as_code.planning.encoding import as_plain, plan_data
 from lifecycle_as_code.stack import Stack
-from lifecycle_as_code.views.json import as_plain, plan_data
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
 CHAMPION = Address("model_alias", ("fraud", "champion"))
@@ -147,7 +147,7 @@ def test_a_waiver_that_only_the_plan_has_lets_nothing_through(ready: Bench) -> N
 def test_what_happens_while_it_waits_for_the_lock_is_judged(ready: Bench) -> None:
     made = stack(ready, 2)
     events = made.apply(made.plan(), lock_timeout=60)
-    with writing(stack(ready, 2)._core, "test"):
+    with writing(stack(ready, 2)._session, "test"):
         assert "lock" in str(next(events))
         approve(ready, 2, None)
     refused(lambda: events)

@@ -8,20 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine.apply.test_endpoints import FRAUD as ENDPOINT
-from engine.apply.test_endpoints import paper, served, world  # noqa: F401 - fixtures are found by name
-from engine.test_history import CHAMPION, FRAUD, MODEL, alias
-from engine.test_saved_plans import applied, done, outside, refusal, tables
 from support.bench import Bench, converge
+from support.endpoints import ENDPOINT, served_fraud
+from support.history import CHAMPION, FRAUD, MODEL, alias
 from support.mlflow_fixture import fresh_sqlite
+from support.saved_plans import applied, done, outside, refusal, tables
 
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.model.diagnostics import LacError
-from lifecycle_as_code.model.plan import Mode
+from lifecycle_as_code.model.plan import Limits, Mode
 from lifecycle_as_code.model.snapshot import Lifecycle
 from lifecycle_as_code.model.spec import Spec
-from lifecycle_as_code.planning.guards import Limits
 from lifecycle_as_code.stack import Stack
 
 
@@ -204,28 +202,28 @@ def test_a_mark_of_protection_outlives_a_rollback(bench: Bench) -> None:
 @pytest.mark.any_store
 @pytest.mark.parametrize("by", ["apply", "address"])
 def test_an_endpoint_follows_back(
-    paper: Any,  # noqa: F811
-    served: Bench,  # noqa: F811
+    paper: Any,
+    served: Bench,
     by: str,
 ) -> None:
-    converge(served.stack(world(1)))
+    converge(served.stack(served_fraud(1)))
     apps = set(paper.apps)
-    converge(served.stack(world(2)))
+    converge(served.stack(served_fraud(2)))
     assert set(paper.apps) != apps
     what = ids(served)[-1] if by == "apply" else str(CHAMPION)
     assert sorted(rolled_back(served, what)) == [f"update {CHAMPION}", f"update {ENDPOINT}"]
     assert set(paper.apps) == apps
-    assert served.stack(world(1)).plan().changes == ()
+    assert served.stack(served_fraud(1)).plan().changes == ()
 
 
 @pytest.mark.any_store
 def test_an_endpoint_that_a_rollback_cannot_bring_up_holds_the_alias_back(
-    paper: Any,  # noqa: F811
-    served: Bench,  # noqa: F811
+    paper: Any,
+    served: Bench,
 ) -> None:
-    converge(served.stack(world(1)))
+    converge(served.stack(served_fraud(1)))
     entities = set(paper.apps) - {"lac.fraud"}
-    converge(served.stack(world(2)))
+    converge(served.stack(served_fraud(2)))
     now = set(paper.apps)
     stack = served.stack()
     plan = stack.rollback(str(CHAMPION)).plan

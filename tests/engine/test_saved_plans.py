@@ -4,113 +4,43 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-from engine.apply.test_endpoints import FRAUD as ENDPOINT
-from engine.apply.test_endpoints import paper, served, world  # noqa: F401 - fixtures are found by name
 from mlflow import MlflowClient
 from planning.test_planfile import sealed
-from sqlalchemy import create_engine, inspect, text
 from support.bench import Bench, converge
 from support.command import Directory, models
+from support.endpoints import ENDPOINT, served_fraud
 from support.fake_cluster import Paper
 from support.mlflow_fixture import fresh_sqlite
+from support.saved_plans import (
+    GRANT,
+    Where,
+    applied,
+    codes,
+    declared,
+    done,
+    outside,
+    refusal,
+    saved,
+    tables,
+)
 
 from lifecycle_as_code.cli import run
-from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
-from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.model.diagnostics import LacError
-from lifecycle_as_code.model.events import Done, Event, Finished
-from lifecycle_as_code.model.plan import Action, Mode
+from lifecycle_as_code.model.events import Event, Finished
+from lifecycle_as_code.model.plan import GUARDS, Action, Limits, Mode
 from lifecycle_as_code.model.snapshot import Claim, Lifecycle, Move
-from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.planning.guards import GUARDS, Limits
+from lifecycle_as_code.model.spec import Address
 from lifecycle_as_code.stack import Stack
-
-Where = Literal["registry", "auth"]
-Tables = Mapping[tuple[str, str], Sequence[str]]
-
-TELLING = {"lac_lock", "lac_applies"}
-"""Tables that may tell of a refusal: who held the lock, and what came of it."""
-
-
-def engine_of(bench: Bench, where: Where) -> Any:
-    return create_engine((bench.auth_store if where == "auth" else None) or bench.store)
-
-
-def outside(bench: Bench, statement: str, where: Where = "registry") -> None:
-    """What somebody does who knows MLflow's tables."""
-    engine = engine_of(bench, where)
-    with engine.begin() as db:
-        db.execute(text(statement))
-    engine.dispose()
-
-
-def tables(bench: Bench) -> Tables:
-    """Every row of every table, but for those that tell of a refusal."""
-    found: dict[tuple[str, str], Sequence[str]] = {}
-    for where in ("registry", "auth"):
-        engine = engine_of(bench, where)
-        with engine.connect() as db:
-            for name in inspect(db).get_table_names():
-                if name not in TELLING:
-                    rows = db.execute(text(f'SELECT * FROM "{name}"')).all()
-                    found[where, name] = sorted(map(repr, rows))
-        engine.dispose()
-    return found
-
-
-def saved(stack: Stack, **asked: Any) -> bytes:
-    return stack.saved(stack.plan(**asked))
-
-
-def applied(stack: Stack, data: bytes) -> list[Event]:
-    """As `lac apply FILE`."""
-    return list(stack.apply(stack.check_saved(stack.read_plan(data))))
-
-
-def done(events: Sequence[Event]) -> list[str]:
-    return [f"{event.action} {event.address}" for event in events if isinstance(event, Done)]
-
-
-def refusal(stack: Stack, data: bytes) -> LacError:
-    with pytest.raises(LacError) as caught:
-        applied(stack, data)
-    return caught.value
-
-
-def codes(error: LacError) -> set[str]:
-    return {problem.code for problem in error.diagnostics}
-
-
-GRANT = Permission(role="analysts", resource_type="registered_model", resource="fraud", level="READ")
-
-
-def declared(*, later: bool = False) -> list[Spec]:
-    """Every kind that is rows, before and after what the plan does."""
-    return [
-        RegisteredModel(
-            name="fraud",
-            description="Scores card payments." if later else "Scores payments.",
-            tags={"team": "risk", "tier": "gold" if later else "silver"},
-        ),
-        *(ModelVersion(model="fraud", version=n, source=f"s3://fraud/{n}") for n in (1, 2)),
-        ModelVersion(model="fraud", version=3, source="s3://fraud/3", tags={"ok": "yes" if later else "no"}),
-        ModelAlias(model="fraud", alias="champion", version=2 if later else 1),
-        ModelAlias(model="fraud", alias="new" if later else "old", version=1),
-        Experiment(name="nightly", description="Every night." if later else ""),
-        *([Experiment(name="weekly")] if later else []),
-        Role(name="analysts", description="They read." if later else "", members=("ann",)),
-        GRANT.model_copy(update={"level": "EDIT"}) if later else GRANT,
-    ]
 
 
 def _begin(bench: Bench) -> Bench:
@@ -159,7 +89,7 @@ def test_it_is_done_once(begun: Bench) -> None:
     assert codes(error) == {"plan-already-applied"}
     last = begun.stack().history()[-1]
     assert last.apply_id in error.diagnostics[0].detail
-    assert "carried it out on 2" in error.diagnostics[0].detail
+    assert "applied it on 2" in error.diagnostics[0].detail
     assert tables(begun) == before
 
 
@@ -207,13 +137,12 @@ def test_an_apply_that_committed_nothing_leaves_the_plan_good(begun: Bench) -> N
 
 
 def test_what_the_grants_database_alone_committed_counts(once: Bench) -> None:
-    """The registry's half of an interrupted apply was restored from a backup."""
-    begun = once
-    data = saved(begun.stack(declared(later=True)))
-    applied(begun.stack(), data)
-    outside(begun, "DELETE FROM lac_changes")
-    outside(begun, "DELETE FROM lac_applies")
-    assert codes(refusal(begun.stack(), data)) == {"plan-already-applied"}
+    """They are two databases here. The registry's half of an interrupted apply was restored from a backup."""
+    data = saved(once.stack(declared(later=True)))
+    applied(once.stack(), data)
+    outside(once, "DELETE FROM lac_changes")
+    outside(once, "DELETE FROM lac_applies")
+    assert codes(refusal(once.stack(), data)) == {"plan-already-applied"}
 
 
 @pytest.mark.any_store
@@ -935,13 +864,13 @@ def moved_during(
 
 def test_a_move_during_the_rollout_is_refused_in_the_switch(
     monkeypatch: pytest.MonkeyPatch,
-    paper: Paper,  # noqa: F811
-    served: Bench,  # noqa: F811
+    paper: Paper,
+    served: Bench,
 ) -> None:
-    converge(served.stack(world(1)))
+    converge(served.stack(served_fraud(1)))
     apps = dict(paper.apps)
     fourth = ModelVersion(model="fraud", version=4, source="/good/4")
-    stack = served.stack([*world(2), fourth])
+    stack = served.stack([*served_fraud(2), fourth])
     data = stack.saved(stack.plan())
     moved_during(
         monkeypatch,
@@ -966,7 +895,7 @@ def test_a_move_during_the_rollout_is_refused_in_the_switch(
     (last, *_) = reversed(served.stack().history())
     assert last.outcome == "partial"
     assert [str(line.address) for line in last.lines] == ["model_version.fraud/4"]
-    left = {str(c.address): c.reason for c in served.stack([*world(2), fourth]).plan().changes}
+    left = {str(c.address): c.reason for c in served.stack([*served_fraud(2), fourth]).plan().changes}
     assert left == {
         "model_alias.fraud/champion": "changed outside",
         "serving_endpoint.fraud": "follows model_alias.fraud/champion",
@@ -975,10 +904,10 @@ def test_a_move_during_the_rollout_is_refused_in_the_switch(
 
 @pytest.mark.any_store
 def test_what_an_endpoint_serves_follows_from_its_alias(
-    paper: Paper,  # noqa: F811, ARG001 - the cluster it is about
-    served: Bench,  # noqa: F811
+    paper: Paper,  # noqa: ARG001 - the cluster it is about
+    served: Bench,
 ) -> None:
-    converge(served.stack(world(1)))
+    converge(served.stack(served_fraud(1)))
 
     def edit(plan: dict[str, Any]) -> None:
         (endpoint,) = (c for c in plan["changes"] if c["kind"] == "serving_endpoint")
@@ -989,18 +918,18 @@ def test_what_an_endpoint_serves_follows_from_its_alias(
             if field["path"][-1] == "location":
                 field["after"] = "/bad/3"
 
-    error = forged(served, edit, served.stack(world(2)))
+    error = forged(served, edit, served.stack(served_fraud(2)))
     assert codes(error) == {"plan-mismatch"}
     assert "serving_endpoint.fraud" in str(error)
 
 
 @pytest.mark.any_store
 def test_an_endpoint_that_changed_since_is_out_of_date(
-    paper: Paper,  # noqa: F811
-    served: Bench,  # noqa: F811
+    paper: Paper,
+    served: Bench,
 ) -> None:
-    converge(served.stack(world(1)))
-    data = saved(served.stack(world(2)))
+    converge(served.stack(served_fraud(1)))
+    data = saved(served.stack(served_fraud(2)))
     paper.sick.update(name for name in paper.apps if name != "lac.fraud")
     assert "serving_endpoint.fraud: " in str(refusal(served.stack(), data))
     paper.sick.clear()

@@ -272,7 +272,7 @@ def _failures_tell_nothing(house: House) -> None:
     at = make_url(store)
     cases: dict[str, tuple[str, dict[str, str]]] = {
         "a wrong password": (
-            "store-unreachable",
+            "store-login-failed",
             {"MLFLOW_STORE": at.set(password=WRONG).render_as_string(hide_password=False)},
         ),
         "no such database": (

@@ -26,11 +26,15 @@ from support.bench import Bench, converge
 from support.command import tracked_at
 from support.mlflow_fixture import MlflowServer, fresh_sqlite
 
-from lifecycle_as_code.engine.evidence import gather
+from lifecycle_as_code.engine.evidence import gather_evidence
+from lifecycle_as_code.engine.plan import make_plan
+from lifecycle_as_code.engine.refresh import Snapshots, resolve_snapshots, take_snapshots
+from lifecycle_as_code.engine.session import Session
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.model.evidence import Better, Comparison, Dataset, Direction, Evidence, Metric
+from lifecycle_as_code.model.plan import Plan
 from lifecycle_as_code.model.signature import SignatureClass
 from lifecycle_as_code.model.snapshot import Move
 from lifecycle_as_code.model.spec import Address, Spec
@@ -66,10 +70,14 @@ class Shop:
 
 
 def compared(bench: Bench, specs: list[Spec], *directions: Direction, **more: Any) -> tuple[Comparison, ...]:
-    core = bench.stack(specs, **more)._core
-    seen = core.camera.take(core.manifest.desired)
-    plan = core.plan(seen, core.options())
-    return gather(core.connections, plan, seen, directions=directions, seconds=20)
+    session = bench.stack(specs, **more)._session
+    return gather_evidence(session, *planned(session), directions)
+
+
+def planned(session: Session) -> tuple[Plan, Snapshots]:
+    """The plan without its review, and the snapshots that it was made from."""
+    snapshots = resolve_snapshots(session, take_snapshots(session, session.desired))
+    return make_plan(session, snapshots), snapshots
 
 
 def fill(directory: Path, store: str) -> Shop:
@@ -166,7 +174,7 @@ def fill(directory: Path, store: str) -> Shop:
 
 def _rewrite(store: str, directory: Path, number: int, source: str) -> None:
     """As an MLflow from before storage locations, or before logged models, left it."""
-    ledger = Bench(directory, store).stack()._core.connections.ledger()
+    ledger = Bench(directory, store).stack()._session.connections.ledger()
     versions = tables.model_versions
     with writing(ledger.registry) as db:
         this = (versions.c.name == "fraud") & (versions.c.version == number)
@@ -300,7 +308,7 @@ def test_no_password_of_an_address_is_shown(shop: Shop) -> None:
 
 
 def test_nothing_is_told_of_another_workspaces_runs_and_models(shop: Shop) -> None:
-    with writing(shop.bench.stack()._core.connections.ledger().registry) as db:
+    with writing(shop.bench.stack()._session.connections.ledger().registry) as db:
         db.execute(tables.experiments.update().values(workspace="theirs"))
     seen = shop.evidence("first")
     assert (seen.run, seen.metrics, seen.params, seen.datasets) == (None, (), {}, ())
@@ -310,7 +318,7 @@ def test_nothing_is_told_of_another_workspaces_runs_and_models(shop: Shop) -> No
 
 
 def test_a_logged_model_that_was_deleted_is_told(shop: Shop) -> None:
-    with writing(shop.bench.stack()._core.connections.ledger().registry) as db:
+    with writing(shop.bench.stack()._session.connections.ledger().registry) as db:
         db.execute(tables.logged_models.update().values(lifecycle_stage="deleted"))
     seen = shop.evidence("late")
     assert [line.partition(":")[0] for line in seen.missing] == ["the logged model"]
@@ -327,7 +335,7 @@ def test_a_version_that_was_deleted_or_never_was(shop: Shop) -> None:
     client = MlflowClient(shop.store, shop.store)
     client.set_registered_model_alias("fraud", "mine", shop.versions["unsigned"])
     client.delete_model_version("fraud", str(shop.versions["unsigned"]))
-    ledger = shop.bench.stack()._core.connections.ledger()
+    ledger = shop.bench.stack()._session.connections.ledger()
     for version, told in (
         (shop.versions["unsigned"], "was deleted in MLflow"),
         (99, "has none of this number"),
@@ -442,11 +450,10 @@ def test_a_store_that_isnt_made_yet(tmp_path: Path) -> None:
 
 def test_nothing_is_read_where_nothing_takes_anythings_place(shop: Shop) -> None:
     with counted() as statements:
-        core = shop.bench.stack([RegisteredModel(name="another")])._core
-        seen = core.camera.take(core.manifest.desired)
-        plan = core.plan(seen, core.options())
+        session = shop.bench.stack([RegisteredModel(name="another")])._session
+        made = planned(session)
         before = len(statements)
-        assert gather(core.connections, plan, seen, seconds=20) == ()
+        assert gather_evidence(session, *made) == ()
     assert before
     assert len(statements) == before
 
@@ -467,7 +474,7 @@ def counted() -> Iterator[list[str]]:
 
 def test_fifty_versions_take_as_many_statements_as_one(shop: Shop) -> None:
     ids = [f"{number:032x}" for number in range(1, 51)]
-    with writing(shop.bench.stack()._core.connections.ledger().registry) as db:
+    with writing(shop.bench.stack()._session.connections.ledger().registry) as db:
         row = {"status": "FINISHED", "lifecycle_stage": "active", "artifact_uri": "/x", "experiment_id": 1}
         db.execute(insert(tables.runs), [{"run_uuid": run_id, **row} for run_id in ids])
         # with the columns that MLflow wants besides
@@ -490,11 +497,10 @@ def test_fifty_versions_take_as_many_statements_as_one(shop: Shop) -> None:
             else spec
             for spec in specs
         ]
-        core = shop.bench.stack(moved)._core
-        seen = core.camera.take(core.manifest.desired)
-        plan = core.plan(seen, core.options())
+        session = shop.bench.stack(moved)._session
+        made = planned(session)
         with counted() as statements:
-            found = gather(core.connections, plan, seen, seconds=20)
+            found = gather_evidence(session, *made)
         assert len(found) == count
         assert all(c.before and c.after and c.metrics[0].delta for c in found)
         assert all(c.before and len(c.before.since_ms) == 1 for c in found)

@@ -28,7 +28,7 @@ from support.fake_ray import PaperRay, paper_ray
 from support.mlflow_fixture import copy_postgres, drop_postgres, fresh_postgres, fresh_sqlite
 from support.process_pool import Forks
 
-from lifecycle_as_code.engine.observation import with_cluster
+from lifecycle_as_code.engine.refresh import with_cluster
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.permission import Permission

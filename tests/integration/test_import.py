@@ -286,7 +286,7 @@ def test_whatever_is_in_a_store_the_rest_of_it_is_taken_over(tmp_path: Path) -> 
         "experiment.e3",
     ):
         assert f"  {left}: " in told
-    assert "registered_model.zero\\u200bwidth looks like registered_model.zerowidth" in told
+    assert "registered_model.zero%E2%80%8Bwidth looks like registered_model.zerowidth" in told
     assert "No changes" in stack.lac("plan", "--detailed-exitcode").stdout
     assert rows(store) == before
     again = stack.lac("import", "--all").stderr

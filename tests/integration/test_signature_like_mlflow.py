@@ -28,13 +28,9 @@ from mlflow.types.schema import ParamSchema
 from mlflow.utils.proto_json_utils import parse_tf_serving_input
 from support.callers import SCALARS, fate, mlflow_schema, taken_calls
 
-from lifecycle_as_code.model.signature import (
-    Signature,
-    SignatureChange,
-    SignatureClass,
-    compare_signatures,
-    parse_signature,
-)
+from lifecycle_as_code.model.signature import Signature, SignatureChange, SignatureClass
+from lifecycle_as_code.review.signature.comparison import compare_signatures
+from lifecycle_as_code.review.signature.reader import parse_signature
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

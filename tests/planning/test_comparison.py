@@ -24,7 +24,7 @@ ENVIRONMENTS = frozenset({"prod", "staging", "live"})
         ("1970-01-02", Side("at", at_ms=86_400_000), "1970-01-02T00:00:00+00:00"),
         ("1970-01-01T01:00+01:00", Side("at", at_ms=0), "1970-01-01T00:00:00+00:00"),
         ("4f0c1d", Side("apply", "4f0c1d"), "after apply 4f0c1d"),
-        ("p.plan:after", Side("planned", "p.plan"), "what p.plan makes"),
+        ("p.plan:after", Side("planned", "p.plan"), "after plan p.plan"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -56,7 +56,7 @@ def test_a_file_comes_before_any_other_meaning() -> None:
     "text", ["", "nowhere", "live:nowhere", "4f0c1", "4f0c1d2e3", ":after", "2026-13-01", "@champion"]
 )
 def test_a_word_that_means_nothing_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="none of what can be compared"):
+    with pytest.raises(ValueError, match="names nothing that can be compared"):
         side(text, ENVIRONMENTS, is_file=False)
 
 

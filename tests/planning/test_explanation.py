@@ -32,18 +32,18 @@ APPLYING = Pending("an-apply")
 @pytest.mark.parametrize(
     ("wanted", "last", "pending", "there", "why"),
     [
-        (RISK, None, None, None, "It is declared, our records don't know it, and it isn't there"),
-        (RISK, RISK, None, None, "somebody deleted it since: so it is made again"),
-        (RISK, None, APPLYING, None, "An apply of ours began with it and never ended"),
-        (RISK, SHOP, None, SHOP, "the manifest says something else by now"),
-        (RISK, RISK, None, SHOP, "somebody changed it outside"),
-        (RISK, SHOP, APPLYING, SHOP, "An apply of ours began with it and never ended"),
-        (RISK, SHOP, None, RISK, "only our record catches up"),
-        (RISK, RISK, None, RISK, "declared, recorded and live agree"),
-        (None, RISK, None, RISK, "no manifest declares it any more: so it is deleted"),
-        (None, RISK, None, None, "neither declared nor there; only our record goes"),
-        (None, None, None, RISK, "neither declared nor ours, so it is never touched"),
-        (None, None, None, None, "It is nowhere: not declared, not recorded, not live"),
+        (RISK, None, None, None, "It is declared, not recorded and not live, so it is created"),
+        (RISK, RISK, None, None, "deleted outside lac, so it is created again"),
+        (RISK, None, APPLYING, None, "An apply was interrupted while changing it"),
+        (RISK, SHOP, None, SHOP, "the manifest has changed since"),
+        (RISK, RISK, None, SHOP, "it was changed outside lac"),
+        (RISK, SHOP, APPLYING, SHOP, "An apply was interrupted while changing it"),
+        (RISK, SHOP, None, RISK, "only lac's record is updated"),
+        (RISK, RISK, None, RISK, "desired, recorded and live state are equal"),
+        (None, RISK, None, RISK, "no manifest declares it any more, so it is deleted"),
+        (None, RISK, None, None, "neither declared nor live; only lac's record is removed"),
+        (None, None, None, RISK, "neither declared nor recorded, so lac leaves it alone"),
+        (None, None, None, None, "It doesn't exist: not declared, not recorded, not live"),
     ],
 )
 def test_each_row_of_the_table_has_its_sentence(
@@ -85,9 +85,9 @@ def test_what_is_deleted_is_not_live_though_its_name_is_taken() -> None:
 def test_what_the_manifest_leaves_as_it_is_is_not_said_to_agree() -> None:
     record, seen = Record(FRAUD, RISK.store, RISK), Observed(SHOP)
     told = explained(FRAUD, RISK, record, seen, None, (), ignored=("description",)).why
-    assert told == "Nothing is planned: the manifest's `ignore_changes` leaves what differs as it is."
+    assert told == "Nothing is planned: the manifest's `ignore_changes` covers all differences."
     agreeing = explained(FRAUD, RISK, record, Observed(RISK), None, (), ignored=("description",)).why
-    assert agreeing == "Nothing is planned: declared, recorded and live agree."
+    assert agreeing == "Nothing is planned: desired, recorded and live state are equal."
 
 
 def test_a_selector_is_told_apart_from_an_edit() -> None:
@@ -100,7 +100,7 @@ def test_a_selector_is_told_apart_from_an_edit() -> None:
     plan = make_plan(Desired({here: after}, choices=(choice,)), Recorded({here: record}), live, stack="test")
     (change,) = plan.changes
     found = explained(here, after, record, seen, change, (), choices=(choice,))
-    assert "the manifest selects another version by now" in found.why
+    assert "selector now chooses another version" in found.why
     assert found.choices == (choice,)
     assert explained(FRAUD, RISK, None, None, None, (), choices=(choice,)).choices == ()
 
@@ -115,8 +115,8 @@ def test_a_stack_looks_for_what_nobody_declared_and_knows_what_is_selected_and_i
     converge(stack)
     with closing(sqlite3.connect(tmp_path / "tracking.db")) as db, db:
         db.execute("INSERT INTO registered_models (name, workspace) VALUES ('churn', 'default')")
-    assert "so it is never touched" in stack.explain(Address("registered_model", ("churn",))).why
-    assert "It is nowhere" in stack.explain(Address("registered_model", ("shop",))).why
+    assert "so lac leaves it alone" in stack.explain(Address("registered_model", ("churn",))).why
+    assert "It doesn't exist" in stack.explain(Address("registered_model", ("shop",))).why
     (choice,) = stack.explain(champion.address).choices
     assert (choice.selector, choice.version) == ("{latest: true}", 1)
     leaving = bench.stack([SHOP, version, champion], lifecycles={FRAUD: Lifecycle(None, ("description",))})

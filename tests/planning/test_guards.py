@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from planning.test_planner import (
+from support.snapshots import (
     ANALYSTS,
     CHAMPION,
     FRAUD,
@@ -25,10 +25,9 @@ from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
 from lifecycle_as_code.model.diagnostics import LacError
-from lifecycle_as_code.model.plan import Action, Mode
+from lifecycle_as_code.model.plan import GUARDS, Action, Limits, Mode
 from lifecycle_as_code.model.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
 from lifecycle_as_code.model.spec import Spec
-from lifecycle_as_code.planning.guards import GUARDS, Limits
 from lifecycle_as_code.planning.planner import PlanOptions, make_plan
 
 TWO = VERSION.model_copy(update={"version": 2})

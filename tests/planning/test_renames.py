@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from planning.test_planner import CHAMPION, FRAUD, GRANT, HIDDEN, OTHER, VERSION, record
+from support.snapshots import CHAMPION, FRAUD, GRANT, HIDDEN, OTHER, VERSION, record
 
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.model.diagnostics import Source
 from lifecycle_as_code.model.snapshot import Desired, Live, Move, Observed, Recorded
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.planning.renames import Moved, moved
+from lifecycle_as_code.planning.renames import Renaming, moved
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
 SCORER = RegisteredModel(name="scorer")
@@ -31,7 +31,7 @@ def settled(
     ours: Sequence[Spec] = (FRAUD,),
     live: Sequence[Spec | Observed] = (FRAUD,),
     others: Sequence[Spec] = (),
-) -> Moved:
+) -> Renaming:
     seen = [found if isinstance(found, Observed) else Observed(found) for found in live]
     return moved(
         Desired({spec.address: spec for spec in declared}, moves=tuple(blocks)),
@@ -42,11 +42,11 @@ def settled(
 
 
 IMPOSSIBLE: dict[str, tuple[Sequence[Move], Sequence[Spec], str]] = {
-    "another kind": ([block(FRAUD, EXPERIMENT)], [], "an object keeps its kind"),
+    "another kind": ([block(FRAUD, EXPERIMENT)], [], "the kind of an object can't change"),
     "a kind that keeps its names": (
         [block(VERSION, VERSION.model_copy(update={"version": 2}))],
         [],
-        "the store can't rename objects of this kind (registered_model, experiment can be)",
+        "the store can't rename objects of this kind (only registered_model, experiment)",
     ),
     "to itself": ([block(FRAUD, FRAUD)], [FRAUD], "both addresses are the same"),
     "both ends declared": (
@@ -58,7 +58,7 @@ IMPOSSIBLE: dict[str, tuple[Sequence[Move], Sequence[Spec], str]] = {
     "a circle": (
         [block(FRAUD, SCORER), block(SCORER, FRAUD, 2)],
         [],
-        "the blocks lead in a circle",
+        "the blocks form a cycle",
     ),
     "one object twice": (
         [block(FRAUD, SCORER), block(FRAUD, LAST, 2)],

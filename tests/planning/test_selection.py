@@ -18,6 +18,7 @@ from support.bench import Bench, converge
 from support.fake_cluster import Paper, on_paper
 from support.mlflow_fixture import fresh_sqlite
 
+from lifecycle_as_code.engine.refresh import take_snapshots
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -33,7 +34,7 @@ from lifecycle_as_code.model.review import Choice
 from lifecycle_as_code.model.selector import VersionSelector
 from lifecycle_as_code.model.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
 from lifecycle_as_code.model.spec import Address, Spec, shapes
-from lifecycle_as_code.planning.selection import MOST, chosen
+from lifecycle_as_code.planning.selection import MOST, check_cycles, chosen
 from lifecycle_as_code.stack import Stack
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
@@ -102,7 +103,7 @@ OLD = [(2, "older than 3"), (1, "older than 3")]
         (
             BEST,
             2,
-            [(3, "`where` can't be told: there is no `validation_status`"), (1, "older than 2")],
+            [(3, "`where` has no value: there is no `validation_status`"), (1, "older than 2")],
         ),
         ({"where": "version == 1"}, 1, [(3, "`where` is false"), (2, "`where` is false")]),
         ({"where": 'run_id == "r2" && source.endsWith("3")'}, 3, []),
@@ -160,7 +161,7 @@ def test_a_version_that_the_plan_makes_is_a_candidate_with_its_tags() -> None:
     assert isinstance(waiting, Choice)
     assert (waiting.version, waiting.losers[0]) == (
         3,
-        (4, "`where` can't be told: `created` isn't known"),
+        (4, "`where` has no value: `created` is unknown"),
     )
 
 
@@ -310,7 +311,7 @@ def test_a_foreign_time_breaks_nothing(created: int | None) -> None:
     there = live(seen(made(1), created=created))
     problem = one({"where": 'created < timestamp("2026-01-01T00:00:00Z")'}, there)
     assert isinstance(problem, Diagnostic)
-    assert "`created` isn't known" in problem.detail
+    assert "`created` is unknown" in problem.detail
 
 
 # --- against a naive reference
@@ -375,7 +376,7 @@ def test_resolution_is_what_anybody_would_work_out_by_hand(
 def read(directory: Path, text: str) -> Desired:
     (directory / "lac.yaml").write_text("name: payments\n")
     (directory / "m.yaml").write_text(text)
-    return load(directory, SPECS).desired
+    return load(directory, SPECS, checks=[check_cycles]).desired
 
 
 MODEL = "registered_models:\n  - name: fraud\n    aliases:\n      champion: "
@@ -427,7 +428,7 @@ def test_in_an_endpoint_its_place_is_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "column", "told"),
     [
-        ("{latest: false}", 26, "`version.latest`: `false` selects nothing; leave it out."),
+        ("{latest: false}", 26, "`version.latest`: `false` selects nothing; remove it."),
         ("{latest: 1}", 26, "`latest` is `1`; `true` or `false` is wanted."),
         (
             "{latest: true, run_id: r}",
@@ -435,7 +436,7 @@ def test_in_an_endpoint_its_place_is_its_own(tmp_path: Path) -> None:
             "exactly one of latest, run_id, where, alias, and latest and run_id",
         ),
         ("{}", 17, "exactly one of latest, run_id, where, alias, and none is given"),
-        ("{latest: true, newest: true}", 17, "`newest` stands beside `where` only"),
+        ("{latest: true, newest: true}", 17, "`newest` is allowed only beside `where`"),
         ("{latst: true}", 18, "`latst` is not a field of version selector."),
         ("{run_id: 'a b'}", 26, "`version.run_id`: `a b` should match"),
         (f"{{run_id: {'a' * 33}}}", 26, "should match"),
@@ -653,8 +654,8 @@ def test_plans_are_resolved_from_records_where_nobody_looks(bench: Bench) -> Non
 def test_choices_are_there_to_be_shown(bench: Bench) -> None:
     specs = world(alias("champion", {"latest": True}))
     converge(bench.stack(specs))
-    core = bench.stack(specs)._core
-    choices = core.camera.take(core.manifest.desired).desired.choices
+    session = bench.stack(specs)._session
+    choices = take_snapshots(session, session.desired).desired.choices
     here = alias("champion", 1).address
     assert choices == (Choice(here, "version", "{latest: true}", 2, ((1, "older than 2"),)),)
 

@@ -8,15 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from lifecycle_as_code.engine.observation import observe
+from lifecycle_as_code.engine.refresh import observe
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.base import Kind, Wanted
 from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.model.events import Event
-from lifecycle_as_code.model.plan import Plan
+from lifecycle_as_code.model.plan import Limits, Plan
 from lifecycle_as_code.model.snapshot import Claim, Desired, Observed, Record
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.planning.guards import Limits
 from lifecycle_as_code.stack import Stack
 
 
@@ -77,3 +76,9 @@ def converge(stack: Stack) -> tuple[Plan, list[Event]]:
     """Plan and apply."""
     plan = stack.plan()
     return plan, list(stack.apply(plan))
+
+
+def clean(stack: Stack) -> bool:
+    """Whether nothing is left to do, and nothing seems to have happened."""
+    drift = stack.drift()
+    return not stack.plan().changes and not drift.found and not drift.problems

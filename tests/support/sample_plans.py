@@ -14,16 +14,7 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.serving_endpoint.spec import Route, ServedEntity, ServingEndpoint, TrafficConfig
 from lifecycle_as_code.model.diagnostics import Diagnostic, Source
 from lifecycle_as_code.model.diff import diff
-from lifecycle_as_code.model.evidence import (
-    Better,
-    Comparison,
-    Dataset,
-    Direction,
-    Evidence,
-    Metric,
-    Run,
-    compare,
-)
+from lifecycle_as_code.model.evidence import Better, Comparison, Dataset, Direction, Evidence, Metric, Run
 from lifecycle_as_code.model.plan import Action, Allowed, Change, Plan
 from lifecycle_as_code.model.review import (
     Access,
@@ -39,6 +30,7 @@ from lifecycle_as_code.model.review import (
 from lifecycle_as_code.model.signature import SignatureChange, SignatureClass
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.planning.ordering import in_order, linked, steps
+from lifecycle_as_code.review.evidence import compare
 
 Said = Callable[[str], str]
 """What stands where a user's word would: the word itself, or something worse."""

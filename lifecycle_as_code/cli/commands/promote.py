@@ -140,6 +140,7 @@ def _written(found: Promotion, plan: Plan | None, branch: Branch | None) -> str 
 def _tell(
     found: Promotion, plan: Plan | None, *, written: bool, branch: str | None, commit: str | None
 ) -> None:
+    from ...planning.encoding import plan_data
     from ...views import json
     from ...views.terminal import edits
 
@@ -157,7 +158,7 @@ def _tell(
                 "patch": edits.patch(found.file, found.text_before, found.text),
                 "branch": branch,
                 "commit": commit,
-                "plan": None if plan is None else json.plan_data(plan),
+                "plan": None if plan is None else plan_data(plan),
             }
         )
     )

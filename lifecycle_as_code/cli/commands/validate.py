@@ -26,8 +26,7 @@ def command(options: Options, as_json: bool) -> int:
     refuse_unready(stack.desired.rules)
     warnings = [*stack.warnings, *expired(stack.desired.rules, datetime.now(UTC))]
     if as_json:
-        found = [json.diagnostic_data(warning) for warning in warnings]
-        say(json.document({"objects": len(stack.desired.objects), "diagnostics": found}))
+        say(json.document({"objects": len(stack.desired.objects), "diagnostics": warnings}))
         return 0
     warn(warnings, options)
     say(f"Valid: {counted(len(stack.desired.objects), 'object')} declared.")

@@ -1,7 +1,7 @@
-"""Carry a plan out, step by step, telling of each event as it happens.
+"""The executor of a plan: step by step, with an event for each change.
 
-SQL steps are transactions; Ray's can't be undone by anybody else, so they are remembered before they
-are begun, and undone by name where they fail. Nothing here decides what to change.
+SQL steps are transactions; Ray has none, so its steps are recorded before they begin, and undone by name
+where they fail. Nothing here decides what to change.
 """
 
 from __future__ import annotations
@@ -18,30 +18,27 @@ from ...model.events import Done, Event, Failed, Finished, HeldBack, StepStarted
 from ...model.plan import Change, Phase, Plan, Step
 from ...model.snapshot import Live, Pending, Record, Recorded
 from ...model.spec import Address, Store
-from ..background import Stopped, in_background
-from ..observation import with_cluster
+from ...stores.mlflow.statistics import ANALYZE_FROM, analyze_registry
+from ..background import Stopped, run_in_background
+from ..refresh import with_cluster
 from .journal import Journal
-from .transaction import (
-    ANALYZE_FROM,
-    REGISTRY_TABLES,
-    analyze,
-    load,
-    look_again,
-    perform,
-    read_back,
-    refuse_stale,
-)
+from .transaction import refuse_stale, refuse_stale_rows, verify_rows, write_rows
 
 if TYPE_CHECKING:
     from ...stores.ray.client import Cluster
 
-Work = Callable[[ServeKind[Any], list[Change], Tell], list[Rollout]]
-"""One phase of one serving kind."""
+    Effect = Callable[[Cluster, Site, Sequence[Change], Tell], list[Rollout] | None]
+    """One phase of one serving kind; `undo` reports nothing."""
 
 
 @dataclass
-class Run:
-    """One apply under way. `cluster` is None where the plan touches no endpoint."""
+class Executor:
+    """One apply in progress. `cluster` is None where the plan touches no endpoint.
+
+    `remembered`: our records before the first Ray step. `failures`: the problems of failed changes.
+    `blockers`: for each skipped change, the address that failed or was skipped before it. `warm`: the changes
+    whose new replicas are up without traffic.
+    """
 
     plan: Plan
     journal: Journal
@@ -51,15 +48,15 @@ class Run:
     stop: Callable[[], bool]
     recorded: Recorded = field(default_factory=Recorded)
     remembered: Recorded = field(default_factory=Recorded)
-    failed: dict[Address, Diagnostic] = field(default_factory=dict)
-    held: dict[Address, Address] = field(default_factory=dict)
+    failures: dict[Address, Diagnostic] = field(default_factory=dict)
+    blockers: dict[Address, Address] = field(default_factory=dict)
     warm: list[Change] = field(default_factory=list)
     done: set[Address] = field(default_factory=set)
-    checked: bool = False
-    stopped: bool = False
+    is_checked: bool = False
+    is_stopped: bool = False
 
     def events(self) -> Iterator[Event]:
-        """Do it all. LacError where a SQL step is refused or fails: then that step wrote nothing."""
+        """Execute every step. LacError where a SQL step is refused or fails: that step wrote nothing."""
         for phase, group in groupby(self.plan.steps, key=lambda step: step.phase):
             steps = list(group)
             if self.stop() and phase in (Phase.PREPARE, Phase.WARM_UP, Phase.SWITCH):
@@ -78,16 +75,20 @@ class Run:
                 case Phase.RETIRE:
                     yield from self._retire([s for s in steps if s.store is Store.SERVE])
                     yield from self._sql([s for s in steps if s.store is not Store.SERVE])
-            if self.stopped:
+            if self.is_stopped:
                 break
         yield from self._statistics()
         yield Finished(
-            self.journal.apply_id, len(self.done), len(self.failed), len(self.held), stopped=self.stopped
+            self.journal.apply_id,
+            len(self.done),
+            len(self.failures),
+            len(self.blockers),
+            stopped=self.is_stopped,
         )
 
     def _left(self, step: Step) -> list[Change]:
-        """The step's changes that nothing holds back."""
-        return [c for c in step.changes if c.address not in self.failed and c.address not in self.held]
+        """The step's changes that neither failed nor are skipped."""
+        return [c for c in step.changes if c.address not in self.failures and c.address not in self.blockers]
 
     # --- SQL
 
@@ -97,31 +98,32 @@ class Run:
             return
         with self.journal.writing() as db:
             self._check(db, changes)
-            made = [c for c in changes if c.store is not Store.SERVE and c.action.is_difference]
-            perform(self.kinds, db, made)
-            read_back(self.kinds, db, made)
-            gone = [c for c in changes if c.after is None or c.moved_from is not None]
-            forgotten = [(c.moved_from or c.address, c.store) for c in gone]
-            self.journal.record(db, _kept(changes), forgotten, changes)
+            rows = [c for c in changes if c.store is not Store.SERVE and c.action.is_difference]
+            write_rows(self.kinds, db, rows)
+            verify_rows(self.kinds, db, rows)
+            former = [c for c in changes if c.after is None or c.moved_from is not None]
+            obsolete = [(c.moved_from or c.address, c.store) for c in former]
+            self.journal.record(db, _records(changes), obsolete, changes)
         for change in changes:
             yield self._finish(change)
 
     def _check(self, db: Any, changes: Sequence[Change]) -> None:
-        """Everything that the plan saw, in the first transaction; a later one's own part again."""
+        """LacError `stale-plan`: the first transaction compares the whole plan with live state, a later one
+        its own changes."""
         specs = {kind.spec.kind: kind.spec for kind in self.kinds}
-        self.recorded = load(self.journal.ledger, db, specs)
-        asked = changes if self.checked else self.plan.changes
-        look_again(self.kinds, db, asked, self.recorded, self.plan.moves)
-        self.checked = True
+        self.recorded = self.journal.ledger.read_records(db, specs)
+        part = changes if self.is_checked else self.plan.changes
+        refuse_stale_rows(self.kinds, db, part, self.recorded, self.plan.moves)
+        self.is_checked = True
 
     def _switch(self, steps: Sequence[Step]) -> Iterator[Event]:
         try:
             yield from self._sql(steps)
         except Exception as error:
-            if isinstance(error, LacError) and error.diagnostics[0].code in _NOT_OURS_ANY_MORE:
+            if isinstance(error, LacError) and error.diagnostics[0].code in _LOCK_LOSSES:
                 raise
-            # whatever it was, nothing was written: so nothing that waited for it may stay up
-            yield from self._take_back(self.warm)
+            # nothing was written, so nothing that waited for it may stay up
+            yield from self._undo(self.warm)
             raise
 
     def _finish(self, change: Change) -> Done:
@@ -136,29 +138,16 @@ class Run:
         with self.journal.writing() as db:
             self._check(db, [])
             self.remembered = self.recorded
-            # remember before making: a crash must not orphan what comes up
-            self.journal.record(db, [self._begun(c) for c in changes])
+            # record before making: a crash must not orphan new replicas
+            self.journal.record(db, [self._pending_record(c) for c in changes])
         self.warm = changes
         try:
-            results = yield from self._phase(changes, self._warming, final=False)
+            results = yield from self._phase(changes, lambda kind: kind.warm_up, final=False)
         except Stopped:
             yield from self._give_up()
             return
         self._forget_attempt((yield from self._report(results)))
-        yield from self._hold_followers()
-
-    def _warming(self, kind: ServeKind[Any], changes: list[Change], tell: Tell) -> list[Rollout]:
-        return kind.warm_up(*self._at, changes, tell)
-
-    def _undoing(self, kind: ServeKind[Any], changes: list[Change], tell: Tell) -> list[Rollout]:
-        kind.undo(*self._at, changes, tell)
-        return []
-
-    def _cutting(self, kind: ServeKind[Any], changes: list[Change], tell: Tell) -> list[Rollout]:
-        return kind.cut_over(*self._at, changes, tell)
-
-    def _retiring(self, kind: ServeKind[Any], changes: list[Change], tell: Tell) -> list[Rollout]:
-        return kind.retire(*self._at, changes, tell)
+        yield from self._skip_followers()
 
     @property
     def _at(self) -> tuple[Cluster, Site]:
@@ -166,7 +155,7 @@ class Run:
             raise RuntimeError("a plan with endpoints needs a cluster")
         return self.cluster, self.site
 
-    def _begun(self, change: Change) -> Record:
+    def _pending_record(self, change: Change) -> Record:
         last = self.recorded.ours.get(change.address)
         names = next(k.names(self.site, change) for k in self._serving if k.spec.kind == change.address.kind)
         before = last.pending.names if last is not None and last.pending is not None else ()
@@ -178,10 +167,10 @@ class Run:
     def _serving(self) -> list[ServeKind[Any]]:
         return [kind for kind in self.kinds if isinstance(kind, ServeKind)]
 
-    def _hold_followers(self) -> Iterator[Event]:
-        """Whatever follows an alias that can't move stays with it, and so on."""
+    def _skip_followers(self) -> Iterator[Event]:
+        """Skip every endpoint whose alias can't move, and what waits for it."""
         while True:
-            yield from self._hold()
+            yield from self._skip()
             stuck = [
                 c for c in self.warm if c.after is not None and self._blocker(c.after.follows()) is not None
             ]
@@ -191,122 +180,120 @@ class Run:
                 assert change.after is not None
                 because = self._blocker(change.after.follows())
                 assert because is not None
-                self.held[change.address] = because
+                self.blockers[change.address] = because
                 yield HeldBack(change.address, because)
-            yield from self._take_back(stuck)
+            yield from self._undo(stuck)
 
     def _blocker(self, addresses: Any) -> Address | None:
-        return next((a for a in addresses if a in self.failed or a in self.held), None)
+        return next((a for a in addresses if a in self.failures or a in self.blockers), None)
 
-    def _hold(self) -> Iterator[Event]:
-        """Hold back what waits for something that failed or is held back."""
+    def _skip(self) -> Iterator[Event]:
+        """Skip the changes that wait for one that failed or is skipped."""
         again = True
         while again:
             again = False
             for change in self.plan.changes:
-                if (
-                    change.address in self.failed
-                    or change.address in self.held
-                    or change.address in self.done
-                ):
+                address = change.address
+                if address in self.failures or address in self.blockers or address in self.done:
                     continue
                 if (because := self._blocker(sorted(change.waits_for, key=str))) is not None:
-                    self.held[change.address] = because
+                    self.blockers[address] = because
                     again = True
-                    yield HeldBack(change.address, because)
+                    yield HeldBack(address, because)
                     if change in self.warm:
-                        yield from self._take_back([change])
+                        yield from self._undo([change])
 
     def _cut_over(self, steps: Sequence[Step]) -> Iterator[Event]:
         changes = [change for step in steps for change in self._left(step)]
-        results = yield from self._phase(changes, self._cutting)
-        yield from self._take_back((yield from self._report(results)))
-        yield from self._hold()
+        results = yield from self._phase(changes, lambda kind: kind.cut_over)
+        yield from self._undo((yield from self._report(results)))
+        yield from self._skip()
 
     def _retire(self, steps: Sequence[Step]) -> Iterator[Event]:
         changes = [change for step in steps for change in self._left(step)]
         if not changes:
             return
-        if going := [c for c in changes if c.after is None]:
+        if deletions := [c for c in changes if c.after is None]:
             with self.journal.writing() as db:
                 self._check(db, [])
-                # remember before unmaking: what is half gone after a crash was nobody else's doing
-                self.journal.record(db, [self._begun(c) for c in going])
-        results = yield from self._phase(changes, self._retiring)
+                # record before unmaking: after a crash, half a deletion must not look like drift
+                self.journal.record(db, [self._pending_record(c) for c in deletions])
+        results = yield from self._phase(changes, lambda kind: kind.retire)
         yield from self._report(results)
-        good = [c for c in changes if c.address not in self.failed]
+        successes = [c for c in changes if c.address not in self.failures]
         with self.journal.writing() as db:
             # forget after unmaking
-            gone = [(c.address, c.store) for c in good if c.after is None]
-            self.journal.record(db, _kept(good), gone, good)
-        for change in good:
+            obsolete = [(c.address, c.store) for c in successes if c.after is None]
+            self.journal.record(db, _records(successes), obsolete, successes)
+        for change in successes:
             yield self._finish(change)
-        yield from self._hold()
+        yield from self._skip()
 
     def _report(self, results: Sequence[Rollout]) -> Generator[Event, None, list[Change]]:
-        """Tell of what failed; those changes are returned."""
+        """Report the failures; returns the changes that failed."""
         for result in results:
             if result.problem is not None:
-                self.failed[result.address] = result.problem
+                self.failures[result.address] = result.problem
                 yield Failed(result.address, result.problem)
         return [c for c in self.plan.changes if c.address in {r.address for r in results if r.problem}]
 
-    def _take_back(self, changes: Sequence[Change]) -> Iterator[Event]:
-        """Undo the warm-up of `changes`: what came up goes, traffic is where it was."""
+    def _undo(self, changes: Sequence[Change]) -> Iterator[Event]:
+        """Undo the warm-up of `changes`: new replicas go, traffic stays where it was."""
         if not changes:
             return
-        yield from self._phase(changes, self._undoing)
+        yield from self._phase(changes, lambda kind: kind.undo)
         self._forget_attempt(changes)
 
     def _forget_attempt(self, changes: Sequence[Change]) -> None:
-        """Our records as they were before the attempt. What an interrupted first apply may have made stays
-        ours, though nothing is known to have been applied."""
+        """Restore our records from before the attempt. An object that an interrupted first apply may have
+        made stays ours, though nothing is known to have been applied."""
         if not changes:
             return
         self.warm = [c for c in self.warm if c not in changes]
-        restored = [
+        records = [
             last if last.spec is None else replace(last, pending=None)
             for c in changes
             if (last := self.remembered.ours.get(c.address)) is not None
         ]
-        known = {r.address for r in restored}
+        known = {r.address for r in records}
         with self.journal.writing() as db:
-            gone = [(c.address, c.store) for c in changes if c.address not in known]
-            self.journal.record(db, restored, gone)
+            obsolete = [(c.address, c.store) for c in changes if c.address not in known]
+            self.journal.record(db, records, obsolete)
 
     def _give_up(self) -> Iterator[Event]:
-        self.stopped = True
-        yield from self._take_back(self.warm)
+        self.is_stopped = True
+        yield from self._undo(self.warm)
 
     def _phase(
-        self, changes: Sequence[Change], work: Work, *, final: bool = True
+        self, changes: Sequence[Change], effect: Callable[[ServeKind[Any]], Effect], *, final: bool = True
     ) -> Generator[Event, None, list[Rollout]]:
-        """One phase of every serving kind. Unless `final`, Stopped once the caller asked to stop."""
+        """One phase of every serving kind. Unless `final`, Stopped once the caller asks to stop."""
         if not changes:
             return []
-        # Ray can't tell a latecomer from the holder of the lock
+        # Ray knows nothing of our lock
         self.journal.check()
         results: list[Rollout] = []
         for kind in self._serving:
             mine = [c for c in changes if c.address.kind == kind.spec.kind]
             if mine:
                 stop = _never if final else self.stop
-                results += yield from in_background(partial(work, kind, mine), stop)
+                work = partial(effect(kind), *self._at, mine)
+                results += (yield from run_in_background(work, stop)) or []
         return results
 
     def _statistics(self) -> Iterator[Event]:
         if sum(c.address in self.done for c in self.plan.changes) < ANALYZE_FROM:
             return
-        if warning := analyze(self.journal.ledger.registry, REGISTRY_TABLES):
+        if warning := analyze_registry(self.journal.ledger.registry):
             yield Warned(warning)
 
 
-_NOT_OURS_ANY_MORE = frozenset({"lock-lost", "commit-unknown"})
-"""Whoever gets these may touch nothing more, Ray's apps neither."""
+_LOCK_LOSSES = frozenset({"lock-lost", "commit-unknown"})
+"""After these errors the apply may touch nothing more, Ray's apps included."""
 
 
-def _kept(changes: Sequence[Change]) -> list[Record]:
-    """The records of what these changes leave there."""
+def _records(changes: Sequence[Change]) -> list[Record]:
+    """The records of the objects that exist after these changes."""
     return [
         Record(c.address, c.store, c.after, protected=c.protected) for c in changes if c.after is not None
     ]

@@ -1,7 +1,7 @@
-"""One apply's writing: fenced by its lock, told in history, and certain of its commits.
+"""The writer of one apply: fenced by its lock, kept in history, and certain of its commits.
 
 Rows, records and lines of history go into one transaction a store. A commit whose answer was lost is looked
-up by the apply's id, so that what was written is never taken for what wasn't.
+up by the apply's id, so that a lost answer never passes for a lost write.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ...stores.mlflow.errors import DatabaseError
 from ...stores.mlflow.settling import certain
 from ...stores.mlflow.sql import SqlStore, writing
 from ...stores.state import history, lock
-from .transaction import Ledger
+from ..ledger import Ledger
 
 
 @dataclass
@@ -36,14 +36,14 @@ class Journal:
     store_id: str = ""
     """The registry's own id."""
     outcome: str = ""
-    """How it ended, for history; nothing as long as that isn't known."""
+    """How it ended, for history; empty until then."""
     _counts: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def begin(
         cls, ledger: Ledger, grip: lock.Grip, actor: Actor, command: str, environment: str, plan_digest: str
     ) -> Journal:
-        """Note who begins what."""
+        """Enter the apply in history."""
         apply = Apply(
             grip.lock_id, ledger.stack, environment, command, 0, None, "", actor, plan_digest=plan_digest
         )
@@ -71,14 +71,15 @@ class Journal:
 
     @contextmanager
     def ending(self) -> Iterator[None]:
-        """Note how it ended, whatever that is; whoever lost the lock has nothing to say any more."""
+        """Enter in history how the apply ended; an apply that lost its lock enters nothing."""
         outcome = "stopped"
         try:
             yield
             outcome = self.outcome
         except LacError as error:
-            nothing = "failed" if isinstance(error, DatabaseError) else "refused"
-            outcome = "partial" if self._wrote else nothing
+            wrote = any(self._counts.values())
+            outcome = "failed" if isinstance(error, DatabaseError) else "refused"
+            outcome = "partial" if wrote else outcome
             raise
         except Exception:
             outcome = "failed"
@@ -88,36 +89,32 @@ class Journal:
                 self.grip.check(db)
                 history.end(db, self.apply_id, self.outcome or outcome or "stopped")
 
-    @property
-    def _wrote(self) -> bool:
-        return any(self._counts.values())
-
     def take_over(
         self, db: Databases, former: Mapping[Address, str], records: Mapping[Address, Record]
     ) -> None:
-        """Drop other stacks' records of these objects, and tell it in their histories."""
+        """Drop other stacks' records of these objects, with a line in their histories."""
         for stack in sorted({*former.values()}):
             mine = [records[address] for address, owner in former.items() if owner == stack]
             for connection, in_auth in ((db.registry, False), (db.auth, True)):
-                lost = [r for r in mine if (r.store is Store.AUTH) is in_auth]
-                if connection is None or not lost:
+                part = [r for r in mine if (r.store is Store.AUTH) is in_auth]
+                if connection is None or not part:
                     continue
-                gone = [r.address for r in lost]
-                state.save(connection, stack, self.ledger.workspace, self.apply_id, self.now_ms, (), gone)
+                place = (stack, self.ledger.workspace)
+                state.save(connection, *place, self.apply_id, self.now_ms, (), [r.address for r in part])
                 reason = f"taken over by stack {self.ledger.stack}"
-                told = [Change(r.address, r.store, Action.FORGET, reason, r.spec, None) for r in lost]
-                history.note(connection, self.apply_id, stack, self.ledger.workspace, told)
+                lines = [Change(r.address, r.store, Action.FORGET, reason, r.spec, None) for r in part]
+                history.note(connection, self.apply_id, *place, lines)
 
     @contextmanager
     def writing(self) -> Iterator[Databases]:
         """One transaction a store; the registry's commits first. LacError `lock-lost` before anything."""
         ledger = self.ledger
-        with self.grip.mutex, ExitStack() as opened:
+        with self.grip.mutex, ExitStack() as transactions:
             auth: Connection | None = None
-            # contexts end in the opposite order: what is entered last commits first
+            # contexts end in the opposite order: the last one commits first
             if ledger.auth is not None and not ledger.together:
-                auth = opened.enter_context(self._transaction(ledger.auth))
-            registry = opened.enter_context(self._transaction(ledger.registry))
+                auth = transactions.enter_context(self._transaction(ledger.auth))
+            registry = transactions.enter_context(self._transaction(ledger.registry))
             self.grip.check(registry)
             if auth is not None:
                 state.install(auth)
@@ -127,31 +124,31 @@ class Journal:
             yield Databases(registry, auth, ledger.workspace, self.now_ms, ledger.artifact_root)
 
     def check(self) -> None:
-        """LacError `lock-lost` where somebody else has the lock by now."""
+        """LacError `lock-lost` where the apply no longer has its lock."""
         with self.grip.mutex, certain(self.ledger.registry, self.apply_id, self.grip.await_own) as db:
             self.grip.check(db)
 
     def record(
         self,
         db: Databases,
-        kept: Sequence[Record],
-        forgotten: Sequence[tuple[Address, Store]] = (),
-        done: Sequence[Change] = (),
+        records: Sequence[Record],
+        obsolete: Sequence[tuple[Address, Store]] = (),
+        changes: Sequence[Change] = (),
     ) -> None:
-        """Write records, and drop those of `forgotten`, in the database of what they describe; SERVE's are
-        the registry's. `done`: what history tells."""
+        """Write `records`, drop those of `obsolete`, and enter `changes` in history: each in the database of
+        the object; the registry has those of Ray's."""
         for connection, in_auth in ((db.registry, False), (db.auth, True)):
-            keep = [r for r in kept if (r.store is Store.AUTH) is in_auth]
-            drop = [address for address, store in forgotten if (store is Store.AUTH) is in_auth]
-            told = [c for c in done if (c.store is Store.AUTH) is in_auth]
-            if connection is not None and (keep or drop or told):
+            keep = [r for r in records if (r.store is Store.AUTH) is in_auth]
+            drop = [address for address, store in obsolete if (store is Store.AUTH) is in_auth]
+            lines = [c for c in changes if (c.store is Store.AUTH) is in_auth]
+            if connection is not None and (keep or drop or lines):
                 place = (self.ledger.stack, self.ledger.workspace)
                 state.save(connection, *place, self.apply_id, self.now_ms, keep, drop)
-                history.note(connection, self.apply_id, *place, told)
+                history.note(connection, self.apply_id, *place, lines)
 
     @contextmanager
     def _transaction(self, store: SqlStore) -> Iterator[Connection]:
-        """One transaction, counted inside of itself; an unanswered commit is settled."""
+        """One transaction, which counts itself; after a lost answer, the count says whether it committed."""
         number = self._counts.get(store.role, 0) + 1
 
         def there(db: Connection) -> bool:

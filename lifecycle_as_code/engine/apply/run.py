@@ -1,4 +1,4 @@
-"""What every command that writes for a stack has: the stack's lock, and a journal that says how it ended."""
+"""An apply, and every other command that writes for a stack: under the stack's lock, with a journal."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from ...model.spec import Store
 from ...planning import planfile
 from ...stores.state import lock
 from ..actor import actor, commit_warning
-from ..background import in_background
-from ..session import Core
-from .executor import Run
+from ..background import run_in_background
+from ..session import Session
+from .executor import Executor
 from .journal import Journal
-from .transaction import refuse_applied
 
 if TYPE_CHECKING:
     from ...stores.ray.client import Cluster
@@ -26,22 +25,22 @@ if TYPE_CHECKING:
 
 @contextmanager
 def writing(
-    core: Core,
+    session: Session,
     command: str,
     digest: str = "",
     timeout: float = 0.0,
     tell: Callable[[str], None] = lambda _: None,
-    first: Callable[[], None] = lambda: None,
+    check: Callable[[], None] = lambda: None,
 ) -> Iterator[Journal]:
-    """The stack's lock and its journal. `digest`: the identity of the plan that is carried out. `timeout`:
-    how many seconds to wait for another one's lock, which `tell` is told of. `first`: what may still refuse
-    it, under the lock."""
-    ledger = core.connections.ledger()
-    who = actor(core.settings.directory, core.environ)
+    """The stack's lock and its journal. `digest`: the identity of the plan that is applied. `timeout`: how
+    many seconds to wait for another holder of the lock; `tell` gets the progress of the wait. `check` runs
+    under the lock, before anything is written, and may refuse."""
+    ledger = session.connections.ledger()
+    who = actor(session.settings.directory, session.environ)
     beside = None if ledger.together else ledger.auth
     with lock.held(
         ledger.registry,
-        core.name,
+        session.name,
         str(uuid4()),
         who=str(who),
         what=command,
@@ -49,57 +48,53 @@ def writing(
         timeout=timeout,
         tell=tell,
     ) as grip:
-        first()
-        journal = Journal.begin(ledger, grip, who, command, core.environment, digest)
+        check()
+        journal = Journal.begin(ledger, grip, who, command, session.environment, digest)
         with journal.ending():
             yield journal
 
 
-def carried_out(core: Core, plan: Plan, *, lock_timeout: float, stop: Callable[[], bool]) -> Iterator[Event]:
-    """Do what `plan` says; the stores and the Ray that it needs are made first. LacError where a policy
-    denies it, by its own verdicts or by what is known now."""
+def apply_plan(
+    session: Session, plan: Plan, *, lock_timeout: float, stop: Callable[[], bool]
+) -> Iterator[Event]:
+    """Apply `plan`; the stores and the Ray that it needs are made first. LacError where a policy denies it,
+    by the plan's verdicts or by live state."""
     if plan.review.denied:
-        # imported here: most plans are judged by nothing
+        # imported here: most plans are judged by no policy
         from ...review.policy.judge import denials
 
         refuse(denials(plan))
     command = {Mode.NORMAL: "apply"}.get(plan.mode, str(plan.mode))
-    connections = core.connections
+    connections = session.connections
 
-    def first() -> None:
+    def check() -> None:
         with connections.reading() as (ledger, _), ledger.reading() as db:
-            refuse_applied(ledger, db, plan)
-        _judge(core, plan)
+            ledger.refuse_second_apply(db, plan)
+        # under the lock: an apply that it waited for counts
+        if plan.review.rules.policies or session.desired.rules.policies:
+            from ..review import refuse_denied
 
-    with ExitStack() as open_until_done:
+            refuse_denied(session, plan)
+
+    with ExitStack() as contexts:
         yield from connections.create_stores(stop)
-        journal = yield from in_background(
-            lambda tell: open_until_done.enter_context(
-                writing(core, command, plan.file_id or planfile.digest(plan), lock_timeout, tell, first)
-            ),
+        digest = plan.file_id or planfile.digest(plan)
+        journal = yield from run_in_background(
+            lambda tell: contexts.enter_context(writing(session, command, digest, lock_timeout, tell, check)),
             stop,
         )
         yield Locked(journal.apply_id)
-        if warning := commit_warning(core.settings.directory, core.environ):
+        if warning := commit_warning(session.settings.directory, session.environ):
             yield Warned(warning)
         cluster: Cluster | None = None
         if any(step.store is Store.SERVE for step in plan.steps):
             yield from connections.start_ray(stop)
-            cluster = open_until_done.enter_context(connections.cluster())
+            cluster = contexts.enter_context(connections.cluster())
         if cluster is not None:
-            open_until_done.enter_context(cluster.asking(journal.check))
+            contexts.enter_context(cluster.asking(journal.check))
         site = connections.site(journal.store_id)
-        run = Run(plan, journal, list(core.kinds.values()), site, cluster, stop)
-        for event in run.events():
+        executor = Executor(plan, journal, list(session.kinds.values()), site, cluster, stop)
+        for event in executor.events():
             if isinstance(event, Finished):
                 journal.outcome = event.outcome
             yield event
-
-
-def _judge(core: Core, plan: Plan) -> None:
-    """LacError where a policy denies the plan by what is known now: with the lock, so that the apply that it
-    waited for is seen."""
-    if plan.review.rules.policies or core.manifest.desired.rules.policies:
-        from ..review import refuse_denied
-
-        refuse_denied(core, plan)

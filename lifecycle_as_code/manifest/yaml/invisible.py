@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...model.visible import HIDDEN
+from ...model.text import HIDDEN
 
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cn", "Cs"})
 """Unicode's categories of controls (of direction too), of characters without width, and of no characters."""

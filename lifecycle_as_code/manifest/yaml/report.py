@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from ...model.diagnostics import Diagnostic, Severity, Source, did_you_mean
-from ...model.wording import shorten
+from ...model.text import shorten
 from .nodes import Mark
 
 SUMMARIES = {

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from ...model.wording import join_first
+from ...model.text import join_first
 from ...serving import levels as endpoints
 from ...serving.levels import LEVELS, Grant, rank, read_level
 

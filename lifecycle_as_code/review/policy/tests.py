@@ -8,11 +8,11 @@ from datetime import datetime
 
 from ...manifest.policy_tests.reader import Case
 from ...model.diagnostics import Source
-from ...model.evidence import compare
 from ...model.history import Actor
 from ...model.plan import Plan
 from ...model.policy import Rules
 from ...model.review import Outcome, Verdict
+from ..evidence import compare
 from .judge import judge
 
 

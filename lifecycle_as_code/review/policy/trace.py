@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ...model.cel import Answer, names_in
 from ...model.redaction import secrets_in
-from ...model.wording import shorten, take_first
+from ...model.text import shorten, take_first
 from .facts import types
 
 _MAX_VALUE, _MAX_SEEN = 120, 12

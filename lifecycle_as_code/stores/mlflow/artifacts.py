@@ -14,7 +14,7 @@ from collections.abc import Collection, Generator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from ...model.regular_file import NotRegularError, read_regular_file
+from ...manifest.regular_file import NotRegularError, read_regular_file
 from .remote_artifacts import FILE, LARGEST, THREADS, File, Unread, apart, out_of_reach, reader_of
 from .uris import local_path
 

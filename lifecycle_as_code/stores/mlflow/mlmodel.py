@@ -15,7 +15,8 @@ from typing import Any, Final
 from ...manifest.yaml.nodes import Map, Plain, Seq
 from ...manifest.yaml.reader import parse
 from ...manifest.yaml.report import Report
-from ...model.signature import Signature, parse_signature
+from ...model.signature import Signature
+from ...review.signature.reader import parse_signature
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 """The largest MLmodel that is read. A signature of 10,000 columns takes 600 kB."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...model.plan import Action
 from ...model.review import Traffic
-from ...model.wording import take_first
+from ...model.text import take_first
 from ...review.graph import Edge, Graph, Node, Relation
 from ..terminal.plan import SIGNS
 from ..text import PARTICIPLES, counted, safe, shortened

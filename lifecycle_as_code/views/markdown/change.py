@@ -11,7 +11,7 @@ from ...model.evidence import Comparison
 from ...model.plan import Change
 from ...model.signature import SignatureChange, SignatureClass
 from ...model.spec import Address
-from ...model.wording import join_first
+from ...model.text import join_first
 from .. import summary, versions
 from ..terminal import plan
 from ..text import counted, safe, shortened, shortened_pair, value

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ...model.diagnostics import Source
-from ...model.wording import take_first
+from ...model.text import take_first
 from ..text import counted, safe, safe_lines, shortened, value
 
 NAME = 120

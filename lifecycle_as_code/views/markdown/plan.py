@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from ...model.diagnostics import Diagnostic, in_file_order
 from ...model.plan import Plan
-from ...model.wording import join_first
+from ...model.text import join_first
 from .. import summary, versions
 from ..terminal import plan as human
 from ..text import Paint, Style, counted

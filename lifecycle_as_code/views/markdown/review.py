@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ...model.plan import Plan
 from ...model.review import Outcome, Verdict
-from ...model.wording import join_first
+from ...model.text import join_first
 from .. import reach, summary
 from ..terminal.review import OUTCOMES
 from .fit import Detail, Stays

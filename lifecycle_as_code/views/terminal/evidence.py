@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ...model.evidence import Comparison, Evidence, Run
 from ...model.signature import SignatureChange, SignatureClass
 from ...model.spec import Address
-from ...model.wording import join_first, take_first
+from ...model.text import join_first, take_first
 from ..text import Paint, Style, cells, safe, shortened
 from ..versions import SHORT_ID, MetricRow, Tone, metric_rows, size, versions
 

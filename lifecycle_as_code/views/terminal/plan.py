@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ...model.diff import leaves
 from ...model.plan import Action, Change, Mode, Plan
 from ...model.spec import Address, Store
-from ...model.wording import join_first
+from ...model.text import join_first
 from ..text import PLAIN, Paint, Style, counted, padded, safe, safe_lines
 from ..versions import told_first
 from . import review

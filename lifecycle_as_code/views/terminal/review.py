@@ -8,7 +8,7 @@ from types import MappingProxyType
 from ...model.review import Access, Capacity, Choice, Impact, Outcome, Review, Traffic, Verdict
 from ...model.signature import SignatureClass
 from ...model.spec import Address
-from ...model.wording import join_first, take_first
+from ...model.text import join_first, take_first
 from ..reach import meanwhile, pair
 from ..text import PLAIN, Paint, Style, counted, safe
 from .evidence import compared

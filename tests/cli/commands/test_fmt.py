@@ -14,9 +14,9 @@ from typing import TypeVar
 
 import pytest
 import yaml
-from engine.test_promotion import AWKWARD
 from hypothesis import assume, example, given, reject, settings
 from hypothesis import strategies as st
+from support.promotions import AWKWARD
 
 from lifecycle_as_code.cli import run
 from lifecycle_as_code.manifest.format import CannotFormatError, formatted

@@ -62,7 +62,7 @@ def registry(
 
 
 def resolved(specs: Iterable[Spec]) -> dict[Address, Spec]:
-    """As the Camera resolves them: aliases pinned."""
+    """As a refresh resolves them: aliases pinned."""
     objects = {spec.address: spec for spec in specs}
     mine = {a: s for a, s in objects.items() if isinstance(s, ServingEndpoint)}
     for address, found in ServingEndpoints().settle(SITE, mine, {a: Observed(s) for a, s in objects.items()}):

@@ -217,11 +217,11 @@ EXPRESSIONS: dict[str, tuple[str, str, str]] = {
     "with a template": (
         '- "after.metrics.{{ var.metric }} > 1"',
         "3:9",
-        "`>` doesn't go with double and int. (line 1, column 19 of the expression)",
+        "`>` can't be applied to double and int. (line 1, column 19 of the expression)",
     ),
-    "types": ("- after.metrics.auc > 1", "3:27", "`>` doesn't go with double and int."),
+    "types": ("- after.metrics.auc > 1", "3:27", "`>` can't be applied to double and int."),
     "a name": ("- after.metricz.auc > 1.0", "3:9", "`after.metricz.auc` is not known."),
-    "no truth": ("- after.version", "3:9", "It gives a whole number, not true or false."),
+    "no truth": ("- after.version", "3:9", "It evaluates to a whole number, not to true or false."),
     "the end": ("- after.version >", "3:24", "It ends too early."),
 }
 

@@ -14,22 +14,14 @@ import pytest
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.model.diagnostics import LacError, Source
 from lifecycle_as_code.model.diff import diff
-from lifecycle_as_code.model.evidence import (
-    Better,
-    Comparison,
-    Dataset,
-    Direction,
-    Evidence,
-    Metric,
-    Run,
-    compare,
-)
+from lifecycle_as_code.model.evidence import Better, Comparison, Dataset, Direction, Evidence, Metric, Run
 from lifecycle_as_code.model.history import Actor
 from lifecycle_as_code.model.plan import Action, Change, Mode, Plan
 from lifecycle_as_code.model.policy import Expression, Policy, PolicyWaiver, Rules, Team
 from lifecycle_as_code.model.review import Access, Impact, Outcome, Review, Traffic, Verdict
 from lifecycle_as_code.model.signature import Signature, SignatureChange, SignatureClass
 from lifecycle_as_code.model.spec import Address, Spec
+from lifecycle_as_code.review.evidence import compare
 from lifecycle_as_code.review.policy.facts import CONTEXT, change_facts, plan_facts, types
 from lifecycle_as_code.review.policy.judge import check_rules, denials, expired, judge
 
@@ -339,7 +331,7 @@ def test_what_looks_like_a_secret_is_not_shown() -> None:
     assert all("(hidden)" in sentence for sentence in told)
     # a value that is looked up as a key is no less of one
     told += failed(policy("after.tags[after.tags.x] == 'y'"), tagged)
-    assert "a key isn't there" in told[-1] or "(hidden)" in told[-1]
+    assert "a key doesn't exist" in told[-1] or "(hidden)" in told[-1]
     assert not [sentence for sentence in told if SECRET in sentence or "s3" in sentence]
 
 

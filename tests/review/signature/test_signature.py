@@ -7,15 +7,10 @@ from typing import Any
 
 import pytest
 
-from lifecycle_as_code.model.signature import (
-    MAX_FINDINGS,
-    Signature,
-    SignatureChange,
-    SignatureClass,
-    compare_signatures,
-    parse_signature,
-)
+from lifecycle_as_code.model.signature import Signature, SignatureChange, SignatureClass
 from lifecycle_as_code.review.signature.columns import MAX_DEPTH, MalformedError
+from lifecycle_as_code.review.signature.comparison import MAX_FINDINGS, compare_signatures
+from lifecycle_as_code.review.signature.reader import parse_signature
 
 SAME, COMPATIBLE, BREAKING = SignatureClass.SAME, SignatureClass.COMPATIBLE, SignatureClass.BREAKING
 

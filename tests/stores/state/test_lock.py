@@ -438,7 +438,7 @@ def test_renewing_and_writing_take_turns(bench: Bench, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(lock, "LEASE_SECONDS", 0.3)
     monkeypatch.setattr(lock.Grip, "check", told)
-    with run.writing(bench.stack()._core, "apply") as journal:
+    with run.writing(bench.stack()._session, "apply") as journal:
         for number in range(5):
             with journal.writing() as db:
                 db.registry.execute(insert(tables.meta).values(key=f"n{number}", value=""))

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from engine.test_history import CHAMPION, FRAUD, alias, an_apply, line
+from support.history import CHAMPION, FRAUD, alias, an_apply, line
 
 from lifecycle_as_code.model.history import Actor, Apply
 from lifecycle_as_code.views import json as json_view

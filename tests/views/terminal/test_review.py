@@ -11,10 +11,11 @@ import pytest
 from support.sample_plans import ALIAS, HOSTILE, always, rich
 
 from lifecycle_as_code.cli import output
-from lifecycle_as_code.model.evidence import Evidence, Metric, MetricChange, compare
+from lifecycle_as_code.model.evidence import Evidence, Metric, MetricChange
 from lifecycle_as_code.model.review import Access, Capacity, Impact, Outcome, Review
 from lifecycle_as_code.model.signature import Signature, SignatureChange
 from lifecycle_as_code.model.spec import Address
+from lifecycle_as_code.review.evidence import compare
 from lifecycle_as_code.views.terminal import evidence, review
 from lifecycle_as_code.views.terminal import plan as human
 from lifecycle_as_code.views.text import Paint, cells, wrapped

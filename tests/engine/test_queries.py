@@ -11,7 +11,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from support.bench import Bench, converge
 from support.command import LAC, Directory, environment
-from support.fake_cluster import Killed, Paper, on_paper
+from support.fake_cluster import Killed, Paper
 from support.mlflow_fixture import drop_postgres, fresh_postgres, fresh_sqlite
 
 from lifecycle_as_code.kinds import KINDS
@@ -32,7 +31,6 @@ from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
-from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.snapshot import Claim
 from lifecycle_as_code.model.spec import Address, Spec
@@ -148,16 +146,6 @@ def test_what_is_ignored_is_passed_over(tmp_path: Path, ignore: list[str], left:
 
 
 # --- endpoints
-
-
-@pytest.fixture
-def paper(monkeypatch: pytest.MonkeyPatch) -> Paper:
-    return on_paper(monkeypatch)
-
-
-@pytest.fixture
-def served(bench: Bench, paper: Paper) -> Bench:  # noqa: ARG001 - the cluster it is about
-    return replace(bench, serve=Serve(local=False, address="http://paper"))
 
 
 def endpoint(champion: int, text: str = "") -> list[Spec]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle_as_code.model.regular_file import NotRegularError, read_regular_file
+from lifecycle_as_code.manifest.regular_file import NotRegularError, read_regular_file
 
 
 def test_a_file_is_read_one_byte_beyond_the_limit(tmp_path: Path) -> None:

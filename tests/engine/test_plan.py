@@ -1,20 +1,14 @@
-"""Lifecycle words, plans in part and ownership on real databases: what is written, and what stays."""
+"""Plans of every sort through the whole pipeline, on real databases: what is written, and what stays."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
-from support.bench import Bench, converge
+from support.bench import Bench, clean, converge
 from support.fake_cluster import Paper
-from support.mlflow_fixture import fresh_sqlite
 
-from lifecycle_as_code.engine.connections import Connections
 from lifecycle_as_code.kinds.experiment import Experiment
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -22,7 +16,6 @@ from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
-from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.events import Failed, Finished
 from lifecycle_as_code.model.history import of_address
@@ -30,7 +23,6 @@ from lifecycle_as_code.model.plan import Action, Mode, Plan
 from lifecycle_as_code.model.snapshot import Claim, Lifecycle, Move
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.stack import Stack
-from lifecycle_as_code.stores.state import lock
 
 FRAUD = RegisteredModel(name="fraud", description="Scores.", tags={"team": "risk"})
 FRAUDS = RegisteredModel(name="frauds", description="Scores.", tags={"team": "risk"})
@@ -73,12 +65,6 @@ def codes(stack: Stack, **options: Any) -> list[str]:
 
 def told(plan: Plan) -> dict[str, tuple[str, str]]:
     return {str(c.address): (str(c.action), c.reason) for c in plan.changes}
-
-
-def clean(stack: Stack) -> bool:
-    """Whether nothing is left to do, and nothing seems to have happened."""
-    drift = stack.drift()
-    return not stack.plan().changes and not drift.found and not drift.problems
 
 
 def sql(bench: Bench, *statements: str, auth: bool = False) -> None:
@@ -157,33 +143,6 @@ def test_an_immutable_field_that_is_ignored_is_no_error(bench: Bench) -> None:
     assert codes(bench.stack([FRAUD, elsewhere])) == ["immutable-field"]
     said = {"lifecycles": {elsewhere.address: Lifecycle(ignore_changes=("source",))}}
     assert clean(bench.stack([FRAUD, elsewhere], **said))
-
-
-# --- written and read back
-
-
-@pytest.mark.any_store
-def test_a_deleted_experiment_comes_back_with_the_description_that_is_declared(bench: Bench) -> None:
-    described = Experiment(name="nightly", description="Trains.", tags={"team": "risk"})
-    converge(bench.stack([described, OTHER]))
-    converge(bench.stack([OTHER]))
-    bare = Experiment(name="nightly")
-    converge(bench.stack([bare, OTHER]))
-    assert bench.live()[bare.address].spec.description == ""  # type: ignore[attr-defined]
-    assert clean(bench.stack([bare, OTHER]))
-
-
-def test_what_a_trigger_keeps_was_not_deleted(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, fresh_sqlite(tmp_path))
-    converge(bench.stack([FRAUD, OTHER]))
-    sql(
-        bench,
-        "CREATE TRIGGER keep AFTER DELETE ON registered_models BEGIN"
-        " INSERT INTO registered_models (workspace, name) VALUES (OLD.workspace, OLD.name); END",
-    )
-    with pytest.raises(LacError, match=r"registered_model\.fraud is still there"):
-        converge(bench.stack([OTHER]))
-    assert FRAUD.address in bench.records()
 
 
 # --- prevent_destroy
@@ -537,23 +496,6 @@ def test_two_objects_never_get_one_name(bench: Bench) -> None:
 # --- moved, with an endpoint
 
 
-@pytest.fixture
-def paper(monkeypatch: pytest.MonkeyPatch) -> Paper:
-    made = Paper.at_once(monkeypatch)
-
-    @contextmanager
-    def cluster(_: Connections) -> Iterator[Paper]:
-        yield made
-
-    monkeypatch.setattr(Connections, "cluster", cluster)
-    return made
-
-
-@pytest.fixture
-def served(bench: Bench, paper: Paper) -> Bench:  # noqa: ARG001 - the cluster it is about
-    return replace(bench, serve=Serve(local=False, address="http://paper"))
-
-
 def endpoint(model: str) -> ServingEndpoint:
     here = ServedEntity(name="champion", entity_name=model, entity_version="@champion")
     return ServingEndpoint.model_validate({"name": "api", "served_entities": (here,), "auth": "none"})
@@ -866,17 +808,17 @@ def test_refreshing_in_part_looks_at_its_targets_alone(bench: Bench) -> None:
     assert codes(stack, refresh_only=True, targets=["role.nobody"]) == ["no-such-target"]
 
 
-def test_a_saved_refresh_does_what_it_says_once(bench: Bench) -> None:
+def test_a_saved_refresh_does_what_it_says_and_goes_stale(bench: Bench) -> None:
     stack = bench.stack(family(FRAUD))
     converge(stack)
     sql(bench, IGNORED["a field"][2])
-    data = stack.saved(stack.plan(refresh_only=True))
+    data, late = (stack.saved(stack.plan(refresh_only=True)) for _ in range(2))
     list(stack.apply(stack.check_saved(stack.read_plan(data))))
     assert not stack.drift().found
     sql(bench, IGNORED["a field"][2].replace("Theirs", "Again theirs"))
     with pytest.raises(LacError) as caught:
-        stack.check_saved(stack.read_plan(data))
-    assert [d.code for d in caught.value.diagnostics] == ["plan-already-applied"]
+        stack.check_saved(stack.read_plan(late))
+    assert [d.code for d in caught.value.diagnostics] == ["stale-plan"]
 
 
 @pytest.mark.any_store
@@ -891,41 +833,7 @@ def test_refreshing_leaves_protection_and_health_alone(paper: Paper, served: Ben
     assert [c.reason for c in stack.drift().outside.changes] == ["endpoint degraded"]
 
 
-# --- ownership
-
-
-def test_an_object_is_taken_over_and_both_histories_say_so(bench: Bench) -> None:
-    converge(bench.stack([FRAUD, OTHER], name="risk"))
-    shop = bench.stack([FRAUD], name="shop")
-    with pytest.raises(LacError, match="stack `risk`") as caught:
-        shop.adopt([FRAUD.address])
-    assert [d.code for d in caught.value.diagnostics] == ["owned-elsewhere"]
-    taken = shop.adopt([FRAUD.address], take_over=True)
-    assert taken.former == {FRAUD.address: "risk"}
-    assert clean(shop)
-
-    def last(name: str) -> tuple[str, str]:
-        line = [line for apply in bench.stack(name=name).history(FRAUD.address) for line in apply.lines][-1]
-        return line.action, line.reason
-
-    assert last("shop") == ("record", "taken over from stack risk")
-    assert last("risk") == ("forget", "taken over by stack shop")
-    with pytest.raises(LacError, match="managed by stack `shop`") as caught:
-        bench.stack([FRAUD, OTHER], name="risk").plan()
-    assert "declare it in one stack only" in caught.value.diagnostics[0].hint
-    assert "lac import --take-over 'registered_model.fraud'" in caught.value.diagnostics[0].hint
-    # it may just stop declaring it: nothing is deleted
-    assert clean(bench.stack([OTHER], name="risk"))
-
-
-def test_nothing_is_taken_from_a_stack_that_is_at_work(bench: Bench) -> None:
-    risk = bench.stack([FRAUD], name="risk")
-    converge(risk)
-    store = risk._connections.ledger().registry
-    with lock.held(store, "risk", "an-apply"), pytest.raises(LacError) as caught:
-        bench.stack(name="shop").adopt([FRAUD.address], take_over=True)
-    assert [d.code for d in caught.value.diagnostics] == ["locked"]
-    assert FRAUD.address in bench.records("risk")
+# --- claimed scopes
 
 
 def test_a_claimed_scope_spares_what_other_stacks_granted(bench: Bench) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lifecycle_as_code.model.evidence import Better, Comparison, Direction, Evidence, Metric, compare
+from lifecycle_as_code.model.evidence import Better, Comparison, Direction, Evidence, Metric
 from lifecycle_as_code.model.spec import Address
+from lifecycle_as_code.review.evidence import compare
 
 HIGHER, LOWER = Better.HIGHER, Better.LOWER
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import yaml
+from support.bench import Bench, clean, converge
 
-from lifecycle_as_code.engine.adoption import Adopted, adopted
+from lifecycle_as_code.engine.ownership import Adopted, make_import
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -17,6 +18,7 @@ from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.snapshot import Desired, Live, Observed, Record, Recorded
 from lifecycle_as_code.model.spec import Address, Spec
+from lifecycle_as_code.stores.state import lock
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
 
@@ -39,7 +41,7 @@ def take(
     others: dict[Address, str] | None = None,
 ) -> Adopted:
     seen = [found if isinstance(found, Observed) else Observed(found) for found in live]
-    return adopted(
+    return make_import(
         addresses,
         Desired({spec.address: spec for spec in desired}),
         Recorded({spec.address: Record(spec.address, spec.store, spec) for spec in ours}, others or {}),
@@ -128,7 +130,7 @@ def test_one_that_cannot_be_declared_is_found_among_many() -> None:
     many: list[Spec] = [RegisteredModel(name=f"m{n}", description="{{ x }}" * n) for n in range(40)]
     users = frozenset({Address("user", ("ann",)), Address("user", ("nul\0",))})
     live = Live({spec.address: Observed(spec) for spec in (bad, *many)}, users)
-    taken = adopted(None, Desired(), Recorded(), live, SPECS)
+    taken = make_import(None, Desired(), Recorded(), live, SPECS)
     assert set(taken.addresses) == {spec.address for spec in many}
     assert [d.detail for d in taken.skipped] == ["role.bad: It holds a NUL character."]
 
@@ -136,7 +138,7 @@ def test_one_that_cannot_be_declared_is_found_among_many() -> None:
 def test_what_a_block_removes_from_the_stack_is_not_imported_again() -> None:
     """Or the manifests would contradict themselves."""
     live = Live({FRAUD.address: Observed(FRAUD)})
-    taken = adopted(None, Desired(removals={FRAUD.address: None}), Recorded(), live, SPECS)
+    taken = make_import(None, Desired(removals={FRAUD.address: None}), Recorded(), live, SPECS)
     assert (taken.addresses, [d.code for d in taken.skipped]) == ((), ["contradiction"])
 
 
@@ -179,3 +181,42 @@ def test_of_what_is_declared_only_the_declared_keys_become_ours() -> None:
     tagged = FRAUD.model_copy(update={"tags": {"team": "shop", "seen_by": "audit"}})
     taken = take([FRAUD.address], tagged, desired=(FRAUD,))
     assert [record.spec for record in taken.records] == [FRAUD.model_copy(update={"tags": {"team": "shop"}})]
+
+
+# --- on real databases
+
+OTHER = RegisteredModel(name="other")
+
+
+def test_an_object_is_taken_over_and_both_histories_say_so(bench: Bench) -> None:
+    converge(bench.stack([FRAUD, OTHER], name="risk"))
+    shop = bench.stack([FRAUD], name="shop")
+    with pytest.raises(LacError, match="stack `risk`") as caught:
+        shop.adopt([FRAUD.address])
+    assert [d.code for d in caught.value.diagnostics] == ["owned-elsewhere"]
+    taken = shop.adopt([FRAUD.address], take_over=True)
+    assert taken.former == {FRAUD.address: "risk"}
+    assert clean(shop)
+
+    def last(name: str) -> tuple[str, str]:
+        line = [line for apply in bench.stack(name=name).history(FRAUD.address) for line in apply.lines][-1]
+        return line.action, line.reason
+
+    assert last("shop") == ("record", "taken over from stack risk")
+    assert last("risk") == ("forget", "taken over by stack shop")
+    with pytest.raises(LacError, match="managed by stack `shop`") as caught:
+        bench.stack([FRAUD, OTHER], name="risk").plan()
+    assert "declare it in one stack only" in caught.value.diagnostics[0].hint
+    assert "lac import --take-over 'registered_model.fraud'" in caught.value.diagnostics[0].hint
+    # it may just stop declaring it: nothing is deleted
+    assert clean(bench.stack([OTHER], name="risk"))
+
+
+def test_nothing_is_taken_from_a_stack_that_is_at_work(bench: Bench) -> None:
+    risk = bench.stack([FRAUD], name="risk")
+    converge(risk)
+    store = risk._connections.ledger().registry
+    with lock.held(store, "risk", "an-apply"), pytest.raises(LacError) as caught:
+        bench.stack(name="shop").adopt([FRAUD.address], take_over=True)
+    assert [d.code for d in caught.value.diagnostics] == ["locked"]
+    assert FRAUD.address in bench.records("risk")

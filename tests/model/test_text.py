@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lifecycle_as_code.model.wording import join_first, shorten, take_first
+from lifecycle_as_code.model.text import join_first, shorten, take_first
 
 
 def test_a_text_is_cut_only_where_it_is_too_long() -> None:
