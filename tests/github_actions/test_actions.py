@@ -22,7 +22,7 @@ from support.loopback_github import Failure, github
 from support.mlflow_fixture import fresh_sqlite
 
 ACTIONS = sorted((ROOT / ".github/actions").glob("*/action.yml"))
-WORKFLOWS = [*ROOT.glob("examples/github/*.yml"), *ROOT.glob(".github/workflows/*.yml")]
+WORKFLOWS = [*ROOT.glob("examples/pull-requests/*.yml"), *ROOT.glob(".github/workflows/*.yml")]
 MODELS = """\
 registered_models:
   - name: fraud

@@ -1,4 +1,4 @@
-"""The GRANTs that the README shows are enough for every command, and the reading role can only read."""
+"""The GRANTs that the example lists are enough for every command, and the reading role can only read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lifecycle_as_code.stores.mlflow import tables
 from lifecycle_as_code.stores.sql.store import open_store, writing
 from lifecycle_as_code.stores.state import lock
 
-GRANTS = Path(__file__).parents[2] / "examples" / "postgres" / "grants.sql"
+GRANTS = Path(__file__).parents[2] / "examples" / "postgresql" / "grants.sql"
 ROLES = ("lac_plan", "lac_apply")
 
 FIRST = """

@@ -52,7 +52,7 @@ _TEXTS = {
     ),
     FORBIDDEN: (
         "the database user lacks a privilege",
-        "examples/postgres/grants.sql lists the GRANTs that plan and apply need",
+        "examples/postgresql/grants.sql lists the GRANTs that plan and apply need",
     ),
     LOCKED: (
         "another program is writing to the store",

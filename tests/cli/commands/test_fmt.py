@@ -197,9 +197,9 @@ def every_text() -> Iterator[tuple[str, str]]:
     """The examples, the YAML in stories and documentation, and the awkward files of `lac promote`."""
     for path in sorted([*ROOT.glob("examples/**/*.yaml"), *ROOT.glob(".github/**/*.yml")]):
         yield str(path.relative_to(ROOT)), path.read_text()
-    for path in [*sorted(ROOT.glob("tests/**/*.md")), ROOT / "README.md"]:
+    for path in [*sorted(ROOT.glob("tests/**/*.md")), *sorted(ROOT.glob("examples/*/*.md"))]:
         for number, text in enumerate(re.findall(r"```ya?ml\n(.*?)```", path.read_text(), re.S)):
-            yield f"{path.name}#{number}", text
+            yield f"{path.parent.name}/{path.name}#{number}", text
     for name, (files, _, _) in AWKWARD.items():
         yield from ((f"{name}: {file}", text) for file, text in files.items())
 
@@ -215,7 +215,8 @@ def test_every_text_of_ours_can_be_formatted(text: str) -> None:
 
 
 def test_the_examples_are_formatted() -> None:
-    assert run(["fmt", "--check", str(ROOT / "examples/quickstart")]) == 0
+    for project in ROOT.glob("examples/**/lac.yaml"):
+        assert run(["fmt", "--check", str(project.parent)]) == 0, project
 
 
 # any text
