@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from .engine import git, ownership, promotion, queries, rollback, saved_plans
 from .engine.actor import commit_warning
 from .engine.apply.run import apply_plan
-from .engine.background import Stopped
+from .engine.background import StopRequest
 from .engine.git import Branch
-from .engine.ownership import Adopted
+from .engine.ownership import Import
 from .engine.plan import plan_changes, plan_refresh
 from .engine.promotion import Promotion
-from .engine.queries import Shown
+from .engine.queries import ObjectState
 from .engine.rollback import Rollback
 from .engine.session import Session
 from .kinds import KINDS
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from .manifest.load import Manifest
     from .manifest.settings import Settings
 
-__all__ = ["Adopted", "Branch", "Drift", "Promotion", "Rollback", "Shown", "Stack", "Stopped"]
+__all__ = ["Branch", "Drift", "Import", "ObjectState", "Promotion", "Rollback", "Stack", "StopRequest"]
 
 SPECS: Mapping[str, type[Spec]] = {name: kind.spec for name, kind in KINDS.items()}
 """Every kind's Spec class, for what needs no stack."""
@@ -175,7 +175,7 @@ class Stack:
         """
         return queries.read_drift(self._session, ignore)
 
-    def show(self, address: Address) -> Shown:
+    def show(self, address: Address) -> ObjectState:
         """One object from every side: as declared, as recorded, as live."""
         return queries.read_object(self._session, address)
 
@@ -183,7 +183,7 @@ class Stack:
         """Why the plan changes an object, or doesn't. LacError where there can be no plan."""
         return queries.explain(self._session, address)
 
-    def states(self, side: Side, *, written: bool = False) -> States:
+    def read_state(self, side: Side, *, written: bool = False) -> States:
         """The objects on one side of a comparison, but for a saved plan's. `written`: the manifests' objects
         as written, without reading a store. LacError where there is no such apply."""
         return queries.read_state(self._session, side, written=written)
@@ -202,7 +202,7 @@ class Stack:
         """Every apply of this stack, the first one first; with `address`, those that changed that object."""
         return queries.read_history(self._session, address)
 
-    def at(self, moment_ms: int) -> dict[Address, Spec]:
+    def records_at(self, moment_ms: int) -> dict[Address, Spec]:
         """The objects that this stack had recorded at a time, in ms since 1970 by the database's clock."""
         return queries.read_records_at(self._session, moment_ms)
 
@@ -229,23 +229,23 @@ class Stack:
         version for which this CEL expression is true.
         """
         if where is not None:
-            version = promotion.selector(where=where, newest=True)
+            version = promotion.make_selector(where=where, newest=True)
         elif isinstance(version, str):
-            version = promotion.asked(version)
+            version = promotion.parse_version(version)
         return promotion.promote(self._session, model, to, version)
 
     def branch(self, edit: Promotion, name: str = "") -> Branch:
         """A new branch for a promotion's commit, not yet created. LacError where it can't be created."""
-        name = name or git.named("promote", edit.model, edit.alias, f"v{edit.version}")
-        return git.prepared(Path(edit.file), name, self._session.environ)
+        name = name or git.make_branch_name("promote", edit.model, edit.alias, f"v{edit.version}")
+        return git.prepare_branch(Path(edit.file), name, self._session.environ)
 
-    def plan_of(self, edit: Promotion) -> Plan:
+    def plan_promotion(self, edit: Promotion) -> Plan:
         """The plan of a promotion: of the edited manifests' plan, the part that is about the alias."""
         return promotion.plan_promotion(self._session, edit)
 
     # --- saved plans
 
-    def saved(self, plan: Plan) -> bytes:
+    def save_plan(self, plan: Plan) -> bytes:
         """The bytes of a plan file, sealed with the key in LAC_PLAN_KEY where there is one."""
         return saved_plans.save_plan(self._session, plan)
 
@@ -254,12 +254,12 @@ class Stack:
         stores."""
         return saved_plans.read_plan(self._session, data)
 
-    def check_saved(self, plan: SavedPlan) -> Plan:
+    def check_plan(self, plan: SavedPlan) -> Plan:
         """The plan to apply. LacError where an apply has carried it out already, live state has changed
         since, or the plan no longer follows from it."""
         return saved_plans.check_plan(self._session, plan)
 
-    def manifests_changed(self, plan: SavedPlan) -> bool:
+    def manifests_differ(self, plan: SavedPlan) -> bool:
         """Whether the manifests differ from those that the plan was made from. An apply of the plan ignores
         their changes."""
         return saved_plans.manifests_differ(self._session, plan)
@@ -291,13 +291,13 @@ class Stack:
         LacError where one has no record."""
         ownership.forget_objects(self._session, addresses)
 
-    def adopt(
+    def import_objects(
         self,
         addresses: Sequence[Address] | None,
         *,
         write: Callable[[str], None] | None = None,
         take_over: bool = False,
-    ) -> Adopted:
+    ) -> Import:
         """Import live objects: record them as they are, and return the YAML that declares them.
 
         None imports every object that no stack manages. LacError where an address names no object, or another

@@ -54,7 +54,7 @@ def forks() -> Iterator[Forks]:
         directory = Path(path)
         spare = Bench(directory, fresh_sqlite(directory), fresh_sqlite(directory, "auth"))
         some = spare.stack([RegisteredModel(name="some", tags={"a": "b"}), Role(name="some")])
-        running.here(failpoints.warm, failpoints.place(spare), some.saved(some.plan()))
+        running.here(failpoints.warm, failpoints.place(spare), some.save_plan(some.plan()))
         yield running
 
 

@@ -32,9 +32,9 @@ from lifecycle_as_code.model.spec import (
     Store,
     Trait,
     construct,
-    fields_marked,
+    find_fields,
+    find_markers,
     key_fields,
-    marked,
     parse_address,
     plain,
 )
@@ -82,7 +82,7 @@ def test_kinds_sections_and_classes_have_names_of_their_own() -> None:
 def test_every_kind_and_every_field_says_what_it_is_for(kind: str) -> None:
     for part in with_parts(SPECS[kind]):
         assert part.__dict__.get("__doc__"), f"add a docstring to {part.__name__}"
-        hidden = fields_marked(part, Derived)
+        hidden = find_fields(part, Derived)
         silent = [n for n, field in part.model_fields.items() if n not in hidden and not field.description]
         assert not silent, f"{part.__name__}: add a docstring under {silent}"
 
@@ -106,7 +106,7 @@ def test_every_key_has_a_type_that_an_address_can_hold(kind: str) -> None:
 @every_kind
 def test_every_kind_refers_to_known_kinds_that_come_before_it(kind: str) -> None:
     earlier = list(SPECS)[: list(SPECS).index(kind)]
-    for name, ref in marked(SPECS[kind], Ref):
+    for name, ref in find_markers(SPECS[kind], Ref):
         assert ref.kind in earlier or ref.kind in REFERENTS, f"{name} refers to {ref.kind}"
         if ref.kind in SPECS:
             assert len(ref.fields or (name,)) == len(key_fields(SPECS[ref.kind]))
@@ -116,10 +116,12 @@ def test_every_kind_refers_to_known_kinds_that_come_before_it(kind: str) -> None
 @every_kind
 def test_a_reference_of_several_fields_follows_the_rename_of_each(kind: str) -> None:
     """What a field of the other's key refers to, the field that names it here must refer to too."""
-    mine = marked(SPECS[kind], Ref)
+    mine = find_markers(SPECS[kind], Ref)
     for _, ref in mine:
         for here, there in zip(ref.fields, key_fields(SPECS[ref.kind]) if ref.fields else (), strict=True):
-            theirs = {r.kind for field, r in marked(SPECS[ref.kind], Ref) if field == there and not r.fields}
+            theirs = {
+                r.kind for field, r in find_markers(SPECS[ref.kind], Ref) if field == there and not r.fields
+            }
             assert theirs <= {r.kind for field, r in mine if field == here and not r.fields}, here
 
 
@@ -185,14 +187,14 @@ def test_every_nest_fits_both_sides(kind: str) -> None:
 
 @every_kind
 def test_every_immutable_field_names_the_way_out(kind: str) -> None:
-    for name, rule in marked(SPECS[kind], Immutable):
+    for name, rule in find_markers(SPECS[kind], Immutable):
         assert len(rule.way_out) > 10, name
 
 
 @every_kind
 def test_the_example_writes_every_field_that_a_person_may(kind: str) -> None:
     (item,) = yaml.safe_load(SPECS[kind].example)[SPECS[kind].section]
-    hidden = fields_marked(SPECS[kind], Derived)
+    hidden = find_fields(SPECS[kind], Derived)
     assert item.keys() == SPECS[kind].model_fields.keys() - hidden
 
 
@@ -276,10 +278,10 @@ def test_the_schema_has_every_section_and_every_field(kind: str) -> None:
     section = schema["properties"][SPECS[kind].section]
     assert section["description"]
     fields = schema["$defs"][kind]["properties"]
-    hidden = fields_marked(SPECS[kind], Derived)
+    hidden = find_fields(SPECS[kind], Derived)
     assert SPECS[kind].model_fields.keys() - hidden <= fields.keys()
     assert not hidden & fields.keys()
-    assert set(schema["$defs"][kind]["required"]) >= {name for name, _ in marked(SPECS[kind], Key)}
+    assert set(schema["$defs"][kind]["required"]) >= {name for name, _ in find_markers(SPECS[kind], Key)}
 
 
 @every_kind
@@ -288,7 +290,7 @@ def test_the_command_tells_about_the_kind(kind: str, capsys: pytest.CaptureFixtu
     assert kind in capsys.readouterr().out
     assert run(["kinds", kind]) == 0
     told = capsys.readouterr().out
-    hidden = fields_marked(SPECS[kind], Derived)
+    hidden = find_fields(SPECS[kind], Derived)
     assert SPECS[kind].section in told
     for name in SPECS[kind].model_fields.keys() - hidden:
         assert f"  {name}  " in told

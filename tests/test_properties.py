@@ -23,7 +23,7 @@ from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
-from lifecycle_as_code.model.diff import diff, owned
+from lifecycle_as_code.model.diff import diff, restrict_to_owned
 from lifecycle_as_code.model.spec import Spec
 from lifecycle_as_code.stores import processes
 
@@ -122,7 +122,7 @@ def assert_reached(bench: Bench, world: list[Spec]) -> None:
     for spec in world:
         recorded = records[spec.address].spec
         assert recorded is not None
-        assert diff(owned(live[spec.address].spec, recorded), recorded) == ()
+        assert diff(restrict_to_owned(live[spec.address].spec, recorded), recorded) == ()
     assert bench.stack(world).plan().changes == ()
 
 

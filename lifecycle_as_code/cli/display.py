@@ -109,7 +109,7 @@ def below_root() -> str:
 def warn_of_denials(plan: Plan, options: Options) -> int:
     """Print the policies that deny the plan on stderr. Returns the exit code: 1, since the plan can't be
     applied."""
-    from ..review.policy.judge import denials
+    from ..review.policy.judge import list_denials
 
-    warn(denials(plan), options)
+    warn(list_denials(plan), options)
     return 1

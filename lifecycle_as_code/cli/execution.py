@@ -87,10 +87,10 @@ def apply_saved_plan(options: Options, file: str, apply: ApplyOptions, *, same_m
     from .plan_files import open_plan
 
     stack, file_plan = open_plan(options, file, manifests=True)
-    differs = stack.manifests_changed(file_plan)
+    differs = stack.manifests_differ(file_plan)
     if differs and same_manifests:
         raise _manifests_changed()
-    plan = stack.check_saved(file_plan)
+    plan = stack.check_plan(file_plan)
     if differs:
         note("The manifests have changed since the plan was made; the plan is applied as it was reviewed.")
     _show(plan, options, apply)
@@ -166,11 +166,11 @@ def _follow(stack: Stack, plan: Plan, options: Options, log: list[Event], apply:
 def _end_after_stop(events: Iterator[Event], log: list[Event]) -> Generator[Event, None, None]:
     """The events, with a last one where a stop interrupts a wait (for a lock, a database, Ray)."""
     from ..model.events import Done, Finished
-    from ..stack import Stopped
+    from ..stack import StopRequest
 
     try:
         yield from events
-    except Stopped:
+    except StopRequest:
         yield Finished("", sum(isinstance(event, Done) for event in log), 0, 0, stopped=True)
 
 
@@ -194,9 +194,9 @@ def _approval_needed(*, as_json: bool) -> Exception:
 
 def _denial(plan: Plan) -> Exception:
     from ..model.diagnostics import LacError
-    from ..review.policy.judge import denials
+    from ..review.policy.judge import list_denials
 
-    return LacError(*denials(plan))
+    return LacError(*list_denials(plan))
 
 
 def _manifests_changed() -> Exception:

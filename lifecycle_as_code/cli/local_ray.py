@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def state_directory(options: Options) -> Path:
     """The directory of the stack's state on this machine. LacError where there is no stack."""
-    from ..manifest.files import way_to_a_stack
+    from ..manifest.files import suggest_directory
     from ..model.diagnostics import Diagnostic, LacError
 
     directory = Path(options.directory)
@@ -23,7 +23,7 @@ def state_directory(options: Options) -> Path:
                 "no-stack",
                 "no stack in this directory",
                 f"{directory / 'lac.yaml'} doesn't exist.",
-                hint=way_to_a_stack(directory),
+                hint=suggest_directory(directory),
             )
         )
     return directory / ".lac"

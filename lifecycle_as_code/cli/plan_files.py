@@ -51,5 +51,5 @@ def save_plan(stack: Stack, plan: Plan, file: str, options: Options) -> None:
     from .files import write
 
     warn_of_commit(stack, options)
-    write(Path(file), stack.saved(plan))
+    write(Path(file), stack.save_plan(plan))
     note(f"\nSaved the plan to {safe(file)}. To apply exactly this plan, run: lac apply {safe(file)}")

@@ -12,7 +12,7 @@ from ..model.events import Progress
 T = TypeVar("T")
 
 
-class Stopped(Exception):  # noqa: N818 - a request, not an error
+class StopRequest(Exception):  # noqa: N818 - a request, not an error
     """The caller asked to stop. Raised inside a wait, so that the work undoes itself."""
 
 
@@ -30,7 +30,7 @@ def run_in_background(
 
     def tell(line: str) -> None:
         if stop():
-            raise Stopped
+            raise StopRequest
         lines.put(line)
 
     def run() -> None:

@@ -107,12 +107,12 @@ class Connections:
         """The stores as a saved plan names them. `ids`: the databases' own, by role."""
         ledger = self.ledger()
         names = {
-            role: {"id": ids.get(role, ""), "dialect": store.dialect, "address": store.shown}
+            role: {"id": ids.get(role, ""), "dialect": store.dialect, "address": store.display_address}
             for role, store in (("registry", ledger.registry), ("auth", ledger.auth))
             if store is not None
         }
         serve = self.settings.serve
-        return names if serve is None else {**names, "serve": {"address": serve.shown}}
+        return names if serve is None else {**names, "serve": {"address": serve.display_address}}
 
     @contextmanager
     def cluster(self) -> Iterator[Cluster | None]:

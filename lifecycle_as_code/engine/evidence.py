@@ -23,10 +23,10 @@ from ..model.spec import Address, Spec, Trait, construct, spec_with
 from ..review.evidence import compare
 from ..stores.mlflow import tracking
 from ..stores.mlflow.artifact_root import artifact_root
-from ..stores.mlflow.artifacts import FILE, Unread, read_files
+from ..stores.mlflow.artifacts import FILE, ReadFailure, read_files
 from ..stores.mlflow.lineage import Number
 from ..stores.mlflow.mlmodel import MlModel, read_mlmodel
-from ..stores.mlflow.tracking import Registered
+from ..stores.mlflow.tracking import Registration
 from ..stores.sql.store import reading
 from ..stores.state import history
 from .refresh import Snapshots
@@ -99,12 +99,12 @@ def number_of(version: Address, origins: Mapping[Address, Address]) -> Number:
     return str(model), int(number)
 
 
-def _registration(change: Change) -> Registered | None:
+def _registration(change: Change) -> Registration | None:
     """A version that the plan creates, as MLflow will have it."""
     spec: Any = change.after
     if change.action is not Action.CREATE or spec.trait is not Trait.VERSION:
         return None
-    return Registered(spec.source, spec.storage_location or "", spec.run_id, tags=dict(spec.tags))
+    return Registration(spec.source, spec.storage_location or "", spec.run_id, tags=dict(spec.tags))
 
 
 def tags_after(tags: Mapping[str, str], change: Change) -> Mapping[str, str]:
@@ -117,7 +117,9 @@ def tags_after(tags: Mapping[str, str], change: Change) -> Mapping[str, str]:
 # --- what MLflow knows
 
 
-def _read(session: Session, numbers: set[Number], new: Mapping[Number, Registered]) -> dict[Number, Evidence]:
+def _read(
+    session: Session, numbers: set[Number], new: Mapping[Number, Registration]
+) -> dict[Number, Evidence]:
     alias = spec_with(Trait.ALIAS, session.specs)
     with session.connections.reading() as (ledger, _), reading(ledger.registry) as db:
         workspace = ledger.workspace
@@ -126,7 +128,7 @@ def _read(session: Session, numbers: set[Number], new: Mapping[Number, Registere
         aliases = [a.address for n, t in versions.items() for a in _aliases(alias, n, t.evidence)]
         lines = history.of(db, workspace, {alias.kind: alias}, aliases)
     places = {tracked.location for tracked in versions.values() if tracked.location}
-    models: dict[str, MlModel | Unread] = {}
+    models: dict[str, MlModel | ReadFailure] = {}
     # parsing them takes time as well
     limit = session.settings.evidence_seconds
     with closing(read_files(places, seconds=limit, root=root, environ=session.environ)) as files:
@@ -158,7 +160,7 @@ def with_past(
     return replace(evidence, since_ms=times) if times else evidence
 
 
-def with_file(evidence: Evidence, location: str, file: MlModel | Unread | None) -> Evidence:
+def with_file(evidence: Evidence, location: str, file: MlModel | ReadFailure | None) -> Evidence:
     """The evidence, and the facts of the MLmodel file. `file` None: its place is unknown."""
     place = without_credentials(location)
     match file:
@@ -166,9 +168,9 @@ def with_file(evidence: Evidence, location: str, file: MlModel | Unread | None) 
             return evidence
         case None:
             return _without(evidence, None, "the artifact: MLflow doesn't say where it is")
-        case Unread(_, absent=True):
+        case ReadFailure(_, absent=True):
             return _without(evidence, False, f"the artifact: no {FILE} at {place}")
-        case Unread(why):
+        case ReadFailure(why):
             return _without(evidence, None, f"the artifact: {FILE} at {place} wasn't read ({why})")
         case MlModel(problem=problem, flavors=flavors) if problem and not flavors:
             return _without(evidence, False, f"the artifact: at {place}, {problem}")

@@ -98,14 +98,14 @@ class Branch:
         return _git(self.root, self.environ, *args, stdin=stdin)
 
 
-def named(*words: object) -> str:
+def make_branch_name(*words: object) -> str:
     """A valid name for a branch, from these words."""
     name = re.sub(r"[^\w.-]+", "-", "-".join(map(str, words)))
     name = re.sub(r"\.{2,}", ".", name).strip("-.")[:_LONGEST_NAME]
     return name.removesuffix(".lock").rstrip("-.")
 
 
-def prepared(file: Path, name: str, environ: Mapping[str, str]) -> Branch:
+def prepare_branch(file: Path, name: str, environ: Mapping[str, str]) -> Branch:
     """The branch, not created yet. LacError where it can't be: no repository, no commit, a name that is in
     use or invalid, or a file with uncommitted changes."""
     file = file.resolve()

@@ -61,7 +61,7 @@ class Ledger:
                 part = state.load(connection, self.stack, specs, self.workspace, stores)
                 ours.update(part.ours)
                 others.update(part.others)
-                protected |= part.kept
+                protected |= part.protected_elsewhere
                 elsewhere.update(part.elsewhere)
         return Recorded(ours, others, protected, elsewhere)
 

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
-from ..kinds.base import Wanted
-from ..manifest.bind import appearance
+from ..kinds.base import Filter
+from ..manifest.bind import visible_address
 from ..manifest.readback import list_undeclarable
 from ..manifest.write import write
 from ..model.diagnostics import Diagnostic, refuse
-from ..model.diff import owned
+from ..model.diff import restrict_to_owned
 from ..model.plan import Action, Change
 from ..model.snapshot import Desired, Live, Observed, Record, Recorded
-from ..model.spec import Address, OwnedKeys, Spec, fields_marked, parse_address
+from ..model.spec import Address, OwnedKeys, Spec, find_fields, parse_address
 from ..planning.guards import is_protected
 from ..stores.state import lock
 from .apply.run import writing
@@ -31,7 +31,7 @@ RESERVED = "mlflow."
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted:
+class Import:
     """The imported objects. `yaml` declares those that no manifest declares yet. `skipped`: the reason for
     each object, and each tag of one, that can't be declared. `former`: the stacks that owned the objects."""
 
@@ -48,9 +48,9 @@ def import_objects(
     *,
     write: Callable[[str], None] | None,
     take_over: bool,
-) -> Adopted:
+) -> Import:
     """Record live objects as they are; `Stack.adopt` describes the rest."""
-    snapshots = take_snapshots(session, Desired(), names=Wanted())
+    snapshots = take_snapshots(session, Desired(), names=Filter())
     result = make_import(
         addresses, session.desired, snapshots.recorded, snapshots.live, session.specs, take_over=take_over
     )
@@ -62,7 +62,7 @@ def import_objects(
     with ExitStack() as locks:
         # no apply of a former owner may be in progress
         for owner in sorted({*result.former.values()}):
-            locks.enter_context(lock.held(registry, owner, str(uuid4()), what="import"))
+            locks.enter_context(lock.hold(registry, owner, str(uuid4()), what="import"))
         journal = locks.enter_context(writing(session, "import"))
         with journal.writing() as db:
             _refuse_other_owner(result, journal.ledger.read_records(db, session.specs))
@@ -72,7 +72,7 @@ def import_objects(
     return result
 
 
-def _line(record: Record, result: Adopted) -> Change:
+def _line(record: Record, result: Import) -> Change:
     """The import of one object, for history."""
     former = result.former.get(record.address)
     reason = f"taken over from stack {former}" if former else "imported"
@@ -109,7 +109,7 @@ def make_import(
     specs: Mapping[str, type[Spec]],
     *,
     take_over: bool = False,
-) -> Adopted:
+) -> Import:
     """Records and YAML for `addresses`, or for every object that no stack manages (None).
 
     An object or a tag that `load` would refuse to read back is skipped. LacError where an address names no
@@ -136,7 +136,7 @@ def make_import(
             address,
             spec.store,
             spec,
-            protected=address in recorded.kept
+            protected=address in recorded.protected_elsewhere
             or is_protected(desired.lifecycles.get(address), recorded.ours.get(address)),
         )
         for address, spec in imports.items()
@@ -145,10 +145,10 @@ def make_import(
     text = write(undeclared, specs) if undeclared else ""
     former = {address: recorded.others[address] for address in imports if address in recorded.others}
     warnings = [why for a in names for why in ([skipped[a]] if a in skipped else tags.get(a, ()))]
-    return Adopted(tuple(imports), records, text, tuple(warnings), former)
+    return Import(tuple(imports), records, text, tuple(warnings), former)
 
 
-def _refuse_other_owner(result: Adopted, recorded: Recorded) -> None:
+def _refuse_other_owner(result: Import, recorded: Recorded) -> None:
     """LacError where an object changed its owner since the snapshots."""
     refuse(
         _owned_elsewhere(r.address, owner or "this one")
@@ -174,7 +174,7 @@ def _owned_elsewhere(address: Address, owner: str) -> Diagnostic:
         "owned-elsewhere",
         "the object belongs to another stack",
         f"{address} is managed by stack `{owner}`.",
-        hint=f"`lac import --take-over {address.quoted}` moves it to this stack;"
+        hint=f"`lac import --take-over {address.shell_word}` moves it to this stack;"
         " then remove it from the other stack's manifests",
     )
 
@@ -197,10 +197,10 @@ def _cut(observed: Observed, declared: Spec | None) -> Spec:
     may remove the others."""
     spec = observed.spec
     if declared is not None:
-        return owned(spec, declared)
+        return restrict_to_owned(spec, declared)
     keys: dict[str, Any] = {
         name: {k: v for k, v in getattr(spec, name).items() if not k.startswith(RESERVED)}
-        for name in fields_marked(type(spec), OwnedKeys)
+        for name in find_fields(type(spec), OwnedKeys)
     }
     return spec.model_copy(update=keys)
 
@@ -249,7 +249,7 @@ def _undeclarable(address: Address, reason: str, tag: str = "") -> Diagnostic:
 def _without_bad_tags(spec: Spec, specs: Mapping[str, type[Spec]]) -> tuple[Spec, list[Diagnostic]]:
     """The spec without the owned keys that no manifest can declare, and a warning for each of those: an apply
     leaves undeclared keys alone. The same spec where something else is wrong with it."""
-    fields = sorted(fields_marked(type(spec), OwnedKeys))
+    fields = sorted(find_fields(type(spec), OwnedKeys))
     bare = spec.model_copy(update={name: {} for name in fields})
     if any(list_undeclarable([bare], specs)):
         return spec, []
@@ -271,11 +271,11 @@ def _look_alikes(
     """The objects whose names look identical to another's, declared or imported, and all that refer to
     them."""
     kinds = list(classes)
-    first = {appearance(address): address for address in desired.objects}
+    first = {visible_address(address): address for address in desired.objects}
     warnings: dict[Address, Diagnostic] = {}
     for spec in sorted(specs, key=lambda spec: (kinds.index(spec.kind), *map(str, spec.address.key))):
         address = spec.address
-        other = first.setdefault(appearance(address), address)
+        other = first.setdefault(visible_address(address), address)
         alike = next((ref for ref in spec.refs() if ref in warnings), None)
         if other == address and alike is None:
             continue

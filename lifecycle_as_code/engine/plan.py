@@ -16,7 +16,7 @@ from ..model.review import Review
 from ..model.snapshot import Desired
 from ..planning import planner
 from ..planning.planner import PlanOptions
-from ..planning.targeting import Selection, part_of
+from ..planning.targeting import Selection, cut_desired
 from .refresh import Snapshots, resolve_snapshots, take_snapshots
 from .session import Session
 
@@ -31,7 +31,7 @@ def plan_changes(
 ) -> Plan:
     """From live state to the manifests; with `destroy`, to nothing. `Stack.plan` describes the rest."""
     desired = Desired(lifecycles=session.desired.lifecycles) if destroy else session.desired
-    session.connections.refuse_unreachable(part_of(desired, selection))
+    session.connections.refuse_unreachable(cut_desired(desired, selection))
     snapshots = take_snapshots(session, desired, refresh=refresh, selection=selection)
     snapshots = resolve_snapshots(session, snapshots, selection)
     mode = Mode.DESTROY if destroy else Mode.NORMAL

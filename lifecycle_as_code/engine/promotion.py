@@ -14,9 +14,9 @@ from ..model.plan import Plan
 from ..model.selector import VersionSelector
 from ..model.snapshot import Desired, Live, Recorded
 from ..model.spec import Address, Spec, Trait, key_fields, spec_with
-from ..planning.candidates import Candidate, candidates
-from ..planning.renames import moved
-from ..planning.selection import chosen
+from ..planning.candidates import Candidate, list_candidates
+from ..planning.renames import apply_moves
+from ..planning.selection import choose_versions
 from ..planning.targeting import IN_PART, Selection
 from .plan import plan_changes
 from .refresh import naming, observe, with_runs
@@ -82,7 +82,7 @@ class _Registry:
     live: Live
 
 
-def asked(text: str) -> VersionChoice:
+def parse_version(text: str) -> VersionChoice:
     """A version from the command line: a number, `latest`, `@alias` or `run:<id>`. LacError where it is none
     of them."""
     fields: dict[str, object]
@@ -96,10 +96,10 @@ def asked(text: str) -> VersionChoice:
         fields = {"run_id": text.removeprefix(_RUN)}
     else:
         raise LacError(Diagnostic(_BAD, _SUMMARY, f"`{text}` is not a version.", hint=_FORMS))
-    return selector(**fields)
+    return make_selector(**fields)
 
 
-def selector(**fields: object) -> VersionSelector:
+def make_selector(**fields: object) -> VersionSelector:
     """A version selector. LacError where its fields are invalid, such as a condition that isn't CEL."""
     from pydantic import ValidationError
 
@@ -157,7 +157,7 @@ def _read_registry(session: Session, model: str) -> _Registry:
     names = naming({owner, *(move.before for move in desired.moves)})
     with session.connections.reading() as (ledger, _), ledger.reading() as db:
         recorded = ledger.read_records(db, session.specs)
-        renames = moved(desired, recorded, observe(kinds, db, names), session.specs)
+        renames = apply_moves(desired, recorded, observe(kinds, db, names), session.specs)
         return _Registry(renames.recorded, with_runs(kinds, db, _about(desired, model), renames.live))
 
 
@@ -180,7 +180,7 @@ def _choose_number(
     if not isinstance(version, int):
         spec = _make_alias(kind, address, version or VersionSelector(alias=CHALLENGER))
         objects = {**mine.objects, address: spec}
-        selected = chosen(replace(mine, objects=objects), registry.recorded, registry.live)
+        selected = choose_versions(replace(mine, objects=objects), registry.recorded, registry.live)
         # the version is the command line's, so the place of the declaration isn't the problem's
         refuse(replace(problem, at=None) for about, problem in selected.problems if about == address)
         version = _version(selected.desired.objects[address])
@@ -192,7 +192,7 @@ def _choose_number(
 
 
 def _candidates(mine: Desired, registry: _Registry, model: str) -> tuple[Candidate, ...]:
-    return candidates(mine, registry.recorded, registry.live).get(model, ())
+    return list_candidates(mine, registry.recorded, registry.live).get(model, ())
 
 
 def _list_versions(mine: Desired, registry: _Registry, model: str) -> str:
@@ -225,7 +225,7 @@ def _refuse_unknown(session: Session, model: str, live: Live) -> None:
                 "not-declared",
                 "this stack declares nothing of the model",
                 f"{model} is in the registry, and in no manifest.",
-                hint=f"import it first: `lac import {owner.quoted}`",
+                hint=f"import it first: `lac import {owner.shell_word}`",
             )
         )
     raise LacError(

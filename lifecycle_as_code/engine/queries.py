@@ -10,22 +10,22 @@ from pathlib import Path
 from ..manifest.edit import places_of
 from ..model.diagnostics import LacError, Source
 from ..model.diff import Path as FieldPath
-from ..model.diff import owned
+from ..model.diff import restrict_to_owned
 from ..model.history import Apply, Line
-from ..model.history import at as recorded_at
+from ..model.history import find_state as recorded_at
 from ..model.snapshot import Desired, Live, Observed, Record
 from ..model.spec import Address, Spec
 from ..planning.comparison import Side, States
 from ..planning.drift import Drift, make_drift, pending_only
-from ..planning.explanation import Explanation, explained, paths
-from ..planning.rollback import apply_of
+from ..planning.explanation import Explanation, explain_change, paths
+from ..planning.rollback import find_apply
 from .plan import make_plan
 from .refresh import naming, observe, resolve_snapshots, take_snapshots
 from .session import Session
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ObjectState:
     """One object from every side: as declared, as recorded, as live."""
 
     address: Address
@@ -47,14 +47,14 @@ def read_history(session: Session, address: Address | None = None) -> list[Apply
         return ledger.read_history(db, session.specs, address)
 
 
-def read_object(session: Session, address: Address) -> Shown:
+def read_object(session: Session, address: Address) -> ObjectState:
     """One object from every side."""
     spec = session.desired.objects.get(address)
     desired = Desired({} if spec is None else {address: spec})
     session.connections.refuse_unreachable(desired)
     snapshots = take_snapshots(session, desired, names=naming({address}))
     live = snapshots.live.objects.get(address)
-    return Shown(address, spec, snapshots.recorded.ours.get(address), live)
+    return ObjectState(address, spec, snapshots.recorded.ours.get(address), live)
 
 
 def read_drift(session: Session, ignore: Collection[str]) -> Drift:
@@ -99,7 +99,7 @@ def explain(session: Session, address: Address) -> Explanation:
     desired = snapshots.desired.objects.get(address)
     at = snapshots.desired.places.get(address)
     live, lifecycle = snapshots.live.objects.get(address), snapshots.desired.lifecycles.get(address)
-    return explained(
+    return explain_change(
         address,
         desired,
         snapshots.recorded.ours.get(address),
@@ -164,7 +164,7 @@ _END = 2**63
 def _lines_until(session: Session, apply_id: str) -> Iterator[Line]:
     """The lines of history up to the end of an apply. LacError where there is no such apply."""
     applies = read_history(session)
-    last = apply_of(apply_id, applies)
+    last = find_apply(apply_id, applies)
     for apply in applies:
         yield from apply.lines
         if apply.apply_id == last.apply_id:
@@ -177,7 +177,7 @@ def _read_live(session: Session) -> dict[Address, Spec]:
     recorded = {a: record.spec for a, record in snapshots.recorded.ours.items()}
     desired = snapshots.desired.objects
     return {
-        address: owned(observed.spec, desired.get(address), recorded.get(address))
+        address: restrict_to_owned(observed.spec, desired.get(address), recorded.get(address))
         for address in {*desired, *recorded}
         if (observed := snapshots.live.present(address)) is not None
     }

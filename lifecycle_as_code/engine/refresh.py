@@ -7,16 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ..kinds.base import Databases, Kind, ServeKind, SqlKind, Wanted
+from ..kinds.base import Databases, Filter, Kind, ServeKind, SqlKind
 from ..model.diagnostics import Diagnostic
-from ..model.diff import as_chosen
+from ..model.diff import fill_computed
 from ..model.selector import slots
 from ..model.snapshot import Desired, Live, Observed, Recorded
 from ..model.spec import Address, Spec, Trait
 from ..planning.pinning import Pin, resolve
-from ..planning.renames import moved
-from ..planning.selection import chosen
-from ..planning.targeting import Selection, asked, part_of
+from ..planning.renames import apply_moves
+from ..planning.selection import choose_versions
+from ..planning.targeting import Selection, cut_desired, is_selected
 from .session import Session
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def take_snapshots(
     desired: Desired,
     *,
     refresh: bool = True,
-    names: Wanted | None = None,
+    names: Filter | None = None,
     selection: Selection = Selection(),
 ) -> Snapshots:
     """All three, with `desired` as written but for its version selectors. The SQL stores are read in one
@@ -60,18 +60,18 @@ def take_snapshots(
     with session.connections.reading() as (ledger, warnings), ledger.reading() as db:
         recorded = ledger.read_records(db, session.specs)
         live = observe(kinds, db, names or collect_names(desired, recorded))
-        renames = moved(desired, recorded, live, session.specs)
+        renames = apply_moves(desired, recorded, live, session.specs)
         recorded, live = renames.recorded, renames.live
         basis = live if refresh else as_recorded(recorded, live)
-        selected = chosen(desired, recorded, with_runs(kinds, db, desired, basis))
+        selected = choose_versions(desired, recorded, with_runs(kinds, db, desired, basis))
         desired = selected.desired
-        part = part_of(desired, selection, recorded)
+        part = cut_desired(desired, selection, recorded)
         live = settle(kinds, db, part, live)
         store_ids = ledger.read_ids(db)
     problems = [
         problem
         for move, problem in renames.problems
-        if move.after in part.objects or asked(move.before, selection)
+        if move.after in part.objects or is_selected(move.before, selection)
     ]
     problems += [problem for address, problem in selected.problems if address in part.objects]
     desired = replace(desired, choices=tuple(c for c in desired.choices if c.address in part.objects))
@@ -96,14 +96,14 @@ def resolve_snapshots(
 
     pins = {name: pin(kind) for name, kind in session.kinds.items() if isinstance(kind, ServeKind)}
     desired = snapshots.desired
-    part = resolve(part_of(desired, selection, snapshots.recorded), snapshots.live, pins)
+    part = resolve(cut_desired(desired, selection, snapshots.recorded), snapshots.live, pins)
     return replace(snapshots, desired=replace(desired, objects={**desired.objects, **part.objects}))
 
 
 # --- the parts of a snapshot
 
 
-def collect_names(desired: Desired, recorded: Recorded) -> Wanted:
+def collect_names(desired: Desired, recorded: Recorded) -> Filter:
     """All that the manifests and our records name and refer to."""
     addresses = {*desired.objects, *recorded.ours, *desired.scopes, *(move.before for move in desired.moves)}
     if (names := naming(addresses)).names is None:
@@ -113,19 +113,19 @@ def collect_names(desired: Desired, recorded: Recorded) -> Wanted:
     return naming({*addresses, *(ref for spec in specs for ref in spec.refs())})
 
 
-def naming(addresses: Iterable[Address]) -> Wanted:
+def naming(addresses: Iterable[Address]) -> Filter:
     """These addresses alone, and the objects that hang on their first key part."""
     names: dict[str, set[str]] = defaultdict(set)
     for address in addresses:
         names[address.kind].add(str(address.key[0]))
     if any(len(of_kind) > WHOLE for of_kind in names.values()):
-        return Wanted()
-    return Wanted({kind: frozenset(of_kind) for kind, of_kind in names.items()})
+        return Filter()
+    return Filter({kind: frozenset(of_kind) for kind, of_kind in names.items()})
 
 
-def observe(kinds: Sequence[Kind[Any]], db: Databases, wanted: Wanted) -> Live:
+def observe(kinds: Sequence[Kind[Any]], db: Databases, scope: Filter) -> Live:
     """Live state of the SQL stores, by every kind that lives there."""
-    parts = [kind.observe(db, wanted) for kind in kinds if isinstance(kind, SqlKind)]
+    parts = [kind.observe(db, scope) for kind in kinds if isinstance(kind, SqlKind)]
     return Live(
         objects={address: observed for part in parts for address, observed in part.objects.items()},
         referents=frozenset(address for part in parts for address in part.referents),
@@ -181,6 +181,6 @@ def as_recorded(recorded: Recorded, live: Live) -> Live:
         if record.spec is not None:
             observed = live.objects.get(address)
             facts: Mapping[str, Any] = observed.facts if observed else {}
-            spec = as_chosen(record.spec, observed.spec) if observed else record.spec
+            spec = fill_computed(record.spec, observed.spec) if observed else record.spec
             objects[address] = Observed(spec, facts)
     return replace(live, objects=objects)

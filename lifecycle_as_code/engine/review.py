@@ -17,10 +17,10 @@ from ..model.plan import Mode, Plan
 from ..model.policy import Rules
 from ..model.review import Access, Impact, Review
 from ..model.spec import Address
-from ..planning.revalidation import wanted_again
-from ..review.access.changes import access_changes, touches_access
-from ..review.policy.judge import denials, expired, judge, refuse_unready
-from ..stores.mlflow.auth import names_there, read_access_state
+from ..planning.revalidation import reconstruct_desired
+from ..review.access.changes import list_access_changes, touches_access
+from ..review.policy.judge import judge, list_denials, list_expired_waivers, require_valid_rules
+from ..stores.mlflow.auth import find_names, read_access_state
 from .actor import actor
 from .evidence import gather_evidence
 from .refresh import Snapshots, take_snapshots
@@ -30,7 +30,7 @@ from .session import Session
 def review(session: Session, plan: Plan, snapshots: Snapshots, rules: Rules) -> Plan:
     """The plan, which has differences, with its review. `snapshots`: those that it was made from. LacError
     where a policy can't be read."""
-    refuse_unready(rules)
+    require_valid_rules(rules)
     evidence = gather_evidence(session, plan, snapshots, rules.directions)
     access = _compare_access(session, plan)
     impacts = make_impacts(session.kinds.values(), plan, snapshots, access)
@@ -48,10 +48,10 @@ def refuse_denied(session: Session, plan: Plan) -> None:
         rule_sets.append(session.desired.rules)
     if not any(rules.policies for rules in rule_sets):
         return
-    snapshots = take_snapshots(session, wanted_again(plan))
+    snapshots = take_snapshots(session, reconstruct_desired(plan))
     for rules in rule_sets:
         if rules.policies:
-            refuse(denials(review(session, plan, snapshots, rules)))
+            refuse(list_denials(review(session, plan, snapshots, rules)))
 
 
 def make_impacts(
@@ -76,7 +76,7 @@ def make_impacts(
 def _judge(session: Session, plan: Plan) -> Plan:
     rules, now = plan.review.rules, datetime.now(UTC)
     verdicts = judge(plan, rules, actor=actor(session.settings.directory, session.environ), now=now)
-    notes = expired(rules, now) if verdicts else ()
+    notes = list_expired_waivers(rules, now) if verdicts else ()
     review = replace(plan.review, verdicts=verdicts)
     return replace(plan, review=review, diagnostics=(*plan.diagnostics, *notes))
 
@@ -92,5 +92,5 @@ def _compare_access(session: Session, plan: Plan) -> Mapping[Address, tuple[Acce
         state = read_access_state(
             db.auth, db.registry, db.workspace, default_permission=session.settings.default_permission
         )
-        names = names_there(db.registry, state, db.workspace)
-    return access_changes(plan, state, session.settings.workspace, names)
+        names = find_names(db.registry, state, db.workspace)
+    return list_access_changes(plan, state, session.settings.workspace, names)

@@ -12,7 +12,7 @@ from ..model.snapshot import Desired
 from ..model.spec import Address, Spec
 from ..planning.decision import not_ours
 from ..planning.planner import PlanOptions
-from ..planning.rollback import undone
+from ..planning.rollback import find_rollback
 from .plan import make_plan, review_plan
 from .queries import read_history, read_records
 from .refresh import resolve_snapshots, take_snapshots
@@ -30,27 +30,27 @@ class Rollback:
 
 def plan_rollback(session: Session, what: str, *, allow: Collection[str] = ()) -> Rollback:
     """The plan that undoes an apply or one object's last change; `Stack.rollback` describes `what`."""
-    back = undone(what, read_history(session), session.parse_address)
+    back = find_rollback(what, read_history(session), session.parse_address)
     recorded = {r.address: r.spec for r in read_records(session) if r.spec is not None}
     # endpoints that follow a restored alias go back with it
     followers = {
         address: spec
         for address, spec in recorded.items()
-        if address not in back.wanted and any(alias in back.wanted for alias in spec.follows())
+        if address not in back.objects and any(alias in back.objects for alias in spec.follows())
     }
-    objects = {a: spec for a, spec in back.wanted.items() if spec is not None} | followers
+    objects = {a: spec for a, spec in back.objects.items() if spec is not None} | followers
     snapshots = resolve_snapshots(session, take_snapshots(session, Desired(objects)))
     # an object that has another owner by now, or none, isn't ours to delete
-    absent = (a for a, spec in back.wanted.items() if spec is None and a not in snapshots.recorded.ours)
+    absent = (a for a, spec in back.objects.items() if spec is None and a not in snapshots.recorded.ours)
     refuse(not_ours(a, snapshots.recorded.others.get(a)) for a in absent if snapshots.live.present(a))
     options = PlanOptions(
         Mode.ROLLBACK,
         frozenset(allow),
-        only=frozenset({*back.wanted, *followers}),
+        only=frozenset({*back.objects, *followers}),
         because=back.because,
     )
     plan = make_plan(session, snapshots, options)
-    return Rollback(review_plan(session, plan, snapshots), lambda: _edit_manifests(session, back.wanted))
+    return Rollback(review_plan(session, plan, snapshots), lambda: _edit_manifests(session, back.objects))
 
 
 def _edit_manifests(session: Session, specs: Mapping[Address, Spec | None]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from ..model.diagnostics import Diagnostic, refuse
 from ..model.plan import Mode, Plan
 from ..planning import planfile
 from ..planning.planfile import SavedPlan, same_store
-from ..planning.revalidation import replayed, wanted_again
+from ..planning.revalidation import reconstruct_desired, revalidate
 from .actor import actor
 from .apply.transaction import refuse_stale
 from .refresh import resolve_snapshots, take_snapshots
@@ -42,12 +42,12 @@ def check_plan(session: Session, saved: SavedPlan) -> Plan:
     plan = saved.plan
     with session.connections.reading() as (ledger, _), ledger.reading() as db:
         ledger.refuse_second_apply(db, plan)
-    snapshots = take_snapshots(session, wanted_again(plan))
+    snapshots = take_snapshots(session, reconstruct_desired(plan))
     refuse_stale(plan.changes, snapshots.live, snapshots.recorded)
     # a plan about records alone has nothing to resolve
     if plan.mode is not Mode.REFRESH_ONLY:
         snapshots = resolve_snapshots(session, snapshots)
-    return replayed(
+    return revalidate(
         plan,
         snapshots.desired,
         snapshots.recorded,

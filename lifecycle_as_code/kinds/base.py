@@ -12,7 +12,7 @@ from ..model.plan import Change, Plan
 from ..model.review import Impact
 from ..model.snapshot import Live, Observed, Recorded
 from ..model.spec import Address, Spec
-from ..planning.guards import World
+from ..planning.guards import PlanContext
 from ..stores.ray.apps import owner
 from ..stores.sql.rows import Keys
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=Spec)
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 """Takes a line of progress."""
 
 
@@ -51,7 +51,7 @@ class Databases:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Filter:
     """The objects to observe: for each kind, first key parts (names of models or experiments); None is all
     objects. A model's name includes its versions and aliases, declared or not.
     """
@@ -124,7 +124,7 @@ class Kind(ABC, Generic[S]):
 
     spec: type[S]
 
-    def check(self, world: World) -> Iterator[Diagnostic]:
+    def check(self, world: PlanContext) -> Iterator[Diagnostic]:
         """Rules of this kind over the whole plan, beyond those that follow from its markers. Pure."""
         return iter(())
 
@@ -161,7 +161,7 @@ class SqlKind(Kind[S]):
     tables: ClassVar[tuple[Table, ...]] = ()
 
     @abstractmethod
-    def observe(self, db: Databases, wanted: Wanted) -> Observation:
+    def observe(self, db: Databases, scope: Filter) -> Observation:
         """Live objects, tombstones included, in a fixed number of queries."""
 
     def settle(
@@ -225,7 +225,7 @@ class ServeKind(Kind[S]):
         """The names that this change creates on the cluster; recorded as pending before that."""
 
     @abstractmethod
-    def warm_up(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> list[Rollout]:
+    def warm_up(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Report) -> list[Rollout]:
         """Start new parts beside the old ones, without traffic; wait for them and probe them. Failed parts
         are removed.
 
@@ -233,13 +233,15 @@ class ServeKind(Kind[S]):
         """
 
     @abstractmethod
-    def undo(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> None:
+    def undo(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Report) -> None:
         """Remove the parts that `warm_up` started for these changes; the traffic hasn't moved."""
 
     @abstractmethod
-    def cut_over(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> list[Rollout]:
+    def cut_over(
+        self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Report
+    ) -> list[Rollout]:
         """Move the traffic, and read back that it moved."""
 
     @abstractmethod
-    def retire(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> list[Rollout]:
+    def retire(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Report) -> list[Rollout]:
         """Remove the parts that no longer serve; for a deletion, all of them."""

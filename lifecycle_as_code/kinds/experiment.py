@@ -23,7 +23,7 @@ from ..model.diagnostics import Diagnostic
 from ..model.plan import Action
 from ..model.snapshot import Observed
 from ..model.spec import Address, Computed, Immutable, Key, Labels, Spec, Store
-from ..planning.guards import World
+from ..planning.guards import PlanContext
 from ..serving.levels import ResourceType
 from ..stores.mlflow import rules
 from ..stores.mlflow.artifact_root import artifact_root
@@ -32,7 +32,7 @@ from ..stores.mlflow.renames import rename
 from ..stores.mlflow.tables import assessments, experiment_tags, experiments, runs
 from ..stores.mlflow.uris import host, join
 from ..stores.sql import rows
-from .base import Databases, Observation, SqlKind, StoredForms, Wanted
+from .base import Databases, Filter, Observation, SqlKind, StoredForms
 
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.experiment_tag_key))]
 TagValue = Annotated[str, AfterValidator(rules.validator(rules.experiment_tag_value))]
@@ -81,7 +81,7 @@ class Experiments(SqlKind[Experiment]):
     keys = rows.Keys(experiments, ("name",))
     tables = (experiments, experiment_tags)
 
-    def check(self, world: World) -> Iterator[Diagnostic]:
+    def check(self, world: PlanContext) -> Iterator[Diagnostic]:
         """A deleted experiment is restored with its own artifact location."""
         for address, change in world.changes.items():
             observed = world.live.objects.get(address)
@@ -98,9 +98,9 @@ class Experiments(SqlKind[Experiment]):
                     at=world.places.get(address),
                 )
 
-    def observe(self, db: Databases, wanted: Wanted) -> Observation:
+    def observe(self, db: Databases, scope: Filter) -> Observation:
         """Two queries. Facts: `id`, which MLflow's grants name, `created` and `updated` in ms."""
-        names = wanted.of("experiment")
+        names = scope.of("experiment")
         columns = experiments.c
         query: Any = select(
             columns.experiment_id,

@@ -17,12 +17,12 @@ from ..model.plan import Action
 from ..model.selector import Selects, VersionSelector
 from ..model.snapshot import Observed
 from ..model.spec import Address, Hold, Key, Nest, Ref, Spec, Store, Trait
-from ..planning.guards import World
+from ..planning.guards import PlanContext
 from ..stores.mlflow import rules
 from ..stores.mlflow.prompts import prompt_names
 from ..stores.mlflow.tables import registered_model_aliases
 from ..stores.sql import rows
-from .base import Databases, Observation, SqlKind, Wanted
+from .base import Databases, Filter, Observation, SqlKind
 
 
 class ModelAlias(Spec):
@@ -65,7 +65,7 @@ class ModelAliases(SqlKind[ModelAlias]):
     spec = ModelAlias
     tables = (registered_model_aliases,)
 
-    def check(self, world: World) -> Iterator[Diagnostic]:
+    def check(self, world: PlanContext) -> Iterator[Diagnostic]:
         """An alias that is a number may stay where MLflow has one, but isn't created."""
         for address, change in world.changes.items():
             if address.kind != ModelAlias.kind or change.action is not Action.CREATE:
@@ -79,9 +79,9 @@ class ModelAliases(SqlKind[ModelAlias]):
                     at=world.places.get(address),
                 )
 
-    def observe(self, db: Databases, wanted: Wanted) -> Observation:
+    def observe(self, db: Databases, scope: Filter) -> Observation:
         """Two queries: prompts' names, and the aliases."""
-        names = wanted.of("registered_model", "model_version", "model_alias")
+        names = scope.of("registered_model", "model_version", "model_alias")
         aliases = registered_model_aliases.c
         hidden = prompt_names(db.registry, db.workspace)
         query: Any = select(aliases.name, aliases.alias, aliases.version).where(

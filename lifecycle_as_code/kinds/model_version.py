@@ -33,12 +33,12 @@ from ..model.spec import (
     Store,
     Trait,
 )
-from ..planning.guards import World
+from ..planning.guards import PlanContext
 from ..stores.mlflow import rules
 from ..stores.mlflow.artifact_root import artifact_root
 from ..stores.mlflow.lineage import left_null, note_versions
 from ..stores.mlflow.prompts import prompt_names
-from ..stores.mlflow.sources import Known, look_up, resolve, same_source
+from ..stores.mlflow.sources import Lookup, look_up, resolve, same_source
 from ..stores.mlflow.tables import (
     DELETED,
     model_version_tags,
@@ -48,7 +48,7 @@ from ..stores.mlflow.tables import (
 )
 from ..stores.mlflow.uris import SourceAddress, Version, read_source
 from ..stores.sql import rows
-from .base import Databases, Observation, Replacement, SqlKind, StoredForms, Wanted
+from .base import Databases, Filter, Observation, Replacement, SqlKind, StoredForms
 
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.model_tag_key))]
 TagValue = Annotated[str, AfterValidator(rules.validator(rules.version_tag_value))]
@@ -115,7 +115,7 @@ class ModelVersions(SqlKind[ModelVersion]):
     keys = rows.Keys(model_versions, ("name", "version"))
     tables = (model_versions, model_version_tags)
 
-    def check(self, world: World) -> Iterator[Diagnostic]:
+    def check(self, world: PlanContext) -> Iterator[Diagnostic]:
         """MLflow numbers versions: the highest plus one, deleted ones included; from 1 in a new model."""
         made: defaultdict[str, list[int]] = defaultdict(list)
         for address, change in world.changes.items():
@@ -150,12 +150,12 @@ class ModelVersions(SqlKind[ModelVersion]):
             before = None if below is None else Address(ModelVersion.kind, (model, below))
             yield Replacement(address, "", before, address)
 
-    def observe(self, db: Databases, wanted: Wanted) -> Observation:
+    def observe(self, db: Databases, scope: Filter) -> Observation:
         """Three queries: prompts' names, tags, versions. Deleted versions are tombstones.
 
         Facts: `created` and `updated` in ms, `status` and `status_message`.
         """
-        names = wanted.of("registered_model", "model_version", "model_alias")
+        names = scope.of("registered_model", "model_version", "model_alias")
         hidden = prompt_names(db.registry, db.workspace)
         labels, versions = model_version_tags.c, model_versions.c
         tags: defaultdict[tuple[str, int], dict[str, str]] = defaultdict(dict)
@@ -355,7 +355,7 @@ def _like(spec: ModelVersion, stored: ModelVersion) -> ModelVersion:
 
 
 def _resolve_new(
-    waiting: Mapping[Address, ModelVersion], sources: Mapping[Address, SourceAddress], known: Known
+    waiting: Mapping[Address, ModelVersion], sources: Mapping[Address, SourceAddress], known: Lookup
 ) -> StoredForms:
     """Specs of versions that the plan creates. One may point at another that the plan creates too."""
     versions = dict(known.versions)
@@ -383,7 +383,7 @@ def _resolve_new(
             yield address, spec.model_copy(update=update)
 
 
-def _not_next(world: World, address: Address, due: int) -> Diagnostic:
+def _not_next(world: PlanContext, address: Address, due: int) -> Diagnostic:
     return Diagnostic(
         "not-the-next-version",
         "MLflow would assign another number to the new version",

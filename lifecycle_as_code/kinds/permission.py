@@ -16,14 +16,22 @@ from ..model.access import ALL
 from ..model.diagnostics import Diagnostic, refuse
 from ..model.snapshot import Observed
 from ..model.spec import Address, Hold, Key, Nest, Ref, Spec, Store, Trait
-from ..planning.guards import World
-from ..review.access.lockout import GrantKinds, lost_by
+from ..planning.guards import PlanContext
+from ..review.access.lockout import GrantKinds, list_lockouts
 from ..stores.mlflow import rules
-from ..stores.mlflow.auth import BY_ID, GrantNames, hidden_user, read_names, role_ids, user_ids, vanished
+from ..stores.mlflow.auth import (
+    BY_ID,
+    GrantNames,
+    hidden_user,
+    missing_reference,
+    read_names,
+    role_ids,
+    user_ids,
+)
 from ..stores.mlflow.prompts import prompt_names
 from ..stores.mlflow.tables import role_permissions, roles
 from ..stores.sql import rows
-from .base import Databases, Observation, SqlKind, Wanted
+from .base import Databases, Filter, Observation, SqlKind
 
 CLAIMABLE: Final = {
     "registered_model": "registered_models",
@@ -123,11 +131,11 @@ class PermissionKind(SqlKind[Permission]):
 
     spec = Permission
 
-    def check(self, world: World) -> Iterator[Diagnostic]:
+    def check(self, world: PlanContext) -> Iterator[Diagnostic]:
         """No user loses MANAGE on a resource that stays without an error."""
-        return lost_by(world, GrantKinds(Permission.kind, holder="role"))
+        return list_lockouts(world, GrantKinds(Permission.kind, holder="role"))
 
-    def observe(self, db: Databases, wanted: Wanted) -> Observation:
+    def observe(self, db: Databases, scope: Filter) -> Observation:
         """The workspace's grants of the roles, and on the resources, to observe.
 
         Grants on types that can't be declared are among them, unchanged. A hidden role's grants name its
@@ -140,8 +148,8 @@ class PermissionKind(SqlKind[Permission]):
         grants = db.auth.execute(_GRANTS.where(roles.c.workspace == db.workspace)).all()
         types = {row.resource_type for row in grants}
         names = read_names(db.registry, types, db.workspace)
-        on = {resource_type: wanted.of(resource_type) for resource_type in types}
-        by = wanted.of("role", "permission")
+        on = {resource_type: scope.of(resource_type) for resource_type in types}
+        by = scope.of("role", "permission")
         own = {role: user_id for role, *_ in grants if (user_id := hidden_user(role)) is not None}
         usernames = {user_id: name for name, user_id in user_ids(db.auth).items()} if own else {}
         objects: dict[Address, Observed] = {}
@@ -162,7 +170,7 @@ class PermissionKind(SqlKind[Permission]):
             if pattern == ALL
         }
         return Observation(
-            objects, frozenset(hidden_roles | _referents(db, wanted)), facts={"grants_on_all": on_all}
+            objects, frozenset(hidden_roles | _referents(db, scope)), facts={"grants_on_all": on_all}
         )
 
     def create(self, db: Databases, afters: Sequence[Permission]) -> None:
@@ -201,9 +209,9 @@ def _rows(db: Databases, grants: Sequence[Permission], *, new: bool = False) -> 
     for grant in grants:
         pattern = names[grant.resource_type].pattern(grant.resource)
         if grant.role not in role_of:
-            problems.append(vanished(Address("role", (grant.role,)), grant.address))
+            problems.append(missing_reference(Address("role", (grant.role,)), grant.address))
         elif pattern is None and new:
-            problems.append(vanished(Address(grant.resource_type, (grant.resource,)), grant.address))
+            problems.append(missing_reference(Address(grant.resource_type, (grant.resource,)), grant.address))
         else:
             key = role_of[grant.role], grant.resource_type, grant.resource if pattern is None else pattern
             values.append({**dict(zip(_THIS, key, strict=True)), "permission": grant.level})
@@ -211,13 +219,13 @@ def _rows(db: Databases, grants: Sequence[Permission], *, new: bool = False) -> 
     return values
 
 
-def _referents(db: Databases, wanted: Wanted) -> set[Address]:
+def _referents(db: Databases, scope: Filter) -> set[Address]:
     """Prompts and gateway endpoints that grants may name; no stack manages them."""
     referents: set[Address] = set()
-    if (prompts := wanted.of("prompt")) is None or prompts:
+    if (prompts := scope.of("prompt")) is None or prompts:
         known = prompt_names(db.registry, db.workspace)
         referents |= {Address("prompt", (name,)) for name in known if prompts is None or name in prompts}
-    if (gateways := wanted.of("gateway_endpoint")) is None or gateways:
+    if (gateways := scope.of("gateway_endpoint")) is None or gateways:
         ids = GrantNames.read(db.registry, "gateway_endpoint", db.workspace).id_of or {}
         referents |= {
             Address("gateway_endpoint", (name,)) for name in ids if gateways is None or name in gateways

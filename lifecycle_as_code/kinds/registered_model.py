@@ -17,7 +17,7 @@ from ..model.diagnostics import Diagnostic, refuse
 from ..model.plan import Action, Change
 from ..model.snapshot import Observed
 from ..model.spec import Address, Key, Labels, Spec, Store, Trait
-from ..planning.guards import World
+from ..planning.guards import PlanContext
 from ..serving.levels import ResourceType
 from ..stores.mlflow import rules
 from ..stores.mlflow.prompts import PROMPT_TAG
@@ -30,9 +30,9 @@ from ..stores.mlflow.tables import (
     registered_model_tags,
     registered_models,
 )
-from ..stores.mlflow.webhooks import waiting
+from ..stores.mlflow.webhooks import find_webhooks
 from ..stores.sql import rows
-from .base import Databases, Observation, SqlKind, Wanted
+from .base import Databases, Filter, Observation, SqlKind
 
 Name = Annotated[str, AfterValidator(rules.validator(rules.model_name))]
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.model_tag_key))]
@@ -69,7 +69,7 @@ class RegisteredModels(SqlKind[RegisteredModel]):
     keys = rows.Keys(registered_models, ("name",))
     tables = (registered_models, registered_model_tags)
 
-    def check(self, world: World) -> Iterator[Diagnostic]:
+    def check(self, world: PlanContext) -> Iterator[Diagnostic]:
         """A prompt's name is taken: MLflow stores prompts as models."""
         for address, change in world.changes.items():
             is_prompt = Address("prompt", address.key) in world.live.referents
@@ -84,12 +84,12 @@ class RegisteredModels(SqlKind[RegisteredModel]):
                 )
         yield from _silent_webhooks(world)
 
-    def observe(self, db: Databases, wanted: Wanted) -> Observation:
+    def observe(self, db: Databases, scope: Filter) -> Observation:
         """Four queries. Facts: `created` and `updated`, in ms; of the store, its `webhooks`.
 
         Referents: the prompts among the names.
         """
-        names = wanted.of("registered_model", "model_version", "model_alias", "prompt")
+        names = scope.of("registered_model", "model_version", "model_alias", "prompt")
         models, labels = registered_models.c, registered_model_tags.c
         tags: defaultdict[str, dict[str, str]] = defaultdict(dict)
         query: Any = select(labels.name, labels.key, labels.value).where(labels.workspace == db.workspace)
@@ -109,7 +109,7 @@ class RegisteredModels(SqlKind[RegisteredModel]):
                 spec, {"created": created, "updated": updated}
             )
         return Observation(
-            objects, frozenset(prompts), facts={"webhooks": waiting(db.registry, db.workspace)}
+            objects, frozenset(prompts), facts={"webhooks": find_webhooks(db.registry, db.workspace)}
         )
 
     def create(self, db: Databases, afters: Sequence[RegisteredModel]) -> None:
@@ -215,7 +215,7 @@ def _in_use(address: Address) -> Diagnostic:
     )
 
 
-def _silent_webhooks(world: World) -> Iterator[Diagnostic]:
+def _silent_webhooks(world: PlanContext) -> Iterator[Diagnostic]:
     """The webhooks that MLflow would have called for the same changes by REST."""
     silent = world.live.facts.get("webhooks", {})
     if not silent:

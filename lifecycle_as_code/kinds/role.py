@@ -17,10 +17,10 @@ from ..model.diagnostics import Diagnostic, LacError
 from ..model.snapshot import Observed
 from ..model.spec import Address, Key, Spec, Store, Trait, Unordered
 from ..stores.mlflow import rules
-from ..stores.mlflow.auth import hidden_user, read_names, role_ids, user_ids, vanished
+from ..stores.mlflow.auth import hidden_user, missing_reference, read_names, role_ids, user_ids
 from ..stores.mlflow.tables import role_permissions, roles, user_role_assignments, users
 from ..stores.sql import rows
-from .base import Databases, Observation, SqlKind, Wanted
+from .base import Databases, Filter, Observation, SqlKind
 
 
 def _sort_unique(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ class RoleKind(SqlKind[Role]):
     spec = Role
     keys = rows.Keys(roles, ("name",))
 
-    def observe(self, db: Databases, wanted: Wanted) -> Observation:
+    def observe(self, db: Databases, scope: Filter) -> Observation:
         """The roles of the workspace to observe, without hidden ones; every user as a referent. Three
         queries.
 
@@ -83,7 +83,7 @@ class RoleKind(SqlKind[Role]):
         """
         if db.auth is None:
             return Observation({})
-        names = wanted.of("role", "permission")
+        names = scope.of("role", "permission")
         assigned = (
             select(user_role_assignments.c.role_id, users.c.username)
             .join(users, users.c.id == user_role_assignments.c.user_id)
@@ -149,7 +149,7 @@ def _assignments(db: Databases, members: Collection[tuple[Role, Collection[str]]
         return []
     role_of, user_of = _role_ids(db, [role for role, _ in pairs]), user_ids(db.grants)
     if missing := [(role, name) for role, name in pairs if name not in user_of]:
-        raise LacError(*(vanished(Address("user", (name,)), role.address) for role, name in missing))
+        raise LacError(*(missing_reference(Address("user", (name,)), role.address) for role, name in missing))
     return [{"user_id": user_of[name], "role_id": role_of[role.name]} for role, name in pairs]
 
 
@@ -157,7 +157,7 @@ def _role_ids(db: Databases, specs: Iterable[Role]) -> dict[str, int]:
     ids = role_ids(db.grants, db.workspace)
     missing = sorted({role.address for role in specs if role.name not in ids})
     if missing:
-        raise LacError(*(vanished(address, address) for address in missing))
+        raise LacError(*(missing_reference(address, address) for address in missing))
     return ids
 
 

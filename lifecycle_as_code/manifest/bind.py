@@ -23,9 +23,9 @@ from .blocks.objects import BLOCKS, LIFECYCLE, Blocks
 from .convert import SECRET_FIELDS
 from .shapes import EXCLUSIVE, Shape, read_exclusive, shapes_of
 from .value_errors import REFUSED, bad_value, describe_error, missing_field, unknown_field
-from .yaml.invisible import looks
+from .yaml.invisible import visible_form
 from .yaml.nodes import Map, Mark, Plain, Seq
-from .yaml.report import Report, guess, is_typo, problem, shown
+from .yaml.report import Report, guess, is_typo, problem, quote
 from .yaml.text import START
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Binder:
         hint = guess(name, [*self._sections, *BLOCKS, *SECTIONS])
         if name in self._settings:
             hint = "settings belong in lac.yaml"
-        report.add("unknown-section", root.place_of_key(name), f"There is no section {shown(name)}.", hint)
+        report.add("unknown-section", root.place_of_key(name), f"There is no section {quote(name)}.", hint)
 
     def _items(
         self, shape: Shape, items: Any, holder: Map, key: str, constants: Mapping[str, Any], report: Report
@@ -176,7 +176,7 @@ class Binder:
         address = spec.address
         for part in address.key:
             if part.__class__ is str and len(part) > MAX_NAME:
-                detail = f"The name {shown(part)} has {len(part):,} characters; the limit is {MAX_NAME}."
+                detail = f"The name {quote(part)} has {len(part):,} characters; the limit is {MAX_NAME}."
                 report.add("bad-value", at, detail)
                 return
         if address in self.objects:
@@ -192,7 +192,7 @@ class Binder:
         look = address
         for part in address.key:
             if part.__class__ is str and not part.isascii():
-                look = appearance(address)
+                look = visible_address(address)
                 first = self._looks.setdefault(look, look if look in self.objects else address)
                 break
         else:
@@ -230,9 +230,9 @@ class Binder:
             self._items(inner, node[name], node, name, constants, report)
 
 
-def appearance(address: Address) -> Address:
+def visible_address(address: Address) -> Address:
     """The visible form of an address: two addresses with the same one can't both be declared."""
-    return Address(address.kind, tuple(looks(p) if isinstance(p, str) else p for p in address.key))
+    return Address(address.kind, tuple(visible_form(p) if isinstance(p, str) else p for p in address.key))
 
 
 def _pair(key: str | Plain, value: Any, marks: tuple[Mark, Mark], fields: tuple[str, str]) -> Map:

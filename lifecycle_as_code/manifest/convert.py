@@ -17,7 +17,7 @@ from enum import Enum
 from functools import cache
 from typing import Annotated, Any, Final, Literal, NewType, Union, get_args, get_origin
 
-from ..model.spec import Derived, Part, fields_marked
+from ..model.spec import Derived, Part, find_fields
 from .value_errors import (
     REFUSED,
     bad_value,
@@ -30,7 +30,7 @@ from .value_errors import (
     words_of,
 )
 from .yaml.nodes import UNCLEAR, Map, Plain, Seq, decimal
-from .yaml.report import Report, guess, shown
+from .yaml.report import Report, guess, quote
 
 SECRET_FIELDS: Final = frozenset({"environment_vars", "env_vars"})
 """Mappings whose values may be secrets."""
@@ -51,7 +51,7 @@ SCALARS: Final[Mapping[Any, str]] = {
 @cache
 def fields_of(part: type[Part]) -> Mapping[str, Convert]:
     """The function that reads each field of a manifest."""
-    derived = fields_marked(part, Derived)
+    derived = find_fields(part, Derived)
     return {
         # manifests have `from`, which is no name in Python
         field.alias or name: converter(field.annotation, name in SECRET_FIELDS)
@@ -181,7 +181,7 @@ def _one_of(members: Mapping[Any, Any], secret: bool) -> Convert:
         report.add(
             "bad-value",
             holder.place(key),
-            f"`{name_of(key)}` is {shown(text)}; expected one of {choices}.",
+            f"`{name_of(key)}` is {quote(text)}; expected one of {choices}.",
             guess(text, [str(member) for member in members]),
         )
         return REFUSED
@@ -210,7 +210,7 @@ def _mapping(inner: Convert, keys: Any, secret: bool) -> Convert:
             }
         if value.odd:
             for name in value.odd:
-                detail = f"Not every YAML parser reads the key {shown(name)} as text."
+                detail = f"Not every YAML parser reads the key {quote(name)} as text."
                 report.add("quote-it", value.place_of_key(name), detail, suggest_quotes(name))
         return {name: inner(item, value, name, report) for name, item in value.items()}
 
@@ -220,7 +220,7 @@ def _mapping(inner: Convert, keys: Any, secret: bool) -> Convert:
 def _number(name: str, holder: Map, report: Report) -> Any:
     number = decimal(name)
     if number is None:
-        report.add("bad-value", holder.place_of_key(name), f"The key {shown(name)} is not a whole number.")
+        report.add("bad-value", holder.place_of_key(name), f"The key {quote(name)} is not a whole number.")
         return name
     return number
 
@@ -305,9 +305,9 @@ def read_untyped(value: Any, holder: Any, key: Any, report: Report) -> Any:
     hint = suggest_quotes(value.text)
     if natural is not UNCLEAR:
         hint = f"{hint}, or write `{natural}` for the number"
-    detail = f"`{name_of(key)}`: {shown(value.text)} could be a number or text."
+    detail = f"`{name_of(key)}`: {quote(value.text)} could be a number or text."
     if natural is UNCLEAR:
-        detail = f"`{name_of(key)}`: {shown(value.text)} is {meaning(value)}."
+        detail = f"`{name_of(key)}`: {quote(value.text)} is {meaning(value)}."
     report.add("quote-it", holder.place(key), detail, hint)
     return REFUSED
 

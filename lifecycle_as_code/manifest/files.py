@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ..model.diagnostics import Diagnostic, LacError, Source
 from .regular_file import NotRegularError, read_regular_file
-from .yaml.report import problem, shown
+from .yaml.report import problem, quote
 from .yaml.text import MAX_BYTES
 
 PROJECT = "lac.yaml"
@@ -43,13 +43,13 @@ def read(path: Path, shown_as: str, at: Source | None = None) -> bytes:
     try:
         return read_regular_file(path, MAX_BYTES)
     except NotRegularError:
-        raise LacError(problem("not-a-file", f"{shown(shown_as)} is not a regular file.", at=at)) from None
+        raise LacError(problem("not-a-file", f"{quote(shown_as)} is not a regular file.", at=at)) from None
     except OSError as error:
-        detail = f"{shown(shown_as)}: {error.strerror}."
+        detail = f"{quote(shown_as)}: {error.strerror}."
         raise LacError(problem("unreadable-file", detail, at=at)) from None
 
 
-def matching(root: Path, patterns: Iterable[tuple[str, Source]]) -> tuple[list[str], list[Diagnostic]]:
+def list_manifests(root: Path, patterns: Iterable[tuple[str, Source]]) -> tuple[list[str], list[Diagnostic]]:
     """The manifests that match the include patterns, as sorted paths below `root`, and the problems.
 
     Wildcards skip hidden directories, lac.yaml, other stacks (directories with their own lac.yaml),
@@ -63,10 +63,10 @@ def matching(root: Path, patterns: Iterable[tuple[str, Source]]) -> tuple[list[s
         try:
             tree.charge(_PATTERN, at)
             if pattern.startswith(("/", "~")) or ".." in steps:
-                detail = f"{shown(pattern)} is outside of the stack's directory."
+                detail = f"{quote(pattern)} is outside of the stack's directory."
                 raise LacError(problem("include-outside", detail, at=at))
             if any(len(step) > MAX_NAME for step in steps):
-                detail = f"{shown(pattern)}: the name is too long."
+                detail = f"{quote(pattern)}: the name is too long."
                 raise LacError(problem("unreadable-file", detail, at=at))
             matches = list(_Walk(tree, at).match("", _without_repeats(steps)))
         except LacError as error:
@@ -80,7 +80,7 @@ def matching(root: Path, patterns: Iterable[tuple[str, Source]]) -> tuple[list[s
     return sorted(names), problems
 
 
-def name_for(pattern: str, stem: str) -> str | None:
+def propose_name(pattern: str, stem: str) -> str | None:
     """The path of a new manifest that an include pattern matches, with `stem` for its wildcards; None for a
     pattern without wildcards, of templates, or with other wildcards than `*`."""
     steps = [step for step in pattern.split("/") if step not in ("", ".")] or [pattern]
@@ -91,17 +91,17 @@ def name_for(pattern: str, stem: str) -> str | None:
     return path if name and stem in path and not _is_wild(path) else None
 
 
-def way_to_a_stack(directory: Path) -> str:
+def suggest_directory(directory: Path) -> str:
     """A hint for a directory without a lac.yaml: the nearest one above it, or how to create one."""
     whole = directory.resolve()
     above = next((each for each in whole.parents if (each / PROJECT).is_file()), None)
     if above is None:
         return "run `lac init`, or give the stack's directory with `-C DIR`"
-    option = shown(f"-C {shlex.quote(os.path.relpath(above))}", 500)
+    option = quote(f"-C {shlex.quote(os.path.relpath(above))}", 500)
     return f"a parent directory has one: use {option}, or run `lac init` to create another"
 
 
-def tests_below(root: Path) -> list[Path]:
+def list_tests(root: Path) -> list[Path]:
     """The policy tests of a stack, sorted, without hidden directories, other stacks and artifacts."""
     paths: list[Path] = []
     for directory, folders, names in os.walk(root):
@@ -123,9 +123,9 @@ def _without_repeats(steps: list[str]) -> tuple[str, ...]:
 def _nothing(pattern: str, at: Source) -> Diagnostic:
     if _is_wild(pattern):
         return problem(
-            "include-matches-nothing", f"No file matches {shown(pattern)}.", at=at, severity="warning"
+            "include-matches-nothing", f"No file matches {quote(pattern)}.", at=at, severity="warning"
         )
-    return problem("unreadable-file", f"There is no file {shown(pattern)}.", "fix or remove the entry", at)
+    return problem("unreadable-file", f"There is no file {quote(pattern)}.", "fix or remove the entry", at)
 
 
 def _is_wild(step: str) -> bool:
@@ -179,7 +179,7 @@ class _Tree:
                 entries = list(islice(iterator, self._left + 1))
         except OSError as error:
             raise LacError(
-                problem("unreadable-file", f"{shown(below or '.')}: {error.strerror}.", at=at)
+                problem("unreadable-file", f"{quote(below or '.')}: {error.strerror}.", at=at)
             ) from None
         self.charge(len(entries), at)
         if below and any(entry.name == PROJECT for entry in entries):
@@ -202,7 +202,7 @@ class _Walk:
         if not steps:
             return
         if below.count("/") > MAX_LEVELS:
-            detail = f"{shown(below)} is more than {MAX_LEVELS} directories deep."
+            detail = f"{quote(below)} is more than {MAX_LEVELS} directories deep."
             raise LacError(problem("too-deep", detail, at=self._at))
         step, rest = steps[0], steps[1:]
         if step == "**":
@@ -247,16 +247,16 @@ class _Walk:
             if stat.S_ISLNK(mode):
                 target = place.resolve(strict=True)
                 if not target.is_relative_to(self._tree.real):
-                    detail = f"{shown(path)} is a link out of the stack's directory."
+                    detail = f"{quote(path)} is a link out of the stack's directory."
                     hint = "copy the file, or link inside the directory"
                     raise LacError(problem("include-outside", detail, hint, self._at))
                 mode = os.lstat(target).st_mode
         except (OSError, RuntimeError):
             raise LacError(
-                problem("unreadable-file", f"{shown(path)} is a broken link.", at=self._at)
+                problem("unreadable-file", f"{quote(path)} is a broken link.", at=self._at)
             ) from None
         if not fits(mode):
-            raise LacError(problem("not-a-file", f"{shown(path)} is not a regular file.", at=self._at))
+            raise LacError(problem("not-a-file", f"{quote(path)} is not a regular file.", at=self._at))
 
 
 def _join(below: str, name: str) -> str:

@@ -48,7 +48,7 @@ class _Level(NamedTuple):
     after: int
 
 
-def formatted(text: str) -> str:
+def format_text(text: str) -> str:
     """The formatted text. CannotFormatError if that isn't safe.
 
     `text`: one in which `reader.parse` finds no problem.

@@ -16,13 +16,13 @@ from ..model.policy import Rules
 from ..model.snapshot import Desired
 from ..model.spec import Spec
 from .bind import LEAVE_OUT, Binder
-from .files import PROJECT, matching, read, way_to_a_stack
+from .files import PROJECT, list_manifests, read, suggest_directory
 from .placeholders import warn_of_placeholders
 from .project import INCLUDE, Choices, Project, known_settings, read_project
 from .settings import Settings
 from .templates import MARKERS, Renderer, TemplateError, TreeRenderer, report_file_error
 from .yaml.reader import parse
-from .yaml.report import MAX_PROBLEMS, Report, TooManyError, problem, shown
+from .yaml.report import MAX_PROBLEMS, Report, TooManyError, problem, quote
 from .yaml.text import readable
 
 _MARKERS = tuple(marker.encode() for marker in MARKERS)
@@ -173,8 +173,8 @@ def _project(
 ) -> Project:
     path = root / PROJECT
     if not os.path.lexists(path):
-        detail = f"There is no {shown(str(path))}."
-        raise LacError(problem("no-lac-yaml", detail, way_to_a_stack(root)))
+        detail = f"There is no {quote(str(path))}."
+        raise LacError(problem("no-lac-yaml", detail, suggest_directory(root)))
     contents = tuple((str(file), read(Path(file), str(file))) for file in var_files)
     choices = Choices(environment, variables, contents, environ, settings_only)
     return read_project(read(path, str(path)), str(path), root.resolve(), sections, choices)
@@ -183,7 +183,7 @@ def _project(
 def _list_files(root: Path, project: Project) -> tuple[list[str], list[Diagnostic]]:
     """The files to read. Without `include` in lac.yaml, all; then a pattern may match nothing."""
     start = Source(str(root / PROJECT), 1, 1)
-    names, problems = matching(root, project.include or [(pattern, start) for pattern in INCLUDE])
+    names, problems = list_manifests(root, project.include or [(pattern, start) for pattern in INCLUDE])
     if not project.include:
         problems = [p for p in problems if p.severity == "error"]
         if not names:

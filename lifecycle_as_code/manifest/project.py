@@ -33,7 +33,7 @@ from .value_errors import bad_value, name_of
 from .variables import Variables
 from .yaml.nodes import Map, Seq
 from .yaml.reader import parse
-from .yaml.report import Report, TooManyError, guess, problem, shown
+from .yaml.report import Report, TooManyError, guess, problem, quote
 from .yaml.text import START, unstorable
 
 STORE: Final = "sqlite:///mlflow.db"
@@ -135,7 +135,7 @@ def _check_names(root: Map, values: Mapping[str, Any], report: Report) -> None:
     name = values.get("name")
     if isinstance(name, str) and not re.fullmatch(NAME, name):
         hint = "use lower case letters, digits, `-` and `_`, at most 63 of them"
-        report.add("bad-value", root.place("name"), f"{shown(name)} is not a valid stack name.", hint)
+        report.add("bad-value", root.place("name"), f"{quote(name)} is not a valid stack name.", hint)
     environments = root.get("environments")
     if isinstance(environments, Map) and UNNAMED in environments:
         detail = f"`{UNNAMED}` is reserved for the settings outside of `environments`."
@@ -154,7 +154,7 @@ def _environment(root: Map, name: str | None, report: Report) -> Map | None:
     at = report.source(root.place_of_key("environments"))
     hint = guess(name, known) or "declare it under `environments` in lac.yaml"
     report.problems.append(
-        problem("unknown-environment", f"There is no environment {shown(name)}.", hint, at)
+        problem("unknown-environment", f"There is no environment {quote(name)}.", hint, at)
     )
     return None
 

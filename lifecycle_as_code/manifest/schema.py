@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from ..model.spec import Derived, Part, Spec, fields_marked
+from ..model.spec import Derived, Part, Spec, find_fields
 from .blocks.objects import BLOCKS, LIFECYCLE, LifecycleBlock
 from .blocks.policies import RULES, TEAMS
 from .settings import ProjectFile
@@ -87,7 +87,7 @@ class _Generator(GenerateJsonSchema):
         made.pop("title", None)
         part: type[BaseModel] = schema["cls"]
         if issubclass(part, Part):
-            for name in fields_marked(part, Derived):
+            for name in find_fields(part, Derived):
                 made.get("properties", {}).pop(name, None)
         return made
 

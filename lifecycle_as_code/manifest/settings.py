@@ -118,7 +118,7 @@ class Serve:
     runtime_env: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
-    def shown(self) -> str:
+    def display_address(self) -> str:
         """The address without its user and password."""
         return "local" if self.local else without_credentials(self.address)
 

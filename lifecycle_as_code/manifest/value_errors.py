@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from .yaml.nodes import UNCLEAR, Map, Plain, Seq, fraction
-from .yaml.report import Report, guess, shown
+from .yaml.report import Report, guess, quote
 
 
 class _Refusal:
@@ -24,7 +24,7 @@ REFUSED: Final = _Refusal()
 
 def unknown_field(node: Map, name: str, what: str, known: Collection[str], report: Report) -> None:
     """Report a key that is not a field of `what`."""
-    detail = f"{shown(name)} is not a field of {what}."
+    detail = f"{quote(name)} is not a field of {what}."
     report.add("unknown-field", node.place_of_key(name), detail, guess(name, known))
 
 
@@ -55,7 +55,7 @@ def not_text(value: Any, holder: Any, key: Any, report: Report, secret: bool) ->
             "quote it",
         )
     else:
-        detail = f"`{name_of(key)}`: {shown(value.text)} is {meaning(value)}; expected text."
+        detail = f"`{name_of(key)}`: {quote(value.text)} is {meaning(value)}; expected text."
         hint = suggest_quotes(value.text)
     report.add("quote-it", holder.place(key), detail, hint)
     return REFUSED
@@ -96,13 +96,13 @@ def bad_value(value: Any, holder: Any, key: Any, report: Report, expected: str, 
         case Plain(text=""):
             actual, hint = "empty", "write a value, or remove the field"
         case Plain():
-            actual = shown(value.text)
+            actual = quote(value.text)
             if expected.startswith("`true`") and value.value is UNCLEAR:
                 hint = "write `true` or `false`"
             elif expected.endswith("number"):
                 hint = "write it in plain decimals, such as `1500` or `0.5`"
         case str():
-            actual = f"the text {shown(value)}" if value else "an empty text"
+            actual = f"the text {quote(value)}" if value else "an empty text"
             number = expected.endswith("number") and fraction(value) is not None
             if number or (expected.startswith("`true`") and value.lower() in ("true", "false")):
                 hint = "remove the quotes"
@@ -132,5 +132,5 @@ def describe_error(error: Any, value: Any, path: str, secret: bool) -> str:
     # "Input should be …", "String should have …": the field is named already
     rest = error["msg"].partition(" ")[2] if " should " in error["msg"] else error["msg"]
     text = value.text if isinstance(value, Plain) else value
-    subject = shown(text) if isinstance(text, str) else "it"
+    subject = quote(text) if isinstance(text, str) else "it"
     return f"`{path}`: {subject} {rest.rstrip('.')}."

@@ -18,8 +18,8 @@ from .spec import (
     Unordered,
     WriteOnly,
     construct,
-    fields_marked,
-    marked,
+    find_fields,
+    find_markers,
     plain,
     shapes,
 )
@@ -42,8 +42,8 @@ class FieldChange(NamedTuple):
 
 def diff(before: Spec, after: Spec) -> tuple[FieldChange, ...]:
     """Every leaf that differs, in field order. Lists marked `ByKey` are compared as maps."""
-    skipped = fields_marked(type(after), Key) | fields_marked(type(after), WriteOnly)
-    computed = fields_marked(type(after), Computed)
+    skipped = find_fields(type(after), Key) | find_fields(type(after), WriteOnly)
+    computed = find_fields(type(after), Computed)
     changes: list[FieldChange] = []
     for field in type(after).model_fields:
         old, new = getattr(before, field), getattr(after, field)
@@ -52,7 +52,7 @@ def diff(before: Spec, after: Spec) -> tuple[FieldChange, ...]:
             continue
         if _is_leaf(old) and _is_leaf(new):
             changes.append(FieldChange((field,), old, new))
-        elif field in fields_marked(type(after), Unordered):
+        elif field in find_fields(type(after), Unordered):
             changes += [FieldChange((field,), item, None) for item in old if item not in new]
             changes += [FieldChange((field,), None, item) for item in new if item not in old]
         else:
@@ -61,10 +61,10 @@ def diff(before: Spec, after: Spec) -> tuple[FieldChange, ...]:
     return tuple(changes)
 
 
-def owned(live: Spec, *sides: Spec | None) -> Spec:
+def restrict_to_owned(live: Spec, *sides: Spec | None) -> Spec:
     """`live` with its `OwnedKeys` mappings reduced to the keys of `sides`: only those are compared."""
     update: dict[str, Any] = {}
-    for field in fields_marked(type(live), OwnedKeys):
+    for field in find_fields(type(live), OwnedKeys):
         labels: Mapping[str, Any] = getattr(live, field)
         keys = {key for side in sides if side is not None for key in getattr(side, field)}
         if any(key not in keys for key in labels):
@@ -72,17 +72,17 @@ def owned(live: Spec, *sides: Spec | None) -> Spec:
     return live.model_copy(update=update) if update else live
 
 
-def as_chosen(spec: Spec, live: Spec) -> Spec:
+def fill_computed(spec: Spec, live: Spec) -> Spec:
     """`spec` with the store's values for the `Computed` fields that it leaves out."""
     update = {
         name: getattr(live, name)
-        for name in fields_marked(type(spec), Computed)
+        for name in find_fields(type(spec), Computed)
         if getattr(spec, name) is None and getattr(live, name) is not None
     }
     return spec.model_copy(update=update) if update else spec
 
 
-def carried(after: Spec, before: Spec, fields: Collection[str]) -> Spec:
+def carry_fields(after: Spec, before: Spec, fields: Collection[str]) -> Spec:
     """`after` with these fields, such as `description` or `tags.team`, as `before` has them."""
     if not fields:
         return after
@@ -104,7 +104,7 @@ def is_health(kind: type[Part], path: Path) -> bool:
 def is_marked(kind: type[Part], path: Path, marker: Hashable) -> bool:
     """Whether that leaf, or a field that contains it, carries the marker."""
     name = str(path[0])
-    if name in fields_marked(kind, marker):
+    if name in find_fields(kind, marker):
         return True
     inner, many = shapes(kind).get(name, (None, False))
     rest = path[2 if many else 1 :]
@@ -117,7 +117,7 @@ def without_health(spec: Spec) -> Spec:
 
 
 def _well(part: type[Part], data: Mapping[str, Any]) -> dict[str, Any]:
-    well = {**data, **{n: part.model_fields[n].default for n in fields_marked(part, Health) if n in data}}
+    well = {**data, **{n: part.model_fields[n].default for n in find_fields(part, Health) if n in data}}
     for name, (inner, many) in shapes(part).items():
         if inner is not None and well.get(name) is not None:
             value = well[name]
@@ -125,14 +125,14 @@ def _well(part: type[Part], data: Mapping[str, Any]) -> dict[str, Any]:
     return well
 
 
-def leaves(spec: Spec) -> tuple[FieldChange, ...]:
+def list_leaves(spec: Spec) -> tuple[FieldChange, ...]:
     """Every field with a value of its own, as changes from nothing: what a creation shows."""
     for slot in slots(spec):
         # a selector is one value to a reader, not several fields
         spec = pin_version(spec, slot.loc, str(slot.selector))
     kind = type(spec)
     values = _as_maps(kind, spec.model_dump(warnings="none", exclude_defaults=True))
-    hidden = fields_marked(kind, Key) | fields_marked(kind, Derived)
+    hidden = find_fields(kind, Key) | find_fields(kind, Derived)
     return tuple(
         leaf
         for field in kind.model_fields
@@ -158,7 +158,7 @@ def _read_field(spec: type[Part], field: str, value: Part) -> Any:
 
 def _as_maps(spec: type[Part], data: dict[str, Any]) -> dict[str, Any]:
     mapped = dict(data)
-    for field, by in marked(spec, ByKey):
+    for field, by in find_markers(spec, ByKey):
         if isinstance(items := data.get(field), list | tuple):
             mapped[field] = {
                 item[by.field]: {k: v for k, v in item.items() if k != by.field} for item in items

@@ -73,7 +73,7 @@ class Apply:
     lines: tuple[Line, ...] = ()
 
 
-def at(lines: Iterable[Line], moment_ms: int) -> dict[Address, Spec]:
+def find_state(lines: Iterable[Line], moment_ms: int) -> dict[Address, Spec]:
     """What was recorded at that moment: the last line about each object until then."""
     objects: dict[Address, Spec] = {}
     for line in in_order(lines):
@@ -86,7 +86,7 @@ def at(lines: Iterable[Line], moment_ms: int) -> dict[Address, Spec]:
     return objects
 
 
-def of_address(applies: Sequence[Apply], address: Address) -> list[tuple[Apply, Line]]:
+def find_lines(applies: Sequence[Apply], address: Address) -> list[tuple[Apply, Line]]:
     """The lines about one object, latest first."""
     return [
         (apply, line)
@@ -101,12 +101,12 @@ def in_order(lines: Iterable[Line]) -> list[Line]:
     return sorted(lines, key=_when)
 
 
-def moved_to(address: Address) -> str:
+def describe_move(address: Address) -> str:
     """The reason in the last line under a former name."""
     return f"moved to {address.kind}.{address.name}"
 
 
-def under_one_name(
+def join_names(
     lines_by_address: Mapping[Address, Iterable[Line]],
     last_lines: Mapping[tuple[str, str], Line],
     address: Address,
@@ -119,14 +119,14 @@ def under_one_name(
         for line in in_order(lines_by_address.get(address, ()))
         if until is None or _when(line) < _when(until)
     ]
-    moves = (last_lines.get((line.apply_id, moved_to(address))) for line in reversed(lines))
+    moves = (last_lines.get((line.apply_id, describe_move(address))) for line in reversed(lines))
     if (former := next(filter(None, moves), None)) is None:
         return lines
 
     def rename(spec: Spec | None) -> Spec | None:
         return spec and spec.renamed(former.address, address)
 
-    earlier = under_one_name(lines_by_address, last_lines, former.address, former)
+    earlier = join_names(lines_by_address, last_lines, former.address, former)
     return [
         *(
             replace(line, address=address, before=rename(line.before), after=rename(line.after))

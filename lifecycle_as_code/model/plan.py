@@ -118,7 +118,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Allowed:
+class Override:
     """A guard that `--allow` overrode. `detail`: what the plan does in spite of it."""
 
     guard: str
@@ -135,7 +135,7 @@ class Plan:
     steps: tuple[Step, ...]
     diagnostics: tuple[Diagnostic, ...] = ()
     mode: Mode = Mode.NORMAL
-    allowed: tuple[Allowed, ...] = ()
+    allowed: tuple[Override, ...] = ()
     review: Review = Review()
     file_id: str = field(default="", compare=False)
     """The identity of the file that the plan was read from, since a saved plan is applied only once; empty

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from .predicate import compile_condition
-from .spec import Address, ByKey, Part, Spec, marked, shapes
+from .spec import Address, ByKey, Part, Spec, find_markers, shapes
 
 WAYS: Final = ("latest", "run_id", "where", "alias")
 """The fields of which a selector has exactly one."""
@@ -148,17 +148,17 @@ def slots(spec: Spec) -> Iterator[Slot]:
 @cache
 def _selectable(part: type[Part]) -> bool:
     inner = (inner for inner, _ in shapes(part).values() if inner is not None)
-    return bool(marked(part, Selects)) or any(map(_selectable, inner))
+    return bool(find_markers(part, Selects)) or any(map(_selectable, inner))
 
 
 _Place = tuple[tuple[str, ...], tuple[str | int, ...], str, VersionSelector, Selects]
 
 
 def _inside(part: Part) -> Iterator[_Place]:
-    for field, mark in marked(type(part), Selects):
+    for field, mark in find_markers(type(part), Selects):
         if isinstance(value := getattr(part, field), VersionSelector):
             yield (field,), (field,), getattr(part, mark.model), value, mark
-    keys: Mapping[str, ByKey] = dict(marked(type(part), ByKey))
+    keys: Mapping[str, ByKey] = dict(find_markers(type(part), ByKey))
     for field, (inner, many) in shapes(type(part)).items():
         if inner is None or not _selectable(inner):
             continue

@@ -90,13 +90,13 @@ class Record:
 class Recorded:
     """The content of lac's tables: this stack's records, and the owners of other stacks' addresses.
 
-    `kept`: the other stacks' addresses that are marked `prevent_destroy`. `elsewhere`: what other stacks last
-    applied outside SQL, possibly on another cluster.
+    `protected_elsewhere`: the other stacks' addresses that are marked `prevent_destroy`. `elsewhere`: what
+    other stacks last applied outside SQL, possibly on another cluster.
     """
 
     ours: Mapping[Address, Record] = field(default_factory=dict)
     others: Mapping[Address, str] = field(default_factory=dict)
-    kept: frozenset[Address] = frozenset()
+    protected_elsewhere: frozenset[Address] = frozenset()
     elsewhere: Mapping[Address, Spec] = field(default_factory=dict)
 
 

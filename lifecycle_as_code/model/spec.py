@@ -54,7 +54,7 @@ class Address(NamedTuple):
         return f"{self.kind}.{encode_alone(self.name) if len(self.key) == 1 else encode(self.name)}"
 
     @property
-    def quoted(self) -> str:
+    def shell_word(self) -> str:
         """The address as one word of a shell command."""
         return "'" + str(self).replace("'", "'\"'\"'") + "'"
 
@@ -211,7 +211,7 @@ class Spec(Part):
 
     def refs(self) -> Iterator[Address]:
         """The objects that must exist for this one to exist: its `Ref` fields that are set."""
-        for field, ref in marked(type(self), Ref):
+        for field, ref in find_markers(type(self), Ref):
             key = tuple(getattr(self, name) for name in ref.fields or (field,))
             # an unresolved version selector has no number yet
             if all(isinstance(part, str | int) and part != "" for part in key):
@@ -236,7 +236,7 @@ class Spec(Part):
         """
         key_groups: list[tuple[str, ...]] = [key_fields(type(self))] if self.kind == before.kind else []
         key_groups += [
-            ref.fields or (field,) for field, ref in marked(type(self), Ref) if ref.kind == before.kind
+            ref.fields or (field,) for field, ref in find_markers(type(self), Ref) if ref.kind == before.kind
         ]
         changed: dict[str, KeyPart] = {}
         for fields in key_groups:
@@ -249,7 +249,7 @@ class Spec(Part):
         return {
             name: value
             for name, value in plain(self).items()
-            if name not in fields_marked(type(self), Derived)
+            if name not in find_fields(type(self), Derived)
             and (name in key_fields(type(self)) or value != type(self).model_fields[name].default)
             and value not in (None, {}, (), [])
         }
@@ -282,7 +282,7 @@ P = TypeVar("P", bound=Part)
 
 
 @cache
-def marked(spec: type[Part], marker: type[M]) -> tuple[tuple[str, M], ...]:
+def find_markers(spec: type[Part], marker: type[M]) -> tuple[tuple[str, M], ...]:
     """Fields of `spec` that carry `marker`, with it, in declaration order."""
     return tuple(
         (name, item)
@@ -293,7 +293,7 @@ def marked(spec: type[Part], marker: type[M]) -> tuple[tuple[str, M], ...]:
 
 
 @cache
-def fields_marked(spec: type[Part], marker: type[object]) -> frozenset[str]:
+def find_fields(spec: type[Part], marker: type[object]) -> frozenset[str]:
     """Names of the fields of `spec` that carry `marker`, a marker class."""
     return frozenset(
         name for name, field in spec.model_fields.items() if marker in {type(item) for item in field.metadata}
@@ -308,7 +308,7 @@ def _key_types(spec: type[Spec]) -> tuple[Any, ...]:
 @cache
 def key_fields(spec: type[Spec]) -> tuple[str, ...]:
     """The fields that make up the address, in order."""
-    return tuple(name for name, _ in marked(spec, Key))
+    return tuple(name for name, _ in find_markers(spec, Key))
 
 
 def plain(spec: Part) -> dict[str, Any]:
@@ -353,10 +353,10 @@ def parse_address(text: str, specs: Mapping[str, type[Spec]]) -> Address:
     kind, dot, name = text.partition(".")
     if not dot or kind not in specs:
         raise ValueError(f"`{text}` doesn't start with a kind, such as `registered_model.`")
-    return named(kind, decode_alone(name) if len(key_fields(specs[kind])) == 1 else name, specs)
+    return parse_name(kind, decode_alone(name) if len(key_fields(specs[kind])) == 1 else name, specs)
 
 
-def named(kind: str, name: str, specs: Mapping[str, type[Spec]]) -> Address:
+def parse_name(kind: str, name: str, specs: Mapping[str, type[Spec]]) -> Address:
     """The address in a kind with this `Address.name`. ValueError says what is wrong."""
     text = f"{kind}.{name}"
     types = _key_types(specs[kind])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..model.diff import carried, owned
+from ..model.diff import carry_fields, restrict_to_owned
 from ..model.predicate import Facts
 from ..model.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
 from ..model.spec import Spec, Trait
@@ -29,7 +29,7 @@ Candidates = Mapping[str, tuple[Candidate, ...]]
 """By model, the highest version first."""
 
 
-def candidates(desired: Desired, recorded: Recorded, live: Live) -> Candidates:
+def list_candidates(desired: Desired, recorded: Recorded, live: Live) -> Candidates:
     """The live versions without deleted ones, and the declared ones that the plan creates.
 
     Each has the tags and the description that it will have after the apply.
@@ -66,8 +66,8 @@ def _apply_plan(
     live: Any = observed.spec
     if declared is None:
         return live
-    ours: Any = owned(live, declared, record.spec if record is not None else None)
-    after: Any = carried(declared, ours, lifecycle.ignore_changes if lifecycle else ())
+    ours: Any = restrict_to_owned(live, declared, record.spec if record is not None else None)
+    after: Any = carry_fields(declared, ours, lifecycle.ignore_changes if lifecycle else ())
     tags = {key: value for key, value in live.tags.items() if key not in ours.tags} | {**after.tags}
     return live.model_copy(update={"tags": tags, "description": after.description, "stage": after.stage})
 

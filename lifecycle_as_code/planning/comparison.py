@@ -57,7 +57,7 @@ class Side:
         return f"{self.what} of {self.name}" if self.name else self.what
 
 
-def side(text: str, environments: frozenset[str], *, is_file: bool) -> Side:
+def parse_side(text: str, environments: frozenset[str], *, is_file: bool) -> Side:
     """Parse a side from the command line. ValueError if the text names none.
 
     A file comes first, then `live`, `recorded`, `manifests` (or `live:prod`), an environment, a time, and the
@@ -81,7 +81,7 @@ def side(text: str, environments: frozenset[str], *, is_file: bool) -> Side:
     return Side("at", at_ms=int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000))
 
 
-def compared(before: States, after: States) -> tuple[Change, ...]:
+def compare_states(before: States, after: States) -> tuple[Change, ...]:
     """The changes that lead from `before` to `after`, in the order of addresses."""
     return tuple(
         change

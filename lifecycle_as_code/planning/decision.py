@@ -11,10 +11,10 @@ from dataclasses import replace
 from functools import partial
 
 from ..model.diagnostics import Diagnostic, Source
-from ..model.diff import FieldChange, carried, diff, owned
+from ..model.diff import FieldChange, carry_fields, diff, restrict_to_owned
 from ..model.plan import Action, Change
 from ..model.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
-from ..model.spec import Address, Immutable, Spec, marked
+from ..model.spec import Address, Immutable, Spec, find_markers
 from .guards import REMOVED, is_protected
 
 MANIFEST = "manifest changed"
@@ -33,10 +33,15 @@ def decide(address: Address, desired: Desired, recorded: Recorded, live: Live) -
             return Change(address, record.store, Action.FORGET, "already gone", None, None)
         case None, Record() as record, Observed() as observed if address in desired.removals:
             return Change(
-                address, record.store, Action.FORGET, REMOVED, owned(observed.spec, record.spec), None
+                address,
+                record.store,
+                Action.FORGET,
+                REMOVED,
+                restrict_to_owned(observed.spec, record.spec),
+                None,
             )
         case None, Record() as record, Observed() as observed:
-            before = owned(observed.spec, record.spec)
+            before = restrict_to_owned(observed.spec, record.spec)
             return Change(address, record.store, Action.DELETE, "no longer declared", before, None)
         case None, None, Observed() as observed:
             return Change(address, observed.spec.store, Action.DELETE, "granted outside", observed.spec, None)
@@ -68,7 +73,7 @@ def _import(
     declared: Spec, observed: Observed, desired: Desired, at: Source | None, protect: bool
 ) -> Change | Diagnostic:
     """Take over an object by an `import:` block; differences from its declaration are updated at once."""
-    before = owned(observed.spec, declared)
+    before = restrict_to_owned(observed.spec, declared)
     record = Record(declared.address, declared.store, before)
     change = _compare(declared, record, observed, desired.lifecycles.get(declared.address), at, protect)
     if isinstance(change, Diagnostic):
@@ -98,27 +103,29 @@ def _compare(
     if observed.spec == declared == record.spec and record.pending is None and record.protected is protect:
         return None
     ignored = lifecycle.ignore_changes if lifecycle else ()
-    before = owned(observed.spec, declared, record.spec)
-    declared = carried(declared, before, ignored)
+    before = restrict_to_owned(observed.spec, declared, record.spec)
+    declared = carry_fields(declared, before, ignored)
     change = partial(
         Change, declared.address, declared.store, before=before, after=declared, at=at, protected=protect
     )
     fields = diff(before, declared)
     if not fields:
         # ignored fields may have changed since they were recorded
-        same = record.spec is not None and not diff(carried(record.spec, before, ignored), declared)
+        same = record.spec is not None and not diff(carry_fields(record.spec, before, ignored), declared)
         if not same or record.pending is not None:
             return change(Action.RECORD, "already so")
         if record.protected is not protect:
             return change(Action.RECORD, "protected from now on" if protect else "no longer protected")
         return None
-    frozen = dict(marked(type(declared), Immutable))
+    frozen = dict(find_markers(type(declared), Immutable))
     if immutable := [field for field in fields if field.path[0] in frozen]:
         return _refuse_immutable(declared, immutable, frozen, at)
     applied = record.spec
     if record.pending is not None:
         reason = "interrupted apply"
-    elif applied is None or diff(owned(observed.spec, applied), carried(applied, before, ignored)):
+    elif applied is None or diff(
+        restrict_to_owned(observed.spec, applied), carry_fields(applied, before, ignored)
+    ):
         reason = "changed outside"
     elif (aliases := sorted(map(str, declared.follows()))) and applied.written() == declared.written():
         # the manifest is unchanged: the alias points at another version
@@ -150,7 +157,7 @@ def not_ours(address: Address, owner: str | None, at: Source | None = None) -> D
         "not-ours",
         "the object exists but isn't managed here",
         f"{address} already exists and was not created from these manifests.",
-        hint=f"take it over with `lac import {address.quoted}`, or choose another name",
+        hint=f"take it over with `lac import {address.shell_word}`, or choose another name",
         at=at,
     )
 
@@ -161,7 +168,7 @@ def _refuse_other_owner(address: Address, owner: str, at: Source | None) -> Diag
         "the object belongs to another stack",
         f"{address} is managed by stack `{owner}`.",
         hint="declare it in one stack only; other stacks may refer to it without declaring it"
-        f" (to move it here: `lac import --take-over {address.quoted}`)",
+        f" (to move it here: `lac import --take-over {address.shell_word}`)",
         at=at,
     )
 

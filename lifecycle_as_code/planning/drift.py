@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from ..model.diagnostics import Diagnostic
-from ..model.diff import carried, diff, is_health, owned
+from ..model.diff import carry_fields, diff, is_health, restrict_to_owned
 from ..model.plan import Action, Change, Plan
 from ..model.snapshot import Claim, Desired, Lifecycle, Live, Record, Recorded
 from ..model.spec import Address
@@ -31,7 +31,7 @@ class Drift:
     updated: Mapping[Address, int] = field(default_factory=dict)
 
     @property
-    def found(self) -> bool:
+    def exists(self) -> bool:
         """Whether anything changed outside lac."""
         return bool(self.outside.changes)
 
@@ -78,8 +78,8 @@ def _compare_record(record: Record, live: Live, lifecycle: Lifecycle | None) -> 
     assert record.spec is not None
     if observed is None:
         return Change(address, record.store, Action.CREATE, "deleted outside", None, record.spec)
-    before = owned(observed.spec, record.spec)
-    after = carried(record.spec, before, lifecycle.ignore_changes if lifecycle else ())
+    before = restrict_to_owned(observed.spec, record.spec)
+    after = carry_fields(record.spec, before, lifecycle.ignore_changes if lifecycle else ())
     if not (fields := diff(before, after)):
         return None
     ill = all(is_health(type(after), field.path) for field in fields)
@@ -108,5 +108,5 @@ def _is_pending_too(change: Change, record: Record | None, lifecycle: Lifecycle 
         return False
     applied = record.spec
     if change.before is not None:
-        applied = carried(applied, change.before, lifecycle.ignore_changes if lifecycle else ())
+        applied = carry_fields(applied, change.before, lifecycle.ignore_changes if lifecycle else ())
     return applied.written() != change.after.written()

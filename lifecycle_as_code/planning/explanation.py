@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from ..model.diagnostics import Source
-from ..model.diff import FieldChange, Path, diff, leaves, owned
-from ..model.history import Apply, Line, of_address
+from ..model.diff import FieldChange, Path, diff, list_leaves, restrict_to_owned
+from ..model.history import Apply, Line, find_lines
 from ..model.plan import Action, Change
 from ..model.review import Choice
 from ..model.snapshot import Observed, Record
@@ -68,7 +68,7 @@ _WHY: Mapping[str, str] = MappingProxyType(
 """A sentence for each reason of a change; `decision` has the table."""
 
 
-def explained(
+def explain_change(
     address: Address,
     desired: Spec | None,
     recorded: Record | None,
@@ -85,8 +85,12 @@ def explained(
     """Explain one object. `desired`: resolved, as planned. `owner`: the other stack that owns it. `ignored`:
     its `ignore_changes`."""
     exists = live is not None and not live.tombstone
-    before = owned(live.spec, desired or live.spec, recorded.spec if recorded else None) if live else None
-    lines = of_address(applies, address)
+    before = (
+        restrict_to_owned(live.spec, desired or live.spec, recorded.spec if recorded else None)
+        if live
+        else None
+    )
+    lines = find_lines(applies, address)
     return Explanation(
         address,
         change,
@@ -106,7 +110,7 @@ def paths(change: Change | None, desired: Spec | None) -> tuple[Path, ...]:
     if change is not None and change.action in (Action.UPDATE, Action.MOVE) and change.fields:
         return tuple(field.path for field in change.fields)
     side = desired or (change.side if change else None)
-    return tuple(field.path for field in leaves(side)) if side is not None else ()
+    return tuple(field.path for field in list_leaves(side)) if side is not None else ()
 
 
 def _fields(
@@ -133,7 +137,7 @@ def _fields(
 
 
 def _by_path(side: Spec | None) -> dict[Path, Any]:
-    return {leaf.path: leaf.after for leaf in leaves(side)} if side is not None else {}
+    return {leaf.path: leaf.after for leaf in list_leaves(side)} if side is not None else {}
 
 
 def _why(

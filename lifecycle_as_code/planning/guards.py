@@ -26,7 +26,7 @@ _MAX_ADDRESSES: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class PlanContext:
     """What the guards and a kind's own rules may read. `principal`: the applier's MLflow user, if known.
 
     `judged`: the addresses that the plan is about; None for all.
@@ -48,7 +48,7 @@ class World:
         return {a: c for a, c in self.changes.items() if c.action is Action.DELETE}
 
 
-Check = Callable[[World], Iterable[Diagnostic]]
+Check = Callable[[PlanContext], Iterable[Diagnostic]]
 """A rule of one kind over the whole plan, such as MLflow's numbering of versions."""
 
 
@@ -56,7 +56,7 @@ REFERENTS = frozenset({"user", "prompt", "gateway_endpoint"})
 """Kinds that specs may refer to and manifests can't declare."""
 
 
-def check_references(world: World) -> Iterator[Diagnostic]:
+def check_references(world: PlanContext) -> Iterator[Diagnostic]:
     """References to objects that neither exist nor will."""
     for address, spec in world.desired.items():
         if world.scope is not None and address not in world.scope:
@@ -82,7 +82,7 @@ def check_references(world: World) -> Iterator[Diagnostic]:
                 )
 
 
-def check_dependents(world: World) -> Iterator[Diagnostic]:
+def check_dependents(world: PlanContext) -> Iterator[Diagnostic]:
     """Deletions that would delete other objects as well, or leave their references dangling. Objects that are
     deleted as well because their guard is overridden are reported too: the plan lists the overridden
     guard."""
@@ -105,7 +105,7 @@ def _along(owner: Address) -> str:
     return f"{ALONG}{owner}"
 
 
-def _refuse_dependent(world: World, address: Address, spec: Spec, ref: Address) -> Diagnostic:
+def _refuse_dependent(world: PlanContext, address: Address, spec: Spec, ref: Address) -> Diagnostic:
     owner = world.recorded.others.get(address)
     whose = f"belongs to stack `{owner}`" if owner else "isn't managed here"
     hold = spec.holds.get(ref.kind)
@@ -171,7 +171,7 @@ def _owner(
     )
 
 
-def check_nothing_declared(world: World) -> Iterator[Diagnostic]:
+def check_nothing_declared(world: PlanContext) -> Iterator[Diagnostic]:
     """A stack that owns objects and declares none: probably a pattern in `include:` that matches nothing."""
     if world.desired:
         return
@@ -189,7 +189,7 @@ def check_nothing_declared(world: World) -> Iterator[Diagnostic]:
         )
 
 
-def check_mass_deletion(world: World) -> Iterator[Diagnostic]:
+def check_mass_deletion(world: PlanContext) -> Iterator[Diagnostic]:
     """More deletions of a kind than one plan may make."""
     deletions = [address for address in world.deletions if address in world.recorded.ours]
     counts = Counter(address.kind for address in deletions)
@@ -210,7 +210,7 @@ def check_mass_deletion(world: World) -> Iterator[Diagnostic]:
             )
 
 
-def check_protection(world: World) -> Iterator[Diagnostic]:
+def check_protection(world: PlanContext) -> Iterator[Diagnostic]:
     """Deletions of objects marked `prevent_destroy`, whether or not they are still declared."""
     for address in world.deletions:
         record, lifecycle = world.recorded.ours.get(address), world.lifecycles.get(address)

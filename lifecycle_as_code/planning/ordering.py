@@ -15,7 +15,7 @@ from ..model.plan import Action, Change, Phase, Step
 from ..model.spec import Address, Store
 
 
-def linked(changes: Mapping[Address, Change]) -> list[Change]:
+def link_changes(changes: Mapping[Address, Change]) -> list[Change]:
     """The changes with `waits_for`, and with the reason of those that only follow an alias.
 
     A change waits for the changes that create what it refers to. A deletion waits for the changes of objects
@@ -82,24 +82,24 @@ def _reason(change: Change, changes: Mapping[Address, Change]) -> str:
     return f"follows {', '.join(map(str, aliases))}" if aliases else change.reason
 
 
-def in_order(changes: Sequence[Change]) -> list[Change]:
+def sort_changes(changes: Sequence[Change]) -> list[Change]:
     """Referenced objects first; deletions last, in the opposite order."""
     by_address = {change.address: change for change in changes}
     graph: TopologicalSorter[Address] = TopologicalSorter()
-    for address, change in sorted(by_address.items(), key=lambda item: sortable(item[0])):
-        refs = sorted({*change.side.refs()} if change.side else (), key=sortable)
+    for address, change in sorted(by_address.items(), key=lambda item: sort_key(item[0])):
+        refs = sorted({*change.side.refs()} if change.side else (), key=sort_key)
         graph.add(address, *(ref for ref in refs if ref in by_address))
     order = [by_address[address] for address in graph.static_order()]
     others = [c for c in order if c.action is not Action.DELETE]
     return [*others, *(c for c in reversed(order) if c.action is Action.DELETE)]
 
 
-def sortable(address: Address) -> tuple[object, ...]:
+def sort_key(address: Address) -> tuple[object, ...]:
     """The sort key of an address: kind, then key, with numbers as numbers."""
     return address.kind, *((isinstance(part, str), part) for part in address.key)
 
 
-def steps(changes: Sequence[Change]) -> tuple[Step, ...]:
+def build_steps(changes: Sequence[Change]) -> tuple[Step, ...]:
     """The changes by phase and store. If no endpoint changes, everything is one switch."""
     rollout = any(c.store is Store.SERVE and c.action.is_difference for c in changes)
     renames = {c.address for c in changes if c.moved_from is not None}

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from ..model.diagnostics import Diagnostic, LacError, Source
 from ..model.diff import FieldChange, diff
 from ..model.history import Actor
-from ..model.plan import Action, Allowed, Change, Mode, Plan
+from ..model.plan import Action, Change, Mode, Override, Plan
 from ..model.review import Review
 from ..model.spec import Address, Spec, construct, plain
 from .encoding import as_plain, plan_data
-from .ordering import in_order, linked, steps
+from .ordering import build_steps, link_changes, sort_changes
 from .renames import rename_spec
 
 if TYPE_CHECKING:
@@ -88,9 +88,9 @@ class _Plan:
     environment: str
     mode: Mode
     changes: tuple[_Change, ...]
-    steps: Any
+    build_steps: Any
     diagnostics: tuple[Diagnostic, ...]
-    guards: tuple[Allowed, ...]
+    guards: tuple[Override, ...]
     review: Review
     summary: Any
 
@@ -222,12 +222,12 @@ def _no_constant(name: str) -> NoReturn:
 
 def _plan(entry: _Plan, specs: Mapping[str, type[Spec]]) -> Plan:
     by_address = {change.address: _change(change, specs, entry.mode) for change in entry.changes}
-    changes = tuple(in_order(linked(by_address)))
+    changes = tuple(sort_changes(link_changes(by_address)))
     plan = Plan(
         entry.stack,
         entry.environment,
         changes,
-        steps(changes),
+        build_steps(changes),
         entry.diagnostics,
         entry.mode,
         entry.guards,

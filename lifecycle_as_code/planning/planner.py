@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from textwrap import shorten
 
 from ..model.diagnostics import Diagnostic, refuse
-from ..model.diff import FieldChange, diff, is_marked, owned, without_health
-from ..model.plan import Action, Allowed, Change, Limits, Mode, Plan
+from ..model.diff import FieldChange, diff, is_marked, restrict_to_owned, without_health
+from ..model.plan import Action, Change, Limits, Mode, Override, Plan
 from ..model.review import Choice
 from ..model.snapshot import Desired, Live, Record, Recorded
 from ..model.spec import Address, Derived
@@ -20,7 +20,7 @@ from .decision import MANIFEST, decide, in_scope
 from .guards import (
     ALONG,
     Check,
-    World,
+    PlanContext,
     check_dependents,
     check_mass_deletion,
     check_nothing_declared,
@@ -28,9 +28,9 @@ from .guards import (
     check_references,
     expand_deletions,
 )
-from .ordering import in_order, linked, steps
+from .ordering import build_steps, link_changes, sort_changes
 from .renames import expand_removals
-from .targeting import Selection, asked, check_patterns, part_of, select_addresses, warn_of_part
+from .targeting import Selection, check_patterns, cut_desired, is_selected, select_addresses, warn_of_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +77,17 @@ def make_plan(
     changes = _add_origins(changes, origins or {}, recorded, live)
     changes |= expand_deletions(changes, desired.objects, recorded, live, options.allow)
     choices = _by_object(desired.choices)
-    links = [_word_reason(change, options, choices.get(change.address, ())) for change in linked(changes)]
+    links = [
+        _word_reason(change, options, choices.get(change.address, ())) for change in link_changes(changes)
+    ]
     scope: frozenset[Address] | None = options.only
     problems = [*check_patterns(options.selection, known)]
     if options.selection:
         scope = select_addresses(links, options.selection)
         links = [change for change in links if change.address in scope]
-        about = {*part_of(desired, options.selection, recorded).objects, *scope}
-        decisions = {a: d for a, d in decisions.items() if a in about or asked(a, options.selection)}
-    world = World(
+        about = {*cut_desired(desired, options.selection, recorded).objects, *scope}
+        decisions = {a: d for a, d in decisions.items() if a in about or is_selected(a, options.selection)}
+    world = PlanContext(
         desired.objects,
         recorded,
         live,
@@ -113,11 +115,11 @@ def make_plan(
     return Plan(
         stack,
         environment,
-        ordering := tuple(in_order(links)),
-        steps(ordering),
+        ordering := tuple(sort_changes(links)),
+        build_steps(ordering),
         tuple(notes),
         options.mode,
-        tuple(Allowed(p.guard, p.detail) for p in overridden),
+        tuple(Override(p.guard, p.detail) for p in overridden),
     )
 
 
@@ -135,12 +137,12 @@ def make_refresh(
     changes = [
         change
         for record in recorded.ours.values()
-        if asked(record.address, selection)
+        if is_selected(record.address, selection)
         if (change := _refresh_record(record, live)) is not None
     ]
-    ordering = tuple(in_order(changes))
+    ordering = tuple(sort_changes(changes))
     notes = (*live.diagnostics, *([warn_of_part(selection)] if selection else []))
-    return Plan(stack, environment, ordering, steps(ordering), notes, Mode.REFRESH_ONLY)
+    return Plan(stack, environment, ordering, build_steps(ordering), notes, Mode.REFRESH_ONLY)
 
 
 def _refresh_record(record: Record, live: Live) -> Change | None:
@@ -149,7 +151,7 @@ def _refresh_record(record: Record, live: Live) -> Change | None:
         return None
     if observed is None:
         return Change(address, record.store, Action.FORGET, "deleted outside", None, None)
-    before = owned(observed.spec, record.spec)
+    before = restrict_to_owned(observed.spec, record.spec)
     now = without_health(before)
     fields = diff(without_health(record.spec), now)
     if not fields:
@@ -166,7 +168,7 @@ def _refresh_record(record: Record, live: Live) -> Change | None:
     )
 
 
-def _guards(world: World, options: PlanOptions) -> Iterator[Diagnostic]:
+def _guards(world: PlanContext, options: PlanOptions) -> Iterator[Diagnostic]:
     yield from check_protection(world)
     if options.mode is Mode.DESTROY:
         return
@@ -230,7 +232,7 @@ def _add_origins(
             action = Action.MOVE if change.action is Action.RECORD else change.action
             result[address] = replace(change, action=action, moved_from=origin)
         elif record is not None and observed is not None and record.spec is not None:
-            spec = owned(observed.spec, record.spec)
+            spec = restrict_to_owned(observed.spec, record.spec)
             result[address] = Change(
                 address,
                 record.store,

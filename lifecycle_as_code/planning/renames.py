@@ -29,7 +29,9 @@ class Renaming:
     problems: tuple[tuple[Move, Diagnostic], ...] = ()
 
 
-def moved(desired: Desired, recorded: Recorded, live: Live, specs: Mapping[str, type[Spec]]) -> Renaming:
+def apply_moves(
+    desired: Desired, recorded: Recorded, live: Live, specs: Mapping[str, type[Spec]]
+) -> Renaming:
     """Apply the `moved:` blocks that aren't carried out yet; a block whose object has moved is ignored."""
     if not desired.moves:
         return Renaming(recorded, live)
@@ -57,13 +59,13 @@ def moved(desired: Desired, recorded: Recorded, live: Live, specs: Mapping[str, 
         else:
             claims[after] = move
             pairs.append((move.before, after))
-    snapshots = carry(pairs, recorded, live)
+    snapshots = rename_snapshots(pairs, recorded, live)
     for after, move in claims.items():
         problems += [(move, _refuse(move, *why)) for why in _others(after, snapshots, recorded)]
     return replace(snapshots, problems=tuple(problems))
 
 
-def carry(pairs: Sequence[Pair], recorded: Recorded, live: Live) -> Renaming:
+def rename_snapshots(pairs: Sequence[Pair], recorded: Recorded, live: Live) -> Renaming:
     """The snapshots with the object of every pair, and all references to it, under the new name."""
     pairs = [pair for pair in pairs if pair[0] in live.objects and pair[1] not in live.objects]
     if not pairs:
@@ -148,7 +150,7 @@ def _find_obstacle(move: Move, desired: Desired, specs: Mapping[str, type[Spec]]
 def _explain_owner(address: Address, recorded: Recorded) -> tuple[str, str]:
     if owner := recorded.others.get(address):
         return f"{address} is managed by stack `{owner}`", "move it there"
-    return f"{address} isn't managed here", f"take it over first: `lac import {address.quoted}`"
+    return f"{address} isn't managed here", f"take it over first: `lac import {address.shell_word}`"
 
 
 def _others(after: Address, snapshots: Renaming, recorded: Recorded) -> Iterator[tuple[str, str]]:
@@ -158,7 +160,7 @@ def _others(after: Address, snapshots: Renaming, recorded: Recorded) -> Iterator
         if owner and observed is not None and after in observed.spec.refs():
             yield (
                 f"{origin}, which belongs to stack `{owner}`, would be renamed with it",
-                f"take it over first (`lac import --take-over {origin.quoted}`), or remove it there",
+                f"take it over first (`lac import --take-over {origin.shell_word}`), or remove it there",
             )
 
 

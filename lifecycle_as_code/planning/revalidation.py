@@ -19,7 +19,7 @@ from .guards import Check
 from .planner import PlanOptions, make_plan, make_refresh
 
 
-def wanted_again(plan: Plan) -> Desired:
+def reconstruct_desired(plan: Plan) -> Desired:
     """The desired state of the plan's objects, reconstructed from the plan."""
     entries = {c.address: c for c in plan.changes if c.action not in (Action.DELETE, Action.FORGET)}
     return Desired(
@@ -31,7 +31,7 @@ def wanted_again(plan: Plan) -> Desired:
     )
 
 
-def replayed(
+def revalidate(
     plan: Plan,
     desired: Desired,
     recorded: Recorded,

@@ -8,7 +8,7 @@ from typing import Final
 
 from ..model.diagnostics import Diagnostic, LacError, refuse
 from ..model.diff import without_health
-from ..model.history import Apply, Line, of_address
+from ..model.history import Apply, Line, find_lines
 from ..model.plan import Action
 from ..model.spec import Address, Spec
 
@@ -23,21 +23,21 @@ class Target:
     """The state to go back to: each object, or None if it didn't exist. `because`: the reason of the
     changes."""
 
-    wanted: Mapping[Address, Spec | None]
+    objects: Mapping[Address, Spec | None]
     because: str
 
 
-def undone(what: str, applies: Sequence[Apply], parse: Callable[[str], Address]) -> Target:
+def find_rollback(what: str, applies: Sequence[Apply], parse: Callable[[str], Address]) -> Target:
     """The state before `what`: an address (its last change), or an apply by its ID or a prefix of it.
     LacError if there is no such apply, if it changed nothing that can be undone, or if a later apply changed
     one of its objects again."""
     if "." in what:
         return _of_object(parse(what), applies)
-    return _of_apply(apply_of(what, applies), applies)
+    return _of_apply(find_apply(what, applies), applies)
 
 
 def _of_object(address: Address, applies: Sequence[Apply]) -> Target:
-    every = of_address(applies, address)
+    every = find_lines(applies, address)
     lines = [(apply, line) for apply, line in every if line.action in _REVERSIBLE]
     # a rename has a line under the former name as well
     renamed_away = bool(every) and every[0][1].action == Action.MOVE and every[0][1].after is None
@@ -70,7 +70,7 @@ def _before(line: Line) -> Spec | None:
     return None if line.before is None else without_health(line.before)
 
 
-def apply_of(prefix: str, applies: Sequence[Apply]) -> Apply:
+def find_apply(prefix: str, applies: Sequence[Apply]) -> Apply:
     """The apply with this ID or prefix. LacError if there is none, or several."""
     matches = (
         [apply for apply in applies if apply.apply_id.startswith(prefix)] if len(prefix) >= SHORTEST else []
@@ -95,7 +95,7 @@ def _check_later_applies(
     for address in firsts:
         later = [
             other
-            for other, line in of_address(applies, address)
+            for other, line in find_lines(applies, address)
             if line.action in {*_REVERSIBLE, Action.MOVE} and _after(other, apply)
         ]
         if later:
@@ -103,7 +103,7 @@ def _check_later_applies(
                 "changed-since",
                 "a later apply changed the object again",
                 f"{address}: by apply {', '.join(other.apply_id[:8] for other in reversed(later))}.",
-                hint=f"roll back that apply first, or this object alone: `lac rollback {address.quoted}`",
+                hint=f"roll back that apply first, or this object alone: `lac rollback {address.shell_word}`",
             )
 
 

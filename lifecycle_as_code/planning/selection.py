@@ -19,7 +19,7 @@ from ..model.selector import Slot, VersionSelector, pin_version, slots
 from ..model.snapshot import Desired, Live, Recorded
 from ..model.spec import Address, Spec
 from ..model.text import shorten
-from .candidates import Candidate, candidates
+from .candidates import Candidate, list_candidates
 from .renames import expand_removals
 
 MOST: Final = 20
@@ -30,7 +30,7 @@ Places = Mapping[tuple[Address, Fields], Source]
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class Resolution:
     """`desired` with numbers in place of selectors, and with its `choices`. A selector that can't be resolved
     stays, with its problem; several selectors may share one problem."""
 
@@ -38,17 +38,17 @@ class Chosen:
     problems: tuple[tuple[Address, Diagnostic], ...] = ()
 
 
-def chosen(desired: Desired, recorded: Recorded, live: Live) -> Chosen:
+def choose_versions(desired: Desired, recorded: Recorded, live: Live) -> Resolution:
     """Resolve every selector. `live.settled` has the versions that the plan creates, with their runs."""
     every = [slot for spec in desired.objects.values() for slot in slots(spec)]
     if not every:
-        return Chosen(desired)
+        return Resolution(desired)
     order, circles = _in_order(every)
     failures = {
         slot.address: problem for circle in circles for slot, problem in _report_cycle(circle, desired)
     }
     problems = list(failures.items())
-    versions = candidates(desired, recorded, live)
+    versions = list_candidates(desired, recorded, live)
     aliases = _Aliases(desired, recorded, live, dict(desired.objects))
     choices: list[Choice] = []
     for slot in order:
@@ -71,7 +71,7 @@ def chosen(desired: Desired, recorded: Recorded, live: Live) -> Chosen:
                 failures[slot.address] = replace(choice, at=at)
                 problems.append((slot.address, failures[slot.address]))
     choices.sort(key=lambda choice: (str(choice.address), choice.field))
-    return Chosen(replace(desired, objects=aliases.objects, choices=tuple(choices)), tuple(problems))
+    return Resolution(replace(desired, objects=aliases.objects, choices=tuple(choices)), tuple(problems))
 
 
 def check_cycles(desired: Desired) -> Iterator[Diagnostic]:

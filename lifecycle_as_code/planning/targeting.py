@@ -60,13 +60,13 @@ def select_addresses(changes: Sequence[Change], selection: Selection) -> frozens
     for address, others in needs.items():
         for other in others:
             needed_by[other].add(address)
-    excluded = closed({a for a in needs if matches(a, selection.excludes)}, needed_by)
+    excluded = find_reachable({a for a in needs if matches(a, selection.excludes)}, needed_by)
     return frozenset(_find_targets(needs, selection) - excluded)
 
 
 def _find_targets(needs: Mapping[Address, Collection[Address]], selection: Selection) -> set[Address]:
     targets = selection.targets
-    return closed({a for a in needs if not targets or matches(a, targets)}, needs)
+    return find_reachable({a for a in needs if not targets or matches(a, targets)}, needs)
 
 
 def _queue(needs: dict[Address, set[Address]], specs: Iterable[Spec]) -> None:
@@ -82,7 +82,7 @@ def _place(item: tuple[tuple[str, int], Address]) -> tuple[str, str, int]:
     return address.kind, queue, number
 
 
-def part_of(desired: Desired, selection: Selection, recorded: Recorded = Recorded()) -> Desired:
+def cut_desired(desired: Desired, selection: Selection, recorded: Recorded = Recorded()) -> Desired:
     """The part of `desired` that the selection can concern: targets with all their possible dependencies,
     without excluded objects. Problems of other objects don't matter then."""
     if not selection:
@@ -104,7 +104,7 @@ def part_of(desired: Desired, selection: Selection, recorded: Recorded = Recorde
     return replace(desired, objects={a: spec for a, spec in desired.objects.items() if a in about})
 
 
-def asked(address: Address, selection: Selection) -> bool:
+def is_selected(address: Address, selection: Selection) -> bool:
     """Whether the selection names the address itself, not only as a dependency."""
     targeted = not selection.targets or matches(address, selection.targets)
     return targeted and not matches(address, selection.excludes)
@@ -122,7 +122,7 @@ def warn_of_part(selection: Selection) -> Diagnostic:
     )
 
 
-def closed(start: Iterable[Address], links: Mapping[Address, Collection[Address]]) -> set[Address]:
+def find_reachable(start: Iterable[Address], links: Mapping[Address, Collection[Address]]) -> set[Address]:
     """`start`, and everything reachable from it."""
     reached: set[Address] = set()
     left = list(start)

@@ -15,8 +15,8 @@ from ..model.plan import Action, Change, Plan
 from ..model.review import Impact, Traffic
 from ..model.snapshot import Desired
 from ..model.spec import Address, Spec
-from ..planning.ordering import sortable
-from ..planning.targeting import closed, matches
+from ..planning.ordering import sort_key
+from ..planning.targeting import find_reachable, matches
 
 
 class Relation(StrEnum):
@@ -83,12 +83,12 @@ def make_graph(desired: Desired = Desired(), plan: Plan | None = None) -> Graph:
     # an undeclared version belongs to its model like any other
     edges += [Edge(part, owner) for part, owner in within.items() if part not in objects]
     return Graph(
-        tuple(replace(nodes[a], within=within.get(a)) for a in sorted(nodes, key=sortable)),
+        tuple(replace(nodes[a], within=within.get(a)) for a in sorted(nodes, key=sort_key)),
         tuple(_in_order(_drop_implied(edges))),
     )
 
 
-def about(graph: Graph, patterns: Sequence[str]) -> Graph:
+def select_part(graph: Graph, patterns: Sequence[str]) -> Graph:
     """The part of the graph around these addresses or patterns: their dependencies and dependents. LacError
     with every pattern that matches nothing."""
     if not patterns:
@@ -99,14 +99,14 @@ def about(graph: Graph, patterns: Sequence[str]) -> Graph:
         raise LacError(*(_unknown(pattern, addresses) for pattern in unknown))
     needs, needed_by = _neighbours(graph.edges)
     roots = [address for address in addresses if matches(address, patterns)]
-    return _cut(graph, {*closed(roots, needs), *closed(roots, needed_by)})
+    return _cut(graph, {*find_reachable(roots, needs), *find_reachable(roots, needed_by)})
 
 
-def fitted(graph: Graph, nodes: int, edges: int) -> Graph:
+def fit_graph(graph: Graph, nodes: int, edges: int) -> Graph:
     """The graph with at most so many nodes and edges. Parts are folded into their parents first; then the
     nodes farthest from the plan's changes are cut."""
     if len(graph.nodes) > nodes or len(graph.edges) > edges:
-        graph = folded(graph)
+        graph = fold_parts(graph)
     if len(graph.nodes) <= nodes and len(graph.edges) <= edges:
         return graph
     needs, needed_by = _neighbours(graph.edges)
@@ -121,7 +121,7 @@ def fitted(graph: Graph, nodes: int, edges: int) -> Graph:
     return replace(_cut(graph, nearest), left_out=graph.left_out + len(graph.nodes) - len(nearest))
 
 
-def folded(graph: Graph) -> Graph:
+def fold_parts(graph: Graph) -> Graph:
     """The graph with each part folded into its parent, unless the plan changes the part."""
     by_address = {node.address: node for node in graph.nodes}
     into = {
@@ -205,7 +205,7 @@ def _drop_implied(edges: Sequence[Edge]) -> Iterator[Edge]:
 
     def all_needs(address: Address) -> frozenset[Address]:
         if address not in below:
-            below[address] = frozenset(closed(needs[address], needs) - {address})
+            below[address] = frozenset(find_reachable(needs[address], needs) - {address})
         return below[address]
 
     for edge in edges:
@@ -252,7 +252,7 @@ def _nearest_first(
             address = queue[place]
             place += 1
             yield by_address[address]
-            beside = sorted({*needs.get(address, ()), *needed_by.get(address, ())} - visited, key=sortable)
+            beside = sorted({*needs.get(address, ()), *needed_by.get(address, ())} - visited, key=sort_key)
             visited.update(beside)
             queue += beside
         apart = next((node.address for node in rest if node.address not in visited), None)
@@ -263,7 +263,7 @@ def _nearest_first(
 
 
 def _in_order(edges: Iterable[Edge]) -> list[Edge]:
-    return sorted(edges, key=lambda edge: (sortable(edge.source), sortable(edge.target)))
+    return sorted(edges, key=lambda edge: (sort_key(edge.source), sort_key(edge.target)))
 
 
 def _unknown(pattern: str, addresses: Sequence[Address]) -> Diagnostic:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import unified_diff
 from typing import NamedTuple
 
-from ..model.diff import FieldChange, leaves
+from ..model.diff import FieldChange, list_leaves
 from ..model.plan import Action, Change, Mode, Plan, Step
 from ..model.review import Outcome, Review, Verdict
 from ..model.signature import SignatureClass
@@ -186,7 +186,7 @@ def weight(part: Review | None) -> int:
 def fields(change: Change) -> Sequence[FieldChange]:
     """The fields that differ, or all fields of an object that is created or deleted."""
     if whole(change) and change.side is not None:
-        return leaves(change.side)
+        return list_leaves(change.side)
     return change.fields
 
 

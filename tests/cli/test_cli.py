@@ -21,15 +21,15 @@ from support.mlflow_fixture import fresh_sqlite
 
 from lifecycle_as_code import __version__
 from lifecycle_as_code.cli import VERBS, run
-from lifecycle_as_code.engine.background import Stopped
-from lifecycle_as_code.engine.ownership import Adopted
+from lifecycle_as_code.engine.background import StopRequest
+from lifecycle_as_code.engine.ownership import Import
 from lifecycle_as_code.model.diagnostics import Diagnostic, LacError, Source
 from lifecycle_as_code.model.events import Done, Event, Failed, Finished, Locked, Progress
 from lifecycle_as_code.model.plan import Action, Change, Mode, Plan
 from lifecycle_as_code.model.snapshot import Desired, Record
 from lifecycle_as_code.model.spec import Address, Key, Spec, Store, parse_address
 from lifecycle_as_code.planning.drift import Drift
-from lifecycle_as_code.planning.ordering import in_order, linked, steps
+from lifecycle_as_code.planning.ordering import build_steps, link_changes, sort_changes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,8 +50,8 @@ WORSE = Diagnostic("worse", "it is worse", "Much.", at=Source("a.yaml", 1, 1))
 
 
 def planned(*changes: Change, mode: Mode = Mode.NORMAL) -> Plan:
-    ordered = in_order(linked({change.address: change for change in changes}))
-    return Plan("payments", "prod", tuple(ordered), steps(ordered), mode=mode)
+    ordered = sort_changes(link_changes({change.address: change for change in changes}))
+    return Plan("payments", "prod", tuple(ordered), build_steps(ordered), mode=mode)
 
 
 CREATION = Change(FRAUD.address, Store.REGISTRY, Action.CREATE, "declared", None, FRAUD)
@@ -79,9 +79,7 @@ class FakeStack:
     told: list[Event] = field(
         default_factory=lambda: [Locked("1"), Done(FRAUD.address, Action.CREATE), Finished("1", 1, 0, 0)]
     )
-    taken: Adopted = field(
-        default_factory=lambda: Adopted((FRAUD.address,), (), "models:\n  - name: fraud\n")
-    )
+    taken: Import = field(default_factory=lambda: Import((FRAUD.address,), (), "models:\n  - name: fraud\n"))
     error: Exception | None = None
     refusal: Exception | None = None
     during: Callable[[], None] = lambda: None
@@ -123,7 +121,7 @@ class FakeStack:
                 yield event
                 self.during()
                 if stop():
-                    raise Stopped
+                    raise StopRequest
         finally:
             self.stopped = True
 
@@ -143,7 +141,7 @@ class FakeStack:
         *,
         write: Callable[[str], None] | None = None,
         take_over: bool = False,
-    ) -> Adopted:
+    ) -> Import:
         if self.refusal:
             raise self.refusal
         if write is not None and self.taken.yaml:
@@ -158,7 +156,9 @@ class FakeStack:
 @pytest.fixture
 def stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeStack:
     fake = FakeStack(tmp_path)
-    monkeypatch.setitem(sys.modules, "lifecycle_as_code.stack", SimpleNamespace(Stack=fake, Stopped=Stopped))
+    monkeypatch.setitem(
+        sys.modules, "lifecycle_as_code.stack", SimpleNamespace(Stack=fake, Stopped=StopRequest)
+    )
     monkeypatch.delenv("LAC_ENV", raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     return fake

@@ -26,7 +26,7 @@ from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.events import Event, Failed, Finished
 from lifecycle_as_code.model.plan import Action
 from lifecycle_as_code.model.spec import Spec
-from lifecycle_as_code.stores.ray.apps import Mark, owns, whose
+from lifecycle_as_code.stores.ray.apps import Mark, describe_owner, owns
 
 SERVE = Serve(local=False, address="http://paper")
 ROUNDS = 3
@@ -205,8 +205,11 @@ def test_whose_an_app_is(ours: str, marked: str, expected: bool) -> None:
 
 
 def test_an_owner_is_told_in_words() -> None:
-    assert whose("payments") == "stack `payments`"
-    assert whose(Mark("payments@1a2b3c4d", "fraud", None).owner) == "stack `payments` in the store 1a2b3c4d…"
+    assert describe_owner("payments") == "stack `payments`"
+    assert (
+        describe_owner(Mark("payments@1a2b3c4d", "fraud", None).owner)
+        == "stack `payments` in the store 1a2b3c4d…"
+    )
 
 
 # --- MLflow's own writers

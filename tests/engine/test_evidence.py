@@ -30,7 +30,7 @@ from lifecycle_as_code.model.plan import Action, Change
 from lifecycle_as_code.model.signature import Signature
 from lifecycle_as_code.model.snapshot import Live, Observed
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.stores.mlflow.artifacts import LARGEST, Unread, out_of_reach, read_files
+from lifecycle_as_code.stores.mlflow.artifacts import LARGEST, ReadFailure, out_of_reach, read_files
 from lifecycle_as_code.stores.mlflow.mlmodel import MlModel
 
 CHAMPION = Address("model_alias", ("fraud", "champion"))
@@ -217,14 +217,14 @@ GONE = replace(KNOWN, artifact=False)
         pytest.param(GONE, None, False, [], id="no such version"),
         pytest.param(
             KNOWN,
-            Unread("no such file", absent=True),
+            ReadFailure("no such file", absent=True),
             False,
             ["the artifact: no MLmodel at s3://bucket/x"],
             id="absent",
         ),
         pytest.param(
             KNOWN,
-            Unread("TimeoutError"),
+            ReadFailure("TimeoutError"),
             None,
             ["the artifact: MLmodel at s3://bucket/x wasn't read (TimeoutError)"],
             id="not to be had",
@@ -254,7 +254,7 @@ GONE = replace(KNOWN, artifact=False)
     ],
 )
 def test_what_is_missing_is_told(
-    known: Evidence, file: MlModel | Unread | None, artifact: bool | None, missing: list[str]
+    known: Evidence, file: MlModel | ReadFailure | None, artifact: bool | None, missing: list[str]
 ) -> None:
     location = "s3://KEY:SECRET@bucket/x?sig=SECRET"
     found = with_file(known, location, file)
@@ -280,7 +280,7 @@ def test_what_the_file_says_is_carried_over() -> None:
 # --- files on this machine
 
 
-def read(*places: str, seconds: float = 5.0, **where: Any) -> dict[str, bytes | Unread]:
+def read(*places: str, seconds: float = 5.0, **where: Any) -> dict[str, bytes | ReadFailure]:
     found = list(read_files(places, seconds=seconds, **where))
     assert len(found) == len({place for place, _ in found})
     return dict(found)
@@ -306,17 +306,17 @@ def test_what_is_no_such_file_is_told_apart_from_what_cant_be_read(tmp_path: Pat
         file.truncate(LARGEST + 1)
     found = read(*(f"{tmp_path}/{name}" for name in ("none", "pipe", "folder", "large", "loop", "nul\0")))
     assert {place.rpartition("/")[2]: file for place, file in found.items()} == {
-        "none": Unread("no such file", absent=True),
-        "pipe": Unread("not a file", absent=True),
-        "folder": Unread("not a file", absent=True),
-        "large": Unread("it is too large"),
-        "loop": Unread(os.strerror(errno.ELOOP)),
-        "nul\0": Unread("ValueError"),
+        "none": ReadFailure("no such file", absent=True),
+        "pipe": ReadFailure("not a file", absent=True),
+        "folder": ReadFailure("not a file", absent=True),
+        "large": ReadFailure("it is too large"),
+        "loop": ReadFailure(os.strerror(errno.ELOOP)),
+        "nul\0": ReadFailure("ValueError"),
     }
 
 
 def test_no_time_is_no_error(tmp_path: Path) -> None:
-    assert read(str(tmp_path), seconds=0.0) == {str(tmp_path): Unread("there was no answer within 0 s")}
+    assert read(str(tmp_path), seconds=0.0) == {str(tmp_path): ReadFailure("there was no answer within 0 s")}
 
 
 # --- where we don't ask

@@ -206,7 +206,7 @@ def test_what_is_refused_leaves_everything_as_it_was(
 @pytest.mark.usefixtures("repository")
 def test_an_interrupted_commit_leaves_everything_as_it_was() -> None:
     before = status()
-    prepared = branch.prepared(Path("m.yaml"), "topic", {"PATH": "/usr/bin:/bin"})
+    prepared = branch.prepare_branch(Path("m.yaml"), "topic", {"PATH": "/usr/bin:/bin"})
 
     def interrupted() -> None:
         Path("m.yaml").write_text("half")
@@ -220,7 +220,7 @@ def test_an_interrupted_commit_leaves_everything_as_it_was() -> None:
 @pytest.mark.usefixtures("repository")
 def test_so_does_one_that_is_interrupted_when_git_has_done_it() -> None:
     before = status()
-    prepared = branch.prepared(Path("m.yaml"), "topic", os.environ)
+    prepared = branch.prepare_branch(Path("m.yaml"), "topic", os.environ)
     hook("post-commit", f"kill -INT {os.getpid()}; sleep 1")
     # what a shell starts in the background ignores it
     ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -269,5 +269,5 @@ NAMES = [
 
 @pytest.mark.parametrize(("words", "name"), NAMES, ids=[name for _, name in NAMES])
 def test_any_words_make_a_name_that_git_takes(words: tuple[str, ...], name: str) -> None:
-    assert branch.named(*words) == name
+    assert branch.make_branch_name(*words) == name
     git("check-ref-format", "--branch", name)

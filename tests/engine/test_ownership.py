@@ -8,7 +8,7 @@ import pytest
 import yaml
 from support.bench import Bench, clean, converge
 
-from lifecycle_as_code.engine.ownership import Adopted, make_import
+from lifecycle_as_code.engine.ownership import Import, make_import
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
@@ -39,7 +39,7 @@ def take(
     desired: tuple[Spec, ...] = (),
     ours: tuple[Spec, ...] = (),
     others: dict[Address, str] | None = None,
-) -> Adopted:
+) -> Import:
     seen = [found if isinstance(found, Observed) else Observed(found) for found in live]
     return make_import(
         addresses,
@@ -84,7 +84,7 @@ LEFT: dict[str, dict[str, Any]] = {
 def test_everything_does_not_mean(world: dict[str, Any]) -> None:
     world = {**world}
     live = world.pop("live")
-    assert take(None, *live, **world) == Adopted((), (), "")
+    assert take(None, *live, **world) == Import((), (), "")
 
 
 SKIPPED: dict[str, tuple[list[Spec], str]] = {
@@ -192,9 +192,9 @@ def test_an_object_is_taken_over_and_both_histories_say_so(bench: Bench) -> None
     converge(bench.stack([FRAUD, OTHER], name="risk"))
     shop = bench.stack([FRAUD], name="shop")
     with pytest.raises(LacError, match="stack `risk`") as caught:
-        shop.adopt([FRAUD.address])
+        shop.import_objects([FRAUD.address])
     assert [d.code for d in caught.value.diagnostics] == ["owned-elsewhere"]
-    taken = shop.adopt([FRAUD.address], take_over=True)
+    taken = shop.import_objects([FRAUD.address], take_over=True)
     assert taken.former == {FRAUD.address: "risk"}
     assert clean(shop)
 
@@ -216,7 +216,7 @@ def test_nothing_is_taken_from_a_stack_that_is_at_work(bench: Bench) -> None:
     risk = bench.stack([FRAUD], name="risk")
     converge(risk)
     store = risk._connections.ledger().registry
-    with lock.held(store, "risk", "an-apply"), pytest.raises(LacError) as caught:
-        bench.stack(name="shop").adopt([FRAUD.address], take_over=True)
+    with lock.hold(store, "risk", "an-apply"), pytest.raises(LacError) as caught:
+        bench.stack(name="shop").import_objects([FRAUD.address], take_over=True)
     assert [d.code for d in caught.value.diagnostics] == ["locked"]
     assert FRAUD.address in bench.records("risk")

@@ -18,7 +18,7 @@ from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.events import Failed, Finished
-from lifecycle_as_code.model.history import of_address
+from lifecycle_as_code.model.history import find_lines
 from lifecycle_as_code.model.plan import Action, Mode, Plan
 from lifecycle_as_code.model.snapshot import Claim, Lifecycle, Move
 from lifecycle_as_code.model.spec import Address, Spec
@@ -177,7 +177,7 @@ def test_the_flag_lets_a_protected_object_go_and_the_plan_says_so(bench: Bench) 
     assert [(v.guard, v.detail) for v in plan.allowed] == [
         ("protected", "registered_model.fraud is marked `prevent_destroy`.")
     ]
-    list(stack.apply(stack.check_saved(stack.read_plan(stack.saved(plan)))))
+    list(stack.apply(stack.check_plan(stack.read_plan(stack.save_plan(plan)))))
     assert FRAUD.address not in bench.live()
 
 
@@ -188,7 +188,7 @@ def test_a_saved_plan_with_what_goes_along_is_carried_out(bench: Bench) -> None:
     plan = stack.plan(allow=["model-in-use"])
     assert {v.guard for v in plan.allowed} == {"model-in-use"}
     assert len(plan.changes) == 3
-    list(stack.apply(stack.check_saved(stack.read_plan(stack.saved(plan)))))
+    list(stack.apply(stack.check_plan(stack.read_plan(stack.save_plan(plan)))))
     assert {a.kind for a in bench.live()} == {"registered_model", "experiment"}
 
 
@@ -206,7 +206,7 @@ def test_a_role_goes_with_the_grants_that_nothing_can_import(bench: Bench) -> No
             ("experiment", "777", "READ"),
         ],
     )
-    taken = bench.stack().adopt(None)
+    taken = bench.stack().import_objects(None)
     assert {str(a) for a in taken.addresses} == {"experiment.777", "role.analysts"}
     assert codes(bench.stack(), destroy=True) == ["still-used"] * 4
     stack = bench.stack()
@@ -242,9 +242,9 @@ def rows(bench: Bench, grants: list[tuple[str, str, str]]) -> None:
 @pytest.mark.any_store
 def test_no_import_takes_the_mark_away(bench: Bench) -> None:
     converge(bench.stack([FRAUD, OTHER], lifecycles={FRAUD.address: Lifecycle(True)}))
-    bench.stack([FRAUD, OTHER]).adopt([FRAUD.address])
+    bench.stack([FRAUD, OTHER]).import_objects([FRAUD.address])
     assert bench.records()[FRAUD.address].protected
-    bench.stack(name="shop").adopt([FRAUD.address], take_over=True)
+    bench.stack(name="shop").import_objects([FRAUD.address], take_over=True)
     assert bench.records("shop")[FRAUD.address].protected
 
 
@@ -312,8 +312,10 @@ def test_after_a_rename_nothing_is_recorded_under_the_former_name(bench: Bench) 
     converge(bench.stack(family(FRAUDS)))
     converge(moving(bench))
     stack = moving(bench)
-    assert stack.at(2**62) == {address: record.spec for address, record in bench.records("test").items()}
-    (*_, (_, line)) = reversed(of_address(stack.history(), FRAUDS.address))
+    assert stack.records_at(2**62) == {
+        address: record.spec for address, record in bench.records("test").items()
+    }
+    (*_, (_, line)) = reversed(find_lines(stack.history(), FRAUDS.address))
     assert (line.action, line.reason, line.after) == ("move", f"moved to {FRAUD.address}", None)
     with pytest.raises(LacError, match="nothing-to-roll-back"):
         stack.rollback(str(FRAUDS.address))
@@ -440,12 +442,12 @@ def test_a_saved_plan_with_a_rename_does_what_it_says(bench: Bench) -> None:
     converge(bench.stack(family(FRAUDS)))
     stack = moving(bench)
     plan = stack.plan()
-    data = stack.saved(plan)
+    data = stack.save_plan(plan)
     # it is carried out without the manifests
     bare = bench.stack()
     saved = bare.read_plan(data)
     assert saved.plan == plan
-    list(bare.apply(bare.check_saved(saved)))
+    list(bare.apply(bare.check_plan(saved)))
     assert clean(bench.stack(family(FRAUD)))
 
 
@@ -791,7 +793,7 @@ def test_refreshing_takes_over_what_changed_outside(bench: Bench) -> None:
     list(stack.apply(plan))
     assert bench.live() == before
     assert stack.plan(refresh_only=True).changes == ()
-    assert not stack.drift().found
+    assert not stack.drift().exists
     assert told(stack.plan()) == {
         "registered_model.fraud": ("update", "manifest changed"),
         "model_alias.fraud/champion": ("create", "declared"),
@@ -812,12 +814,12 @@ def test_a_saved_refresh_does_what_it_says_and_goes_stale(bench: Bench) -> None:
     stack = bench.stack(family(FRAUD))
     converge(stack)
     sql(bench, IGNORED["a field"][2])
-    data, late = (stack.saved(stack.plan(refresh_only=True)) for _ in range(2))
-    list(stack.apply(stack.check_saved(stack.read_plan(data))))
-    assert not stack.drift().found
+    data, late = (stack.save_plan(stack.plan(refresh_only=True)) for _ in range(2))
+    list(stack.apply(stack.check_plan(stack.read_plan(data))))
+    assert not stack.drift().exists
     sql(bench, IGNORED["a field"][2].replace("Theirs", "Again theirs"))
     with pytest.raises(LacError) as caught:
-        stack.check_saved(stack.read_plan(late))
+        stack.check_plan(stack.read_plan(late))
     assert [d.code for d in caught.value.diagnostics] == ["stale-plan"]
 
 

@@ -169,7 +169,7 @@ def test_an_endpoint_that_fares_badly_is_degraded_whatever_the_manifest_asks(
     served: Bench, paper: Paper, befalls: Callable[[Paper], None]
 ) -> None:
     converge(served.stack(endpoint(1)))
-    assert not served.stack(endpoint(1)).drift().found
+    assert not served.stack(endpoint(1)).drift().exists
     befalls(paper)
     assert outside(served.stack(endpoint(1)).drift()) == {str(ENDPOINT): "endpoint degraded"}
     assert pending(served.stack(endpoint(1)).drift()) == {}

@@ -123,15 +123,15 @@ def test_a_denied_plan_is_refused_and_nothing_is_written(ready: Bench) -> None:
 
 def test_what_has_changed_since_the_plan_was_saved_is_judged_again(ready: Bench) -> None:
     made = stack(ready, 2)
-    data = made.saved(made.plan())
+    data = made.save_plan(made.plan())
     approve(ready, 2, None)
     # the manifests have no policies any more: the plan brings its own
     later = stack(ready, None, Rules())
-    plan = later.check_saved(later.read_plan(data))
+    plan = later.check_plan(later.read_plan(data))
     refused(lambda: later.apply(plan))
     assert champion(ready) == 1
     approve(ready, 2)
-    list(later.apply(later.check_saved(later.read_plan(data))))
+    list(later.apply(later.check_plan(later.read_plan(data))))
     assert champion(ready) == 2
 
 
@@ -163,9 +163,9 @@ def test_what_happens_while_it_waits_for_the_lock_is_judged(ready: Bench) -> Non
 def test_a_plan_that_was_denied_when_it_was_reviewed_stays_denied(ready: Bench) -> None:
     approve(ready, 2, "rejected")
     made = stack(ready, 2)
-    data = made.saved(made.plan())
+    data = made.save_plan(made.plan())
     approve(ready, 2)
-    refused(lambda: made.apply(made.check_saved(made.read_plan(data))))
+    refused(lambda: made.apply(made.check_plan(made.read_plan(data))))
     assert champion(ready) == 1
 
 

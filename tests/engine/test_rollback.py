@@ -30,7 +30,7 @@ def rolled_back(bench: Bench, what: str, *, allow: Sequence[str] = ()) -> list[s
     assert plan.mode is Mode.ROLLBACK
     # what only follows an alias follows it back
     assert all(c.reason.startswith(("as before apply ", "follows ")) for c in plan.differences)
-    found = done(applied(stack, stack.saved(plan)))
+    found = done(applied(stack, stack.save_plan(plan)))
     last = bench.stack().history()[-1]
     assert (last.command, last.outcome) == ("rollback", "complete")
     assert {line.reason for line in last.lines} == {change.reason for change in plan.changes}
@@ -174,7 +174,7 @@ def test_what_is_no_longer_this_stacks_is_not_deleted(bench: Bench, by: str, tak
     converge(bench.stack([*MODEL, alias(1)]))
     what = ids(bench)[-1] if by == "apply" else str(CHAMPION)
     if taken:
-        bench.stack(name="another").adopt([CHAMPION], take_over=True)
+        bench.stack(name="another").import_objects([CHAMPION], take_over=True)
     else:
         bench.stack().forget([CHAMPION])
     assert str(CHAMPION) in refused(bench, what, "owned-elsewhere" if taken else "not-ours")
@@ -183,7 +183,7 @@ def test_what_is_no_longer_this_stacks_is_not_deleted(bench: Bench, by: str, tak
 @pytest.mark.any_store
 def test_a_rollback_that_was_saved_can_be_out_of_date(promoted: Bench) -> None:
     stack = promoted.stack()
-    data = stack.saved(stack.rollback(str(CHAMPION)).plan)
+    data = stack.save_plan(stack.rollback(str(CHAMPION)).plan)
     outside(promoted, "DELETE FROM registered_model_aliases")
     before = tables(promoted)
     assert f"{CHAMPION}: it is gone" in str(refusal(stack, data))
@@ -229,7 +229,7 @@ def test_an_endpoint_that_a_rollback_cannot_bring_up_holds_the_alias_back(
     plan = stack.rollback(str(CHAMPION)).plan
     assert {c.address: c.waits_for for c in plan.changes}[CHAMPION] == {ENDPOINT}
     paper.deaf.update(entities)
-    assert done(applied(stack, stack.saved(plan))) == []
+    assert done(applied(stack, stack.save_plan(plan))) == []
     assert set(paper.apps) == now
     assert served.live()[CHAMPION].spec == alias(2)
 

@@ -69,7 +69,7 @@ def once(tmp_path: Path) -> Bench:
 def test_a_saved_plan_is_carried_out_as_it_was_reviewed(begun: Bench) -> None:
     stack = begun.stack(declared(later=True))
     plan = stack.plan()
-    data = stack.saved(plan)
+    data = stack.save_plan(plan)
     # whatever the manifests say by now
     elsewhere = begun.stack()
     assert elsewhere.read_plan(data).plan == replace(plan, steps=elsewhere.read_plan(data).plan.steps)
@@ -119,7 +119,7 @@ def test_the_same_plan_made_anew_is_another_file(begun: Bench) -> None:
 def test_it_is_refused_under_the_lock_as_well(begun: Bench) -> None:
     data = saved(begun.stack(declared(later=True)), targets=["model_alias.fraud/champion"])
     stack = begun.stack()
-    both = [stack.check_saved(stack.read_plan(data)) for _ in range(2)]
+    both = [stack.check_plan(stack.read_plan(data)) for _ in range(2)]
     list(stack.apply(both[0]))
     list(stack.apply(stack.rollback("model_alias.fraud/champion").plan))
     with pytest.raises(LacError) as raised:
@@ -130,7 +130,7 @@ def test_it_is_refused_under_the_lock_as_well(begun: Bench) -> None:
 def test_an_apply_that_committed_nothing_leaves_the_plan_good(begun: Bench) -> None:
     data = saved(begun.stack(declared(later=True)))
     stack = begun.stack()
-    events = list(stack.apply(stack.check_saved(stack.read_plan(data)), stop=lambda: True))
+    events = list(stack.apply(stack.check_plan(stack.read_plan(data)), stop=lambda: True))
     assert isinstance(events[-1], Finished)
     assert events[-1].stopped
     assert done(applied(begun.stack(), data))
@@ -148,7 +148,7 @@ def test_what_the_grants_database_alone_committed_counts(once: Bench) -> None:
 @pytest.mark.any_store
 def test_a_plan_of_nothing_is_a_plan(begun: Bench) -> None:
     data = saved(begun.stack(declared()))
-    assert begun.stack().check_saved(begun.stack().read_plan(data)).changes == ()
+    assert begun.stack().check_plan(begun.stack().read_plan(data)).changes == ()
 
 
 def test_a_first_plan_is_carried_out_on_a_store_that_knows_nothing_of_us(bench: Bench) -> None:
@@ -211,7 +211,7 @@ def test_every_sort_of_plan_can_be_saved(
     stack = make(begun)
     plan = stack.plan(**asked)
     assert plan.differences
-    applied(begun.stack(), stack.saved(plan))
+    applied(begun.stack(), stack.save_plan(plan))
     again = stack.plan(**{name: value for name, value in asked.items() if name != "destroy"})
     assert asked.get("destroy") or again.changes == ()
 
@@ -223,7 +223,7 @@ def test_a_refresh_only_plan_can_be_saved(begun: Bench) -> None:
     plan = begun.stack().plan(refresh_only=True)
     assert plan.mode is Mode.REFRESH_ONLY
     assert [c.action for c in plan.changes] == [Action.FORGET, Action.RECORD]
-    data = begun.stack().saved(plan)
+    data = begun.stack().save_plan(plan)
     applied(begun.stack(), data)
     assert begun.stack().plan(refresh_only=True).changes == ()
     assert codes(refusal(begun.stack(), data)) == {"plan-already-applied"}
@@ -235,7 +235,7 @@ def test_a_rename_can_be_saved_and_is_done_once(begun: Bench) -> None:
     stack = begun.stack(specs, moves=(Move(before, after),))
     plan = stack.plan()
     assert {c.action for c in plan.changes} == {Action.MOVE}
-    data = stack.saved(plan)
+    data = stack.save_plan(plan)
     applied(begun.stack(), data)
     assert begun.stack(specs).plan().changes == ()
     rows = tables(begun)
@@ -247,7 +247,7 @@ def test_a_rename_can_be_saved_and_is_done_once(begun: Bench) -> None:
 def test_what_an_import_block_takes_over_can_be_saved(begun: Bench) -> None:
     begun.stack().forget([spec.address for spec in declared()])
     stack = begun.stack(declared(later=True), imports={spec.address: None for spec in declared()})
-    applied(begun.stack(), stack.saved(stack.plan()))
+    applied(begun.stack(), stack.save_plan(stack.plan()))
     assert begun.records().keys() >= {spec.address for spec in declared(later=True)}
 
 
@@ -256,7 +256,7 @@ def test_what_a_removed_block_forgets_can_be_saved(begun: Bench) -> None:
     gone = Address("model_alias", ("fraud", "old"))
     specs = [spec for spec in declared() if spec.address != gone]
     stack = begun.stack(specs, removals={gone: None})
-    applied(begun.stack(), stack.saved(stack.plan()))
+    applied(begun.stack(), stack.save_plan(stack.plan()))
     assert gone in begun.live()
     assert gone not in begun.records()
 
@@ -401,7 +401,7 @@ def test_what_moved_since_is_named_and_nothing_is_written(
 ) -> None:
     stack = begun.stack(declared(later=True))
     plan = stack.plan()
-    data = stack.saved(plan)
+    data = stack.save_plan(plan)
     outside(begun, statement, where)
     before = tables(begun)
     # found before anything is begun, and again under the lock, should it move in the last moment
@@ -459,9 +459,9 @@ CHAMPION = ModelAlias(model="fraud", alias="champion", version=1)
 def test_what_is_no_longer_this_stacks_is_left_alone(begun: Bench, taken: bool, late: bool) -> None:
     stack = begun.stack(declared(later=True))
     plan = stack.plan(targets=["model_alias.fraud/champion"])
-    data = stack.saved(plan)
+    data = stack.save_plan(plan)
     if taken:
-        begun.stack(name="another").adopt([CHAMPION.address], take_over=True)
+        begun.stack(name="another").import_objects([CHAMPION.address], take_over=True)
     else:
         begun.stack().forget([CHAMPION.address])
     before = tables(begun)
@@ -871,7 +871,7 @@ def test_a_move_during_the_rollout_is_refused_in_the_switch(
     apps = dict(paper.apps)
     fourth = ModelVersion(model="fraud", version=4, source="/good/4")
     stack = served.stack([*served_fraud(2), fourth])
-    data = stack.saved(stack.plan())
+    data = stack.save_plan(stack.plan())
     moved_during(
         monkeypatch,
         paper,
@@ -880,7 +880,7 @@ def test_a_move_during_the_rollout_is_refused_in_the_switch(
     )
     told: list[Event] = []
     elsewhere = served.stack()
-    reviewed = elsewhere.check_saved(elsewhere.read_plan(data))
+    reviewed = elsewhere.check_plan(elsewhere.read_plan(data))
     with pytest.raises(LacError) as caught:
         told.extend(elsewhere.apply(reviewed))
     assert codes(caught.value) == {"stale-plan"}

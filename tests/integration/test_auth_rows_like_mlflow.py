@@ -13,7 +13,7 @@ import pytest
 from support.auth_client import GRANTS, ROLES, V2, V3, Mlflow, Reader, numbers
 from support.mlflow_fixture import ADMIN, MlflowServer
 
-from lifecycle_as_code.kinds.base import Databases, Wanted
+from lifecycle_as_code.kinds.base import Databases, Filter
 from lifecycle_as_code.kinds.experiment import Experiment, Experiments
 from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel, RegisteredModels
@@ -161,8 +161,8 @@ def test_what_mlflow_made_is_read_as_it_was_meant(mlflow: Mlflow) -> None:
     own = {"resource_type": "registered_model", "resource_id": model, "permission": "USE"}
     mlflow.done("POST", f"{V3}/users/permissions/grant", username=user, **own)
     with mlflow.writing() as db:
-        roles = ROLES.observe(db, Wanted()).objects
-        seen = GRANTS.observe(db, Wanted({"registered_model": frozenset({model}), "role": frozenset({role})}))
+        roles = ROLES.observe(db, Filter()).objects
+        seen = GRANTS.observe(db, Filter({"registered_model": frozenset({model}), "role": frozenset({role})}))
     assert Role(name=role, members=(user,)) in [found.spec for found in roles.values()]
     assert not any(str(address.key[0]).startswith("__user_") for address in roles)
     found = {
@@ -184,7 +184,7 @@ def test_mlflow_takes_only_users_own_grants_along_with_a_model(mlflow: Mlflow) -
     grant = reader.get("registered_model", model, "READ")
     mlflow.done("DELETE", f"{V2}/registered-models/delete", name=model)
     with mlflow.writing() as db:
-        left = GRANTS.observe(db, Wanted({"registered_model": frozenset({model})})).objects
+        left = GRANTS.observe(db, Filter({"registered_model": frozenset({model})})).objects
     assert set(left) == {grant.address}
 
 
@@ -203,7 +203,7 @@ def test_a_renamed_model_keeps_its_grants(mlflow: Mlflow) -> None:
         if by == "mlflow":
             mlflow.done("POST", f"{V2}/registered-models/rename", name=former, new_name=given)
         with mlflow.writing() as db:
-            left = GRANTS.observe(db, Wanted({"registered_model": frozenset({former, given})})).objects
+            left = GRANTS.observe(db, Filter({"registered_model": frozenset({former, given})})).objects
         called = {former: "former", given: "given"}
         held[by] = {(found.hidden or "people", called[str(a.key[2])]) for a, found in left.items()}
         assert reader.on_model(given) == ([403, 403, 403] if by == "mlflow" else [200, 200, 403])
@@ -218,7 +218,7 @@ def test_a_renamed_experiment_keeps_its_grants(mlflow: Mlflow) -> None:
         before = Experiment(name=name)
         after = before.renamed(before.address, Experiment(name=f"experiment{next(numbers)}").address)
         Experiments().move(db, [(before, after)])
-        left = GRANTS.observe(db, Wanted({"experiment": frozenset({after.name})})).objects
+        left = GRANTS.observe(db, Filter({"experiment": frozenset({after.name})})).objects
     assert grant.renamed(before.address, after.address).address in left
     assert reader.on_experiment(number) == [200, 200, 403]
 
@@ -228,7 +228,7 @@ def test_a_deleted_experiment_keeps_its_grants_and_their_name(mlflow: Mlflow) ->
     grant = reader.get("experiment", name, "EDIT")
     mlflow.done("POST", f"{V2}/experiments/delete", experiment_id=number)
     with mlflow.writing() as db:
-        left = GRANTS.observe(db, Wanted({"experiment": frozenset({name})})).objects
+        left = GRANTS.observe(db, Filter({"experiment": frozenset({name})})).objects
     assert {a: found.hidden for a, found in left.items()} == {
         grant.address: "",
         next(a for a in left if left[a].hidden): ADMIN,

@@ -39,7 +39,7 @@ from lifecycle_as_code.model.signature import SignatureClass
 from lifecycle_as_code.model.snapshot import Move
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.stores.mlflow import tables
-from lifecycle_as_code.stores.mlflow.artifacts import Unread, read_files
+from lifecycle_as_code.stores.mlflow.artifacts import ReadFailure, read_files
 from lifecycle_as_code.stores.sql.store import writing
 
 NOWHERE = "0" * 32
@@ -385,7 +385,7 @@ def test_tags_are_those_after_the_plan_on_its_side(shop: Shop) -> None:
         source=f"models:/{_model(shop)}",
         tags={"validation_status": "approved"},
     )
-    shop.bench.stack().adopt([model.address, version])
+    shop.bench.stack().import_objects([model.address, version])
     moved = declared.model_copy(update={"tags": {"checked": "yes"}})
     alias = ModelAlias(model="fraud", alias="prod", version=number)
     (found,) = compared(shop.bench, [model, moved, alias])
@@ -402,7 +402,7 @@ def _model(shop: Shop) -> str:
 
 
 def test_a_version_that_the_plan_makes_is_known_from_its_source(shop: Shop) -> None:
-    shop.bench.stack().adopt([Address("registered_model", ("fraud",))])
+    shop.bench.stack().import_objects([Address("registered_model", ("fraud",))])
     number = max(shop.versions.values()) + 1
     made = ModelVersion(
         model="fraud", version=number, source=f"runs:/{shop.runs['first']}/scorer", tags={"by": "lac"}
@@ -425,7 +425,7 @@ def test_a_version_that_the_plan_makes_is_known_from_its_source(shop: Shop) -> N
 def test_a_renamed_model_is_read_under_its_name_until_now(shop: Shop) -> None:
     number = shop.versions["second"]
     alias = ModelAlias(model="fraud", alias="prod", version=shop.versions["first"])
-    shop.bench.stack().adopt([Address("registered_model", ("fraud",))])
+    shop.bench.stack().import_objects([Address("registered_model", ("fraud",))])
     converge(shop.bench.stack([RegisteredModel(name="fraud"), alias]))
     model = RegisteredModel(name="scam")
     moves = (Move(Address("registered_model", ("fraud",)), model.address),)
@@ -571,8 +571,8 @@ def test_remote_files_are_read_by_fsspec(remote: ThreadingHTTPServer) -> None:
     there, absent, broken = (at(remote, name) for name in ("m", "none", f"broken?token={SECRET}"))
     found = dict(read_files([there, absent, broken], seconds=30, root=at(remote, "")))
     assert found[there] == b"flavors: {}"
-    assert found[absent] == Unread("no such file", absent=True)
-    assert isinstance(found[broken], Unread)
+    assert found[absent] == ReadFailure("no such file", absent=True)
+    assert isinstance(found[broken], ReadFailure)
     assert not found[broken].absent
     assert SECRET not in str(found[broken])
 
@@ -589,7 +589,7 @@ def test_a_store_that_never_answers_is_given_up_in_time_and_leaves_no_process(
     assert time.monotonic() - started < 6
     assert remote.asked.is_set()  # type: ignore[attr-defined]
     assert found == {
-        slow: Unread("there was no answer within 3 s"),
+        slow: ReadFailure("there was no answer within 3 s"),
         there: b"flavors: {}",
         str(tmp_path): b"here",
     }
@@ -611,7 +611,7 @@ def test_whoever_stops_reading_leaves_no_process(remote: ThreadingHTTPServer) ->
 def test_a_reader_that_dies_is_no_error(remote: ThreadingHTTPServer) -> None:
     environ = {"PYTHONHOME": "/nowhere"}
     found = dict(read_files([at(remote, "m")], seconds=30, root=at(remote, ""), environ=environ))
-    assert found == {at(remote, "m"): Unread("the process that reads it ended early")}
+    assert found == {at(remote, "m"): ReadFailure("the process that reads it ended early")}
 
 
 def test_what_only_mlflow_reads_is_read_through_its_server(mlflow_server: MlflowServer) -> None:
@@ -622,4 +622,4 @@ def test_what_only_mlflow_reads_is_read_through_its_server(mlflow_server: Mlflow
     places = [f"{run.artifact_uri}/{name}" for name in ("model", "none")]
     environ = {**os.environ, "MLFLOW_TRACKING_URI": mlflow_server.url}
     found = dict(read_files(places, seconds=60, root="mlflow-artifacts:/", environ=environ))
-    assert found == dict(zip(places, (b"flavors: {}", Unread("no such file", absent=True)), strict=True))
+    assert found == dict(zip(places, (b"flavors: {}", ReadFailure("no such file", absent=True)), strict=True))

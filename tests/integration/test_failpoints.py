@@ -36,8 +36,8 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
 from lifecycle_as_code.kinds.serving_endpoint.apps import as_apps
-from lifecycle_as_code.model.diff import diff, owned
-from lifecycle_as_code.model.history import at
+from lifecycle_as_code.model.diff import diff, restrict_to_owned
+from lifecycle_as_code.model.history import find_state
 from lifecycle_as_code.model.plan import Change, Plan
 from lifecycle_as_code.model.snapshot import Claim, Live, Move, Observed, Record
 from lifecycle_as_code.model.spec import Address, Spec
@@ -256,7 +256,7 @@ def _theatre(path: Path, forks: Forks, story: Story, dialect: str) -> Iterator[T
         plan = stack.plan()
         apps = dict(ray.paper.apps) if ray else {}
         there = frozenset(live(bench))
-        made = Theatre(story, forks, bench, ray, plan, stack.saved(plan), there, apps)
+        made = Theatre(story, forks, bench, ray, plan, stack.save_plan(plan), there, apps)
         yield made
         made.strike()
 
@@ -310,7 +310,7 @@ def _mends(theatre: Theatre) -> None:
         names = {name for record in records.values() if record.pending for name in record.pending.names}
         assert theatre.ray.paper.apps.keys() - theatre.apps.keys() <= names | _named(bench, records)
     lines = [line for apply in stack.history() for line in apply.lines]
-    assert at(lines, 2**62) == {a: r.spec for a, r in records.items() if r.spec is not None}
+    assert find_state(lines, 2**62) == {a: r.spec for a, r in records.items() if r.spec is not None}
     plan = stack.plan()
     for change in plan.changes:
         expected = REASONS if change.action.is_difference else CAUGHT_UP
@@ -327,7 +327,7 @@ def _completes(theatre: Theatre) -> None:
     converge(theatre.stack())
     stack = theatre.stack()
     assert stack.plan().changes == ()
-    assert not stack.drift().found
+    assert not stack.drift().exists
     assert theatre.stage.records().keys() == {spec.address for spec in theatre.story.after}
     if theatre.ray is not None:
         endpoints = sum(isinstance(spec, ServingEndpoint) for spec in theatre.story.after)
@@ -369,7 +369,9 @@ def _is_done(change: Change, here: Mapping[Address, Observed]) -> bool:
     found = here.get(change.address)
     if change.after is None:
         return found is None and change.moved_from not in here
-    return found is not None and not diff(owned(found.spec, change.before, change.after), change.after)
+    return found is not None and not diff(
+        restrict_to_owned(found.spec, change.before, change.after), change.after
+    )
 
 
 def test_a_commit_whose_answer_is_lost_is_settled(

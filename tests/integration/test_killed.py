@@ -197,7 +197,7 @@ def test_a_second_apply_may_wait(tmp_path: Path, dialect: str) -> None:
 def test_the_first_signal_ends_a_wait(tmp_path: Path, dialect: str, number: signal.Signals) -> None:
     with stacks(tmp_path, dialect) as (stack, store):
         stack.declare(models(2))
-        with lock.held(open_store(store, role="tracking", base=tmp_path), "test", "a lock"):
+        with lock.hold(open_store(store, role="tracking", base=tmp_path), "test", "a lock"):
             late = stack.start("apply", "--auto-approve", "--lock-timeout", "10m")
             assert late.stdout is not None
             assert any("waiting for the lock" in line for line in late.stdout)

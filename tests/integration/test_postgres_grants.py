@@ -184,7 +184,7 @@ def test_the_reader_sees_drift_and_can_plan_a_rollback_and_a_file_that_the_write
 
 def test_unlocking_needs_no_more(desk: Desk, tmp_path: Path) -> None:
     applied(desk.writer)
-    with lock.held(open_store(desk.store, role="tracking", base=tmp_path), "test", "a-lock"):
+    with lock.hold(open_store(desk.store, role="tracking", base=tmp_path), "test", "a-lock"):
         refused = desk.reader.lac("force-unlock", "--force", "a-lock", expect=1)
         assert "error[store-forbidden]" in refused.stderr
         desk.writer.lac("force-unlock", "--force", "a-lock")
@@ -241,7 +241,7 @@ def test_a_lock_that_another_role_holds_is_told(desk: Desk, tmp_path: Path) -> N
     # the tables are its own, whoever else may write them
     applied(desk.writer)
     desk.declare(models(2))
-    with lock.held(open_store(desk.store, role="tracking", base=tmp_path), "test", "a lock"):
+    with lock.hold(open_store(desk.store, role="tracking", base=tmp_path), "test", "a lock"):
         refused = desk.writer.lac("apply", "--auto-approve", expect=1)
         assert "error[locked]" in refused.stderr
         assert f"pid {os.getpid()}" in refused.stderr

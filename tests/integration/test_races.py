@@ -109,7 +109,7 @@ def test_of_saved_plans_that_move_one_alias_the_first_is_applied_and_the_others_
     for bench in arenas:
         converge(bench.stack(fraud(racing + 1, racing + 1)))
         stacks = [bench.stack(fraud(racing + 1, n)) for n in range(1, racing + 1)]
-        works = [(concurrent_applies.carries_out, (place(bench), s.saved(s.plan()))) for s in stacks]
+        works = [(concurrent_applies.carries_out, (place(bench), s.save_plan(s.plan()))) for s in stacks]
         finishes = race(forks, works)
         report(finishes)
         assert Counter(f.outcome for f in finishes) == {"complete": 1, "stale-plan": racing - 1}
@@ -177,7 +177,7 @@ def _all_succeed(bench: Bench, forks: Forks, wanted: list[list[Spec]], report: R
     for number, specs in enumerate(wanted):
         stack = bench.stack(specs, name=f"stack-{number}")
         assert stack.plan().changes == ()
-        assert not stack.drift().found
+        assert not stack.drift().exists
         assert bench.records(f"stack-{number}").keys() == {spec.address for spec in specs}
 
 

@@ -117,7 +117,7 @@ def test_an_endpoint_from_its_first_prediction_to_its_last(
     assert of(events, Failed) == []
     assert "iris-shares: champion v1 is RUNNING" in {e.message for e in of(events, Progress)}
     assert served.stack(world(1)).plan().changes == ()
-    assert not served.stack(world(1)).drift().found
+    assert not served.stack(world(1)).drift().exists
     assert versions(ray, "iris-shares", 80) == {(200, "1"), (200, "2")}
 
     # the alias moves, the endpoint follows, and nobody notices
@@ -158,7 +158,7 @@ def test_an_endpoint_from_its_first_prediction_to_its_last(
     assert told(plan) == {"serving_endpoint.iris-shares": (Action.DELETE, "no longer declared")}
     assert not [name for name in ray.cluster.applications() if name.startswith("lac.iris-shares")]
     assert served.stack(gone).plan().changes == ()
-    assert served.stack(gone).drift().found is False
+    assert served.stack(gone).drift().exists is False
 
 
 def test_a_version_that_cannot_load_holds_back_what_depends_on_it_and_nothing_else(

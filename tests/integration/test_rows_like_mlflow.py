@@ -20,13 +20,13 @@ from mlflow import MlflowClient
 from sqlalchemy import select, text
 from support.mlflow_fixture import MlflowServer, fresh_postgres, fresh_sqlite
 
-from lifecycle_as_code.kinds.base import Databases, SqlKind, Wanted
+from lifecycle_as_code.kinds.base import Databases, Filter, SqlKind
 from lifecycle_as_code.kinds.experiment import Experiment, Experiments
 from lifecycle_as_code.kinds.model_alias import ModelAlias, ModelAliases
 from lifecycle_as_code.kinds.model_version import ModelVersion, ModelVersions
 from lifecycle_as_code.kinds.registered_model import RegisteredModel, RegisteredModels
 from lifecycle_as_code.model.diagnostics import Diagnostic, LacError
-from lifecycle_as_code.model.diff import diff, owned
+from lifecycle_as_code.model.diff import diff, restrict_to_owned
 from lifecycle_as_code.model.snapshot import Observed
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.stores.mlflow.tables import experiments, model_versions, registered_models
@@ -42,7 +42,7 @@ TIMES = {"creation_time", "last_updated_time", "last_update_time", "deleted_time
 
 
 def live(db: Databases) -> dict[Address, Observed]:
-    return {a: seen for kind in KINDS.values() for a, seen in kind.observe(db, Wanted()).objects.items()}
+    return {a: seen for kind in KINDS.values() for a, seen in kind.observe(db, Filter()).objects.items()}
 
 
 def settled(db: Databases, spec: Spec) -> Spec:
@@ -504,7 +504,7 @@ def test_an_unchanged_manifest_plans_as_empty(world: World, form: str, by: str) 
     with writing(store) as connection:
         db = Databases(connection, now_ms=NOW)
         seen = live(db)[wanted.address].spec
-        assert diff(owned(seen, wanted), settled(db, wanted)) == ()
+        assert diff(restrict_to_owned(seen, wanted), settled(db, wanted)) == ()
 
 
 def test_a_source_that_only_a_database_client_takes_may_stay_as_it_is(tmp_path: Path) -> None:
@@ -591,7 +591,7 @@ def test_prompts_are_left_out(world: World) -> None:
     with writing(store) as connection:
         db = Databases(connection)
         assert not [address for address in live(db) if address.key[0] == "a-prompt"]
-        assert Address("prompt", ("a-prompt",)) in KINDS["registered_model"].observe(db, Wanted()).referents
+        assert Address("prompt", ("a-prompt",)) in KINDS["registered_model"].observe(db, Filter()).referents
 
 
 def _everything(db: Databases) -> None:

@@ -327,7 +327,7 @@ def test_a_password_with_an_at_sign_is_not_taken_for_a_host(password: str, tmp_p
 def test_other_characters_of_a_password_are_taken_as_they_are(password: str, tmp_path: Path) -> None:
     store = open_store(f"postgresql://ann:{password}@db.example:1/mlflow", role="tracking", base=tmp_path)
     assert (store.url.password, store.url.host) == (password.replace("%40", "@"), "db.example")
-    assert store.shown == "postgresql://ann:***@db.example:1/mlflow"
+    assert store.display_address == "postgresql://ann:***@db.example:1/mlflow"
 
 
 def test_an_at_sign_elsewhere_is_no_mistake(tmp_path: Path) -> None:
@@ -443,7 +443,7 @@ def test_a_missing_database_is_made_whole_beside_nothing_else(tmp_path: Path) ->
     told: list[str] = []
     store = open_store("sqlite:///sub/my%20runs?.db".replace("?", "!"), role="tracking", base=tmp_path)
     create_database(store, tell=told.append)
-    assert told == [f"creating MLflow's database at {store.shown}"]
+    assert told == [f"creating MLflow's database at {store.display_address}"]
     assert store.path is not None
     assert [entry.name for entry in store.path.parent.iterdir()] == [store.path.name]
     with reading(store) as db:

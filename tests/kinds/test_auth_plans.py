@@ -55,7 +55,7 @@ def staffed(bench: Bench) -> Bench:
 def test_what_was_applied_plans_as_empty(staffed: Bench) -> None:
     converge(staffed.stack(governed()))
     assert staffed.stack(governed()).plan().changes == ()
-    assert not staffed.stack(governed()).drift().found
+    assert not staffed.stack(governed()).drift().exists
 
 
 def test_a_grant_comes_after_what_it_is_about_and_goes_before_it(staffed: Bench) -> None:

@@ -15,7 +15,7 @@ from support.auth_databases import (
     writing_both,
 )
 
-from lifecycle_as_code.kinds.base import Databases, Wanted
+from lifecycle_as_code.kinds.base import Databases, Filter
 from lifecycle_as_code.kinds.permission import Permission, PermissionKind
 from lifecycle_as_code.kinds.registered_model import RegisteredModel, RegisteredModels
 from lifecycle_as_code.kinds.role import Role, RoleKind
@@ -52,7 +52,7 @@ def stocked(writing_both: Writing) -> Writing:
     return writing_both
 
 
-def live(db: Databases, wanted: Wanted = ALL) -> dict[str, str]:
+def live(db: Databases, wanted: Filter = ALL) -> dict[str, str]:
     """Address to level."""
     found = GRANTS.observe(db, wanted).objects
     return {str(address): observed.spec.level for address, observed in found.items()}  # type: ignore[attr-defined]
@@ -214,26 +214,26 @@ def test_prompts_and_gateway_endpoints_can_be_referred_to(stocked: Writing) -> N
     prompts = {Address("prompt", ("ask",)), Address("prompt", ("shout",))}
     with stocked() as db:
         assert GRANTS.observe(db, ALL).referents == prompts | {Address("gateway_endpoint", ("chat",))}
-        some = Wanted({"prompt": frozenset({"ask", "gone"})})
+        some = Filter({"prompt": frozenset({"ask", "gone"})})
         assert GRANTS.observe(db, some).referents == {Address("prompt", ("ask",))}
 
 
 def test_grants_of_wanted_roles_and_on_wanted_resources_are_observed(stocked: Writing) -> None:
     with stocked() as db:
         GRANTS.create(db, EVERY_TYPE)
-        assert set(live(db, Wanted({"role": frozenset({"authors"})}))) == {
+        assert set(live(db, Filter({"role": frozenset({"authors"})}))) == {
             "permission.authors/experiment/left"
         }
-        assert set(live(db, Wanted({"experiment": frozenset({"churn"})}))) == {
+        assert set(live(db, Filter({"experiment": frozenset({"churn"})}))) == {
             "permission.analysts/experiment/churn"
         }
         # a model's name is no experiment's
-        assert set(live(db, Wanted({"registered_model": frozenset({"churn", "fraud"})}))) == {
+        assert set(live(db, Filter({"registered_model": frozenset({"churn", "fraud"})}))) == {
             "permission.analysts/registered_model/fraud"
         }
-        assert live(db, Wanted({})) == {}
+        assert live(db, Filter({})) == {}
         # of what nobody wants, still those on all of a type
-        told = GRANTS.observe(db, Wanted({})).facts["grants_on_all"]
+        told = GRANTS.observe(db, Filter({})).facts["grants_on_all"]
         assert told == {spec.address: spec.level for spec in EVERY_TYPE if spec.resource == "*"}
         assert told
 

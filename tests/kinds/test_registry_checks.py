@@ -17,7 +17,7 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel, Registered
 from lifecycle_as_code.model.plan import Action, Change
 from lifecycle_as_code.model.snapshot import Live, Observed, Recorded
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.planning.guards import World
+from lifecycle_as_code.planning.guards import PlanContext
 
 
 def problems(kind: SqlKind[Any], made: Iterable[Spec], live: Live | None = None) -> list[str]:
@@ -25,7 +25,7 @@ def problems(kind: SqlKind[Any], made: Iterable[Spec], live: Live | None = None)
         spec.address: Change(spec.address, spec.store, Action.CREATE, "declared", None, spec) for spec in made
     }
     desired = {address: change.after for address, change in changes.items() if change.after}
-    world = World(desired, Recorded(), live or Live(), changes, {})
+    world = PlanContext(desired, Recorded(), live or Live(), changes, {})
     return [f"{d.code}: {d.detail}" for d in kind.check(world)]
 
 

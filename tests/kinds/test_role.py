@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from sqlalchemy import select
 from support.auth_databases import ALL, USERS, Writing, add, everything, writing_both
 
-from lifecycle_as_code.kinds.base import Databases, Wanted
+from lifecycle_as_code.kinds.base import Databases, Filter
 from lifecycle_as_code.kinds.role import Role, RoleKind
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.diff import diff
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")
 ROLES = RoleKind()
 
 
-def live(db: Databases, wanted: Wanted = ALL) -> dict[str, Role]:
+def live(db: Databases, wanted: Filter = ALL) -> dict[str, Role]:
     return {str(a.key[0]): found.spec for a, found in ROLES.observe(db, wanted).objects.items()}  # type: ignore[misc]
 
 
@@ -145,7 +145,7 @@ def test_only_wanted_roles_are_observed(writing_both: Writing) -> None:
     with writing_both() as db:
         ROLES.create(db, [Role(name=name) for name in ("declared", "granted", "foreign")])
         names = {"role": frozenset({"declared"}), "permission": frozenset({"granted"})}
-        assert set(live(db, Wanted(names))) == {"declared", "granted"}
+        assert set(live(db, Filter(names))) == {"declared", "granted"}
 
 
 def test_a_foreign_row_is_taken_as_it_is(writing_both: Writing) -> None:

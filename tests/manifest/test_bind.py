@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from support.manifests import Problems, Read
 
-from lifecycle_as_code.manifest.yaml.invisible import looks
+from lifecycle_as_code.manifest.yaml.invisible import visible_form
 from lifecycle_as_code.model.diagnostics import Diagnostic, LacError
 
 Errors = Callable[..., tuple[Diagnostic, ...]]
@@ -78,5 +78,5 @@ def test_kinds_have_names_of_their_own(read: Read) -> None:
 
 
 def test_what_is_seen_of_a_text() -> None:
-    assert looks("plain\x07") == "plain\x07"
-    assert looks("\u202epay\u200dments\u2800") == "payments"
+    assert visible_form("plain\x07") == "plain\x07"
+    assert visible_form("\u202epay\u200dments\u2800") == "payments"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle_as_code.model.diff import diff, leaves, owned
+from lifecycle_as_code.model.diff import diff, list_leaves, restrict_to_owned
 from lifecycle_as_code.model.spec import (
     ByKey,
     Computed,
@@ -163,19 +163,19 @@ OWNED = {
 def test_of_live_only_owned_keys_are_compared(
     live: dict[str, str], sides: list[dict[str, str] | None], kept: dict[str, str]
 ) -> None:
-    cut = owned(thing(tags=live), *(None if side is None else thing(tags=side) for side in sides))
+    cut = restrict_to_owned(thing(tags=live), *(None if side is None else thing(tags=side) for side in sides))
     assert isinstance(cut, Thing)
     assert cut.tags == kept
 
 
 def test_what_is_ours_entirely_is_not_copied() -> None:
     live = thing(tags={"a": "1"})
-    assert owned(live, thing(tags={"a": "2"})) is live
+    assert restrict_to_owned(live, thing(tags={"a": "2"})) is live
 
 
 def test_a_creation_shows_all_that_is_said() -> None:
     made = thing(count=3, tags={"team": "risk"}, traffic=Traffic(routes=AB), parts=AB, chosen=None, pinned=4)
-    assert [(leaf.name, leaf.after) for leaf in leaves(made)] == [
+    assert [(leaf.name, leaf.after) for leaf in list_leaves(made)] == [
         ("count", 3),
         ("tags.team", "risk"),
         ("traffic.routes.a.percent", 90),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.history import CHAMPION, FRAUD, STORY, alias
 
-from lifecycle_as_code.model.history import at, of_address
+from lifecycle_as_code.model.history import find_lines, find_state
 from lifecycle_as_code.model.spec import Spec
 
 
@@ -27,10 +27,10 @@ from lifecycle_as_code.model.spec import Spec
 @pytest.mark.parametrize("turned", [False, True], ids=["in order", "in the opposite direction"])
 def test_at_a_time_the_last_word_on_each_object_holds(moment: int, held: list[Spec], turned: bool) -> None:
     lines = [each for apply in STORY for each in apply.lines]
-    found = at(reversed(lines) if turned else lines, moment)
+    found = find_state(reversed(lines) if turned else lines, moment)
     assert found == {spec.address: spec for spec in held}
 
 
 def test_what_happened_to_an_object_is_told_the_latest_first() -> None:
-    told = [(apply.started_ms, each.action) for apply, each in of_address(STORY, CHAMPION)]
+    told = [(apply.started_ms, each.action) for apply, each in find_lines(STORY, CHAMPION)]
     assert told == [(40_000, "create"), (30_000, "delete"), (20_000, "update"), (10_000, "create")]

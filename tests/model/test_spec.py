@@ -21,11 +21,11 @@ from lifecycle_as_code.model.spec import (
     Spec,
     Store,
     construct,
-    fields_marked,
+    find_fields,
+    find_markers,
     key_fields,
-    marked,
-    named,
     parse_address,
+    parse_name,
     plain,
 )
 from lifecycle_as_code.views.text import safe
@@ -127,7 +127,7 @@ def test_an_address_is_printed_so_that_it_reads_back(name: str) -> None:
         printed = str(address)
         assert parse_address(printed, SPECS) == address
         assert safe(printed) == printed
-        assert shlex.split(address.quoted) == [printed]
+        assert shlex.split(address.shell_word) == [printed]
 
 
 @pytest.mark.parametrize("name", ["100%", "a%20b", "caf%C3%A9", "%2F", "50%25", "%zz", "%0a", "%"])
@@ -137,8 +137,8 @@ def test_a_lone_name_with_a_percent_sign_is_printed_as_it_is(name: str) -> None:
 
 
 def test_records_of_names_that_look_encoded_stay_what_they_are() -> None:
-    assert named("model", "a%0Ab", SPECS) == Address("model", ("a%0Ab",))
-    assert named("model", "a\nb", SPECS) == Address("model", ("a\nb",))
+    assert parse_name("model", "a%0Ab", SPECS) == Address("model", ("a%0Ab",))
+    assert parse_name("model", "a\nb", SPECS) == Address("model", ("a\nb",))
 
 
 NOT_ADDRESSES = {
@@ -163,9 +163,9 @@ def test_what_is_no_address_is_told_why(text: str, why: str) -> None:
 
 def test_markers_are_found_in_the_order_of_the_fields() -> None:
     assert key_fields(Alias) == ("model", "alias")
-    assert [name for name, _ in marked(Alias, Ref)] == ["model", "version"]
-    assert fields_marked(Endpoint, Derived) == {"pinned"}
-    assert fields_marked(Model, Ref) == frozenset()
+    assert [name for name, _ in find_markers(Alias, Ref)] == ["model", "version"]
+    assert find_fields(Endpoint, Derived) == {"pinned"}
+    assert find_fields(Model, Ref) == frozenset()
 
 
 REFS: dict[str, tuple[Spec, list[str]]] = {

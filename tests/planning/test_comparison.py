@@ -6,7 +6,7 @@ import pytest
 from support.sample_kinds import ModelAlias, RegisteredModel
 
 from lifecycle_as_code.model.plan import Action
-from lifecycle_as_code.planning.comparison import Side, compared, side
+from lifecycle_as_code.planning.comparison import Side, compare_states, parse_side
 
 ENVIRONMENTS = frozenset({"prod", "staging", "live"})
 
@@ -29,7 +29,7 @@ ENVIRONMENTS = frozenset({"prod", "staging", "live"})
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_word_means_one_side(text: str, meant: Side, told: str) -> None:
-    assert side(text, ENVIRONMENTS, is_file=False) == meant
+    assert parse_side(text, ENVIRONMENTS, is_file=False) == meant
     assert str(meant) == told
 
 
@@ -49,7 +49,7 @@ def test_what_is_live_is_asked_where_the_first_side_is(first: Side, live: Side) 
 
 
 def test_a_file_comes_before_any_other_meaning() -> None:
-    assert side("prod", ENVIRONMENTS, is_file=True) == Side("plan", "prod")
+    assert parse_side("prod", ENVIRONMENTS, is_file=True) == Side("plan", "prod")
 
 
 @pytest.mark.parametrize(
@@ -57,17 +57,19 @@ def test_a_file_comes_before_any_other_meaning() -> None:
 )
 def test_a_word_that_means_nothing_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="names nothing that can be compared"):
-        side(text, ENVIRONMENTS, is_file=False)
+        parse_side(text, ENVIRONMENTS, is_file=False)
 
 
 def test_what_differs_is_told_from_the_one_side_to_the_other() -> None:
     kept, gone, made = (RegisteredModel(name=name) for name in ("kept", "gone", "made"))
     was, moved = (ModelAlias(model="kept", alias="a", version=version) for version in (1, 2))
-    changes = compared({x.address: x for x in (kept, gone, was)}, {x.address: x for x in (kept, made, moved)})
+    changes = compare_states(
+        {x.address: x for x in (kept, gone, was)}, {x.address: x for x in (kept, made, moved)}
+    )
     assert [(c.address, c.action) for c in changes] == [
         (was.address, Action.UPDATE),
         (gone.address, Action.DELETE),
         (made.address, Action.CREATE),
     ]
     assert [(f.name, f.before, f.after) for f in changes[0].fields] == [("version", 1, 2)]
-    assert compared({kept.address: kept}, {kept.address: kept}) == ()
+    assert compare_states({kept.address: kept}, {kept.address: kept}) == ()

@@ -66,7 +66,7 @@ def test_what_changed_outside(
     found = drift(record, live)
     assert [(c.action, c.reason) for c in found.changes] == ([expected] if expected else [])
     assert all(change.reason in OUTSIDE for change in found.changes)
-    assert Drift(found, None).found == bool(expected)
+    assert Drift(found, None).exists == bool(expected)
 
 
 def test_a_change_is_told_from_what_is_there_to_what_was_applied() -> None:

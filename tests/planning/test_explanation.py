@@ -20,7 +20,7 @@ from lifecycle_as_code.model.selector import VersionSelector
 from lifecycle_as_code.model.snapshot import Desired, Lifecycle, Live, Observed, Pending, Record, Recorded
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.planning.decision import decide
-from lifecycle_as_code.planning.explanation import explained
+from lifecycle_as_code.planning.explanation import explain_change
 from lifecycle_as_code.planning.planner import make_plan
 
 RISK = RegisteredModel(name="fraud", description="Of the risk team.")
@@ -57,7 +57,7 @@ def test_each_row_of_the_table_has_its_sentence(
         recorded = Recorded({FRAUD: record} if record else {})
         change = decide(FRAUD, desired, recorded, Live({FRAUD: seen} if seen else {}))
         assert not isinstance(change, Diagnostic)
-    assert why in explained(FRAUD, wanted, record, seen, change, ()).why
+    assert why in explain_change(FRAUD, wanted, record, seen, change, ()).why
 
 
 def test_a_field_differs_where_the_plan_changes_it() -> None:
@@ -71,22 +71,22 @@ def test_a_field_differs_where_the_plan_changes_it() -> None:
             Live({FRAUD: seen} if seen else {}),
         )
         assert isinstance(change, Change)
-        assert [f.differs for f in explained(FRAUD, after, record, seen, change, ()).fields] == [True]
-    settled = explained(FRAUD, RISK, Record(FRAUD, RISK.store, RISK), Observed(RISK), None, ())
+        assert [f.differs for f in explain_change(FRAUD, after, record, seen, change, ()).fields] == [True]
+    settled = explain_change(FRAUD, RISK, Record(FRAUD, RISK.store, RISK), Observed(RISK), None, ())
     assert [f.differs for f in settled.fields] == [False]
 
 
 def test_what_is_deleted_is_not_live_though_its_name_is_taken() -> None:
-    found = explained(FRAUD, RISK, None, Observed(SHOP, tombstone=True), None, ())
+    found = explain_change(FRAUD, RISK, None, Observed(SHOP, tombstone=True), None, ())
     assert not found.live
     assert [f.live for f in found.fields] == [None]
 
 
 def test_what_the_manifest_leaves_as_it_is_is_not_said_to_agree() -> None:
     record, seen = Record(FRAUD, RISK.store, RISK), Observed(SHOP)
-    told = explained(FRAUD, RISK, record, seen, None, (), ignored=("description",)).why
+    told = explain_change(FRAUD, RISK, record, seen, None, (), ignored=("description",)).why
     assert told == "Nothing is planned: the manifest's `ignore_changes` covers all differences."
-    agreeing = explained(FRAUD, RISK, record, Observed(RISK), None, (), ignored=("description",)).why
+    agreeing = explain_change(FRAUD, RISK, record, Observed(RISK), None, (), ignored=("description",)).why
     assert agreeing == "Nothing is planned: desired, recorded and live state are equal."
 
 
@@ -99,10 +99,10 @@ def test_a_selector_is_told_apart_from_an_edit() -> None:
     live = Live({s.address: Observed(s) for s in (RISK, *versions)} | {here: seen})
     plan = make_plan(Desired({here: after}, choices=(choice,)), Recorded({here: record}), live, stack="test")
     (change,) = plan.changes
-    found = explained(here, after, record, seen, change, (), choices=(choice,))
+    found = explain_change(here, after, record, seen, change, (), choices=(choice,))
     assert "selector now chooses another version" in found.why
     assert found.choices == (choice,)
-    assert explained(FRAUD, RISK, None, None, None, (), choices=(choice,)).choices == ()
+    assert explain_change(FRAUD, RISK, None, None, None, (), choices=(choice,)).choices == ()
 
 
 def test_a_stack_looks_for_what_nobody_declared_and_knows_what_is_selected_and_ignored(

@@ -11,7 +11,7 @@ import pytest
 
 from lifecycle_as_code.model.plan import Action, Change, Phase
 from lifecycle_as_code.model.spec import Address, Key, Ref, Spec, Store
-from lifecycle_as_code.planning.ordering import in_order, linked, steps
+from lifecycle_as_code.planning.ordering import build_steps, link_changes, sort_changes
 
 
 class Model(Spec):
@@ -93,13 +93,13 @@ def by_address(*changes: Change) -> dict[Address, Change]:
 
 def waits(*changes: Change) -> dict[str, set[str]]:
     """What each change waits for, where it waits for anything."""
-    found = {str(c.address): {str(a) for a in c.waits_for} for c in linked(by_address(*changes))}
+    found = {str(c.address): {str(a) for a in c.waits_for} for c in link_changes(by_address(*changes))}
     return {address: awaited for address, awaited in found.items() if awaited}
 
 
 def test_what_is_referred_to_comes_first_however_it_was_declared() -> None:
     changes = [change(spec, CREATE) for spec in (FRAUD, CHURN, CHAMPION, GRANT, API)]
-    orders = {tuple(str(found.address) for found in in_order(given)) for given in permutations(changes)}
+    orders = {tuple(str(found.address) for found in sort_changes(given)) for given in permutations(changes)}
     (order,) = orders
     assert order.index("model.fraud") < order.index("alias.champion") < order.index("endpoint.api")
     assert order.index("model.fraud") < order.index("grant.fraud")
@@ -107,7 +107,7 @@ def test_what_is_referred_to_comes_first_however_it_was_declared() -> None:
 
 def test_deletions_come_last_and_the_other_way_round() -> None:
     changes = [change(FRAUD, DELETE), change(CHAMPION, DELETE), change(CHURN, CREATE), change(GRANT, DELETE)]
-    assert [str(found.address) for found in in_order(changes)] == [
+    assert [str(found.address) for found in sort_changes(changes)] == [
         "model.churn",
         "grant.fraud",
         "alias.champion",
@@ -125,7 +125,7 @@ def test_numbers_are_sorted_as_numbers() -> None:
         number: Annotated[int, Key()]
 
     changes = [change(Version(number=number), CREATE) for number in (10, 9, 2)]
-    assert [found.address.key for found in in_order(changes)] == [(2,), (9,), (10,)]
+    assert [found.address.key for found in sort_changes(changes)] == [(2,), (9,), (10,)]
 
 
 WAITS = {
@@ -162,7 +162,7 @@ def test_a_change_waits(changes: list[Change], expected: dict[str, set[str]]) ->
 
 def test_nothing_waits_for_itself_in_a_circle() -> None:
     changes = [change(spec, action) for spec in (FRAUD, CHAMPION, GRANT, API) for action in (CREATE,)]
-    awaited = {found.address: found.waits_for for found in linked(by_address(*changes))}
+    awaited = {found.address: found.waits_for for found in link_changes(by_address(*changes))}
     done: set[Address] = set()
     while left := [a for a in awaited if a not in done]:
         ready = [a for a in left if awaited[a] <= done]
@@ -172,17 +172,17 @@ def test_nothing_waits_for_itself_in_a_circle() -> None:
 
 def test_an_endpoint_that_only_follows_says_so() -> None:
     several = "follows alias.challenger, alias.champion"
-    moved = linked(by_address(change(CHAMPION, UPDATE), change(API, UPDATE, reason=several)))
+    moved = link_changes(by_address(change(CHAMPION, UPDATE), change(API, UPDATE, reason=several)))
     assert [found.reason for found in moved] == ["manifest changed", "follows alias.champion"]
 
 
 def test_an_endpoint_that_was_changed_outside_keeps_its_reason() -> None:
-    moved = linked(by_address(change(CHAMPION, UPDATE), change(API, UPDATE, reason="changed outside")))
+    moved = link_changes(by_address(change(CHAMPION, UPDATE), change(API, UPDATE, reason="changed outside")))
     assert moved[1].reason == "changed outside"
 
 
 def shape(*changes: Change) -> list[tuple[str, str, list[str]]]:
-    made = steps(in_order(linked(by_address(*changes))))
+    made = build_steps(sort_changes(link_changes(by_address(*changes))))
     return [(step.phase.value, step.store.value, [c.address.kind for c in step.changes]) for step in made]
 
 
@@ -228,7 +228,7 @@ PLACES = {
 @pytest.mark.parametrize(("one", "phases"), PLACES.values(), ids=PLACES)
 def test_each_change_has_its_place_beside_an_endpoint(one: Change, phases: list[Phase]) -> None:
     rollout = change(Endpoint(name="other", model="other"), UPDATE)
-    made = steps([one, rollout])
+    made = build_steps([one, rollout])
     assert [step.phase for step in made if one in step.changes] == phases
 
 
@@ -244,7 +244,9 @@ def test_nothing_is_prepared_that_refers_to_what_is_renamed_in_the_switch() -> N
 
     renamed = replace(change(FRAUD, MOVE), before=FRAUD, after=FRAUD, moved_from=CHURN.address)
     made = change(Version(model="fraud"), CREATE)
-    placed = {step.phase for step in steps([renamed, made, change(API, UPDATE)]) if made in step.changes}
+    placed = {
+        step.phase for step in build_steps([renamed, made, change(API, UPDATE)]) if made in step.changes
+    }
     assert placed == {Phase.SWITCH}
 
 

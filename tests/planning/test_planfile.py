@@ -24,11 +24,11 @@ from lifecycle_as_code.model.diagnostics import Diagnostic, LacError, Source
 from lifecycle_as_code.model.diff import FieldChange, diff
 from lifecycle_as_code.model.evidence import Comparison, MetricChange
 from lifecycle_as_code.model.history import Actor
-from lifecycle_as_code.model.plan import Action, Allowed, Change, Mode, Plan
+from lifecycle_as_code.model.plan import Action, Change, Mode, Override, Plan
 from lifecycle_as_code.model.policy import Policy, Rules
 from lifecycle_as_code.model.review import Review
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.planning.ordering import in_order, linked, steps
+from lifecycle_as_code.planning.ordering import build_steps, link_changes, sort_changes
 from lifecycle_as_code.planning.planfile import (
     MAX_BYTES,
     Origin,
@@ -83,8 +83,8 @@ def change(before: Spec | None, after: Spec | None, action: Action, **said: Any)
 
 
 def plan_of(changes: Iterable[Change], mode: Mode = Mode.NORMAL, **said: Any) -> Plan:
-    ordered = tuple(in_order(linked({c.address: c for c in changes})))
-    return Plan("payments", "prod", ordered, steps(ordered), mode=mode, **said)
+    ordered = tuple(sort_changes(link_changes({c.address: c for c in changes})))
+    return Plan("payments", "prod", ordered, build_steps(ordered), mode=mode, **said)
 
 
 def each_action(spec: Spec) -> Iterator[Change]:
@@ -112,7 +112,7 @@ WHOLE = plan_of(
         change(None, ENDPOINT, Action.CREATE),
     ],
     diagnostics=(Diagnostic("webhooks", "webhooks won't fire", "Two.", "send them", severity="warning"),),
-    allowed=(Allowed("mass-deletion", "11 of 12 of kind model_alias would be deleted."),),
+    allowed=(Override("mass-deletion", "11 of 12 of kind model_alias would be deleted."),),
 )
 FILE = dump(SMALL, ORIGIN)
 
@@ -575,4 +575,4 @@ def test_a_file_says_no_more_of_a_change_than_the_plan_does() -> None:
     """FieldChange and Allowed are read back as such, not as lists."""
     saved = load(dump(WHOLE, ORIGIN), SPECS).plan
     assert all(isinstance(field, FieldChange) for c in saved.changes for field in c.fields)
-    assert all(isinstance(verdict, Allowed) for verdict in saved.allowed)
+    assert all(isinstance(verdict, Override) for verdict in saved.allowed)

@@ -43,7 +43,7 @@ from lifecycle_as_code.model.snapshot import (
     Recorded,
 )
 from lifecycle_as_code.model.spec import Address, Spec, Store
-from lifecycle_as_code.planning.guards import World
+from lifecycle_as_code.planning.guards import PlanContext
 from lifecycle_as_code.planning.planner import PlanOptions, make_plan
 
 # --- the table
@@ -263,9 +263,9 @@ def test_an_error_brings_the_warnings_that_may_explain_it() -> None:
 
 
 def test_a_kinds_own_rules_see_the_whole_plan() -> None:
-    seen: list[World] = []
+    seen: list[PlanContext] = []
 
-    def check(world: World) -> Iterator[Diagnostic]:
+    def check(world: PlanContext) -> Iterator[Diagnostic]:
         seen.append(world)
         yield Diagnostic("odd", "is odd", str(FRAUD.address), severity="warning")
 

@@ -12,7 +12,7 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.model.diagnostics import Source
 from lifecycle_as_code.model.snapshot import Desired, Live, Move, Observed, Recorded
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.planning.renames import Renaming, moved
+from lifecycle_as_code.planning.renames import Renaming, apply_moves
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
 SCORER = RegisteredModel(name="scorer")
@@ -33,7 +33,7 @@ def settled(
     others: Sequence[Spec] = (),
 ) -> Renaming:
     seen = [found if isinstance(found, Observed) else Observed(found) for found in live]
-    return moved(
+    return apply_moves(
         Desired({spec.address: spec for spec in declared}, moves=tuple(blocks)),
         Recorded({spec.address: record(spec) for spec in ours}, {spec.address: "shop" for spec in others}),
         Live({found.spec.address: found for found in seen}),

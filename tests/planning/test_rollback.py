@@ -12,7 +12,7 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.history import Apply
 from lifecycle_as_code.model.spec import Address, Spec, parse_address
-from lifecycle_as_code.planning.rollback import undone
+from lifecycle_as_code.planning.rollback import find_rollback
 
 
 def parse(text_: str) -> Address:
@@ -41,8 +41,8 @@ UNDONE: Mapping[str, tuple[str, Sequence[Apply], Mapping[Address, Spec | None]]]
 def test_what_is_wanted_again_is_what_was_before(
     what: str, applies: Sequence[Apply], wanted: Mapping[Address, Spec | None]
 ) -> None:
-    back = undone(what, applies, parse)
-    assert back.wanted == wanted
+    back = find_rollback(what, applies, parse)
+    assert back.objects == wanted
     assert back.because.startswith("as before apply 0000000")
 
 
@@ -62,7 +62,7 @@ REFUSED: Mapping[str, tuple[str, Sequence[Apply], str, str]] = {
 @pytest.mark.parametrize(("what", "applies", "code", "told"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_undone_says_why(what: str, applies: Sequence[Apply], code: str, told: str) -> None:
     with pytest.raises(LacError) as caught:
-        undone(what, applies, parse)
+        find_rollback(what, applies, parse)
     (problem,) = caught.value.diagnostics
     assert problem.code == code
     assert told in str(problem)

@@ -34,7 +34,7 @@ from lifecycle_as_code.model.review import Choice
 from lifecycle_as_code.model.selector import VersionSelector
 from lifecycle_as_code.model.snapshot import Desired, Lifecycle, Live, Observed, Record, Recorded
 from lifecycle_as_code.model.spec import Address, Spec, shapes
-from lifecycle_as_code.planning.selection import MOST, check_cycles, chosen
+from lifecycle_as_code.planning.selection import MOST, check_cycles, choose_versions
 from lifecycle_as_code.stack import Stack
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
@@ -77,7 +77,7 @@ def ours(*specs: Spec) -> Recorded:
 def one(said: Mapping[str, Any], there: Live, *declared: Spec, **too: Any) -> Choice | Diagnostic:
     """What a selector of `champion` means, or why it means nothing."""
     recorded = too.pop("recorded", Recorded())
-    found = chosen(desired(alias("champion", said), *declared, **too), recorded, there)
+    found = choose_versions(desired(alias("champion", said), *declared, **too), recorded, there)
     if found.problems:
         return found.problems[0][1]
     (choice,) = [c for c in found.desired.choices if c.address.key == ("fraud", "champion")]
@@ -213,7 +213,7 @@ def test_an_alias_that_is_left_where_it_is_points_there() -> None:
 def test_a_long_chain_is_followed_in_whatever_order_it_is_declared() -> None:
     chain = [alias(f"a{n}", {"alias": f"a{n + 1}"}) for n in range(3000)]
     for specs in (chain, chain[::-1]):
-        found = chosen(desired(*specs, alias("a3000", {"run_id": "r1"})), Recorded(), THREE)
+        found = choose_versions(desired(*specs, alias("a3000", {"run_id": "r1"})), Recorded(), THREE)
         assert not found.problems
         assert {spec.model_dump()["version"] for spec in found.desired.objects.values()} == {1}
 
@@ -228,7 +228,7 @@ def test_a_long_chain_is_followed_in_whatever_order_it_is_declared() -> None:
     ids=["itself", "two", "three and one that leads there"],
 )
 def test_a_loop_is_named_once_and_for_all_that_lead_into_it(links: dict[str, str], loop: list[str]) -> None:
-    found = chosen(desired(*(alias(a, {"alias": b}) for a, b in links.items())), Recorded(), THREE)
+    found = choose_versions(desired(*(alias(a, {"alias": b}) for a, b in links.items())), Recorded(), THREE)
     assert {address.key[1] for address, _ in found.problems} == links.keys()
     (problem,) = {problem for _, problem in found.problems}
     assert problem.code == "selector-cycle"
@@ -364,7 +364,7 @@ def test_resolution_is_what_anybody_would_work_out_by_hand(
         return fits[0] if len(fits) == 1 else None
 
     specs = [alias("champion", said), alias("challenger", challenger), *declared]
-    found = chosen(desired(*specs), ours(*recorded), live(*there)).desired.objects
+    found = choose_versions(desired(*specs), ours(*recorded), live(*there)).desired.objects
     for name, wanted in (("champion", said), ("challenger", challenger)):
         held = found[Address("model_alias", ("fraud", name))].model_dump()["version"]
         assert (held if isinstance(held, int) else None) == by_hand(wanted)
@@ -584,7 +584,7 @@ def test_what_is_selected_moves_with_the_world_and_else_stays(bench: Bench) -> N
     assert registered(bench) == 4
     assert versions_of(bench.stack(specs)) == {"challenger": (4, "selected by {latest: true}")}
     drift = bench.stack(specs).drift()
-    assert not drift.found
+    assert not drift.exists
     assert [str(c.address) for c in drift.pending.changes] == ["model_alias.fraud/challenger"]  # type: ignore[union-attr]
     converge(bench.stack(specs))
     assert bench.stack(specs).plan().changes == ()
@@ -616,10 +616,10 @@ def test_a_selector_that_fits_nothing_leaves_drift_to_be_seen(bench: Bench) -> N
 def test_a_saved_plan_keeps_the_version_that_was_reviewed(bench: Bench) -> None:
     converge(bench.stack(world(versions=(1, 2, 3))))
     moving = bench.stack(world(alias("champion", {"latest": True}), versions=(1, 2, 3)))
-    saved = moving.saved(moving.plan())
+    saved = moving.save_plan(moving.plan())
     # between the review and the apply
     assert registered(bench) == 4
-    plan = moving.check_saved(moving.read_plan(saved))
+    plan = moving.check_plan(moving.read_plan(saved))
     assert [c.after.model_dump()["version"] for c in plan.changes if c.after] == [3]
     list(moving.apply(plan))
     assert bench.live()[alias("champion", 3).address].spec.model_dump()["version"] == 3

@@ -29,7 +29,16 @@ from lifecycle_as_code.model.plan import Action, Change, Plan
 from lifecycle_as_code.model.review import Impact, Review, Traffic
 from lifecycle_as_code.model.snapshot import Desired
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.review.graph import Edge, Graph, Node, Relation, about, fitted, folded, make_graph
+from lifecycle_as_code.review.graph import (
+    Edge,
+    Graph,
+    Node,
+    Relation,
+    fit_graph,
+    fold_parts,
+    make_graph,
+    select_part,
+)
 from lifecycle_as_code.views.graph.drawing import MOST_NODES, svg
 from lifecycle_as_code.views.graph.layers import Box, arrange, spread
 from lifecycle_as_code.views.graph.text import dot, mermaid
@@ -176,12 +185,12 @@ ABOUT: dict[str, tuple[list[str], set[str]]] = {
 def test_addresses_cut_it_down_to_what_they_need_and_what_needs_them(
     patterns: list[str], left: set[str]
 ) -> None:
-    assert {str(node.address) for node in about(make_graph(desired(ALL)), patterns).nodes} == left
+    assert {str(node.address) for node in select_part(make_graph(desired(ALL)), patterns).nodes} == left
 
 
 def test_an_address_that_is_nowhere_is_an_error_with_the_nearest_one() -> None:
     with pytest.raises(LacError) as refused:
-        about(make_graph(desired(ALL)), ["model_alias.fraud/champoin", "role.*", "nothing.*"])
+        select_part(make_graph(desired(ALL)), ["model_alias.fraud/champoin", "role.*", "nothing.*"])
     assert [(d.code, d.detail.partition(":")[0]) for d in refused.value.diagnostics] == [
         ("no-such-address", "model_alias.fraud/champoin"),
         ("no-such-address", "nothing.*"),
@@ -190,7 +199,7 @@ def test_an_address_that_is_nowhere_is_an_error_with_the_nearest_one() -> None:
 
 
 def test_parts_fold_into_their_model_but_for_those_that_change() -> None:
-    graph = folded(make_graph(desired(ALL), promotion()))
+    graph = fold_parts(make_graph(desired(ALL), promotion()))
     assert {str(node.address): node.parts for node in graph.nodes} == {
         "model_alias.fraud/champion": 0,
         "registered_model.fraud": 3,
@@ -205,7 +214,7 @@ def test_parts_fold_into_their_model_but_for_those_that_change() -> None:
 
 def test_what_does_not_fit_is_what_is_farthest_from_the_changes() -> None:
     apart = [RegisteredModel(name=f"a{n:03}") for n in range(50)]
-    graph = fitted(make_graph(desired([*apart, *ALL]), promotion()), 5, 100)
+    graph = fit_graph(make_graph(desired([*apart, *ALL]), promotion()), 5, 100)
     assert {str(node.address) for node in graph.nodes} == {
         "model_alias.fraud/champion",
         "registered_model.fraud",
@@ -218,12 +227,12 @@ def test_what_does_not_fit_is_what_is_farthest_from_the_changes() -> None:
     models = [changed(None, RegisteredModel(name=f"a{n:03}")) for n in range(50)]
     plan = promotion()
     crowded = make_graph(plan=replace(plan, changes=(*models, *plan.changes)))
-    assert [str(node.address) for node in fitted(crowded, 3, 100).nodes] == [
+    assert [str(node.address) for node in fit_graph(crowded, 3, 100).nodes] == [
         "model_alias.fraud/champion",
         "serving_endpoint.fraud",
         "serving_endpoint.risk",
     ]
-    few = fitted(make_graph(desired([*apart, *ALL])), 1000, 2)
+    few = fit_graph(make_graph(desired([*apart, *ALL])), 1000, 2)
     assert len(few.edges) <= 2
     assert few.left_out > 0
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Table, delete, insert, select, text
 
-from lifecycle_as_code.kinds.base import Databases, Wanted
+from lifecycle_as_code.kinds.base import Databases, Filter
 from lifecycle_as_code.stores.mlflow import tables
 from lifecycle_as_code.stores.sql.store import open_store, writing
 from support.mlflow_fixture import fresh_postgres, fresh_sqlite
 
-ALL = Wanted()
+ALL = Filter()
 USERS = ("ann", "bob", "cyd")
 
 USED = (

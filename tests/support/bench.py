@@ -10,7 +10,7 @@ from typing import Any
 
 from lifecycle_as_code.engine.refresh import observe
 from lifecycle_as_code.kinds import KINDS
-from lifecycle_as_code.kinds.base import Kind, Wanted
+from lifecycle_as_code.kinds.base import Filter, Kind
 from lifecycle_as_code.manifest.settings import Serve
 from lifecycle_as_code.model.events import Event
 from lifecycle_as_code.model.plan import Limits, Plan
@@ -64,7 +64,7 @@ class Bench:
         """Everything that is there, tombstones apart."""
         stack = self.stack()
         with stack._connections.ledger().reading() as db:
-            objects = observe(list(self.kinds.values()), db, Wanted()).objects
+            objects = observe(list(self.kinds.values()), db, Filter()).objects
         return {address: found for address, found in objects.items() if not found.tombstone}
 
     def records(self, name: str = "test") -> dict[Address, Record]:
@@ -81,4 +81,4 @@ def converge(stack: Stack) -> tuple[Plan, list[Event]]:
 def clean(stack: Stack) -> bool:
     """Whether nothing is left to do, and nothing seems to have happened."""
     drift = stack.drift()
-    return not stack.plan().changes and not drift.found and not drift.problems
+    return not stack.plan().changes and not drift.exists and not drift.problems

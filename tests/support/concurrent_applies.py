@@ -31,7 +31,7 @@ def carries_out(place: Place, saved: bytes, gate: Callable[[], None]) -> Finish:
     stack = bench_at(place).stack()
     gate()
     try:
-        plan = stack.check_saved(stack.read_plan(saved))
+        plan = stack.check_plan(stack.read_plan(saved))
         list(stack.apply(plan, lock_timeout=PATIENCE))
     except LacError as error:
         return Finish(error.diagnostics[0].code)

@@ -15,7 +15,7 @@ from lifecycle_as_code.kinds.serving_endpoint.spec import Route, ServedEntity, S
 from lifecycle_as_code.model.diagnostics import Diagnostic, Source
 from lifecycle_as_code.model.diff import diff
 from lifecycle_as_code.model.evidence import Better, Comparison, Dataset, Direction, Evidence, Metric, Run
-from lifecycle_as_code.model.plan import Action, Allowed, Change, Plan
+from lifecycle_as_code.model.plan import Action, Change, Override, Plan
 from lifecycle_as_code.model.review import (
     Access,
     Capacity,
@@ -29,7 +29,7 @@ from lifecycle_as_code.model.review import (
 )
 from lifecycle_as_code.model.signature import SignatureChange, SignatureClass
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.planning.ordering import in_order, linked, steps
+from lifecycle_as_code.planning.ordering import build_steps, link_changes, sort_changes
 from lifecycle_as_code.review.evidence import compare
 
 Said = Callable[[str], str]
@@ -85,8 +85,8 @@ def changed(before: Spec | None, after: Spec | None, reason: str = "", **more: A
 
 def planned(*changes: Change, **settings: Any) -> Plan:
     """A plan of these changes, in order and in steps."""
-    ordered = tuple(in_order(linked({change.address: change for change in changes})))
-    return replace(Plan("payments", "prod", ordered, steps(ordered)), **settings)
+    ordered = tuple(sort_changes(link_changes({change.address: change for change in changes})))
+    return replace(Plan("payments", "prod", ordered, build_steps(ordered)), **settings)
 
 
 def rich(said: Said = as_said) -> Plan:
@@ -137,7 +137,7 @@ def rich(said: Said = as_said) -> Plan:
                 severity="warning",
             ),
         ),
-        allowed=(Allowed("access-lost", said("The role interns loses READ on fraud.")),),
+        allowed=(Override("access-lost", said("The role interns loses READ on fraud.")),),
         review=Review(
             _evidence(said, alias, version.address, endpoint),
             _impacts(said, alias, endpoint, grant.address),

@@ -54,12 +54,12 @@ def tables(bench: Bench) -> Tables:
 
 
 def saved(stack: Stack, **asked: Any) -> bytes:
-    return stack.saved(stack.plan(**asked))
+    return stack.save_plan(stack.plan(**asked))
 
 
 def applied(stack: Stack, data: bytes) -> list[Event]:
     """As `lac apply FILE`."""
-    return list(stack.apply(stack.check_saved(stack.read_plan(data))))
+    return list(stack.apply(stack.check_plan(stack.read_plan(data))))
 
 
 def done(events: Sequence[Event]) -> list[str]:

@@ -23,7 +23,7 @@ from lifecycle_as_code.model.events import (
 )
 from lifecycle_as_code.model.plan import Action, Change, Mode, Phase, Plan
 from lifecycle_as_code.model.spec import Address, ByKey, Immutable, Key, Part, Ref, Spec, Store, Tags
-from lifecycle_as_code.planning.ordering import in_order, linked, steps
+from lifecycle_as_code.planning.ordering import build_steps, link_changes, sort_changes
 
 
 class Model(Spec):
@@ -104,8 +104,8 @@ def make_change(
 
 
 def make_plan(*changes: Change, **settings: object) -> Plan:
-    ordered = in_order(linked({change.address: change for change in changes}))
-    return replace(Plan("payments", "prod", tuple(ordered), steps(ordered)), **settings)  # type: ignore[arg-type]
+    ordered = sort_changes(link_changes({change.address: change for change in changes}))
+    return replace(Plan("payments", "prod", tuple(ordered), build_steps(ordered)), **settings)  # type: ignore[arg-type]
 
 
 WARNING = Diagnostic(

@@ -20,7 +20,7 @@ from lifecycle_as_code.model.diagnostics import Source
 from lifecycle_as_code.model.events import (
     Warned,
 )
-from lifecycle_as_code.model.plan import Allowed
+from lifecycle_as_code.model.plan import Override
 from lifecycle_as_code.model.snapshot import Pending, Record
 from lifecycle_as_code.views import json as json_view
 
@@ -29,7 +29,7 @@ def test_a_plan_as_json_has_what_the_plan_has() -> None:
     change = replace(
         make_change(Alias(name="fraud", version=3), Alias(name="fraud", version=4)), at=Source("f.yaml", 9, 5)
     )
-    verdict = Allowed("protected", "alias.gone is marked.")
+    verdict = Override("protected", "alias.gone is marked.")
     document = json.loads(json_view.plan(make_plan(change, diagnostics=(WARNING,), allowed=(verdict,))))
     assert document == {
         "format_version": "1.2",

@@ -31,7 +31,7 @@ def command(options: Options, before: str, after: str | None, detailed_exitcode:
     also of another environment (`live:prod`); a FILE saved by `lac plan -o` (the state that it saw;
     `FILE:after`, the state that it makes); a time such as `2026-11-24`, by default in UTC (the records at
     that time); the id of an apply (the records after it)."""
-    from ...planning.comparison import compared
+    from ...planning.comparison import compare_states
     from ...views import json
     from ...views.terminal import diff as view
 
@@ -46,7 +46,7 @@ def command(options: Options, before: str, after: str | None, detailed_exitcode:
     if plans:
         addresses = {address for plan in plans for address in plan}
         states = [{a: spec for a, spec in one.items() if a in addresses} for one in states]
-    changes = compared(_existing(states[0]), _existing(states[1]))
+    changes = compare_states(_existing(states[0]), _existing(states[1]))
     names = str(sides[0]), str(sides[1])
     if as_json:
         say(json.difference(*names, changes))
@@ -63,11 +63,11 @@ def _existing(states: States) -> States:
 
 
 def _side(text: str, environments: frozenset[str]) -> Side:
-    from ...planning.comparison import side
+    from ...planning.comparison import parse_side
 
     file = text.removesuffix(":after")
     try:
-        return side(text, environments, is_file=file == text and os.path.isfile(text))
+        return parse_side(text, environments, is_file=file == text and os.path.isfile(text))
     except ValueError as error:
         names = f"; environments: {', '.join(sorted(environments))}" if environments else ""
         raise click.UsageError(f"{error}{names}.") from None
@@ -94,4 +94,4 @@ def _states(side: Side, options: Options, *, written: bool) -> States:
     if side.name and side.what != "apply":
         own.named_environment = side.name
     stack = open_stack(own, manifests=side.what in ("manifests", "live"))
-    return stack.states(side, written=written)
+    return stack.read_state(side, written=written)

@@ -41,6 +41,6 @@ def command(options: Options, ignore: tuple[str, ...], view: str | None) -> int:
             from ...views.terminal import drift as terminal_view
 
             tell(terminal_view.drift(*parts, paint(options), write_times=drift.updated, width=width()))
-    if drift.found:
+    if drift.exists:
         return 2
     return 1 if drift.problems else 0

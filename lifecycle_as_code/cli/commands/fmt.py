@@ -50,16 +50,16 @@ def command(options: Options, paths: tuple[str, ...], check: bool, diff: bool) -
 
 def _files(paths: Sequence[str]) -> Iterator[Path]:
     """Every file once, in order. LacError for a path that isn't a manifest or a directory."""
-    from ...manifest.files import PROJECT, SUFFIXES, matching
+    from ...manifest.files import PROJECT, SUFFIXES, list_manifests
     from ...manifest.project import INCLUDE
-    from ...manifest.yaml.report import problem, shown
+    from ...manifest.yaml.report import problem, quote
     from ...model.diagnostics import LacError, Source
 
     known: set[Path] = set()
     for text in paths:
         path = Path(text)
         if path.is_dir():
-            names, problems = matching(path, [(pattern, Source(text, 1, 1)) for pattern in INCLUDE])
+            names, problems = list_manifests(path, [(pattern, Source(text, 1, 1)) for pattern in INCLUDE])
             if errors := [p for p in problems if p.severity == "error"]:
                 raise LacError(*errors)
             files = [path / name for name in ([PROJECT] if (path / PROJECT).is_file() else []) + names]
@@ -67,7 +67,7 @@ def _files(paths: Sequence[str]) -> Iterator[Path]:
             files = [path]
         else:
             raise LacError(
-                problem("not-a-manifest", f"{shown(text)}.", "a manifest ends in `.yaml` or `.yml`")
+                problem("not-a-manifest", f"{quote(text)}.", "a manifest ends in `.yaml` or `.yml`")
             )
         for file in files:
             if (real := file.resolve()) not in known:
@@ -115,7 +115,7 @@ def _format_stdin(options: Options, *, check: bool, diff: bool) -> int:
 def _format_text(data: bytes, name: str, options: Options) -> str:
     """A file's text in the standard layout; unchanged, with a warning, where formatting isn't safe. LacError
     where a manifest can't be this YAML."""
-    from ...manifest.format import CannotFormatError, formatted
+    from ...manifest.format import CannotFormatError, format_text
     from ...manifest.yaml.reader import parse
     from ...manifest.yaml.report import Report, problem
     from ...model.diagnostics import Source, refuse
@@ -125,7 +125,7 @@ def _format_text(data: bytes, name: str, options: Options) -> str:
     refuse(report.problems)
     text = data.decode()
     try:
-        return formatted(text)
+        return format_text(text)
     except CannotFormatError as error:
         detail = f"{str(error)[:1].upper()}{str(error)[1:]}."
         warn([problem("not-formatted", detail, at=Source(name, 1, 1), severity="warning")], options)

@@ -47,11 +47,11 @@ def command(
     Reads the stores only with --plan. The graph of a saved plan has the objects that it changes or affects.
     `lac graph --format svg -o graph.svg` doesn't need Graphviz.
     """
-    from ...review.graph import about
+    from ...review.graph import select_part
     from ...views.graph.drawing import svg
     from ...views.graph.text import dot, mermaid
 
-    graph = about(_graph(options, plan), addresses)
+    graph = select_part(_graph(options, plan), addresses)
     text = {"dot": dot, "mermaid": mermaid, "svg": svg}[format_](graph)
     if out is None:
         say(text.rstrip("\n"))

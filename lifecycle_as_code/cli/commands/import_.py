@@ -17,7 +17,7 @@ from ..stacks import open_stack, warn_of_commit
 
 if TYPE_CHECKING:
     from ...model.spec import Address
-    from ...stack import Adopted, Stack
+    from ...stack import Import, Stack
 
 
 @click.command(cls=Verb)
@@ -66,10 +66,10 @@ def command(
 
 def _adopt(
     options: Options, stack: Stack, targets: list[Address] | None, out: str | None, *, take_over: bool
-) -> tuple[Adopted, Path | None]:
+) -> tuple[Import, Path | None]:
     """Import, and write the file. The file comes first: records without their YAML would plan a deletion."""
     if out == "-":
-        adoption = stack.adopt(targets, take_over=take_over)
+        adoption = stack.import_objects(targets, take_over=take_over)
         if adoption.yaml:
             say(adoption.yaml.rstrip("\n"))
         return adoption, None
@@ -95,7 +95,7 @@ def _adopt(
         raise _not_included(paths[0])
 
     try:
-        adoption = stack.adopt(targets, write=write, take_over=take_over)
+        adoption = stack.import_objects(targets, write=write, take_over=take_over)
     except BaseException:
         _remove(new_paths)
         raise
@@ -105,7 +105,7 @@ def _adopt(
 def _free_paths(stack: Stack, directory: Path) -> list[Path]:
     """Files that don't exist yet: beside most of the manifests, in the stack's directory, and one for each
     pattern of `include`."""
-    from ...manifest.files import name_for
+    from ...manifest.files import propose_name
 
     def free(make_path: Callable[[str], Path | None]) -> Path | None:
         stems = chain(["imported"], (f"imported-{number}" for number in count(2)))
@@ -115,7 +115,7 @@ def _free_paths(stack: Stack, directory: Path) -> list[Path]:
         return lambda stem: folder / f"{stem}.yaml"
 
     def match(pattern: str) -> Callable[[str], Path | None]:
-        return lambda stem: directory / name if (name := name_for(pattern, stem)) else None
+        return lambda stem: directory / name if (name := propose_name(pattern, stem)) else None
 
     folders = Counter(Path(place.file).parent for place in stack.desired.places.values())
     places = [*(below(folder) for folder, _ in folders.most_common(1)), below(directory)]

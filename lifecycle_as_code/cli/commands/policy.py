@@ -35,12 +35,12 @@ def list_(options: Options) -> int:
     """List the policies and waivers in the manifests."""
     from datetime import UTC, datetime
 
-    from ...review.policy.judge import expired
+    from ...review.policy.judge import list_expired_waivers
     from ...views.terminal import policy as view
     from ..output import warn
 
     stack = open_stack(options)
-    warn(expired(stack.desired.rules, datetime.now(UTC)), options)
+    warn(list_expired_waivers(stack.desired.rules, datetime.now(UTC)), options)
     if text := view.policies(stack.desired.rules, paint(options)):
         tell(text)
     return 0
@@ -87,11 +87,11 @@ def _tests(stack: Stack) -> list[Path]:
     none."""
     from pathlib import Path
 
-    from ...manifest.files import TESTS, tests_below
+    from ...manifest.files import TESTS, list_tests
     from ...model.diagnostics import Diagnostic, LacError
 
     here = Path.cwd()
-    paths = tests_below(stack.directory)
+    paths = list_tests(stack.directory)
     if not paths:
         raise LacError(
             Diagnostic(
@@ -109,9 +109,9 @@ def _run(path: Path, stack: Stack, options: Options) -> Iterator[Trial]:
     from copy import copy
     from datetime import UTC, datetime
 
-    from ...manifest.policy_tests.reader import read_cases
+    from ...manifest.policy_tests.reader import read_policy_tests
     from ...planning import planfile
-    from ...review.policy.tests import try_case, try_plan
+    from ...review.policy.tests import judge_saved_plan, run_case
     from ..files import read
     from ..stacks import spec_classes
 
@@ -126,9 +126,9 @@ def _run(path: Path, stack: Stack, options: Options) -> Iterator[Trial]:
             own = copy(options)
             own.named_environment = file_plan.plan.environment
             rules = open_stack(own).desired.rules
-        yield try_plan(file_plan.plan, rules, str(path), actor=file_plan.origin.made_by, now=made)
+        yield judge_saved_plan(file_plan.plan, rules, str(path), actor=file_plan.origin.made_by, now=made)
         return
     names = [policy.name for policy in rules.policies]
     now = datetime.now(UTC)
-    for case in read_cases(data, str(path), specs, names, stack=stack.name, now=now):
-        yield try_case(case, rules, str(path))
+    for case in read_policy_tests(data, str(path), specs, names, stack=stack.name, now=now):
+        yield run_case(case, rules, str(path))

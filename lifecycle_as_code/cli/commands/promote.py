@@ -68,7 +68,7 @@ def command(
         say(edits.difference(promotion.file, promotion.text_before, promotion.text, paint(options)))
     plan = None
     if not (dry_run or no_plan):
-        plan = stack.plan_of(promotion)
+        plan = stack.plan_promotion(promotion)
         if not as_json:
             say("")
             show(plan, options, None)

@@ -69,7 +69,7 @@ def _records_at(options: Options, address: str | None, time: str, *, as_json: bo
 
     at_ms = _milliseconds(time)
     stack = open_stack(options, manifests=False)
-    specs = stack.at(at_ms)
+    specs = stack.records_at(at_ms)
     if address is not None:
         target = stack.parse_address(address)
         specs = {target: specs[target]} if target in specs else {}

@@ -17,14 +17,14 @@ def command(options: Options, as_json: bool) -> int:
     """Check the manifests: syntax, fields, variables and policies. Reads no store and no cluster."""
     from datetime import UTC, datetime
 
-    from ...review.policy.judge import expired, refuse_unready
+    from ...review.policy.judge import list_expired_waivers, require_valid_rules
     from ...views import json
     from ...views.text import pluralize
 
     stack = open_stack(options)
     # reading the manifests doesn't load CEL, but checking their policies does
-    refuse_unready(stack.desired.rules)
-    warnings = [*stack.warnings, *expired(stack.desired.rules, datetime.now(UTC))]
+    require_valid_rules(stack.desired.rules)
+    warnings = [*stack.warnings, *list_expired_waivers(stack.desired.rules, datetime.now(UTC))]
     if as_json:
         say(json.document({"objects": len(stack.desired.objects), "diagnostics": warnings}))
         return 0

@@ -12,14 +12,14 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from ...kinds.base import Kind, Rollout, ServeKind, Site, SqlKind, Tell
+from ...kinds.base import Kind, Report, Rollout, ServeKind, Site, SqlKind
 from ...model.diagnostics import Diagnostic, LacError
 from ...model.events import Done, Event, Failed, Finished, HeldBack, StepStarted, Warned
 from ...model.plan import Change, Phase, Plan, Step
 from ...model.snapshot import Live, Pending, Record, Recorded
 from ...model.spec import Address, Store
 from ...stores.mlflow.statistics import ANALYZE_FROM, analyze
-from ..background import Stopped, run_in_background
+from ..background import StopRequest, run_in_background
 from ..refresh import with_cluster
 from .journal import Journal
 from .transaction import refuse_stale, refuse_stale_rows, verify_rows, write_rows
@@ -27,7 +27,7 @@ from .transaction import refuse_stale, refuse_stale_rows, verify_rows, write_row
 if TYPE_CHECKING:
     from ...stores.ray.client import Cluster
 
-    Effect = Callable[[Cluster, Site, Sequence[Change], Tell], list[Rollout] | None]
+    Effect = Callable[[Cluster, Site, Sequence[Change], Report], list[Rollout] | None]
     """One phase of one serving kind; `undo` reports nothing."""
 
 
@@ -143,7 +143,7 @@ class Executor:
         self.warm = changes
         try:
             results = yield from self._phase(changes, lambda kind: kind.warm_up, final=False)
-        except Stopped:
+        except StopRequest:
             yield from self._give_up()
             return
         self._forget_attempt((yield from self._report(results)))

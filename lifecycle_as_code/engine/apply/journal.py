@@ -19,7 +19,7 @@ from ...model.plan import Action, Change
 from ...model.snapshot import Record
 from ...model.spec import Address, Store
 from ...stores import state
-from ...stores.sql.commit import certain
+from ...stores.sql.commit import confirm_commit
 from ...stores.sql.errors import DatabaseError
 from ...stores.sql.store import SqlStore, writing
 from ...stores.state import history, lock
@@ -50,9 +50,9 @@ class Journal:
 
         def there(db: Connection) -> bool:
             grip.await_own(db)
-            return history.begun(db, apply.apply_id)
+            return history.has_apply(db, apply.apply_id)
 
-        with grip.mutex, certain(ledger.registry, apply.apply_id, there) as db:
+        with grip.mutex, confirm_commit(ledger.registry, apply.apply_id, there) as db:
             grip.check(db)
             apply = replace(apply, started_ms=state.clock_ms(db))
             history.begin(db, apply, ledger.workspace)
@@ -125,7 +125,7 @@ class Journal:
 
     def check(self) -> None:
         """LacError `lock-lost` where the apply no longer has its lock."""
-        with self.grip.mutex, certain(self.ledger.registry, self.apply_id, self.grip.await_own) as db:
+        with self.grip.mutex, confirm_commit(self.ledger.registry, self.apply_id, self.grip.await_own) as db:
             self.grip.check(db)
 
     def record(
@@ -153,10 +153,10 @@ class Journal:
 
         def there(db: Connection) -> bool:
             self.grip.await_own(db)
-            return history.counted(db, self.apply_id) >= number
+            return history.count_transactions(db, self.apply_id) >= number
 
-        with certain(store, self.apply_id, there) as db:
+        with confirm_commit(store, self.apply_id, there) as db:
             yield db
-            if state.installed(db):
-                history.count(db, self.apply, self.ledger.workspace, number)
+            if state.schema_version(db):
+                history.note_transaction(db, self.apply, self.ledger.workspace, number)
         self._counts[store.role] = number

@@ -38,7 +38,7 @@ def writing(
     ledger = session.connections.ledger()
     who = actor(session.settings.directory, session.environ)
     beside = None if ledger.together else ledger.auth
-    with lock.held(
+    with lock.hold(
         ledger.registry,
         session.name,
         str(uuid4()),
@@ -61,9 +61,9 @@ def apply_plan(
     by the plan's verdicts or by live state."""
     if plan.review.denied:
         # imported here: most plans are judged by no policy
-        from ...review.policy.judge import denials
+        from ...review.policy.judge import list_denials
 
-        refuse(denials(plan))
+        refuse(list_denials(plan))
     command = {Mode.NORMAL: "apply"}.get(plan.mode, str(plan.mode))
     connections = session.connections
 

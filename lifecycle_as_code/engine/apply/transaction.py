@@ -7,12 +7,12 @@ from typing import Any
 
 from ...kinds.base import Databases, Kind, SqlKind
 from ...model.diagnostics import Diagnostic, LacError
-from ...model.diff import diff, owned
+from ...model.diff import diff, restrict_to_owned
 from ...model.plan import Action, Change
 from ...model.snapshot import Live, Recorded
 from ...model.spec import Store
 from ...planning.decision import IMPORTED
-from ...planning.renames import Pair, carry
+from ...planning.renames import Pair, rename_snapshots
 from ..refresh import naming, observe
 
 
@@ -51,7 +51,7 @@ def refuse_stale_rows(
     sql = [c for c in changes if c.store is not Store.SERVE]
     _lock_referents(kinds, db, sql)
     names = naming({*(c.address for c in sql), *(c.moved_from for c in sql if c.moved_from)})
-    now = carry(moves, recorded, observe(kinds, db, names))
+    now = rename_snapshots(moves, recorded, observe(kinds, db, names))
     rows = {c.address for c in sql}
     _refuse(
         _ownership_change(c, now.recorded) or (_live_change(c, now.live) if c.address in rows else "")
@@ -109,7 +109,7 @@ def _live_change(change: Change, live: Live) -> str:
         return f"{change.address}: it is gone" if change.before is not None else ""
     if change.before is None:
         return f"{change.address}: it exists now"
-    fields = diff(change.before, owned(observed.spec, change.before, change.after))
+    fields = diff(change.before, restrict_to_owned(observed.spec, change.before, change.after))
     values = ", ".join(f"{f.name}: {f.before!r} → {f.after!r}" for f in fields)
     return f"{change.address}: {values}" if values else ""
 
@@ -137,6 +137,6 @@ def _mismatch(change: Change, live: Live) -> str:
         return f"{change.address} does not exist"
     if observed.spec == change.after:
         return ""
-    fields = diff(owned(observed.spec, change.before, change.after), change.after)
+    fields = diff(restrict_to_owned(observed.spec, change.before, change.after), change.after)
     values = ", ".join(f"{f.name} is {f.before!r} instead of {f.after!r}" for f in fields)
     return f"{change.address}: {values}" if values else ""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ...model.spec import construct
 from ...stores.ray.apps import ServedEntity as EntityApp
-from ...stores.ray.endpoint import Endpoint, Held
+from ...stores.ray.endpoint import Endpoint, LiveEndpoint
 from ...stores.ray.state import Application
 from .spec import Route, ServedEntity, ServingEndpoint, TrafficConfig
 
@@ -54,7 +54,7 @@ def entity_as_app(spec: ServingEndpoint, entity: ServedEntity) -> EntityApp:
     )
 
 
-def as_spec(here: Held) -> ServingEndpoint:
+def as_spec(here: LiveEndpoint) -> ServingEndpoint:
     """The spec of a live endpoint: as noted when traffic last moved, corrected by Ray's own state."""
     committed, auth = here.committed, here.config.get("auth") or {}
     noted = construct(
@@ -116,7 +116,7 @@ def _state(app: Application | None) -> str | None:
     return app.status if app.problem is not None else None
 
 
-def facts_of(here: Held) -> dict[str, Any]:
+def facts_of(here: LiveEndpoint) -> dict[str, Any]:
     apps = {**here.entities} | ({here.ingress.name: here.ingress} if here.ingress else {})
     problems = {name: app.problem for name, app in sorted(apps.items()) if app.problem}
     return {

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from ...model.access import DEFAULT_WORKSPACE
 from ...model.diagnostics import Diagnostic
 from ...model.plan import Action, Change
-from ...planning.guards import World
-from ...review.access.projection import state_after, state_seen
+from ...planning.guards import PlanContext
+from ...review.access.projection import derive_state, project_state
 from ...serving.levels import may_use, resolve
 from ...stores.ray.state import Resources
 from .capacity import RESOURCES, capacities, enough
 from .spec import ServingEndpoint
 
 
-def open_doors(world: World) -> Iterator[Diagnostic]:
+def open_doors(world: PlanContext) -> Iterator[Diagnostic]:
     """Endpoints in the plan that anyone may use."""
     for change, after in _endpoints_after(world):
         if after.auth == "none":
@@ -29,13 +29,13 @@ def open_doors(world: World) -> Iterator[Diagnostic]:
             )
 
 
-def shut_doors(world: World) -> Iterator[Diagnostic]:
+def shut_doors(world: PlanContext) -> Iterator[Diagnostic]:
     """Endpoints in the plan that no role may use once it is applied."""
     shut = [(change, after) for change, after in _endpoints_after(world) if after.auth != "none"]
     if not shut:
         return
     changes = (change for change in world.changes.values() if change.action.is_difference)
-    roles = state_after(state_seen(world.live), changes, DEFAULT_WORKSPACE).roles
+    roles = project_state(derive_state(world.live), changes, DEFAULT_WORKSPACE).roles
     for change, after in shut:
         if not any(may_use(resolve(role.grants, after.name)) for role in roles):
             yield Diagnostic(
@@ -48,7 +48,7 @@ def shut_doors(world: World) -> Iterator[Diagnostic]:
             )
 
 
-def room(world: World) -> Iterator[Diagnostic]:
+def room(world: PlanContext) -> Iterator[Diagnostic]:
     """Whether the cluster has room for the new replicas beside the old ones, until those retire."""
     free = world.live.facts.get(RESOURCES)
     needs = capacities(world.changes.values(), world.live)
@@ -76,7 +76,7 @@ def room(world: World) -> Iterator[Diagnostic]:
     )
 
 
-def _endpoints_after(world: World) -> Iterator[tuple[Change, ServingEndpoint]]:
+def _endpoints_after(world: PlanContext) -> Iterator[tuple[Change, ServingEndpoint]]:
     for change in world.changes.values():
         if change.action in (Action.CREATE, Action.UPDATE) and isinstance(change.after, ServingEndpoint):
             yield change, change.after

@@ -14,13 +14,13 @@ from ...model.plan import Change, Plan
 from ...model.review import Impact
 from ...model.snapshot import Live, Observed, Recorded
 from ...model.spec import Address, Spec
-from ...planning.guards import World
+from ...planning.guards import PlanContext
 from ...serving.references import is_reference
 from ...stores.ray import rollout
-from ...stores.ray.apps import entity_name, ingress_name, owns, whose
-from ...stores.ray.endpoint import Endpoint, held
+from ...stores.ray.apps import describe_owner, entity_name, ingress_name, owns
+from ...stores.ray.endpoint import Endpoint, live_endpoints
 from ...stores.ray.rollout import Move, Problems
-from ..base import Observation, Rollout, ServeKind, Site, StoredForms, Tell
+from ..base import Observation, Report, Rollout, ServeKind, Site, StoredForms
 from .apps import MISSING, as_apps, as_spec, entity_as_app, facts_of
 from .capacity import RESOURCES
 from .checks import open_doors, room, shut_doors
@@ -36,7 +36,7 @@ __all__ = ["Route", "ServedEntity", "ServingEndpoint", "ServingEndpoints", "Traf
 class ServingEndpoints(ServeKind[ServingEndpoint]):
     spec = ServingEndpoint
 
-    def check(self, world: World) -> Iterator[Diagnostic]:
+    def check(self, world: PlanContext) -> Iterator[Diagnostic]:
         """Warnings: who may use an endpoint, and whether the cluster has room."""
         yield from open_doors(world)
         yield from shut_doors(world)
@@ -52,7 +52,7 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
         Facts: `owner` by its mark, Ray's `status` of the endpoint, and that of each of its apps in `apps`.
         """
         objects = {}
-        for here in held(cluster.applications()).values():
+        for here in live_endpoints(cluster.applications()).values():
             spec = as_spec(here)
             objects[spec.address] = Observed(spec, facts_of(here))
         try:
@@ -83,17 +83,19 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
             return ()
         return ingress_name(change.after.name), *sorted(as_apps(site.owner, change.after).apps)
 
-    def warm_up(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> list[Rollout]:
+    def warm_up(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Report) -> list[Rollout]:
         """The ingress of a new endpoint comes up here, too, and answers 503 until traffic is given to it."""
         return _rollouts(changes, rollout.warm_up(cluster, _moves(site, changes), tell))
 
-    def undo(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> None:
+    def undo(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Report) -> None:
         rollout.undo(cluster, _moves(site, changes), tell)
 
-    def cut_over(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> list[Rollout]:
+    def cut_over(
+        self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Report
+    ) -> list[Rollout]:
         return _rollouts(changes, rollout.cut_over(cluster, _moves(site, changes), tell))
 
-    def retire(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Tell) -> list[Rollout]:
+    def retire(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Report) -> list[Rollout]:
         return _rollouts(changes, rollout.retire(cluster, _moves(site, changes), tell))
 
 
@@ -217,7 +219,7 @@ def _foreign(address: Address, live: Observed | None, site: Site) -> Diagnostic 
     return Diagnostic(
         "owned-elsewhere",
         "the object belongs to another stack",
-        f"{address} on this Ray cluster belongs to {whose(owner)}.",
+        f"{address} on this Ray cluster belongs to {describe_owner(owner)}.",
         hint="choose another name, or delete the other endpoint from its own stack",
     )
 

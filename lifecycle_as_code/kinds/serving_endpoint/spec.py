@@ -23,7 +23,7 @@ from ...model.spec import (
     Store,
     Tags,
     Trait,
-    fields_marked,
+    find_fields,
 )
 from ...serving.levels import ResourceType
 from ...serving.references import is_reference
@@ -129,7 +129,7 @@ class ServedEntity(Part):
 
     def written(self) -> dict[str, Any]:
         """As a manifest would have it."""
-        values = self.model_dump(warnings="none", exclude=set(fields_marked(ServedEntity, Derived)))
+        values = self.model_dump(warnings="none", exclude=set(find_fields(ServedEntity, Derived)))
         values["entity_version"] = self.follows or self.entity_version
         if self.max_replicas == self.min_replicas:
             values["max_replicas"] = None

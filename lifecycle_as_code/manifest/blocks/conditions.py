@@ -9,9 +9,9 @@ from typing import Any
 from ...model.pattern import matches
 from ...model.plan import Action, Mode
 from ...model.policy import ABOUT_CHANGE
-from ...model.spec import Derived, Spec, fields_marked, shapes
+from ...model.spec import Derived, Spec, find_fields, shapes
 from ..yaml.nodes import Map, Mark, Seq
-from ..yaml.report import Report, guess, shown
+from ..yaml.report import Report, guess, quote
 from .objects import is_mapping
 
 
@@ -23,7 +23,7 @@ def check_conditions(
     for name, known in (("kind", kinds), ("action", _actions()), ("mode", _modes())):
         for text, mark in each(node, name, when):
             if not any(matches(one, text) for one in known):
-                report.add("bad-value", mark, f"There is no {name} {shown(text)}.", guess(text, known))
+                report.add("bad-value", mark, f"There is no {name} {quote(text)}.", guess(text, known))
     patterns = [text for text, _ in each(node, "kind", when)] or ["*"]
     classes = [specs[kind] for kind in kinds if matches(kind, patterns)]
     for text, mark in each(node, "address", when):
@@ -35,7 +35,7 @@ def check_conditions(
             report.add(
                 "bad-value",
                 mark,
-                f"{shown(text)} is not an address of {_join_kinds(classes)}.",
+                f"{quote(text)} is not an address of {_join_kinds(classes)}.",
                 guess(kind, known),
             )
     for name in when:
@@ -81,14 +81,14 @@ def _unknown_condition(specs: Collection[type[Spec]], name: str) -> tuple[str, s
     """The error in a condition's name, and a hint: at least one of the kinds must have the field."""
     field, dot, key = name.partition(".")
     having = [spec for spec in specs if field in spec.model_fields]
-    known = {n for spec in specs for n in spec.model_fields if n not in fields_marked(spec, Derived)}
+    known = {n for spec in specs for n in spec.model_fields if n not in find_fields(spec, Derived)}
     if field not in known:
-        return f"{shown(name)} is not a field of {_join_kinds(specs)}.", guess(field, [*known, *ABOUT_CHANGE])
+        return f"{quote(name)} is not a field of {_join_kinds(specs)}.", guess(field, [*known, *ABOUT_CHANGE])
     if all(shapes(spec).get(field, (None, False))[0] is not None for spec in having):
-        return f"{shown(name)} has more than one value.", f"use `after.fields.{field}` under `require`"
+        return f"{quote(name)} has more than one value.", f"use `after.fields.{field}` under `require`"
     mapping = any(is_mapping(spec.model_fields[field].annotation) for spec in having)
     if dot and not (key and mapping):
-        return f"{shown(name)}: `{field}` has no keys.", f"use `{field}`"
+        return f"{quote(name)}: `{field}` has no keys.", f"use `{field}`"
     if mapping and not dot:
-        return f"{shown(name)} has more than one value.", f"use one of its keys: `{field}.<key>`"
+        return f"{quote(name)} has more than one value.", f"use one of its keys: `{field}.<key>`"
     return None

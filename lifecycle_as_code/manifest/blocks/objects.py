@@ -9,11 +9,11 @@ from pydantic import Field
 
 from ...model.diagnostics import Diagnostic, Source
 from ...model.snapshot import Lifecycle, Move
-from ...model.spec import Address, Derived, Part, Spec, fields_marked, key_fields, parse_address
+from ...model.spec import Address, Derived, Part, Spec, find_fields, key_fields, parse_address
 from ..convert import read_part
 from ..value_errors import REFUSED, bad_value
 from ..yaml.nodes import Map, Seq
-from ..yaml.report import Report, guess, problem, shown
+from ..yaml.report import Report, guess, problem, quote
 
 LIFECYCLE: Final = "lifecycle"
 """A field that every object may have."""
@@ -129,18 +129,18 @@ class Blocks:
         for address, at in self.imports.items():
             if address not in objects:
                 detail = f"{address} has an `import:` block, but isn't declared."
-                hint = f"declare it, or run `lac import {address.quoted}` to write the YAML"
+                hint = f"declare it, or run `lac import {address.shell_word}` to write the YAML"
                 yield problem("contradiction", detail, hint, at)
 
 
 def _unknown_field(spec: type[Spec], name: str) -> tuple[str, str] | None:
     """The error in an ignored field, and a hint."""
     field, dot, key = name.partition(".")
-    known = [n for n in spec.model_fields if n not in {*fields_marked(spec, Derived), *key_fields(spec)}]
+    known = [n for n in spec.model_fields if n not in {*find_fields(spec, Derived), *key_fields(spec)}]
     if field not in known:
-        return f"{shown(name)} is not a field of {spec.kind} that can change.", guess(field, known)
+        return f"{quote(name)} is not a field of {spec.kind} that can change.", guess(field, known)
     if dot and not (key and is_mapping(spec.model_fields[field].annotation)):
-        return f"{shown(name)}: `{field}` has no keys.", f"use `{field}`"
+        return f"{quote(name)}: `{field}` has no keys.", f"use `{field}`"
     return None
 
 

@@ -17,7 +17,7 @@ from ...model.spec import Spec, parse_address
 from ..convert import converter, read_part
 from ..value_errors import REFUSED, bad_value
 from ..yaml.nodes import Map, Mark, Seq
-from ..yaml.report import Report, guess, problem, shown
+from ..yaml.report import Report, guess, problem, quote
 from .conditions import check_conditions, each
 from .policy_shapes import MAX_EXPRESSIONS, MAX_POLICIES, MAX_TEXT, MAX_WAIVERS, NAME, RULES, TEAMS
 
@@ -87,16 +87,16 @@ class RuleBook:
         read."""
         for policy, at in self._policy_refs:
             if policy not in self._names:
-                detail = f"There is no policy {shown(policy)}."
+                detail = f"There is no policy {quote(policy)}."
                 yield problem("undefined-name", detail, guess(policy, self._names), at)
         for team, at in self._team_refs:
             if team not in self._teams:
                 hint = guess(team, self._teams) or "declare it under `teams:`"
-                yield problem("undefined-name", f"There is no team {shown(team)}.", hint, at)
+                yield problem("undefined-name", f"There is no team {quote(team)}.", hint, at)
         for pattern, at in self._environments:
             if not any(matches(name, pattern) for name in environments):
                 hint = guess(pattern, environments)
-                yield problem("unknown-environment", f"No environment matches {shown(pattern)}.", hint, at)
+                yield problem("unknown-environment", f"No environment matches {quote(pattern)}.", hint, at)
 
     # --- policies
 
@@ -105,9 +105,9 @@ class RuleBook:
         name = values["name"]
         if not re.fullmatch(NAME, name):
             hint = "use letters, digits, `.`, `_` and `-`, at most 100 of them"
-            report.add("bad-value", node.place("name"), f"{shown(name)} is not a valid policy name.", hint)
+            report.add("bad-value", node.place("name"), f"{quote(name)} is not a valid policy name.", hint)
         elif name in self._names:
-            detail = f"Policy {shown(name)} is already declared at {self._names[name]}."
+            detail = f"Policy {quote(name)} is already declared at {self._names[name]}."
             report.add("declared-twice", node.place("name"), detail, "rename one of them")
         self._names.setdefault(name, report.source(node.at))
         _length(node, "message", values, report)
@@ -115,9 +115,9 @@ class RuleBook:
         require = values.get("require", ())
         if not require and not any(name in builtin for name in BUILTIN):
             hint = f"add `require:`, or one of {', '.join(f'`{key}`' for key in BUILTIN)}"
-            report.note(bad_policy(f"Policy {shown(name)} has no requirement.", hint, report.source(node.at)))
+            report.note(bad_policy(f"Policy {quote(name)} has no requirement.", hint, report.source(node.at)))
         if len(require) > MAX_EXPRESSIONS:
-            detail = f"Policy {shown(name)} has {len(require)} expressions; the limit is {MAX_EXPRESSIONS}."
+            detail = f"Policy {quote(name)} has {len(require)} expressions; the limit is {MAX_EXPRESSIONS}."
             report.add("too-large", node.place("require"), detail, "split the policy")
         self._settings(node, builtin, report)
         when = values.get("when", {})
@@ -182,12 +182,12 @@ class RuleBook:
         if kind in self._specs and dot and wild:
             if re.sub(r"\[[^\]]*\]|[*?/]", "", rest):
                 return None
-            return f"{shown(address)} would apply to every {kind}.", "name the object"
+            return f"{quote(address)} would apply to every {kind}.", "name the object"
         try:
             parse_address(address, self._specs)
         except ValueError as error:
             if any(mark in address for mark in "*?["):
-                return f"{shown(address)} would apply to nearly every object.", "name the object"
+                return f"{quote(address)} would apply to nearly every object.", "name the object"
             return f"{error}.", guess(kind, self._specs)
         return None
 
@@ -198,7 +198,7 @@ class RuleBook:
         for name, actors in values.items():
             at = report.source(items.place_of_key(name))
             if name in self._teams:
-                detail = f"Team {shown(name)} is already declared at {self._teams[name].at}."
+                detail = f"Team {quote(name)} is already declared at {self._teams[name].at}."
                 report.note(problem("declared-twice", detail, "remove one of them", at))
             elif actors is not REFUSED:
                 self._teams[name] = Team(name, actors, at)

@@ -8,11 +8,11 @@ from typing import Final
 
 from ...model.diagnostics import Source
 from ...model.diff import Path
-from ...model.spec import ByKey, Spec, marked
+from ...model.spec import ByKey, Spec, find_markers
 from ..shapes import Shape, shapes_of
 from ..yaml.outline import Node
 from ..yaml.reader import parse
-from ..yaml.report import Report, shown
+from ..yaml.report import Report, quote
 from .document import Document
 from .splices import CannotEditError
 
@@ -64,13 +64,13 @@ class Page:
 def open_page(file: str, texts: Mapping[str, str], sections: Mapping[str, Shape]) -> Page:
     """The page of a file. CannotEditError if its text isn't a manifest that can be edited."""
     if file.endswith(TEMPLATES):
-        raise CannotEditError(f"{shown(file)} is a template")
+        raise CannotEditError(f"{quote(file)} is a template")
     if file not in texts:
-        raise CannotEditError(f"the text of {shown(file)} is unknown")
+        raise CannotEditError(f"the text of {quote(file)} is unknown")
     report = Report(file)
     parse(texts[file].encode(), report)
     if report.problems:
-        raise CannotEditError(f"{shown(file)} can't be read: {report.problems[0].detail.rstrip('.')}")
+        raise CannotEditError(f"{quote(file)} can't be read: {report.problems[0].detail.rstrip('.')}")
     return Page(texts[file], sections)
 
 
@@ -93,7 +93,7 @@ def places_of(
 
 def _nearest(node: Node, path: Path, spec: type[Spec]) -> Node:
     """The innermost existing node along the path; for sugar such as `champion: 3`, the entry."""
-    by: Mapping[str, ByKey] = dict(marked(spec, ByKey))
+    by: Mapping[str, ByKey] = dict(find_markers(spec, ByKey))
     for depth, step in enumerate(path):
         inner = _step(node, step, by.get(str(path[0])) if depth == 1 else None)
         if inner is None:

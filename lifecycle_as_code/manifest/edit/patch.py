@@ -20,12 +20,23 @@ from functools import cached_property
 from typing import Any, Final
 
 from ...model.diagnostics import Diagnostic, refuse
-from ...model.spec import Address, ByKey, KeyPart, Nest, Part, Spec, Unordered, fields_marked, marked, shapes
+from ...model.spec import (
+    Address,
+    ByKey,
+    KeyPart,
+    Nest,
+    Part,
+    Spec,
+    Unordered,
+    find_fields,
+    find_markers,
+    shapes,
+)
 from ..load import Manifest
 from ..shapes import shapes_of
 from ..write import in_line, nest_items, parent_of, without_given
 from ..yaml.outline import Node
-from ..yaml.report import shown
+from ..yaml.report import quote
 from .document import Document
 from .index import Item, Page, open_page
 from .splices import CannotEditError
@@ -235,7 +246,7 @@ def amend(
             continue
         index = node.index(name)
         if index is None and name in before:
-            raise CannotEditError(f"{shown(name)} comes from an anchor or a template")
+            raise CannotEditError(f"{quote(name)} comes from an anchor or a template")
         if name not in after:
             assert index is not None
             document.drop(node, index)
@@ -252,8 +263,8 @@ def _change_value(
     if isinstance(before, Mapping) and isinstance(after, Mapping) and node.sort == "mapping":
         amend(document, node, before, after, inner)
         return
-    key = dict(marked(part, ByKey)).get(name) if part else None
-    unordered = part is not None and name in fields_marked(part, Unordered)
+    key = dict(find_markers(part, ByKey)).get(name) if part else None
+    unordered = part is not None and name in find_fields(part, Unordered)
     if node.sort != "list" or not (key or unordered):
         document.put(node, _plain(after))
         return
@@ -288,12 +299,12 @@ def _by_hand(before: Spec | None, after: Spec | None) -> str:
         return "edit by hand: remove it"
     old, new = before.written() if before else {}, after.written()
     fields = [_describe(name, value) for name, value in new.items() if old.get(name) != value]
-    removals = [shown(name) for name in old if name not in new]
+    removals = [quote(name) for name in old if name not in new]
     steps = [f"{verb} {', '.join(each)}" for verb, each in (("set", fields), ("remove", removals)) if each]
     return f"edit by hand: {' and '.join(steps)}"
 
 
 def _describe(name: str, value: Any) -> str:
     if isinstance(value, Mapping | list | tuple):
-        return shown(name)
-    return shown(in_line({name: value})[1:-1])
+        return quote(name)
+    return quote(in_line({name: value})[1:-1])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...model.diagnostics import LacError
-from ...model.spec import Address, ByKey, Part, Spec, Unordered, fields_marked, marked, shapes
+from ...model.spec import Address, ByKey, Part, Spec, Unordered, find_fields, find_markers, shapes
 from ..load import Manifest
 
 
@@ -45,8 +45,8 @@ def differences(
 
 
 def _sort(data: Mapping[str, Any], part: type[Part]) -> dict[str, Any]:
-    by_key: dict[str, ByKey] = dict(marked(part, ByKey))
-    unordered = fields_marked(part, Unordered)
+    by_key: dict[str, ByKey] = dict(find_markers(part, ByKey))
+    unordered = find_fields(part, Unordered)
     inside = shapes(part)
     result: dict[str, Any] = {}
     for name, value in data.items():

@@ -24,7 +24,7 @@ from ..convert import fields_of, read_part
 from ..value_errors import REFUSED, describe_error
 from ..yaml.nodes import Map, Seq
 from ..yaml.reader import parse
-from ..yaml.report import Report, TooManyError, guess, shown
+from ..yaml.report import Report, TooManyError, guess, quote
 from ..yaml.text import START
 from .shapes import EvidenceCase, Expected, PolicyTest, PolicyTests, SideCase
 
@@ -44,7 +44,7 @@ class PolicyCase:
     at: Source
 
 
-def read_cases(
+def read_policy_tests(
     data: bytes,
     file: str,
     specs: Mapping[str, type[Spec]],
@@ -99,13 +99,13 @@ def _cases(
                 report.add("bad-value", node.at, describe_error(item, None, path, False))
             continue
         if not case.expect:
-            detail = f"Test {shown(case.name)} expects no verdict."
+            detail = f"Test {quote(case.name)} expects no verdict."
             report.add("bad-value", node.place("expect"), detail, "add a policy and its verdict")
         for name in case.expect:
             if name not in policies:
                 mark = node["expect"].place_of_key(name)
                 report.add(
-                    "undefined-name", mark, f"There is no policy {shown(name)}.", guess(name, policies)
+                    "undefined-name", mark, f"There is no policy {quote(name)}.", guess(name, policies)
                 )
         result = _Builder(node, case, specs, report).plan(stack, now)
         if result is not None:
@@ -171,7 +171,7 @@ class _Builder:
             for name, value in node.items():
                 convert = fields_of(kind).get(name)
                 if convert is None:
-                    detail = f"{shown(name)} is not a field of {kind.kind}."
+                    detail = f"{quote(name)} is not a field of {kind.kind}."
                     self._report.add(
                         "unknown-field", node.place_of_key(name), detail, guess(name, fields_of(kind))
                     )

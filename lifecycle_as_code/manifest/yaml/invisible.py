@@ -10,7 +10,7 @@ _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cn", "Cs"})
 """Unicode's categories of control and format characters, unassigned ones and surrogates."""
 
 
-def looks(text: str) -> str:
+def visible_form(text: str) -> str:
     """The visible form of `text`: without invisible characters, in one spelling of what Unicode treats as the
     same (NFKC). ASCII stays as it is."""
     if text.isascii():

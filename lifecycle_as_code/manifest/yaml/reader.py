@@ -27,7 +27,7 @@ from yaml.events import (
 )
 
 from .nodes import Map, Mark, Plain, Seq, inside, scalar
-from .report import Report, TooManyError, shown
+from .report import Report, TooManyError, quote
 from .text import MAX_DEPTH, START, explain, readable, unstorable, without
 
 try:
@@ -236,19 +236,19 @@ class _Builder:
 
     def _report_duplicate(self, name: str, mark: Mark, first: Mark) -> None:
         self._report.add(
-            "duplicate-key", mark, f"{shown(name)} is already defined at {self._report.source(first)}."
+            "duplicate-key", mark, f"{quote(name)} is already defined at {self._report.source(first)}."
         )
 
     def _alias(self, event: Any, levels: int) -> Any:
         """The alias's value, in a collection at level `levels`."""
         name = event.anchor
         if name not in self._anchors:
-            detail = f"There is no {shown('&' + name)} before {shown('*' + name)}."
+            detail = f"There is no {quote('&' + name)} before {quote('*' + name)}."
             self._report.add("unknown-alias", event.start_mark, detail)
             raise _AbortedError
         value = self._anchors[name]
         if value is _DISCARD:
-            detail = f"{shown('*' + name)} is inside {shown('&' + name)}."
+            detail = f"{quote('*' + name)} is inside {quote('&' + name)}."
             self._report.add("alias-cycle", event.start_mark, detail)
             raise _AbortedError
         size = self._size(value)
@@ -304,7 +304,7 @@ class _Builder:
         self._report.add(
             "tag-refused",
             event.start_mark,
-            f"The tag {shown(str(event.tag))} is not supported.",
+            f"The tag {quote(str(event.tag))} is not supported.",
             "remove it; quote the value if it is text",
         )
 

@@ -123,7 +123,7 @@ class Report:
         raise TooManyError
 
 
-def shown(text: str, limit: int = 60) -> str:
+def quote(text: str, limit: int = 60) -> str:
     """`text` on one line, shortened, between backticks."""
     line = text if text.isprintable() else repr(text)[1:-1]
     return f"`{shorten(line, limit)}`"

@@ -30,7 +30,7 @@ from ...model.spec import Address, Trait
 from ...model.text import join_first
 from ...serving.levels import ResourceType, rank
 from .effective import Effective
-from .projection import state_after
+from .projection import project_state
 
 MOST: Final = 200
 """The most rows of one change; fewer if very many changes have rows."""
@@ -49,7 +49,7 @@ _VERSIONS_OF: Final = {parent: versions for versions, parent in VERSIONS.items()
 UNKNOWN: Final[Mapping[str, Collection[str]]] = MappingProxyType({})
 
 
-def access_changes(
+def list_access_changes(
     plan: Plan,
     before: AccessState,
     workspace: str = DEFAULT_WORKSPACE,
@@ -184,7 +184,7 @@ class _Sides:
         workspace: str,
         existing: Mapping[str, Collection[str]],
     ) -> _Sides:
-        after = state_after(before, changes, workspace)
+        after = project_state(before, changes, workspace)
         roles_before, roles_after = (
             {role.name: role for role in state.roles if role.workspace == workspace}
             for state in (before, after)

@@ -15,9 +15,9 @@ from ...model.diagnostics import Diagnostic, Source
 from ...model.plan import Action, Change
 from ...model.spec import Address
 from ...model.text import take_first
-from ...planning.guards import World
+from ...planning.guards import PlanContext
 from .effective import Effective
-from .projection import state_after, state_seen
+from .projection import derive_state, project_state
 
 LAST: Final = "last-manage"
 """Guard and code: nobody would have MANAGE."""
@@ -84,7 +84,7 @@ class GrantKinds(NamedTuple):
     holder: str
 
 
-def lost_by(world: World, kinds: GrantKinds) -> Iterator[Diagnostic]:
+def list_lockouts(world: PlanContext, kinds: GrantKinds) -> Iterator[Diagnostic]:
     """The remaining resources on which users would lose `MANAGE`: `last-manage` if no user would have it any
     more, and some user has a grant of it by name; `own-manage` if `world.principal` would lose it. Nothing if
     the plan changes no grant and no role.
@@ -96,8 +96,8 @@ def lost_by(world: World, kinds: GrantKinds) -> Iterator[Diagnostic]:
     }
     if not touched:
         return
-    state = state_seen(world.live)
-    before, after = Side(state), Side(state_after(state, touched.values(), DEFAULT_WORKSPACE))
+    state = derive_state(world.live)
+    before, after = Side(state), Side(project_state(state, touched.values(), DEFAULT_WORKSPACE))
     roles = {str(address.key[0]) for address in touched}
     concerned = {user for side in (before, after) for role in roles for user in side.members.get(role, ())}
     # by name only: a grant on all of a type has its own entry
@@ -119,7 +119,7 @@ def lost_by(world: World, kinds: GrantKinds) -> Iterator[Diagnostic]:
             yield loss.report_own()
 
 
-def _stays(resource: Resource, world: World) -> bool:
+def _stays(resource: Resource, world: PlanContext) -> bool:
     """Whether it exists before the plan and after it. All of a type always does."""
     if resource.name == ALL:
         return True
@@ -132,7 +132,7 @@ def _stays(resource: Resource, world: World) -> bool:
 class _Loss:
     """Users lose MANAGE on a resource by these changes."""
 
-    world: World
+    world: PlanContext
     kinds: GrantKinds
     touched: Mapping[Address, Change]
     before: Side

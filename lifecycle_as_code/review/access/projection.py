@@ -13,7 +13,7 @@ from ...model.spec import Address, Trait
 from ...serving.levels import Grant
 
 
-def state_seen(live: Live) -> AccessState:
+def derive_state(live: Live) -> AccessState:
     """The roles in a plan's live state: the observed ones with their grants, and those in the facts that
     kinds add. It knows neither workspaces nor users.
     """
@@ -30,7 +30,7 @@ def state_seen(live: Live) -> AccessState:
     return AccessState(roles=tuple(draft.role(name, DEFAULT_WORKSPACE) for name, draft in roles.items()))
 
 
-def state_after(before: AccessState, changes: Iterable[Change], workspace: str) -> AccessState:
+def project_state(before: AccessState, changes: Iterable[Change], workspace: str) -> AccessState:
     """The state after these changes: renames first, because other changes use the names after them. MLflow's
     grants follow a renamed resource, even those that no stack manages."""
     changes = list(changes)

@@ -32,12 +32,12 @@ def check_rules(rules: Rules) -> Iterator[Diagnostic]:
         yield from _compile(rules)[1]
 
 
-def refuse_unready(rules: Rules) -> None:
+def require_valid_rules(rules: Rules) -> None:
     """LacError if an expression doesn't compile, or the engine isn't installed."""
     _ready(rules)
 
 
-def expired(rules: Rules, now: datetime) -> Iterator[Diagnostic]:
+def list_expired_waivers(rules: Rules, now: datetime) -> Iterator[Diagnostic]:
     """A warning for each expired waiver."""
     for waiver in rules.waivers:
         if not _holds(waiver, now):
@@ -67,7 +67,7 @@ def judge(plan: Plan, rules: Rules, *, actor: Actor, now: datetime) -> tuple[Ver
     )
 
 
-def denials(plan: Plan) -> tuple[Diagnostic, ...]:
+def list_denials(plan: Plan) -> tuple[Diagnostic, ...]:
     """An error for each verdict that refuses the plan, at the change's line."""
     return tuple(
         Diagnostic(
@@ -102,7 +102,7 @@ def _way_back(verdict: Verdict, plan: Plan) -> str:
     )
     if not (is_exempt and back) or plan.mode is not Mode.NORMAL:
         return ""
-    command = f"`lac rollback {verdict.address.quoted} -o FILE`"
+    command = f"`lac rollback {verdict.address.shell_word} -o FILE`"
     return f"to go back, use {command}, to which this policy doesn't apply; otherwise "
 
 

@@ -32,14 +32,14 @@ class Trial:
         return not self.wrong
 
 
-def try_case(case: PolicyCase, rules: Rules, file: str) -> Trial:
+def run_case(case: PolicyCase, rules: Rules, file: str) -> Trial:
     """Run a test: each policy that it names must give the expected verdict. Others may give any."""
     plan = _with_directions(case.plan, rules)
     verdicts = judge(plan, rules, actor=case.actor, now=case.now)
     return Trial(file, case.name, verdicts, tuple(_list_differences(case, verdicts)), case.at)
 
 
-def try_plan(plan: Plan, rules: Rules, file: str, *, actor: Actor, now: datetime) -> Trial:
+def judge_saved_plan(plan: Plan, rules: Rules, file: str, *, actor: Actor, now: datetime) -> Trial:
     """Judge a saved plan: no policy may deny it."""
     verdicts = judge(plan, rules, actor=actor, now=now)
     wrong = [f"policy `{v.policy}` denies {v.address}" for v in verdicts if v.outcome is Outcome.DENIED]

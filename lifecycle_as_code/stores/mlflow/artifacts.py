@@ -38,14 +38,14 @@ THREADS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class ReadFailure:
     """Why a file couldn't be read. `absent`: the file certainly doesn't exist. `why` ends a sentence."""
 
     why: str
     absent: bool = False
 
 
-File = bytes | Unread
+File = bytes | ReadFailure
 
 
 def read_files(
@@ -66,7 +66,7 @@ def read_files(
         if (path := local_path(place)) is not None:
             here[place] = Path(path)
         elif problem := out_of_reach(place, root, environ):
-            yield place, Unread(problem)
+            yield place, ReadFailure(problem)
         else:
             away[place] = reader_of(place)
     pending = {*here, *away}
@@ -84,7 +84,7 @@ def read_files(
                 pending.discard(place)
                 yield place, file
     for place in sorted(pending):
-        yield place, Unread(f"there was no answer within {seconds:g} s")
+        yield place, ReadFailure(f"there was no answer within {seconds:g} s")
 
 
 # --- on this machine
@@ -105,16 +105,16 @@ def _read_here(paths: Mapping[str, Path], answers: queue.SimpleQueue[tuple[str, 
 def _local(path: Path) -> File:
     try:
         data = read_regular_file(path, LARGEST)
-        return Unread("it is too large") if len(data) > LARGEST else data
+        return ReadFailure("it is too large") if len(data) > LARGEST else data
     except NotRegularError:
-        return Unread("not a file", absent=True)
+        return ReadFailure("not a file", absent=True)
     except (FileNotFoundError, NotADirectoryError):
-        return Unread("no such file", absent=True)
+        return ReadFailure("no such file", absent=True)
     except OSError as error:
         # the system's words, which hold no path
-        return Unread(error.strerror or type(error).__name__)
+        return ReadFailure(error.strerror or type(error).__name__)
     except ValueError as error:
-        return Unread(type(error).__name__)
+        return ReadFailure(type(error).__name__)
 
 
 # --- on other machines
@@ -296,7 +296,7 @@ def apart(
             process.wait()
             for place in places:
                 # ignored after the place's own answer
-                answers.put((place, Unread("the process that reads it ended early")))
+                answers.put((place, ReadFailure("the process that reads it ended early")))
 
         listening = threading.Thread(target=listen, daemon=True)
         listening.start()
@@ -316,8 +316,8 @@ def _answer(line: str) -> tuple[str, File]:
     place, data, problem = json.loads(line)
     if data is not None:
         content = b64decode(data)
-        return place, content if len(content) <= LARGEST else Unread("it is too large")
-    return place, Unread(problem) if problem else Unread("no such file", absent=True)
+        return place, content if len(content) <= LARGEST else ReadFailure("it is too large")
+    return place, ReadFailure(problem) if problem else ReadFailure("no such file", absent=True)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -49,7 +49,7 @@ def user_ids(db: Connection) -> dict[str, int]:
     return {row.username or "": row.id for row in db.execute(select(users.c.username, users.c.id))}
 
 
-def vanished(missing: Address, by: Address) -> Diagnostic:
+def missing_reference(missing: Address, by: Address) -> Diagnostic:
     """An object that `by` needs was deleted after the plan was made."""
     return Diagnostic(
         "missing-reference",
@@ -161,7 +161,7 @@ def read_access_state(
     )
 
 
-def names_there(registry: Connection, state: AccessState, workspace: str) -> Mapping[str, frozenset[str]]:
+def find_names(registry: Connection, state: AccessState, workspace: str) -> Mapping[str, frozenset[str]]:
     """The existing models, prompts and experiments among those that grants name, by type. Few queries."""
     names: defaultdict[str, set[str]] = defaultdict(set)
     for role in state.roles:

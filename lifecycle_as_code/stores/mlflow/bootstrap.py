@@ -79,7 +79,7 @@ def create_database(
     file (MLflow's client: beside the working directory's), and `mlflow-artifacts:/` on PostgreSQL (as
     `mlflow server` has it). A SQLite file appears whole or not at all.
     """
-    tell(f"creating MLflow's {'auth ' if store.role == 'auth' else ''}database at {store.shown}")
+    tell(f"creating MLflow's {'auth ' if store.role == 'auth' else ''}database at {store.display_address}")
     if store.path is None:
         _migrate(store, store.uri, artifact_root or "mlflow-artifacts:/")
         return
@@ -140,7 +140,7 @@ def _migrate(store: SqlStore, uri: str, artifact_root: str) -> None:
             Diagnostic(
                 "mlflow-missing",
                 "MLflow isn't installed, so its database can't be created",
-                f"{store.shown} is empty, and this Python ({sys.executable}) has no `mlflow`.",
+                f"{store.display_address} is empty, and this Python ({sys.executable}) has no `mlflow`.",
                 hint="pip install 'lifecycle-as-code[local]', or start `mlflow server` on that store once",
             )
         )
@@ -156,6 +156,6 @@ def _not_created(store: SqlStore, reason: str) -> Diagnostic:
     return Diagnostic(
         "store-not-created",
         "MLflow's database couldn't be created",
-        f"{store.shown}: {reason}",
+        f"{store.display_address}: {reason}",
         hint="`mlflow db upgrade <store>` runs the same migrations and prints their whole output",
     )

@@ -56,7 +56,7 @@ class Resolution:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Lookup:
     """What the tracking tables say about some sources."""
 
     artifacts: Mapping[str, str] = field(default_factory=dict)
@@ -78,7 +78,7 @@ def look_up(
     model_ids: Iterable[str] = (),
     *,
     root: str = "",
-) -> Known:
+) -> Lookup:
     """Read what is needed to resolve `sources`, in a fixed number of queries."""
     sources = list(sources)
     named_runs = {*run_ids, *(s.run_id for s in sources if isinstance(s, RunPath))}
@@ -100,7 +100,7 @@ def look_up(
     ).where(logged_models.c.experiment_id.in_(ours), logged_models.c.lifecycle_stage == "active")
     by_run = [ModelRow(*row) for row in rows.within(db, query, logged_models.c.source_run_id, named_runs)]
     by_id = [ModelRow(*row) for row in rows.within(db, query, logged_models.c.model_id, named_models)]
-    return Known(
+    return Lookup(
         artifacts,
         {model.model_id: model for model in (*by_run, *by_id)},
         _by_step(db, by_run),
@@ -143,7 +143,7 @@ def _versions(db: Connection, workspace: str, names: set[str]) -> dict[tuple[str
     }
 
 
-def resolve(source: SourceAddress, run_id: str | None, known: Known) -> Resolution | str:
+def resolve(source: SourceAddress, run_id: str | None, known: Lookup) -> Resolution | str:
     """What MLflow would store, or why it would refuse. `run_id`: the manifest's, if any."""
     match source:
         case RunPath():
@@ -166,7 +166,7 @@ def resolve(source: SourceAddress, run_id: str | None, known: Known) -> Resoluti
             return problem or Resolution(source.uri, source.uri, run_id)
 
 
-def _resolve_run(source: RunPath, run_id: str | None, known: Known) -> Resolution | str:
+def _resolve_run(source: RunPath, run_id: str | None, known: Lookup) -> Resolution | str:
     if run_id and run_id != source.run_id:
         return f"the source is from run {source.run_id}, but `run_id` is {run_id}"
     if source.run_id not in known.artifacts:
@@ -184,7 +184,7 @@ def _resolve_run(source: RunPath, run_id: str | None, known: Known) -> Resolutio
     return Resolution(files, files, source.run_id)
 
 
-def _check_location(source: Location, run_id: str | None, known: Known) -> str | None:
+def _check_location(source: Location, run_id: str | None, known: Lookup) -> str | None:
     """MLflow's server: files on its own disk that are named together with a run, and those that it serves
     itself, must be among the run's; it connects to no other host. Any other run may be another server's."""
     if is_proxied(source.uri) or (run_id and source.local_path is not None):
@@ -197,7 +197,7 @@ def _check_location(source: Location, run_id: str | None, known: Known) -> str |
     return None
 
 
-def same_source(written: SourceAddress, stored: str, run_id: str | None, known: Known) -> bool:
+def same_source(written: SourceAddress, stored: str, run_id: str | None, known: Lookup) -> bool:
     """Whether a version stored with `stored` and `run_id` may have been registered as `written`.
 
     The name of a deleted logged model is unknown: then the run decides. The files of a deleted run, or of one

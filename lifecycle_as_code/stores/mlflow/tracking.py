@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Registered:
+class Registration:
     """A version in the registry, or one to be registered. `location`: its `storage_location`, if any."""
 
     source: str
@@ -55,7 +55,7 @@ class VersionFacts:
 
 
 def read(
-    db: Connection, workspace: str, numbers: Collection[Number], made: Mapping[Number, Registered]
+    db: Connection, workspace: str, numbers: Collection[Number], made: Mapping[Number, Registration]
 ) -> dict[Number, VersionFacts]:
     """The facts of all `numbers`. `made`: those among them that will be registered."""
     registrations = {**_read_registrations(db, workspace, numbers), **made}
@@ -79,7 +79,7 @@ def read(
 
 def _read_registrations(
     db: Connection, workspace: str, numbers: Collection[Number]
-) -> dict[Number, Registered]:
+) -> dict[Number, Registration]:
     names = {name for name, _ in numbers}
     versions = _versions(db, workspace, names)
     tags: defaultdict[Number, dict[str, str]] = defaultdict(dict)
@@ -100,20 +100,20 @@ def _read_registrations(
     }
 
 
-def _versions(db: Connection, workspace: str, names: Collection[str]) -> dict[Number, Registered]:
+def _versions(db: Connection, workspace: str, names: Collection[str]) -> dict[Number, Registration]:
     c = model_versions.c
     query: Any = select(c.name, c.version, c.source, c.storage_location, c.run_id, c.current_stage).where(
         c.workspace == workspace
     )
     return {
-        (name, version): Registered(source or "", location or "", run_id or None, stage == DELETED)
+        (name, version): Registration(source or "", location or "", run_id or None, stage == DELETED)
         for name, version, source, location, run_id, stage in rows.within(db, query, c.name, names)
     }
 
 
 def _origins(
-    db: Connection, workspace: str, registrations: Mapping[Number, Registered]
-) -> dict[Number, Registered]:
+    db: Connection, workspace: str, registrations: Mapping[Number, Registration]
+) -> dict[Number, Registration]:
     """`registrations`, and what copies among them were made from."""
     known = dict(registrations)
     for _ in range(HOPS):
@@ -122,16 +122,16 @@ def _origins(
             break
         origins = _versions(db, workspace, {name for name, _ in missing})
         # a missing version is looked up once
-        known |= {n: origins.get(n, Registered("", "", None)) for n in missing}
+        known |= {n: origins.get(n, Registration("", "", None)) for n in missing}
     return known
 
 
-def _origin_of(version: Registered) -> Number | None:
+def _origin_of(version: Registration) -> Number | None:
     source = read_source(version.source)
     return (source.name, source.version) if isinstance(source, Version) else None
 
 
-def _follow_copies(number: Number, known: Mapping[Number, Registered]) -> Registered:
+def _follow_copies(number: Number, known: Mapping[Number, Registration]) -> Registration:
     """The version with the source, the run and the place of what it is a copy of, where it lacks them."""
     version = result = known[number]
     for _ in range(HOPS):
@@ -155,8 +155,8 @@ def _follow_copies(number: Number, known: Mapping[Number, Registered]) -> Regist
 
 def _combine(
     number: Number,
-    registration: Registered | None,
-    whole: Registered | None,
+    registration: Registration | None,
+    whole: Registration | None,
     by_run: Mapping[str, RunFacts],
     model: ModelFacts | None,
 ) -> VersionFacts:
@@ -196,7 +196,7 @@ def _combine(
     )
 
 
-def _no_run(version: Registered, run: RunFacts | None) -> Iterator[str]:
+def _no_run(version: Registration, run: RunFacts | None) -> Iterator[str]:
     if not version.run_id:
         yield "the run: the version doesn't name one"
     elif run is None:
@@ -205,7 +205,7 @@ def _no_run(version: Registered, run: RunFacts | None) -> Iterator[str]:
         yield f"the run: {version.run_id} was deleted in MLflow"
 
 
-def _no_model(version: Registered, model: ModelFacts | None) -> Iterator[str]:
+def _no_model(version: Registration, model: ModelFacts | None) -> Iterator[str]:
     source = read_source(version.source)
     if isinstance(source, LoggedModel) and model is None:
         yield f"the logged model: {source.model_id} isn't in this MLflow workspace, or was deleted"
@@ -230,7 +230,7 @@ def _by_name(metric: Metric) -> tuple[str, str, str]:
     return metric.name, metric.dataset, metric.digest
 
 
-def _location(version: Registered, run: RunFacts | None, model: ModelFacts | None) -> str:
+def _location(version: Registration, run: RunFacts | None, model: ModelFacts | None) -> str:
     """Where the files are. Versions from before MLflow 2.9 have no place of their own, but a source."""
     address = version.location or version.source
     match read_source(address):

@@ -9,11 +9,11 @@ from sqlalchemy import Connection, select
 
 from .tables import webhook_events, webhooks
 
-Waiting = Mapping[tuple[str, str], tuple[str, ...]]
+WebhookNames = Mapping[tuple[str, str], tuple[str, ...]]
 """Names of webhooks by event, as MLflow spells it: (entity, action)."""
 
 
-def waiting(db: Connection, workspace: str) -> Waiting:
+def find_webhooks(db: Connection, workspace: str) -> WebhookNames:
     """The active webhooks of a workspace. One query. MLflow: status `ACTIVE`, not deleted."""
     names_by_event: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     query = (

@@ -69,7 +69,7 @@ def owns(ours: str, marked: str) -> bool:
     return marked in (ours, ours.partition("@")[0])
 
 
-def whose(marked: str) -> str:
+def describe_owner(marked: str) -> str:
     """An owner in words."""
     stack, _, store = marked.partition("@")
     return f"stack `{stack}`" + (f" in the store {store}…" if store else "")

@@ -19,7 +19,7 @@ from ...model.redaction import without_credentials
 from ..proxies import is_loopback, proxy_of
 from .apps import AppConfig, route
 from .merge import body, differs, find_lost_apps, refuse_foreign
-from .state import Application, Resources, applications, readable, settled
+from .state import Application, Resources, applications, is_settled, readable
 
 if TYPE_CHECKING:
     import httpx
@@ -165,7 +165,7 @@ class Cluster:
                 ):
                     on_progress(app)
                 away[name] = away[name] + 1 if app is None or app.leaving else 0
-            is_done = (away[n] >= _LOOKS or (a is not None and settled(a)) for n, a in latest.items())
+            is_done = (away[n] >= _LOOKS or (a is not None and is_settled(a)) for n, a in latest.items())
             if all(is_done) or time.monotonic() > deadline:
                 return latest
             pulse()

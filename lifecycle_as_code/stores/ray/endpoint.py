@@ -70,7 +70,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class LiveEndpoint:
     """One owner's endpoint on a cluster, without apps that are leaving."""
 
     owner: str
@@ -153,7 +153,7 @@ class Held:
         return config
 
 
-def held(apps: Mapping[str, Application]) -> dict[str, Held]:
+def live_endpoints(apps: Mapping[str, Application]) -> dict[str, LiveEndpoint]:
     """Every endpoint that lac made on the cluster, by name, complete or not. Skips other apps.
 
     The ingress names the owner. Without one, it is one of the owners of the entities.
@@ -173,7 +173,7 @@ def held(apps: Mapping[str, Application]) -> dict[str, Held]:
     owners = dict(sorted(entities, key=lambda part: ("@" in part[1], part)))
     owners |= {endpoint: mark.owner for endpoint, app in ingresses.items() if (mark := app.mark)}
     return {
-        endpoint: Held(owner, endpoint, ingresses.get(endpoint), _of(owner, endpoint, entities))
+        endpoint: LiveEndpoint(owner, endpoint, ingresses.get(endpoint), _of(owner, endpoint, entities))
         for endpoint, owner in sorted(owners.items())
     }
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...model.diagnostics import Diagnostic, LacError
-from .apps import AppConfig, owns, whose
+from .apps import AppConfig, describe_owner, owns
 from .state import Application, applications
 
 # what a PUT must repeat, or Ray takes its own default for it
@@ -27,7 +27,7 @@ def refuse_foreign(
         # a deleted app whose config Ray no longer reports
         if app.config is None and app.leaving:
             continue
-        theirs = whose(app_mark.owner) if app_mark else "someone else"
+        theirs = describe_owner(app_mark.owner) if app_mark else "someone else"
         problems.append(
             Diagnostic(
                 "ray-not-ours",

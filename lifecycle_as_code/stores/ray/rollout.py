@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ...model.diagnostics import Diagnostic, LacError
 from .apps import AppConfig, entity_app, ingress_name, owns, revision
 from .client import Cluster
-from .endpoint import Endpoint, Held, held, roomy
+from .endpoint import Endpoint, LiveEndpoint, live_endpoints, roomy
 from .state import Application
 
 DEPLOY_TIMEOUT = 600.0
@@ -49,10 +49,10 @@ Problems = dict[str, str | Diagnostic]
 
 def warm_up(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
     """Start new apps beside those that serve, without traffic. Failures are undone."""
-    endpoints = held(cluster.applications())
+    endpoints = live_endpoints(cluster.applications())
     problems = _unwedge(cluster, moves, endpoints, tell)
     problems |= stand(cluster, moves, problems, _entities, tell)
-    endpoints = held(cluster.applications())
+    endpoints = live_endpoints(cluster.applications())
     problems |= stand(cluster, moves, problems, lambda move: _table(move, endpoints), tell)
     for move in _good(moves, problems):
         if problem := _probe_new(cluster, move, endpoints, tell):
@@ -69,7 +69,7 @@ def undo(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> None:
     if not moves:
         return
     tell("")
-    endpoints = held(cluster.applications())
+    endpoints = live_endpoints(cluster.applications())
     put: dict[str, AppConfig] = {}
     remove: set[str] = set()
     for move in moves:
@@ -99,7 +99,7 @@ def undo(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> None:
 
 def cut_over(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
     """Write the new weights, settings and notes at once, and read them back. Failures are reverted."""
-    endpoints = held(cluster.applications())
+    endpoints = live_endpoints(cluster.applications())
     configs = {
         move.name: move.after.ingress(endpoints[move.name].attempt if move.name in endpoints else 0)
         for move in moves
@@ -133,7 +133,7 @@ def cut_over(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
 
 def retire(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
     """Remove what no longer serves, and scale the rest to its final number of replicas."""
-    endpoints = held(cluster.applications())
+    endpoints = live_endpoints(cluster.applications())
     edits = {move.name: _retirement(move, endpoints.get(move.name)) for move in moves}
     problems = _merge(cluster, moves, {}, lambda move: edits[move.name])
     leaving = {app: move for move in _good(moves, problems) for app in edits[move.name].remove}
@@ -181,7 +181,9 @@ def _of_ray(error: LacError) -> bool:
     return error.diagnostics[0].code.startswith("ray-")
 
 
-def _unwedge(cluster: Cluster, moves: Sequence[Move], endpoints: Mapping[str, Held], tell: Tell) -> Problems:
+def _unwedge(
+    cluster: Cluster, moves: Sequence[Move], endpoints: Mapping[str, LiveEndpoint], tell: Tell
+) -> Problems:
     """Remove the broken apps of an interrupted apply first: Ray wouldn't retry them."""
     broken = {
         app: move
@@ -208,13 +210,13 @@ def _entities(move: Move) -> Edit:
     )
 
 
-def _table(move: Move, endpoints: Mapping[str, Held]) -> Edit:
+def _table(move: Move, endpoints: Mapping[str, LiveEndpoint]) -> Edit:
     assert move.after is not None
-    here = endpoints.get(move.name) or Held(move.owner, move.name)
+    here = endpoints.get(move.name) or LiveEndpoint(move.owner, move.name)
     return Edit({ingress_name(move.name): here.ingress_with(move.after)})
 
 
-def _retirement(move: Move, here: Held | None) -> Edit:
+def _retirement(move: Move, here: LiveEndpoint | None) -> Edit:
     if here is None or not owns(move.owner, here.owner):
         return Edit()
     if move.after is None:
@@ -279,7 +281,7 @@ def _what(app: str, move: Move) -> str:
     return f"{move.name}: {entity.name} v{entity.entity_version}" if entity else f"{move.name}: its ingress"
 
 
-def _probe_new(cluster: Cluster, move: Move, endpoints: Mapping[str, Held], tell: Tell) -> str | None:
+def _probe_new(cluster: Cluster, move: Move, endpoints: Mapping[str, LiveEndpoint], tell: Tell) -> str | None:
     """Ask each app that doesn't serve yet, through the ingress; what is wrong with the first that is."""
     here = endpoints.get(move.name)
     serving = set(here.committed.values()) if here else set()

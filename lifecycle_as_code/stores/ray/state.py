@@ -121,7 +121,7 @@ def _deployment(name: str, status: Mapping[str, Any]) -> Deployment:
     )
 
 
-def settled(app: Application) -> bool:
+def is_settled(app: Application) -> bool:
     """Whether Ray has done with the app's last request, one way or the other."""
     if app.status == "RUNNING":
         # an update shows in the deployments before it shows in the app

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from ...model.diagnostics import Diagnostic, LacError
 from .store import SqlStore, writing
 
-SETTLE_SECONDS = 15.0
+CONFIRM_SECONDS = 15.0
 """How long to ask about an unanswered commit."""
 
 IsThere = Callable[[Connection], bool]
@@ -19,7 +19,7 @@ IsThere = Callable[[Connection], bool]
 
 
 @contextmanager
-def certain(store: SqlStore, apply_id: str, is_there: IsThere) -> Iterator[Connection]:
+def confirm_commit(store: SqlStore, apply_id: str, is_there: IsThere) -> Iterator[Connection]:
     """`writing`, which succeeds after a lost answer if `is_there` finds what the block wrote.
 
     LacError `commit-unknown` if the store doesn't answer for SETTLE_SECONDS.
@@ -35,7 +35,7 @@ def certain(store: SqlStore, apply_id: str, is_there: IsThere) -> Iterator[Conne
 
 
 def _has_arrived(store: SqlStore, apply_id: str, is_there: IsThere, error: LacError) -> bool:
-    deadline = time.monotonic() + SETTLE_SECONDS
+    deadline = time.monotonic() + CONFIRM_SECONDS
     while True:
         try:
             # a writing transaction, which alone waits for one that is still running

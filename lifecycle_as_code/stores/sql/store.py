@@ -38,14 +38,14 @@ class SqlStore:
 
     role: Role
     dialect: Dialect
-    shown: str
+    display_address: str
     engine: Engine = field(repr=False, compare=False)
     url: URL = field(repr=False)
     path: Path | None = None
     """The file of a SQLite database, absolute."""
 
     def __str__(self) -> str:
-        return self.shown
+        return self.display_address
 
     @property
     def exists(self) -> bool:
@@ -90,7 +90,7 @@ def reading(store: SqlStore) -> Iterator[Connection]:
     with _transaction(store, options) as db:
         yield db
     if stamp is not None and stamp != _immutable_stamp(store.path):
-        raise DatabaseError(changed_meanwhile(store.shown))
+        raise DatabaseError(changed_meanwhile(store.display_address))
 
 
 @contextmanager
@@ -268,7 +268,7 @@ def _transaction(store: SqlStore, options: dict[str, Any]) -> Iterator[Connectio
                 connected = True
                 yield db
     except (SQLAlchemyError, store.engine.dialect.loaded_dbapi.Error) as error:
-        problem = diagnose(error, store.shown, connected=connected)
+        problem = diagnose(error, store.display_address, connected=connected)
         raise DatabaseError(problem).with_traceback(error.__traceback__) from None
 
 

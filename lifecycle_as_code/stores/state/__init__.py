@@ -6,6 +6,6 @@ us. Reading creates nothing: where the tables are missing, nothing is recorded.
 
 from ..sql.clock import clock_ms
 from .records import load, save
-from .tables import install, installed, locks, store_id
+from .tables import install, locks, schema_version, store_id
 
-__all__ = ["clock_ms", "install", "installed", "load", "locks", "save", "store_id"]
+__all__ = ["clock_ms", "install", "load", "locks", "save", "schema_version", "store_id"]

@@ -10,12 +10,12 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
-from ...model.history import Actor, Apply, Line, moved_to, under_one_name
+from ...model.history import Actor, Apply, Line, describe_move, join_names
 from ...model.plan import Action, Change
-from ...model.spec import Address, Spec, named
+from ...model.spec import Address, Spec, parse_name
 from ..sql.clock import clock_ms
 from ..sql.rows import within
-from .tables import applies, as_text, changes, from_text, installed
+from .tables import applies, as_text, changes, from_text, schema_version
 
 
 def begin(db: Connection, apply: Apply, workspace: str) -> None:
@@ -44,7 +44,7 @@ def end(db: Connection, apply_id: str, outcome: str) -> None:
     )
 
 
-def count(db: Connection, apply: Apply, workspace: str, transactions: int) -> None:
+def note_transaction(db: Connection, apply: Apply, workspace: str, transactions: int) -> None:
     """Record, in the transaction itself, that it is the apply's n-th on this database."""
     this = applies.c.apply_id == apply.apply_id
     result = db.execute(update(applies).where(this).values(transactions=transactions))
@@ -53,22 +53,22 @@ def count(db: Connection, apply: Apply, workspace: str, transactions: int) -> No
         db.execute(update(applies).where(this).values(transactions=transactions))
 
 
-def begun(db: Connection, apply_id: str) -> bool:
+def has_apply(db: Connection, apply_id: str) -> bool:
     """Whether this database has that apply."""
     this = select(applies.c.apply_id).where(applies.c.apply_id == apply_id)
     return db.execute(this).first() is not None
 
 
-def counted(db: Connection, apply_id: str) -> int:
+def count_transactions(db: Connection, apply_id: str) -> int:
     """How many transactions of that apply this database has."""
-    if not installed(db):
+    if not schema_version(db):
         return 0
     return db.execute(select(applies.c.transactions).where(applies.c.apply_id == apply_id)).scalar() or 0
 
 
 def of_plan(db: Connection, stack: str, workspace: str, plan_digest: str) -> list[Apply]:
     """The stack's applies of that plan that committed any change in this database; without lines."""
-    if installed(db) < 2:
+    if schema_version(db) < 2:
         return []
     mine = (applies.c.stack == stack) & (applies.c.workspace == workspace)
     has_changes = select(changes.c.apply_id).where(changes.c.apply_id == applies.c.apply_id).exists()
@@ -109,7 +109,7 @@ def _left_behind(change: Change) -> Iterator[Change]:
     """For a rename, the line under the former name."""
     if change.moved_from is not None and change.before is not None:
         former = change.before.renamed(change.address, change.moved_from)
-        reason = moved_to(change.address)
+        reason = describe_move(change.address)
         yield Change(change.moved_from, change.store, Action.MOVE, reason, former, None)
 
 
@@ -124,7 +124,7 @@ def read(
 
     With `address`, only that object's lines, and only the applies that have any.
     """
-    if installed(db) < 2:
+    if schema_version(db) < 2:
         return []
     query = select(changes).where(changes.c.workspace == workspace, changes.c.stack == stack)
     if address is not None:
@@ -149,7 +149,7 @@ def of(
 ) -> dict[Address, list[Line]]:
     """Every stack's changes of these objects, which are of one kind, in order. Changes before a rename
     appear under the present name."""
-    if not addresses or installed(db) < 2:
+    if not addresses or schema_version(db) < 2:
         return {}
     (kind,) = {address.kind for address in addresses}
     query: Any = select(changes).where(changes.c.workspace == workspace, changes.c.kind == kind)
@@ -163,9 +163,9 @@ def of(
         by_address |= {address: [] for address in pending}
         for line in lines:
             by_address[line.address].append(line)
-        formers = (departures.get((line.apply_id, moved_to(line.address))) for line in lines)
+        formers = (departures.get((line.apply_id, describe_move(line.address))) for line in lines)
         pending = {former.address for former in formers if former} - by_address.keys()
-    return {address: under_one_name(by_address, departures, address) for address in addresses}
+    return {address: join_names(by_address, departures, address) for address in addresses}
 
 
 def _lines(rows: Iterable[Any], specs: Mapping[str, type[Spec]]) -> Iterator[Line]:
@@ -187,7 +187,7 @@ def _line(row: RowMapping, specs: Mapping[str, type[Spec]]) -> Line:
         row["apply_id"],
         row["number"],
         row["stack"],
-        named(row["kind"], row["name"], specs),
+        parse_name(row["kind"], row["name"], specs),
         row["action"],
         row["reason"],
         from_text(kind, row["before"]),

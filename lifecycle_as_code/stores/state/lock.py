@@ -22,7 +22,7 @@ from sqlalchemy import ColumnElement, Connection, insert, select, update
 from ...model.diagnostics import Diagnostic, LacError
 from .. import processes, state
 from ..sql.clock import clock_s
-from ..sql.commit import certain
+from ..sql.commit import confirm_commit
 from ..sql.store import SqlStore, reading, writing
 from . import history
 
@@ -85,7 +85,7 @@ class Grip:
 
 
 @contextmanager
-def held(
+def hold(
     store: SqlStore,
     stack: str,
     lock_id: str,
@@ -123,7 +123,7 @@ def force_unlock(store: SqlStore, stack: str, lock_id: str) -> None:
     LacError if the stack isn't locked, or its lock has another id.
     """
     with reading(store) as db:
-        row = _row(db, stack) if state.installed(db) > 1 else None
+        row = _row(db, stack) if state.schema_version(db) > 1 else None
     while row is not None and lock_id and row["token"] == lock_id:
         try:
             with writing(store) as db:
@@ -164,13 +164,13 @@ class _Watch:
         """The lock, or its holder's row."""
         # read first: a holder that is writing keeps every other writer waiting
         with reading(self._store) as db:
-            version = state.installed(db)
+            version = state.schema_version(db)
             if version > 1 and (row := self._holder(db, _row(db, self._stack))):
                 return row
         if not version:
             self._install(lock_id)
         try:
-            with certain(self._store, lock_id, partial(self._has, lock_id)) as db:
+            with confirm_commit(self._store, lock_id, partial(self._has, lock_id)) as db:
                 state.install(db)
                 return self._claim(db, lock_id, labels)
         except LacError as error:
@@ -185,7 +185,7 @@ class _Watch:
     def _install(self, lock_id: str) -> None:
         """Create the `lac_*` tables, before a snapshot that could miss those of another process."""
         try:
-            with certain(self._store, lock_id, lambda db: bool(state.installed(db))) as db:
+            with confirm_commit(self._store, lock_id, lambda db: bool(state.schema_version(db))) as db:
                 state.install(db)
         except LacError as error:
             if error.diagnostics[0].code != "write-conflict":
@@ -206,7 +206,7 @@ class _Watch:
         return Grip(self._stack, lock_id, fence)
 
     def _has(self, lock_id: str, db: Connection) -> bool:
-        row = _row(db, self._stack, lock=True) if state.installed(db) else None
+        row = _row(db, self._stack, lock=True) if state.schema_version(db) else None
         return row is not None and row["token"] == lock_id
 
     def _holder(self, db: Connection, row: _Row | None) -> _Row | None:
@@ -238,7 +238,7 @@ def _fence(store: SqlStore, stack: str) -> int:
     if not store.exists:
         return 0
     with reading(store) as db:
-        row = _row(db, stack) if state.installed(db) > 1 else None
+        row = _row(db, stack) if state.schema_version(db) > 1 else None
     return row["fence"] if row else 0
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, delete, false, insert, select
 
 from ...model.snapshot import Pending, Record, Recorded
-from ...model.spec import Address, Spec, Store, named
+from ...model.spec import Address, Spec, Store, parse_name
 from ..sql.rows import portions
-from .tables import as_text, from_text, installed, records
+from .tables import as_text, from_text, records, schema_version
 
 
 def load(
@@ -20,7 +20,7 @@ def load(
 ) -> Recorded:
     """This stack's records of kinds in `stores`, and the addresses of other stacks' objects. For objects
     outside SQL, which may be out of reach, also what the other stacks last applied."""
-    version = installed(db)
+    version = schema_version(db)
     if not version:
         return Recorded()
     kinds = [name for name, spec in specs.items() if spec.store in set(stores)]
@@ -37,7 +37,7 @@ def load(
     protected_addresses: set[Address] = set()
     elsewhere: dict[Address, Spec] = {}
     for kind, name, owner, applied, pending, protected in rows:
-        address = named(kind, name, specs)
+        address = parse_name(kind, name, specs)
         if owner != stack:
             others[address] = owner
             protected_addresses |= {address} if protected else set()

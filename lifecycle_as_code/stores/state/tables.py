@@ -157,14 +157,14 @@ def _refuse_overtaken(db: Connection, version: int | None) -> None:
         )
 
 
-def installed(db: Connection) -> int:
+def schema_version(db: Connection) -> int:
     """The version of the `lac_*` tables, 0 without any; LacError if it is newer than this lac."""
     return _version(db) or 0
 
 
 def store_id(db: Connection) -> str:
     """This database's id, which it keeps itself; empty without `lac_*` tables."""
-    if not installed(db):
+    if not schema_version(db):
         return ""
     return db.execute(select(meta.c.value).where(meta.c.key == STORE_ID)).scalar() or ""
 

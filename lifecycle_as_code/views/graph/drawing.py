@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from ...model.plan import Action
-from ...review.graph import Edge, Graph, Node, Relation, fitted
+from ...review.graph import Edge, Graph, Node, Relation, fit_graph
 from ..summary import SIGNS
 from ..text import cells, pluralize
 from .labels import WORDS, Label, label, left_out, relation, title
@@ -61,7 +61,7 @@ def svg(graph: Graph, *, is_embedded: bool = False) -> str:
 
     Of a large graph, the objects nearest to the plan's changes are drawn, and a line counts the others.
     """
-    graph = fitted(graph, MOST_NODES, MOST_EDGES)
+    graph = fit_graph(graph, MOST_NODES, MOST_EDGES)
     labels = [label(node) for node in graph.nodes]
     places = {node.address: number for number, node in enumerate(graph.nodes)}
     edges = [(places[edge.source], places[edge.target]) for edge in graph.edges]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from ...model.plan import Action
-from ...review.graph import Edge, Graph, Node, fitted
+from ...review.graph import Edge, Graph, Node, fit_graph
 from ..text import safe
 from .labels import label, left_out, relation, title
 
@@ -78,7 +78,7 @@ def mermaid(graph: Graph) -> str:
     """A flowchart for a Markdown block ```` ```mermaid ````. Of a large graph it has the objects nearest to
     the plan's changes, and a line counts the others."""
     nodes = MOST_NODES
-    while len(text := _chart(fitted(graph, nodes, MOST_EDGES))) > MOST_CHARACTERS and nodes > 1:
+    while len(text := _chart(fit_graph(graph, nodes, MOST_EDGES))) > MOST_CHARACTERS and nodes > 1:
         nodes //= 2
     return text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from ...model.diff import FieldChange, diff, leaves
+from ...model.diff import FieldChange, diff, list_leaves
 from ...model.history import Actor, Apply, Line
 from ...model.spec import Address
 from ..text import PARTICIPLES, PLAIN, Paint, format_time, pad, safe
@@ -70,5 +70,5 @@ def _line(line: Line, paint: Paint, width: int) -> Iterator[str]:
     if line.before is not None and line.after is not None:
         fields = diff(line.before, line.after)
     elif (side := line.after or line.before) is not None:
-        fields = leaves(side)
+        fields = list_leaves(side)
     yield from rows(fields, paint, width=width, bare=line.before is None or line.after is None)

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from ...model.spec import Derived, Immutable, Key, Part, Ref, Spec, WriteOnly, fields_marked, marked
+from ...model.spec import Derived, Immutable, Key, Part, Ref, Spec, WriteOnly, find_fields, find_markers
 from ..text import PLAIN, Paint
 
 
@@ -27,7 +27,9 @@ def kind(spec: type[Spec], paint: Paint = PLAIN) -> str:
     lines = [paint(spec.kind, "strong"), *_indent(cleandoc(spec.__doc__ or ""), 2), ""]
     lines.append(f"  section  {paint(f'{spec.section}:', 'cyan')}")
     lines += [f"  nested   {paint(f'{nest.field}:', 'cyan')} under {nest.section}" for nest in spec.nests]
-    lines.append("  address  " + f"{spec.kind}.{'/'.join(f'<{name}>' for name, _ in marked(spec, Key))}")
+    lines.append(
+        "  address  " + f"{spec.kind}.{'/'.join(f'<{name}>' for name, _ in find_markers(spec, Key))}"
+    )
     example = (
         ["", "  example", *(f"    {line}" for line in spec.example.splitlines())] if spec.example else []
     )
@@ -35,7 +37,7 @@ def kind(spec: type[Spec], paint: Paint = PLAIN) -> str:
 
 
 def _fields(part: type[Part], paint: Paint, indent: int) -> Iterator[str]:
-    hidden = fields_marked(part, Derived)
+    hidden = find_fields(part, Derived)
     for name, field in part.model_fields.items():
         if name in hidden:
             continue
@@ -47,7 +49,7 @@ def _fields(part: type[Part], paint: Paint, indent: int) -> Iterator[str]:
 
 
 def _rules(part: type[Part], name: str, field: FieldInfo) -> Iterator[str]:
-    if name in fields_marked(part, Key):
+    if name in find_fields(part, Key):
         yield "key"
     elif field.is_required():
         yield "required"

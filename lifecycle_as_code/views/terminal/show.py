@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ...model.diagnostics import Source
-from ...model.diff import leaves
+from ...model.diff import list_leaves
 from ...model.snapshot import Observed, Record
 from ...model.spec import Address, Spec
 from ..text import PLAIN, Paint, cells, pad, safe, shorten_middle, value
@@ -67,7 +67,9 @@ def _part(title: str, lines: Iterator[str], paint: Paint) -> list[str]:
 
 
 def _sides(specs: Mapping[str, Spec], paint: Paint, width: int) -> Iterator[str]:
-    sides = {side: {leaf.name: value(leaf.after) for leaf in leaves(spec)} for side, spec in specs.items()}
+    sides = {
+        side: {leaf.name: value(leaf.after) for leaf in list_leaves(spec)} for side, spec in specs.items()
+    }
     names = list(dict.fromkeys(name for fields in sides.values() for name in fields))
     column = max((cells(safe(name)) for name in names), default=0)
     for name in names:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from support.promotions import AWKWARD
 
 from lifecycle_as_code.cli import run
-from lifecycle_as_code.manifest.format import CannotFormatError, formatted
+from lifecycle_as_code.manifest.format import CannotFormatError, format_text
 from lifecycle_as_code.manifest.yaml.outline import Node, outline
 from lifecycle_as_code.manifest.yaml.reader import parse
 from lifecycle_as_code.manifest.yaml.report import Report
@@ -175,8 +175,8 @@ RULES: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize(("text", "wanted"), RULES.values(), ids=RULES)
 def test_the_layout_is(text: str, wanted: str) -> None:
-    assert formatted(text) == wanted
-    assert formatted(wanted) == wanted
+    assert format_text(text) == wanted
+    assert format_text(wanted) == wanted
 
 
 REFUSED = {
@@ -190,7 +190,7 @@ REFUSED = {
 @pytest.mark.parametrize(("text", "why"), REFUSED.items(), ids=REFUSED.values())
 def test_what_is_not_understood_is_left_alone(text: str, why: str) -> None:
     with pytest.raises(CannotFormatError, match=why):
-        formatted(text)
+        format_text(text)
 
 
 def every_text() -> Iterator[tuple[str, str]]:
@@ -211,7 +211,7 @@ EVERY = dict(every_text())
 def test_every_text_of_ours_can_be_formatted(text: str) -> None:
     if read(text) is None:
         return
-    assert formatted(once := formatted(text)) == once
+    assert format_text(once := format_text(text)) == once
 
 
 def test_the_examples_are_formatted() -> None:
@@ -348,12 +348,12 @@ def test_any_manifest_is_laid_out_and_says_the_same(text: str) -> None:
     before = read(text)
     assume(before is not None)
     try:
-        once = formatted(text)
+        once = format_text(text)
     except CannotFormatError:
         # one in twenty, for comments in unusual places; `test_every_text_of_ours_can_be_formatted` has none
         reject()
     assert read(once) == before
-    assert formatted(once) == once
+    assert format_text(once) == once
     assert Counter(NOTE.findall(once)) == Counter(NOTE.findall(text))
     plain = once.replace("\r\n", "\n")
     root = outline(plain).root

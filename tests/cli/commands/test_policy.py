@@ -14,7 +14,7 @@ from lifecycle_as_code.model.diff import diff
 from lifecycle_as_code.model.history import Actor
 from lifecycle_as_code.model.plan import Action, Change, Plan
 from lifecycle_as_code.planning import planfile
-from lifecycle_as_code.planning.ordering import steps
+from lifecycle_as_code.planning.ordering import build_steps
 from lifecycle_as_code.review.policy.facts import CONTEXT
 
 MANIFEST = """policies:
@@ -159,7 +159,7 @@ def test_a_recorded_plan_is_judged_as_of_when_it_was_made(stack: Path, capsys: S
     granted = Change(
         read.address, read.store, Action.UPDATE, "manifest changed", read, manage, diff(read, manage)
     )
-    on = Plan("payments", "prod", (granted,), steps((granted,)))
+    on = Plan("payments", "prod", (granted,), build_steps((granted,)))
     origin = planfile.Origin("default", {}, "sha256:0", "2026-11-24T12:00:00+00:00", Actor(ci="alice"), "0")
     (stack / "plan.lac").write_bytes(planfile.dump(on, origin))
     assert run(["policy", "test", "plan.lac"]) == 0
@@ -187,7 +187,7 @@ def test_a_recorded_plan_meets_the_policies_of_its_environment(stack: Path, caps
     made = Change(role.address, role.store, Action.CREATE, "declared", None, role)
     origin = planfile.Origin("default", {}, "sha256:0", "2026-11-24T12:00:00+00:00", Actor(ci="alice"), "0")
     for environment, ended in (("", 1), ("prod", 0)):
-        on = Plan("payments", environment, (made,), steps((made,)))
+        on = Plan("payments", environment, (made,), build_steps((made,)))
         (stack / "plan.lac").write_bytes(planfile.dump(on, origin))
         assert run(["policy", "test", "plan.lac"]) == ended, capsys.readouterr().out
 

@@ -40,7 +40,7 @@ def test_what_was_applied_plans_as_empty(bench: Bench) -> None:
     assert events[-1].done == 4
     assert events[-1].complete
     assert bench.stack(fraud()).plan().changes == ()
-    assert not bench.stack(fraud()).drift().found
+    assert not bench.stack(fraud()).drift().exists
 
 
 def test_moving_an_alias_is_one_update(bench: Bench) -> None:
@@ -233,7 +233,7 @@ def test_an_endpoint_that_is_taken_over_plans_as_empty_and_follows_its_alias_aga
     served.stack().forget([ENDPOINT])
     with pytest.raises(LacError, match="not-ours"):
         served.stack(served_fraud(1)).plan()
-    taken = served.stack(served_fraud(1)[:-1]).adopt([ENDPOINT])
+    taken = served.stack(served_fraud(1)[:-1]).import_objects([ENDPOINT])
     (written,) = yaml.safe_load(taken.yaml)["serving_endpoints"]
     assert ServingEndpoint.model_validate(written, strict=False) == served_fraud(1)[-1]
     assert served.stack(served_fraud(1)).plan().changes == ()

@@ -65,11 +65,11 @@ def _imported(bench: Bench) -> None:
         "INSERT INTO registered_model_aliases (name, alias, version, workspace)"
         " VALUES ('fraud', 'shadow', 1, 'default')",
     )
-    bench.stack().adopt(None)
+    bench.stack().import_objects(None)
 
 
 def _rolled_back(bench: Bench) -> None:
-    applied(bench.stack(), bench.stack().saved(bench.stack().rollback(str(CHAMPION)).plan))
+    applied(bench.stack(), bench.stack().save_plan(bench.stack().rollback(str(CHAMPION)).plan))
 
 
 def _refused(bench: Bench) -> None:
@@ -140,10 +140,10 @@ def test_reading_leaves_nothing(bench: Bench) -> None:
     converge(bench.stack([*MODEL, alias(1)]))
     before, known = tables(bench), bench.stack().history()
     stack = bench.stack([*MODEL, alias(2)])
-    stack.saved(stack.plan())
+    stack.save_plan(stack.plan())
     stack.drift()
     stack.rollback(str(CHAMPION))
-    stack.at(2**53)
+    stack.records_at(2**53)
     assert tables(bench) == before
     assert bench.stack().history() == known
 
@@ -151,14 +151,14 @@ def test_reading_leaves_nothing(bench: Bench) -> None:
 @pytest.mark.any_store
 def test_a_take_over_is_told_in_both_histories(bench: Bench) -> None:
     converge(bench.stack([*MODEL, alias(1)], name="first"))
-    bench.stack(name="second").adopt([CHAMPION], take_over=True)
+    bench.stack(name="second").import_objects([CHAMPION], take_over=True)
     (taken,) = (apply for apply in bench.stack(name="first").history() if apply.stack == "second")
     assert [(each.action, each.reason) for each in taken.lines] == [("forget", "taken over by stack second")]
     assert taken.lines[0].before == alias(1)
     (seen,) = bench.stack(name="second").history(CHAMPION)
     assert [(each.action, each.reason) for each in seen.lines] == [("record", "taken over from stack first")]
-    assert CHAMPION not in bench.stack(name="first").at(2**53)
-    assert bench.stack(name="second").at(2**53) == {CHAMPION: alias(1)}
+    assert CHAMPION not in bench.stack(name="first").records_at(2**53)
+    assert bench.stack(name="second").records_at(2**53) == {CHAMPION: alias(1)}
 
 
 def test_what_was_recorded_is_known_before_between_and_after_applies(bench: Bench) -> None:
@@ -166,11 +166,11 @@ def test_what_was_recorded_is_known_before_between_and_after_applies(bench: Benc
         converge(bench.stack([*MODEL, alias(champion)]))
     _destroyed(bench)
     first, second, third = bench.stack().history()
-    assert bench.stack().at(first.started_ms - 1) == {}
-    assert bench.stack().at(second.started_ms - 1)[CHAMPION] == alias(1)
-    assert bench.stack().at(third.started_ms - 1)[CHAMPION] == alias(2)
-    assert len(bench.stack().at(third.started_ms - 1)) == 4
-    assert bench.stack().at(2**53) == {}
+    assert bench.stack().records_at(first.started_ms - 1) == {}
+    assert bench.stack().records_at(second.started_ms - 1)[CHAMPION] == alias(1)
+    assert bench.stack().records_at(third.started_ms - 1)[CHAMPION] == alias(2)
+    assert len(bench.stack().records_at(third.started_ms - 1)) == 4
+    assert bench.stack().records_at(2**53) == {}
 
 
 @pytest.mark.any_store

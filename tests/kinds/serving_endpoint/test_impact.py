@@ -30,7 +30,7 @@ from lifecycle_as_code.model.review import Capacity, Impact, Traffic
 from lifecycle_as_code.model.snapshot import Desired, Live, Observed, Record, Recorded
 from lifecycle_as_code.model.spec import Address, Spec
 from lifecycle_as_code.planning.planner import PlanOptions, make_plan
-from lifecycle_as_code.planning.renames import carry
+from lifecycle_as_code.planning.renames import rename_snapshots
 from lifecycle_as_code.stores.ray.state import Resources
 
 SITE = Site("payments@0a1b2c3d", "sqlite:////auth.db")
@@ -94,7 +94,7 @@ def impacts(
         facts={RESOURCES: free} if free else {},
     )
     recorded = replace(others, ours={a: Record(a, s.store, s) for a, s in here.items()})
-    there = carry([renamed] if renamed else [], recorded, live)
+    there = rename_snapshots([renamed] if renamed else [], recorded, live)
     allow = frozenset({"version-in-use", "model-in-use", "mass-deletion", "nothing-declared"})
     plan = make_plan(
         Desired(resolved(after)),

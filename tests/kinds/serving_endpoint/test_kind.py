@@ -26,11 +26,11 @@ from lifecycle_as_code.kinds.serving_endpoint import (
 from lifecycle_as_code.kinds.serving_endpoint.apps import as_apps
 from lifecycle_as_code.kinds.serving_endpoint.capacity import RESOURCES
 from lifecycle_as_code.model.diagnostics import Diagnostic
-from lifecycle_as_code.model.diff import diff, leaves
+from lifecycle_as_code.model.diff import diff, list_leaves
 from lifecycle_as_code.model.plan import Action, Change
 from lifecycle_as_code.model.snapshot import Live, Observed, Recorded
 from lifecycle_as_code.model.spec import Address, Spec, construct, plain
-from lifecycle_as_code.planning.guards import World
+from lifecycle_as_code.planning.guards import PlanContext
 from lifecycle_as_code.stores.ray.state import Resources
 
 KIND = ServingEndpoints()
@@ -211,7 +211,7 @@ def test_a_difference_is_told_by_the_entitys_name_and_a_creation_without_default
         ("traffic_config.routes.a.traffic_percentage", 90, 50),
         ("traffic_config.routes.b.traffic_percentage", 10, 50),
     ]
-    told = {c.name for c in leaves(settled(endpoint((entity(version="@champion"), 100))))}
+    told = {c.name for c in list_leaves(settled(endpoint((entity(version="@champion"), 100))))}
     assert told == {
         "served_entities.champion.entity_name",
         "served_entities.champion.entity_version",
@@ -241,7 +241,7 @@ def warned(
         objects[address] = Observed(before, {"owner": "tests"})
     live = Live(objects, facts={"grants_on_all": on_all or {}, **({RESOURCES: free} if free else {})})
     all_changes = {c.address: c for c in (change, *changes)}
-    found = list(KIND.check(World({address: after}, Recorded(), live, all_changes, {})))
+    found = list(KIND.check(PlanContext({address: after}, Recorded(), live, all_changes, {})))
     assert {d.severity for d in found} <= {"warning"}
     return found
 

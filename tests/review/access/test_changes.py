@@ -17,8 +17,8 @@ from lifecycle_as_code.model.access import AccessState
 from lifecycle_as_code.model.access import Role as Held
 from lifecycle_as_code.model.plan import Action, Change, Mode, Plan
 from lifecycle_as_code.model.spec import Address, Spec, Store
-from lifecycle_as_code.review.access.changes import MOST, MOST_IN_ALL, access_changes
-from lifecycle_as_code.review.access.projection import state_after
+from lifecycle_as_code.review.access.changes import MOST, MOST_IN_ALL, list_access_changes
+from lifecycle_as_code.review.access.projection import project_state
 from lifecycle_as_code.serving.levels import Grant
 
 
@@ -64,7 +64,7 @@ def between(before: Side, after: Side) -> Plan:
 def held(given: Side, default: str = "NO_PERMISSIONS", *more: Held) -> AccessState:
     """The database with just that in it. Ann, Bob and Cid are users, and root is an administrator."""
     nobody = AccessState({"ann": False, "bob": False, "cid": False, "root": True}, more, default)
-    return state_after(nobody, [changed(a, None, spec) for a, spec in given.specs.items()], "default")
+    return project_state(nobody, [changed(a, None, spec) for a, spec in given.specs.items()], "default")
 
 
 def told(found: Mapping[Address, Any]) -> dict[str, list[str]]:
@@ -198,13 +198,13 @@ CHANGES: dict[str, tuple[Side, Side, dict[str, list[str]]]] = {
 
 @pytest.mark.parametrize(("before", "after", "expected"), CHANGES.values(), ids=CHANGES)
 def test_who_gains_or_loses(before: Side, after: Side, expected: dict[str, list[str]]) -> None:
-    assert told(access_changes(between(before, after), held(before))) == expected
+    assert told(list_access_changes(between(before, after), held(before))) == expected
 
 
 def test_a_saved_plan_reads_back_every_resource() -> None:
     specs = {name: kind.spec for name, kind in KINDS.items()}
     plans = [(before, between(before, after)) for before, after, _ in CHANGES.values()]
-    changes = [access_changes(made, held(before)) for before, made in plans]
+    changes = [list_access_changes(made, held(before)) for before, made in plans]
     resources = {str(row.resource) for rows in changes for some in rows.values() for row in some}
     assert f"{V}.fraud/*" in resources
     for text in resources:
@@ -214,7 +214,7 @@ def test_a_saved_plan_reads_back_every_resource() -> None:
 def test_manage_on_the_workspace_reaches_every_type() -> None:
     before = side(f"b {M} fraud DENY", "b experiment nightly MANAGE", ops="ann", b="ann")
     after = replace(before, grants=(*before.grants, "ops workspace * MANAGE"))
-    (rows,) = told(access_changes(between(before, after), held(before, "READ"))).values()
+    (rows,) = told(list_access_changes(between(before, after), held(before, "READ"))).values()
     admin = "role ops: MANAGE on the workspace"
     assert rows == [
         f"ann experiment.*: READ to MANAGE, default permission → {admin}; not on nightly",
@@ -229,13 +229,13 @@ def test_manage_on_the_workspace_reaches_every_type() -> None:
 
 def test_where_everybody_may_read_a_grant_to_read_changes_nothing() -> None:
     before, after = side(analysts="ann"), side(f"analysts {M} fraud READ", analysts="ann")
-    assert access_changes(between(before, after), held(before, "READ")) == {}
+    assert list_access_changes(between(before, after), held(before, "READ")) == {}
 
 
 def test_a_user_s_own_grants_go_with_the_model() -> None:
     own = Held("__user_1__", members=frozenset({"ann"}), grants=(Grant(M, "fraud", "MANAGE"),), own=True)
     before, after = side(f"__user_1__ {M} fraud MANAGE", models="fraud"), side(models="")
-    found = access_changes(between(before, after), held(side(models="fraud"), "READ", own))
+    found = list_access_changes(between(before, after), held(side(models="fraud"), "READ", own))
     lost = f"ann {M}.fraud: MANAGE to NO_PERMISSIONS, own grant: MANAGE → deleted"
     assert told(found) == {f"permission.__user_1__/{M}/fraud": [lost]}
 
@@ -253,11 +253,11 @@ class TestRenames:
 
     def test_nobody_gains_or_loses(self) -> None:
         before = side(f"analysts {M} fraud EDIT", f"b {M} fraud DENY", analysts="ann", b="bob")
-        assert access_changes(plan([self.MODEL]), held(before)) == {}
+        assert list_access_changes(plan([self.MODEL]), held(before)) == {}
 
     def test_but_by_a_grant_that_waits_for_the_name(self) -> None:
         before = side(f"analysts {M} fraud EDIT", f"b {M} scam DENY", analysts="ann", b="ann")
-        assert told(access_changes(plan([self.MODEL]), held(before))) == {
+        assert told(list_access_changes(plan([self.MODEL]), held(before))) == {
             f"{M}.scam": [f"ann {M}.scam: EDIT to DENY, role analysts: EDIT → DENY by role b"]
         }
 
@@ -267,7 +267,7 @@ class TestRenames:
         taken = given.model_copy(update={"level": "READ"})
         former = Address("permission", ("analysts", M, "fraud"))
         grant = changed(given.address, given, taken, moved_from=former)
-        assert told(access_changes(plan([self.MODEL, grant]), held(before))) == {
+        assert told(list_access_changes(plan([self.MODEL, grant]), held(before))) == {
             f"permission.analysts/{M}/scam": [
                 f"ann {M}.scam: EDIT to READ, role analysts: EDIT → role analysts: READ"
             ]
@@ -278,9 +278,9 @@ def test_names_that_nothing_has_are_passed_over() -> None:
     before = side(f"analysts {M} fraud READ", f"analysts {M} lost READ", analysts="")
     after = replace(before, roles={"analysts": "ann"})
     made, role = between(before, after), Address("role", ("analysts",))
-    whole = access_changes(made, held(before))
+    whole = list_access_changes(made, held(before))
     assert [row.resource.name for row in whole[role]] == ["fraud", "lost"]
-    part = access_changes(made, held(before), existing={M: ["fraud"]})
+    part = list_access_changes(made, held(before), existing={M: ["fraud"]})
     assert [row.resource.name for row in part[role]] == ["fraud"]
 
 
@@ -288,27 +288,29 @@ def test_names_that_nothing_has_are_passed_over() -> None:
 def test_what_is_there_or_comes_with_the_plan_is_told_of(
     before: Side, after: Side, expected: dict[str, list[str]]
 ) -> None:
-    found = access_changes(between(before, after), held(before), existing={M: before.models.split()})
+    found = list_access_changes(between(before, after), held(before), existing={M: before.models.split()})
     assert told(found) == expected
 
 
 def test_a_grant_of_the_plan_s_own_is_told_of_and_one_that_waits_beside_all_of_a_type_is_not() -> None:
     before = side(f"b {M} lost MANAGE", analysts="ann", b="ann")
     after = replace(before, grants=(*before.grants, f"analysts {M} * EDIT"))
-    (row,) = access_changes(between(before, after), held(before), existing={M: ["fraud"]})[
+    (row,) = list_access_changes(between(before, after), held(before), existing={M: ["fraud"]})[
         Address("permission", ("analysts", M, "*"))
     ]
     assert (str(row.resource), row.why) == (f"{M}.*", "default permission → role analysts: EDIT on *")
-    revoked = access_changes(between(before, side(analysts="ann", b="ann")), held(before), existing={M: []})
+    revoked = list_access_changes(
+        between(before, side(analysts="ann", b="ann")), held(before), existing={M: []}
+    )
     assert [row.resource.name for rows in revoked.values() for row in rows] == ["lost"]
 
 
 def test_a_plan_about_records_alone_changes_nothing_for_anybody() -> None:
     before, after = side(analysts="ann"), side(f"analysts {M} fraud READ", analysts="ann")
     made = between(before, after)
-    assert access_changes(replace(made, mode=Mode.REFRESH_ONLY), held(before)) == {}
+    assert list_access_changes(replace(made, mode=Mode.REFRESH_ONLY), held(before)) == {}
     recorded = [replace(change, action=Action.RECORD) for change in made.changes]
-    assert access_changes(plan(recorded), held(before)) == {}
+    assert list_access_changes(plan(recorded), held(before)) == {}
 
 
 def test_of_very_many_the_weightiest_are_told_and_how_many_more_there_are() -> None:
@@ -322,7 +324,7 @@ def test_of_very_many_the_weightiest_are_told_and_how_many_more_there_are() -> N
             changed(Address("role", ("bosses",)), Role(name="bosses"), None),
         ]
     )
-    found = access_changes(made, state)
+    found = list_access_changes(made, state)
     rows = found[Address("role", ("analysts",))]
     assert len(rows) == MOST
     assert [row.before for row in rows].count("EDIT") == 10
@@ -339,6 +341,6 @@ def test_a_plan_of_very_many_changes_is_told_in_part() -> None:
         dict.fromkeys(people, False), (Held("all", members=frozenset(people), grants=grants),)
     )
     specs = [RegisteredModel(name=name) for name in models]
-    found = access_changes(plan(changed(spec.address, None, spec) for spec in specs), state)
+    found = list_access_changes(plan(changed(spec.address, None, spec) for spec in specs), state)
     assert [len(rows) for rows in found.values()] == [MOST_IN_ALL // 100] * 100
     assert all(rows[-1].why.endswith("(and 80 more not listed)") for rows in found.values())

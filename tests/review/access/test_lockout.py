@@ -16,7 +16,7 @@ from lifecycle_as_code.model.diagnostics import Diagnostic, Source
 from lifecycle_as_code.model.plan import Action, Change
 from lifecycle_as_code.model.snapshot import Live, Observed, Recorded
 from lifecycle_as_code.model.spec import Address, Spec, Store
-from lifecycle_as_code.planning.guards import World
+from lifecycle_as_code.planning.guards import PlanContext
 
 MODEL = "registered_model fraud"
 
@@ -48,7 +48,7 @@ HIDDEN = {"__user_1__": "ann", "__user_9__": "__user_9__"}
 THERE = [RegisteredModel(name="fraud"), RegisteredModel(name="churn"), Experiment(name="nightly")]
 
 
-def between(before: Rules, after: Rules, *, gone: Iterable[Spec] = (), **more: Any) -> World:
+def between(before: Rules, after: Rules, *, gone: Iterable[Spec] = (), **more: Any) -> PlanContext:
     """The world of the plan from `before` to `after`, in which `gone` is deleted as well."""
     sides = before.specs, after.specs
     changes = {a: change(a, sides[0].get(a), sides[1].get(a)) for a in {**sides[0], **sides[1]}}
@@ -56,7 +56,9 @@ def between(before: Rules, after: Rules, *, gone: Iterable[Spec] = (), **more: A
     live = {spec.address: Observed(spec) for spec in THERE}
     live |= {a: Observed(spec, hidden=HIDDEN.get(str(a.key[0]), "")) for a, spec in sides[0].items()}
     done = {a: c for a, c in changes.items() if c.before != c.after}
-    return World(sides[1], Recorded(), Live(live, frozenset({Address("prompt", ("ask",))})), done, {}, **more)
+    return PlanContext(
+        sides[1], Recorded(), Live(live, frozenset({Address("prompt", ("ask",))})), done, {}, **more
+    )
 
 
 def change(address: Address, before: Spec | None, after: Spec | None) -> Change:
@@ -148,10 +150,10 @@ def test_names_stay_on_their_line_and_many_are_told_in_part() -> None:
     before, after = permission(*grant.split()), Role(name="owners", members=("zoe\n`ann` keeps it", *people))
     live = {s.address: Observed(s) for s in (*THERE, before, after)}
     changes = {before.address: change(before.address, before, None)}
-    (text,) = told(losses(World({}, Recorded(), Live(live), changes, {})))
+    (text,) = told(losses(PlanContext({}, Recorded(), Live(live), changes, {})))
     assert text.endswith(f"`user19` loses it: {GRANT} is revoked | and 5 more")
     live[after.address] = Observed(Role(name="owners", members=after.members[-1:]))
-    (text,) = told(losses(World({}, Recorded(), Live(live), changes, {})))
+    (text,) = told(losses(PlanContext({}, Recorded(), Live(live), changes, {})))
     assert text == f"{LOST} | `zoe `ann` keeps it` loses it: {GRANT} is revoked"
 
 
@@ -235,7 +237,7 @@ def test_a_plan_that_changes_no_grant_and_no_role_looks_at_nothing() -> None:
 
     fraud = THERE[0]
     changes = {fraud.address: change(fraud.address, None, fraud)}
-    world = World({}, Recorded(), Live(Untouchable()), changes, {}, "ann")
+    world = PlanContext({}, Recorded(), Live(Untouchable()), changes, {}, "ann")
     assert not told(losses(world))
 
 
@@ -316,7 +318,7 @@ def test_what_was_read_beyond_the_wanted_counts() -> None:
         "grants_on_all": {Address("permission", ("admins", "workspace", "*")): "MANAGE"},
     }
     live = Live(world.live.objects, world.live.referents, facts=facts)
-    assert not told(losses(World(world.desired, world.recorded, live, world.changes, {})))
+    assert not told(losses(PlanContext(world.desired, world.recorded, live, world.changes, {})))
 
 
 def test_a_loss_stands_where_the_manifest_makes_it_and_names_its_flag() -> None:
@@ -324,6 +326,8 @@ def test_a_loss_stands_where_the_manifest_makes_it_and_names_its_flag() -> None:
     before, after = OWNED, rules(f"owners {MODEL} MANAGE", owners="")
     world = between(before, after)
     places = {Address("role", ("owners",)): at}
-    (found,) = PermissionKind().check(World(world.desired, Recorded(), world.live, world.changes, places))
+    (found,) = PermissionKind().check(
+        PlanContext(world.desired, Recorded(), world.live, world.changes, places)
+    )
     assert (found.code, found.guard, found.severity, found.at) == ("last-manage", "last-manage", "error", at)
     assert "--allow=last-manage" in found.hint

@@ -18,9 +18,9 @@ from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.model.access import AccessState
 from lifecycle_as_code.model.snapshot import Move
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.review.access.changes import access_changes
+from lifecycle_as_code.review.access.changes import list_access_changes
 from lifecycle_as_code.review.access.effective import Effective
-from lifecycle_as_code.review.access.projection import state_after
+from lifecycle_as_code.review.access.projection import project_state
 from lifecycle_as_code.stores.mlflow.auth import read_access_state
 from lifecycle_as_code.stores.mlflow.tables import (
     experiments,
@@ -136,8 +136,8 @@ def test_stage_after_stage(tmp_path: Path) -> None:
         before = read(bench)
         plan, _ = converge(bench.stack(specs, **more))
         after = read(bench)
-        assert in_order(state_after(before, plan.differences, "default")) == in_order(after), about
-        rows = [row for found in access_changes(plan, before).values() for row in found]
+        assert in_order(project_state(before, plan.differences, "default")) == in_order(after), about
+        rows = [row for found in list_access_changes(plan, before).values() for row in found]
         assert rows, about
         for row in rows:
             if row.why.endswith("deleted"):

@@ -35,7 +35,7 @@ from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.plan import Mode, Plan
 from lifecycle_as_code.model.policy import Policy, PolicyWaiver, Rules
 from lifecycle_as_code.model.review import Outcome, Review
-from lifecycle_as_code.review.policy.judge import check_rules, denials, expired, judge
+from lifecycle_as_code.review.policy.judge import check_rules, judge, list_denials, list_expired_waivers
 
 WAIVED = PolicyWaiver("p", "model_alias.fraud/champion", "agreed", "2026-11-24", PLACE)
 
@@ -79,8 +79,8 @@ def test_the_waiver_that_holds_longest_is_told_and_none_where_all_is_met() -> No
 
 def test_an_expired_waiver_is_told_as_a_warning() -> None:
     rules = Rules(waivers=(WAIVED, replace(WAIVED, expires="2026-11-25")))
-    assert list(expired(rules, NOW)) == []
-    (found,) = expired(rules, NOW + timedelta(days=1))
+    assert list(list_expired_waivers(rules, NOW)) == []
+    (found,) = list_expired_waivers(rules, NOW + timedelta(days=1))
     assert (found.code, found.severity, found.at) == ("waiver-expired", "warning", PLACE)
     assert "2026-11-24" in found.detail
 
@@ -88,12 +88,12 @@ def test_an_expired_waiver_is_told_as_a_warning() -> None:
 def test_a_warning_refuses_nothing() -> None:
     (verdict,) = judged(policy("false", level="warn"))
     assert verdict.outcome is Outcome.WARNED
-    assert denials(replace(PROMOTED, review=Review(verdicts=(verdict,)))) == ()
+    assert list_denials(replace(PROMOTED, review=Review(verdicts=(verdict,)))) == ()
 
 
 def test_a_denial_is_an_error_at_the_changes_line() -> None:
     verdicts = judged(policy("after.metrics.auc > 0.99", run="KILLED"))
-    (found,) = denials(replace(PROMOTED, review=replace(PROMOTED.review, verdicts=verdicts)))
+    (found,) = list_denials(replace(PROMOTED, review=replace(PROMOTED.review, verdicts=verdicts)))
     assert (found.code, found.at, found.severity, found.guard) == ("policy-denied", LINE, "error", "")
     assert found.detail.splitlines() == [
         "model_alias.fraud/champion: policy `p`, rules.yaml:2:5.",
@@ -124,7 +124,7 @@ BACK = {
 def test_whoever_goes_back_is_told_the_way(on: Plan, when: dict[str, Any], told: bool) -> None:
     rules = Rules((policy("false", when=when),))
     verdicts = judge(on, rules, actor=ALICE, now=NOW)
-    (found,) = denials(replace(on, review=replace(on.review, verdicts=verdicts, rules=rules)))
+    (found,) = list_denials(replace(on, review=replace(on.review, verdicts=verdicts, rules=rules)))
     way = "lac rollback 'model_alias.fraud/champion' -o FILE"
     assert (way in found.hint) is told
     assert "waivers:" in found.hint

@@ -8,7 +8,7 @@ import pytest
 from support.ray_replies import app, instance
 
 from lifecycle_as_code.stores.ray import state
-from lifecycle_as_code.stores.ray.state import Application, readable, settled
+from lifecycle_as_code.stores.ray.state import Application, is_settled, readable
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from lifecycle_as_code.stores.ray.state import Application, readable, settled
 )
 def test_an_app_is_settled_when_ray_has_done_with_it(status: str, deployment: str, done: bool) -> None:
     told = app("a", status, deployments={"entity": {"status": deployment}})
-    assert settled(_only(told)) is done
+    assert is_settled(_only(told)) is done
 
 
 def _only(told: dict[str, Any]) -> Application:

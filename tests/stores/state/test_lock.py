@@ -91,12 +91,12 @@ def code(refused: pytest.ExceptionInfo[LacError]) -> str:
 
 def test_a_lock_says_who_holds_it_for_what_and_since_when(store: SqlStore) -> None:
     began = int(time.time())
-    with lock.held(store, "test", "one", who="ann on a laptop", what="apply"):
+    with lock.hold(store, "test", "one", who="ann on a laptop", what="apply"):
         found = row(store)
         assert (found["who"], found["what"], found["token"]) == ("ann on a laptop", "apply", "one")
         assert began - 1 <= found["since"] <= time.time() + 1
         assert f"pid {os.getpid()}" in found["holder"]
-        with pytest.raises(LacError) as refused, lock.held(store, "test", "two"):
+        with pytest.raises(LacError) as refused, lock.hold(store, "test", "two"):
             pass
     assert code(refused) == "locked"
     (told,) = refused.value.diagnostics
@@ -109,7 +109,7 @@ def test_a_lock_says_who_holds_it_for_what_and_since_when(store: SqlStore) -> No
 
 
 def test_stacks_do_not_wait_for_each_other(store: SqlStore) -> None:
-    with lock.held(store, "test", "one"), lock.held(store, "other", "two") as grip:
+    with lock.hold(store, "test", "one"), lock.hold(store, "other", "two") as grip:
         assert grip.fence == 1
 
 
@@ -117,7 +117,7 @@ def test_whoever_waits_is_told_for_whom_and_gets_the_lock_next(store: SqlStore) 
     ended, taken = threading.Event(), threading.Event()
 
     def work() -> None:
-        with lock.held(store, "test", "one", who="ann"):
+        with lock.hold(store, "test", "one", who="ann"):
             taken.set()
             ended.wait(60)
 
@@ -129,7 +129,7 @@ def test_whoever_waits_is_told_for_whom_and_gets_the_lock_next(store: SqlStore) 
     first = threading.Thread(target=work)
     first.start()
     taken.wait(60)
-    with lock.held(store, "test", "two", timeout=60, tell=tell) as grip:
+    with lock.hold(store, "test", "two", timeout=60, tell=tell) as grip:
         assert grip.fence == 2
     first.join()
     assert lines[0].startswith("waiting for the lock of ann")
@@ -141,14 +141,14 @@ def test_the_fence_rises_by_one_with_each_holder_and_never_falls(
 ) -> None:
     fences = []
     for number in range(2):
-        with lock.held(store, "test", f"held-{number}") as grip:
+        with lock.hold(store, "test", f"held-{number}") as grip:
             fences.append(grip.fence)
     fences.append(claim(store, "killed").fence)
     fences.append(claim_elsewhere(store, "killed far away").fence)
     lock.force_unlock(store, "test", "killed far away")
     monkeypatch.setattr(lock, "LEASE_SECONDS", 0)
     fences.append(claim_elsewhere(store, "run out at once").fence)
-    with lock.held(store, "test", "last", timeout=60) as grip:
+    with lock.hold(store, "test", "last", timeout=60) as grip:
         fences.append(grip.fence)
     assert fences == [1, 2, 3, 4, 5, 6]
 
@@ -224,7 +224,7 @@ def test_a_late_holder_is_fenced_off_from_the_other_database_too(apart: Bench) -
     converge(apart.stack(fraud()))
     ledger = apart.stack()._connections.ledger()
     assert ledger.auth is not None
-    with lock.held(ledger.registry, "test", "one") as grip:
+    with lock.hold(ledger.registry, "test", "one") as grip:
         with writing(ledger.auth) as db:
             state.install(db)
             grip.fence_off(db)
@@ -297,10 +297,10 @@ def test_who_loses_the_lock_during_a_rollout_touches_no_app_any_more(
 @pytest.mark.usefixtures("short_lease")
 def test_a_dead_holder_on_another_machine_blocks_for_its_lease_and_no_longer(store: SqlStore) -> None:
     claim_elsewhere(store, "one")
-    with pytest.raises(LacError, match="Lock id: one"), lock.held(store, "test", "two"):
+    with pytest.raises(LacError, match="Lock id: one"), lock.hold(store, "test", "two"):
         pass
     began = time.monotonic()
-    with lock.held(store, "test", "two", timeout=60) as grip:
+    with lock.hold(store, "test", "two", timeout=60) as grip:
         assert grip.fence == 2
     assert time.monotonic() - began < LEASE + 2
 
@@ -308,10 +308,10 @@ def test_a_dead_holder_on_another_machine_blocks_for_its_lease_and_no_longer(sto
 @pytest.mark.usefixtures("short_lease")
 def test_a_holder_on_another_machine_that_renews_keeps_its_lock(store: SqlStore) -> None:
     with elsewhere():
-        holding = lock.held(store, "test", "one")
+        holding = lock.hold(store, "test", "one")
         grip = holding.__enter__()
     try:
-        with pytest.raises(LacError) as refused, lock.held(store, "test", "two", timeout=2.0 * LEASE):
+        with pytest.raises(LacError) as refused, lock.hold(store, "test", "two", timeout=2.0 * LEASE):
             pass
         assert code(refused) == "locked"
         with writing(store) as db:
@@ -341,12 +341,12 @@ class TestAClockThatIsWrongByADay:
 
     def test_takes_no_lock_from_a_living_holder(self, sqlite: SqlStore, days: int) -> None:
         with elsewhere():
-            holding = lock.held(sqlite, "test", "one")
+            holding = lock.hold(sqlite, "test", "one")
             grip = holding.__enter__()
         try:
             with wrong_by(days * DAY):
                 began = time.monotonic()
-                with pytest.raises(LacError) as refused, lock.held(sqlite, "test", "two"):
+                with pytest.raises(LacError) as refused, lock.hold(sqlite, "test", "two"):
                     pass
             assert code(refused) == "locked"
             # it was heard to renew, which is enough
@@ -359,7 +359,7 @@ class TestAClockThatIsWrongByADay:
     def test_waits_for_a_dead_holder_as_long_as_its_lease(self, sqlite: SqlStore, days: int) -> None:
         claim_elsewhere(sqlite, "one")
         began = time.monotonic()
-        with wrong_by(days * DAY), lock.held(sqlite, "test", "two"):
+        with wrong_by(days * DAY), lock.hold(sqlite, "test", "two"):
             pass
         assert time.monotonic() - began < LEASE + 2
 
@@ -367,7 +367,7 @@ class TestAClockThatIsWrongByADay:
         with wrong_by(days * DAY):
             claim_elsewhere(sqlite, "one")
         began = time.monotonic()
-        with lock.held(sqlite, "test", "two"):
+        with lock.hold(sqlite, "test", "two"):
             pass
         assert time.monotonic() - began < LEASE + 2
 
@@ -389,12 +389,12 @@ def test_a_process_on_this_machine_holds_the_lock_until_it_is_killed(store: SqlS
     ) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "held\n"
-        with pytest.raises(LacError, match=f"child \\(pid {child.pid}\\)"), lock.held(store, "test", "two"):
+        with pytest.raises(LacError, match=f"child \\(pid {child.pid}\\)"), lock.hold(store, "test", "two"):
             pass
         child.kill()
         child.wait()
         # its lease has most of its time left
-        with lock.held(store, "test", "two") as grip:
+        with lock.hold(store, "test", "two") as grip:
             assert grip.fence == 2
 
 
@@ -406,7 +406,7 @@ def test_a_transaction_that_outlasts_the_lease_is_waited_for(
     grip = claim_elsewhere(store, "one")
     with writing(store) as db:
         grip.check(db)
-        with pytest.raises(LacError) as refused, lock.held(store, "test", "two", timeout=LEASE + 1.0):
+        with pytest.raises(LacError) as refused, lock.hold(store, "test", "two", timeout=LEASE + 1.0):
             pass
         # SQLite can't say which lock it is that somebody holds
         assert code(refused) == ("locked" if store.dialect == "postgresql" else "store-locked")
@@ -452,13 +452,13 @@ def test_only_the_lock_with_that_id_is_freed(store: SqlStore) -> None:
     with pytest.raises(LacError, match="it isn't locked") as refused:
         lock.force_unlock(store, "test", "one")
     assert code(refused) == "no-such-lock"
-    with lock.held(store, "test", "one"):
+    with lock.hold(store, "test", "one"):
         for wrong in ("two", ""):
             with pytest.raises(LacError, match="the ID of its lock is one") as refused:
                 lock.force_unlock(store, "test", wrong)
             assert code(refused) == "no-such-lock"
         lock.force_unlock(store, "test", "one")
-        with lock.held(store, "test", "two") as grip:
+        with lock.hold(store, "test", "two") as grip:
             assert grip.fence == 2
     for over in ("one", ""):
         with pytest.raises(LacError, match="it isn't locked"):
@@ -522,7 +522,7 @@ def test_the_command_wants_to_be_sure(tmp_path: Path) -> None:
     nothing = directory.lac("force-unlock", "--force", "one", expect=1)
     assert "error[no-such-lock]" in nothing.stderr
     with reading(store) as db:
-        assert not state.installed(db)
+        assert not state.schema_version(db)
     claim_elsewhere(store, "one")
     refused = directory.lac("force-unlock", "one", expect=1)
     assert "error[approval-needed]" in refused.stderr

@@ -15,7 +15,7 @@ from support.saved_plans import applied, declared, outside, saved, tables
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.spec import Address, plain
-from lifecycle_as_code.stores.state import install, installed
+from lifecycle_as_code.stores.state import install, schema_version
 from lifecycle_as_code.stores.state.tables import SCHEMA_VERSION
 from lifecycle_as_code.stores.state.upgrades import UPGRADES
 
@@ -75,11 +75,11 @@ def test_reading_works_on_tables_of_version_1_and_leaves_them(old: Bench) -> Non
     before = tables(old)
     stack = old.stack(declared(later=True))
     assert {c.reason for c in stack.plan().changes} == {"declared", "manifest changed", "no longer declared"}
-    assert not stack.drift().found
+    assert not stack.drift().exists
     assert stack.history() == []
-    assert stack.at(2**53) == {}
+    assert stack.records_at(2**53) == {}
     assert len(stack.records()) == len(declared())
-    stack.saved(stack.plan())
+    stack.save_plan(stack.plan())
     with pytest.raises(LacError, match="no-such-apply"):
         stack.rollback("12345678")
     assert tables(old) == before
@@ -121,7 +121,7 @@ def test_every_step_from_version_1_leads_to_the_tables_that_are_made_today(
             for statement in statements:
                 db.execute(text(statement))
             install(db)
-            assert installed(db) == SCHEMA_VERSION
+            assert schema_version(db) == SCHEMA_VERSION
         engine.dispose()
     assert shape(urls[0]) == shape(urls[1])
 
@@ -145,7 +145,7 @@ def test_an_upgrade_keeps_the_records_and_begins_history_with_them(old: Bench) -
     assert {"registered_model.other"} == {
         str(each.address) for apply in old.stack(name="another").history() for each in apply.lines
     }
-    assert old.stack(declared()).at(2**53).keys() == old.records().keys()
+    assert old.stack(declared()).records_at(2**53).keys() == old.records().keys()
     # a fence never counts from one again
     engine = create_engine(old.store)
     with engine.connect() as db:

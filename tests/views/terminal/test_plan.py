@@ -30,7 +30,7 @@ from lifecycle_as_code.model.events import (
     Progress,
     Warned,
 )
-from lifecycle_as_code.model.plan import Action, Allowed, Change
+from lifecycle_as_code.model.plan import Action, Change, Override
 from lifecycle_as_code.model.snapshot import Observed, Pending, Record
 from lifecycle_as_code.model.spec import Address, Store
 from lifecycle_as_code.views import json as json_view
@@ -119,7 +119,7 @@ def test_what_is_protected_says_so() -> None:
 
 
 def test_what_was_let_through_is_shown_with_what_is_lost() -> None:
-    verdicts = (Allowed("mass-deletion", "2 of 2: \x1b[2J\nand more."), Allowed("protected", "model.m."))
+    verdicts = (Override("mass-deletion", "2 of 2: \x1b[2J\nand more."), Override("protected", "model.m."))
     shown = human.plan(make_plan(make_change(Model(name="m"), None), allowed=verdicts))
     assert shown.splitlines()[4:8] == [
         "Overridden guards:",
