@@ -88,7 +88,7 @@ class _Plan:
     environment: str
     mode: Mode
     changes: tuple[_Change, ...]
-    build_steps: Any
+    steps: Any
     diagnostics: tuple[Diagnostic, ...]
     guards: tuple[Override, ...]
     review: Review

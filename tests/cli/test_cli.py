@@ -135,7 +135,7 @@ class FakeStack:
         spec = FRAUD if address == FRAUD.address else None
         return SimpleNamespace(address=address, desired=spec, recorded=None, live=None)
 
-    def adopt(
+    def import_objects(
         self,
         addresses: list[Address] | None,
         *,
@@ -157,7 +157,7 @@ class FakeStack:
 def stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeStack:
     fake = FakeStack(tmp_path)
     monkeypatch.setitem(
-        sys.modules, "lifecycle_as_code.stack", SimpleNamespace(Stack=fake, Stopped=StopRequest)
+        sys.modules, "lifecycle_as_code.stack", SimpleNamespace(Stack=fake, StopRequest=StopRequest)
     )
     monkeypatch.delenv("LAC_ENV", raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
@@ -813,7 +813,7 @@ def test_below_a_stack_the_way_to_it_is_told(
     (tmp_path / "models" / "eu").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "models" / "eu")
     assert run([verb]) == 1
-    assert "add `-C ../..`" in capsys.readouterr().err
+    assert "use `-C ../..`" in capsys.readouterr().err
 
 
 def test_kinds_are_listed_and_told_in_full(capsys: Said) -> None:

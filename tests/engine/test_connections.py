@@ -125,7 +125,7 @@ def test_an_endpoint_of_another_store_is_refused_and_untouched(
             stores["there"].stack([*world("fraud"), RegisteredModel(name="other")], name=second).plan()
         (told,) = refused.value.diagnostics
         assert told.code == "owned-elsewhere"
-        assert "made by stack `first` in the store " in told.detail
+        assert "belongs to stack `first` in the store " in told.detail
         assert paper.apps == before
     assert stores["here"].stack(world("fraud"), name="first").plan().changes == ()
 
