@@ -211,7 +211,7 @@ def _test(selector: VersionSelector) -> Callable[[Facts], str]:
 
 def _unmet(answer: Answer) -> str:
     if answer.why:
-        return f"`where` has no value: {shorten(answer.why, 40)}"
+        return f"`where` has no value: {shorten(answer.why, 120)}"
     return "" if answer.met else "`where` is false"
 
 

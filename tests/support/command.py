@@ -18,7 +18,7 @@ LAC = [sys.executable, "-m", "lifecycle_as_code"]
 LOADED = (
     "lifecycle_as_code.stack",
     "lifecycle_as_code.kinds",
-    "lifecycle_as_code.stores.mlflow.sql",
+    "lifecycle_as_code.stores.sql.store",
     "sqlalchemy.dialects.sqlite.pysqlite",
     "sqlalchemy.dialects.postgresql.psycopg",
     "psycopg",
