@@ -350,7 +350,7 @@ def test_a_file_that_was_changed_meanwhile_stays(monkeypatch: pytest.MonkeyPatch
         return plan_of(stack, found)
 
     plan_of = Stack.plan_of
-    monkeypatch.setattr(Stack, "plan_of", meanwhile)
+    monkeypatch.setattr(Stack, "plan_promotion", meanwhile)
     assert run(["promote", "fraud"]) == 1
     assert Path("m.yaml").read_text() == DECLARED + "# by Ann\n"
 

@@ -377,7 +377,7 @@ import sys
 from pathlib import Path
 from lifecycle_as_code.stores.state import lock
 from lifecycle_as_code.stores.sql.store import open_store
-with lock.held(open_store(sys.argv[1], role="tracking", base=Path(".")), "test", "one", who="child"):
+with lock.hold(open_store(sys.argv[1], role="tracking", base=Path(".")), "test", "one", who="child"):
     print("held", flush=True)
     sys.stdin.read()
 """
