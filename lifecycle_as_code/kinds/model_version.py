@@ -135,8 +135,8 @@ class ModelVersions(SqlKind[ModelVersion]):
                     break
 
     def versions_put_in_place(self, changes: Sequence[Change], live: Live) -> Iterator[Replacement]:
-        """A new version takes the place of the highest one below it. What changes about a version that exists
-        (its tags, its description) puts nothing in anything's place."""
+        """A new version takes the place of the highest one below it. A change of an existing version (its
+        tags, its description) replaces nothing."""
         made = [change.address for change in changes if change.action is Action.CREATE]
         if not made:
             return
@@ -370,7 +370,7 @@ def _resolve_new(
         ]
         for address in ready or list(todo):
             spec = todo.pop(address)
-            outcome = rules.source_to_be_made(spec.source) or resolve(sources[address], spec.run_id, known)
+            outcome = rules.new_source(spec.source) or resolve(sources[address], spec.run_id, known)
             if isinstance(outcome, str):
                 yield address, _report_source(spec, outcome)
                 continue

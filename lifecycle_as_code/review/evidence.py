@@ -21,7 +21,7 @@ def compare(
     directions: tuple[Direction, ...] = (),
     entity: str = "",
 ) -> Comparison:
-    """The two sides of a change, held against each other."""
+    """The two sides of a change, compared."""
     return Comparison(
         address,
         model,

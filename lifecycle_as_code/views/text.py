@@ -155,7 +155,7 @@ def _pieces(line: str, width: int) -> Iterator[str]:
 
 
 def _indent(beginning: re.Match[str], width: int) -> str:
-    """What stands in front of a wrapped line's rest: guides go on, and a name's place is empty."""
+    """The indentation of a wrapped line's rest: guides go on, and a name's place is empty."""
     guides, whole = beginning["guides"], beginning[0]
     if whole != guides and width - len(whole) >= _LEAST_ROOM:
         return " " * len(whole)

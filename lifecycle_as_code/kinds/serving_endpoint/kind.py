@@ -43,7 +43,8 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
         yield from room(world)
 
     def impacts(self, plan: Plan, recorded: Recorded, live: Live) -> Iterator[Impact]:
-        """Traffic of the endpoints that serve what changes, and what the cluster has to hold."""
+        """Traffic of the endpoints that serve what changes, and the capacity that they need of the
+        cluster."""
         return impacts(plan, recorded, live)
 
     def observe(self, cluster: Cluster) -> Observation:

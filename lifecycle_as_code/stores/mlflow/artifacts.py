@@ -287,7 +287,7 @@ def apart(
             with suppress(OSError, ValueError):
                 assert process.stdin is not None
                 assert process.stdout is not None
-                # not as an argument: addresses may hold passwords, and arguments are there for all to see
+                # not as an argument: addresses may hold passwords, and every user can see arguments
                 with process.stdin as asking:
                     asking.write(request)
                 with process.stdout as output:

@@ -1,4 +1,4 @@
-"""A Ray of one's own for one stack: started, found again and ended by what `.lac/ray.json` records.
+"""One stack's own Ray: started, found again and ended by the record in `.lac/ray.json`.
 
 It serves on loopback and belongs to the directory that started it, so that two stacks on one machine have
 two Rays that share no port, no temporary directory and no token. This module ends only the processes that it
@@ -104,8 +104,8 @@ def up(
 ) -> LocalRay:
     """Start the directory's Ray and wait until its REST API answers; return the running one if there is one.
 
-    `num_cpus`: what Ray may hand out, by default eight or what the machine has.
-    `environment` is added to what the replicas see, where secret references are resolved. `timeout` in
+    `num_cpus`: how many CPUs Ray may allocate; by default as many as the machine has, and at least eight.
+    `environment` is added to the replicas' environment, where secret references are resolved. `timeout` in
     seconds. LacError `ray-missing` without the `local` extra, `ray-start-failed` with the end of Ray's log.
     """
     if (running := status(directory)) is not None:

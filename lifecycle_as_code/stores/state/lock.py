@@ -46,7 +46,7 @@ _SOMEBODY: _Row = {
 
 @dataclass(frozen=True)
 class Grip:
-    """The lock in its holder's hands. `mutex` keeps its renewals apart from its transactions."""
+    """A held lock. `mutex` keeps its renewals apart from its transactions."""
 
     stack: str
     lock_id: str
