@@ -90,7 +90,7 @@ def create_database(
     try:
         store.path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LacError(_not_created(store, error.strerror or str(error))) from None
+        raise LacError(_creation_error(store, error.strerror or str(error))) from None
     draft = store.path.with_name(f".{store.path.name}.{os.getpid()}.new")
     try:
         draft_uri = URL.create("sqlite", database=str(draft)).render_as_string()
@@ -133,7 +133,7 @@ def _migrate(store: SqlStore, uri: str, artifact_root: str) -> None:
         )
     except subprocess.TimeoutExpired:
         raise LacError(
-            _not_created(store, f"MLflow's migrations took more than {TIMEOUT_SECONDS} s.")
+            _creation_error(store, f"MLflow's migrations took more than {TIMEOUT_SECONDS} s.")
         ) from None
     if process.returncode == NO_MLFLOW:
         raise LacError(
@@ -149,10 +149,10 @@ def _migrate(store: SqlStore, uri: str, artifact_root: str) -> None:
         reason = lines[-1] if lines else f"exit code {process.returncode}"
         for secret in filter(None, (store.url.password, store.url.query.get("password"))):
             reason = reason.replace(str(secret), "***").replace(quote_plus(str(secret)), "***")
-        raise LacError(_not_created(store, reason))
+        raise LacError(_creation_error(store, reason))
 
 
-def _not_created(store: SqlStore, reason: str) -> Diagnostic:
+def _creation_error(store: SqlStore, reason: str) -> Diagnostic:
     return Diagnostic(
         "store-not-created",
         "MLflow's database couldn't be created",

@@ -271,7 +271,7 @@ def _await(ray: LocalRay, process: subprocess.Popen[bytes], directory: Path, dea
     headers = {"Authorization": f"Bearer {token(directory)}"}
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise _start_failed(f"Ray ended with exit code {process.returncode}.", directory)
+            raise _start_error(f"Ray ended with exit code {process.returncode}.", directory)
         try:
             reply = httpx.get(
                 f"{ray.address}/api/serve/applications/", headers=headers, timeout=10.0, trust_env=False
@@ -281,10 +281,10 @@ def _await(ray: LocalRay, process: subprocess.Popen[bytes], directory: Path, dea
         except httpx.HTTPError:
             pass
         time.sleep(0.2)
-    raise _start_failed("Ray's REST API didn't answer in time.", directory)
+    raise _start_error("Ray's REST API didn't answer in time.", directory)
 
 
-def _start_failed(what: str, directory: Path) -> LacError:
+def _start_error(what: str, directory: Path) -> LacError:
     log = directory / LOG
     try:
         lines = log.read_text(errors="replace").splitlines()[-15:]
