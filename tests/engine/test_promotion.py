@@ -347,10 +347,10 @@ def test_a_file_that_was_changed_meanwhile_stays(monkeypatch: pytest.MonkeyPatch
 
     def meanwhile(stack: Stack, found: Promotion) -> Plan:
         put({"m.yaml": DECLARED + "# by Ann\n"})
-        return plan_of(stack, found)
+        return plan_promotion(stack, found)
 
-    plan_of = Stack.plan_of
-    monkeypatch.setattr(Stack, "plan_of", meanwhile)
+    plan_promotion = Stack.plan_promotion
+    monkeypatch.setattr(Stack, "plan_promotion", meanwhile)
     assert run(["promote", "fraud"]) == 1
     assert Path("m.yaml").read_text() == DECLARED + "# by Ann\n"
 
