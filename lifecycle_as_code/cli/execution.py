@@ -13,7 +13,7 @@ import click
 
 from .display import show
 from .options import Options
-from .output import approval_needed, confirm, is_interactive, note, paint, say
+from .output import approval_error, confirm, is_interactive, note, paint, say
 from .stacks import open_stack
 from .streams import is_abandoned
 
@@ -67,7 +67,7 @@ class ApplyOptions:
 def apply_new_plan(options: Options, make_plan: Callable[[Stack], Plan], apply: ApplyOptions) -> int:
     """Plan, show, ask, apply. 0 when everything in the plan was applied, otherwise 1."""
     if not apply.auto_approve and (apply.as_json or apply.no_input or not is_interactive()):
-        raise _approval_needed(as_json=apply.as_json)
+        raise _approval_error(as_json=apply.as_json)
     stack = open_stack(options)
     plan = make_plan(stack)
     _show(plan, options, apply)
@@ -89,7 +89,7 @@ def apply_saved_plan(options: Options, file: str, apply: ApplyOptions, *, same_m
     stack, file_plan = open_plan(options, file, manifests=True)
     differs = stack.manifests_differ(file_plan)
     if differs and same_manifests:
-        raise _manifests_changed()
+        raise _manifests_error()
     plan = stack.check_plan(file_plan)
     if differs:
         note("The manifests have changed since the plan was made; the plan is applied as it was reviewed.")
@@ -187,9 +187,9 @@ def _close(log: list[Event], options: Options, *, complete: bool) -> None:
         note(f"\n{view.closing(log, paint(options, sys.stderr))}")
 
 
-def _approval_needed(*, as_json: bool) -> Exception:
+def _approval_error(*, as_json: bool) -> Exception:
     detail = "`--json` can't ask a question." if as_json else "There is no terminal to ask on."
-    return approval_needed("the plan needs approval", detail, "review `lac plan`, then add `--auto-approve`")
+    return approval_error("the plan needs approval", detail, "review `lac plan`, then add `--auto-approve`")
 
 
 def _denial(plan: Plan) -> Exception:
@@ -199,7 +199,7 @@ def _denial(plan: Plan) -> Exception:
     return LacError(*list_denials(plan))
 
 
-def _manifests_changed() -> Exception:
+def _manifests_error() -> Exception:
     from ..model.diagnostics import Diagnostic, LacError
 
     return LacError(

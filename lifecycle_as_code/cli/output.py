@@ -40,7 +40,7 @@ def tell(text: str) -> None:
     say(wrap(text, width()) if sys.stdout.isatty() else text)
 
 
-def pour(data: bytes) -> None:
+def write_bytes(data: bytes) -> None:
     """Write bytes to stdout unchanged, for programs."""
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
@@ -82,6 +82,6 @@ def confirm(question: str) -> bool:
     return sys.stdin.readline().strip() == "yes"
 
 
-def approval_needed(summary: str, detail: str, hint: str) -> LacError:
+def approval_error(summary: str, detail: str, hint: str) -> LacError:
     """The error of a command that must ask and can't."""
     return LacError(Diagnostic("approval-needed", summary, detail, hint))

@@ -125,7 +125,7 @@ def make_import(
         new[address], tags[address] = _without_bad_tags(new[address], specs)
         if not tags[address] or any(list_undeclarable([new[address]], specs)):
             skipped[address] = _undeclarable(address, reason)
-    skipped |= _look_alikes([spec for a, spec in new.items() if a not in skipped], desired, specs)
+    skipped |= _find_look_alikes([spec for a, spec in new.items() if a not in skipped], desired, specs)
     if addresses is not None:
         # named by the caller: to skip one is a failure
         refuse(replace(why, severity="error") for why in skipped.values())
@@ -151,7 +151,7 @@ def make_import(
 def _refuse_other_owner(result: Import, recorded: Recorded) -> None:
     """LacError where an object changed its owner since the snapshots."""
     refuse(
-        _owned_elsewhere(r.address, owner or "this one")
+        _owner_error(r.address, owner or "this one")
         for r in result.records
         if (owner := recorded.others.get(r.address)) != result.former.get(r.address)
     )
@@ -169,7 +169,7 @@ def _list_unmanaged(recorded: Recorded, live: Live) -> list[Address]:
     ]
 
 
-def _owned_elsewhere(address: Address, owner: str) -> Diagnostic:
+def _owner_error(address: Address, owner: str) -> Diagnostic:
     return Diagnostic(
         "owned-elsewhere",
         "the object belongs to another stack",
@@ -181,7 +181,7 @@ def _owned_elsewhere(address: Address, owner: str) -> Diagnostic:
 
 def _obstacle(address: Address, recorded: Recorded, live: Live, *, take_over: bool) -> Diagnostic | None:
     if (owner := recorded.others.get(address)) and not take_over:
-        return _owned_elsewhere(address, owner)
+        return _owner_error(address, owner)
     if live.present(address) is None:
         return Diagnostic(
             "nothing-to-import",
@@ -265,7 +265,7 @@ def _without_bad_tags(spec: Spec, specs: Mapping[str, type[Spec]]) -> tuple[Spec
     return bare.model_copy(update=good), warnings
 
 
-def _look_alikes(
+def _find_look_alikes(
     specs: Sequence[Spec], desired: Desired, classes: Mapping[str, type[Spec]]
 ) -> dict[Address, Diagnostic]:
     """The objects whose names look identical to another's, declared or imported, and all that refer to

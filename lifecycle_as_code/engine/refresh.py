@@ -114,7 +114,7 @@ def collect_names(desired: Desired, recorded: Recorded) -> Filter:
 
 
 def naming(addresses: Iterable[Address]) -> Filter:
-    """These addresses alone, and the objects that hang on their first key part."""
+    """These addresses alone, and the objects that share their first key part."""
     names: dict[str, set[str]] = defaultdict(set)
     for address in addresses:
         names[address.kind].add(str(address.key[0]))

@@ -10,7 +10,7 @@ from ..model.diff import diff
 from ..model.plan import Mode, Plan
 from ..model.snapshot import Desired
 from ..model.spec import Address, Spec
-from ..planning.decision import not_ours
+from ..planning.decision import refuse_unmanaged
 from ..planning.planner import PlanOptions
 from ..planning.rollback import find_rollback
 from .plan import make_plan, review_plan
@@ -42,7 +42,7 @@ def plan_rollback(session: Session, what: str, *, allow: Collection[str] = ()) -
     snapshots = resolve_snapshots(session, take_snapshots(session, Desired(objects)))
     # an object that has another owner by now, or none, isn't ours to delete
     absent = (a for a, spec in back.objects.items() if spec is None and a not in snapshots.recorded.ours)
-    refuse(not_ours(a, snapshots.recorded.others.get(a)) for a in absent if snapshots.live.present(a))
+    refuse(refuse_unmanaged(a, snapshots.recorded.others.get(a)) for a in absent if snapshots.live.present(a))
     options = PlanOptions(
         Mode.ROLLBACK,
         frozenset(allow),
@@ -54,8 +54,8 @@ def plan_rollback(session: Session, what: str, *, allow: Collection[str] = ()) -
 
 
 def _edit_manifests(session: Session, specs: Mapping[Address, Spec | None]) -> dict[str, str]:
-    """The manifests that declare `specs`; None for those that they shall not declare. A declaration that
-    means the same already stays as written."""
+    """The manifests that declare `specs`; None for those that they must not declare. A declaration that means
+    the same already stays as written."""
     from ..manifest.edit import rewrite
 
     forms = take_snapshots(session, session.desired, refresh=False).live.settled

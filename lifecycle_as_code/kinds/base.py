@@ -145,7 +145,7 @@ class Kind(ABC, Generic[S]):
 
     def impacts(self, plan: Plan, recorded: Recorded, live: Live) -> Iterator[Impact]:
         """What the plan's changes, of whatever kind, reach among objects of this kind, such as an endpoint's
-        traffic and capacity; at most one for each change. Access isn't among it. Pure."""
+        traffic and capacity; at most one for each change. Access isn't included. Pure."""
         return iter(())
 
 

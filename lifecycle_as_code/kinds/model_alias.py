@@ -70,7 +70,7 @@ class ModelAliases(SqlKind[ModelAlias]):
         for address, change in world.changes.items():
             if address.kind != ModelAlias.kind or change.action is not Action.CREATE:
                 continue
-            if problem := rules.alias_to_be_made(str(address.key[1])):
+            if problem := rules.new_alias(str(address.key[1])):
                 yield Diagnostic(
                     "ambiguous-alias",
                     "the alias is ambiguous",

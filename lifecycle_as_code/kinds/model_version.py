@@ -36,7 +36,7 @@ from ..model.spec import (
 from ..planning.guards import PlanContext
 from ..stores.mlflow import rules
 from ..stores.mlflow.artifact_root import artifact_root
-from ..stores.mlflow.lineage import left_null, note_versions
+from ..stores.mlflow.lineage import find_null_runs, note_versions
 from ..stores.mlflow.prompts import prompt_names
 from ..stores.mlflow.sources import Lookup, look_up, resolve, same_source
 from ..stores.mlflow.tables import (
@@ -131,12 +131,12 @@ class ModelVersions(SqlKind[ModelVersion]):
         for model, versions in made.items():
             for place, version in enumerate(sorted(versions), 1):
                 if version != (due := highest[model] + place):
-                    yield _not_next(world, Address(ModelVersion.kind, (model, version)), due)
+                    yield _report_wrong_number(world, Address(ModelVersion.kind, (model, version)), due)
                     break
 
     def versions_put_in_place(self, changes: Sequence[Change], live: Live) -> Iterator[Replacement]:
-        """A new version takes the place of the highest one below it. What changes about a version that exists
-        (its tags, its description) puts nothing in anything's place."""
+        """A new version takes the place of the highest one below it. A change of an existing version (its
+        tags, its description) replaces nothing."""
         made = [change.address for change in changes if change.action is Action.CREATE]
         if not made:
             return
@@ -237,7 +237,7 @@ class ModelVersions(SqlKind[ModelVersion]):
         afters = sorted(afters, key=lambda after: (after.model, after.version))
         sources = {(after.model, after.version): read_source(after.source) for after in afters}
         runless = {(after.model, after.version) for after in afters if after.run_id is None}
-        null = left_null(db.registry, db.workspace, {key: sources[key] for key in runless})
+        null = find_null_runs(db.registry, db.workspace, {key: sources[key] for key in runless})
         rows.add(
             db.registry,
             model_versions,
@@ -370,7 +370,7 @@ def _resolve_new(
         ]
         for address in ready or list(todo):
             spec = todo.pop(address)
-            outcome = rules.source_to_be_made(spec.source) or resolve(sources[address], spec.run_id, known)
+            outcome = rules.new_source(spec.source) or resolve(sources[address], spec.run_id, known)
             if isinstance(outcome, str):
                 yield address, _report_source(spec, outcome)
                 continue
@@ -383,7 +383,7 @@ def _resolve_new(
             yield address, spec.model_copy(update=update)
 
 
-def _not_next(world: PlanContext, address: Address, due: int) -> Diagnostic:
+def _report_wrong_number(world: PlanContext, address: Address, due: int) -> Diagnostic:
     return Diagnostic(
         "not-the-next-version",
         "MLflow would assign another number to the new version",

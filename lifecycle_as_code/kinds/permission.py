@@ -174,7 +174,7 @@ class PermissionKind(SqlKind[Permission]):
         )
 
     def create(self, db: Databases, afters: Sequence[Permission]) -> None:
-        """MLflow: one row a grant, and nothing beside it."""
+        """MLflow: one row per grant, and nothing else."""
         rows.add(db.grants, role_permissions, _rows(db, afters, new=True))
 
     def update(self, db: Databases, pairs: Sequence[tuple[Permission, Permission]]) -> None:

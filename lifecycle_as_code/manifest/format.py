@@ -153,7 +153,7 @@ def _round_trip(text: str, pieces: list[_Piece]) -> str:
         data = ruamel.load(_CODE.sub(lambda code: code[0].replace("\t", " "), text))
         _keep_anchors(data)
         ruamel.dump(data, stream)
-    # it fails in many ways where comments stand in unusual places
+    # it fails in many ways where comments are in unusual places
     except Exception as error:
         raise CannotFormatError("ruamel.yaml cannot read it") from error
     return stream.getvalue()
@@ -212,7 +212,7 @@ def _align(comment: str, chain: list[_Level], below: _Level | None) -> str:
     if below and (column <= below.before or not chain or below.after > chain[-1].after):
         return " " * below.after + body
     above = [level for level in chain if level.before <= column]
-    # a list may stand in the column of the mapping that it is in
+    # a list may be in the column of its mapping
     after = next((level.after for level in above if level.before == above[-1].before), 0 if chain else column)
     return " " * after + body
 

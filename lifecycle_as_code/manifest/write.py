@@ -137,14 +137,14 @@ def parent_of(spec: Spec, nest: Nest, parent: type[Spec]) -> Address:
     return Address(parent.kind, tuple(getattr(spec, field) for field in nest.fills))
 
 
-def without_given(item: Mapping[str, Any], nest: Nest) -> dict[str, Any]:
+def remaining_fields(item: Mapping[str, Any], nest: Nest) -> dict[str, Any]:
     """The remaining fields of an item inside its parent."""
     return {name: value for name, value in item.items() if name not in (*nest.fills, *nest.constants)}
 
 
 def _put(parent: dict[str, Any], nest: Nest, item: dict[str, Any]) -> bool:
     """Write `item` inside its parent, if the sugar has all of its fields."""
-    rest = without_given(item, nest)
+    rest = remaining_fields(item, nest)
     if nest.map_to is None:
         parent.setdefault(nest.field, []).append(rest)
         return True

@@ -46,7 +46,7 @@ def secret_shape(value: str) -> str:
     return next((what for what, shape in _SHAPES if shape.search(value)), "")
 
 
-def named_like_a_secret(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
     """Whether the name is typical of secrets: `password`, `OPENAI_API_KEY`, `githubToken`, and any `…_KEY` in
     capitals, as in environment variables. `max_tokens` and `primary_key` aren't."""
     words = [word.lower() for word in _WORDS.findall(name)]
@@ -80,7 +80,7 @@ def _looks(name: str, value: str) -> str:
         return ""
     if what := secret_shape(value):
         return f"it looks like {what}"
-    if not named_like_a_secret(name):
+    if not is_secret_name(name):
         return ""
     password = "pass" in name.lower() or "pwd" in name.lower()
     if not password and (_ORDINARY.fullmatch(value) or _PATH.fullmatch(value)):

@@ -41,7 +41,7 @@ _ENCODED: Final = re.compile(f"%((?:25)*)({_CHARACTER})")
 """A percent-encoded character in UTF-8, as `encode` writes it: `%0A`; a literal one has `25`s before it."""
 
 
-def shows(char: str) -> bool:
+def is_visible(char: str) -> bool:
     """Whether a character is visible: it has width, and neither moves the cursor nor reverses the text."""
     return (char.isprintable() or char == _IDEOGRAPHIC_SPACE) and not HIDDEN.match(char)
 
@@ -50,7 +50,9 @@ def encode(text: str) -> str:
     """`text` with every invisible character percent-encoded; all others stay, `%` too."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(char if shows(char) else quote(char, safe="", errors="surrogatepass") for char in text)
+    return "".join(
+        char if is_visible(char) else quote(char, safe="", errors="surrogatepass") for char in text
+    )
 
 
 def encode_alone(text: str) -> str:
@@ -77,7 +79,7 @@ def _read(match: re.Match[str]) -> str:
 def _plain(match: re.Match[str]) -> bool:
     """Whether it encodes a character that `encode` leaves alone."""
     char = _character(match)
-    return len(char) != 1 or shows(char)
+    return len(char) != 1 or is_visible(char)
 
 
 def _character(match: re.Match[str]) -> str:

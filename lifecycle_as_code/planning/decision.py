@@ -49,7 +49,7 @@ def decide(address: Address, desired: Desired, recorded: Recorded, live: Live) -
             if address in recorded.others:
                 return _refuse_other_owner(address, recorded.others[address], at)
             if record is None and address in desired.imports:
-                return _nothing_to_import(address, desired.imports[address])
+                return _refuse_empty_import(address, desired.imports[address])
             if declared.made_once and address in live.objects:
                 return _refuse_deleted_name(declared, at)
             reason = "declared" if record is None else "deleted outside"
@@ -63,7 +63,7 @@ def decide(address: Address, desired: Desired, recorded: Recorded, live: Live) -
         ):
             return _import(declared, observed, desired, at, protect)
         case Spec(), None, Observed():
-            return not_ours(address, recorded.others.get(address), at)
+            return refuse_unmanaged(address, recorded.others.get(address), at)
         case Spec() as declared, Record() as record, Observed() as observed:
             return _compare(declared, record, observed, desired.lifecycles.get(address), at, protect)
     return None
@@ -149,7 +149,7 @@ def in_scope(desired: Desired, recorded: Recorded, live: Live) -> Iterator[Addre
             yield address
 
 
-def not_ours(address: Address, owner: str | None, at: Source | None = None) -> Diagnostic:
+def refuse_unmanaged(address: Address, owner: str | None, at: Source | None = None) -> Diagnostic:
     """The object exists, and this stack has no record of it."""
     if owner:
         return _refuse_other_owner(address, owner, at)
@@ -173,7 +173,7 @@ def _refuse_other_owner(address: Address, owner: str, at: Source | None) -> Diag
     )
 
 
-def _nothing_to_import(address: Address, at: Source | None) -> Diagnostic:
+def _refuse_empty_import(address: Address, at: Source | None) -> Diagnostic:
     return Diagnostic(
         "nothing-to-import",
         "there is no such object",

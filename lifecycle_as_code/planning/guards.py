@@ -1,4 +1,4 @@
-"""What a plan must not do without being told. Pure: a plan's context in, diagnostics out.
+"""What a plan must not do unless a flag allows it. Pure: a plan's context in, diagnostics out.
 
 A diagnostic that names a guard refuses the plan unless `--allow=<guard>` overrides it; all others always do.
 """

@@ -26,7 +26,7 @@ def resolve(desired: Desired, live: Live, pins: Mapping[str, Pin]) -> Desired:
         mine = {address: spec for address, spec in objects.items() if address.kind == kind}
         if not mine:
             continue
-        for address, resolution in pin(mine, _list_expected(objects, live, kind)):
+        for address, resolution in pin(mine, _list_objects_after(objects, live, kind)):
             if isinstance(resolution, Diagnostic):
                 problems.append(replace(resolution, at=desired.places.get(address)))
             else:
@@ -35,7 +35,7 @@ def resolve(desired: Desired, live: Live, pins: Mapping[str, Pin]) -> Desired:
     return replace(desired, objects=objects)
 
 
-def _list_expected(objects: Mapping[Address, Spec], live: Live, kind: str) -> dict[Address, Observed]:
+def _list_objects_after(objects: Mapping[Address, Spec], live: Live, kind: str) -> dict[Address, Observed]:
     result = {address: observed for address, observed in live.objects.items() if not observed.tombstone}
     for address, spec in objects.items():
         if address.kind != kind:

@@ -21,7 +21,7 @@ def compare(
     directions: tuple[Direction, ...] = (),
     entity: str = "",
 ) -> Comparison:
-    """The two sides of a change, held against each other."""
+    """The two sides of a change, compared."""
     return Comparison(
         address,
         model,
@@ -45,14 +45,16 @@ def _metrics(
     for key in sorted({*was, *will_be}):
         name, dataset, digest = key
         old, new = was.get(key), will_be.get(key)
-        yield MetricChange(name, dataset, digest, old, new, _improved(model, name, old, new, directions))
+        yield MetricChange(
+            name, dataset, digest, old, new, _is_improvement(model, name, old, new, directions)
+        )
 
 
 def _values(side: Evidence | None) -> dict[MetricKey, float | None]:
     return {metric.key: metric.value for metric in side.metrics} if side else {}
 
 
-def _improved(
+def _is_improvement(
     model: str, name: str, before: float | None, after: float | None, directions: tuple[Direction, ...]
 ) -> bool | None:
     if before is None or after is None or before == after:

@@ -81,12 +81,12 @@ class Gate:
             return error(503, "TEMPORARILY_UNAVAILABLE", "The endpoint's access settings can't be used.")
         sign_in = credentials(authorization)
         if sign_in is None:
-            return _sign_in_required()
+            return _sign_in_answer()
         match await self._verdict(*sign_in):
             case "allowed":
                 return None
             case "unknown":
-                return _sign_in_required()
+                return _sign_in_answer()
             case "forbidden":
                 return error(403, "PERMISSION_DENIED", "Permission denied")
             case _:
@@ -201,5 +201,5 @@ def _prepare_nothing(connection: Any, _: object) -> None:
     connection.prepare_threshold = None
 
 
-def _sign_in_required() -> Answer:
+def _sign_in_answer() -> Answer:
     return error(401, "UNAUTHENTICATED", "You are not authenticated: send an MLflow user and password.")

@@ -88,7 +88,7 @@ def carries(pid: int, name: str, value: str) -> bool:
 
 
 def send(pids: Iterable[int], number: signal.Signals) -> None:
-    """Signal each that is still there."""
+    """Signal each process that still exists."""
     for pid in pids:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)

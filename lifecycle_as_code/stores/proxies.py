@@ -45,7 +45,7 @@ def own_address() -> str:
     Nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            # as Ray does: whom the kernel would have send it
+            # as Ray does: the address that the kernel would send it from
             probe.connect(("8.8.8.8", 53))
         except OSError:
             return ""

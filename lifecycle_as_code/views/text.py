@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from ..model.text import shows
+from ..model.text import is_visible
 
 Style = Literal["strong", "faint", "red", "green", "yellow", "cyan"]
 
@@ -55,7 +55,7 @@ def safe(text: object) -> str:
     plain = str(text)
     if plain.isascii() and plain.isprintable():
         return plain
-    return "".join(char if shows(char) else _escape(char) for char in plain)
+    return "".join(char if is_visible(char) else _escape(char) for char in plain)
 
 
 def safe_lines(text: str) -> list[str]:
@@ -155,7 +155,7 @@ def _pieces(line: str, width: int) -> Iterator[str]:
 
 
 def _indent(beginning: re.Match[str], width: int) -> str:
-    """What stands in front of a wrapped line's rest: guides go on, and a name's place is empty."""
+    """The indentation of a wrapped line's rest: guides go on, and a name's place is empty."""
     guides, whole = beginning["guides"], beginning[0]
     if whole != guides and width - len(whole) >= _LEAST_ROOM:
         return " " * len(whole)

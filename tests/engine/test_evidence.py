@@ -231,9 +231,9 @@ GONE = replace(KNOWN, artifact=False)
         ),
         pytest.param(
             KNOWN,
-            MlModel(problem="MLmodel holds no mapping."),
+            MlModel(problem="MLmodel isn't a mapping."),
             False,
-            ["the artifact: at s3://bucket/x, MLmodel holds no mapping."],
+            ["the artifact: at s3://bucket/x, MLmodel isn't a mapping."],
             id="no MLmodel at all",
         ),
         pytest.param(

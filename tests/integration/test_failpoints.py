@@ -347,7 +347,7 @@ def _named(bench: Bench, records: Mapping[Address, Record]) -> set[str]:
     """The apps of endpoints that are recorded as applied."""
     ledger = bench.stack()._connections.ledger()
     with ledger.reading() as db:
-        ours = owner(ledger.stack, ledger.ids(db)["registry"])
+        ours = owner(ledger.stack, ledger.read_ids(db)["registry"])
     specs = [r.spec for r in records.values() if isinstance(r.spec, ServingEndpoint)]
     return {app for spec in specs for app in (ingress_name(spec.name), *as_apps(ours, spec).apps)}
 

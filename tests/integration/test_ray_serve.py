@@ -34,7 +34,7 @@ from lifecycle_as_code.stores.ray.apps import (
     target,
 )
 from lifecycle_as_code.stores.ray.client import Application, Cluster
-from lifecycle_as_code.stores.ray.rollout import Edit, Move, stand
+from lifecycle_as_code.stores.ray.rollout import Edit, Move, deploy_edits
 
 STACK = "tests"
 # long: a wait that takes its time on a busy machine is no failure, and one that fails ends at once
@@ -363,7 +363,7 @@ def test_deployers_at_the_same_moment_all_stand(ray: RayForTests, monkeypatch: p
             try:
                 barrier.wait()
                 racer = Move(app["name"], STACK, None, None)
-                problems.append(stand(cluster, [racer], {}, lambda _: edit, lambda _: None))
+                problems.append(deploy_edits(cluster, [racer], {}, lambda _: edit, lambda _: None))
             except BaseException as e:
                 problems.append(e)
 

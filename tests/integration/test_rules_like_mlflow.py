@@ -151,7 +151,7 @@ def test_a_source_is_read_as_what_it_is(text: str, meant: uris.SourceAddress) ->
     ],
 )
 def test_a_source_that_could_mean_something_else_later_is_refused(text: str) -> None:
-    assert rules.source_to_be_made(text)
+    assert rules.new_source(text)
     # but MLflow may hold it already, and then it may be declared
     assert not rules.source(text) or text == "" or "\x00" in text or text.startswith("models:")
 
@@ -165,7 +165,7 @@ def test_a_source_that_could_mean_something_else_later_is_refused(text: str) -> 
     )
 )
 def test_a_uri_that_we_take_is_taken_by_mlflow(text: str) -> None:
-    if rules.source_to_be_made(text) is None:
+    if rules.new_source(text) is None:
         assert refuses(_validate_non_local_source_contains_relative_paths, text) is None
         if text.startswith("models:"):
             parsed = _parse_model_uri(text)

@@ -128,9 +128,9 @@ def unanswered(place: Place, plan: bytes, number: int, done: bool, settle: float
         raise psycopg.OperationalError("server closed the connection unexpectedly")
 
     if settle is not None:
-        from lifecycle_as_code.stores.sql import commit
+        from lifecycle_as_code.stores.sql import commit as commits
 
-        commit.SETTLE_SECONDS = settle
+        commits.CONFIRM_SECONDS = settle
     _mark_writers()
     # methods are replaced, in a process that ends here: hence this ignore and those below
     DefaultDialect.do_commit = drop  # type: ignore[method-assign]

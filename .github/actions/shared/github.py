@@ -34,7 +34,7 @@ TRUSTED = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
 
 
 class ActionError(Exception):
-    """An error that ends the step; its text is for people. `status`: of GitHub's response, if it is one."""
+    """An error that ends the step; its text is printed. `status`: of GitHub's response, if it is one."""
 
     def __init__(self, text: str, status: int | None = None) -> None:
         super().__init__(text)

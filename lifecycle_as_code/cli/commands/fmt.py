@@ -11,7 +11,7 @@ import click
 
 from ..group import Verb
 from ..options import Options
-from ..output import note, paint, pour, say, warn
+from ..output import note, paint, say, warn, write_bytes
 
 if TYPE_CHECKING:
     from ...model.diagnostics import Diagnostic
@@ -108,7 +108,7 @@ def _format_stdin(options: Options, *, check: bool, diff: bool) -> int:
         if difference := edits.difference(STDIN, data.decode(), text, paint(options)):
             say(difference)
     elif not check:
-        pour(text.encode())
+        write_bytes(text.encode())
     return 1 if check and text.encode() != data else 0
 
 

@@ -92,7 +92,7 @@ def _adopt(
                 file = path
                 return
             _remove(new_paths)
-        raise _not_included(paths[0])
+        raise _include_error(paths[0])
 
     try:
         adoption = stack.import_objects(targets, write=write, take_over=take_over)
@@ -155,7 +155,7 @@ def _cannot_write(path: Path, error: OSError) -> Exception:
     )
 
 
-def _not_included(path: Path) -> Exception:
+def _include_error(path: Path) -> Exception:
     from ...model.diagnostics import Diagnostic, LacError
 
     return LacError(

@@ -52,7 +52,7 @@ def show(options: Options, address: str, as_json: bool) -> int:
     target = stack.parse_address(address)
     records = [record for record in stack.records() if record.address == target]
     if not records:
-        raise _not_recorded(address)
+        raise _record_error(address)
     say(json.records(records) if as_json else view.record(records[0], paint(options), width=width()))
     return 0
 
@@ -74,7 +74,7 @@ def rm(options: Options, addresses: tuple[str, ...], dry_run: bool) -> int:
     if dry_run:
         own = {record.address for record in stack.records()}
         if unknown := [address for address in targets if address not in own]:
-            raise _not_recorded(*map(str, unknown))
+            raise _record_error(*map(str, unknown))
     else:
         warn_of_commit(stack, options)
         stack.forget(targets)
@@ -90,7 +90,7 @@ def _matches(record: Record, patterns: tuple[str, ...]) -> bool:
     return not patterns or matches(record.address, patterns)
 
 
-def _not_recorded(*addresses: str) -> Exception:
+def _record_error(*addresses: str) -> Exception:
     from ...model.diagnostics import Diagnostic, LacError
 
     return LacError(

@@ -31,7 +31,7 @@ class Journal:
     """The writer of one apply. `now_ms`: when it began, by the database's clock; MLflow's rows carry it."""
 
     ledger: Ledger
-    grip: lock.Grip
+    lease: lock.Lease
     apply: Apply
     store_id: str = ""
     """The registry's own id."""
@@ -41,23 +41,23 @@ class Journal:
 
     @classmethod
     def begin(
-        cls, ledger: Ledger, grip: lock.Grip, actor: Actor, command: str, environment: str, plan_digest: str
+        cls, ledger: Ledger, lease: lock.Lease, actor: Actor, command: str, environment: str, plan_digest: str
     ) -> Journal:
         """Enter the apply in history."""
         apply = Apply(
-            grip.lock_id, ledger.stack, environment, command, 0, None, "", actor, plan_digest=plan_digest
+            lease.lock_id, ledger.stack, environment, command, 0, None, "", actor, plan_digest=plan_digest
         )
 
         def there(db: Connection) -> bool:
-            grip.await_own(db)
+            lease.await_own(db)
             return history.has_apply(db, apply.apply_id)
 
-        with grip.mutex, confirm_commit(ledger.registry, apply.apply_id, there) as db:
-            grip.check(db)
+        with lease.mutex, confirm_commit(ledger.registry, apply.apply_id, there) as db:
+            lease.check(db)
             apply = replace(apply, started_ms=state.clock_ms(db))
             history.begin(db, apply, ledger.workspace)
             store_id = state.store_id(db)
-        return cls(ledger, grip, apply, store_id)
+        return cls(ledger, lease, apply, store_id)
 
     @property
     def apply_id(self) -> str:
@@ -85,8 +85,8 @@ class Journal:
             outcome = "failed"
             raise
         finally:
-            with suppress(LacError), self.grip.mutex, writing(self.ledger.registry) as db:
-                self.grip.check(db)
+            with suppress(LacError), self.lease.mutex, writing(self.ledger.registry) as db:
+                self.lease.check(db)
                 history.end(db, self.apply_id, self.outcome or outcome or "stopped")
 
     def take_over(
@@ -109,24 +109,27 @@ class Journal:
     def writing(self) -> Iterator[Databases]:
         """One transaction a store; the registry's commits first. LacError `lock-lost` before anything."""
         ledger = self.ledger
-        with self.grip.mutex, ExitStack() as transactions:
+        with self.lease.mutex, ExitStack() as transactions:
             auth: Connection | None = None
             # contexts end in the opposite order: the last one commits first
             if ledger.auth is not None and not ledger.together:
                 auth = transactions.enter_context(self._transaction(ledger.auth))
             registry = transactions.enter_context(self._transaction(ledger.registry))
-            self.grip.check(registry)
+            self.lease.check(registry)
             if auth is not None:
                 state.install(auth)
-                self.grip.fence_off(auth)
+                self.lease.fence_off(auth)
             elif ledger.together:
                 auth = registry
             yield Databases(registry, auth, ledger.workspace, self.now_ms, ledger.artifact_root)
 
     def check(self) -> None:
         """LacError `lock-lost` where the apply no longer has its lock."""
-        with self.grip.mutex, confirm_commit(self.ledger.registry, self.apply_id, self.grip.await_own) as db:
-            self.grip.check(db)
+        with (
+            self.lease.mutex,
+            confirm_commit(self.ledger.registry, self.apply_id, self.lease.await_own) as db,
+        ):
+            self.lease.check(db)
 
     def record(
         self,
@@ -152,7 +155,7 @@ class Journal:
         number = self._counts.get(store.role, 0) + 1
 
         def there(db: Connection) -> bool:
-            self.grip.await_own(db)
+            self.lease.await_own(db)
             return history.count_transactions(db, self.apply_id) >= number
 
         with confirm_commit(store, self.apply_id, there) as db:

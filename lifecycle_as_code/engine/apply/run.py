@@ -47,9 +47,9 @@ def writing(
         beside=beside,
         timeout=timeout,
         tell=tell,
-    ) as grip:
+    ) as lease:
         check()
-        journal = Journal.begin(ledger, grip, who, command, session.environment, digest)
+        journal = Journal.begin(ledger, lease, who, command, session.environment, digest)
         with journal.ending():
             yield journal
 

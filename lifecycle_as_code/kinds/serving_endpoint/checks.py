@@ -15,7 +15,7 @@ from .capacity import RESOURCES, capacities, enough
 from .spec import ServingEndpoint
 
 
-def open_doors(world: PlanContext) -> Iterator[Diagnostic]:
+def warn_of_public_endpoints(world: PlanContext) -> Iterator[Diagnostic]:
     """Endpoints in the plan that anyone may use."""
     for change, after in _endpoints_after(world):
         if after.auth == "none":
@@ -29,7 +29,7 @@ def open_doors(world: PlanContext) -> Iterator[Diagnostic]:
             )
 
 
-def shut_doors(world: PlanContext) -> Iterator[Diagnostic]:
+def warn_of_unusable_endpoints(world: PlanContext) -> Iterator[Diagnostic]:
     """Endpoints in the plan that no role may use once it is applied."""
     shut = [(change, after) for change, after in _endpoints_after(world) if after.auth != "none"]
     if not shut:
@@ -48,7 +48,7 @@ def shut_doors(world: PlanContext) -> Iterator[Diagnostic]:
             )
 
 
-def room(world: PlanContext) -> Iterator[Diagnostic]:
+def warn_of_capacity(world: PlanContext) -> Iterator[Diagnostic]:
     """Whether the cluster has room for the new replicas beside the old ones, until those retire."""
     free = world.live.facts.get(RESOURCES)
     needs = capacities(world.changes.values(), world.live)

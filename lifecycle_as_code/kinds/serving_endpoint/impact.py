@@ -120,7 +120,7 @@ def _traffic(change: Change, scene: _Scene) -> Iterator[Traffic]:
         case "registered_model", action if action is Action.DELETE or change.moved_from:
             yield from (served.row() for served in scene.serving(model))
         case (("model_alias" | "model_version"), Action.MOVE):
-            # the model's rename tells it
+            # the model's rename shows it
             return
         case (("model_alias" | "model_version"), Action.DELETE) if owner and owner.action is Action.DELETE:
             return

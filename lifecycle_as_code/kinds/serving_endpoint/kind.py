@@ -23,7 +23,7 @@ from ...stores.ray.rollout import Move, Problems
 from ..base import Observation, Report, Rollout, ServeKind, Site, StoredForms
 from .apps import MISSING, as_apps, as_spec, entity_as_app, facts_of
 from .capacity import RESOURCES
-from .checks import open_doors, room, shut_doors
+from .checks import warn_of_capacity, warn_of_public_endpoints, warn_of_unusable_endpoints
 from .impact import impacts
 from .spec import Route, ServedEntity, ServingEndpoint, TrafficConfig, alias_of
 
@@ -38,12 +38,13 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
 
     def check(self, world: PlanContext) -> Iterator[Diagnostic]:
         """Warnings: who may use an endpoint, and whether the cluster has room."""
-        yield from open_doors(world)
-        yield from shut_doors(world)
-        yield from room(world)
+        yield from warn_of_public_endpoints(world)
+        yield from warn_of_unusable_endpoints(world)
+        yield from warn_of_capacity(world)
 
     def impacts(self, plan: Plan, recorded: Recorded, live: Live) -> Iterator[Impact]:
-        """Traffic of the endpoints that serve what changes, and what the cluster has to hold."""
+        """Traffic of the endpoints that serve what changes, and the capacity that they need of the
+        cluster."""
         return impacts(plan, recorded, live)
 
     def observe(self, cluster: Cluster) -> Observation:

@@ -34,7 +34,7 @@ from ...model.spec import (
 )
 from ..load import Manifest
 from ..shapes import shapes_of
-from ..write import in_line, nest_items, parent_of, without_given
+from ..write import in_line, nest_items, parent_of, remaining_fields
 from ..yaml.outline import Node
 from ..yaml.report import quote
 from .document import Document
@@ -168,7 +168,7 @@ class _Patch:
         new, nest = after.written(), item.shape.nest
         if nest is None or nest.map_to is None:
             amend(page.document, item.node, before.written(), new, type(after))
-        elif without_given(new, nest).keys() == set(nest.map_to):
+        elif remaining_fields(new, nest).keys() == set(nest.map_to):
             page.document.put(item.node, new[nest.map_to[1]])
         else:
             raise CannotEditError("it needs more than a key and a value: declare it in a section")
@@ -196,7 +196,7 @@ class _Patch:
                 continue
             if any(getattr(spec, name) != value for name, value in nest.constants.items()):
                 continue
-            if nest.map_to is not None and without_given(item, nest).keys() != set(nest.map_to):
+            if nest.map_to is not None and remaining_fields(item, nest).keys() != set(nest.map_to):
                 continue
             parent = parent_of(spec, nest, self._by_section[nest.section])
             if self._changes.get(parent, self._objects.get(parent)) is None or parent not in self._objects:
@@ -229,7 +229,7 @@ class _Patch:
 
 def _entry(nest: Nest, item: dict[str, Any]) -> Any:
     """An item inside its parent: a list or a mapping of one."""
-    rest = without_given(item, nest)
+    rest = remaining_fields(item, nest)
     return [rest] if nest.map_to is None else {str(rest[nest.map_to[0]]): rest[nest.map_to[1]]}
 
 

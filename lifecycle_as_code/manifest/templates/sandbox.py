@@ -64,7 +64,7 @@ _SUPPORTED: Final = frozenset(
 
 
 class Use(NamedTuple):
-    """A name in a template, the attribute asked of it, if any, and the line."""
+    """A name in a template, the attribute read from it, if any, and the line."""
 
     name: str
     attribute: str | None
@@ -80,14 +80,14 @@ class NotDefinedError(TemplateError):
 
 
 class Absent(StrictUndefined):
-    """What isn't defined: stricter than Jinja's strict one, for it isn't even made."""
+    """An undefined name. Stricter than Jinja's `StrictUndefined`: creating it is already an error."""
 
     def __init__(self, hint: str | None = None, obj: Any = None, name: Any = None, exc: Any = None) -> None:
         raise NotDefinedError(name) if name else TemplateError(hint or "A value is undefined.")
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """The environment of all templates of a stack, and what takes their cost."""
+    """The environment of all templates of a stack; it charges their costs."""
 
     intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
     intercepted_unops = frozenset(ImmutableSandboxedEnvironment.default_unop_table)
@@ -100,8 +100,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self._templates: dict[tuple[Token, ...], Template] = {}
 
     def compile_text(self, text: str, check: Callable[[list[Use]], None]) -> Template:
-        """A template. TemplateError where it isn't one, uses what isn't supported, or `check` finds a name
-        that won't do, be it in a branch that isn't taken."""
+        """A template. TemplateError where it is invalid, uses an unsupported feature, or `check` refuses a
+        name, even in a branch that isn't taken."""
         if len(text) > MAX_TEXT:
             raise TemplateError(f"The template has more than {MAX_TEXT:,} characters.", line=1)
         self.charge(_TEMPLATE)
@@ -126,9 +126,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return self._templates[tokens]._replace(literals=literals)
 
     def _read_tokens(self, text: str) -> tuple[tuple[Token, ...], list[Any]]:
-        """The words and signs of a template, each charged for before it is parsed, and its literals: in the
-        place of each stands what Python looks it up by, so that templates which differ in their literals
-        alone share their code."""
+        """The words and signs of a template, each charged for before it is parsed, and its literals: each is
+        replaced by the Python code that looks it up, so templates that differ only in literals share their
+        code."""
         tokens: list[Token] = []
         literals: list[Any] = []
         for token in self.lexer.tokenize(text):
@@ -196,7 +196,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """A number with its sign."""
         return self.unop_table[operator](need_number(arg))
 
-    # what generated code asks for, beside the above
+    # other operations of generated code
 
     text = staticmethod(text_of)
 
@@ -368,9 +368,9 @@ def _arguments(node: nodes.Filter | nodes.Test | nodes.Call) -> list[nodes.Expr]
 
 
 class Template(NamedTuple):
-    """A compiled template. `root` yields the values in its output, given what looks names up, and the
-    literals, each with its line; `lines` has pairs of a line of the template and one of `root`'s; `lone`: it
-    is exactly one expression; `size` is the number of its expressions and of those in them."""
+    """A compiled template. `root` yields the values in its output, given a function that looks names up, and
+    the literals, each with its line; `lines` has pairs of a line of the template and one of `root`'s; `lone`:
+    it is exactly one expression; `size` is the number of its expressions and of those in them."""
 
     root: Callable[[Callable[[str], Any], Sequence[Any]], Any]
     lines: list[tuple[int, int]]

@@ -166,7 +166,7 @@ def _value(text: str) -> Any:
 
 
 def graft(value: Any, at: Mark) -> Any:
-    """Plain data as nodes, all of which stand at `at`."""
+    """Plain data as nodes, all at the place `at`."""
     if isinstance(value, dict):
         node = Map(at)
         for key, inner in value.items():

@@ -178,7 +178,7 @@ def _column(item: Any, index: int) -> Column:
     if column.get("type") == "tensor":
         return Column(name, _tensor(column.get("tensor-spec"), what))
     read = _type(column, what)
-    return Column(name, read, _required(column, isinstance(read, Scalar), has_name=name is not None))
+    return Column(name, read, _is_required(column, isinstance(read, Scalar), has_name=name is not None))
 
 
 def _name(value: Any, what: str, depth: int = 0) -> Name | None:
@@ -196,7 +196,7 @@ def _name(value: Any, what: str, depth: int = 0) -> Name | None:
     raise MalformedError(f"the name of {what} is not a label")
 
 
-def _required(column: Mapping[str, Any], scalar: bool, has_name: bool) -> bool:
+def _is_required(column: Mapping[str, Any], scalar: bool, has_name: bool) -> bool:
     if column.get("optional") is True:  # MLflow before 2.9 wrote this
         return False
     # MLflow's ColSpec leaves None for a nested type without it. Its enforcement treats that as no, and

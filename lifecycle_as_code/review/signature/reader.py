@@ -14,8 +14,8 @@ MAX_DEPTH: Final = 128
 
 
 def parse_signature(data: Mapping[str, Any]) -> Signature:
-    """MLmodel's `signature`, whose parts are JSON texts. MalformedError, which is a ValueError, says for
-    people what MLflow couldn't read in it either."""
+    """MLmodel's `signature`, whose parts are JSON texts. MalformedError, a ValueError, names what MLflow
+    couldn't read in it either."""
     signature = Signature(*(_part(data, name) for name in ("inputs", "outputs", "params")))
     _check(signature)
     return signature
@@ -26,7 +26,7 @@ def _part(data: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any], ...] |
     if text is None or text == "":
         return None
     if not isinstance(text, str):
-        raise MalformedError(f"its {name} are no text")
+        raise MalformedError(f"its {name} aren't text")
     try:
         items = json.loads(text, object_pairs_hook=_once)
     except MalformedError:
@@ -35,9 +35,9 @@ def _part(data: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any], ...] |
         raise MalformedError(f"its {name} are nested too deeply") from None
     except ValueError:
         # not the parser's own words: they can repeat the text
-        raise MalformedError(f"its {name} are no JSON") from None
+        raise MalformedError(f"its {name} aren't valid JSON") from None
     if not isinstance(items, list):
-        raise MalformedError(f"its {name} are no list")
+        raise MalformedError(f"its {name} aren't a list")
     if _is_deep(items, MAX_DEPTH):
         raise MalformedError(f"its {name} are nested too deeply")
     return tuple(items)
@@ -50,7 +50,7 @@ def _is_deep(item: Any, limit: int) -> bool:
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(mapping := dict(pairs)) < len(pairs):
-        raise MalformedError("a key is given twice in it")
+        raise MalformedError("it has a duplicate key")
     return mapping
 
 

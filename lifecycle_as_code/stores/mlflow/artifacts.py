@@ -73,7 +73,7 @@ def read_files(
     answers: queue.SimpleQueue[tuple[str, File]] = queue.SimpleQueue()
     with ExitStack() as running:
         if away:
-            running.enter_context(apart(away, until, environ, answers))
+            running.enter_context(start_reader(away, until, environ, answers))
         _read_here(here, answers)
         while pending and (rest := until - time.monotonic()) > 0:
             try:
@@ -254,13 +254,13 @@ with concurrent.futures.ThreadPoolExecutor(request["threads"]) as pool:
 
 
 @contextmanager
-def apart(
+def start_reader(
     places: Mapping[str, str],
     until: float,
     environ: Mapping[str, str],
     answers: queue.SimpleQueue[tuple[str, File]],
 ) -> Iterator[None]:
-    """The process apart, while the block lasts. `places`: each with what reads it."""
+    """A process apart that reads files, while the block lasts. `places`: each with what reads it."""
     files = {place: (reader, join(place, FILE)) for place, reader in places.items()}
     seconds = max(1, int(until - time.monotonic()) + 5)
     request = json.dumps({"files": files, "seconds": seconds, "largest": LARGEST, "threads": THREADS})
@@ -287,7 +287,7 @@ def apart(
             with suppress(OSError, ValueError):
                 assert process.stdin is not None
                 assert process.stdout is not None
-                # not as an argument: addresses may hold passwords, and arguments are there for all to see
+                # not as an argument: addresses may hold passwords, and every user can see arguments
                 with process.stdin as asking:
                     asking.write(request)
                 with process.stdout as output:

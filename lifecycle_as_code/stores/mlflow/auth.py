@@ -110,7 +110,7 @@ def read_names(registry: Connection, types: Iterable[str], workspace: str) -> di
     return {each: GrantNames.read(registry, each, workspace) for each in types}
 
 
-# --- the whole of it
+# --- everything
 
 
 def read_access_state(

@@ -1,7 +1,7 @@
 """Create MLflow's databases where they are missing, by MLflow's own migrations in a process of its own.
 
-Only there is mlflow imported: importing it costs more than a whole plan. What is left is what a first
-start of MLflow leaves: its tables at its head, the workspace `default`, and experiment 0, `Default`.
+Only there is mlflow imported: importing it costs more than a whole plan. The result is that of MLflow's first
+start: its tables at the latest revision, the workspace `default`, and experiment 0, `Default`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from . import tables
 NO_MLFLOW = 3
 TIMEOUT_SECONDS = 600
 
-# the address comes by stdin: it may hold a password, and arguments are there for everybody to see
+# the address is passed on stdin: it may hold a password, and every user can see arguments
 _TRACKING = """
 try:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -64,7 +64,7 @@ def run(migration):
 
 
 def empty_store(role: Role) -> SqlStore:
-    """MLflow's tables without rows, in memory: what a store that isn't made yet reads as."""
+    """MLflow's tables without rows, in memory, in place of a store that doesn't exist yet."""
     engine = create_engine("sqlite://", poolclass=StaticPool)
     tables.metadata.create_all(engine)
     return SqlStore(role, "sqlite", "(not made yet)", engine, URL.create("sqlite"))
@@ -73,7 +73,7 @@ def empty_store(role: Role) -> SqlStore:
 def create_database(
     store: SqlStore, *, artifact_root: str | None = None, tell: Callable[[str], object] = str
 ) -> None:
-    """Make `store`'s tables. To be called where `check_schema` finds it empty, or its file is missing.
+    """Create `store`'s tables. Call it where `check_schema` finds the store empty, or its file is missing.
 
     `artifact_root` becomes the parent of experiments' files. By default it is `mlruns` beside a SQLite
     file (MLflow's client: beside the working directory's), and `mlflow-artifacts:/` on PostgreSQL (as
@@ -90,7 +90,7 @@ def create_database(
     try:
         store.path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LacError(_not_created(store, error.strerror or str(error))) from None
+        raise LacError(_creation_error(store, error.strerror or str(error))) from None
     draft = store.path.with_name(f".{store.path.name}.{os.getpid()}.new")
     try:
         draft_uri = URL.create("sqlite", database=str(draft)).render_as_string()
@@ -101,7 +101,7 @@ def create_database(
 
 
 def _publish(draft: Path, path: Path) -> None:
-    """Give the finished file its name, unless another process was faster: then theirs stands."""
+    """Give the finished file its name, unless another process was faster: then its file stays."""
     if path.exists() and path.stat().st_size == 0:
         draft.replace(path)
         return
@@ -133,7 +133,7 @@ def _migrate(store: SqlStore, uri: str, artifact_root: str) -> None:
         )
     except subprocess.TimeoutExpired:
         raise LacError(
-            _not_created(store, f"MLflow's migrations took more than {TIMEOUT_SECONDS} s.")
+            _creation_error(store, f"MLflow's migrations took more than {TIMEOUT_SECONDS} s.")
         ) from None
     if process.returncode == NO_MLFLOW:
         raise LacError(
@@ -149,10 +149,10 @@ def _migrate(store: SqlStore, uri: str, artifact_root: str) -> None:
         reason = lines[-1] if lines else f"exit code {process.returncode}"
         for secret in filter(None, (store.url.password, store.url.query.get("password"))):
             reason = reason.replace(str(secret), "***").replace(quote_plus(str(secret)), "***")
-        raise LacError(_not_created(store, reason))
+        raise LacError(_creation_error(store, reason))
 
 
-def _not_created(store: SqlStore, reason: str) -> Diagnostic:
+def _creation_error(store: SqlStore, reason: str) -> Diagnostic:
     return Diagnostic(
         "store-not-created",
         "MLflow's database couldn't be created",

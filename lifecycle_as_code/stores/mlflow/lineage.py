@@ -20,7 +20,7 @@ Number = tuple[str, int]
 """A version: its model's name and its number."""
 
 
-def left_null(db: Connection, workspace: str, sources: Mapping[Number, SourceAddress]) -> set[Number]:
+def find_null_runs(db: Connection, workspace: str, sources: Mapping[Number, SourceAddress]) -> set[Number]:
     """Which of these versions, none of which has a run, MLflow leaves with NULL there instead of "".
 
     MLflow: those from a logged model that has no run, and those copied from a version that has NULL.

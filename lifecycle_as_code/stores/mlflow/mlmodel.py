@@ -58,7 +58,7 @@ def read_mlmodel(data: bytes) -> MlModel:
         if fault.code != "tag-refused":
             return MlModel(problem=f"MLmodel can't be read: {fault.summary} ({fault.at}): {fault.detail}")
     if not isinstance(root, Map):
-        return MlModel(problem="MLmodel holds no mapping.")
+        return MlModel(problem="MLmodel isn't a mapping.")
     flavors = _mapping(root.get("flavors"))
     signature, problem = _signature(root.get("signature"))
     return MlModel(
@@ -107,7 +107,7 @@ def _library(flavor: str, entries: Mapping[str, Any]) -> str:
 
 
 def _signature(node: Any) -> tuple[Signature | None, str]:
-    """The signature, and why it can't be read. MLflow takes what is no mapping for none."""
+    """The signature, and why it can't be read. MLflow treats anything but a mapping as none."""
     if not isinstance(node, Map):
         return None, ""
     parts = {name: _plain(node.get(name)) for name in ("inputs", "outputs", "params")}

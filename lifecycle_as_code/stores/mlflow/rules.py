@@ -77,8 +77,8 @@ def alias(name: str) -> str | None:
     return _too_long("an alias", name, ALIAS_LENGTH)
 
 
-def alias_to_be_made(name: str) -> str | None:
-    """Ours: not a bare number. MLflow takes it, so one that is there already may stay."""
+def new_alias(name: str) -> str | None:
+    """Ours: not a bare number. MLflow accepts it, so an existing one may stay."""
     return "an alias that is a number reads as a version" if name.isdigit() else None
 
 
@@ -136,18 +136,18 @@ def description(text: str) -> str | None:
 def source(uri: str) -> str | None:
     """A version's source, as a manifest may hold it. The column: 500 characters.
 
-    Stricter rules hold for one that is to be made (`source_to_be_made`): MLflow's client takes anything on
-    a database, and what it took may be declared.
+    Stricter rules apply to a new one (`new_source`): MLflow's client accepts anything on a database, and
+    manifests may declare what exists.
     """
     if not uri.strip():
         return "a version's source can't be blank"
-    if uri.startswith("models:") and (problem := source_to_be_made(uri)):
+    if uri.startswith("models:") and (problem := new_source(uri)):
         return problem
     return _too_long("a version's source", uri, SOURCE_LENGTH) or _unstorable("a version's source", uri)
 
 
-def source_to_be_made(uri: str) -> str | None:
-    """What MLflow's server asks of a new version's source; see `uris.parse_source`."""
+def new_source(uri: str) -> str | None:
+    """MLflow's server's rules for a new version's source; see `uris.parse_source`."""
     try:
         parse_source(uri)
     except ValueError as error:

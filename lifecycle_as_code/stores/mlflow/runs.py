@@ -25,7 +25,7 @@ from .tables import (
 )
 
 SYSTEM: Final = "system/"
-"""What MLflow measures by itself (CPU, memory) begins so. It says nothing about the model."""
+"""The prefix of metrics that MLflow measures by itself (CPU, memory). They say nothing about the model."""
 
 COMMIT: Final = "mlflow.source.git.commit"
 SOURCE: Final = "mlflow.source.name"
@@ -47,7 +47,7 @@ class RunFacts:
 
 
 def read(db: Connection, workspace: str, run_ids: Collection[str]) -> dict[str, RunFacts]:
-    """Those of the runs that are there, deleted ones too."""
+    """The runs that exist, deleted ones included."""
     runs_by_id = _runs(db, workspace, run_ids)
     metrics, of_models = _metrics(db, runs_by_id)
     query: Any = select(params.c.run_uuid, params.c.key, params.c.value)

@@ -42,7 +42,7 @@ AUTH_HEADS: Final = frozenset({"e5f6a7b8c9d0", "f1a2b3c4d5e6"})
 AUTH_TOO_OLD: Final = frozenset(
     {"8606fa83a998", "0965eb92f5f0", "a1b2c3d4e5f6", "2ed73881770d", "c3d4e5f6a7b8"}
 )
-"""Revisions in which grants still stand in tables of their own (the last has roles beside them)."""
+"""Revisions in which grants are still in tables of their own (the last has roles as well)."""
 
 
 @dataclass(frozen=True, slots=True)

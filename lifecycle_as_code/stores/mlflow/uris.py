@@ -23,7 +23,7 @@ _LOGGED_MODEL: Final = re.compile(r"models:/([^/?@]+)")
 
 
 FOREIGN_FILE: Final = "a `file:` address can't name another host: write `file:///<path>`"
-"""What is wrong with an address that `is_foreign_file`."""
+"""The error for an address that `is_foreign_file`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ SourceAddress = RunPath | LoggedModel | Version | Location
 
 
 def read_source(text: str) -> SourceAddress:
-    """A version's source, whatever MLflow may have stored: what reads as nothing special is a Location."""
-    # each version of a stack is read some times over, and most are at a place
+    """A version's source, in any form that MLflow may have stored; one of no special form is a Location."""
+    # each version's source is read several times, and most are locations
     if not text.startswith(("runs:/", "models:/")):
         return Location(text)
     if match := _RUN_PATH.fullmatch(text):
@@ -79,9 +79,9 @@ def read_source(text: str) -> SourceAddress:
 
 
 def parse_source(text: str) -> SourceAddress:
-    """The source of a version that is to be made. ValueError says why MLflow's server would refuse it.
+    """The source of a new version. ValueError says why MLflow's server would refuse it.
 
-    `models:/<name>@<alias>`, `/latest` and stages are refused: what they name changes, and a source can't.
+    `models:/<name>@<alias>`, `/latest` and stages are refused: their targets change, and a source can't.
     """
     source = read_source(text)
     if isinstance(source, Location) and text.startswith("models:"):

@@ -81,7 +81,7 @@ def ingress_name(endpoint: str) -> str:
 
 
 def entity_name(owner: str, endpoint: str, entity: ServedEntity) -> str:
-    """The app name of a served entity: readable, and different for whatever is served differently."""
+    """The app name of a served entity: readable, and another one for anything that is served differently."""
     return f"lac.{endpoint}.{entity.name}.{routing.revision(_immutable_config(owner, endpoint, entity))[:10]}"
 
 
@@ -96,7 +96,7 @@ def entity_app(owner: str, endpoint: str, entity: ServedEntity) -> AppConfig:
     deployment: dict[str, Any] = {
         "name": "entity",
         "ray_actor_options": {"num_cpus": entity.num_cpus, "num_gpus": entity.num_gpus},
-        # a replica that leaves answers what it has begun, which may take as long as a request may
+        # a leaving replica finishes its requests, which may take as long as any request
         "graceful_shutdown_timeout_s": max(_SHUTDOWN, entity.timeout or 0.0),
         **_replicas(entity.min_replicas, entity.max_replicas),
     }

@@ -1,8 +1,8 @@
 """A handle on one cluster's Ray Serve, through its REST API. Decides nothing about endpoints.
 
 The one dangerous thing here is PUT: it replaces the whole set of declarative apps, deletes what its body
-leaves out, and knows no ETag. So `merge` reads, carries over what isn't ours as it is, writes, and reads
-again until ours and theirs both stand. A PUT's 200 means *accepted*: `wait` reports the result.
+leaves out, and knows no ETag. So `merge` reads, carries over others' apps unchanged, writes, and reads again
+until both ours and theirs exist. A PUT's 200 means *accepted*: `wait` reports the result.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _LOOKS = 5
 class Cluster:
     """One cluster, by its dashboard's URL.
 
-    `token` is sent as a bearer token and appears in no error. `data_address`: where endpoints answer, for
-    when Ray's own word for it can't be reached from here. `http_options`: Serve's, for the case that it
-    doesn't run yet; afterwards Ray ignores them. Times in seconds.
+    `token` is sent as a bearer token and appears in no error. `data_address`: where endpoints answer, if the
+    address that Ray reports can't be reached from here. `http_options`: Serve's, if it doesn't run yet;
+    afterwards Ray ignores them. Times in seconds.
     """
 
     def __init__(
@@ -70,8 +70,8 @@ class Cluster:
 
     @contextmanager
     def asking(self, permit: Callable[[], None]) -> Iterator[None]:
-        """Within the block, `permit` is called before every write; what it raises keeps the write from being
-        made. Ray itself has no fence: this keeps a writer off that has lost its lock."""
+        """Within the block, call `permit` before every write; an error that it raises prevents the write. Ray
+        itself has no fence: this stops a writer that has lost its lock."""
         self._permit = permit
         try:
             yield
@@ -103,11 +103,11 @@ class Cluster:
         *,
         owner: str,
     ) -> None:
-        """Make `put` stand and `remove` go, and leave every other app as it is.
+        """Deploy `put`, delete `remove`, and leave every other app as it is.
 
         Returns when a read after the write shows both; Ray deploys in its own time (`wait`). LacError
-        `ray-not-ours` or `ray-route-taken` before anything is written when a name or a route is someone
-        else's, `ray-refused` for what Ray rejects, `ray-contended` when others keep overwriting.
+        `ray-not-ours` or `ray-route-taken` before anything is written when a name or a route belongs to
+        another owner, `ray-refused` for what Ray rejects, `ray-contended` when others keep overwriting.
         """
         leaving = frozenset(remove)
         lost_apps: dict[str, AppConfig] = {}
@@ -146,8 +146,8 @@ class Cluster:
 
         An app that fails doesn't end the wait for the others; its `problem` holds Ray's words. One that is
         still DEPLOYING after the timeout is returned as such. None, or one that is leaving: it was deleted
-        outside lac and stayed away for some looks. `on_progress` is called with each app that moved,
-        `pulse` at every look, twice a second or more; what they raise is raised.
+        outside lac and stayed absent for several polls. `on_progress` is called with each app that changed,
+        `pulse` at every poll, at least twice a second; their errors end the wait.
         """
         pending = set(names)
         latest: dict[str, Application | None] = {}
@@ -205,11 +205,12 @@ class Cluster:
         timeout: float = 30.0,
         pulse: Callable[[], None] = lambda: None,
     ) -> str | None:
-        """Ask the endpoint itself until it answers well; what was wrong last if `timeout` passes, else None.
+        """Ask the endpoint until it answers successfully: None, or the last problem once `timeout` has
+        passed.
 
-        `entity`: a served entity's name, or its app's, which then must answer through the ingress at
-        whatever weight. `revision`: what the ingress must report to work by (`ray_apps.revision`), several
-        times in a row, since each request reaches one of several replicas.
+        `entity`: a served entity's name, or its app's, which then must answer through the ingress at whatever
+        weight. `revision`: what the ingress must report to work by (`apps.revision`), several times in a row,
+        since each request reaches one of several replicas.
         """
         import httpx
 

@@ -1,6 +1,6 @@
 """An endpoint as desired, and as it is on a cluster: its ingress and the apps of its entities. Pure.
 
-What an endpoint has committed to (which app serves which entity) stands in its ingress' `user_config`, and is
+What an endpoint has committed to (which app serves which entity) is in its ingress' `user_config`, and is
 replaced in the very write that moves the traffic. Entity apps beside that are an unfinished rollout's.
 """
 

@@ -1,4 +1,4 @@
-"""A Ray of one's own for one stack: started, found again and ended by what `.lac/ray.json` records.
+"""One stack's own Ray: started, found again and ended by the record in `.lac/ray.json`.
 
 It serves on loopback and belongs to the directory that started it, so that two stacks on one machine have
 two Rays that share no port, no temporary directory and no token. This module ends only the processes that it
@@ -104,8 +104,8 @@ def up(
 ) -> LocalRay:
     """Start the directory's Ray and wait until its REST API answers; return the running one if there is one.
 
-    `num_cpus`: what Ray may hand out, by default eight or what the machine has.
-    `environment` is added to what the replicas see, where secret references are resolved. `timeout` in
+    `num_cpus`: how many CPUs Ray may allocate; by default as many as the machine has, and at least eight.
+    `environment` is added to the replicas' environment, where secret references are resolved. `timeout` in
     seconds. LacError `ray-missing` without the `local` extra, `ray-start-failed` with the end of Ray's log.
     """
     if (running := status(directory)) is not None:
@@ -271,7 +271,7 @@ def _await(ray: LocalRay, process: subprocess.Popen[bytes], directory: Path, dea
     headers = {"Authorization": f"Bearer {token(directory)}"}
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise _start_failed(f"Ray ended with exit code {process.returncode}.", directory)
+            raise _start_error(f"Ray ended with exit code {process.returncode}.", directory)
         try:
             reply = httpx.get(
                 f"{ray.address}/api/serve/applications/", headers=headers, timeout=10.0, trust_env=False
@@ -281,10 +281,10 @@ def _await(ray: LocalRay, process: subprocess.Popen[bytes], directory: Path, dea
         except httpx.HTTPError:
             pass
         time.sleep(0.2)
-    raise _start_failed("Ray's REST API didn't answer in time.", directory)
+    raise _start_error("Ray's REST API didn't answer in time.", directory)
 
 
-def _start_failed(what: str, directory: Path) -> LacError:
+def _start_error(what: str, directory: Path) -> LacError:
     log = directory / LOG
     try:
         lines = log.read_text(errors="replace").splitlines()[-15:]

@@ -11,7 +11,7 @@ from .state import Application, applications
 
 # what a PUT must repeat, or Ray takes its own default for it
 _INSTANCE = ("proxy_location", "http_options", "grpc_options", "target_capacity")
-# what Ray passes on without a look inside: equal or not, for a key that is to go must be noticed too
+# Ray passes these on unread. They are equal or not: a removed key must be noticed, too
 _OPAQUE = frozenset({"user_config", "args", "runtime_env"})
 
 

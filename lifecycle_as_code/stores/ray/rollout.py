@@ -50,10 +50,10 @@ Problems = dict[str, str | Diagnostic]
 def warm_up(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
     """Start new apps beside those that serve, without traffic. Failures are undone."""
     endpoints = live_endpoints(cluster.applications())
-    problems = _unwedge(cluster, moves, endpoints, tell)
-    problems |= stand(cluster, moves, problems, _entities, tell)
+    problems = _remove_broken_apps(cluster, moves, endpoints, tell)
+    problems |= deploy_edits(cluster, moves, problems, _entities, tell)
     endpoints = live_endpoints(cluster.applications())
-    problems |= stand(cluster, moves, problems, lambda move: _table(move, endpoints), tell)
+    problems |= deploy_edits(cluster, moves, problems, lambda move: _table(move, endpoints), tell)
     for move in _good(moves, problems):
         if problem := _probe_new(cluster, move, endpoints, tell):
             problems[move.name] = problem
@@ -105,7 +105,7 @@ def cut_over(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
         for move in moves
         if move.after is not None
     }
-    problems = stand(
+    problems = deploy_edits(
         cluster, moves, {}, lambda move: Edit({ingress_name(move.name): configs[move.name]}), tell
     )
     for move in _good(moves, problems):
@@ -181,7 +181,7 @@ def _of_ray(error: LacError) -> bool:
     return error.diagnostics[0].code.startswith("ray-")
 
 
-def _unwedge(
+def _remove_broken_apps(
     cluster: Cluster, moves: Sequence[Move], endpoints: Mapping[str, LiveEndpoint], tell: Tell
 ) -> Problems:
     """Remove the broken apps of an interrupted apply first: Ray wouldn't retry them."""
@@ -225,7 +225,7 @@ def _retirement(move: Move, here: LiveEndpoint | None) -> Edit:
     return Edit(configs, sorted(here.entities.keys() - configs.keys()))
 
 
-def stand(
+def deploy_edits(
     cluster: Cluster,
     moves: Sequence[Move],
     problems: Mapping[str, object],

@@ -73,8 +73,8 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Logical CPUs and GPUs: what the living nodes have, and what of it isn't handed out. `nodes`: the same,
-    free on each of them; empty where that isn't known."""
+    """Logical CPUs and GPUs: all that the living nodes have, and the free part. `nodes`: the same, free on
+    each of them; empty where that isn't known."""
 
     cpus: float
     gpus: float
@@ -130,7 +130,7 @@ def is_settled(app: Application) -> bool:
 
 
 def readable(message: str) -> str:
-    """Ray's message without Python's frames: what is said, not where in the code it was said."""
+    """Ray's message without Python's stack frames."""
     texts: list[str] = []
     in_frame = False
     for line in re.sub(r"\x1b\[[0-9;]*m", "", message).splitlines():
@@ -141,7 +141,7 @@ def readable(message: str) -> str:
             continue
         else:
             in_frame = False
-            # an actor's name and address stand where a traceback of Ray's own begins
+            # a traceback of Ray's own begins with an actor's name and address
             text = (
                 ""
                 if line.startswith("ray::") or line.endswith("Traceback (most recent call last):")

@@ -1,4 +1,4 @@
-"""The database's clock: what leases, records and history are dated by."""
+"""The database's clock, which dates leases, records and history."""
 
 from __future__ import annotations
 

@@ -241,7 +241,7 @@ def _prepare_unless_pooled(db: Connection) -> None:
 
 
 def _without_password(url: URL) -> str:
-    """The address as people may see it. A secret may also stand among the options."""
+    """The address as people may see it. The options may hold a secret, too."""
     public = url.set(drivername="postgresql")
     hidden = {name: "hidden" for name in public.query if _is_secret(name)}
     return public.update_query_dict(hidden).render_as_string(hide_password=True)

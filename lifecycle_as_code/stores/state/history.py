@@ -78,7 +78,7 @@ def of_plan(db: Connection, stack: str, workspace: str, plan_digest: str) -> lis
 
 def note(db: Connection, apply_id: str, stack: str, workspace: str, changes_made: Iterable[Change]) -> None:
     """Record these changes in the transaction that makes them; a rename under both names."""
-    lines = [line for change in changes_made for line in (*_left_behind(change), change)]
+    lines = [line for change in changes_made for line in (*_former_lines(change), change)]
     if not lines:
         return
     mine = changes.c.apply_id == apply_id
@@ -105,7 +105,7 @@ def note(db: Connection, apply_id: str, stack: str, workspace: str, changes_made
     )
 
 
-def _left_behind(change: Change) -> Iterator[Change]:
+def _former_lines(change: Change) -> Iterator[Change]:
     """For a rename, the line under the former name."""
     if change.moved_from is not None and change.before is not None:
         former = change.before.renamed(change.address, change.moved_from)

@@ -45,8 +45,8 @@ _SOMEBODY: _Row = {
 
 
 @dataclass(frozen=True)
-class Grip:
-    """The lock in its holder's hands. `mutex` keeps its renewals apart from its transactions."""
+class Lease:
+    """A held lock. `mutex` keeps its renewals apart from its transactions."""
 
     stack: str
     lock_id: str
@@ -95,7 +95,7 @@ def hold(
     beside: SqlStore | None = None,
     timeout: float = 0.0,
     tell: Callable[[str], None] = lambda _: None,
-) -> Iterator[Grip]:
+) -> Iterator[Lease]:
     """Hold the stack's lock for the block. LacError `locked` after `timeout` seconds of waiting.
 
     `who` and `what` appear in the messages of waiting processes. `beside`: another database that the holder
@@ -103,12 +103,12 @@ def hold(
     Creates the `lac_*` tables if they are missing.
     """
     labels = {"who": who[:256], "what": what[:256]}
-    grip = _wait(_Watch(store, stack, beside), lock_id, labels, timeout, tell)
+    lease = _wait(_Watch(store, stack, beside), lock_id, labels, timeout, tell)
     end = threading.Event()
-    renewal = threading.Thread(target=_renew, args=(store, grip, end), daemon=True)
+    renewal = threading.Thread(target=_renew, args=(store, lease, end), daemon=True)
     renewal.start()
     try:
-        yield grip
+        yield lease
     finally:
         end.set()
         renewal.join()
@@ -160,7 +160,7 @@ class _Watch:
         self._heard: tuple[str, int, float] = ("", 0, 0.0)
         self._renewed = False
 
-    def take(self, lock_id: str, labels: Mapping[str, str]) -> Grip | _Row:
+    def take(self, lock_id: str, labels: Mapping[str, str]) -> Lease | _Row:
         """The lock, or its holder's row."""
         # read first: a holder that is writing keeps every other writer waiting
         with reading(self._store) as db:
@@ -191,7 +191,7 @@ class _Watch:
             if error.diagnostics[0].code != "write-conflict":
                 raise
 
-    def _claim(self, db: Connection, lock_id: str, labels: Mapping[str, str]) -> Grip | _Row:
+    def _claim(self, db: Connection, lock_id: str, labels: Mapping[str, str]) -> Lease | _Row:
         row = _row(db, self._stack, lock=True)
         if holder := self._holder(db, row):
             return holder
@@ -203,7 +203,7 @@ class _Watch:
             db.execute(insert(state.locks).values(name=self._stack, **values))
         else:
             db.execute(update(state.locks).where(state.locks.c.name == self._stack).values(values))
-        return Grip(self._stack, lock_id, fence)
+        return Lease(self._stack, lock_id, fence)
 
     def _has(self, lock_id: str, db: Connection) -> bool:
         row = _row(db, self._stack, lock=True) if state.schema_version(db) else None
@@ -255,24 +255,24 @@ def _free(db: Connection, stack: str, lock_id: str) -> bool:
     return db.execute(statement).rowcount == 1
 
 
-def _renew(store: SqlStore, grip: Grip, end: threading.Event) -> None:
+def _renew(store: SqlStore, lease: Lease, end: threading.Event) -> None:
     while not end.wait(LEASE_SECONDS / 3):
         # a transaction of ours renews by itself
-        if not grip.mutex.acquire(blocking=False):
+        if not lease.mutex.acquire(blocking=False):
             continue
         try:
             with writing(store) as db:
-                grip.check(db)
+                lease.check(db)
         except LacError:
             # another writer is busy, or the lock is lost: our next transaction notices
             continue
         finally:
-            grip.mutex.release()
+            lease.mutex.release()
 
 
 def _wait(
     watch: _Watch, lock_id: str, labels: Mapping[str, str], timeout: float, tell: Callable[[str], None]
-) -> Grip:
+) -> Lease:
     """Retry until the lock is ours. `tell` gets one line about the wait, then an empty one for each try."""
     start = time.monotonic()
     is_waiting = False

@@ -55,7 +55,7 @@ records: Final = Table(
     Column("pending", Text),
     Column("apply_id", String(36), nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
-    # `lifecycle: {prevent_destroy: true}`: it outlives the block that said it
+    # `lifecycle: {prevent_destroy: true}`: it outlives the block that declared it
     Column("protected", Boolean, nullable=False, server_default=false()),
 )
 
@@ -73,7 +73,7 @@ locks: Final = Table(
     # seconds since 1970 by the database's clock
     Column("since", BigInteger, nullable=False),
     Column("expires", BigInteger, nullable=False),
-    # for people: who it is, and what they are doing
+    # for messages: the holder, and its command
     Column("who", String(256)),
     Column("what", String(256)),
 )

@@ -496,11 +496,11 @@ def deep(levels: int) -> str:
 
 
 BAD: dict[str, tuple[Any, str]] = {
-    "no text": ({"inputs": [AGE]}, "its inputs are no text"),
-    "no JSON": ({"inputs": "[{"}, "its inputs are no JSON"),
-    "no list": ({"params": "{}"}, "its params are no list"),
-    "a key given twice": ({"inputs": '[{"type": "long", "type": "string"}]'}, "a key is given twice in it"),
-    "a number of a million digits": ({"inputs": "[" + "9" * 1_000_000 + "]"}, "its inputs are no JSON"),
+    "no text": ({"inputs": [AGE]}, "its inputs aren't text"),
+    "no JSON": ({"inputs": "[{"}, "its inputs aren't valid JSON"),
+    "no list": ({"params": "{}"}, "its params aren't a list"),
+    "a key given twice": ({"inputs": '[{"type": "long", "type": "string"}]'}, "it has a duplicate key"),
+    "a number of a million digits": ({"inputs": "[" + "9" * 1_000_000 + "]"}, "its inputs aren't valid JSON"),
     "a million brackets": ({"inputs": "[" * 1_000_000}, "its inputs are nested too deeply"),
     "a deep value that nothing reads": (
         {"inputs": '[{"type": "long", "more": ' + "[" * 200 + "]" * 200 + "}]"},

@@ -150,14 +150,14 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     for inner, name in zip("abcdefghi", "bcdefghij", strict=True)
 )
 UNREADABLE = {
-    "empty": ("", "MLmodel holds no mapping."),
-    "a list": ("[1]", "MLmodel holds no mapping."),
+    "empty": ("", "MLmodel isn't a mapping."),
+    "a list": ("[1]", "MLmodel isn't a mapping."),
     "no YAML": ("flavors: [", "invalid YAML (MLmodel:2:1)"),
     "two documents": ("a: 1\n---\nb: 1", "more than one document"),
     "a key given twice": ("run_id: a\nrun_id: b", "`run_id` is already defined at MLmodel:1:1"),
     "a signature given twice": (
         """signature: {inputs: '[{"type": "long", "type": "long"}]'}""",
-        "MLmodel has a signature that can't be read: a key is given twice in it.",
+        "MLmodel has a signature that can't be read: it has a duplicate key.",
     ),
     "an alias bomb": (BOMB, "The aliases up to here expand to more than"),
     "an alias of what holds it": ("a: &a [*a]", "`*a` is inside `&a`"),
@@ -166,12 +166,12 @@ UNREADABLE = {
     "very long": ("#" * (MAX_BYTES + 1), "MLmodel has 4,194,305 bytes; 4,194,304 are read."),
     "a huge whole number in a signature": (
         f"signature: {{inputs: '[{'9' * 1_000_000}]'}}",
-        "signature that can't be read: its inputs are no JSON",
+        "signature that can't be read: its inputs aren't valid JSON",
     ),
     "a deep signature": (f"signature: {{inputs: '{'[' * 1_000_000}'}}", "its inputs are nested too deeply"),
-    "a signature that is a mapping": ("signature: {inputs: {a: 1}}", "its inputs are no text"),
-    "a signature that is a list": ("signature: {params: [1]}", "its params are no text"),
-    "a signature that is a number": ("signature: {params: 1}", "its params are no text"),
+    "a signature that is a mapping": ("signature: {inputs: {a: 1}}", "its inputs aren't text"),
+    "a signature that is a list": ("signature: {params: [1]}", "its params aren't text"),
+    "a signature that is a number": ("signature: {params: 1}", "its params aren't text"),
 }
 
 

@@ -65,15 +65,15 @@ def elsewhere() -> Iterator[None]:
         yield
 
 
-def claim(store: SqlStore, lock_id: str, holder: str | None = None) -> lock.Grip:
+def claim(store: SqlStore, lock_id: str, holder: str | None = None) -> lock.Lease:
     """Take the lock, and die: nobody renews it."""
     with mock.patch.object(processes, "identity", return_value=holder or f"{processes._machine()} {DEAD}"):
         found = lock._Watch(store, "test").take(lock_id, {"who": "ann", "what": "apply"})
-    assert isinstance(found, lock.Grip), found
+    assert isinstance(found, lock.Lease), found
     return found
 
 
-def claim_elsewhere(store: SqlStore, lock_id: str) -> lock.Grip:
+def claim_elsewhere(store: SqlStore, lock_id: str) -> lock.Lease:
     return claim(store, lock_id, f"another/machine {DEAD}")
 
 
@@ -109,8 +109,8 @@ def test_a_lock_says_who_holds_it_for_what_and_since_when(store: SqlStore) -> No
 
 
 def test_stacks_do_not_wait_for_each_other(store: SqlStore) -> None:
-    with lock.hold(store, "test", "one"), lock.hold(store, "other", "two") as grip:
-        assert grip.fence == 1
+    with lock.hold(store, "test", "one"), lock.hold(store, "other", "two") as lease:
+        assert lease.fence == 1
 
 
 def test_whoever_waits_is_told_for_whom_and_gets_the_lock_next(store: SqlStore) -> None:
@@ -129,8 +129,8 @@ def test_whoever_waits_is_told_for_whom_and_gets_the_lock_next(store: SqlStore) 
     first = threading.Thread(target=work)
     first.start()
     taken.wait(60)
-    with lock.hold(store, "test", "two", timeout=60, tell=tell) as grip:
-        assert grip.fence == 2
+    with lock.hold(store, "test", "two", timeout=60, tell=tell) as lease:
+        assert lease.fence == 2
     first.join()
     assert lines[0].startswith("waiting for the lock of ann")
     assert {*lines[1:]} <= {""}
@@ -141,15 +141,15 @@ def test_the_fence_rises_by_one_with_each_holder_and_never_falls(
 ) -> None:
     fences = []
     for number in range(2):
-        with lock.hold(store, "test", f"held-{number}") as grip:
-            fences.append(grip.fence)
+        with lock.hold(store, "test", f"held-{number}") as lease:
+            fences.append(lease.fence)
     fences.append(claim(store, "killed").fence)
     fences.append(claim_elsewhere(store, "killed far away").fence)
     lock.force_unlock(store, "test", "killed far away")
     monkeypatch.setattr(lock, "LEASE_SECONDS", 0)
     fences.append(claim_elsewhere(store, "run out at once").fence)
-    with lock.hold(store, "test", "last", timeout=60) as grip:
-        fences.append(grip.fence)
+    with lock.hold(store, "test", "last", timeout=60) as lease:
+        fences.append(lease.fence)
     assert fences == [1, 2, 3, 4, 5, 6]
 
 
@@ -198,7 +198,7 @@ def expired(bench: Bench, lock_id: str) -> None:
         db.execute(update(state.locks).where(mine).values(holder=f"another/machine {DEAD}", expires=0))
     with mock.patch.object(lock, "LEASE_SECONDS", 0):
         lock_held = lock._Watch(store, "test").take("somebody", {"who": "bob", "what": "apply"})
-        assert isinstance(lock_held, lock.Grip)
+        assert isinstance(lock_held, lock.Lease)
 
 
 LOST = pytest.mark.parametrize("lose", [unlocked, expired])
@@ -224,12 +224,12 @@ def test_a_late_holder_is_fenced_off_from_the_other_database_too(apart: Bench) -
     converge(apart.stack(fraud()))
     ledger = apart.stack()._connections.ledger()
     assert ledger.auth is not None
-    with lock.hold(ledger.registry, "test", "one") as grip:
+    with lock.hold(ledger.registry, "test", "one") as lease:
         with writing(ledger.auth) as db:
             state.install(db)
-            grip.fence_off(db)
+            lease.fence_off(db)
         with writing(ledger.auth) as db, pytest.raises(LacError) as refused:
-            replace(grip, fence=grip.fence - 1).fence_off(db)
+            replace(lease, fence=lease.fence - 1).fence_off(db)
     assert code(refused) == "lock-lost"
 
 
@@ -300,8 +300,8 @@ def test_a_dead_holder_on_another_machine_blocks_for_its_lease_and_no_longer(sto
     with pytest.raises(LacError, match="Lock id: one"), lock.hold(store, "test", "two"):
         pass
     began = time.monotonic()
-    with lock.hold(store, "test", "two", timeout=60) as grip:
-        assert grip.fence == 2
+    with lock.hold(store, "test", "two", timeout=60) as lease:
+        assert lease.fence == 2
     assert time.monotonic() - began < LEASE + 2
 
 
@@ -309,13 +309,13 @@ def test_a_dead_holder_on_another_machine_blocks_for_its_lease_and_no_longer(sto
 def test_a_holder_on_another_machine_that_renews_keeps_its_lock(store: SqlStore) -> None:
     with elsewhere():
         holding = lock.hold(store, "test", "one")
-        grip = holding.__enter__()
+        lease = holding.__enter__()
     try:
         with pytest.raises(LacError) as refused, lock.hold(store, "test", "two", timeout=2.0 * LEASE):
             pass
         assert code(refused) == "locked"
         with writing(store) as db:
-            grip.check(db)
+            lease.check(db)
     finally:
         holding.__exit__(None, None, None)
 
@@ -342,7 +342,7 @@ class TestAClockThatIsWrongByADay:
     def test_takes_no_lock_from_a_living_holder(self, sqlite: SqlStore, days: int) -> None:
         with elsewhere():
             holding = lock.hold(sqlite, "test", "one")
-            grip = holding.__enter__()
+            lease = holding.__enter__()
         try:
             with wrong_by(days * DAY):
                 began = time.monotonic()
@@ -352,7 +352,7 @@ class TestAClockThatIsWrongByADay:
             # it was heard to renew, which is enough
             assert time.monotonic() - began < LEASE + 1
             with writing(sqlite) as db:
-                grip.check(db)
+                lease.check(db)
         finally:
             holding.__exit__(None, None, None)
 
@@ -394,8 +394,8 @@ def test_a_process_on_this_machine_holds_the_lock_until_it_is_killed(store: SqlS
         child.kill()
         child.wait()
         # its lease has most of its time left
-        with lock.hold(store, "test", "two") as grip:
-            assert grip.fence == 2
+        with lock.hold(store, "test", "two") as lease:
+            assert lease.fence == 2
 
 
 @pytest.mark.usefixtures("short_lease")
@@ -403,15 +403,15 @@ def test_a_transaction_that_outlasts_the_lease_is_waited_for(
     store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lifecycle_as_code.stores.sql.store.BUSY_SECONDS", 1.0)
-    grip = claim_elsewhere(store, "one")
+    lease = claim_elsewhere(store, "one")
     with writing(store) as db:
-        grip.check(db)
+        lease.check(db)
         with pytest.raises(LacError) as refused, lock.hold(store, "test", "two", timeout=LEASE + 1.0):
             pass
         # SQLite can't say which lock it is that somebody holds
         assert code(refused) == ("locked" if store.dialect == "postgresql" else "store-locked")
     with writing(store) as db:
-        grip.check(db)
+        lease.check(db)
     assert row(store)["token"] == "one"
 
 
@@ -428,15 +428,15 @@ def test_a_crash_right_after_the_claim_blocks_nobody(bench: Bench) -> None:
 
 def test_renewing_and_writing_take_turns(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each lets the other one go on, and none loses the lock."""
-    check, renewed = lock.Grip.check, threading.Event()
+    check, renewed = lock.Lease.check, threading.Event()
 
-    def told(grip: lock.Grip, db: Connection) -> None:
-        check(grip, db)
+    def told(lease: lock.Lease, db: Connection) -> None:
+        check(lease, db)
         if threading.current_thread() is not threading.main_thread():
             renewed.set()
 
     monkeypatch.setattr(lock, "LEASE_SECONDS", 0.3)
-    monkeypatch.setattr(lock.Grip, "check", told)
+    monkeypatch.setattr(lock.Lease, "check", told)
     with run.writing(bench.stack()._session, "apply") as journal:
         for number in range(5):
             with journal.writing() as db:
@@ -458,8 +458,8 @@ def test_only_the_lock_with_that_id_is_freed(store: SqlStore) -> None:
                 lock.force_unlock(store, "test", wrong)
             assert code(refused) == "no-such-lock"
         lock.force_unlock(store, "test", "one")
-        with lock.hold(store, "test", "two") as grip:
-            assert grip.fence == 2
+        with lock.hold(store, "test", "two") as lease:
+            assert lease.fence == 2
     for over in ("one", ""):
         with pytest.raises(LacError, match="it isn't locked"):
             lock.force_unlock(store, "test", over)
@@ -485,7 +485,7 @@ def test_unlocking_says_nothing_of_an_apply_that_has_just_ended(
 
 
 def test_unlocking_waits_for_the_holders_transaction_and_is_certain(store: SqlStore) -> None:
-    grip = claim_elsewhere(store, "one")
+    lease = claim_elsewhere(store, "one")
     done: list[str] = []
 
     def unlock() -> None:
@@ -493,7 +493,7 @@ def test_unlocking_waits_for_the_holders_transaction_and_is_certain(store: SqlSt
         done.append("unlocked")
 
     with writing(store) as db:
-        grip.check(db)
+        lease.check(db)
         thread = threading.Thread(target=unlock)
         thread.start()
         thread.join(0.5)
@@ -501,7 +501,7 @@ def test_unlocking_waits_for_the_holders_transaction_and_is_certain(store: SqlSt
     thread.join(60)
     assert done
     with writing(store) as db, pytest.raises(LacError) as refused:
-        grip.check(db)
+        lease.check(db)
     assert code(refused) == "lock-lost"
 
 
