@@ -169,7 +169,7 @@ def test_a_registry_made_by_hand_is_taken_over_whole(tmp_path: Path, dialect: st
     assert "warning" not in plan.stderr + plan.stdout
     assert "warning" not in taken.stderr, taken.stderr
     assert stack.lac("drift").returncode == 0
-    assert "nothing that nobody owns" in stack.lac("import", "--all").stderr
+    assert "every object is managed by a stack" in stack.lac("import", "--all").stderr
     assert rows(store) == before
     assert "a-prompt" not in (stack.path / "imported.yaml").read_text()
 
@@ -361,7 +361,7 @@ def test_what_is_taken_over_may_be_changed_and_given_up(shelf: Directory) -> Non
 def test_importing_twice_changes_nothing(shelf: Directory) -> None:
     shelf.lac("import", "registered_model.fraud")
     again = shelf.lac("import", "registered_model.fraud")
-    assert "declared already" in again.stdout
+    assert "already declared in the manifests" in again.stdout
     assert [file.name for file in sorted(shelf.path.glob("*.yaml"))] == ["imported.yaml", "lac.yaml"]
     assert "No changes" in shelf.lac("plan", "--detailed-exitcode").stdout
 

@@ -131,7 +131,7 @@ def test_killed_time_and_again_it_still_arrives(
             assert names == known, "made, and nobody remembers"
         stack.declare(models(COUNT + 20, text="At last."))
         done = stack.lac("apply", "--auto-approve")
-        assert "Applied" in done.stdout
+        assert "Apply complete" in done.stdout
         assert "No changes" in stack.lac("plan", "--detailed-exitcode").stdout
         assert len(made(store)[0]) == COUNT + 20
 
