@@ -21,7 +21,7 @@ LEFT = shutil.ignore_patterns(".*", "__pycache__", "build", "dist")
 
 FAILPOINTS = "tests/integration/test_failpoints.py"
 RACES = "tests/integration/test_races.py"
-ENDPOINTS = "tests/engine/apply/test_endpoints.py"
+EXECUTOR = "tests/engine/apply/test_executor.py"
 LOCK = "tests/stores/state/test_lock.py"
 
 
@@ -44,9 +44,9 @@ MUTATIONS = (
         "engine/apply/executor.py",
         [
             (
-                "            self.journal.record(db, _kept(changes), forgotten, changes)\n",
+                "            self.journal.record(db, _records(changes), obsolete, changes)\n",
                 "        with self.journal.writing() as db:\n"
-                "            self.journal.record(db, _kept(changes), forgotten, changes)\n",
+                "            self.journal.record(db, _records(changes), obsolete, changes)\n",
             )
         ],
         [FAILPOINTS, "-k", "crash and changes and sqlite"],
@@ -60,7 +60,7 @@ MUTATIONS = (
     Mutation(
         "no look again before writing",
         "engine/apply/executor.py",
-        [("        look_again(self.kinds, db, asked, self.recorded, self.plan.moves)\n", "")],
+        [("        refuse_stale_rows(self.kinds, db, part, self.recorded, self.plan.moves)\n", "")],
         [RACES, "-k", "saved_plans and sqlite"],
     ),
     Mutation(
@@ -68,11 +68,11 @@ MUTATIONS = (
         "engine/apply/executor.py",
         [
             (
-                "        asked = changes if self.checked else self.plan.changes\n",
-                "        asked = [] if self.checked else self.plan.changes\n",
+                "        part = changes if self.is_checked else self.plan.changes\n",
+                "        part = [] if self.is_checked else self.plan.changes\n",
             )
         ],
-        [ENDPOINTS, "-k", "moved_during and sqlite"],
+        [EXECUTOR, "-k", "moved_during and sqlite"],
     ),
     Mutation(
         "everybody gets the lock",
@@ -92,7 +92,7 @@ MUTATIONS = (
     Mutation(
         "nothing remembered before a warm-up",
         "engine/apply/executor.py",
-        [("            self.journal.record(db, [self._begun(c) for c in changes])\n", "")],
+        [("            self.journal.record(db, [self._pending_record(c) for c in changes])\n", "")],
         [FAILPOINTS, "-k", "crash and endpoint and sqlite"],
     ),
     Mutation(
@@ -100,10 +100,10 @@ MUTATIONS = (
         "engine/apply/executor.py",
         [
             (
-                "        results = yield from self._phase(changes, self._retiring)\n",
+                "        results = yield from self._phase(changes, lambda kind: kind.retire)\n",
                 "        with self.journal.writing() as db:\n"
                 "            self.journal.record(db, [], [(c.address, c.store) for c in changes])\n"
-                "        results = yield from self._phase(changes, self._retiring)\n",
+                "        results = yield from self._phase(changes, lambda kind: kind.retire)\n",
             )
         ],
         [FAILPOINTS, "-k", "crash and removal and sqlite"],
@@ -113,7 +113,8 @@ MUTATIONS = (
         "stores/sql/commit.py",
         [
             (
-                "        if not asked or not _arrived(store, apply_id, there, error):\n            raise\n",
+                "        if not is_committing or not _has_arrived(store, apply_id, is_there, error):\n"
+                "            raise\n",
                 "        raise\n",
             )
         ],
@@ -122,7 +123,7 @@ MUTATIONS = (
     Mutation(
         "lost commits are taken for done",
         "stores/sql/commit.py",
-        [("                return there(db)\n", "                return True\n")],
+        [("                return is_there(db)\n", "                return True\n")],
         [FAILPOINTS, "-k", "not_done and changes and sqlite"],
     ),
     Mutation(
@@ -134,7 +135,7 @@ MUTATIONS = (
     Mutation(
         "users' own grants stand in the way",
         "planning/guards.py",
-        [("if found.tombstone or found.hidden or address", "if found.tombstone or address")],
+        [("if observed.tombstone or observed.hidden or address", "if observed.tombstone or address")],
         ["tests/planning/test_guards.py"],
     ),
     Mutation(
@@ -153,8 +154,8 @@ MUTATIONS = (
         "planning/decision.py",
         [
             (
-                "owned(found.spec, last.spec), carried(last.spec, before, ignored))",
-                "owned(found.spec, last.spec), last.spec)",
+                "restrict_to_owned(observed.spec, applied), carry_fields(applied, before, ignored)\n",
+                "restrict_to_owned(observed.spec, applied), applied\n",
             )
         ],
         ["tests/planning/test_planner.py"],
@@ -162,37 +163,52 @@ MUTATIONS = (
     Mutation(
         "what is ignored is recorded anew",
         "planning/decision.py",
-        [("not diff(carried(last.spec, before, ignored), wanted)", "not diff(last.spec, wanted)")],
-        ["tests/engine/apply/test_lifecycle.py", "-k", "ignored and sqlite"],
+        [
+            (
+                "not diff(carry_fields(record.spec, before, ignored), declared)",
+                "not diff(record.spec, declared)",
+            )
+        ],
+        ["tests/engine/test_plan.py", "-k", "ignored and sqlite"],
     ),
     Mutation(
         "a removed object shows what isn't ours",
         "planning/decision.py",
-        [("REMOVED, owned(found.spec, last.spec), None)", "REMOVED, found.spec, None)")],
+        [
+            (
+                "                REMOVED,\n                restrict_to_owned(observed.spec, record.spec),\n",
+                "                REMOVED,\n                observed.spec,\n",
+            )
+        ],
         ["tests/planning/test_planner.py"],
     ),
     Mutation(
         "a restored experiment keeps its description",
         "kinds/experiment.py",
-        [("kept.get(ids[after.name], {})", "{}")],
-        ["tests/engine/apply/test_lifecycle.py", "-k", "comes_back and sqlite"],
+        [("notes.get(ids[after.name], {})", "{}")],
+        ["tests/engine/apply/test_transaction.py", "-k", "comes_back and sqlite"],
     ),
     Mutation(
         "a rename is referred to before it is made",
         "planning/ordering.py",
-        [("        and moved.isdisjoint(change.after.refs())\n", "")],
+        [("        and renames.isdisjoint(change.after.refs())\n", "")],
         ["tests/planning/test_ordering.py"],
     ),
     Mutation(
         "what stays counts as deleted",
         "engine/apply/transaction.py",
-        [('[f"{change.address} is still there"] if found is not None else []', "[]")],
-        ["tests/engine/apply/test_lifecycle.py", "-k", "trigger_keeps"],
+        [('f"{change.address} still exists" if observed is not None else ""', '""')],
+        ["tests/engine/apply/test_transaction.py", "-k", "trigger_keeps"],
     ),
     Mutation(
         "history beside the transaction",
         "engine/apply/journal.py",
-        [("                history.note(connection, self.apply_id, *place, told)\n", "")],
+        [
+            (
+                "keep, drop)\n                history.note(connection, self.apply_id, *place, lines)\n",
+                "keep, drop)\n",
+            )
+        ],
         [FAILPOINTS, "-k", "crash and first and sqlite"],
     ),
 )

@@ -14,7 +14,8 @@ from typing import Any, TextIO
 
 
 class Drain(io.RawIOBase):
-    """A descriptor that accepts everything written to it. `error`: why it drops output since then."""
+    """A descriptor that accepts everything written to it. `error`: the first failure; it drops output since
+    then."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

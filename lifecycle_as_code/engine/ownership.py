@@ -49,7 +49,7 @@ def import_objects(
     write: Callable[[str], None] | None,
     take_over: bool,
 ) -> Import:
-    """Record live objects as they are; `Stack.adopt` describes the rest."""
+    """Record live objects as they are; `Stack.import_objects` describes the rest."""
     snapshots = take_snapshots(session, Desired(), names=Filter())
     result = make_import(
         addresses, session.desired, snapshots.recorded, snapshots.live, session.specs, take_over=take_over

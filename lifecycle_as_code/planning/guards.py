@@ -29,7 +29,7 @@ _MAX_ADDRESSES: Final = 40
 class PlanContext:
     """What the guards and a kind's own rules may read. `principal`: the applier's MLflow user, if known.
 
-    `judged`: the addresses that the plan is about; None for all.
+    `scope`: the addresses that the plan is about; None for all.
     """
 
     desired: Mapping[Address, Spec]

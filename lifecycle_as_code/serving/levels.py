@@ -7,13 +7,13 @@ from enum import StrEnum
 from typing import Literal, NamedTuple, get_args
 
 Level = Literal["DENY", "NO_PERMISSIONS", "READ", "USE", "EDIT", "MANAGE"]
-"""MLflow's words (mlflow/server/auth/permissions.py, PERMISSION_PRIORITY), the lowest first; DENY is no rung
-but a veto."""
+"""MLflow's levels (mlflow/server/auth/permissions.py, PERMISSION_PRIORITY), the lowest first; DENY isn't a
+level but a veto."""
 LEVELS: tuple[Level, ...] = get_args(Level)
 
 
 class ResourceType(StrEnum):
-    """MLflow's words for what a grant is on (mlflow/server/auth/permissions.py, VALID_RESOURCE_TYPES), and
+    """MLflow's types of resources in grants (mlflow/server/auth/permissions.py, VALID_RESOURCE_TYPES), and
     `serving_endpoint`: MLflow lists such grants and ignores them; the endpoint enforces them.
 
     A type that is a kind's `grantable` is spelled like the kind, so `Address(type, (name,))` is the object's.

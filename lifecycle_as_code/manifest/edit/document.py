@@ -43,7 +43,7 @@ class Document:
     """
 
     def __init__(self, text: str) -> None:
-        """`text`: one in which `yaml.parse` finds no problem."""
+        """`text`: one in which `reader.parse` finds no problem."""
         self._mark = "\ufeff" if text.startswith("\ufeff") else ""
         text = text.removeprefix(self._mark)
         self._has_final_newline = not text or text.endswith("\n")

@@ -11,9 +11,9 @@ _LOOKED_AT = 50
 
 
 def artifact_root(db: Connection, workspace: str, setting: str) -> str:
-    """The address below which an experiment's id is put.
+    """The address below which MLflow puts an experiment's files, by its id.
 
-    `configured`, unless it is relative: then the newest experiment that MLflow placed shows where (a server
+    `setting`, unless it is relative: then the newest experiment that MLflow placed shows where (a server
     started with another `--default-artifact-root` since then can't be known), or its workspace does.
     """
     here = local_path(setting)

@@ -48,7 +48,7 @@ class Cluster:
         http_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.address = address.rstrip("/")
-        self._shown = _describe_address(self.address)
+        self._display_address = _describe_address(self.address)
         self._token = token
         self._timeout = timeout
         self._data_address = data_address.rstrip("/") if data_address else None
@@ -130,7 +130,7 @@ class Cluster:
             Diagnostic(
                 "ray-contended",
                 "other deployers keep overwriting Ray Serve's configuration",
-                f"{self._shown}: {_ATTEMPTS} writes in a row were overwritten by another deployer.",
+                f"{self._display_address}: {_ATTEMPTS} writes in a row were overwritten by another deployer.",
                 "let one deployer finish first, then apply again",
             )
         )
@@ -255,7 +255,7 @@ class Cluster:
                 )
             except (ImportError, ValueError, httpx.InvalidURL) as e:
                 # an invalid address of a proxy, or a type of proxy that needs another package
-                raise _unreachable(self._shown, e) from None
+                raise _unreachable(self._display_address, e) from None
         return self._http
 
     def _get(self, path: str) -> dict[str, Any]:
@@ -268,7 +268,7 @@ class Cluster:
                 reply = self._client().get(path)
             except httpx.HTTPError as e:
                 if last or isinstance(e, httpx.UnsupportedProtocol):
-                    raise _unreachable(self._shown, e) from None
+                    raise _unreachable(self._display_address, e) from None
             else:
                 if reply.status_code == 200:
                     value: dict[str, Any] = reply.json()
@@ -287,7 +287,7 @@ class Cluster:
         except (httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError):
             return
         except httpx.HTTPError as e:
-            raise _unreachable(self._shown, e) from None
+            raise _unreachable(self._display_address, e) from None
         if reply.status_code != 200:
             raise self._refusal("PUT", reply)
 
@@ -300,7 +300,7 @@ class Cluster:
         text = reply.text
         if secret := reply.request.headers.get("Authorization", "").partition(" ")[2]:
             text = text.replace(secret, "***")
-        return _status_error(self._shown, method, reply.status_code, readable(text)[:2000])
+        return _status_error(self._display_address, method, reply.status_code, readable(text)[:2000])
 
 
 def _freely() -> None:

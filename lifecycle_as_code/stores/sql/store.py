@@ -34,7 +34,7 @@ POSTGRES = frozenset({"postgresql", "postgres", "postgresql+psycopg", "postgresq
 
 @dataclass(frozen=True, slots=True)
 class SqlStore:
-    """One database of MLflow's. `url` has its password and stays out of every repr; show `shown`."""
+    """One database of MLflow's. `url` has its password and is in no repr; print `display_address`."""
 
     role: Role
     dialect: Dialect
