@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from ..model.diagnostics import Diagnostic, LacError, Severity
+from ..model.text import shorten
 from .display import show_problems
 from .options import Options
 from .output import note, warn
@@ -59,8 +60,10 @@ def _diagnostics(error: BaseException) -> tuple[Diagnostic, ...]:
         case OSError():
             return (Diagnostic("os-error", "a system call failed", str(error), _DEBUG),)
         case _:
-            detail = f"{type(error).__name__}: {error}".strip(": ")
+            # an exception may repeat all that it was about
+            detail = shorten(f"{type(error).__name__}: {error}".strip(": "), _MOST)
             return (Diagnostic("unexpected", "unexpected error", detail, _DEBUG),)
 
 
+_MOST = 500
 _DEBUG = "set LAC_DEBUG=1 to see the traceback"

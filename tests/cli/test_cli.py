@@ -367,6 +367,12 @@ def test_what_nobody_expected_is_short_unless_asked(
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_an_unexpected_error_is_cut_short(stack: FakeStack, capsys: Said) -> None:
+    stack.error = RuntimeError("boom " * 100_000)
+    assert run(["plan"]) == 1
+    assert len(capsys.readouterr().err) < 1_000
+
+
 def test_whoever_stops_reading_gets_no_traceback() -> None:
     reader, writer = os.pipe()
     os.close(reader)
