@@ -23,6 +23,7 @@ from ..model.spec import Address, OwnedKeys, Spec, find_fields, parse_address
 from ..planning.guards import is_protected
 from ..stores.state import lock
 from .apply.run import writing
+from .ledger import Ledger
 from .refresh import take_snapshots
 from .session import Session
 
@@ -81,14 +82,11 @@ def _line(record: Record, result: Import) -> Change:
 
 def forget_objects(session: Session, addresses: Sequence[Address]) -> None:
     """Drop the records of `addresses`. LacError where there is none."""
+    # before the lock, which needs a database: there may be none yet
+    with session.connections.reading() as (ledger, _):
+        _own_records(session, ledger, addresses)
     with writing(session, "state rm") as journal:
-        with journal.ledger.reading() as db:
-            ours = journal.ledger.read_records(db, session.specs).ours
-        refuse(
-            Diagnostic("not-recorded", "this stack doesn't own the object", f"{a} has no record.")
-            for a in addresses
-            if a not in ours
-        )
+        ours = _own_records(session, journal.ledger, addresses)
         lines = [
             Change(a, ours[a].store, Action.FORGET, "forgotten on request", ours[a].spec, None)
             for a in addresses
@@ -96,6 +94,18 @@ def forget_objects(session: Session, addresses: Sequence[Address]) -> None:
         with journal.writing() as db:
             journal.record(db, (), [(line.address, line.store) for line in lines], lines)
         journal.outcome = "complete"
+
+
+def _own_records(session: Session, ledger: Ledger, addresses: Sequence[Address]) -> Mapping[Address, Record]:
+    """This stack's records. LacError where one of `addresses` has none."""
+    with ledger.reading() as db:
+        ours = ledger.read_records(db, session.specs).ours
+    refuse(
+        Diagnostic("not-recorded", "this stack doesn't own the object", f"{a} has no record.")
+        for a in addresses
+        if a not in ours
+    )
+    return ours
 
 
 # --- what an import does

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import traceback
@@ -497,6 +498,47 @@ def test_a_database_that_cannot_be_made_leaves_nothing(
     assert codes(error) == [code]
     assert said in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_link_to_a_missing_or_empty_database_stays_a_link(tmp_path: Path) -> None:
+    template = Path(fresh_sqlite(tmp_path, name="template.db").removeprefix("sqlite:///"))
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    for name, content in (("missing.db", None), ("empty.db", b"")):
+        target = volume / name
+        if content is not None:
+            target.write_bytes(content)
+        link = tmp_path / name
+        link.symlink_to(target)
+        store = open_store(f"sqlite:///{name}", role="tracking", base=tmp_path)
+        create_database(store)
+        assert link.is_symlink()
+        assert target.stat().st_size == template.stat().st_size
+
+
+def test_a_database_is_never_made_in_place_of_a_device_or_a_directory(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "directory").mkdir()
+    for name in ("pipe", "directory"):
+        store = open_store(f"sqlite:///{name}", role="tracking", base=tmp_path)
+        with pytest.raises(LacError) as error:
+            create_database(store)
+        assert codes(error) == ["store-not-created"]
+        assert "not a file" in str(error.value)
+    assert pipe.is_fifo()
+
+
+def test_where_no_file_can_be_made_migrations_are_not_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # MLflow would try again for two minutes
+    monkeypatch.setattr(bootstrap, "_TRACKING", "raise SystemExit('tried')")
+    store = open_store("sqlite:////proc/mlflow.db", role="tracking", base=tmp_path)
+    with pytest.raises(LacError) as error:
+        create_database(store)
+    assert codes(error) == ["store-not-created"]
+    assert "tried" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ MAX_NAME: Final = 100
 """The longest name of a type."""
 MAX_TEXT: Final = 80
 """The longest name, type or default in a finding, in characters."""
+NOT_FINITE: Final = "not finite"
+"""The key of a NaN or an infinity, for which JSON has no word: `{"not finite": "nan"}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +193,8 @@ def _name(value: Any, what: str, depth: int = 0) -> Name | None:
         case int() | float():
             # each NaN is the same object, so that labels with one are equal
             return Label("number", value if value == value else math.nan)
+        case {"not finite": "nan" | "inf" | "-inf" as text} if len(value) == 1:
+            return _name(float(text), what, depth)
         case list() | tuple() if depth < MAX_DEPTH:
             return Label("tuple", tuple(_name(part, what, depth + 1) for part in value))
     raise MalformedError(f"the name of {what} is not a label")

@@ -48,4 +48,7 @@ def _parameter(label: str, before: Parameter, after: Parameter) -> Iterator[Find
 
 
 def _json(value: Any) -> str:
+    match value:
+        case {"not finite": str() as number} if len(value) == 1:
+            value = float(number)
     return json.dumps(value, sort_keys=True, default=str)

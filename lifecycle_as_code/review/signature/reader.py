@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
 from ...model.signature import Signature
-from .columns import MalformedError, read_columns, read_parameters
+from .columns import NOT_FINITE, MalformedError, read_columns, read_parameters
 
 MAX_DEPTH: Final = 128
 """How many levels a part may have, unread ones too: a saved plan holds the part, and has more levels."""
@@ -28,7 +29,7 @@ def _part(data: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any], ...] |
     if not isinstance(text, str):
         raise MalformedError(f"its {name} aren't text")
     try:
-        items = json.loads(text, object_pairs_hook=_once)
+        items = json.loads(text, object_pairs_hook=_once, parse_constant=_number, parse_float=_number)
     except MalformedError:
         raise
     except RecursionError:
@@ -46,6 +47,12 @@ def _part(data: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any], ...] |
 def _is_deep(item: Any, limit: int) -> bool:
     inner = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
     return not limit or any(_is_deep(part, limit - 1) for part in inner)
+
+
+def _number(text: str) -> float | dict[str, str]:
+    """A number; one that JSON has no word for as a mapping, because a saved plan holds the part."""
+    value = float(text)
+    return value if math.isfinite(value) else {NOT_FINITE: str(value)}
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

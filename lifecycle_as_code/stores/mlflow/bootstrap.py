@@ -24,6 +24,8 @@ from . import tables
 
 NO_MLFLOW = 3
 TIMEOUT_SECONDS = 600
+SAME_BY_HAND = "`mlflow db upgrade <store>` runs the same migrations and prints their whole output"
+OTHER_FILE = "name a file in a directory that you may write to, in `store:` or `auth_store:` in lac.yaml"
 
 # the address is passed on stdin: it may hold a password, and every user can see arguments
 _TRACKING = """
@@ -87,15 +89,21 @@ def create_database(
     if store.exists:
         _migrate(store, store.uri, root)
         return
+    # a link stays a link: the file that it names is the one to make
+    path = store.path.resolve()
+    if path.exists() and not path.is_file():
+        raise LacError(_creation_error(store, "this is a directory or a device, not a file", hint=OTHER_FILE))
+    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        store.path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # MLflow would retry for two minutes where no file can be made
+        draft.touch()
     except OSError as error:
-        raise LacError(_creation_error(store, error.strerror or str(error))) from None
-    draft = store.path.with_name(f".{store.path.name}.{os.getpid()}.new")
+        raise LacError(_creation_error(store, error.strerror or str(error), hint=OTHER_FILE)) from None
     try:
         draft_uri = URL.create("sqlite", database=str(draft)).render_as_string()
         _migrate(store, draft_uri, root)
-        _publish(draft, store.path)
+        _publish(draft, path)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -152,10 +160,10 @@ def _migrate(store: SqlStore, uri: str, artifact_root: str) -> None:
         raise LacError(_creation_error(store, reason))
 
 
-def _creation_error(store: SqlStore, reason: str) -> Diagnostic:
+def _creation_error(store: SqlStore, reason: str, *, hint: str = SAME_BY_HAND) -> Diagnostic:
     return Diagnostic(
         "store-not-created",
         "MLflow's database couldn't be created",
         f"{store.display_address}: {reason}",
-        hint="`mlflow db upgrade <store>` runs the same migrations and prints their whole output",
+        hint=hint,
     )

@@ -566,3 +566,20 @@ def test_the_deepest_type_that_is_read_is_compared() -> None:
         parse_signature({"inputs": text}) for text in (deep(32), deep(32).replace("long", "any"))
     )
     assert change(before, after).verdict is COMPATIBLE
+
+
+def test_a_signature_with_a_number_that_json_lacks_can_be_saved_and_read_again() -> None:
+    inputs = '[{"type": "double", "name": NaN}, {"type": "double", "name": ["a", -Infinity]}]'
+    params = '[{"type": "double", "name": "limit", "default": Infinity, "shape": null}]'
+    both = {"was_there": True, "will_be_there": True}
+    signature = parse_signature({"inputs": inputs, "params": params})
+    assert "NaN" not in json.dumps([signature.inputs, signature.params], allow_nan=False)
+    assert compare_signatures(signature, signature, **both).verdict is SignatureClass.SAME
+    less = parse_signature({"inputs": '[{"type": "double", "name": ["a", -1e999]}]', "params": params})
+    assert compare_signatures(signature, less, **both).breaking == (
+        "input nan (double) is gone: MLflow drops it",
+    )
+    changed = parse_signature({"inputs": inputs, "params": params.replace("Infinity", "1.0")})
+    assert compare_signatures(signature, changed, **both).findings == (
+        'parameter "limit" now has the default 1.0 instead of Infinity',
+    )
