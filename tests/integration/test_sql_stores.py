@@ -62,6 +62,7 @@ def codes(error: pytest.ExceptionInfo[LacError]) -> list[str]:
         ("sqlite://", "plain file"),
         ("sqlite:///:memory:", "plain file"),
         ("sqlite:///a.db?mode=ro", "plain file"),
+        ("sqlite:///.", "is a directory. Name the database's file"),
         ("u:secret@h", "can't be parsed as a database address"),
     ],
 )

@@ -139,6 +139,9 @@ def _open_sqlite(url: URL, role: Role, base: Path, read_only: bool) -> SqlStore:
         why = "A SQLite store is a plain file, without parameters."
         raise LacError(_unsupported_store(role, "something else", why))
     path = (base / name).absolute()
+    if path.is_dir():
+        why = "Name the database's file, such as `mlflow.db`, in that directory."
+        raise LacError(_unsupported_store(role, "a directory", why))
     # mode=rw opens but never creates; on a file that we may only read, SQLite falls back to reading
     address = f"file:{quote(str(path))}?mode=rw"
 
