@@ -92,7 +92,7 @@ def create_database(
     # a link stays a link: the file that it names is the one to make
     path = store.path.resolve()
     if path.exists() and not path.is_file():
-        raise LacError(_creation_error(store, "this is a directory or a device, not a file", hint=OTHER_FILE))
+        raise LacError(_creation_error(store, "this is a device, not a file", hint=OTHER_FILE))
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
