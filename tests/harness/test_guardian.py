@@ -94,8 +94,7 @@ def running(home: Path, part: str) -> Iterator[Inner]:
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [*command, "-n", "1", "-c", os.devnull, "--rootdir", str(home), str(file)],
-        # the terminal's leader, as a shell's job is
-        preexec_fn=lambda: os.login_tty(slave),
+        preexec_fn=lambda: lead(slave),
         env={**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"},
         cwd=home,
     )
@@ -112,6 +111,12 @@ def running(home: Path, part: str) -> Iterator[Inner]:
     finally:
         process.kill()
         process.wait()
+
+
+def lead(terminal: int) -> None:
+    """Become the terminal's leader, as a shell's job is. Ctrl-C counts, whatever started this run."""
+    os.login_tty(terminal)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def close_terminal(inner: Inner) -> None:

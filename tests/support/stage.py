@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.tracking import fluent
 
 from lifecycle_as_code.cli import run
 from lifecycle_as_code.model.history import Actor
@@ -201,6 +202,9 @@ def python(args: list[str]) -> tuple[str, int]:
     """A script, in this process: mlflow is imported once. Its log isn't part of what it prints."""
     [path] = args
     script = compile(here(Path(path).read_text()), path, "exec")
+    # a process of its own knows of no experiment that another script chose
+    fluent._active_experiment_id = None
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
     with (
         redirect_stderr(io.StringIO()),
         io.StringIO() as out,
