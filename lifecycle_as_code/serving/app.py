@@ -1,8 +1,11 @@
-"""The two Ray Serve apps of an endpoint, as builders: `entity` holds a model, `ingress` directs the traffic.
+"""The two Ray Serve apps of an endpoint, as builders: `ingress` answers HTTP, `entity` holds a model.
 
-An entity app is immutable: its name holds a hash of what it serves, and it has no route. An ingress app
-answers `/serving-endpoints/<name>/…`, checks access, picks an entity by weight and passes bytes through
-unparsed; its targets, weights and access settings are its `user_config`, which changes without a restart.
+An ingress answers `/serving-endpoints/<name>/…`, checks access and picks an entity by weight. It holds the
+model of one entity, the primary, in its own process: a request for that one takes no further hop. A request
+for another entity goes to that entity's app, its bytes unparsed. Targets, weights and access settings are
+the ingress' `user_config`, which changes without a restart.
+
+An entity app is immutable: its name holds a hash of what it serves, and it has no route.
 """
 
 from __future__ import annotations
@@ -10,15 +13,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ray import serve
 from ray.serve.handle import DeploymentHandle
-from starlette.requests import Request
-from starlette.responses import Response
 
-from lifecycle_as_code.serving import references, routing
+from lifecycle_as_code.serving import http, references, routing
 from lifecycle_as_code.serving.access import Gate
+from lifecycle_as_code.serving.http import Reply, Request
 from lifecycle_as_code.serving.scoring import JSON, Answer, Scorer, error
 
 _logger = logging.getLogger(__name__)
@@ -30,16 +35,42 @@ REVISION_HEADER = "X-Endpoint-Revision"
 # how long new entities may take to answer their first ping before traffic is switched regardless, in seconds
 _WARM_UP = 10.0
 _PING = 10.0
+_PING_AGE = 1.0
+"""Seconds for which an entity's answer to a ping counts: whoever asks, it works no more often."""
+_THREADS = 64
+"""As many predictions run at once; `max_ongoing_requests` may be less."""
+_RETRIES = 2
 
 
 def entity(args: dict[str, Any]) -> serve.Application:
     """The app of one served entity. `args`: `model_uri`, `environment_vars`, `tracking_uri`? and marks."""
-    return serve.deployment(Entity, name="entity", max_constructor_retry_count=2).bind(args)
+    return serve.deployment(Entity, name="entity", max_constructor_retry_count=_RETRIES).bind(args)
 
 
 def ingress(args: dict[str, Any]) -> serve.Application:
-    """The app of one endpoint: `{"endpoint", "stack"}`; the rest is its deployment's `user_config`."""
-    return serve.deployment(Ingress, name="ingress").bind(args)
+    """The app of one endpoint. `args`: `endpoint`, `stack`, and in `primary` those of the entity that it
+    holds, with its `app`; the rest is its deployment's `user_config`."""
+    return serve.deployment(Ingress, name="ingress", max_constructor_retry_count=_RETRIES).bind(args)
+
+
+class Model:
+    """A model in this process, and the threads that predict with it."""
+
+    def __init__(self, args: dict[str, Any]) -> None:
+        # before mlflow is imported and the model's libraries read them
+        os.environ.update(references.resolve_all(args.get("environment_vars") or {}))
+        if tracking_uri := args.get("tracking_uri"):
+            os.environ["MLFLOW_TRACKING_URI"] = references.resolve(tracking_uri)
+        self._scorer = Scorer.load(references.resolve(args["model_uri"]))
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lac-predict")
+
+    async def score(self, body: bytes, content_type: str | None) -> Answer:
+        """Answer one request: at once what takes microseconds, in a thread what may take long."""
+        answer = self._scorer.score_inline(body, content_type)
+        if answer is not None:
+            return answer
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._scorer.score, body, content_type)
 
 
 class Entity:
@@ -50,21 +81,18 @@ class Entity:
     """
 
     def __init__(self, args: dict[str, Any]) -> None:
-        # before mlflow is imported and the model's libraries read them
-        os.environ.update(references.resolve_all(args.get("environment_vars") or {}))
-        if tracking_uri := args.get("tracking_uri"):
-            os.environ["MLFLOW_TRACKING_URI"] = references.resolve(tracking_uri)
-        self._scorer = Scorer.load(references.resolve(args["model_uri"]))
+        self._model = Model(args)
 
     async def score(self, body: bytes, content_type: str | None) -> tuple[int, str, bytes]:
-        """Answer one request: (status, media type, body). In a thread, as MLflow's server does it."""
-        return await asyncio.to_thread(self._scorer.score, body, content_type)
+        """Answer one request: (status, media type, body)."""
+        return await self._model.score(body, content_type)
 
     async def ping(self) -> bool:
         """True: a replica that can answer this has loaded its model."""
         return True
 
 
+@serve.ingress()
 class Ingress:
     """A replica of an endpoint's front. One reference to an immutable routing table is all its state."""
 
@@ -74,6 +102,14 @@ class Ingress:
         self._gate = Gate({})
         self._auth: dict[str, Any] = {}
         self._handles: dict[str, DeploymentHandle[Any]] = {}
+        self._pings: dict[str, tuple[float, asyncio.Future[bool]]] = {}
+        primary = args.get("primary")
+        self._primary = str(primary["app"]) if primary else None
+        self._model = Model(primary) if primary else None
+
+    def __serve_build_asgi_app__(self) -> Callable[..., Awaitable[None]]:
+        """The ASGI app of this replica, which Ray asks for after the constructor."""
+        return http.app(self._answer)
 
     async def reconfigure(self, config: dict[str, Any]) -> None:
         """Take new targets, weights and access settings. Never raises: Ray would remove a healthy replica.
@@ -83,7 +119,9 @@ class Ingress:
         try:
             table = routing.read(config)
             handles = {
-                t.app: self._handles.get(t.app) or DeploymentHandle("entity", t.app) for t in table.targets
+                t.app: self._handles.get(t.app) or DeploymentHandle("entity", t.app)
+                for t in table.targets
+                if t.app != self._primary
             }
             fresh = [handle for app, handle in handles.items() if app not in self._handles]
             if fresh:
@@ -96,51 +134,65 @@ class Ingress:
                 "Endpoint %s keeps its configuration: the new one can't be used", self._endpoint
             )
 
-    async def __call__(self, request: Request) -> Response:
+    async def _answer(self, request: Request) -> Reply:
         """Answer one request below the endpoint's route."""
-        gate = self._gate
-        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-        match request.method, path.strip("/").split("/"):
-            case "GET", ["ping" | "health"]:
+        match request.method, request.path.strip("/").split("/"):
+            case "POST", ["invocations"]:
+                return await self._invoke(request, None)
+            case "POST", ["served-entities", name, "invocations"]:
+                return await self._invoke(request, name)
+            case "GET" | "HEAD", ["ping" | "health"]:
                 table = self._table
-                return Response("\n", 200 if table.serves else 404, {REVISION_HEADER: table.revision}, JSON)
-            case "GET", ["version"]:
-                return Response(_mlflow_version(), 200, media_type=JSON)
-            case "GET", ["served-entities", name, "ping"] if target := self._table.find(name):
-                answers = await _ping(self._handles[target.app])
-                return _response(Answer(200 if answers else 503, JSON, b"\n"), target)
-            case "POST", ["invocations"] | ["served-entities", _, "invocations"] as parts:
-                if refusal := await gate.check(request.headers.get("authorization")):
-                    return _response(refusal)
-                body = await request.body()
-                # after the body: while it arrives, the traffic may be switched and an entity removed
-                target = self._table.pick() if len(parts) == 1 else self._table.find(parts[1])
-                if target is None:
-                    return _response(
-                        error(503, "TEMPORARILY_UNAVAILABLE", "No served entity is available yet.")
-                    )
-                content_type = request.headers.get("content-type")
-                return await _invoke(body, content_type, self._handles[target.app], target)
-            case _, ["invocations" | "ping" | "health" | "version"]:
-                return Response(b'{"detail":"Method Not Allowed"}', 405, media_type=JSON)
-        return Response(b'{"detail":"Not Found"}', 404, media_type=JSON)
+                answer = Answer(200 if table.serves else 404, JSON, b"\n")
+                return Reply(answer, ((REVISION_HEADER, table.revision),))
+            case "GET" | "HEAD", ["version"]:
+                return Reply(Answer(200, JSON, _mlflow_version()))
+            case "GET" | "HEAD", ["served-entities", name, "ping"] if target := self._table.find(name):
+                return _reply(Answer(200 if await self._is_up(target.app) else 503, JSON, b"\n"), target)
+            case _, ["invocations"] | ["served-entities", _, "invocations"]:
+                return http.wrong_method("POST")
+            case _, ["ping" | "health" | "version"] | ["served-entities", _, "ping"]:
+                return http.wrong_method("GET, HEAD")
+        return http.NOT_FOUND
 
+    async def _invoke(self, request: Request, name: str | None) -> Reply:
+        if refusal := await self._gate.check(request.header(b"authorization")):
+            return _reply(refusal)
+        body = await request.body()
+        if isinstance(body, Reply):
+            return body
+        # after the body: while it arrives, the traffic may be switched and an entity removed
+        target = self._table.pick() if name is None else self._table.find(name)
+        if target is None:
+            if name is not None:
+                return http.NOT_FOUND
+            return _reply(_unavailable("No served entity is available yet."))
+        content_type = request.header(b"content-type")
+        try:
+            async with asyncio.timeout(target.timeout):
+                if self._model is not None and target.app == self._primary:
+                    answer = await self._model.score(body, content_type)
+                else:
+                    handle = self._handles[target.app]
+                    answer = Answer(*await handle.score.remote(body, content_type))
+        except TimeoutError:
+            # MLflow's server: this text, under this media type
+            answer = Answer(504, JSON, b"Request processing time exceeded limit")
+        except Exception as e:
+            _logger.warning("%s couldn't answer: %s", target.app, e)
+            answer = _unavailable(f"Served entity {target.name} can't answer at the moment.")
+        return _reply(answer, target)
 
-async def _invoke(
-    body: bytes, content_type: str | None, handle: DeploymentHandle[Any], target: routing.Target
-) -> Response:
-    try:
-        async with asyncio.timeout(target.timeout):
-            answer = Answer(*await handle.score.remote(body, content_type))
-    except TimeoutError:
-        # MLflow's server: this text, under this media type
-        answer = Answer(504, JSON, b"Request processing time exceeded limit")
-    except Exception as e:
-        _logger.warning("%s couldn't answer: %s", target.app, e)
-        answer = error(
-            503, "TEMPORARILY_UNAVAILABLE", f"Served entity {target.name} can't answer at the moment."
-        )
-    return _response(answer, target)
+    async def _is_up(self, app: str) -> bool:
+        """Whether an entity answers; the last answer counts for a second, however many ask."""
+        if app == self._primary:
+            return True
+        asked, answer = self._pings.get(app, (0.0, None))
+        if answer is None or time.monotonic() > asked + _PING_AGE:
+            answer = asyncio.ensure_future(_ping(self._handles[app]))
+            self._pings = {name: ping for name, ping in self._pings.items() if name in self._handles}
+            self._pings[app] = time.monotonic(), answer
+        return await asyncio.shield(answer)
 
 
 async def _ping(handle: DeploymentHandle[Any]) -> bool:
@@ -151,22 +203,28 @@ async def _ping(handle: DeploymentHandle[Any]) -> bool:
         return False
 
 
-def _response(answer: Answer, target: routing.Target | None = None) -> Response:
-    headers = {}
+def _unavailable(message: str) -> Answer:
+    return error(503, "TEMPORARILY_UNAVAILABLE", message)
+
+
+def _reply(answer: Answer, target: routing.Target | None = None) -> Reply:
+    headers: list[tuple[str, str]] = []
     if target is not None:
-        headers = {ENTITY_HEADER: target.name, VERSION_HEADER: str(target.entity_version)}
+        headers = [(ENTITY_HEADER, target.name), (VERSION_HEADER, str(target.entity_version))]
     if answer.status == 401:
-        headers["WWW-Authenticate"] = 'Basic realm="mlflow"'
-    return Response(answer.body, answer.status, headers, answer.media_type)
+        headers.append(("WWW-Authenticate", 'Basic realm="mlflow"'))
+    if answer.status == 503:
+        headers.append(("Retry-After", "1"))
+    return Reply(answer, tuple(headers))
 
 
-def _mlflow_version() -> str:
+def _mlflow_version() -> bytes:
     """What MLflow's `/version` answers, without importing it."""
     from importlib.metadata import PackageNotFoundError, version
 
     for package in ("mlflow", "mlflow-skinny"):
         try:
-            return version(package)
+            return version(package).encode()
         except PackageNotFoundError:
             continue
-    return ""
+    return b""

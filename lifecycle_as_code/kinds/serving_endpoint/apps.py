@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ...model.spec import construct
 from ...stores.ray.apps import ServedEntity as EntityApp
+from ...stores.ray.apps import primary_args
 from ...stores.ray.endpoint import Endpoint, LiveEndpoint
 from ...stores.ray.state import Application
 from .spec import Route, ServedEntity, ServingEndpoint, TrafficConfig
@@ -49,6 +50,7 @@ def entity_as_app(spec: ServingEndpoint, entity: ServedEntity) -> EntityApp:
         min_replicas=entity.min_replicas,
         max_replicas=entity.max_replicas or entity.min_replicas,
         max_ongoing_requests=entity.max_ongoing_requests,
+        max_queued_requests=entity.max_queued_requests,
         timeout=entity.timeout,
         attempt=entity.redeployed,
     )
@@ -63,7 +65,7 @@ def as_spec(here: LiveEndpoint) -> ServingEndpoint:
     )
     weights = {row.get("app"): row for row in here.targets}
     entities = [
-        _live_entity(entity, here.entities.get(app := committed.get(entity.name, "")), weights.get(app))
+        _live_entity(entity, here, app := committed.get(entity.name, ""), weights.get(app))
         for entity in noted.served_entities
     ]
     routes = [
@@ -85,12 +87,15 @@ def as_spec(here: LiveEndpoint) -> ServingEndpoint:
     )
 
 
-def _live_entity(noted: ServedEntity, app: Application | None, row: Mapping[str, Any] | None) -> ServedEntity:
+def _live_entity(
+    noted: ServedEntity, here: LiveEndpoint, name: str, row: Mapping[str, Any] | None
+) -> ServedEntity:
+    app = here.ingress if name == here.primary else here.entities.get(name)
     values: dict[str, Any] = {"state": _state(app)}
     if row is not None:
         values["timeout"] = row.get("timeout", noted.timeout)
     if app is not None and app.config is not None:
-        args = app.config.get("args") or {}
+        args = primary_args(app.config) if app is here.ingress else app.config.get("args") or {}
         deployment = (app.config.get("deployments") or [{}])[0]
         options = deployment.get("ray_actor_options") or {}
         scaling = deployment.get("autoscaling_config") or {}
@@ -106,6 +111,7 @@ def _live_entity(noted: ServedEntity, app: Application | None, row: Mapping[str,
             "min_replicas": scaling.get("min_replicas", fixed),
             "max_replicas": scaling.get("max_replicas", fixed),
             "max_ongoing_requests": deployment.get("max_ongoing_requests", noted.max_ongoing_requests),
+            "max_queued_requests": deployment.get("max_queued_requests", noted.max_queued_requests),
         }
     return noted.model_copy(update=values)
 

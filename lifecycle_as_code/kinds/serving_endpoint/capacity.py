@@ -111,7 +111,7 @@ def _capacity(
 
 @dataclass(frozen=True, slots=True)
 class _Needs:
-    """The resources of the replicas that always run. The ingress needs none."""
+    """The resources of the replicas that always run. The ingress' are its primary entity's."""
 
     replicas: int = 0
     cpus: float = 0.0
@@ -142,10 +142,22 @@ def _new_replicas(
     """The replicas that run beside the old ones until those retire."""
     if after is None:
         return
-    apps = as_apps(owner, before).apps if before else {}
+    coming = as_apps(owner, after)
+    former = as_apps(owner, before) if before and before.served_entities else None
+    apps = former.apps if former else {}
+    held = former.primary_app if former else None
     begun = before.leftovers if before else ()
-    for app, entity in as_apps(owner, after).apps.items():
+    for app, entity in coming.apps.items():
         serving = apps.get(app)
-        more = roomy(serving, entity).min_replicas - (serving.min_replicas if serving else 0)
-        if app not in begun:
-            yield _NewReplicas(entity.num_gpus, entity.num_cpus, more, after.address)
+        if app == coming.primary_app and app != held:
+            # the ingress starts all of its replicas anew; before it, an app of the entity's own tries it
+            is_on_trial = former is not None and serving is None and app not in begun
+            more = entity.min_replicas + is_on_trial
+        elif app in begun:
+            more = 0
+        elif app == held and app != coming.primary_app:
+            # no longer held by the ingress, it needs an app of its own
+            more = entity.min_replicas
+        else:
+            more = roomy(serving, entity).min_replicas - (serving.min_replicas if serving else 0)
+        yield _NewReplicas(entity.num_gpus, entity.num_cpus, more, after.address)

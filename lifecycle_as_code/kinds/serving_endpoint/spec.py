@@ -102,8 +102,11 @@ class ServedEntity(Part):
     """CPUs that Ray reserves for a replica. Ray doesn't enforce the limit."""
     num_gpus: Annotated[float, Field(ge=0), AfterValidator(_quantity), AfterValidator(_gpus)] = 0.0
     """GPUs that Ray reserves for a replica: a part of one GPU, or whole GPUs."""
-    max_ongoing_requests: Annotated[int, Field(ge=1)] = 5
-    """The most requests that a replica handles at once; more requests wait. The default is Ray's."""
+    max_ongoing_requests: Annotated[int, Field(ge=1)] = 64
+    """The most requests that a replica handles at once, slow predictions in threads of their own; more requests
+    wait."""
+    max_queued_requests: Annotated[int, Field(ge=-1)] = 1000
+    """The most requests that wait for a replica; others get 503 at once, with `Retry-After`. -1: no limit."""
     timeout: Annotated[float, Field(gt=0)] = 60.0
     """Seconds until a request is answered with 504. The default is that of MLflow's server."""
     environment_vars: Annotated[
@@ -171,6 +174,7 @@ serving_endpoints:
         num_cpus: 0.5
         num_gpus: 1
         max_ongoing_requests: 8
+        max_queued_requests: 32
         timeout: 5
         environment_vars: {TOKEN: "{{ env.TOKEN }}"}
       - {name: challenger, entity_name: fraud, entity_version: 4}

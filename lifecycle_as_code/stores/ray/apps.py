@@ -1,9 +1,10 @@
 """What an endpoint looks like as Ray Serve apps: names, hashes and app configs. Pure.
 
-One immutable app per served entity, named `lac.<endpoint>.<entity>.<hash>` by what it serves, and one ingress
-app `lac.<endpoint>` per endpoint, whose targets, weights and access settings are `user_config`. The hash
-covers what Ray can't change without restarting replicas; the rest (replicas, ongoing requests, timeouts,
-weights) changes in place.
+An endpoint's ingress `lac.<endpoint>` is the app with its route. Its targets, weights and access settings are
+`user_config`, and it holds the model of one served entity, the primary, in the process that answers HTTP.
+Every other entity is an immutable app of its own, named `lac.<endpoint>.<entity>.<hash>` by what it serves.
+The hash covers what Ray can't change without restarting replicas; the rest (replicas, ongoing requests,
+timeouts, weights) changes in place.
 Every config carries the mark `lac` and its owner, so that a GET alone identifies it: the stack and its
 store, since stacks with the same name in several stores may share a cluster.
 """
@@ -17,7 +18,7 @@ from typing import Any
 from ...serving import routing
 
 # raised when replicas of an earlier release can't work beside an ingress of this one: it changes every hash
-FORMAT = 1
+FORMAT = 2
 ROUTE = "/serving-endpoints"
 # Ray's own default, in seconds
 _SHUTDOWN = 20.0
@@ -46,6 +47,7 @@ class ServedEntity:
     min_replicas: int = 1
     max_replicas: int = 1
     max_ongoing_requests: int | None = None
+    max_queued_requests: int | None = None
     timeout: float | None = None
     attempt: int = 0
 
@@ -92,24 +94,14 @@ def route(endpoint: str) -> str:
 
 def entity_app(owner: str, endpoint: str, entity: ServedEntity) -> AppConfig:
     """The config of one served entity's app."""
-    immutable = _immutable_config(owner, endpoint, entity)
-    deployment: dict[str, Any] = {
-        "name": "entity",
-        "ray_actor_options": {"num_cpus": entity.num_cpus, "num_gpus": entity.num_gpus},
-        # a leaving replica finishes its requests, which may take as long as any request
-        "graceful_shutdown_timeout_s": max(_SHUTDOWN, entity.timeout or 0.0),
-        **_replicas(entity.min_replicas, entity.max_replicas),
-    }
-    if entity.max_ongoing_requests is not None:
-        deployment["max_ongoing_requests"] = entity.max_ongoing_requests
     return {
         "name": entity_name(owner, endpoint, entity),
         # no route: an entity is reached through its endpoint's ingress only
         "route_prefix": None,
         "import_path": "lifecycle_as_code.serving.app:entity",
         "runtime_env": dict(entity.runtime_env),
-        "args": immutable["args"],
-        "deployments": [deployment],
+        "args": _args(owner, endpoint, entity),
+        "deployments": [{"name": "entity", **_options(entity)}],
     }
 
 
@@ -129,34 +121,38 @@ def ingress_app(
     owner: str,
     endpoint: str,
     *,
+    primary: ServedEntity | None,
     targets: Sequence[Mapping[str, Any]],
     auth: Mapping[str, Any],
     spec: Mapping[str, Any],
-    num_replicas: int = 1,
-    num_cpus: float = 0.0,
     runtime_env: Mapping[str, Any] | None = None,
     attempt: int = 0,
 ) -> AppConfig:
-    """The config of an endpoint's ingress.
+    """The config of an endpoint's ingress, with as many replicas and resources as its primary entity wants.
 
     `targets` as `target` makes them, `auth` as `serving.access.Gate` reads it, `spec` any JSON object that is
-    to be stored in `Application.config` (`user_config`). Another `attempt` makes Ray restart it.
+    to be stored in `Application.config` (`user_config`). Without a primary it only forwards. Another primary
+    or another `attempt` makes Ray start new replicas, and stop the former ones when those serve.
     """
+    args: dict[str, Any] = {"lac": FORMAT, "stack": owner, "endpoint": endpoint, "attempt": attempt}
+    options: dict[str, Any] = {"num_replicas": 1, "ray_actor_options": {"num_cpus": 0, "num_gpus": 0}}
+    if primary is not None:
+        app = entity_name(owner, endpoint, primary)
+        args["primary"] = {"app": app, **_args(owner, endpoint, primary)}
+        options = _options(primary)
     return {
         "name": ingress_name(endpoint),
         "route_prefix": route(endpoint),
         "import_path": "lifecycle_as_code.serving.app:ingress",
         "runtime_env": dict(runtime_env or {}),
-        "args": {"lac": FORMAT, "stack": owner, "endpoint": endpoint, "attempt": attempt},
+        "args": args,
         "deployments": [
             {
                 "name": "ingress",
-                "num_replicas": num_replicas,
-                # an ingress waits more than it works: many requests may be on their way through it
-                "max_ongoing_requests": 1000,
-                # another runtime_env restarts it: the next replica starts first, then the former one stops
+                **options,
                 "max_surge_percent": 100,
-                "ray_actor_options": {"num_cpus": num_cpus, "num_gpus": 0},
+                # a line for each request costs more than most predictions
+                "logging_config": {"enable_access_log": False},
                 "user_config": {
                     "lac": FORMAT,
                     "stack": owner,
@@ -184,13 +180,18 @@ def user_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
     return dict(deployments[0].get("user_config") or {})
 
 
+def primary_args(config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What an ingress app's config says of the entity that it holds, with its `app`; empty without one."""
+    return dict(((config or {}).get("args") or {}).get("primary") or {})
+
+
 def revision(config: Mapping[str, Any]) -> str:
     """What an ingress reports once it works by this app config (see `serving.routing.revision`)."""
     return routing.revision(user_config(config))
 
 
-def _immutable_config(owner: str, endpoint: str, entity: ServedEntity) -> dict[str, Any]:
-    """What can't change while replicas run."""
+def _args(owner: str, endpoint: str, entity: ServedEntity) -> dict[str, Any]:
+    """What a replica is made from. A change of it restarts replicas."""
     args: dict[str, Any] = {
         "lac": FORMAT,
         "stack": owner,
@@ -205,8 +206,13 @@ def _immutable_config(owner: str, endpoint: str, entity: ServedEntity) -> dict[s
         args["tracking_uri"] = entity.tracking_uri
     if entity.attempt:
         args["attempt"] = entity.attempt
+    return args
+
+
+def _immutable_config(owner: str, endpoint: str, entity: ServedEntity) -> dict[str, Any]:
+    """What can't change while replicas run."""
     return {
-        "args": args,
+        "args": _args(owner, endpoint, entity),
         "runtime_env": dict(entity.runtime_env),
         "num_cpus": float(entity.num_cpus),
         "num_gpus": float(entity.num_gpus),
@@ -215,7 +221,18 @@ def _immutable_config(owner: str, endpoint: str, entity: ServedEntity) -> dict[s
     }
 
 
-def _replicas(fewest: int, most: int) -> dict[str, Any]:
+def _options(entity: ServedEntity) -> dict[str, Any]:
+    """The options of the deployment that holds an entity's model."""
+    fewest, most = entity.min_replicas, entity.max_replicas
+    options: dict[str, Any] = {
+        "ray_actor_options": {"num_cpus": entity.num_cpus, "num_gpus": entity.num_gpus},
+        # a leaving replica finishes its requests, which may take as long as any request
+        "graceful_shutdown_timeout_s": max(_SHUTDOWN, entity.timeout or 0.0),
+        "max_ongoing_requests": entity.max_ongoing_requests,
+        "max_queued_requests": entity.max_queued_requests,
+    }
     if fewest == most:
-        return {"num_replicas": fewest}
-    return {"autoscaling_config": {"min_replicas": fewest, "max_replicas": most}}
+        options["num_replicas"] = fewest
+    else:
+        options["autoscaling_config"] = {"min_replicas": fewest, "max_replicas": most}
+    return {name: value for name, value in options.items() if value is not None}

@@ -185,6 +185,16 @@ class Cluster:
             time.sleep(0.3)
         return frozenset()
 
+    def drain(self, names: Iterable[str], timeout: float, pulse: Callable[[], None] = lambda: None) -> None:
+        """Poll until no replica of the apps is stopping, for at most `timeout`."""
+        draining = frozenset(names)
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline and any(
+            app.name in draining and app.is_draining for app in self.applications().values()
+        ):
+            pulse()
+            time.sleep(0.3)
+
     def data_address(self) -> str:
         """Where endpoints answer: Serve's port, on the dashboard's host unless it binds another one."""
         if self._data_address:

@@ -1,7 +1,8 @@
 """An endpoint as desired, and as it is on a cluster: its ingress and the apps of its entities. Pure.
 
 What an endpoint has committed to (which app serves which entity) is in its ingress' `user_config`, and is
-replaced in the very write that moves the traffic. Entity apps beside that are an unfinished rollout's.
+replaced in the very write that moves the traffic. Entity apps beside that are an unfinished rollout's, and so
+is an app of the entity that the ingress holds itself: it proved that the model loads and answers.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .apps import (
     ingress_app,
     ingress_name,
     owns,
+    primary_args,
     target,
     user_config,
 )
@@ -40,12 +42,26 @@ class Endpoint:
 
     @property
     def apps(self) -> dict[str, ServedEntity]:
-        """Its entities by the names of their apps."""
+        """Its entities by the names of their apps, the primary's too."""
         return {entity_name(self.owner, self.name, entity): entity for entity in self.entities}
 
+    @property
+    def primary(self) -> ServedEntity:
+        """The entity with the most traffic, the first one of several: the ingress holds its model."""
+        return max(self.entities, key=lambda entity: self.weights.get(entity.name, 0))
+
+    @property
+    def primary_app(self) -> str:
+        """The name of the primary's app, which it has while it is on trial."""
+        return entity_name(self.owner, self.name, self.primary)
+
     def configs(self) -> dict[str, AppConfig]:
-        """The configs of its entities' apps, by name."""
-        return {app: entity_app(self.owner, self.name, entity) for app, entity in self.apps.items()}
+        """The configs of its entities' apps by name, when the traffic has moved: all but the primary's."""
+        return {
+            app: entity_app(self.owner, self.name, entity)
+            for app, entity in self.apps.items()
+            if app != self.primary_app
+        }
 
     def targets(self, *, weighted: bool) -> list[dict[str, Any]]:
         """Its rows in the ingress' table, with their weights or with none yet."""
@@ -54,16 +70,17 @@ class Endpoint:
             for e in self.entities
         ]
 
-    def ingress(self, attempt: int) -> AppConfig:
-        """Its ingress once the traffic has moved."""
+    def ingress(self, attempt: int, *, weighted: bool = True) -> AppConfig:
+        """Its ingress once the traffic has moved, or as it starts, without traffic and notes."""
         notes = {**self.notes, "apps": {entity.name: app for app, entity in self.apps.items()}}
         return ingress_app(
             self.owner,
             self.name,
-            targets=self.targets(weighted=True),
+            primary=self.primary,
+            targets=self.targets(weighted=weighted),
             auth=self.auth,
             # as JSON gives it back
-            spec=json.loads(json.dumps(notes)),
+            spec=json.loads(json.dumps(notes)) if weighted else {},
             runtime_env=self.runtime_env,
             attempt=attempt,
         )
@@ -95,6 +112,11 @@ class LiveEndpoint:
         return dict(self.notes.get("apps") or {})
 
     @property
+    def primary(self) -> str | None:
+        """The app whose entity the ingress holds; None for one that only forwards."""
+        return primary_args(self.ingress.config).get("app") if self.ingress else None
+
+    @property
     def targets(self) -> list[dict[str, Any]]:
         """The rows of the ingress' table."""
         return list(self.config.get("targets") or [])
@@ -102,7 +124,7 @@ class LiveEndpoint:
     @property
     def leftovers(self) -> tuple[str, ...]:
         """Apps of the endpoint that traffic was never moved to, or moved away from."""
-        return tuple(sorted(self.entities.keys() - set(self.committed.values())))
+        return tuple(sorted(self.entities.keys() - (set(self.committed.values()) - {self.primary})))
 
     @property
     def names(self) -> list[str]:
@@ -120,19 +142,31 @@ class LiveEndpoint:
     def ingress_with(self, endpoint: Endpoint) -> AppConfig:
         """The ingress as it is, plus the apps of `endpoint`'s entities without traffic."""
         if self.ingress is None or self.ingress.config is None or not self.committed:
-            return ingress_app(
-                endpoint.owner,
-                endpoint.name,
-                targets=endpoint.targets(weighted=False),
-                auth=endpoint.auth,
-                spec={},
-                runtime_env=endpoint.runtime_env,
-                attempt=self.attempt,
-            )
+            return endpoint.ingress(self.attempt, weighted=False)
         present = self._serving_targets()
         present_apps = {row["app"] for row in present}
         additions = [row for row in endpoint.targets(weighted=False) if row["app"] not in present_apps]
         return self._with_targets([*present, *additions], self.attempt)
+
+    def candidates(self, endpoint: Endpoint, before: Endpoint | None) -> dict[str, AppConfig]:
+        """The configs of the entity apps that must run before traffic moves to `endpoint`.
+
+        The ingress goes on holding its primary until then. If it is to hold another one, that one is tried in
+        an app of its own first, by one replica; only a new endpoint has nothing to protect from it.
+        """
+        is_new = not self.committed
+        held = endpoint.primary_app if is_new else self.primary
+        formerly = before.apps if before else {}
+        configs = {}
+        for app, entity in endpoint.apps.items():
+            if app == endpoint.primary_app and app == held:
+                continue
+            if app == endpoint.primary_app and app not in self.entities:
+                form = replace(entity, min_replicas=1, max_replicas=1)
+            else:
+                form = roomy(formerly.get(app), entity)
+            configs[app] = {**entity_app(self.owner, self.name, form), "name": app}
+        return configs
 
     def ingress_without(self) -> AppConfig:
         """The ingress as it is, with only the targets that traffic was moved to."""

@@ -1,5 +1,8 @@
 """Roll endpoints out on Ray: warm up, undo, cut over, retire. Many endpoints at once, each failing alone.
 
+What is new comes up in apps of its own and is probed there, beside what serves. The cut-over is one write of
+the ingress: other weights take effect at once, and for another primary Ray starts replicas that hold it, and
+stops the former ones only once those are ready.
 Every phase reads the cluster afresh and can be repeated after a crash: it keeps what already exists. An undo
 that fails because Ray doesn't answer raises, so that the caller records it.
 """
@@ -12,7 +15,7 @@ from dataclasses import dataclass, field
 from ...model.diagnostics import Diagnostic, LacError
 from .apps import AppConfig, entity_app, ingress_name, owns, revision
 from .client import Cluster
-from .endpoint import Endpoint, LiveEndpoint, live_endpoints, roomy
+from .endpoint import Endpoint, LiveEndpoint, live_endpoints
 from .state import Application
 
 DEPLOY_TIMEOUT = 600.0
@@ -51,7 +54,7 @@ def warm_up(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
     """Start new apps beside those that serve, without traffic. Failures are undone."""
     endpoints = live_endpoints(cluster.applications())
     problems = _remove_broken_apps(cluster, moves, endpoints, tell)
-    problems |= deploy_edits(cluster, moves, problems, _entities, tell)
+    problems |= deploy_edits(cluster, moves, problems, lambda move: _candidates(move, endpoints), tell)
     endpoints = live_endpoints(cluster.applications())
     problems |= deploy_edits(cluster, moves, problems, lambda move: _table(move, endpoints), tell)
     for move in _good(moves, problems):
@@ -83,14 +86,14 @@ def undo(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> None:
         if not here.committed:
             remove |= set(here.names)
             continue
-        serving = set(here.committed.values())
         before = move.before.apps if move.before else {}
+        serving = here.entities.keys() - {*here.leftovers}
         put |= {
             app: entity_app(move.owner, move.name, before[app])
             for app in serving & move.after.apps.keys() & before.keys()
         }
         put[ingress_name(move.name)] = here.ingress_without()
-        remove |= move.after.apps.keys() - serving
+        remove |= move.after.apps.keys() & {*here.leftovers}
     owner = moves[0].owner
     # the table first: no app leaves while an ingress may still pick it
     cluster.merge(put, owner=owner)
@@ -135,6 +138,8 @@ def retire(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
     """Remove what no longer serves, and scale the rest to its final number of replicas."""
     endpoints = live_endpoints(cluster.applications())
     edits = {move.name: _retirement(move, endpoints.get(move.name)) for move in moves}
+    # replicas that leave still send requests to the entities that they know
+    cluster.drain(map(ingress_name, edits), GONE_TIMEOUT, lambda: tell(""))
     problems = _merge(cluster, moves, {}, lambda move: edits[move.name])
     leaving = {app: move for move in _good(moves, problems) for app in edits[move.name].remove}
     for app, move in leaving.items():
@@ -202,12 +207,11 @@ def _remove_broken_apps(
     return problems
 
 
-def _entities(move: Move) -> Edit:
-    before = move.before.apps if move.before else {}
-    after = move.after.apps if move.after else {}
-    return Edit(
-        {app: entity_app(move.owner, move.name, roomy(before.get(app), e)) for app, e in after.items()}
-    )
+def _candidates(move: Move, endpoints: Mapping[str, LiveEndpoint]) -> Edit:
+    if move.after is None:
+        return Edit()
+    here = endpoints.get(move.name) or LiveEndpoint(move.owner, move.name)
+    return Edit(here.candidates(move.after, move.before))
 
 
 def _table(move: Move, endpoints: Mapping[str, LiveEndpoint]) -> Edit:
@@ -257,11 +261,13 @@ def _await_apps(cluster: Cluster, names: Mapping[str, Move], tell: Tell) -> Mapp
     if not names:
         return {}
 
+    changing = set()
+
     def progress(app: Application) -> None:
-        move = names[app.name]
-        # a running ingress is no news
-        if app.name != ingress_name(move.name) or app.status != "RUNNING":
-            tell(f"{_what(app.name, move)} is {app.status}")
+        # an app that goes on running is no news
+        if app.status != "RUNNING" or app.name in changing:
+            tell(f"{_what(app.name, names[app.name])} is {app.status}")
+        changing.add(app.name)
 
     return cluster.wait(names, DEPLOY_TIMEOUT, progress, lambda: tell(""))
 
@@ -276,9 +282,11 @@ def _trouble(app: Application | None) -> str | None:
 
 
 def _what(app: str, move: Move) -> str:
-    """An app as people know it: `fraud: champion v4`."""
-    entity = move.after.apps.get(app) if move.after else None
-    return f"{move.name}: {entity.name} v{entity.entity_version}" if entity else f"{move.name}: its ingress"
+    """An app as people know it, by the entity that it holds: `fraud: champion v4`."""
+    if move.after is None:
+        return move.name
+    entity = move.after.apps.get(app, move.after.primary)
+    return f"{move.name}: {entity.name} v{entity.entity_version}"
 
 
 def _probe_new(cluster: Cluster, move: Move, endpoints: Mapping[str, LiveEndpoint], tell: Tell) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from .apps import AppConfig, Mark, mark
 
-_FINAL = frozenset({"RUNNING", "DEPLOY_FAILED", "UNHEALTHY"})
+_FINAL = frozenset({"RUNNING", "DEPLOY_FAILED"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,23 @@ class Application:
         return (self.status in ("DELETING", "NOT_STARTED") and not self.config) or self.status == "DELETING"
 
     @property
+    def is_draining(self) -> bool:
+        """Whether a replica of it is stopping."""
+        return any(r.state == "STOPPING" for d in self.deployments.values() for r in d.replicas)
+
+    @property
     def problem(self) -> str | None:
-        """Ray's message for a failure, without the frames of Ray's code; None without one."""
-        if self.status not in ("DEPLOY_FAILED", "UNHEALTHY"):
-            return None
+        """Ray's message for a failed deployment, without the frames of Ray's code; None without one."""
+        return self._message if self.status == "DEPLOY_FAILED" else None
+
+    @property
+    def illness(self) -> str | None:
+        """Ray's message while it replaces replicas that it lost, which it does by itself; None when all are
+        well."""
+        return self._message if self.status == "UNHEALTHY" else None
+
+    @property
+    def _message(self) -> str:
         messages = [self.message, *(d.message for d in self.deployments.values())]
         return readable("\n".join(t for t in messages if t)) or self.status
 

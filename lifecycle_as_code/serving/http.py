@@ -1,0 +1,108 @@
+"""HTTP as an ASGI app sees it: a request whose body has a limit, and a reply in two messages.
+
+An endpoint's requests are small and many. Starlette's objects would cost as much as a prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from lifecycle_as_code.serving.scoring import JSON, Answer, error
+
+MAX_BODY = 64 * 1024 * 1024
+"""Bytes of a request's body; more are refused with 413."""
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+class Reply(NamedTuple):
+    """An answer, and headers beside its type and length."""
+
+    answer: Answer
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+NOT_FOUND = Reply(Answer(404, JSON, b'{"detail":"Not Found"}'))
+_TOO_LARGE = Reply(
+    error(413, "REQUEST_TOO_LARGE", f"A request's body may have {MAX_BODY // 1024**2} MiB."),
+    # the rest of the body isn't read
+    (("Connection", "close"),),
+)
+_CUT_SHORT = Reply(error(400, "BAD_REQUEST", "The client left before its request was complete."))
+
+
+def wrong_method(allow: str) -> Reply:
+    """405, with the methods that a path has."""
+    return Reply(Answer(405, JSON, b'{"detail":"Method Not Allowed"}'), (("Allow", allow),))
+
+
+@dataclass(slots=True)
+class Request:
+    """One HTTP request. `path` is relative to the app's route."""
+
+    method: str
+    path: str
+    _headers: Iterable[tuple[bytes, bytes]]
+    _receive: Receive
+
+    def header(self, name: bytes) -> str | None:
+        """The first header of that name, in lower case; None without one."""
+        for key, value in self._headers:
+            if key == name:
+                return value.decode("latin-1")
+        return None
+
+    async def body(self) -> bytes | Reply:
+        """The whole body, or the reply to give when it is too large."""
+        length = self.header(b"content-length")
+        if length is not None and length.isdecimal() and int(length) > MAX_BODY:
+            return _TOO_LARGE
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                return _CUT_SHORT
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > MAX_BODY:
+                return _TOO_LARGE
+            if not message.get("more_body"):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def app(answer: Callable[[Request], Awaitable[Reply]]) -> Callable[..., Awaitable[None]]:
+    """An ASGI app that answers each request by one call. It refuses websockets."""
+
+    async def respond(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            request = Request(scope["method"], path, scope["headers"], receive)
+            await _send(await answer(request), send, with_body=request.method != "HEAD")
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close"})
+        else:
+            await _live(receive, send)
+
+    return respond
+
+
+async def _send(reply: Reply, send: Send, *, with_body: bool) -> None:
+    status, media_type, body = reply.answer
+    headers = [(b"content-length", b"%d" % len(body)), (b"content-type", media_type.encode())]
+    headers += [(name.encode(), value.encode()) for name, value in reply.headers]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body if with_body else b""})
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """ASGI's lifespan: there is nothing to start or to stop."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
