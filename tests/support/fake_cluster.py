@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lifecycle_as_code.engine.connections import Connections
+from lifecycle_as_code.stores.ray.apps import primary_args, user_config
 from lifecycle_as_code.stores.ray.client import Cluster
 
 
@@ -21,7 +22,8 @@ class Paper(Cluster):
     """A cluster on paper: a PUT is done at once, and a model in a place called `bad` doesn't load.
 
     `left`: writes and probes until the process that uses it is as good as dead. `deaf`: endpoints and apps
-    that don't answer a probe. `sick`: apps that Ray calls unhealthy. `probed` is called at each probe.
+    that don't answer a probe. `sick`: apps that Ray calls unhealthy. `broken`: apps that failed. `probed` is
+    called at each probe.
     """
 
     def __init__(self) -> None:
@@ -31,6 +33,7 @@ class Paper(Cluster):
         self.deaf: set[str] = set()
         self.probed: Callable[[], None] = lambda: None
         self.sick: set[str] = set()
+        self.broken: set[str] = set()
 
     @classmethod
     def at_once(cls, monkeypatch: pytest.MonkeyPatch) -> Paper:
@@ -65,15 +68,18 @@ class Paper(Cluster):
     def probe(self, endpoint: str, *, entity: str | None = None, **_: Any) -> str | None:
         self._step()
         self.probed()
-        table = self.apps[f"lac.{endpoint}"]["deployments"][0]["user_config"]["targets"]
+        ingress = self.apps[f"lac.{endpoint}"]
         if entity is not None:
-            assert entity in {row["app"] for row in table} & self.apps.keys()
+            rows = {row["app"] for row in user_config(ingress)["targets"]}
+            assert entity in rows & {*self.apps, primary_args(ingress).get("app")}
         return "no answer" if (entity or endpoint) in self.deaf else None
 
     def _status(self, config: Mapping[str, Any]) -> dict[str, str]:
         if config["name"] in self.sick:
             return {"status": "UNHEALTHY", "message": "a node was lost"}
-        if "bad" in str(config["args"].get("model_uri")):
+        if config["name"] in self.broken or "bad" in str(
+            (primary_args(config) or config["args"]).get("model_uri")
+        ):
             return {"status": "DEPLOY_FAILED", "message": "No such artifact: 'bad'"}
         return {"status": "RUNNING", "message": ""}
 

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from lifecycle_as_code.manifest.settings import Serve
-from lifecycle_as_code.stores.ray.apps import ROUTE, revision
+from lifecycle_as_code.stores.ray.apps import ROUTE, primary_args, revision
 from lifecycle_as_code.stores.ray.client import APPLICATIONS
 from support.fake_cluster import Paper
 
@@ -46,7 +46,8 @@ class PaperRay:
                 f"lac.{endpoint}"
             ):
                 here = {row["app"] for row in self._table(config) if name in (row["name"], row["app"])}
-                return 200 if here and here <= self.paper.apps.keys() else 404, {}, {}
+                running = {*self.paper.apps, primary_args(config).get("app")}
+                return 200 if here and here <= running else 404, {}, {}
             case _ if path == APPLICATIONS:
                 return 200, {}, self.paper._get(path)
         return 404, {}, {}

@@ -125,9 +125,11 @@ def _state(app: Application | None) -> str | None:
 def facts_of(here: LiveEndpoint) -> dict[str, Any]:
     apps = {**here.entities} | ({here.ingress.name: here.ingress} if here.ingress else {})
     problems = {name: app.problem for name, app in sorted(apps.items()) if app.problem}
+    degraded = {name: app.illness for name, app in sorted(apps.items()) if app.illness}
     return {
         "owner": here.owner,
         "status": here.ingress.status if here.ingress else MISSING,
         "apps": {name: app.status for name, app in sorted(apps.items())},
         **({"problems": problems} if problems else {}),
+        **({"degraded": degraded} if degraded else {}),
     }

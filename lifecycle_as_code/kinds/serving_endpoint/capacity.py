@@ -150,9 +150,8 @@ def _new_replicas(
     for app, entity in coming.apps.items():
         serving = apps.get(app)
         if app == coming.primary_app and app != held:
-            # the ingress starts all of its replicas anew; before it, an app of the entity's own tries it
-            is_on_trial = former is not None and serving is None and app not in begun
-            more = entity.min_replicas + is_on_trial
+            # the ingress starts all of its replicas anew; one on trial goes before
+            more = entity.min_replicas - (app in begun)
         elif app in begun:
             more = 0
         elif app == held and app != coming.primary_app:

@@ -79,7 +79,7 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
                 yield address, _settle(site, spec, live, expected)
 
     def names(self, site: Site, change: Change) -> tuple[str, ...]:
-        """The ingress and the apps of the entities."""
+        """The ingress and the apps of the entities, the primary's among them: it is on trial for a while."""
         if not isinstance(change.after, ServingEndpoint):
             return ()
         return ingress_name(change.after.name), *sorted(as_apps(site.owner, change.after).apps)

@@ -103,8 +103,7 @@ class ServedEntity(Part):
     num_gpus: Annotated[float, Field(ge=0), AfterValidator(_quantity), AfterValidator(_gpus)] = 0.0
     """GPUs that Ray reserves for a replica: a part of one GPU, or whole GPUs."""
     max_ongoing_requests: Annotated[int, Field(ge=1)] = 64
-    """The most requests that a replica handles at once, slow predictions in threads of their own; more requests
-    wait."""
+    """The most requests that a replica handles at once, slow ones in threads of their own; more wait."""
     max_queued_requests: Annotated[int, Field(ge=-1)] = 1000
     """The most requests that wait for a replica; others get 503 at once, with `Retry-After`. -1: no limit."""
     timeout: Annotated[float, Field(gt=0)] = 60.0

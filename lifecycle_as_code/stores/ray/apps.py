@@ -121,10 +121,10 @@ def ingress_app(
     owner: str,
     endpoint: str,
     *,
-    primary: ServedEntity | None,
     targets: Sequence[Mapping[str, Any]],
     auth: Mapping[str, Any],
     spec: Mapping[str, Any],
+    primary: ServedEntity | None = None,
     runtime_env: Mapping[str, Any] | None = None,
     attempt: int = 0,
 ) -> AppConfig:

@@ -139,14 +139,17 @@ class LiveEndpoint:
         count = int(((self.ingress.config or {}).get("args") or {}).get("attempt") or 0)
         return count + (self.ingress.problem is not None)
 
-    def ingress_with(self, endpoint: Endpoint) -> AppConfig:
-        """The ingress as it is, plus the apps of `endpoint`'s entities without traffic."""
+    def ingress_with(self, endpoint: Endpoint) -> AppConfig | None:
+        """The ingress as it is, plus the apps of `endpoint`'s entities without traffic. None for an ingress
+        that failed: former replicas may still answer, and only its replacement can mend it."""
         if self.ingress is None or self.ingress.config is None or not self.committed:
             return endpoint.ingress(self.attempt, weighted=False)
+        if self.ingress.problem is not None:
+            return None
         present = self._serving_targets()
         present_apps = {row["app"] for row in present}
         additions = [row for row in endpoint.targets(weighted=False) if row["app"] not in present_apps]
-        return self._with_targets([*present, *additions], self.attempt)
+        return self._with_targets([*present, *additions])
 
     def candidates(self, endpoint: Endpoint, before: Endpoint | None) -> dict[str, AppConfig]:
         """The configs of the entity apps that must run before traffic moves to `endpoint`.
@@ -165,25 +168,21 @@ class LiveEndpoint:
                 form = replace(entity, min_replicas=1, max_replicas=1)
             else:
                 form = roomy(formerly.get(app), entity)
-            configs[app] = {**entity_app(self.owner, self.name, form), "name": app}
+            configs[app] = {**entity_app(endpoint.owner, self.name, form), "name": app}
         return configs
 
     def ingress_without(self) -> AppConfig:
         """The ingress as it is, with only the targets that traffic was moved to."""
-        assert self.ingress is not None
-        args = (self.ingress.config or {}).get("args") or {}
-        return self._with_targets(self._serving_targets(), args.get("attempt"))
+        return self._with_targets(self._serving_targets())
 
     def _serving_targets(self) -> list[dict[str, Any]]:
         serving = set(self.committed.values())
         return [row for row in self.targets if row.get("app") in serving]
 
-    def _with_targets(self, rows: Sequence[Mapping[str, Any]], attempt: int | None) -> AppConfig:
+    def _with_targets(self, rows: Sequence[Mapping[str, Any]]) -> AppConfig:
         assert self.ingress is not None
         config: AppConfig = json.loads(json.dumps(self.ingress.config))
         config["deployments"][0]["user_config"]["targets"] = [dict(row) for row in rows]
-        if attempt is not None:
-            config["args"]["attempt"] = attempt
         return config
 
 

@@ -108,9 +108,15 @@ def cut_over(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
         for move in moves
         if move.after is not None
     }
-    problems = deploy_edits(
-        cluster, moves, {}, lambda move: Edit({ingress_name(move.name): configs[move.name]}), tell
-    )
+
+    def edit(move: Move) -> Edit:
+        # the trial is over: its room is needed for the ingress' new replicas
+        trial = {move.after.primary_app} if move.after else set()
+        here = endpoints.get(move.name)
+        serving = here.committed.values() if here else ()
+        return Edit({ingress_name(move.name): configs[move.name]}, trial - {*serving})
+
+    problems = deploy_edits(cluster, moves, {}, edit, tell)
     for move in _good(moves, problems):
         tell(f"{move.name}: switching traffic")
         problem = cluster.probe(
@@ -217,7 +223,8 @@ def _candidates(move: Move, endpoints: Mapping[str, LiveEndpoint]) -> Edit:
 def _table(move: Move, endpoints: Mapping[str, LiveEndpoint]) -> Edit:
     assert move.after is not None
     here = endpoints.get(move.name) or LiveEndpoint(move.owner, move.name)
-    return Edit({ingress_name(move.name): here.ingress_with(move.after)})
+    config = here.ingress_with(move.after)
+    return Edit({} if config is None else {ingress_name(move.name): config})
 
 
 def _retirement(move: Move, here: LiveEndpoint | None) -> Edit:
@@ -275,7 +282,7 @@ def _await_apps(cluster: Cluster, names: Mapping[str, Move], tell: Tell) -> Mapp
 def _trouble(app: Application | None) -> str | None:
     if app is None or app.leaving:
         return "it was deleted outside lac"
-    if app.problem is not None or app.status == "RUNNING":
+    if app.problem is not None or app.status == "RUNNING" or app.is_degraded:
         return app.problem
     messages = [app.message, *(d.message for d in app.deployments.values())]
     return "\n".join([f"still {app.status} after {DEPLOY_TIMEOUT:.0f} s", *(t for t in messages if t)])
@@ -292,6 +299,9 @@ def _what(app: str, move: Move) -> str:
 def _probe_new(cluster: Cluster, move: Move, endpoints: Mapping[str, LiveEndpoint], tell: Tell) -> str | None:
     """Ask each app that doesn't serve yet, through the ingress; what is wrong with the first that is."""
     here = endpoints.get(move.name)
+    if here is not None and here.ingress is not None and here.ingress.problem is not None:
+        # it runs, so it has loaded; nobody can ask for it through an ingress that failed
+        return None
     serving = set(here.committed.values()) if here else set()
     for app in sorted((move.after.apps if move.after else {}).keys() - serving):
         problem = cluster.probe(move.name, entity=app, timeout=PROBE_TIMEOUT, pulse=lambda: tell(""))

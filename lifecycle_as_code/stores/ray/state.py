@@ -9,8 +9,6 @@ from typing import Any
 
 from .apps import AppConfig, Mark, mark
 
-_FINAL = frozenset({"RUNNING", "DEPLOY_FAILED"})
-
 
 @dataclass(frozen=True, slots=True)
 class Replica:
@@ -61,6 +59,13 @@ class Application:
     def leaving(self) -> bool:
         """Whether it is being deleted."""
         return (self.status in ("DELETING", "NOT_STARTED") and not self.config) or self.status == "DELETING"
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether it has lost replicas and others answer."""
+        return self.status == "UNHEALTHY" and any(
+            r.state == "RUNNING" for d in self.deployments.values() for r in d.replicas
+        )
 
     @property
     def is_draining(self) -> bool:
@@ -139,7 +144,7 @@ def is_settled(app: Application) -> bool:
     if app.status == "RUNNING":
         # an update shows in the deployments before it shows in the app
         return all(d.status == "HEALTHY" for d in app.deployments.values())
-    return app.status in _FINAL
+    return app.status == "DEPLOY_FAILED" or app.is_degraded
 
 
 def readable(message: str) -> str:

@@ -358,7 +358,7 @@ def test_the_plan_of_a_promotion_names_the_endpoints_of_both_stacks(
     risk = RISK.model_copy(update={"auth": "none"})
     converge(bench.stack(world(1), name="payments"))
     converge(bench.stack([risk], name="risk"))
-    assert len(paper.apps) == 5
+    assert len(paper.apps) == 3
 
     def told(plan: Plan) -> list[tuple[str, str, int | None, int | None, bool]]:
         (impact,) = (i for i in plan.review.impacts if i.address == CHAMPION)

@@ -31,6 +31,7 @@ from lifecycle_as_code.model.plan import Action, Change
 from lifecycle_as_code.model.snapshot import Live, Observed, Recorded
 from lifecycle_as_code.model.spec import Address, Spec, construct, plain
 from lifecycle_as_code.planning.guards import PlanContext
+from lifecycle_as_code.stores.ray.apps import primary_args
 from lifecycle_as_code.stores.ray.state import Resources
 
 KIND = ServingEndpoints()
@@ -458,7 +459,9 @@ def test_what_was_rolled_out_reads_back_as_it_was_meant(paper: Paper) -> None:
     assert found
     assert diff(found.spec, spec) == ()
     assert found.facts["owner"] == "tests"
-    assert sorted(KIND.names(SITE, change(paper, spec))) == sorted(paper.apps)
+    # the ingress holds the one with the most traffic
+    assert sorted(paper.apps) == ["lac.fraud", *(n for n in as_apps("tests", spec).apps if ".other." in n)]
+    assert set(KIND.names(SITE, change(paper, spec))) == {"lac.fraud", *as_apps("tests", spec).apps}
     fewer = spec.model_copy(update={"tags": {}})
     roll_out(paper, change(paper, fewer))
     assert diff(live(paper).spec, fewer) == ()  # type: ignore[union-attr]
@@ -494,14 +497,11 @@ def test_a_switch_that_is_not_heard_of_is_taken_back(paper: Paper) -> None:
 
 
 def test_what_changes_in_place_keeps_its_app_and_shrinks_last(paper: Paper) -> None:
-    roll_out(paper, change(paper, wanted(1)))
-
     def with_replicas(number: int) -> ServingEndpoint:
-        here = wanted(1)
-        (one,) = here.served_entities
-        more = one.model_copy(update={"min_replicas": number, "max_replicas": number})
-        return here.model_copy(update={"served_entities": (more,)})
+        shares = (entity(version=1), 90), (entity("other", 2, min_replicas=number), 10)
+        return settled(endpoint(*shares, auth="none"), PLACES)
 
+    roll_out(paper, change(paper, with_replicas(1)))
     names = set(paper.apps)
     (app,) = names - {"lac.fraud"}
     roll_out(paper, change(paper, with_replicas(3)))
@@ -513,6 +513,38 @@ def test_what_changes_in_place_keeps_its_app_and_shrinks_last(paper: Paper) -> N
     assert roll_out(paper, shrinking) == {}
     assert paper.apps[app]["deployments"][0]["num_replicas"] == 2
     assert set(paper.apps) == names
+
+
+def test_a_candidate_is_tried_in_an_app_of_its_own_before_the_ingress_holds_it(paper: Paper) -> None:
+    roll_out(paper, change(paper, wanted(1)))
+    moved = change(paper, wanted(2))
+    KIND.warm_up(paper, SITE, [moved], silent)
+    (trial,) = set(paper.apps) - {"lac.fraud"}
+    assert paper.apps[trial]["deployments"][0]["num_replicas"] == 1
+    assert primary_args(paper.apps["lac.fraud"])["entity_version"] == 1
+    KIND.cut_over(paper, SITE, [moved], silent)
+    assert primary_args(paper.apps["lac.fraud"])["entity_version"] == 2
+    assert set(paper.apps) == {"lac.fraud"}
+
+
+def test_entities_that_change_places_each_get_the_others(paper: Paper) -> None:
+    def shares(one: int) -> ServingEndpoint:
+        two = (entity("one", 1), one), (entity("two", 2), 100 - one)
+        return settled(endpoint(*two, auth="none"), PLACES)
+
+    def apart() -> set[str]:
+        return {name.split(".")[2] for name in paper.apps if name != "lac.fraud"}
+
+    roll_out(paper, change(paper, shares(90)))
+    assert (primary_args(paper.apps["lac.fraud"])["name"], apart()) == ("one", {"two"})
+    moved = change(paper, shares(10))
+    KIND.warm_up(paper, SITE, [moved], silent)
+    assert apart() == {"one", "two"}
+    KIND.undo(paper, SITE, [moved], silent)
+    assert apart() == {"two"}
+    assert roll_out(paper, moved) == {}
+    assert (primary_args(paper.apps["lac.fraud"])["name"], apart()) == ("two", {"one"})
+    assert diff(live(paper).spec, shares(10)) == ()  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("begins", [None, 1], ids=["created", "updated"])
@@ -534,7 +566,7 @@ def test_a_crash_after_any_step_is_found_and_mended(
     after = wanted(2 if ends == "the same" else 1)
     assert roll_out(paper, change(paper, after)) == {}
     assert diff(live(paper).spec, after) == ()  # type: ignore[union-attr]
-    assert set(paper.apps) == set(KIND.names(SITE, change(paper, after)))
+    assert set(paper.apps) == {"lac.fraud"}
 
 
 def test_a_leftover_that_is_broken_is_tried_afresh(paper: Paper) -> None:
@@ -555,24 +587,37 @@ def test_a_leftover_that_is_broken_is_tried_afresh(paper: Paper) -> None:
     assert found.spec.leftovers[0] in puts[1]  # type: ignore[attr-defined]
 
 
-def test_an_entity_that_broke_comes_up_beside_itself(paper: Paper) -> None:
+def test_an_entity_that_broke_is_tried_beside_itself(paper: Paper) -> None:
     roll_out(paper, change(paper, wanted(1)))
-    (app,) = set(paper.apps) - {"lac.fraud"}
-
-    paper.sick.add(app)
+    paper.broken.add("lac.fraud")
     after = wanted(1, paper=paper)
     fields = change(paper, after)
     assert fields.before
     assert [(f.name, f.before, f.after) for f in diff(fields.before, after)] == [
         ("served_entities.champion.redeployed", 0, 1),
-        ("served_entities.champion.state", "UNHEALTHY", None),
+        ("served_entities.champion.state", "DEPLOY_FAILED", None),
+        ("state", "DEPLOY_FAILED", None),
     ]
-    assert roll_out(paper, fields) == {}
-    assert app not in paper.apps
+    former = paper.apps["lac.fraud"]
+    KIND.warm_up(paper, SITE, [fields], silent)
+    # replicas of before the failure may still answer
+    assert paper.apps["lac.fraud"] == former
     assert len(paper.apps) == 2
+    paper.broken.clear()
+    assert roll_out(paper, fields) == {}
+    assert set(paper.apps) == {"lac.fraud"}
     # well again, it stays where it is
     assert wanted(1, paper=paper) == after
     assert diff(live(paper).spec, after) == ()  # type: ignore[union-attr]
+
+
+def test_lost_replicas_are_rays_to_replace(paper: Paper) -> None:
+    roll_out(paper, change(paper, wanted(1)))
+    paper.sick.add("lac.fraud")
+    found = live(paper)
+    assert found
+    assert diff(found.spec, wanted(1, paper=paper)) == ()
+    assert found.facts["degraded"] == {"lac.fraud": "a node was lost"}
 
 
 def test_another_stacks_endpoint_stays_theirs(paper: Paper) -> None:

@@ -18,7 +18,7 @@ from lifecycle_as_code.stores.ray.state import Application, is_settled, readable
         ("RUNNING", "UPDATING", False),
         ("DEPLOYING", "UPDATING", False),
         ("DEPLOY_FAILED", "DEPLOY_FAILED", True),
-        ("UNHEALTHY", "UNHEALTHY", True),
+        ("UNHEALTHY", "UNHEALTHY", False),
         ("DELETING", "UPDATING", False),
         ("NOT_STARTED", "UPDATING", False),
     ],
@@ -63,5 +63,19 @@ def test_rays_message_stays_and_the_frames_go() -> None:
 def test_a_problem_is_told_once_and_only_where_there_is_one() -> None:
     failed = app("a", "DEPLOY_FAILED", message="x", deployments={"entity": {"status": "U", "message": "x"}})
     assert _only(failed).problem == "x"
-    assert _only(app("a", "UNHEALTHY")).problem == "UNHEALTHY"
+    assert _only(app("a", "DEPLOY_FAILED")).problem == "DEPLOY_FAILED"
     assert _only(app("a", "RUNNING", message="x")).problem is None
+
+
+def test_an_app_that_lost_some_replicas_is_degraded_and_no_failure() -> None:
+    def with_replicas(*states: str) -> Application:
+        replicas = [{"replica_id": str(n), "state": s} for n, s in enumerate(states)]
+        deployments = {"entity": {"status": "UNHEALTHY", "replicas": replicas}}
+        return _only(app("a", "UNHEALTHY", message="lost", deployments=deployments))
+
+    one = with_replicas("RUNNING", "STARTING")
+    assert (one.problem, one.illness, one.is_degraded, is_settled(one)) == (None, "lost", True, True)
+    none = with_replicas("STARTING")
+    assert (none.illness, none.is_degraded, is_settled(none)) == ("lost", False, False)
+    assert with_replicas("STOPPING").is_draining
+    assert not one.is_draining
