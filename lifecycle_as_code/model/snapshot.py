@@ -100,6 +100,10 @@ class Recorded:
     elsewhere: Mapping[Address, Spec] = field(default_factory=dict)
 
 
+HEALTH = "health"
+"""The fact that says, in words, how an object is worse than its spec tells; absent where it is well."""
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """An object as the store holds it, never validated, with facts beside it.

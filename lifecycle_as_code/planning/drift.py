@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from ..model.diagnostics import Diagnostic
-from ..model.diff import carry_fields, diff, is_health, restrict_to_owned
+from ..model.diff import FieldChange, carry_fields, diff, is_health, restrict_to_owned
 from ..model.plan import Action, Change, Plan
-from ..model.snapshot import Claim, Desired, Lifecycle, Live, Record, Recorded
+from ..model.snapshot import HEALTH, Claim, Desired, Lifecycle, Live, Record, Recorded
 from ..model.spec import Address
 from .decision import in_scope
 from .targeting import matches
@@ -81,7 +81,10 @@ def _compare_record(record: Record, live: Live, lifecycle: Lifecycle | None) -> 
     before = restrict_to_owned(observed.spec, record.spec)
     after = carry_fields(record.spec, before, lifecycle.ignore_changes if lifecycle else ())
     if not (fields := diff(before, after)):
-        return None
+        if (illness := observed.facts.get(HEALTH)) is None:
+            return None
+        fields = (FieldChange((HEALTH,), illness, None),)
+        return Change(address, record.store, Action.UPDATE, DEGRADED, before, after, fields)
     ill = all(is_health(type(after), field.path) for field in fields)
     reason = DEGRADED if ill else "changed outside"
     return Change(address, record.store, Action.UPDATE, reason, before, after, fields)

@@ -152,19 +152,19 @@ def endpoint(champion: int, text: str = "") -> list[Spec]:
     return [*world(champion)[:4], here]
 
 
-def sick_entity(paper: Paper) -> None:
-    paper.sick |= {name for name in paper.apps if name.count(".") > 1}
-
-
-def sick_ingress(paper: Paper) -> None:
+def replicas_lost(paper: Paper) -> None:
     paper.sick.add("lac.fraud")
 
 
-def lost_entity(paper: Paper) -> None:
-    paper.apps = {name: app for name, app in paper.apps.items() if name.count(".") == 1}
+def ingress_failed(paper: Paper) -> None:
+    paper.broken.add("lac.fraud")
 
 
-@pytest.mark.parametrize("befalls", [sick_entity, sick_ingress, lost_entity])
+def silence(paper: Paper) -> None:
+    paper.deaf.add("fraud")
+
+
+@pytest.mark.parametrize("befalls", [replicas_lost, ingress_failed, silence])
 def test_an_endpoint_that_fares_badly_is_degraded_whatever_the_manifest_asks(
     served: Bench, paper: Paper, befalls: Callable[[Paper], None]
 ) -> None:

@@ -331,7 +331,7 @@ def _completes(theatre: Theatre) -> None:
     assert theatre.stage.records().keys() == {spec.address for spec in theatre.story.after}
     if theatre.ray is not None:
         endpoints = sum(isinstance(spec, ServingEndpoint) for spec in theatre.story.after)
-        assert len(theatre.ray.paper.apps) == 2 * endpoints
+        assert len(theatre.ray.paper.apps) == endpoints
 
 
 def live(bench: Bench) -> dict[Address, Observed]:

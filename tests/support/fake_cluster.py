@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -65,6 +65,9 @@ class Paper(Cluster):
         self._step()
         self.apps = {a["name"]: json.loads(json.dumps(a)) for a in body["applications"]}
 
+    def find_silent(self, endpoints: Iterable[str]) -> dict[str, str]:
+        return {name: "no answer" for name in endpoints if name in self.deaf}
+
     def probe(self, endpoint: str, *, entity: str | None = None, **_: Any) -> str | None:
         self._step()
         self.probed()
@@ -105,6 +108,9 @@ class Side(Paper):
 
     def _put(self, body: Mapping[str, Any]) -> None:
         self._cluster._put(body)
+
+    def find_silent(self, endpoints: Iterable[str]) -> dict[str, str]:
+        return self._cluster.find_silent(endpoints)
 
     def probe(self, endpoint: str, *, entity: str | None = None, **options: Any) -> str | None:
         return self._cluster.probe(endpoint, entity=entity, **options)

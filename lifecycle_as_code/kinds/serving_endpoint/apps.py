@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ...model.snapshot import HEALTH
 from ...model.spec import construct
 from ...stores.ray.apps import ServedEntity as EntityApp
 from ...stores.ray.apps import primary_args
@@ -122,14 +123,17 @@ def _state(app: Application | None) -> str | None:
     return app.status if app.problem is not None else None
 
 
-def facts_of(here: LiveEndpoint) -> dict[str, Any]:
+def facts_of(here: LiveEndpoint, silence: str | None) -> dict[str, Any]:
+    """What is known of a live endpoint beside its spec. `silence`: what its own address answered, where that
+    isn't what a healthy endpoint answers."""
     apps = {**here.entities} | ({here.ingress.name: here.ingress} if here.ingress else {})
     problems = {name: app.problem for name, app in sorted(apps.items()) if app.problem}
-    degraded = {name: app.illness for name, app in sorted(apps.items()) if app.illness}
+    illness = [f"{name} lost replicas: {app.illness}" for name, app in sorted(apps.items()) if app.illness]
+    illness += [f"it doesn't answer: {silence}"] if silence else []
     return {
         "owner": here.owner,
         "status": here.ingress.status if here.ingress else MISSING,
         "apps": {name: app.status for name, app in sorted(apps.items())},
         **({"problems": problems} if problems else {}),
-        **({"degraded": degraded} if degraded else {}),
+        **({HEALTH: "; ".join(illness)} if illness else {}),
     }

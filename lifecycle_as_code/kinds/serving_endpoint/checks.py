@@ -7,12 +7,28 @@ from collections.abc import Iterator
 from ...model.access import DEFAULT_WORKSPACE
 from ...model.diagnostics import Diagnostic
 from ...model.plan import Action, Change
+from ...model.snapshot import HEALTH
 from ...planning.guards import PlanContext
 from ...review.access.projection import derive_state, project_state
 from ...serving.levels import may_use, resolve
 from ...stores.ray.state import Resources
 from .capacity import RESOURCES, capacities, enough
 from .spec import ServingEndpoint
+
+
+def warn_of_ill_endpoints(world: PlanContext) -> Iterator[Diagnostic]:
+    """Endpoints of this stack that lost replicas or don't answer. Ray replaces replicas by itself: a plan
+    changes nothing about that."""
+    for address in sorted(world.recorded.ours, key=str):
+        observed = world.live.present(address)
+        if observed is not None and (illness := observed.facts.get(HEALTH)):
+            yield Diagnostic(
+                "endpoint-degraded",
+                "an endpoint is not well",
+                f"{address}: {illness}",
+                hint="Ray heals what it can by itself; its dashboard has the logs",
+                severity="warning",
+            )
 
 
 def warn_of_public_endpoints(world: PlanContext) -> Iterator[Diagnostic]:

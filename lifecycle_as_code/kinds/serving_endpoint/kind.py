@@ -23,7 +23,12 @@ from ...stores.ray.rollout import Move, Problems
 from ..base import Observation, Report, Rollout, ServeKind, Site, StoredForms
 from .apps import MISSING, as_apps, as_spec, entity_as_app, facts_of
 from .capacity import RESOURCES
-from .checks import warn_of_capacity, warn_of_public_endpoints, warn_of_unusable_endpoints
+from .checks import (
+    warn_of_capacity,
+    warn_of_ill_endpoints,
+    warn_of_public_endpoints,
+    warn_of_unusable_endpoints,
+)
 from .impact import impacts
 from .spec import Route, ServedEntity, ServingEndpoint, TrafficConfig, alias_of
 
@@ -37,7 +42,8 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
     spec = ServingEndpoint
 
     def check(self, world: PlanContext) -> Iterator[Diagnostic]:
-        """Warnings: who may use an endpoint, and whether the cluster has room."""
+        """Warnings: which endpoints are ill, who may use an endpoint, and whether the cluster has room."""
+        yield from warn_of_ill_endpoints(world)
         yield from warn_of_public_endpoints(world)
         yield from warn_of_unusable_endpoints(world)
         yield from warn_of_capacity(world)
@@ -48,14 +54,18 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
         return impacts(plan, recorded, live)
 
     def observe(self, cluster: Cluster) -> Observation:
-        """Two requests. Endpoints of every stack, those that an interrupted apply left in parts included.
+        """Two requests, and one to each endpoint itself. Endpoints of every stack, those that an interrupted
+        apply left in parts included.
 
-        Facts: `owner` by its mark, Ray's `status` of the endpoint, and that of each of its apps in `apps`.
+        Facts: `owner` by its mark, Ray's `status` of the endpoint, that of each of its apps in `apps`, and
+        `health` where it is worse than that status says.
         """
+        endpoints = live_endpoints(cluster.applications())
+        silent = cluster.find_silent(name for name, here in endpoints.items() if here.serves)
         objects = {}
-        for here in live_endpoints(cluster.applications()).values():
+        for name, here in endpoints.items():
             spec = as_spec(here)
-            objects[spec.address] = Observed(spec, facts_of(here))
+            objects[spec.address] = Observed(spec, facts_of(here, silent.get(name)))
         try:
             facts = {RESOURCES: cluster.resources()}
         except LacError:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 APPLICATIONS = "/api/serve/applications/"
 _ATTEMPTS = 5
+_ANSWER_TIMEOUT = 5.0
+"""Seconds for an endpoint that serves to say so."""
+_ASKERS = 16
 _LOOKS = 5
 """How often in a row an app must be missed until it counts as gone: a second or so."""
 
@@ -205,6 +208,32 @@ class Cluster:
         if host in ("0.0.0.0", "::", "127.0.0.1", "localhost"):
             host = here.hostname or "127.0.0.1"
         return f"http://{host}:{options.get('port') or 8000}{(options.get('root_path') or '').rstrip('/')}"
+
+    def find_silent(self, endpoints: Iterable[str]) -> dict[str, str]:
+        """Endpoints that don't answer where their callers ask, and what happens instead. One request each,
+        side by side."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        import httpx
+
+        base = self.data_address()
+        with httpx.Client(timeout=_ANSWER_TIMEOUT, trust_env=not is_loopback(base)) as http:
+
+            def ask(endpoint: str) -> str | None:
+                try:
+                    reply = http.get(f"{base}{route(endpoint)}/ping")
+                except httpx.HTTPError as e:
+                    return f"{_describe_address(base)}: {type(e).__name__}"
+                return (
+                    None
+                    if reply.status_code == 200
+                    else f"{route(endpoint)}/ping answers {reply.status_code}"
+                )
+
+            names = sorted(endpoints)
+            with ThreadPoolExecutor(_ASKERS) as threads:
+                answers = dict(zip(names, threads.map(ask, names), strict=True))
+        return {name: problem for name, problem in answers.items() if problem is not None}
 
     def probe(
         self,

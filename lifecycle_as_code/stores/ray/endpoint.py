@@ -127,6 +127,11 @@ class LiveEndpoint:
         return tuple(sorted(self.entities.keys() - (set(self.committed.values()) - {self.primary})))
 
     @property
+    def serves(self) -> bool:
+        """Whether traffic was moved here and the ingress hasn't failed: then it ought to answer."""
+        return bool(self.committed) and self.ingress is not None and self.ingress.problem is None
+
+    @property
     def names(self) -> list[str]:
         """Every app of the endpoint."""
         return [*([self.ingress.name] if self.ingress else []), *sorted(self.entities)]

@@ -617,7 +617,7 @@ def test_lost_replicas_are_rays_to_replace(paper: Paper) -> None:
     found = live(paper)
     assert found
     assert diff(found.spec, wanted(1, paper=paper)) == ()
-    assert found.facts["degraded"] == {"lac.fraud": "a node was lost"}
+    assert found.facts["health"] == "lac.fraud lost replicas: a node was lost"
 
 
 def test_another_stacks_endpoint_stays_theirs(paper: Paper) -> None:

@@ -288,7 +288,7 @@ def test_who_loses_the_lock_during_a_rollout_touches_no_app_any_more(
         unlocked(bench, "somebody")
     converge(bench.stack(served(2)))
     assert bench.stack(served(2)).plan().changes == ()
-    assert len(paper.apps) == 2
+    assert len(paper.apps) == 1
 
 
 # --- dead or alive
