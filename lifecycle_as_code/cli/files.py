@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..manifest.regular_file import read_regular_file
+from .output import failure
 
 
 def write(path: Path, data: bytes) -> None:
@@ -35,9 +36,7 @@ def write(path: Path, data: bytes) -> None:
 def replace(path: Path, before: bytes, after: bytes) -> None:
     """Replace a file's content `before` with `after`. LacError where it has other content by now."""
     if read(path, len(before)) != before:
-        raise _failure(
-            "file-changed", "another process changed the file", path, OSError(0, "run the command again")
-        )
+        raise failure("file-changed", "another process changed the file", f"{path}: run the command again.")
     write(path, after)
 
 
@@ -56,6 +55,4 @@ def _umask() -> int:
 
 
 def _failure(code: str, summary: str, path: Path, error: OSError) -> Exception:
-    from ..model.diagnostics import Diagnostic, LacError
-
-    return LacError(Diagnostic(code, summary, f"{path}: {error.strerror or error}."))
+    return failure(code, summary, f"{path}: {error.strerror or error}.")

@@ -23,15 +23,7 @@ from ..plan_options import PlanOptions, plan_options
 )
 @click.pass_obj
 def command(
-    options: Options,
-    /,
-    file: str | None,
-    auto_approve: bool,
-    no_input: bool,
-    lock_timeout: float,
-    as_json: bool,
-    same_manifests: bool,
-    **values: Any,
+    options: Options, /, file: str | None, apply: ApplyOptions, same_manifests: bool, **values: Any
 ) -> int:
     """Make a plan, ask for approval, and apply it. With FILE, apply exactly the plan saved by `lac plan -o
     FILE`, without asking; variables then affect only the connections in lac.yaml.
@@ -39,7 +31,6 @@ def command(
     The first Ctrl-C finishes or rolls back the current operation and stops; the second aborts. Completed
     changes are recorded in both cases, and the next apply makes the remaining ones.
     """
-    apply = ApplyOptions(auto_approve, no_input, lock_timeout, as_json)
     plan = PlanOptions.of(**values)
     if file is None:
         if same_manifests:
