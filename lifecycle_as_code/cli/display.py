@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from ..model.diagnostics import Diagnostic
 from .options import Options
 from .output import paint, say, tell, warn, width
 
 if TYPE_CHECKING:
-    from ..model.diagnostics import Diagnostic
     from ..model.plan import Plan
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..model.diagnostics import LacError
 from .display import show
 from .options import Options
 from .output import confirm, failure, is_interactive, note, paint, say
+from .plan_files import open_plan
 from .stacks import open_stack
 from .streams import is_abandoned
 
@@ -70,7 +72,6 @@ def apply_options(function: Callable[..., int]) -> Callable[..., int]:
 
 def apply_new_plan(options: Options, make_plan: Callable[[Stack], Plan], apply: ApplyOptions) -> int:
     """Plan, show, ask, apply. 0 when everything in the plan was applied, otherwise 1."""
-    from ..model.diagnostics import LacError
     from ..review.policy.judge import list_denials
 
     if not apply.auto_approve and (apply.as_json or apply.no_input or not is_interactive()):
@@ -93,8 +94,6 @@ def apply_new_plan(options: Options, make_plan: Callable[[Stack], Plan], apply: 
 def apply_saved_plan(options: Options, file: str, apply: ApplyOptions, *, same_manifests: bool) -> int:
     """Apply a saved plan without asking: it was reviewed. Today's policies are checked, too, where the
     manifests can be read. `same_manifests`: LacError where they have changed since the plan."""
-    from .plan_files import open_plan
-
     stack, file_plan = open_plan(options, file, manifests=True)
     differs = stack.manifests_differ(file_plan)
     if differs and same_manifests:
@@ -137,7 +136,6 @@ def _confirm(plan: Plan) -> bool:
 
 
 def _apply(stack: Stack, plan: Plan, options: Options, apply: ApplyOptions) -> int:
-    from ..model.diagnostics import LacError
     from ..model.events import Finished
 
     log: list[Event] = []

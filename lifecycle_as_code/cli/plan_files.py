@@ -6,6 +6,9 @@ from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..model.diagnostics import LacError
+from ..views.text import safe
+from .files import read, write
 from .options import Options
 from .output import note
 from .stacks import open_stack, warn_of_commit
@@ -21,7 +24,6 @@ def open_plan(options: Options, file: str, *, manifests: bool = False) -> tuple[
     environment is the plan's own. LacError where the options name another one, or the file was changed or
     belongs to another stack."""
     from ..planning.planfile import MAX_BYTES, environment_of
-    from .files import read
 
     data = read(Path(file), MAX_BYTES)
     own = copy(options)
@@ -33,9 +35,6 @@ def open_plan(options: Options, file: str, *, manifests: bool = False) -> tuple[
 
 def _open_manifests(options: Options) -> Stack | None:
     """The stack with its manifests; None, and a note, where they can't be read."""
-    from ..model.diagnostics import LacError
-    from ..views.text import safe
-
     try:
         return open_stack(options)
     except LacError as error:
@@ -47,9 +46,6 @@ def _open_manifests(options: Options) -> Stack | None:
 
 def save_plan(stack: Stack, plan: Plan, file: str, options: Options) -> None:
     """Write a plan to a file, whole or not at all."""
-    from ..views.text import safe
-    from .files import write
-
     warn_of_commit(stack, options)
     write(Path(file), stack.save_plan(plan))
     note(f"\nSaved the plan to {safe(file)}. To apply exactly this plan, run: lac apply {safe(file)}")

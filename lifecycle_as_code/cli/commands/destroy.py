@@ -19,5 +19,5 @@ def command(options: Options, allow: tuple[str, ...], apply: ApplyOptions) -> in
 
     Objects of other stacks stay. `lac plan --destroy` shows the same plan and deletes nothing.
     """
-    plan = PlanOptions.of(destroy=True, allow=allow)
-    return apply_new_plan(options, plan.plan, apply)
+    request = PlanOptions(destroy=True, allow=allow)
+    return apply_new_plan(options, request.plan, apply)

@@ -12,6 +12,7 @@ from ..display import json_option
 from ..group import Verb
 from ..options import Options
 from ..output import paint, say, tell, width
+from ..plan_files import open_plan
 from ..stacks import open_stack
 
 if TYPE_CHECKING:
@@ -75,8 +76,6 @@ def _side(text: str, environments: frozenset[str]) -> Side:
 
 def _environment(options: Options, sides: list[Side]) -> Options:
     """The options, in the environment of the first side that is a saved plan."""
-    from ..plan_files import open_plan
-
     own = copy(options)
     for side in sides:
         if side.what in _PLAN and not own.environment:
@@ -85,8 +84,6 @@ def _environment(options: Options, sides: list[Side]) -> Options:
 
 
 def _states(side: Side, options: Options, *, written: bool) -> States:
-    from ..plan_files import open_plan
-
     if side.what in _PLAN:
         plan = open_plan(options, side.name)[1].plan
         return {c.address: c.before if side.what == "plan" else c.after for c in plan.changes}

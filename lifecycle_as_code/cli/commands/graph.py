@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ...views.text import pluralize, safe
+from ..files import write
 from ..group import Verb
 from ..options import Options
 from ..output import note, say
+from ..plan_files import open_plan
 from ..stacks import open_stack
 
 if TYPE_CHECKING:
@@ -56,11 +60,6 @@ def command(
     if out is None:
         say(text.rstrip("\n"))
         return 0
-    from pathlib import Path
-
-    from ...views.text import pluralize, safe
-    from ..files import write
-
     write(Path(out), text.encode())
     note(f"Wrote {pluralize(len(graph.nodes), 'object')} to {safe(out)}.")
     return 0
@@ -70,8 +69,6 @@ def _graph(options: Options, plan: str | None) -> Graph:
     from ...review.graph import make_graph
 
     if plan:
-        from ..plan_files import open_plan
-
         return make_graph(plan=open_plan(options, plan)[1].plan)
     stack = open_stack(options)
     return make_graph(stack.desired, None if plan is None else stack.plan())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from ..display import plan_views, show, warn_of_denials
@@ -22,13 +20,12 @@ from ..stacks import open_stack
 @plan_views
 @click.pass_obj
 def command(
-    options: Options, /, out: str | None, detailed_exitcode: bool, view: str | None, **values: Any
+    options: Options, request: PlanOptions, out: str | None, detailed_exitcode: bool, view: str | None
 ) -> int:
     """Show the changes that `lac apply` would make. Reads the stores and changes nothing.
 
     Exits with 1 if a policy denies the plan, which is still shown, and saved with -o.
     """
-    request = PlanOptions.of(**values)
     stack = open_stack(options)
     plan = request.plan(stack)
     show(plan, options, view)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ...views.text import safe
 from ..group import Verb
 from ..output import say
 from ..stacks import spec_classes
@@ -22,8 +23,6 @@ def command(which: str, out: str | None) -> int:
 
     An editor uses it for files that start with `# yaml-language-server: $schema=PATH`.
     """
-    from ...views.text import safe
-
     if out is None:
         say(schema_texts()[FILES[which]].rstrip("\n"))
         return 0

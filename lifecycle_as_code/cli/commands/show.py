@@ -11,7 +11,8 @@ from ..display import plan_views, show
 from ..group import Verb
 from ..options import Options
 from ..output import note, paint, say, tell, width
-from ..stacks import open_stack
+from ..plan_files import open_plan
+from ..stacks import open_stack, spec_classes
 
 
 @click.command(cls=Verb)
@@ -37,8 +38,6 @@ def command(options: Options, what: str | None, time: str | None, view: str | No
     if what is None:
         raise click.UsageError("pass an ADDRESS, a FILE, or --at TIME")
     if is_plan:
-        from ..plan_files import open_plan
-
         show(open_plan(options, what)[1].plan, options, view)
         return 0
     return _object(options, what, as_json=as_json)
@@ -65,7 +64,6 @@ def _object(options: Options, address: str, *, as_json: bool) -> int:
 def _records_at(options: Options, address: str | None, time: str, *, as_json: bool) -> int:
     from ...manifest.write import write
     from ...views import json
-    from ..stacks import spec_classes
 
     at_ms = _milliseconds(time)
     stack = open_stack(options, manifests=False)

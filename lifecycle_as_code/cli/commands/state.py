@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ...model.diagnostics import Diagnostic, LacError, refuse
+from ...views.text import pluralize, safe
 from ..display import json_option
 from ..group import Group
 from ..options import Options
@@ -26,7 +27,6 @@ def list_(options: Options, patterns: tuple[str, ...], as_json: bool) -> int:
     them."""
     from ...planning.targeting import matches
     from ...views import json
-    from ...views.text import safe
 
     records = open_stack(options).records()
     if patterns:
@@ -66,8 +66,6 @@ def rm(options: Options, addresses: tuple[str, ...], dry_run: bool) -> int:
     Remove the objects from the manifests, too: otherwise the next plan fails, because they exist and no stack
     manages them.
     """
-    from ...views.text import pluralize, safe
-
     stack = open_stack(options)
     targets = list(dict.fromkeys(stack.parse_address(address) for address in addresses))
     if dry_run:
