@@ -25,8 +25,7 @@ from ...model.spec import Address
 from ...review.graph import make_graph
 from .. import reach, summary, versions
 from ..graph.drawing import STYLE, svg
-from ..summary import OUTCOMES
-from ..text import pluralize, safe, value
+from ..text import pluralize, safe, split_code, value
 from .bars import bars
 
 MOST_CHANGES = 5_000
@@ -49,7 +48,7 @@ class Entry:
     @property
     def objections(self) -> list[Verdict]:
         """The verdicts that didn't pass, the most severe first."""
-        return [v for o in OUTCOMES if o is not Outcome.PASSED for v in self.part.verdicts if v.outcome is o]
+        return summary.sort_verdicts(v for v in self.part.verdicts if v.outcome is not Outcome.PASSED)
 
     @property
     def urgent(self) -> bool:
@@ -75,7 +74,7 @@ def plan(plan: Plan) -> str:
         css=Markup(css),
         policy=_policy(css, f"\n{STYLE}"),
         graph=graph,
-        verdicts=[v for outcome in OUTCOMES for v in plan.review.verdicts if v.outcome is outcome],
+        verdicts=summary.sort_verdicts(plan.review.verdicts),
         warnings=in_file_order(dict.fromkeys(plan.diagnostics)),
     )
     return page.strip().encode("ascii", "xmlcharrefreplace").decode("ascii")
@@ -136,11 +135,4 @@ def _cut(text: object, most: int = _VALUE) -> str:
 def _lines(text: str) -> list[list[tuple[bool, str]]]:
     """Running text line by line, each in pieces of words and of code, which stands between backticks."""
     lines = [line for line in _cut(text, _TEXT).splitlines() if line.strip()]
-    return [_pieces(line) for line in lines[:_MOST]]
-
-
-def _pieces(line: str) -> list[tuple[bool, str]]:
-    pieces = line.split("`")
-    if len(pieces) % 2 == 0:
-        return [(False, line)]
-    return [(number % 2 == 1, piece) for number, piece in enumerate(pieces) if piece]
+    return [split_code(line) for line in lines[:_MOST]]

@@ -20,7 +20,7 @@ from .gfm import (
     VALUE,
     bullets,
     code,
-    fence,
+    diff_block,
     first_rows,
     html_code,
     name_code,
@@ -98,17 +98,13 @@ def _fields(change: Change) -> Iterator[str]:
         yield first_rows(head, [_row(f, whole=whole) for f in short])
     for field in fields:
         if summary.is_text(field):
-            lines = summary.compare_lines(field)
-            if lines:
-                yield f"{name_code(field.name)}\n\n{_block(lines)}"
+            if lines := summary.compare_lines(field):
+                left = len(lines) - _MOST_LINES
+                more = [f"… {pluralize(left, 'more line')}"] if left > 0 else []
+                first = [shorten_middle(safe(line), VALUE) for line in lines[:_MOST_LINES]]
+                yield f"{name_code(field.name)}\n\n{diff_block([*first, *more])}"
             else:
                 yield f"{name_code(field.name)}: {value_code(field.before)} → {value_code(field.after)}"
-
-
-def _block(lines: Sequence[str]) -> str:
-    left = len(lines) - _MOST_LINES
-    more = [f"… {pluralize(left, 'more line')}"] if left > 0 else []
-    return fence([*(shorten_middle(safe(line), VALUE) for line in lines[:_MOST_LINES]), *more], "diff")
 
 
 def _row(field: FieldChange, *, whole: bool) -> list[str]:
@@ -133,7 +129,10 @@ def _evidence(comparison: Comparison, repeat_of: Address | None) -> Iterator[str
         yield f"{pluralize(len(others), 'metric')} unchanged: {join_first(others, 10)}"
     if params := [[name_code(n), value_code(b), value_code(a)] for n, b, a in comparison.params]:
         yield first_rows(["Parameter", "Before", "After"], params)
-    if facts := [[_fact_name(f.name), _fact(f.before), _fact(f.after)] for f in versions.facts(comparison)]:
+    if facts := [
+        [prose(shorten_middle(safe(f.name), NAME)), _fact(f.before), _fact(f.after)]
+        for f in versions.facts(comparison)
+    ]:
         yield first_rows(["Fact", "Before", "After"], facts)
     if missing := [prose_lines(what) for what in versions.missing(comparison)]:
         yield "\n".join(["Missing:", "", *bullets(missing)])
@@ -143,10 +142,6 @@ def _metric(row: versions.MetricRow) -> list[str]:
     trend = f"**{row.trend}**" if row.tone == "bad" else row.trend
     data = name_code(row.data) if row.data else ""
     return [name_code(row.name), data, row.before, row.after, row.delta, trend]
-
-
-def _fact_name(text: str) -> str:
-    return prose(shorten_middle(safe(text), NAME))
 
 
 def _fact(text: str) -> str:
