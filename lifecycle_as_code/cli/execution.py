@@ -111,10 +111,11 @@ def apply_saved_plan(options: Options, file: str, apply: ApplyOptions, *, same_m
 
 
 def _show(plan: Plan, options: Options, apply: ApplyOptions) -> None:
+    from ..planning.encoding import plan_data
     from ..views import json
 
     if apply.as_json:
-        say(json.plan_line(plan))
+        say(json.document({"type": "plan", "plan": plan_data(plan)}, indent=None))
     else:
         show(plan, options, None)
 

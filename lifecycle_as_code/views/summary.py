@@ -11,12 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import unified_diff
 from typing import NamedTuple
 
+from ..model.diagnostics import Diagnostic
 from ..model.diff import FieldChange, list_leaves
 from ..model.plan import Action, Change, Mode, Plan, Step
 from ..model.review import Outcome, Review, Verdict
 from ..model.signature import SignatureClass
 from ..model.spec import Address, Store
 from ..model.text import join_first
+from ..planning.drift import Drift
 from .text import PLAIN, Paint, Style, pluralize, safe
 from .versions import Tone
 
@@ -205,6 +207,12 @@ def why(change: Change) -> str:
     if change.moved_from is not None and change.action is not Action.MOVE:
         return f"moved from {change.moved_from}, {change.reason}"
     return change.reason
+
+
+def drift_problems(drift: Drift) -> list[Diagnostic]:
+    """The problems of both plans, and why there is no second one."""
+    plans = [plan for plan in (drift.outside, drift.pending) if plan is not None]
+    return [*(problem for plan in plans for problem in plan.diagnostics), *drift.problems]
 
 
 def sort_verdicts(verdicts: Iterable[Verdict]) -> list[Verdict]:

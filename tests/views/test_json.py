@@ -120,6 +120,6 @@ def test_what_is_nested_read_only_or_unvalidated_is_json_too() -> None:
         {"name": "m", "description": None, "tags": {"a": 1}},
     ]
     record = Record(endpoint.address, endpoint.store, endpoint, Pending("id", ("app",)))
-    document = json.loads(json_view.records([record]))
+    document = json.loads(json_view.document({"records": [record]}))
     assert document["records"][0]["address"] == "endpoint.e"
     assert document["records"][0]["pending"] == {"apply_id": "id", "names": ["app"]}

@@ -33,6 +33,7 @@ def command(options: Options, before: str, after: str | None, detailed_exitcode:
     `FILE:after`, the state that it makes); a time such as `2026-11-24`, by default in UTC (the records at
     that time); the id of an apply (the records after it)."""
     from ...planning.comparison import compare_states
+    from ...planning.encoding import change_data
     from ...views import json
     from ...views.terminal import diff as view
 
@@ -50,7 +51,8 @@ def command(options: Options, before: str, after: str | None, detailed_exitcode:
     changes = compare_states(_existing(states[0]), _existing(states[1]))
     names = str(sides[0]), str(sides[1])
     if as_json:
-        say(json.difference(*names, changes))
+        data = [change_data(change) for change in changes]
+        say(json.document({"from": names[0], "to": names[1], "changes": data}))
     else:
         tell(view.difference(*names, changes, paint(options), width=width()))
     return 2 if detailed_exitcode and changes else 0

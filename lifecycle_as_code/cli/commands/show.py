@@ -44,6 +44,7 @@ def command(options: Options, what: str | None, time: str | None, view: str | No
 
 
 def _object(options: Options, address: str, *, as_json: bool) -> int:
+    from ...planning.encoding import fields_data
     from ...views import json
     from ...views.terminal import show as view
 
@@ -51,7 +52,7 @@ def _object(options: Options, address: str, *, as_json: bool) -> int:
     item = stack.show(stack.parse_address(address))
     sides = item.desired, item.recorded, item.live
     if as_json:
-        say(json.snapshots(item.address, *sides))
+        say(json.document(fields_data(item)))
     else:
         at = stack.desired.places.get(item.address)
         tell(view.snapshots(item.address, *sides, at=at, paint=paint(options), width=width()))
@@ -72,7 +73,8 @@ def _records_at(options: Options, address: str | None, time: str, *, as_json: bo
         target = stack.parse_address(address)
         specs = {target: specs[target]} if target in specs else {}
     if as_json:
-        say(json.records_at(at_ms, specs))
+        objects = {str(target): spec for target, spec in specs.items()}
+        say(json.document({"at_ms": at_ms, "objects": objects}))
     elif specs:
         say(write(list(specs.values()), spec_classes()).rstrip("\n"))
     if not specs:

@@ -32,7 +32,7 @@ def list_(options: Options, patterns: tuple[str, ...], as_json: bool) -> int:
     if patterns:
         records = tuple(record for record in records if matches(record.address, patterns))
     if as_json:
-        say(json.records(records))
+        say(json.document({"records": records}))
     elif records:
         say("\n".join(safe(record.address) for record in records))
     return 0
@@ -52,7 +52,11 @@ def show(options: Options, address: str, as_json: bool) -> int:
     records = [record for record in stack.records() if record.address == target]
     if not records:
         raise LacError(_record_error(address))
-    say(json.records(records) if as_json else view.record(records[0], paint(options), width=width()))
+    say(
+        json.document({"records": records})
+        if as_json
+        else view.record(records[0], paint(options), width=width())
+    )
     return 0
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from ...model.diagnostics import Source
 from ...model.text import shorten, take_first
-from ..text import pluralize, safe, safe_lines, shorten_middle, split_code, value
+from ..text import pluralize, safe, shorten_middle, split_code, value
 
 NAME = 120
 """The most columns of a name; the middle of a longer one is cut out."""
@@ -68,9 +68,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[in
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rules, *rows))
 
 
-def diff_block(text: Sequence[str]) -> str:
+def diff_block(lines: Sequence[str]) -> str:
     """A diff in a code block that none of its lines can end."""
-    lines = [line for part in text for line in (safe_lines(part) or [""])]
     longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
     ticks = "`" * max(3, longest + 1)
     return "\n".join([f"{ticks}diff", *lines, ticks])
@@ -109,9 +108,13 @@ def place(at: Source | None) -> str:
 
 def first_rows(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """A table of the first rows, and the number of rows left."""
+    return table(head, rows[:MOST_ROWS], right) + count_rows(rows)
+
+
+def count_rows(rows: Sequence[object]) -> str:
+    """The number of rows left after the first ones; empty for none."""
     left = len(rows) - MOST_ROWS
-    more = f"\n\nand {pluralize(left, 'more row')}" if left > 0 else ""
-    return table(head, rows[:MOST_ROWS], right) + more
+    return f"\n\nand {pluralize(left, 'more row')}" if left > 0 else ""
 
 
 def bullets(items: Sequence[str], most: int = MOST_ROWS, indent: str = "") -> list[str]:

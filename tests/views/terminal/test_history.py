@@ -81,13 +81,13 @@ def test_nothing_that_somebody_wrote_repaints_a_terminal(field: str) -> None:
     for shown in (
         view.applies([strange]),
         view.of_address([strange], CHAMPION),
-        json_view.history([strange]),
+        json_view.document({"applies": [strange]}),
     ):
         assert all(char.isprintable() for char in shown.replace("\n", ""))
 
 
 def test_as_json_everything_is_there() -> None:
-    found = json.loads(json_view.history([FIRST, OPEN]))
+    found = json.loads(json_view.document({"applies": [FIRST, OPEN]}))
     assert found["format_version"]
     first, second = found["applies"]
     assert first["apply_id"] == "00000001-of-1"
