@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -99,6 +99,16 @@ def cells(text: str) -> int:
 def pad(text: str, width: int) -> str:
     """`text` with spaces up to `width` columns."""
     return text + " " * (width - cells(text))
+
+
+def three_columns(rows: Iterable[tuple[str, str, str]], paint: Paint) -> str:
+    """A name, a word about it, and a sentence, on a line each."""
+    table = [*rows]
+    widths = [max((len(row[n]) for row in table), default=0) for n in (0, 1)]
+    return "\n".join(
+        f"{paint(name.ljust(widths[0]), 'strong')}  {paint(word.ljust(widths[1]), 'cyan')}  {what}"
+        for name, word, what in table
+    )
 
 
 def shorten_middle(text: str, room: int) -> str:
