@@ -169,7 +169,9 @@ def _follow(stack: Stack, plan: Plan, options: Options, log: list[Event], apply:
     from .signals import handle_signals
 
     with handle_signals() as stop, reporter(options, as_json=apply.as_json) as report:
-        work = _end_after_stop(stack.apply(plan, lock_timeout=apply.lock_timeout, stop=stop.is_set), log)
+        work = _end_after_stop(
+            stack.apply(plan, lock_timeout=apply.lock_timeout, stop=lambda: stop.requested), log
+        )
         # closing releases the locks, also when the second Ctrl-C comes between two events
         with closing(work) as events:
             for event in events:
@@ -177,7 +179,7 @@ def _follow(stack: Stack, plan: Plan, options: Options, log: list[Event], apply:
                 report(event)
                 if is_abandoned():
                     # without a reader, still finish the current operation
-                    stop.set()
+                    stop.requested = True
 
 
 def _end_after_stop(events: Iterator[Event], log: list[Event]) -> Generator[Event, None, None]:

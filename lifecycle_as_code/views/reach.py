@@ -57,17 +57,14 @@ def fit(row: Capacity) -> str:
     free = " and ".join(
         _amount(rest, unit) for unit, need, rest in needs_and_free if need and rest is not None
     )
-    needs = f": needs {peak} more {peak_time(row)}" if peak else ""
+    # a new endpoint has no other version beside it
+    when = "while both versions run" if row.replicas_before else "when it starts"
+    needs = f": needs {peak} more {when}" if peak else ""
     return f"{verdict}{needs}" + (f", {free} free" if free else "")
 
 
 def _amount(number: float, unit: str) -> str:
     return f"{number:g} {unit}" if number == 1 else f"{number:g} {unit}s"
-
-
-def peak_time(row: Capacity) -> str:
-    """When an endpoint needs the most: a new one has no other version beside it."""
-    return "while both versions run" if row.replicas_before else "when it starts"
 
 
 def pair(before: float, after: float) -> str:

@@ -81,18 +81,13 @@ def title(comparison: Comparison) -> str:
 def versions(comparison: Comparison) -> str:
     """`version 3 → 4`, `version 4` at a creation, `version 3 → nothing` at a deletion."""
     before, after = comparison.before, comparison.after
+    was, will_be = (
+        f"version {side.version or '(not numbered yet)'}" if side else "" for side in (before, after)
+    )
     if before is None or after is None:
-        return _version(after) if after else f"{_version(before)} → nothing" if before else ""
+        return will_be or (was and f"{was} → nothing")
     same = before.version == after.version and before.model == after.model
-    return _version(after) if same else f"{_version(before)} → {_number_of(after)}"
-
-
-def _version(side: Evidence) -> str:
-    return f"version {_number_of(side)}"
-
-
-def _number_of(side: Evidence) -> str:
-    return str(side.version) if side.version else "(not numbered yet)"
+    return will_be if same else f"{was} → {will_be.removeprefix('version ')}"
 
 
 def metric_rows(comparison: Comparison) -> list[MetricRow]:

@@ -87,7 +87,7 @@ class _Part:
         lane = len(sizes)
         for edge in mine:
             source, target = edges[edge]
-            high, low = max(source, target, key=layer.__getitem__), min(source, target, key=layer.__getitem__)
+            low, high = sorted((source, target), key=layer.__getitem__)
             way = [high]
             for number in range(layer[high] - 1, layer[low], -1):
                 columns[number].append(lane)

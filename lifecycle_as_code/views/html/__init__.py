@@ -60,9 +60,8 @@ def plan(plan: Plan) -> str:
     """The file's text, in ASCII, so that its encoding doesn't matter."""
     changes = summary.list_changes(plan)
     parts = plan.review.by_address()
-    first = changes
-    if len(changes) > MOST_CHANGES:
-        first = summary.sort_by_weight(changes, parts)[:MOST_CHANGES]
+    is_cut = len(changes) > MOST_CHANGES
+    first = summary.sort_by_weight(changes, parts)[:MOST_CHANGES] if is_cut else changes
     entries = [*_entries(first, parts)]
     css = files(__name__).joinpath("plan.css").read_text("utf-8")
     graph = Markup(svg(make_graph(plan=plan), is_embedded=True)) if plan.differences else Markup("")
