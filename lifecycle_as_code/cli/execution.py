@@ -16,8 +16,7 @@ from ..model.diagnostics import LacError
 from .display import show
 from .options import Options
 from .output import confirm, failure, is_interactive, note, paint, say
-from .plan_files import open_plan
-from .stacks import open_stack
+from .stacks import open_plan, open_stack
 from .streams import is_abandoned
 
 if TYPE_CHECKING:

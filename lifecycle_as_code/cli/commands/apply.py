@@ -27,8 +27,7 @@ def command(
     FILE`, without asking; variables then affect only the connections in lac.yaml.
 
     The first Ctrl-C finishes or rolls back the current operation and stops; the second aborts. Completed
-    changes are recorded in both cases, and the next apply makes the remaining ones.
-    """
+    changes are recorded in both cases, and the next apply makes the remaining ones."""
     if file is None:
         if same_manifests:
             raise click.UsageError("--same-manifests requires a saved plan's FILE")

@@ -17,7 +17,6 @@ from ..plan_options import PlanOptions, allow_option
 def command(options: Options, allow: tuple[str, ...], apply: ApplyOptions) -> int:
     """Delete every object that this stack manages, imported ones included, after showing the plan and asking.
 
-    Objects of other stacks stay. `lac plan --destroy` shows the same plan and deletes nothing.
-    """
+    Objects of other stacks stay. `lac plan --destroy` shows the same plan and deletes nothing."""
     request = PlanOptions(destroy=True, allow=allow)
     return apply_new_plan(options, request.plan, apply)

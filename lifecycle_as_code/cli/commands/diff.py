@@ -12,8 +12,7 @@ from ..display import json_option
 from ..group import Verb
 from ..options import Options
 from ..output import paint, say, tell, width
-from ..plan_files import open_plan
-from ..stacks import open_stack
+from ..stacks import open_plan, open_stack
 
 if TYPE_CHECKING:
     from ...planning.comparison import Side, States

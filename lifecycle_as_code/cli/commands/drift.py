@@ -24,8 +24,7 @@ def command(options: Options, ignore: tuple[str, ...], view: str | None) -> int:
     """Detect changes made outside lac since the last apply, and list pending changes of the
     manifests separately.
 
-    Reads the stores and changes nothing. Exits with 2 if there is drift.
-    """
+    Reads the stores and changes nothing. Exits with 2 if there is drift."""
     drift = open_stack(options).drift(ignore)
     match view:
         case "json":

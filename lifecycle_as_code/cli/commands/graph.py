@@ -12,8 +12,7 @@ from ..files import write
 from ..group import Verb
 from ..options import Options
 from ..output import note, say
-from ..plan_files import open_plan
-from ..stacks import open_stack
+from ..stacks import open_plan, open_stack
 
 if TYPE_CHECKING:
     from ...review.graph import Graph
@@ -49,8 +48,7 @@ def command(
     dependents. Arrows point to dependencies.
 
     Reads the stores only with --plan. The graph of a saved plan has the objects that it changes or affects.
-    `lac graph --format svg -o graph.svg` doesn't need Graphviz.
-    """
+    `lac graph --format svg -o graph.svg` doesn't need Graphviz."""
     from ...review.graph import select_part
     from ...views.graph.drawing import svg
     from ...views.graph.text import dot, mermaid

@@ -35,8 +35,7 @@ def command(
     """Import live objects: record them as this stack's, and write the YAML that declares them.
 
     The next plan is then empty. Without --out, the YAML goes to a new file beside the other manifests, where
-    `include` in lac.yaml includes it. Existing files are never overwritten.
-    """
+    `include` in lac.yaml includes it. Existing files are never overwritten."""
     if everything == bool(addresses):
         raise click.UsageError("pass either ADDRESS... or --all")
     if everything and take_over:

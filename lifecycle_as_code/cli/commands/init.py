@@ -65,8 +65,7 @@ def command(options: Options, below: str | None, name: str | None) -> int:
     """Create a starter stack in DIR: lac.yaml and one model. DIR is created if it doesn't exist; existing
     files are never overwritten.
 
-    `.lac/schemas` gets the JSON Schemas with which an editor checks manifests.
-    """
+    `.lac/schemas` gets the JSON Schemas with which an editor checks manifests."""
     home = Path(options.directory, below or ".")
     files = {
         "lac.yaml": _PROJECT.format(name=name or _default_name(home)),

@@ -7,9 +7,8 @@ import click
 from ..display import plan_views, show, warn_of_denials
 from ..group import Verb
 from ..options import Options
-from ..plan_files import save_plan
 from ..plan_options import PlanOptions, out_option, plan_options
-from ..stacks import open_stack
+from ..stacks import open_stack, save_plan
 
 
 @click.command(cls=Verb)
@@ -24,8 +23,7 @@ def command(
 ) -> int:
     """Show the changes that `lac apply` would make. Reads the stores and changes nothing.
 
-    Exits with 1 if a policy denies the plan, which is still shown, and saved with -o.
-    """
+    Exits with 1 if a policy denies the plan, which is still shown, and saved with -o."""
     stack = open_stack(options)
     plan = request.plan(stack)
     show(plan, options, view)

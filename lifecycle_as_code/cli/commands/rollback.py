@@ -12,9 +12,8 @@ from ..files import write
 from ..group import Verb
 from ..options import Options
 from ..output import note
-from ..plan_files import save_plan
 from ..plan_options import allow_option, out_option
-from ..stacks import open_stack
+from ..stacks import open_stack, save_plan
 
 
 @click.command(cls=Verb)

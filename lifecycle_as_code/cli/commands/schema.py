@@ -21,8 +21,7 @@ FILES = {"manifest": "manifest.schema.json", "project": "lac.schema.json"}
 def command(which: str, out: str | None) -> int:
     """Print the JSON Schema of manifests, or of lac.yaml (`project`).
 
-    An editor uses it for files that start with `# yaml-language-server: $schema=PATH`.
-    """
+    An editor uses it for files that start with `# yaml-language-server: $schema=PATH`."""
     if out is None:
         say(schema_texts()[FILES[which]].rstrip("\n"))
         return 0

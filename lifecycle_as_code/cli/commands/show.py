@@ -11,8 +11,7 @@ from ..display import plan_views, show
 from ..group import Verb
 from ..options import Options
 from ..output import note, paint, say, tell, width
-from ..plan_files import open_plan
-from ..stacks import open_stack, spec_classes
+from ..stacks import open_plan, open_stack, spec_classes
 
 
 @click.command(cls=Verb)
@@ -26,8 +25,7 @@ def command(options: Options, what: str | None, time: str | None, view: str | No
     """Show the object at ADDRESS, such as `model_alias.fraud/champion`, as declared, recorded and live; or
     the plan in FILE, saved by `lac plan -o FILE`; or, with --at, the records at a time, by default in UTC.
 
-    Exits with 1 if there is nothing to show.
-    """
+    Exits with 1 if there is nothing to show."""
     as_json = view == "json"
     # os.path.isfile: False for a name that is too long for a file
     is_plan = time is None and what is not None and os.path.isfile(what)

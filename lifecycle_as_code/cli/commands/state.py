@@ -68,8 +68,7 @@ def rm(options: Options, addresses: tuple[str, ...], dry_run: bool) -> int:
     """Remove records: the objects stay as they are, and this stack stops managing them.
 
     Remove the objects from the manifests, too: otherwise the next plan fails, because they exist and no stack
-    manages them.
-    """
+    manages them."""
     stack = open_stack(options)
     targets = list(dict.fromkeys(stack.parse_address(address) for address in addresses))
     if dry_run:

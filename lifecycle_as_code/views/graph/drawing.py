@@ -60,8 +60,7 @@ def svg(graph: Graph, *, is_embedded: bool = False) -> str:
     """The picture. `is_embedded`: an `<svg>` element for an HTML page, without a background, whose colours
     are variables (`--g-…`) that the page can set; otherwise a file.
 
-    Of a large graph, the objects nearest to the plan's changes are drawn, and a line counts the others.
-    """
+    Of a large graph, the objects nearest to the plan's changes are drawn, and a line counts the others."""
     graph = fit_graph(graph, MOST_NODES, MOST_EDGES)
     labels = [label(node) for node in graph.nodes]
     places = {node.address: number for number, node in enumerate(graph.nodes)}

@@ -68,8 +68,7 @@ def arrange(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int
 class _Part:
     """One connected part: its own boxes and routes, from (0, 0) on.
 
-    Inside, an edge that passes layers is cut into hops by lanes: numbers from the count of all nodes on.
-    """
+    Inside, an edge that passes layers is cut into hops by lanes: numbers from the count of all nodes on."""
 
     def __init__(
         self,

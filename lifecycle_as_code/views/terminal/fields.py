@@ -37,8 +37,7 @@ def rows(
 ) -> list[str]:
     """One line a field where it fits; long pairs take two, texts of many lines a block.
 
-    `bare`: without signs, for objects that are created or deleted as a whole.
-    """
+    `bare`: without signs, for objects that are created or deleted as a whole."""
     if not changes:
         return []
     names = min(max(cells(safe(change.name)) for change in changes), _WIDEST_NAME)
