@@ -72,6 +72,7 @@ def apply_options(function: Callable[..., int]) -> Callable[..., int]:
 def apply_new_plan(options: Options, make_plan: Callable[[Stack], Plan], apply: ApplyOptions) -> int:
     """Plan, show, ask, apply. 0 when everything in the plan was applied, otherwise 1."""
     from ..review.policy.judge import list_denials
+    from ..views.summary import describe_stack
 
     if not apply.auto_approve and (apply.as_json or apply.no_input or not is_interactive()):
         detail = "`--json` can't ask a question." if apply.as_json else "There is no terminal to ask on."
@@ -84,7 +85,9 @@ def apply_new_plan(options: Options, make_plan: Callable[[Stack], Plan], apply: 
         return _finish_without_changes(apply)
     if plan.review.denied:
         raise LacError(*list_denials(plan))
-    if plan.differences and not apply.auto_approve and not _confirm(plan):
+    question = "Delete all of these objects?" if plan.destroy else "Apply these changes?"
+    is_approved = apply.auto_approve or not plan.differences
+    if not is_approved and not confirm(f"\n{describe_stack(plan)}. {question}"):
         note("Nothing was applied.")
         return 1
     return _apply(stack, plan, options, apply)
@@ -126,13 +129,6 @@ def _finish_without_changes(apply: ApplyOptions) -> int:
     if apply.as_json:
         say(json.event(Finished("", 0, 0, 0)))
     return 0
-
-
-def _confirm(plan: Plan) -> bool:
-    from ..views.summary import describe_stack
-
-    question = "Delete all of these objects?" if plan.destroy else "Apply these changes?"
-    return confirm(f"\n{describe_stack(plan)}. {question}")
 
 
 def _apply(stack: Stack, plan: Plan, options: Options, apply: ApplyOptions) -> int:
@@ -195,7 +191,5 @@ def _end_after_stop(events: Iterator[Event], log: list[Event]) -> Generator[Even
 def _close(log: list[Event], options: Options, *, complete: bool) -> None:
     from ..views.terminal import events as view
 
-    if complete:
-        say(f"\n{view.closing(log, paint(options))}")
-    else:
-        note(f"\n{view.closing(log, paint(options, sys.stderr))}")
+    write, stream = (say, sys.stdout) if complete else (note, sys.stderr)
+    write(f"\n{view.closing(log, paint(options, stream))}")

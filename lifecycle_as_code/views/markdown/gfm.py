@@ -106,9 +106,9 @@ def place(at: Source | None) -> str:
     return name_code(f"{at.file}:{at.line}") if at else ""
 
 
-def first_rows(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """A table of the first rows, and the number of rows left."""
-    return table(head, rows[:MOST_ROWS], right) + count_rows(rows)
+def first_rows(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """A block with a table of the first rows and the number of rows left; none without rows."""
+    return [table(head, rows[:MOST_ROWS], right) + count_rows(rows)] if rows else []
 
 
 def count_rows(rows: Sequence[object]) -> str:

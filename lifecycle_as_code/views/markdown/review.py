@@ -43,7 +43,7 @@ def review(plan: Plan) -> Iterator[Section]:
         yield Section("Selected versions", "\n".join(_choices(plan)), Weight.MEDIUM)
 
 
-def _traffic(plan: Plan) -> Iterator[str]:
+def _traffic(plan: Plan) -> list[str]:
     rows = [
         [
             name_code(t.endpoint),
@@ -56,12 +56,11 @@ def _traffic(plan: Plan) -> Iterator[str]:
         ]
         for t, causes in reach.traffic(plan).items()
     ]
-    if rows:
-        head = ["Endpoint", "Served entity", "Traffic", "Version", "Source", "When", "Because of"]
-        yield first_rows(head, rows, right=(2,))
+    head = ["Endpoint", "Served entity", "Traffic", "Version", "Source", "When", "Because of"]
+    return first_rows(head, rows, right=(2,))
 
 
-def _capacity(plan: Plan) -> Iterator[str]:
+def _capacity(plan: Plan) -> list[str]:
     rows = [
         [
             name_code(c.endpoint),
@@ -72,11 +71,10 @@ def _capacity(plan: Plan) -> Iterator[str]:
         ]
         for c in reach.capacity(plan)
     ]
-    if rows:
-        yield first_rows(["Endpoint", "Replicas", "CPUs", "GPUs", "Cluster capacity"], rows)
+    return first_rows(["Endpoint", "Replicas", "CPUs", "GPUs", "Cluster capacity"], rows)
 
 
-def _access(plan: Plan) -> Iterator[str]:
+def _access(plan: Plan) -> list[str]:
     rows = [
         [
             reach.direction(a),
@@ -88,8 +86,7 @@ def _access(plan: Plan) -> Iterator[str]:
         ]
         for a in reach.access(plan)
     ]
-    if rows:
-        yield first_rows(["Access", "User", "Object", "Before", "After", "Why"], rows)
+    return first_rows(["Access", "User", "Object", "Before", "After", "Why"], rows)
 
 
 def _choices(plan: Plan) -> list[str]:
