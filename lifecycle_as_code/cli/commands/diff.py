@@ -43,11 +43,11 @@ def command(options: Options, before: str, after: str | None, detailed_exitcode:
     written = all(side.what == "manifests" for side in sides)
     states = [_states(side, _environment(options, sides), written=written) for side in sides]
     # a plan knows only the objects that it changes
-    plans = [side_states for side, side_states in zip(sides, states, strict=True) if side.what in _PLAN]
-    if plans:
-        addresses = {address for plan in plans for address in plan}
-        states = [{a: spec for a, spec in one.items() if a in addresses} for one in states]
-    changes = compare_states(_existing(states[0]), _existing(states[1]))
+    plans = [plan for side, plan in zip(sides, states, strict=True) if side.what in _PLAN]
+    addresses = {address for one in plans or states for address in one}
+    changes = compare_states(
+        *({a: spec for a, spec in one.items() if spec is not None and a in addresses} for one in states)
+    )
     names = str(sides[0]), str(sides[1])
     if as_json:
         data = [change_data(change) for change in changes]
@@ -58,10 +58,6 @@ def command(options: Options, before: str, after: str | None, detailed_exitcode:
 
 
 _PLAN = ("plan", "planned")
-
-
-def _existing(states: States) -> States:
-    return {address: spec for address, spec in states.items() if spec is not None}
 
 
 def _side(text: str, environments: frozenset[str]) -> Side:

@@ -39,21 +39,18 @@ _MOST_OPEN = 3
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A change with its part of the review. `is_open`: whether its section is open at first."""
+    """A change with its part of the review. `urgent`: whether it needs attention. `is_open`: whether its
+    section is open at first."""
 
     change: Change
     part: Review
-    is_open: bool = False
+    urgent: bool
+    is_open: bool
 
     @property
     def objections(self) -> list[Verdict]:
         """The verdicts that didn't pass, the most severe first."""
         return summary.sort_verdicts(v for v in self.part.verdicts if v.outcome is not Outcome.PASSED)
-
-    @property
-    def urgent(self) -> bool:
-        """Whether the change needs attention."""
-        return summary.urgent(self.part)
 
 
 def plan(plan: Plan) -> str:
@@ -83,9 +80,10 @@ def _entries(changes: Sequence[Change], parts: Mapping[Address, Review]) -> Iter
     left = _MOST_OPEN
     for change in changes:
         part = parts.get(change.address, Review())
-        is_open = left > 0 and (summary.urgent(part) or len(changes) == 1)
+        urgent = summary.urgent(part)
+        is_open = left > 0 and (urgent or len(changes) == 1)
         left -= is_open
-        yield Entry(change, part, is_open)
+        yield Entry(change, part, urgent, is_open)
 
 
 def _policy(*styles: str) -> str:
