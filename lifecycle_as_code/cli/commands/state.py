@@ -52,11 +52,10 @@ def show(options: Options, address: str, as_json: bool) -> int:
     records = [record for record in stack.records() if record.address == target]
     if not records:
         raise LacError(_record_error(address))
-    say(
-        json.document({"records": records})
-        if as_json
-        else view.record(records[0], paint(options), width=width())
-    )
+    if as_json:
+        say(json.document({"records": records}))
+    else:
+        say(view.record(records[0], paint(options), width=width()))
     return 0
 
 
