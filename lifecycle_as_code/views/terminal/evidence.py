@@ -53,6 +53,7 @@ def comparison(item: Comparison, paint: Paint, width: int, repeat_of: Address | 
     yield from body
     yield from (f"{indent}  {line}" for line in _signature(item.signature, paint))
     lines = [*missing]
+    # what the version before lacks makes the signature unknown
     if item.signature.verdict is SignatureClass.UNKNOWN and item.before and item.before.signature is None:
         lines[:0] = [f"version {item.before.version}: {text}" for text in item.before.missing]
     yield from (f"{indent}  {paint('missing ', 'yellow')}  {safe(text)}" for text in lines)

@@ -5,26 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ...model.diff import FieldChange
-from ..summary import compare_lines, is_text
-from ..text import (
-    PLAIN,
-    Paint,
-    Style,
-    cells,
-    pad,
-    pluralize,
-    safe,
-    safe_lines,
-    shorten_middle,
-    shorten_pair,
-    value,
-)
+from ..summary import SIGNS, compare_lines, is_text
+from ..text import PLAIN, Paint, cells, pad, pluralize, safe, safe_lines, shorten_middle, shorten_pair, value
 
 _WIDEST_NAME = 40
 _WIDEST_BEFORE = 32
 _MOST_LINES = 12
 _LEAST_ROOM = 24
-_STYLES: dict[str, Style] = {"+": "green", "-": "red", "~": "yellow"}
+_STYLES = dict(SIGNS.values())
 
 
 def rows(
