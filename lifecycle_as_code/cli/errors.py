@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -58,7 +59,10 @@ def _diagnostics(error: BaseException) -> tuple[Diagnostic, ...]:
         case click.ClickException():
             return (Diagnostic("usage", "the command failed", error.format_message()),)
         case OSError():
-            return (Diagnostic("os-error", "a system call failed", str(error), _DEBUG),)
+            place = f"{error.filename}: " if error.filename else ""
+            detail = f"{place}{error.strerror or error}."
+            hint = _WAYS_OUT.get(error.errno or 0, _DEBUG)
+            return (Diagnostic("os-error", "a file or directory can't be used", detail, hint),)
         case _:
             # an exception may repeat all that it was about
             detail = shorten(f"{type(error).__name__}: {error}".strip(": "), _MOST)
@@ -67,3 +71,15 @@ def _diagnostics(error: BaseException) -> tuple[Diagnostic, ...]:
 
 _MOST = 500
 _DEBUG = "set LAC_DEBUG=1 to see the traceback"
+_OTHER_PATH = "choose another path: a directory is needed here"
+_NO_RIGHTS = "choose a path that you may write to, or change its permissions"
+_FULL = "free some disk space, then run the command again"
+_WAYS_OUT = {
+    errno.EEXIST: _OTHER_PATH,
+    errno.ENOTDIR: _OTHER_PATH,
+    errno.EACCES: _NO_RIGHTS,
+    errno.EPERM: _NO_RIGHTS,
+    errno.EROFS: _NO_RIGHTS,
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+}

@@ -837,6 +837,29 @@ def test_schemas_are_printed_or_written(tmp_path: Path, capsys: Said) -> None:
     assert {path.name for path in tmp_path.glob("schemas/*")} == {"manifest.schema.json", "lac.schema.json"}
 
 
+@pytest.mark.parametrize("args", [["init", "{}"], ["init", "{}/new"], ["schema", "--out", "{}"]])
+def test_a_file_in_the_place_of_a_directory_is_named(args: list[str], tmp_path: Path, capsys: Said) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert run([arg.format(file) for arg in args]) == 1
+    error = capsys.readouterr().err
+    assert str(file) in error
+    assert "hint: choose another path" in error
+    assert "Errno" not in error
+
+
+@pytest.mark.parametrize("moves", [["a a"], ["a b", "b a"]], ids=["to itself", "a swap"])
+def test_validate_refuses_moves_that_cannot_be(tmp_path: Path, capsys: Said, moves: list[str]) -> None:
+    (tmp_path / "lac.yaml").write_text("name: test\nstore: sqlite:///mlflow.db\n")
+    blocks = [
+        "  - {{from: registered_model.{}, to: registered_model.{}}}\n".format(*move.split()) for move in moves
+    ]
+    models = "registered_models:\n  - name: a\n  - name: b\n"
+    (tmp_path / "models.yaml").write_text(models + "moved:\n" + "".join(blocks))
+    assert run(["-C", str(tmp_path), "validate"]) == 1
+    assert capsys.readouterr().err.count("error[cannot-move]") == len(moves)
+
+
 def test_the_starter_is_a_valid_stack_with_something_to_make(tmp_path: Path, capsys: Said) -> None:
     assert run(["-C", str(tmp_path), "init", "--name", "starter"]) == 0
     assert run(["-C", str(tmp_path), "validate"]) == 0
