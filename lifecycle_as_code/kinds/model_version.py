@@ -391,7 +391,7 @@ def _resolve_new(
 
 
 def _recall(db: Databases, spec: ModelVersion, source: SourceAddress, known: Lookup) -> Resolution | None:
-    """What the source of a version whose run is gone was stored as, if an apply created that version before."""
+    """The stored form of a source whose run is gone, if an apply created that version before."""
     run = source.run_id if isinstance(source, RunPath) else spec.run_id
     if run is None or run in known.artifacts:
         return None

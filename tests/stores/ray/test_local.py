@@ -62,7 +62,7 @@ def test_a_session_that_nobody_vouches_for_is_left_alone(tmp_path: Path) -> None
         process.wait()
 
 
-def test_a_long_tmpdir_leaves_room_for_haproxys_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_tmpdir_leaves_room_for_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     # ends at once, in Ray's place
     monkeypatch.setattr(sys, "executable", "/bin/true")
