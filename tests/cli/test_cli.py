@@ -170,7 +170,7 @@ def somebody_there(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     def answers(line: str) -> None:
         stdin = io.StringIO(f"{line}\n")
-        stdin.isatty = lambda: True  # type: ignore[method-assign]
+        stdin.isatty = lambda: True  # type: ignore[method-assign]  # a terminal of this test's own
         monkeypatch.setattr(sys, "stdin", stdin)
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
 
