@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import traceback
@@ -13,6 +12,7 @@ import click
 from ..model.diagnostics import Diagnostic, LacError, Severity
 from ..model.text import shorten
 from .display import show_problems
+from .files import find_way_out
 from .options import Options
 from .output import note, warn
 
@@ -61,8 +61,8 @@ def _diagnostics(error: BaseException) -> tuple[Diagnostic, ...]:
         case OSError():
             place = f"{error.filename}: " if error.filename else ""
             detail = f"{place}{error.strerror or error}."
-            hint = _WAYS_OUT.get(error.errno or 0, _DEBUG)
-            return (Diagnostic("os-error", "a file or directory can't be used", detail, hint),)
+            summary = "a file or directory can't be used"
+            return (Diagnostic("os-error", summary, detail, find_way_out(error) or _DEBUG),)
         case _:
             # an exception may repeat all that it was about
             detail = shorten(f"{type(error).__name__}: {error}".strip(": "), _MOST)
@@ -71,15 +71,3 @@ def _diagnostics(error: BaseException) -> tuple[Diagnostic, ...]:
 
 _MOST = 500
 _DEBUG = "set LAC_DEBUG=1 to see the traceback"
-_OTHER_PATH = "choose another path: a directory is needed here"
-_NO_RIGHTS = "choose a path that you may write to, or change its permissions"
-_FULL = "free some disk space, then run the command again"
-_WAYS_OUT = {
-    errno.EEXIST: _OTHER_PATH,
-    errno.ENOTDIR: _OTHER_PATH,
-    errno.EACCES: _NO_RIGHTS,
-    errno.EPERM: _NO_RIGHTS,
-    errno.EROFS: _NO_RIGHTS,
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
-}

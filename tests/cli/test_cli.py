@@ -848,6 +848,15 @@ def test_a_file_in_the_place_of_a_directory_is_named(args: list[str], tmp_path: 
     assert "Errno" not in error
 
 
+@pytest.mark.parametrize("command", ["schema --out /proc/lac", "plan -o /proc/lac"])
+def test_a_path_that_cannot_be_written_has_a_way_out(tmp_path: Path, capsys: Said, command: str) -> None:
+    assert run(["-C", str(tmp_path), "init"]) == 0
+    assert run(["-C", str(tmp_path), *command.split()]) == 1
+    error = capsys.readouterr().err
+    assert "/proc/lac: " in error
+    assert "hint: check the path and its permissions, or choose another one" in error
+
+
 @pytest.mark.parametrize("moves", [["a a"], ["a b", "b a"]], ids=["to itself", "a swap"])
 def test_validate_refuses_moves_that_cannot_be(tmp_path: Path, capsys: Said, moves: list[str]) -> None:
     (tmp_path / "lac.yaml").write_text("name: test\nstore: sqlite:///mlflow.db\n")
