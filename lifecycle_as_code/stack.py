@@ -37,6 +37,7 @@ from .planning.comparison import Side, States
 from .planning.drift import Drift
 from .planning.explanation import Explanation
 from .planning.planfile import SavedPlan
+from .planning.renames import check_moves
 from .planning.selection import check_cycles
 from .planning.targeting import Selection
 from .stores.state import lock
@@ -49,6 +50,10 @@ __all__ = ["Branch", "Drift", "Import", "ObjectState", "Promotion", "Rollback", 
 
 SPECS: Mapping[str, type[Spec]] = {name: kind.spec for name, kind in KINDS.items()}
 """Every kind's Spec class, for what needs no stack."""
+
+
+def _check_moves(desired: Desired) -> Iterable[Diagnostic]:
+    return check_moves(desired, SPECS)
 
 
 def _check_rules(desired: Desired) -> Iterable[Diagnostic]:
@@ -100,7 +105,7 @@ class Stack:
             var_files=var_files,
             environ=os.environ if environ is None else environ,
             settings_only=not manifests,
-            checks=(check_cycles, _check_rules),
+            checks=(check_cycles, _check_moves, _check_rules),
         )
         return cls(manifest, KINDS, environ)
 

@@ -49,7 +49,7 @@ def worlds(draw: st.DrawFn) -> list[Spec]:
             stage = draw(st.sampled_from(["None", "Production"]))
             source = f"s3://bucket/{name}/{number}"
             specs.append(
-                ModelVersion(model=name, version=number, source=source, tags=draw(TAGS), stage=stage)  # type: ignore[arg-type]
+                ModelVersion(model=name, version=number, source=source, tags=draw(TAGS), stage=stage)  # type: ignore[arg-type]  # pydantic checks the stage
             )
         for alias in sorted(draw(st.sets(st.sampled_from(["champion", "shadow"])))) if count else ():
             specs.append(ModelAlias(model=name, alias=alias, version=draw(st.integers(1, count))))

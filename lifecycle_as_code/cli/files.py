@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from contextlib import suppress
@@ -48,6 +49,15 @@ def read(path: Path, most: int) -> bytes:
         raise _failure("unreadable-file", "cannot read the file", path, error) from None
 
 
+def find_way_out(error: OSError) -> str:
+    """The hint for an error of a file or directory; empty for any other."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some disk space, then run the command again"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return "choose another path: a directory is needed here"
+    return "check the path and its permissions, or choose another one" if error.filename else ""
+
+
 def _umask() -> int:
     now = os.umask(0)
     os.umask(now)
@@ -55,4 +65,4 @@ def _umask() -> int:
 
 
 def _failure(code: str, summary: str, path: Path, error: OSError) -> Exception:
-    return failure(code, summary, f"{path}: {error.strerror or error}.")
+    return failure(code, summary, f"{path}: {error.strerror or error}.", find_way_out(error))

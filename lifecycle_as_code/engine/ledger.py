@@ -87,16 +87,14 @@ class Ledger:
         return [apply for apply in applies if address is None or apply.lines]
 
     def refuse_second_apply(self, db: Databases, plan: Plan) -> None:
-        """LacError `plan-already-applied` where an apply has committed any change of this saved plan: the
-        file must not bring back what was undone since. An apply that committed nothing leaves it good."""
-        if not plan.file_id:
-            return
+        """LacError `plan-already-applied` where an apply has committed any change of this plan: it must not
+        bring back what was undone since. An apply that committed nothing leaves it good."""
         stores = [db.registry] if db.auth in (None, db.registry) else [db.registry, db.auth]
         applies = [
             apply
             for connection in stores
             if connection is not None
-            for apply in history.of_plan(connection, self.stack, self.workspace, plan.file_id)
+            for apply in history.of_plan(connection, self.stack, self.workspace, plan.plan_id)
         ]
         if not applies:
             return
@@ -106,9 +104,9 @@ class Ledger:
         raise LacError(
             Diagnostic(
                 "plan-already-applied",
-                "the saved plan was already applied",
+                "the plan was already applied",
                 f"Apply {last.apply_id} by {last.actor} applied {part} on {when}.",
-                hint="nothing was written; run `lac plan -o FILE` again and review the new plan",
+                hint="nothing was written; run `lac plan` again and review the new plan",
             )
         )
 

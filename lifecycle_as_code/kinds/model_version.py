@@ -38,7 +38,7 @@ from ..stores.mlflow import rules
 from ..stores.mlflow.artifact_root import artifact_root
 from ..stores.mlflow.lineage import find_null_runs, note_versions
 from ..stores.mlflow.prompts import prompt_names
-from ..stores.mlflow.sources import Lookup, look_up, resolve, same_source
+from ..stores.mlflow.sources import Lookup, Resolution, look_up, resolve, same_source
 from ..stores.mlflow.tables import (
     DELETED,
     model_version_tags,
@@ -46,8 +46,9 @@ from ..stores.mlflow.tables import (
     registered_model_aliases,
     registered_models,
 )
-from ..stores.mlflow.uris import SourceAddress, Version, read_source
+from ..stores.mlflow.uris import RunPath, SourceAddress, Version, read_source
 from ..stores.sql import rows
+from ..stores.state import history
 from .base import Databases, Filter, Observation, Replacement, SqlKind, StoredForms
 
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.model_tag_key))]
@@ -230,7 +231,8 @@ class ModelVersions(SqlKind[ModelVersion]):
                 sources[address], stored.source, stored.run_id, known
             ):
                 yield address, _like(desired[address], stored)
-        yield from _resolve_new({a: spec for a, spec in unresolved.items() if a not in live}, sources, known)
+        new = {a: spec for a, spec in unresolved.items() if a not in live}
+        yield from _resolve_new(db, new, sources, known)
 
     def create(self, db: Databases, afters: Sequence[ModelVersion]) -> None:
         """Rows for specs as `settle` returns them; it has reported every problem with them."""
@@ -355,7 +357,10 @@ def _like(spec: ModelVersion, stored: ModelVersion) -> ModelVersion:
 
 
 def _resolve_new(
-    waiting: Mapping[Address, ModelVersion], sources: Mapping[Address, SourceAddress], known: Lookup
+    db: Databases,
+    waiting: Mapping[Address, ModelVersion],
+    sources: Mapping[Address, SourceAddress],
+    known: Lookup,
 ) -> StoredForms:
     """Specs of versions that the plan creates. One may point at another that the plan creates too."""
     versions = dict(known.versions)
@@ -372,6 +377,8 @@ def _resolve_new(
             spec = todo.pop(address)
             outcome = rules.new_source(spec.source) or resolve(sources[address], spec.run_id, known)
             if isinstance(outcome, str):
+                outcome = _recall(db, spec, sources[address], known) or outcome
+            if isinstance(outcome, str):
                 yield address, _report_source(spec, outcome)
                 continue
             versions[spec.model, spec.version] = outcome
@@ -381,6 +388,21 @@ def _resolve_new(
                 "storage_location": outcome.storage_location,
             }
             yield address, spec.model_copy(update=update)
+
+
+def _recall(db: Databases, spec: ModelVersion, source: SourceAddress, known: Lookup) -> Resolution | None:
+    """The stored form of a source whose run is gone, if an apply created that version before."""
+    run = source.run_id if isinstance(source, RunPath) else spec.run_id
+    if run is None or run in known.artifacts:
+        return None
+    lines = history.of(db.registry, db.workspace, {ModelVersion.kind: ModelVersion}, {spec.address})
+    for line in reversed(lines.get(spec.address, [])):
+        stored = line.after or line.before
+        if isinstance(stored, ModelVersion):
+            same = stored.run_id == run and same_source(source, stored.source, run, known)
+            location = stored.storage_location or stored.source
+            return Resolution(stored.source, location, run) if same else None
+    return None
 
 
 def _report_wrong_number(world: PlanContext, address: Address, due: int) -> Diagnostic:

@@ -29,6 +29,11 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def check_simple_key(self) -> bool:
+        # a parser takes a key of up to 1024 characters without `?`, which `lac fmt` refuses
+        text = getattr(self.event, "value", "")
+        return len(text) <= 100 or len(in_quotes(text, '"')) < 1024
+
 
 def _string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     if BARE.fullmatch(value) and value.lower() not in WORDS:

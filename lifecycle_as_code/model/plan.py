@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
+from uuid import uuid4
 
 from .diagnostics import Diagnostic, Source
 from .diff import FieldChange
@@ -137,9 +138,9 @@ class Plan:
     mode: Mode = Mode.NORMAL
     allowed: tuple[Override, ...] = ()
     review: Review = Review()
-    file_id: str = field(default="", compare=False)
-    """The identity of the file that the plan was read from, since a saved plan is applied only once; empty
-    for a plan that was made in this process. Not part of the plan's content."""
+    plan_id: str = field(default_factory=lambda: uuid4().hex, compare=False)
+    """The identity of the plan, since a plan is applied only once: of one read from a file, the hash of the
+    file. Not part of the plan's content."""
 
     @property
     def destroy(self) -> bool:

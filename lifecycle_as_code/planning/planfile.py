@@ -135,7 +135,7 @@ def dump(plan: Plan, origin: Origin, key: bytes | None = None) -> bytes:
 def load(data: bytes, specs: Mapping[str, type[Spec]], key: bytes | None = None) -> SavedPlan:
     """Read the plan in the file. LacError if the file isn't a plan, has another version, or was modified.
 
-    The plan's `file_id` is the hash of the sealed bytes: a copy of the file has the same, no other file does.
+    The plan's `plan_id` is the hash of the sealed bytes: a copy of the file has the same, no other file does.
     """
     document = _document(data)
     seal = document.pop("seal", None)
@@ -155,7 +155,7 @@ def load(data: bytes, specs: Mapping[str, type[Spec]], key: bytes | None = None)
         _refuse("bad-plan-file", f"the plan can't be read: {type(error).__name__}", _AGAIN)
     if not same:
         _refuse("plan-altered", "the plan's parts don't agree with each other", _AGAIN)
-    return SavedPlan(replace(plan, file_id=_sha256(data)), file.origin, file.digest, signed)
+    return SavedPlan(replace(plan, plan_id=_sha256(data)), file.origin, file.digest, signed)
 
 
 def environment_of(data: bytes) -> str | None:

@@ -43,9 +43,6 @@ def apply_moves(
         after = _end(move.after, onward)
         if obstacle := _find_obstacle(move, desired, specs):
             problems.append((move, _refuse(move, *obstacle)))
-        elif after is None:
-            why = "the blocks form a cycle", "remove one of them"
-            problems.append((move, _refuse(move, *why)))
         elif not (move.before in recorded.ours and live.present(move.before)):
             # already moved, or never created
             if move.before not in recorded.ours and live.present(move.before) and after not in recorded.ours:
@@ -63,6 +60,13 @@ def apply_moves(
     for after, move in claims.items():
         problems += [(move, _refuse(move, *why)) for why in _others(after, snapshots, recorded)]
     return replace(snapshots, problems=tuple(problems))
+
+
+def check_moves(desired: Desired, specs: Mapping[str, type[Spec]]) -> Iterator[Diagnostic]:
+    """The `moved:` blocks that can't be carried out whatever the stores hold."""
+    for move in desired.moves:
+        if obstacle := _find_obstacle(move, desired, specs):
+            yield _refuse(move, *obstacle)
 
 
 def rename_snapshots(pairs: Sequence[Pair], recorded: Recorded, live: Live) -> Renaming:
@@ -115,12 +119,10 @@ def expand_removals(desired: Desired, recorded: Recorded) -> Mapping[Address, So
     return {**parts, **desired.removals}
 
 
-def _end(address: Address, onward: Mapping[Address, Address]) -> Address | None:
-    """The end of a chain of moves; None for a cycle."""
+def _end(address: Address, onward: Mapping[Address, Address]) -> Address:
+    """The end of a chain of moves; of a cycle, one that moves on."""
     visits = {address}
-    while (following := onward.get(address)) is not None:
-        if following in visits:
-            return None
+    while (following := onward.get(address)) is not None and following not in visits:
         visits.add(following)
         address = following
     return address
@@ -138,12 +140,14 @@ def _find_obstacle(move: Move, desired: Desired, specs: Mapping[str, type[Spec]]
         return "both addresses are the same", "remove the block"
     if move.before in desired.objects:
         return f"{move.before} is still declared", "declare it by its new name only"
-    onward = {m.before for m in desired.moves}
+    onward = {m.before: m.after for m in desired.moves}
     if move.after not in desired.objects and move.after not in onward:
         return f"{move.after} isn't declared", "declare the object by its new name"
     twice = [m for m in desired.moves if m is not move and (m.before == move.before or m.after == move.after)]
     if twice:
         return f"{twice[0].at} moves one of the two as well", "remove one of the blocks"
+    if _end(move.after, onward) in onward:
+        return "the blocks form a cycle", "remove one of them"
     return None
 
 

@@ -33,8 +33,9 @@ from lifecycle_as_code.stores.ray.apps import (
     revision,
     target,
 )
-from lifecycle_as_code.stores.ray.client import Application, Cluster
+from lifecycle_as_code.stores.ray.client import Cluster
 from lifecycle_as_code.stores.ray.rollout import Edit, Move, deploy_edits
+from lifecycle_as_code.stores.ray.state import Application
 
 STACK = "tests"
 # long: a wait that takes its time on a busy machine is no failure, and one that fails ends at once

@@ -110,9 +110,8 @@ def _train(home: Path) -> Models:
     from sklearn.datasets import load_iris
     from sklearn.linear_model import LogisticRegression
 
-    # mlflow is untyped: hence the ignores
-    class Obedient(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
-        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    class Obedient(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow is untyped
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # mlflow is untyped
             import os
             import time
 

@@ -112,7 +112,7 @@ def test_every_event_is_one_line_with_type_and_version() -> None:
 
 
 def test_what_is_nested_read_only_or_unvalidated_is_json_too() -> None:
-    spec = Model.model_construct(name="m", description=None, tags={"a": 1})  # type: ignore[arg-type]
+    spec = Model.model_construct(name="m", description=None, tags={"a": 1})  # type: ignore[arg-type]  # as a store may hold it
     endpoint = Endpoint(name="e", entities=(Entity(name="c", version="1"),))
     documents = json.loads(json_view.plan(make_plan(make_change(None, spec), make_change(None, endpoint))))
     assert [change["after"] for change in documents["changes"]] == [

@@ -33,8 +33,8 @@ from .text import MAX_DEPTH, START, explain, readable, unstorable, without
 try:
     from yaml._yaml import CParser as Parser
 except ImportError:
-    # PyYAML without libyaml: slower, with the same events, which its types don't know
-    from yaml import SafeLoader as Parser  # type: ignore[assignment]
+    # PyYAML without libyaml: slower
+    from yaml import SafeLoader as Parser  # type: ignore[assignment]  # other types for the same events
 
 NODES = 300_000
 """How many nodes any file may hold; larger files get one more for every eight bytes."""

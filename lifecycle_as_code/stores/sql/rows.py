@@ -94,8 +94,7 @@ def put(db: Connection, table: Table, rows: Rows) -> None:
     if db.dialect.name == "postgresql":
         from sqlalchemy.dialects.postgresql import insert
     else:
-        # the same clause under the same names, in a class of its own: hence the ignore
-        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
+        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]  # another class for the same clause
     statement = insert(table)
     keys = [column.name for column in table.primary_key]
     values = {name: statement.excluded[name] for name in rows[0] if name not in keys}

@@ -67,7 +67,7 @@ def test_nothing_declared_is_refused_but_destroy_is_not(bench: Bench) -> None:
     with pytest.raises(LacError, match="nothing-declared"):
         bench.stack().plan()
     plan = bench.stack().plan(destroy=True)
-    assert list(bench.stack().apply(plan))[-1].complete  # type: ignore[union-attr]
+    assert list(bench.stack().apply(plan))[-1].complete  # type: ignore[union-attr]  # the last event is `Finished`
     assert bench.live().keys() == {a for a in bench.live() if a.kind == "experiment"}
     assert bench.records() == {}
 
