@@ -120,10 +120,8 @@ class Binder:
             if items.__class__ is not Map:
                 bad_value(items, holder, key, report, "a mapping", secret=False)
                 return
-            for name, value, marks in items.entries():
-                # an ambiguous key is treated like an ambiguous value
-                text = Plain(name) if items.odd and name in items.odd else name
-                self._item(shape, _pair(text, value, marks, nest.map_to), items, name, constants, report)
+            for name in items:
+                self._item(shape, _pair(items, name, nest.map_to), items, name, constants, report)
             return
         if nest is None and items.__class__ is Plain and items.value is None:
             return
@@ -235,13 +233,14 @@ def visible_address(address: Address) -> Address:
     return Address(address.kind, tuple(visible_form(p) if isinstance(p, str) else p for p in address.key))
 
 
-def _pair(key: str | Plain, value: Any, marks: tuple[Mark, Mark], fields: tuple[str, str]) -> Map:
+def _pair(items: Map, name: str, fields: tuple[str, str]) -> Map:
     """An entry of a mapping as the item that it stands for: `champion: 3` as {alias, version}."""
-    at, place = marks
+    at = items.place_of_key(name)
     item = Map(at)
-    item[fields[0]] = key
-    item[fields[1]] = value
-    item.marks += (at, at, at, place)
+    # an ambiguous key is treated like an ambiguous value
+    item[fields[0]] = Plain(name) if name in items.odd else name
+    item[fields[1]] = items[name]
+    item.marks = {fields[0]: (at, at), fields[1]: (at, items.place(name))}
     return item
 
 

@@ -208,10 +208,9 @@ def _mapping(inner: Convert, keys: Any, secret: bool) -> Convert:
             return {
                 _number(name, value, report): inner(item, value, name, report) for name, item in value.items()
             }
-        if value.odd:
-            for name in value.odd:
-                detail = f"Not every YAML parser reads the key {quote(name)} as text."
-                report.add("quote-it", value.place_of_key(name), detail, suggest_quotes(name))
+        for name in value.odd:
+            detail = f"Not every YAML parser reads the key {quote(name)} as text."
+            report.add("quote-it", value.place_of_key(name), detail, suggest_quotes(name))
         return {name: inner(item, value, name, report) for name, item in value.items()}
 
     return read

@@ -27,7 +27,6 @@ from .yaml.text import readable
 
 _MARKERS = tuple(marker.encode() for marker in MARKERS)
 
-
 Texts = Mapping[str, bytes]
 """Texts that replace files, by their names in `Manifest.files`."""
 
@@ -82,20 +81,23 @@ def load(
     caller's rules. LacError with every problem, in file order; warnings are in `desired.warnings`.
     """
 
+    root = Path(directory)
+    path = root / PROJECT
+
     def again(texts: Texts) -> Manifest:
+        if not os.path.lexists(path):
+            detail = f"There is no {quote(str(path))}."
+            raise LacError(problem("no-lac-yaml", detail, suggest_directory(root)))
         with _without_collector():
-            settings, desired, files = _load(
-                Path(directory),
-                specs,
-                environment,
-                variables,
-                var_files,
-                environ,
-                settings_only,
-                checks,
-                texts,
-            )
-        return Manifest(settings, desired, files, again)
+            contents = tuple((str(file), read(Path(file), str(file))) for file in var_files)
+            choices = Choices(environment, variables, contents, environ, settings_only)
+            sections = {spec.section for spec in specs.values()}
+            project = read_project(read(path, str(path)), str(path), root.resolve(), sections, choices)
+            names, problems = _list_files(root, project)
+            desired = Desired()
+            if not settings_only:
+                desired = _read_manifests(root, names, problems, project, specs, checks, texts)
+        return Manifest(project.settings, desired, tuple(str(root / name) for name in names), again)
 
     return again({})
 
@@ -112,23 +114,15 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _load(
+def _read_manifests(
     root: Path,
+    names: Sequence[str],
+    problems: list[Diagnostic],
+    project: Project,
     specs: Mapping[str, type[Spec]],
-    environment: str | None,
-    variables: Mapping[str, str],
-    var_files: Sequence[str | Path],
-    environ: Mapping[str, str],
-    settings_only: bool,
     checks: Sequence[Check],
     texts: Texts,
-) -> tuple[Settings, Desired, tuple[str, ...]]:
-    sections = {spec.section for spec in specs.values()}
-    project = _project(root, sections, environment, variables, var_files, environ, settings_only)
-    names, problems = _list_files(root, project)
-    files = tuple(str(root / name) for name in names)
-    if settings_only:
-        return project.settings, Desired(), files
+) -> Desired:
     binder = Binder(specs, known_settings())
     for name in names:
         file_problems = _bind(root, name, project.renderer, binder, texts)
@@ -158,26 +152,7 @@ def _load(
     problems = list(dict.fromkeys(problems))
     refuse(problems)
     warnings = in_file_order([*project.warnings, *warnings_in(problems)])
-    desired = replace(desired, warnings=tuple(warnings))
-    return project.settings, desired, files
-
-
-def _project(
-    root: Path,
-    sections: set[str],
-    environment: str | None,
-    variables: Mapping[str, str],
-    var_files: Sequence[str | Path],
-    environ: Mapping[str, str],
-    settings_only: bool,
-) -> Project:
-    path = root / PROJECT
-    if not os.path.lexists(path):
-        detail = f"There is no {quote(str(path))}."
-        raise LacError(problem("no-lac-yaml", detail, suggest_directory(root)))
-    contents = tuple((str(file), read(Path(file), str(file))) for file in var_files)
-    choices = Choices(environment, variables, contents, environ, settings_only)
-    return read_project(read(path, str(path)), str(path), root.resolve(), sections, choices)
+    return replace(desired, warnings=tuple(warnings))
 
 
 def _list_files(root: Path, project: Project) -> tuple[list[str], list[Diagnostic]]:
@@ -221,9 +196,8 @@ def _bind(root: Path, name: str, renderer: Renderer, binder: Binder, texts: Text
 def _foreign(problems: Sequence[Diagnostic]) -> Diagnostic:
     """The problem of a file that seems to be another program's: its first one, with how to exclude it."""
     first = next(p for p in problems if p.severity == "error")
-    if first.hint == LEAVE_OUT:
-        return first
-    return replace(first, hint=f"{first.hint}; {LEAVE_OUT}" if first.hint else LEAVE_OUT)
+    hints = dict.fromkeys(hint for hint in (first.hint, LEAVE_OUT) if hint)
+    return replace(first, hint="; ".join(hints))
 
 
 def _render(data: bytes, renderer: Renderer, report: Report) -> tuple[bytes, Report] | None:

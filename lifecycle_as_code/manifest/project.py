@@ -103,6 +103,7 @@ def _project(
     environments = root.get("environments")
     reader = _Reader(root, own, Renderer(variables, choices.environment or UNNAMED), choices.environ, report)
     include = reader.include()
+    guards = reader.part("guards", GuardsFile)
     settings = Settings(
         name=str(values.get("name", "")),
         directory=directory,
@@ -112,9 +113,9 @@ def _project(
         auth_store=reader.connection("auth_store"),
         serve=reader.serve(),
         variables=variables,
-        limits=reader.limits(),
-        drift_ignore=reader.drift_ignore(),
-        evidence_seconds=reader.evidence_seconds(),
+        limits=Limits(guards.max_deletion_share, guards.max_deletions),
+        drift_ignore=reader.part("drift", DriftFile).ignore,
+        evidence_seconds=reader.part("evidence", EvidenceFile).seconds,
         environments=frozenset(environments) if isinstance(environments, Map) else frozenset(),
         default_permission=reader.default_permission(),
         include=tuple(pattern for pattern, _ in include),
@@ -153,9 +154,8 @@ def _environment(root: Map, name: str | None, report: Report) -> Map | None:
         return own if isinstance(own, Map) else None
     at = report.source(root.place_of_key("environments"))
     hint = guess(name, known) or "declare it under `environments` in lac.yaml"
-    report.problems.append(
-        problem("unknown-environment", f"There is no environment {quote(name)}.", hint, at)
-    )
+    detail = f"There is no environment {quote(name)}."
+    report.problems.append(problem("unknown-environment", detail, hint, at))
     return None
 
 
@@ -189,20 +189,17 @@ class _Reader:
         self._report = report
         self._tree = TreeRenderer(renderer, report)
 
-    def _holder(self, key: str) -> Map | None:
-        return next((level for level in self._levels if key in level), None)
+    def _holder(self, key: str) -> Map:
+        """The level that has the setting; the stack's if none has."""
+        return next((level for level in self._levels if key in level), self._levels[-1])
 
     def text(self, key: str) -> str | None:
         """A setting that may use variables, but not `env`."""
-        holder = self._holder(key)
-        return None if holder is None else self._fill(holder, key, None)
+        return self._fill(self._holder(key), key, None)
 
-    def connection(self, key: str) -> Connection | None:
-        """A setting that may also use `env`."""
-        holder = self._holder(key)
-        return None if holder is None else self._connection(holder, key)
-
-    def _connection(self, holder: Map, key: str) -> Connection | None:
+    def connection(self, key: str, holder: Map | None = None) -> Connection | None:
+        """A setting, or a field of `holder`, that may also use `env`."""
+        holder = self._holder(key) if holder is None else holder
         value = self._fill(holder, key, self._environ)
         if value is None:
             return None
@@ -210,7 +207,7 @@ class _Reader:
 
     def _fill(self, holder: Any, key: Any, env: Mapping[str, str] | None) -> str | None:
         """The text at `holder[key]`, rendered; None if there is none or a problem was reported."""
-        value = holder[key]
+        value = holder.get(key) if isinstance(holder, Map) else holder[key]
         if not isinstance(value, str):
             return None
         if has_template(value):
@@ -229,18 +226,13 @@ class _Reader:
     def serve(self) -> Serve | None:
         """Where endpoints run; None if the stack has no serving plane."""
         holder = self._holder("serve")
-        if holder is None or holder["serve"] == "none":
-            return None
-        if holder["serve"] == "local":
-            return Serve(local=True)
-        node = holder["serve"]
+        node = holder.get("serve", "none")
+        if node in ("none", "local"):
+            return Serve(local=True) if node == "local" else None
         if not isinstance(node, Map):
-            address = self._connection(holder, "serve")
+            address = self.connection("serve")
             return Serve(False, self._address(address, holder, "serve")) if address else None
-        at, token, data = (
-            self._connection(node, key) if key in node else None
-            for key in ("address", "token", "data_address")
-        )
+        at, token, data = (self.connection(key, node) for key in ("address", "token", "data_address"))
         runtime_env: Any = {}
         if "runtime_env" in node:
             self._tree.render(node["runtime_env"])
@@ -269,33 +261,18 @@ class _Reader:
             self._report.add("bad-value", holder.place(key), detail)
         return address.value
 
-    def limits(self) -> Limits:
-        """How much one plan may delete."""
-        guards = self._part("guards", GuardsFile)
-        return Limits() if guards is None else Limits(guards.max_deletion_share, guards.max_deletions)
-
-    def drift_ignore(self) -> tuple[str, ...]:
-        """The addresses that drift ignores."""
-        drift = self._part("drift", DriftFile)
-        return () if drift is None else drift.ignore
-
-    def evidence_seconds(self) -> float:
-        """How long reading models' files may take."""
-        return (self._part("evidence", EvidenceFile) or EvidenceFile()).seconds
-
     def default_permission(self) -> str:
         """The level that MLflow's server gives without a grant."""
-        holder = self._holder("default_permission")
-        level = None if holder is None else holder["default_permission"]
+        level = self._holder("default_permission").get("default_permission")
         # an invalid level is reported with the whole file
         return level if isinstance(level, str) else DEFAULT_PERMISSION
 
-    def _part(self, key: str, part: type[P]) -> P | None:
-        """A setting with fields of its own; None if there is none or a problem was reported."""
+    def part(self, key: str, part: type[P]) -> P:
+        """A setting with fields of its own; its defaults if there is none or a problem was reported."""
         holder = self._holder(key)
-        if holder is None or not isinstance(holder[key], Map):
-            return None
-        node = holder[key]
+        node = holder.get(key)
+        if not isinstance(node, Map):
+            return part()
         # its form is checked with the whole file; read again for the values alone
         values = read_part(node, part, key, holder, key, Report(self._report.file))
         try:
@@ -307,13 +284,12 @@ class _Reader:
                 at = self._report.source(place)
                 if at not in {p.at for p in self._report.problems}:
                     self._report.add("bad-value", place, f"`{key}.{name}`: {item['msg']}.")
-            return None
+            return part()
 
     def include(self) -> tuple[tuple[str, Source], ...]:
         """The patterns with their places; by default everything."""
-        holder = self._holder("include")
-        items = None if holder is None else holder["include"]
-        if holder is None or not isinstance(items, Seq):
+        items = self._holder("include").get("include")
+        if not isinstance(items, Seq):
             return ()
         patterns = ((self._fill(items, index, None), items.place(index)) for index in range(len(items)))
         return tuple((pattern, self._report.source(mark)) for pattern, mark in patterns if pattern)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from ..model.diagnostics import Diagnostic, Source
+from ..model.diagnostics import Diagnostic, Severity, Source
 from .convert import read_untyped
 from .templates import has_template
 from .value_errors import REFUSED
@@ -43,10 +43,8 @@ class Variables:
             if _holds_template(value):
                 report.add("bad-value", node.place(name), f"`{name}`: a variable can't contain a template.")
             if not name.isidentifier():
-                mark = node.place_of_key(name)
-                report.add(
-                    "bad-value", mark, f"`{name}` is not a valid variable name.", "use letters, digits, `_`"
-                )
+                detail, hint = f"`{name}` is not a valid variable name.", "use letters, digits, `_`"
+                report.add("bad-value", node.place_of_key(name), detail, hint)
             self._places[name] = report.source(node.place(name))
             self.values[name] = value
 
@@ -71,9 +69,7 @@ class Variables:
                 if name in self.values:
                     self._set(name, value, at, file)
                 else:
-                    detail = f"`{name}` is not declared under `variables` in lac.yaml."
-                    hint = guess(name, self.values)
-                    report.note(problem("unknown-variable", detail, hint, at, "warning"))
+                    report.note(self._undeclared(name, at, "warning"))
         elif not report.problems:
             detail = f"{file} must be a mapping of variables to values."
             report.note(problem("bad-value", detail, at=Source(file, 1, 1)))
@@ -84,9 +80,11 @@ class Variables:
             if name in self.values:
                 self._set_text(name, text, f"--var {name}")
             else:
-                detail = f"`{name}` is not declared under `variables` in lac.yaml."
-                hint = guess(name, self.values)
-                self.problems.append(problem("unknown-variable", detail, hint))
+                self.problems.append(self._undeclared(name))
+
+    def _undeclared(self, name: str, at: Source | None = None, severity: Severity = "error") -> Diagnostic:
+        detail = f"`{name}` is not declared under `variables` in lac.yaml."
+        return problem("unknown-variable", detail, guess(name, self.values), at, severity)
 
     def known(self) -> dict[str, Any]:
         """The variables with a value: the use of another one is an error."""
@@ -97,9 +95,8 @@ class Variables:
         for name, value in self.values.items():
             if value is None and len(self.problems) <= MAX_PROBLEMS:
                 hint = f"set it with `--var {name}=…`, `{PREFIX}{name}` or a variable file"
-                self.problems.append(
-                    problem("variable-not-set", f"`{name}` has no default.", hint, self._places[name])
-                )
+                detail = f"`{name}` has no default."
+                self.problems.append(problem("variable-not-set", detail, hint, self._places[name]))
         return self.values
 
     def _set_text(self, name: str, text: str, origin: str) -> None:
@@ -154,8 +151,6 @@ def _wrong_type(name: str, default: Any, origin: str, at: Source | None) -> Diag
 
 
 def _holds_template(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_holds_template, value.values()))
-    if isinstance(value, list):
-        return any(map(_holds_template, value))
+    if isinstance(value, Mapping | list):
+        return any(map(_holds_template, value.values() if isinstance(value, Mapping) else value))
     return isinstance(value, str) and has_template(value)

@@ -68,15 +68,12 @@ def problem(
     code: str, detail: str, hint: str = "", at: Source | None = None, severity: Severity = "error"
 ) -> Diagnostic:
     """A diagnostic with its code's summary."""
-    return Diagnostic(code, SUMMARIES[code], _cut(detail), _cut(hint), at, severity)
-
-
-def _cut(sentence: str) -> str:
-    return shorten(sentence, MAX_SENTENCE)
+    return _shorten(Diagnostic(code, SUMMARIES[code], detail, hint, at, severity))
 
 
 def _shorten(diagnostic: Diagnostic) -> Diagnostic:
-    return replace(diagnostic, detail=_cut(diagnostic.detail), hint=_cut(diagnostic.hint))
+    detail, hint = (shorten(text, MAX_SENTENCE) for text in (diagnostic.detail, diagnostic.hint))
+    return replace(diagnostic, detail=detail, hint=hint)
 
 
 def guess(name: str, known: Collection[str]) -> str:
@@ -103,10 +100,8 @@ class Report:
 
     def source(self, mark: Mark) -> Source:
         """The place of `mark` in the file."""
-        line = mark.line
-        if self.lines:
-            return Source(self.file, self.lines[min(line, len(self.lines) - 1)], mark.column + 1)
-        return Source(self.file, line + 1, mark.column + 1)
+        line = self.lines[min(mark.line, len(self.lines) - 1)] if self.lines else mark.line + 1
+        return Source(self.file, line, mark.column + 1)
 
     def add(self, code: str, mark: Mark, detail: str, hint: str = "") -> None:
         """Note an error at `mark`."""
