@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from ..model.spec import Derived, Part, Spec, find_fields
 from .blocks.objects import BLOCKS, LIFECYCLE, LifecycleBlock
-from .blocks.policies import RULES, TEAMS
+from .blocks.policy_shapes import RULES, TEAMS
 from .settings import ProjectFile
 from .shapes import EXCLUSIVE, Shape, shapes_of
 

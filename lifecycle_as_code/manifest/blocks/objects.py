@@ -9,9 +9,9 @@ from pydantic import Field
 
 from ...model.diagnostics import Diagnostic, Source
 from ...model.snapshot import Lifecycle, Move
-from ...model.spec import Address, Derived, Part, Spec, find_fields, key_fields, parse_address
+from ...model.spec import Address, Derived, Part, Spec, find_fields, key_fields
 from ..convert import read_part
-from ..value_errors import REFUSED, bad_value
+from ..value_errors import REFUSED, bad_value, read_address
 from ..yaml.nodes import Map, Seq
 from ..yaml.report import Report, guess, problem, quote
 
@@ -77,11 +77,9 @@ class Blocks:
         """Read `lifecycle:` of one object."""
         node = holder[LIFECYCLE]
         values = read_part(node, LifecycleBlock, LIFECYCLE, holder, LIFECYCLE, report)
-        if values is REFUSED or not isinstance(values, Mapping) or REFUSED in values.values():
+        if values is REFUSED or REFUSED in values.values():
             return
-        names = tuple(values.get("ignore_changes", ()))
-        if REFUSED in names:
-            return
+        names = values.get("ignore_changes", ())
         for index, name in enumerate(names):
             if wrong := _unknown_field(type(spec), name):
                 report.add("unknown-field", node["ignore_changes"].place(index), *wrong)
@@ -94,10 +92,11 @@ class Blocks:
             return
         for index, node in enumerate(items):
             values = read_part(node, BLOCKS[name], name, items, index, report)
-            if values is REFUSED or not isinstance(values, Mapping):
+            if values is REFUSED:
                 continue
             read = {
-                key: self._address(values[key], node, key, report) for key in ("from", "to") if key in values
+                key: read_address(text, node, key, self._specs, report) if isinstance(text, str) else None
+                for key, text in values.items()
             }
             if None not in read.values():
                 self._store(name, read, report.source(node.at))
@@ -110,15 +109,6 @@ class Blocks:
                 self.removals[before] = at
             case "import", {"to": after}:
                 self.imports[after] = at
-
-    def _address(self, text: Any, node: Map, key: str, report: Report) -> Address | None:
-        if not isinstance(text, str):
-            return None
-        try:
-            return parse_address(text, self._specs)
-        except ValueError as error:
-            report.add("bad-value", node.place(key), f"{error}.")
-            return None
 
     def conflicts(self, objects: Mapping[Address, Spec]) -> Iterator[Diagnostic]:
         """Contradictions between blocks and declarations. For use after all files are read."""

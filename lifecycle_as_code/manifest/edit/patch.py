@@ -35,6 +35,7 @@ from ...model.spec import (
 from ..load import Manifest
 from ..shapes import shapes_of
 from ..write import in_line, nest_items, parent_of, remaining_fields
+from ..yaml.nodes import plain_data
 from ..yaml.outline import Node
 from ..yaml.report import quote
 from .document import Document
@@ -251,7 +252,7 @@ def amend(
             assert index is not None
             document.drop(node, index)
         elif index is None:
-            document.add(node, {name: _plain(after[name])})
+            document.add(node, {name: plain_data(after[name])})
         else:
             _change_value(document, node.items[index], before.get(name), after[name], part, name)
 
@@ -266,7 +267,7 @@ def _change_value(
     key = dict(find_markers(part, ByKey)).get(name) if part else None
     unordered = part is not None and name in find_fields(part, Unordered)
     if node.sort != "list" or not (key or unordered):
-        document.put(node, _plain(after))
+        document.put(node, plain_data(after))
         return
 
     # a list whose order means nothing
@@ -283,14 +284,7 @@ def _change_value(
             amend(document, node.items[index], olds[name], news[name], inner)
     for name, item in news.items():
         if name not in olds:
-            document.add(node, [_plain(item)])
-
-
-def _plain(value: Any) -> Any:
-    """As lists and dicts, which the dumper and the document support."""
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+            document.add(node, [plain_data(item)])
 
 
 def _by_hand(before: Spec | None, after: Spec | None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
 
@@ -153,6 +153,13 @@ def graft(value: Any, at: Mark) -> Any:
             items.marks.append(at)
         return items
     return value
+
+
+def plain_data(value: Any) -> Any:
+    """Mappings and sequences of any type as dicts and lists."""
+    if isinstance(value, Mapping):
+        return {name: plain_data(item) for name, item in value.items()}
+    return [plain_data(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def inside(node: Any) -> Iterator[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import cached_property
 
 from ...model.diagnostics import Diagnostic, Severity, Source, did_you_mean
 from ...model.text import shorten
@@ -88,7 +89,7 @@ def is_typo(name: str, known: Collection[str]) -> bool:
     return len(name) <= _MAX_GUESSED_NAME and bool(get_close_matches(name, known, 1, 0.8))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Report:
     """The problems in `file` so far. `lines`: for a rendered text, the template's line (from one) of each of
     its lines; columns are then the rendered text's. `data`: the file's bytes; empty for a rendered text."""
@@ -97,6 +98,11 @@ class Report:
     lines: Sequence[int] = ()
     problems: list[Diagnostic] = field(default_factory=list)
     data: bytes = field(default=b"", repr=False)
+
+    @cached_property
+    def text(self) -> list[str]:
+        """The lines of the file's text."""
+        return self.data.decode(errors="replace").splitlines()
 
     def source(self, mark: Mark) -> Source:
         """The place of `mark` in the file."""
