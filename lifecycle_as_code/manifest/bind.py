@@ -44,6 +44,7 @@ class Binder:
     def __init__(self, specs: Mapping[str, type[Spec]], settings: frozenset[str] = frozenset()) -> None:
         """`settings`: names of lac.yaml's settings, for a hint."""
         self._sections = shapes_of(specs)
+        self._known = [*self._sections, *BLOCKS, *SECTIONS]
         self._settings = settings
         self.blocks = Blocks(specs)
         self._specs = specs
@@ -94,22 +95,19 @@ class Binder:
         if not isinstance(root, Map):
             return self._section_lines.search(data) is not None
         names = [name for name in root if not name.startswith("x-")]
-        known = {*self._sections, *BLOCKS, *SECTIONS}
         return (
-            not known.isdisjoint(names)
+            not set(names).isdisjoint(self._known)
             or self._settings.issuperset(names)
-            or any(is_typo(name, known) for name in names[:_MOST_GUESSED])
+            or any(is_typo(name, self._known) for name in names[:_MOST_GUESSED])
         )
 
     @cached_property
     def _section_lines(self) -> re.Pattern[bytes]:
-        names = "|".join(map(re.escape, (*self._sections, *BLOCKS, *SECTIONS)))
+        names = "|".join(map(re.escape, self._known))
         return re.compile(rf"^[ {{]*[\"']?({names})[\"']? *:".encode(), re.MULTILINE)
 
     def _unknown_section(self, root: Map, name: str, report: Report) -> None:
-        hint = guess(name, [*self._sections, *BLOCKS, *SECTIONS])
-        if name in self._settings:
-            hint = "settings belong in lac.yaml"
+        hint = "settings belong in lac.yaml" if name in self._settings else guess(name, self._known)
         report.add("unknown-section", root.place_of_key(name), f"There is no section {quote(name)}.", hint)
 
     def _items(
@@ -132,31 +130,23 @@ class Binder:
             self._item(shape, item, items, index, constants, report)
 
     def _item(
-        self,
-        shape: Shape,
-        node: Any,
-        holder: Map | Seq,
-        key: Any,
-        constants: Mapping[str, Any],
-        report: Report,
+        self, shape: Shape, node: Any, holder: Any, key: Any, constants: Mapping[str, Any], report: Report
     ) -> None:
         if node.__class__ is not Map:
             bad_value(node, holder, key, report, "a mapping", secret=False)
             return
         before = len(report.problems)
         values = dict(constants)
-        fields, nests = shape.fields, shape.nests
-        has_sugar = False
+        fields = shape.fields
         for name, value in node.items():
             convert = fields.get(name)
             if convert is not None:
                 values[name] = convert(value, node, name, report)
-            elif name in nests or (name == EXCLUSIVE and shape.claims):
-                has_sugar = True
-            elif name == LIFECYCLE:
-                continue
-            else:
-                _unknown(shape, node, name, report)
+            elif name in shape.filled_in:
+                detail = f"`{name}` comes from the object around this {shape.what}."
+                report.add("unknown-field", node.place_of_key(name), detail, "remove it")
+            elif name not in shape.known:
+                unknown_field(node, name, shape.what, shape.known, report)
         for name in sorted(shape.required - node.keys()):
             missing_field(node, name, shape.what, report)
         spec = _validate(shape.spec, values, node, report, before)
@@ -167,7 +157,7 @@ class Binder:
                 self.selected_at.setdefault((slot.address, slot.path), report.source(mark))
             if LIFECYCLE in node:
                 self.blocks.lifecycle(spec, node, report)
-        if has_sugar:
+        if not node.keys() <= fields.keys():
             self._unfold(shape, node, spec, report)
 
     def _declare(self, spec: Spec, at: Mark, report: Report) -> None:
@@ -209,13 +199,13 @@ class Binder:
     def _unfold(self, shape: Shape, node: Map, spec: Spec | None, report: Report) -> None:
         """Unfold the sugar in an item, even if the item itself has problems."""
         exclusive = False
-        if EXCLUSIVE in node:
+        if EXCLUSIVE in node and shape.claims:
             exclusive = read_exclusive(node[EXCLUSIVE], node, EXCLUSIVE, report) == "all"
-            claiming = [name for name, inner in shape.nests.items() if inner.nest and inner.nest.claims]
-            if not any(name in node for name in claiming):
-                mark = node.place_of_key(EXCLUSIVE)
-                detail = f"`{EXCLUSIVE}` applies to `{claiming[0]}`, which is missing."
-                report.add("bad-value", mark, detail, f"add `{claiming[0]}: []`, or remove it")
+            if node.keys().isdisjoint(shape.claims):
+                claim = shape.claims[0]
+                detail = f"`{EXCLUSIVE}` applies to `{claim}`, which is missing."
+                mark, hint = node.place_of_key(EXCLUSIVE), f"add `{claim}: []`, or remove it"
+                report.add("bad-value", mark, detail, hint)
         for name, inner in shape.nests.items():
             if name not in node or inner.nest is None:
                 continue
@@ -244,14 +234,6 @@ def _pair(items: Map, name: str, fields: tuple[str, str]) -> Map:
     return item
 
 
-def _unknown(shape: Shape, node: Map, name: str, report: Report) -> None:
-    if shape.nest is not None and name in shape.filled_in:
-        detail = f"`{name}` comes from the object around this {shape.what}."
-        report.add("unknown-field", node.place_of_key(name), detail, "remove it")
-        return
-    unknown_field(node, name, shape.what, shape.known, report)
-
-
 def _validate(
     spec: type[Spec], values: dict[str, Any], node: Map, report: Report, before: int
 ) -> Spec | None:
@@ -260,14 +242,13 @@ def _validate(
     earlier = report.problems[before:]
     try:
         result = spec.model_validate(values)
+        return None if earlier else result
     except ValidationError as error:
         _explain(error.errors(include_url=False, include_input=False), values, node, report, earlier)
     except LacError as error:
         at = report.source(node.at)
         for diagnostic in error.diagnostics:
             report.note(replace(diagnostic, at=diagnostic.at or at))
-    else:
-        return None if earlier else result
     return None
 
 
@@ -283,14 +264,13 @@ def _explain(
     above = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
     places = {known.at for known in earlier}
     unknown = {known.at for known in earlier if known.code == "unknown-field"}
-    locations = [_steps_in_manifest(node, error["loc"]) for error in errors]
-    deeper = {steps[:length] for steps in locations for length in range(len(steps))}
+    targets = [_follow(node, error["loc"]) for error in errors]
+    deeper = {steps[:length] for *_, steps in targets for length in range(len(steps))}
     by_place: dict[Source, tuple[bool, Diagnostic]] = {}
-    for error, steps in zip(errors, locations, strict=True):
+    for error, (mark, value, path, secret, steps) in zip(errors, targets, strict=True):
         loc, sort = error["loc"], error["type"]
         if earlier and sort in ("missing", "extra_forbidden", "too_short"):
             continue
-        mark, value, path, secret = _follow(node, loc)
         source = report.source(mark)
         refused = value is REFUSED or (loc and values.get(loc[0]) is REFUSED)
         if refused or loc in above or source in places:
@@ -301,27 +281,14 @@ def _explain(
         if of_type and steps in deeper:
             continue
         if source not in by_place or (by_place[source][0] and not of_type):
-            by_place[source] = (
-                of_type,
-                problem("bad-value", describe_error(error, value, path, secret), at=source),
-            )
+            detail = describe_error(error, value, path, secret)
+            by_place[source] = of_type, problem("bad-value", detail, at=source)
     for _, diagnostic in by_place.values():
         report.note(diagnostic)
 
 
-def _steps_in_manifest(node: Map, loc: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The steps of pydantic's location that exist in the manifest."""
-    here: Any = node
-    steps: list[Any] = []
-    for step in loc:
-        if step in here if isinstance(here, Map) else isinstance(here, Seq) and step in range(len(here)):
-            here = here[step]
-            steps.append(step)
-    return tuple(steps)
-
-
-def _follow(node: Map, loc: tuple[Any, ...]) -> tuple[Mark, Any, str, bool]:
-    """Find pydantic's location in the manifest: mark, value, path, and whether it is a secret's.
+def _follow(node: Map, loc: tuple[Any, ...]) -> tuple[Mark, Any, str, bool, tuple[Any, ...]]:
+    """Find pydantic's location in the manifest: mark, value, path, whether it is a secret's, and its steps.
 
     Steps that don't exist in the manifest are pydantic's own (the branch of a union) or were filled in.
     """
@@ -329,15 +296,15 @@ def _follow(node: Map, loc: tuple[Any, ...]) -> tuple[Mark, Any, str, bool]:
     here: Any = node
     holder: Any = node
     path: list[str] = []
-    secret = False
+    steps: tuple[Any, ...] = ()
     for step in loc:
         if step in here if isinstance(here, Map) else isinstance(here, Seq) and step in range(len(here)):
             holder, mark, here = here, here.place(step), here[step]
             # the place tells which item it is
             path = [] if isinstance(step, int) else [*path, str(step)]
-            secret = secret or step in SECRET_FIELDS
+            steps = (*steps, step)
         elif step == "[key]" and path and isinstance(holder, Map):
-            return holder.place_of_key(path[-1]), path[-1], ".".join(path), False
+            return holder.place_of_key(path[-1]), path[-1], ".".join(path), False, steps
         elif not path:
             path.append(str(step))
-    return mark, here, ".".join(path) or "this item", secret
+    return mark, here, ".".join(path) or "this item", not SECRET_FIELDS.isdisjoint(steps), steps

@@ -38,16 +38,12 @@ def manifest_schema(specs: Mapping[str, type[Spec]]) -> Json:
             "description": parts[shape.spec.__name__].get("description", ""),
         }
     blocks = _definitions([LifecycleBlock, *BLOCKS.values()])
-    for name, block in BLOCKS.items():
-        about = blocks[block.__name__]
-        items = {"$ref": f"#/$defs/{block.__name__}"}
-        properties[name] = {"type": "array", "items": items, "description": about.get("description", "")}
-    definitions |= blocks
     rules = _definitions([*RULES.values()])
-    for name, block in RULES.items():
-        about = rules[block.__name__].get("description", "")
+    for name, block in (BLOCKS | RULES).items():
+        about = (blocks | rules)[block.__name__].get("description", "")
         items = {"$ref": f"#/$defs/{block.__name__}"}
         properties[name] = {"type": "array", "items": items, "description": about}
+    definitions |= blocks
     properties[TEAMS] = {
         "type": "object",
         "additionalProperties": {"type": "array", "items": {"type": "string"}},
@@ -124,14 +120,14 @@ def _item(shape: Shape, parts: Mapping[str, Json], definitions: Json) -> Json:
             made["required"] = [field for field in made["required"] if field in shape.required]
         made["properties"][LIFECYCLE] = {"$ref": f"#/$defs/{LifecycleBlock.__name__}"}
         if shape.claims:
-            claiming = [field for field, inner in shape.nests.items() if inner.nest and inner.nest.claims]
-            reach = f"The scope of `{claiming[0]}`: grants of roles, or `all`, which includes users' own."
+            claim = shape.claims[0]
+            about = f"The scope of `{claim}`: grants of roles, or `all`, which includes users' own."
             made["properties"][EXCLUSIVE] = {
                 "enum": ["roles", "all"],
                 "default": "roles",
-                "description": reach,
+                "description": about,
             }
-            made["dependentRequired"] = {EXCLUSIVE: claiming[:1]}
+            made["dependentRequired"] = {EXCLUSIVE: [claim]}
     return {"$ref": f"#/$defs/{name}"}
 
 

@@ -55,7 +55,7 @@ class ImportBlock(Part):
     """Its address, which must be declared. The same apply also updates fields that differ."""
 
 
-BLOCKS: Final[Mapping[str, type[Part]]] = {
+BLOCKS: Final[dict[str, type[Part]]] = {
     "moved": MovedBlock,
     "removed": RemovedBlock,
     "import": ImportBlock,
