@@ -18,8 +18,8 @@ from typing import Any, Final, NamedTuple
 import yaml
 
 from .yaml.outline import BLOCK, Outline, comments, outline
+from .yaml.text import LOADER
 
-_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TURNS: Final = 4
 _BLANKS: Final = " \t"
 _ODD_ENDS: Final = re.compile("[\r\x85\u2028\u2029]")
@@ -102,7 +102,7 @@ def _lay_out(text: str, before: Outline) -> list[str]:
 def _document(text: str) -> tuple[int, int]:
     """The beginning and end of the document's lines, between `---` and `...`."""
     start, end = 0, len(text)
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in yaml.parse(text, Loader=LOADER):
         mark: Any = event.end_mark
         if isinstance(event, yaml.DocumentStartEvent) and event.explicit:
             start = text.find("\n", mark.index) + 1 or len(text)
@@ -274,7 +274,7 @@ def _events(text: str) -> list[tuple[Any, ...]]:
     """libyaml's events without places."""
     names = ("anchor", "tag", "value", "style", "implicit", "flow_style", "explicit", "version")
     try:
-        events = list(yaml.parse(text, Loader=_LOADER))
+        events = list(yaml.parse(text, Loader=LOADER))
     except yaml.YAMLError as error:
         raise CannotFormatError("the formatted text is not valid YAML") from error
     return [(type(event), *(getattr(event, name, None) for name in names)) for event in events]

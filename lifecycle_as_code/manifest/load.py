@@ -18,8 +18,8 @@ from ..model.spec import Spec
 from .bind import LEAVE_OUT, Binder
 from .files import PROJECT, list_manifests, read, suggest_directory
 from .placeholders import warn_of_placeholders
-from .project import INCLUDE, Choices, Project, known_settings, read_project
-from .settings import Settings
+from .project import INCLUDE, Choices, Project, read_project
+from .settings import ProjectFile, Settings
 from .templates import MARKERS, Renderer, TemplateError, TreeRenderer, report_file_error
 from .yaml.reader import parse
 from .yaml.report import MAX_PROBLEMS, Report, TooManyError, problem, quote
@@ -123,7 +123,7 @@ def _read_manifests(
     checks: Sequence[Check],
     texts: Texts,
 ) -> Desired:
-    binder = Binder(specs, known_settings())
+    binder = Binder(specs, frozenset(ProjectFile.model_fields))
     for name in names:
         file_problems = _bind(root, name, project.renderer, binder, texts)
         problems += file_problems

@@ -31,9 +31,9 @@ from .settings import (
 from .templates import Renderer, TreeRenderer, has_template
 from .value_errors import bad_value, name_of
 from .variables import Variables
-from .yaml.nodes import Map, Seq
+from .yaml.nodes import Map, Mark, Seq
 from .yaml.reader import parse
-from .yaml.report import Report, TooManyError, guess, problem, quote
+from .yaml.report import Report, TooManyError, guess, quote
 from .yaml.text import START, unstorable
 
 STORE: Final = "sqlite:///mlflow.db"
@@ -62,11 +62,6 @@ class Choices:
     var_files: tuple[tuple[str, bytes], ...]
     environ: Mapping[str, str]
     partial: bool = False
-
-
-def known_settings() -> frozenset[str]:
-    """The names of lac.yaml's settings."""
-    return frozenset(ProjectFile.model_fields)
 
 
 def read_project(
@@ -98,9 +93,11 @@ def _project(
     values = read_part(root, ProjectFile, "lac.yaml", root, "lac.yaml", report)
     _point_to_files(root, sections, report)
     _check_names(root, values, report)
-    own = _environment(root, choices.environment, report)
-    variables = _variables(root, own, values, choices, report)
     environments = root.get("environments")
+    if not isinstance(environments, Map):
+        environments = Map(root.at)
+    own = _environment(environments, choices.environment, root.place_of_key("environments"), report)
+    variables = _variables(root, own, values, choices, report)
     reader = _Reader(root, own, Renderer(variables, choices.environment or UNNAMED), choices.environ, report)
     include = reader.include()
     guards = reader.part("guards", GuardsFile)
@@ -116,7 +113,7 @@ def _project(
         limits=Limits(guards.max_deletion_share, guards.max_deletions),
         drift_ignore=reader.part("drift", DriftFile).ignore,
         evidence_seconds=reader.part("evidence", EvidenceFile).seconds,
-        environments=frozenset(environments) if isinstance(environments, Map) else frozenset(),
+        environments=frozenset(environments),
         default_permission=reader.default_permission(),
         include=tuple(pattern for pattern, _ in include),
     )
@@ -143,20 +140,13 @@ def _check_names(root: Map, values: Mapping[str, Any], report: Report) -> None:
         report.add("bad-value", environments.place_of_key(UNNAMED), detail, "rename it")
 
 
-def _environment(root: Map, name: str | None, report: Report) -> Map | None:
+def _environment(environments: Map, name: str | None, at: Mark, report: Report) -> Map | None:
     """The settings of the selected environment; None if none is selected or it has no settings."""
-    if name is None:
-        return None
-    environments = root.get("environments")
-    known = environments if isinstance(environments, Map) else Map(root.at)
-    if name in known:
-        own = known[name]
-        return own if isinstance(own, Map) else None
-    at = report.source(root.place_of_key("environments"))
-    hint = guess(name, known) or "declare it under `environments` in lac.yaml"
-    detail = f"There is no environment {quote(name)}."
-    report.problems.append(problem("unknown-environment", detail, hint, at))
-    return None
+    if name is not None and name not in environments:
+        hint = guess(name, environments) or "declare it under `environments` in lac.yaml"
+        report.add("unknown-environment", at, f"There is no environment {quote(name)}.", hint)
+    own = None if name is None else environments.get(name)
+    return own if isinstance(own, Map) else None
 
 
 def _variables(

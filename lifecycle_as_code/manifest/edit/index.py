@@ -93,19 +93,13 @@ def places_of(
 
 def _nearest(node: Node, path: Path, spec: type[Spec]) -> Node:
     """The innermost existing node along the path; for sugar such as `champion: 3`, the entry."""
-    by: Mapping[str, ByKey] = dict(find_markers(spec, ByKey))
+    keys: Mapping[str, ByKey] = dict(find_markers(spec, ByKey))
     for depth, step in enumerate(path):
-        inner = _step(node, step, by.get(str(path[0])) if depth == 1 else None)
+        inner = node.get(str(step))
+        if depth == 1 and node.sort == "list" and (key := keys.get(str(path[0]))):
+            names = (entry.get(key.field) for entry in node.items)
+            inner = next((name.parent for name in names if name and name.value == str(step)), None)
         if inner is None:
             return node
         node = inner
     return node
-
-
-def _step(node: Node, step: str | int, by: ByKey | None) -> Node | None:
-    if node.sort == "mapping":
-        return node.get(str(step))
-    if node.sort != "list" or by is None:
-        return None
-    pairs = ((entry, entry.get(by.field)) for entry in node.items)
-    return next((entry for entry, name in pairs if name is not None and name.value == str(step)), None)
