@@ -120,16 +120,9 @@ def _is_part(annotation: Any) -> bool:
 
 
 def _scalar(expected: type[Any], secret: bool) -> Convert:
-    if expected is str:
-
-        def text(value: Any, holder: Any, key: Any, report: Report) -> Any:
-            if value.__class__ is str:
-                return value
+    def read(value: Any, holder: Any, key: Any, report: Report) -> Any:
+        if value.__class__ is not str and expected is str:
             return not_text(value, holder, key, report, secret)
-
-        return text
-
-    def read_typed(value: Any, holder: Any, key: Any, report: Report) -> Any:
         natural = value.value if value.__class__ is Plain else value
         if natural.__class__ is expected:
             return natural
@@ -137,7 +130,7 @@ def _scalar(expected: type[Any], secret: bool) -> Convert:
             return float(natural)
         return bad_value(value, holder, key, report, SCALARS[expected], secret)
 
-    return read_typed
+    return read
 
 
 def _date(value: Any, holder: Any, key: Any, report: Report) -> Any:
@@ -151,29 +144,22 @@ def _date(value: Any, holder: Any, key: Any, report: Report) -> Any:
     return bad_value(value, holder, key, report, "a date such as `2026-12-01`", secret=False)
 
 
-def _one_of(members: Mapping[Any, Any], secret: bool) -> Convert:
+def _one_of(members: Mapping[str, Any], secret: bool) -> Convert:
     choices = ", ".join(f"`{value}`" for value in members)
 
-    def one_of(value: Any, holder: Any, key: Any, report: Report) -> Any:
-        natural = value.value if value.__class__ is Plain else value
-        # `True == 1`: the class counts too
-        for member, result in members.items():
-            if member.__class__ is natural.__class__ and member == natural:
-                return result
+    def read(value: Any, holder: Any, key: Any, report: Report) -> Any:
+        if value.__class__ is str and value in members:
+            return members[value]
         if value.__class__ is Plain and value.text in members:
             return not_text(value, holder, key, report, secret)
         text = value.text if value.__class__ is Plain else value
         if text.__class__ is not str or secret:
             return bad_value(value, holder, key, report, f"one of {choices}", secret)
-        report.add(
-            "bad-value",
-            holder.place(key),
-            f"`{name_of(key)}` is {quote(text)}; expected one of {choices}.",
-            guess(text, [str(member) for member in members]),
-        )
+        detail = f"`{name_of(key)}` is {quote(text)}; expected one of {choices}."
+        report.add("bad-value", holder.place(key), detail, guess(text, members))
         return REFUSED
 
-    return one_of
+    return read
 
 
 def _best_of(parts: list[type[Part]]) -> Convert:

@@ -37,7 +37,7 @@ Check = Callable[[Desired], Iterable[Diagnostic]]
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """A stack's desired state. `files`: the manifests, by their names in problems. `again` reads them once
-    more with other texts for some of them; it raises what `load` does."""
+    more, as `load` does, with other texts for some of them."""
 
     settings: Settings
     desired: Desired

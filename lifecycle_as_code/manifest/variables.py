@@ -8,12 +8,12 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 from ..model.diagnostics import Diagnostic, Severity, Source
-from .convert import read_untyped
+from .convert import SCALARS, read_untyped
 from .templates import has_template
 from .value_errors import REFUSED
 from .yaml.nodes import Map, decimal, fraction
@@ -58,11 +58,11 @@ class Variables:
         """A YAML mapping of names to values; an undeclared name is a warning, as in Terraform."""
         report = Report(file)
         with suppress(TooManyError):
-            self._read(parse(data, report), file, report)
-        self.problems += report.problems
-
-    def _read(self, root: Any, file: str, report: Report) -> None:
-        if isinstance(root, Map):
+            root = parse(data, report)
+            if not isinstance(root, Map):
+                if not report.problems:
+                    report.add("bad-value", START, f"{file} must be a mapping of variables to values.")
+                root = Map(START)
             for name in root:
                 value = read_untyped(root[name], root, name, report)
                 at = report.source(root.place_of_key(name))
@@ -70,9 +70,7 @@ class Variables:
                     self._set(name, value, at, file)
                 else:
                     report.note(self._undeclared(name, at, "warning"))
-        elif not report.problems:
-            detail = f"{file} must be a mapping of variables to values."
-            report.note(problem("bad-value", detail, at=Source(file, 1, 1)))
+        self.problems += report.problems
 
     def from_options(self, options: Mapping[str, str]) -> None:
         """`--var name=text`."""
@@ -135,18 +133,8 @@ class Variables:
             self.values[name] = value
 
 
-_TYPES: Final[Sequence[tuple[type[Any], str]]] = (
-    (bool, "`true` or `false`"),
-    (int, "a whole number"),
-    (float, "a number"),
-    (str, "text"),
-    (list, "a list"),
-    (dict, "a mapping"),
-)
-
-
 def _wrong_type(name: str, default: Any, origin: str, at: Source | None) -> Diagnostic:
-    expected = next((text for kind, text in _TYPES if isinstance(default, kind)), "a value")
+    expected = {**SCALARS, list: "a list", dict: "a mapping"}.get(type(default), "a value")
     return problem("bad-value", f"`{name}`, set by {origin}, must be {expected}, like its default.", at=at)
 
 

@@ -84,8 +84,7 @@ class RuleBook:
                     self._directions.append(Direction(values["name"], Better(values["better"]), model))
 
     def conflicts(self, environments: Collection[str]) -> Iterator[Diagnostic]:
-        """Undefined names: of policies in waivers, of teams, of environments. For use after all files are
-        read."""
+        """Undefined names of policies, teams and environments. For use after all files are read."""
         for policy, at in self._policy_refs:
             if policy not in self._names:
                 detail = f"There is no policy {quote(policy)}."
@@ -98,8 +97,6 @@ class RuleBook:
             if not any(matches(name, pattern) for name in environments):
                 hint = guess(pattern, environments)
                 yield problem("unknown-environment", f"No environment matches {quote(pattern)}.", hint, at)
-
-    # --- policies
 
     def _policy(self, node: Map, values: Mapping[str, Any], report: Report) -> None:
         before = len(report.problems)
@@ -147,13 +144,10 @@ class RuleBook:
             report.add("bad-value", node["soak"].place("hours"), "`hours` must be greater than 0.")
         if only is not None:
             if not only.get("actors") and not only.get("teams"):
-                report.add(
-                    "missing-field", node["only"].at, "`only` needs `actors` or `teams`.", "add one of them"
-                )
+                detail = "`only` needs `actors` or `teams`."
+                report.add("missing-field", node["only"].at, detail, "add one of them")
             for index, team in enumerate(only.get("teams", ())):
                 self._team_refs.append((team, report.source(node["only"]["teams"].place(index))))
-
-    # --- waivers and teams
 
     def _waiver(self, node: Map, values: Mapping[str, Any], report: Report) -> None:
         before = len(report.problems)

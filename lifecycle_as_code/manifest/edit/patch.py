@@ -193,11 +193,9 @@ class _Patch:
     def _parents(self, spec: Spec, item: dict[str, Any]) -> Iterator[tuple[Document, Node, Nest]]:
         """The places of the declared, remaining objects that can contain this one with all of its fields."""
         for nest in spec.nests:
-            if nest.section not in self._by_section:
-                continue
-            if any(getattr(spec, name) != value for name, value in nest.constants.items()):
-                continue
-            if nest.map_to is not None and remaining_fields(item, nest).keys() != set(nest.map_to):
+            fits = all(getattr(spec, name) == value for name, value in nest.constants.items())
+            is_whole = nest.map_to is None or remaining_fields(item, nest).keys() == set(nest.map_to)
+            if not fits or not is_whole or nest.section not in self._by_section:
                 continue
             parent = parent_of(spec, nest, self._by_section[nest.section])
             if self._changes.get(parent, self._objects.get(parent)) is None or parent not in self._objects:

@@ -65,9 +65,8 @@ class Budget:
         """Subtract `cost`. TemplateError if nothing is left."""
         self._left -= cost
         if self._left < 0:
-            raise TemplateError(
-                f"The stack's templates take more than {self._steps:,} steps.", "use smaller loops"
-            )
+            detail = f"The stack's templates take more than {self._steps:,} steps."
+            raise TemplateError(detail, "use smaller loops")
 
 
 def text_of(value: Any) -> str:

@@ -115,20 +115,16 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 self._templates[tokens] = self._compile_tokens(tokens, check)
             self.charge(self._templates[tokens].size)
         except TemplateSyntaxError as error:
-            message = error.message or "Invalid template"
-            raise TemplateError(
-                f"{message[:1].upper()}{message[1:].rstrip('.')}.", line=error.lineno
-            ) from None
+            message = (error.message or "Invalid template").rstrip(".")
+            raise TemplateError(f"{message[:1].upper()}{message[1:]}.", line=error.lineno) from None
         except (RecursionError, ValueError, SyntaxError, MemoryError):
-            raise TemplateError(
-                "The template is nested too deeply, or contains too large a number.", line=1
-            ) from None
+            detail = "The template is nested too deeply, or contains too large a number."
+            raise TemplateError(detail, line=1) from None
         return self._templates[tokens]._replace(literals=literals)
 
     def _read_tokens(self, text: str) -> tuple[tuple[Token, ...], list[Any]]:
-        """The words and signs of a template, each charged for before it is parsed, and its literals: each is
-        replaced by the Python code that looks it up, so templates that differ only in literals share their
-        code."""
+        """The words and signs of a template, each charged for before it is parsed, and its literals. Python
+        code that looks a literal up replaces it: templates that differ only in literals share their code."""
         tokens: list[Token] = []
         literals: list[Any] = []
         for token in self.lexer.tokenize(text):
@@ -166,11 +162,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         space: dict[str, Any] = {"environment": self, "undefined": self.undefined, "missing": missing}
         space |= {"LoopContext": LoopContext, "context": None, "__builtins__": {}}
         exec(compile(source.getvalue(), _FILE, "exec"), space)
-        match tree.body:
-            case [nodes.Output(nodes=[expression])]:
-                lone = not isinstance(expression, nodes.TemplateData)
-            case _:
-                lone = False
+        outputs = [node for part in tree.body for node in getattr(part, "nodes", (None, None))]
+        lone = len(outputs) == 1 and not isinstance(outputs[0], nodes.TemplateData)
         return Template(space["root"], generator.debug_info, uses, lone, size, self.charge)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
@@ -180,7 +173,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return look_up(obj, argument)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """The same: there are no attributes."""
+        """An item: there are no attributes."""
         return self.getitem(obj, attribute)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
@@ -266,8 +259,7 @@ class _Generator(CodeGenerator):
     environment: Sandbox
 
     def visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> Any:
-        """Generate code for a node, on a line of its own where the template has one. TemplateError for what
-        isn't supported."""
+        """Generate a node's code, on a line of its own where the template has one, or raise TemplateError."""
         try:
             if type(node) not in _SUPPORTED or getattr(node, "recursive", False):
                 raise TemplateError(f"`{type(node).__name__.lower()}` is not supported here.")
@@ -312,9 +304,8 @@ class _Generator(CodeGenerator):
             case nodes.Call(node=nodes.Getattr() as method, args=[]) if method.attr in _OF_MAPPINGS:
                 return _operation(node, "list_parts", method.attr, method.node, *_arguments(node))
             case nodes.Call() if not isinstance(node.node, nodes.EnvironmentAttribute):
-                raise TemplateError(
-                    "Only `range(…)` can be called.", "use a filter: `{{ var.team | upper }}`"
-                )
+                hint = "use a filter: `{{ var.team | upper }}`"
+                raise TemplateError("Only `range(…)` can be called.", hint)
         return node
 
     def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:

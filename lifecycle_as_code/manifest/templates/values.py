@@ -120,20 +120,17 @@ def _check_uses(names: Mapping[str, Any], uses: list[Use]) -> None:
 def _check_name(name: str, attribute: str | None, names: Mapping[str, Any]) -> None:
     if name == "env" and "env" not in names:
         use = name if attribute is None else f"{name}.{attribute}"
-        raise TemplateError(
-            f"`{use}` would put an environment variable of this machine into the plan.",
+        detail = f"`{use}` would put an environment variable of this machine into the plan."
+        hint = (
             "use a variable: `var.…`, set with `LAC_VAR_…`; `env` is allowed in lac.yaml's connection "
-            "settings, and as the whole value of an endpoint's environment variable",
-            code="env-not-allowed",
+            "settings, and as the whole value of an endpoint's environment variable"
         )
+        raise TemplateError(detail, hint, code="env-not-allowed")
     if name == "env" and attribute is not None and attribute not in names["env"]:
         raise TemplateError(f"The environment variable `{attribute}` is not set.", code="env-not-set")
     if name == "var" and attribute is not None and attribute not in names["var"]:
-        raise TemplateError(
-            f"There is no variable `{attribute}`.",
-            guess(attribute, names["var"]) or "declare it under `variables` in lac.yaml",
-            code="undefined-name",
-        )
+        hint = guess(attribute, names["var"]) or "declare it under `variables` in lac.yaml"
+        raise TemplateError(f"There is no variable `{attribute}`.", hint, code="undefined-name")
 
 
 class TreeRenderer:
@@ -156,9 +153,8 @@ class TreeRenderer:
         if isinstance(node, Map):
             for key, value in node.items():
                 if "{{" in key or "{%" in key:
-                    self._report.add(
-                        "template-in-key", node.place_of_key(key), "Templates are allowed in values only."
-                    )
+                    mark, detail = node.place_of_key(key), "Templates are allowed in values only."
+                    self._report.add("template-in-key", mark, detail)
                 if not isinstance(value, Plain):
                     node[key] = self._child(node, key, value, secret or key in SECRET_FIELDS)
         elif isinstance(node, Seq):
