@@ -19,11 +19,11 @@ from ..model.policy import SECTIONS
 from ..model.selector import slots
 from ..model.snapshot import Claim
 from ..model.spec import Address, Spec
+from ..model.text import HIDDEN
 from .blocks.objects import BLOCKS, LIFECYCLE, Blocks
 from .convert import SECRET_FIELDS
 from .shapes import EXCLUSIVE, Shape, read_exclusive, shapes_of
 from .value_errors import REFUSED, bad_value, describe_error, missing_field, unknown_field
-from .yaml.invisible import visible_form
 from .yaml.nodes import Map, Mark, Plain, Seq
 from .yaml.report import Report, guess, is_typo, problem, quote
 from .yaml.text import START
@@ -221,6 +221,20 @@ class Binder:
 def visible_address(address: Address) -> Address:
     """The visible form of an address: two addresses with the same one can't both be declared."""
     return Address(address.kind, tuple(visible_form(p) if isinstance(p, str) else p for p in address.key))
+
+
+def visible_form(text: str) -> str:
+    """The visible form of `text`: without invisible characters, in one spelling of what Unicode treats as the
+    same (NFKC). ASCII stays as it is."""
+    if text.isascii():
+        return text
+    # imported here: most names don't need it
+    import unicodedata
+
+    # control and format characters, unassigned ones and surrogates
+    invisible = ("Cc", "Cf", "Cn", "Cs")
+    visible = (char for char in HIDDEN.sub("", text) if unicodedata.category(char) not in invisible)
+    return unicodedata.normalize("NFKC", "".join(visible))
 
 
 def _pair(items: Map, name: str, fields: tuple[str, str]) -> Map:

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
-from .yaml.outline import BLOCK, Outline, comments, outline
+from .yaml.outline import BLOCK, Outline
 from .yaml.text import LOADER
 
 _TURNS: Final = 4
@@ -68,8 +68,7 @@ def format_text(text: str) -> str:
 
 
 def _once(text: str) -> str:
-    before = outline(text)
-    lines = _lay_out(text, before)
+    lines = _lay_out(text)
     events = _events(text)
     # the end of a line that had none would be a part of a block's text
     for end in ("\n", "") if lines else ("",):
@@ -83,12 +82,13 @@ def _once(text: str) -> str:
     return result
 
 
-def _lay_out(text: str, before: Outline) -> list[str]:
+def _lay_out(text: str) -> list[str]:
     """All lines, without their ends."""
+    root = Outline(text).root
     start, end = _document(text)
     body = text[start:end]
     pieces: list[_Piece] = []
-    blocks = before.root is not None and before.root.sort in ("mapping", "list") and not before.root.flow
+    blocks = root is not None and root.sort in ("mapping", "list") and not root.flow
     layout = _round_trip(body, pieces) if blocks else body
     lines: list[str] = []
     for line in [*text[:start].splitlines(), *layout.splitlines(), *text[end:].splitlines()]:
@@ -281,4 +281,4 @@ def _events(text: str) -> list[tuple[Any, ...]]:
 
 
 def _comments(text: str) -> list[str]:
-    return [match[0].rstrip() for match in comments(text, outline(text))]
+    return [match[0].rstrip() for match in Outline(text).comments()]

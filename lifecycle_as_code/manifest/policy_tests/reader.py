@@ -26,7 +26,7 @@ from ..yaml.nodes import Map, Mark, Seq
 from ..yaml.reader import parse
 from ..yaml.report import Report, TooManyError, guess, quote
 from ..yaml.text import START
-from .shapes import EvidenceCase, Expected, PolicyTest, PolicyTests, SideCase
+from .shapes import Expected, PolicyTest, PolicyTests, SideCase
 
 MAX_CASES: Final = 5_000
 
@@ -174,7 +174,11 @@ class _Builder:
         model = str(getattr(change.before or change.after, "model", change.address.key[0]))
         sides = case.before, case.after
         before, after = (_evidence_of(model, side, now) if side else None for side in sides)
-        signature = _signature(case.evidence, before, after)
+        verdict = SignatureClass.SAME if before and after else SignatureClass.NONE
+        evidence = case.evidence
+        signature = SignatureChange(
+            evidence.signature or verdict, evidence.findings or evidence.breaking, evidence.breaking
+        )
         # metrics are compared by the manifests' directions when the test runs
         return (Comparison(change.address, model, before, after, (), signature, case.entity),)
 
@@ -230,9 +234,3 @@ def _evidence_of(model: str, side: SideCase, now: datetime) -> Evidence:
         side.missing,
         {alias: round((now.timestamp() - hours * 3600) * 1000) for alias, hours in side.held_hours.items()},
     )
-
-
-def _signature(case: EvidenceCase, before: Evidence | None, after: Evidence | None) -> SignatureChange:
-    both = before is not None and after is not None
-    verdict = case.signature or (SignatureClass.SAME if both else SignatureClass.NONE)
-    return SignatureChange(verdict, case.findings or case.breaking, case.breaking)

@@ -162,8 +162,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
         space: dict[str, Any] = {"environment": self, "undefined": self.undefined, "missing": missing}
         space |= {"LoopContext": LoopContext, "context": None, "__builtins__": {}}
         exec(compile(source.getvalue(), _FILE, "exec"), space)
-        outputs = [node for part in tree.body for node in getattr(part, "nodes", (None, None))]
-        lone = len(outputs) == 1 and not isinstance(outputs[0], nodes.TemplateData)
+        match tree.body:
+            case [nodes.Output(nodes=[expression])]:
+                lone = not isinstance(expression, nodes.TemplateData)
+            case _:
+                lone = False
         return Template(space["root"], generator.debug_info, uses, lone, size, self.charge)
 
     def getitem(self, obj: Any, argument: Any) -> Any:

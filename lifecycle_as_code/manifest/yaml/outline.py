@@ -66,38 +66,38 @@ class Node:
             yield from item.inside()
 
 
-@dataclass(frozen=True, slots=True)
 class Outline:
     """A text's document. `shared`: the anchors that aliases refer to."""
 
-    root: Node | None
-    shared: frozenset[str]
-
-
-def outline(text: str) -> Outline:
-    """The outline of a text without byte order mark in which `reader.parse` finds no problem."""
-    reader = _Reader(text)
-    return Outline(reader.root(), frozenset(reader.aliases))
-
-
-class _Reader:
     def __init__(self, text: str) -> None:
+        """`text`: one without byte order mark in which `reader.parse` finds no problem."""
         self._text = text
         self._next: Callable[[], Any] = LOADER(text).get_event
-        self.aliases: set[str] = set()
-
-    def root(self) -> Node | None:
-        while not isinstance(event := self._next(), yaml.StreamEndEvent):
+        self.shared: set[str] = set()
+        self.root: Node | None = None
+        while self.root is None and not isinstance(event := self._next(), yaml.StreamEndEvent):
             if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
-                return self._node(event, None)
-        return None
+                self.root = self._node(event, None)
+
+    def comments(self) -> list[re.Match[str]]:
+        """Every comment in order, with trailing blanks. Scalars contain no comments, except the first line of
+        a block."""
+        nodes = self.root.inside() if self.root else ()
+        scalars = [scalar for node in nodes for scalar in (*node.keys, node) if scalar.sort == "scalar"]
+        matches: list[re.Match[str]] = []
+        done = 0
+        for scalar in sorted(scalars, key=lambda scalar: scalar.start):
+            start = self._text.find("\n", scalar.start) if scalar.style in BLOCK else scalar.start
+            matches += _COMMENT.finditer(self._text, done, max(done, start))
+            done = scalar.end
+        return [*matches, *_COMMENT.finditer(self._text, done)]
 
     def _node(self, event: Any, parent: Node | None) -> Node:
         mark = event.start_mark
         at = mark.line + 1, mark.column + 1
         start, end, anchor = mark.index, event.end_mark.index, event.anchor or ""
         if isinstance(event, yaml.AliasEvent):
-            self.aliases.add(anchor)
+            self.shared.add(anchor)
             return Node("alias", at, start, end, parent)
         if anchor and (match := _ANCHOR.match(self._text, start)):
             start = match.end()
@@ -155,17 +155,3 @@ class _Reader:
             if self._text[dash : dash + 1] == "-" and not self._text[line:dash].strip(" "):
                 return dash
         return after
-
-
-def comments(text: str, document: Outline) -> list[re.Match[str]]:
-    """Every comment in order, with trailing blanks. Scalars contain no comments, except the first line of a
-    block."""
-    nodes = document.root.inside() if document.root else ()
-    scalars = [scalar for node in nodes for scalar in (*node.keys, node) if scalar.sort == "scalar"]
-    matches: list[re.Match[str]] = []
-    done = 0
-    for scalar in sorted(scalars, key=lambda scalar: scalar.start):
-        start = text.find("\n", scalar.start) if scalar.style in BLOCK else scalar.start
-        matches += _COMMENT.finditer(text, done, max(done, start))
-        done = scalar.end
-    return [*matches, *_COMMENT.finditer(text, done)]
