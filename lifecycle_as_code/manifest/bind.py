@@ -31,7 +31,6 @@ from .yaml.text import START
 if TYPE_CHECKING:
     from .blocks.policies import RuleBook
 
-NO_CONSTANTS: Mapping[str, Any] = {}
 LEAVE_OUT = "if this file isn't a manifest, list your manifests under `include:` in lac.yaml"
 _MOST_GUESSED = 20
 MAX_NAME = 500
@@ -81,7 +80,7 @@ class Binder:
         for name, items in root.items():
             shape = self._sections.get(name)
             if shape is not None:
-                self._items(shape, items, root, name, NO_CONSTANTS, report)
+                self._items(shape, items, root, name, {}, report)
             elif name in BLOCKS:
                 self.blocks.section(name, items, root, report)
             elif name in SECTIONS:
@@ -177,15 +176,12 @@ class Binder:
 
     def _compare(self, spec: Spec, address: Address, at: Mark, report: Report) -> None:
         """Refuse a name that looks like another: a reviewer can't tell them apart."""
-        look = address
-        for part in address.key:
-            if part.__class__ is str and not part.isascii():
-                look = visible_address(address)
-                first = self._looks.setdefault(look, look if look in self.objects else address)
-                break
+        if all(part.isascii() for part in address.key if isinstance(part, str)):
+            # names in ASCII differ visibly from each other
+            first = self._looks.get(address, address)
         else:
-            # names in ASCII need no comparison
-            first = self._looks.get(look, address) if self._looks else address
+            look = visible_address(address)
+            first = self._looks.setdefault(look, look if look in self.objects else address)
         if first == address:
             return
         self._alike.add(address)
@@ -209,13 +205,11 @@ class Binder:
         for name, inner in shape.nests.items():
             if name not in node or inner.nest is None:
                 continue
-            constants: dict[str, Any] = dict(inner.nest.constants)
-            for field, source in inner.nest.fills.items():
-                constants[field] = REFUSED if spec is None else getattr(spec, source)
+            fills = {field: getattr(spec, source, REFUSED) for field, source in inner.nest.fills.items()}
             if spec is not None and inner.nest.claims:
                 at = report.source(node.place_of_key(name))
                 self.scopes.setdefault(spec.address, Claim(exclusive, at))
-            self._items(inner, node[name], node, name, constants, report)
+            self._items(inner, node[name], node, name, {**inner.nest.constants, **fills}, report)
 
 
 def visible_address(address: Address) -> Address:
@@ -251,8 +245,7 @@ def _pair(items: Map, name: str, fields: tuple[str, str]) -> Map:
 def _validate(
     spec: type[Spec], values: dict[str, Any], node: Map, report: Report, before: int
 ) -> Spec | None:
-    """The spec, or None with its problems reported, without those that the report has from index `before`
-    on."""
+    """The spec; None if the report has problems from index `before` on, or with further ones reported."""
     earlier = report.problems[before:]
     try:
         result = spec.model_validate(values)

@@ -113,7 +113,7 @@ def _nothing(pattern: str, at: Source) -> Diagnostic:
 
 
 def _is_visible(name: str) -> bool:
-    """Whether wildcards match a name: not of MLflow's directories of models, which have YAML of their own."""
+    """Whether wildcards match a name. MLflow's directories of models have YAML of their own."""
     return not name.startswith(".") and name not in ("mlruns", "mlartifacts")
 
 
@@ -161,8 +161,7 @@ class _Tree:
             raise self._error("too-large", detail, "list the manifests' directories under `include`")
 
     def _list(self, below: str) -> tuple[list[str], list[str]]:
-        """The entries of a directory for wildcards, sorted: all names, and those of directories that aren't
-        links."""
+        """The sorted names in a directory that wildcards see, and those of directories that aren't links."""
         if below not in self._listings:
             self._listings[below] = self._scan(below)
         self._charge(_VISIT + len(self._listings[below][0]) // 4)
@@ -218,8 +217,7 @@ class _Tree:
         return path.endswith(SUFFIXES) and not path.endswith((*VARIABLES, *TESTS)) and not is_directory
 
     def _check(self, path: str, fits: Callable[[int], bool]) -> None:
-        """Refuse a link out of the stack's directory, and an entry of another type. The directories above
-        `path` are checked already."""
+        """Refuse a link out of the stack's directory, and an entry of another type."""
         place = self._root / path
         try:
             mode = os.lstat(place).st_mode

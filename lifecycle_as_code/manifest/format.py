@@ -49,10 +49,8 @@ class _Level(NamedTuple):
 
 
 def format_text(text: str) -> str:
-    """The formatted text. CannotFormatError if that isn't safe.
-
-    `text`: one in which `reader.parse` finds no problem.
-    """
+    """The formatted text of one in which `reader.parse` finds no problem. CannotFormatError if that isn't
+    safe."""
     plain = text.removeprefix("\ufeff")
     newline = "\r\n" if plain.count("\r\n") == plain.count("\n") > 0 else "\n"
     plain = plain.replace("\r\n", "\n")

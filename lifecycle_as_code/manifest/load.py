@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -20,12 +21,12 @@ from .files import PROJECT, list_manifests, read, suggest_directory
 from .placeholders import warn_of_placeholders
 from .project import INCLUDE, Choices, Project, read_project
 from .settings import ProjectFile, Settings
-from .templates import MARKERS, Renderer, TemplateError, TreeRenderer, report_file_error
+from .templates import Renderer, TemplateError, TreeRenderer, report_file_error
 from .yaml.reader import parse
 from .yaml.report import MAX_PROBLEMS, Report, TooManyError, problem, quote
 from .yaml.text import readable
 
-_MARKERS = tuple(marker.encode() for marker in MARKERS)
+_has_template = re.compile(rb"\{[{%#]").search
 
 Texts = Mapping[str, bytes]
 """Texts that replace files, by their names in `Manifest.files`."""
@@ -184,27 +185,21 @@ def _bind(root: Path, name: str, renderer: Renderer, binder: Binder, texts: Text
             tree = parse(data, report)
             if b"${" in data and binder.recognizes(tree, data):
                 warn_of_placeholders(tree, report)
-            if data is original and any(m in data for m in _MARKERS) and binder.recognizes(tree, data):
+            if data is original and _has_template(data) and binder.recognizes(tree, data):
                 renderer.budget.allow(len(data) // 4)
                 TreeRenderer(renderer, report).render(tree)
             binder.file(tree, report)
-    if any(p.severity == "error" for p in report.problems) and not binder.recognizes(tree, original):
-        return [_foreign(report.problems)]
+    errors = [p for p in report.problems if p.severity == "error"]
+    if errors and not binder.recognizes(tree, original):
+        # it seems to be another program's file: its first problem, with how to exclude it
+        hints = dict.fromkeys(hint for hint in (errors[0].hint, LEAVE_OUT) if hint)
+        return [replace(errors[0], hint="; ".join(hints))]
     return report.problems
-
-
-def _foreign(problems: Sequence[Diagnostic]) -> Diagnostic:
-    """The problem of a file that seems to be another program's: its first one, with how to exclude it."""
-    first = next(p for p in problems if p.severity == "error")
-    hints = dict.fromkeys(hint for hint in (first.hint, LEAVE_OUT) if hint)
-    return replace(first, hint="; ".join(hints))
 
 
 def _render(data: bytes, renderer: Renderer, report: Report) -> tuple[bytes, Report] | None:
     """Render a template file to YAML, with a report that maps its lines back; None if it can't be rendered.
-
-    The result isn't rendered again: a variable's text is never code.
-    """
+    The result isn't rendered again: a variable's text is never code."""
     if renderer.budget.spent or not readable(data, report):
         return None
     try:

@@ -54,8 +54,8 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """The caller's choices: the environment, values of variables (`var_files`: name and bytes), and the
-    process's environment variables. `partial`: unused variables need no value."""
+    """The caller's choices. `var_files`: names and bytes; `environ`: the process's environment variables;
+    `partial`: unused variables need no value."""
 
     environment: str | None
     variables: Mapping[str, str]
@@ -67,10 +67,8 @@ class Choices:
 def read_project(
     data: bytes, file: str, directory: Path, sections: Iterable[str], choices: Choices
 ) -> Project:
-    """The stack that lac.yaml describes. LacError with every problem in it.
-
-    Of the other environments, only the form is checked.
-    """
+    """The stack that lac.yaml describes; of the other environments, only the form is checked. LacError with
+    every problem."""
     report = Report(file)
     try:
         project = _project(data, directory, sections, choices, report)
@@ -92,10 +90,10 @@ def _project(
         warn_of_placeholders(root, report, settings=True)
     values = read_part(root, ProjectFile, "lac.yaml", root, "lac.yaml", report)
     _point_to_files(root, sections, report)
-    _check_names(root, values, report)
     environments = root.get("environments")
     if not isinstance(environments, Map):
         environments = Map(root.at)
+    _check_names(root, environments, report)
     own = _environment(environments, choices.environment, root.place_of_key("environments"), report)
     variables = _variables(root, own, values, choices, report)
     reader = _Reader(root, own, Renderer(variables, choices.environment or UNNAMED), choices.environ, report)
@@ -129,13 +127,12 @@ def _point_to_files(root: Map, sections: Iterable[str], report: Report) -> None:
     ]
 
 
-def _check_names(root: Map, values: Mapping[str, Any], report: Report) -> None:
-    name = values.get("name")
+def _check_names(root: Map, environments: Map, report: Report) -> None:
+    name = root.get("name")
     if isinstance(name, str) and not re.fullmatch(NAME, name):
         hint = "use lower case letters, digits, `-` and `_`, at most 63 of them"
         report.add("bad-value", root.place("name"), f"{quote(name)} is not a valid stack name.", hint)
-    environments = root.get("environments")
-    if isinstance(environments, Map) and UNNAMED in environments:
+    if UNNAMED in environments:
         detail = f"`{UNNAMED}` is reserved for the settings outside of `environments`."
         report.add("bad-value", environments.place_of_key(UNNAMED), detail, "rename it")
 

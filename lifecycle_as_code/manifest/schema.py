@@ -164,17 +164,13 @@ def _field(schema: Json) -> Json:
     about: Json = {word: schema[word] for word in ("description", "default") if word in schema}
     core = {word: rule for word, rule in schema.items() if word not in about}
     if "anyOf" in core:
-        choices = [_branch(choice) for choice in core["anyOf"]]
+        choices = [c if _is_scalar(c) else _field(c) for c in core["anyOf"]]
         text = any(choice == {"type": "string"} for choice in choices)
         scalar = any(map(_is_scalar, choices))
         return {**about, "anyOf": choices + ([_TEMPLATE_REF] if scalar and not text else [])}
     if _is_scalar(core) and core != {"type": "string"}:
         return {**about, "anyOf": [core, _TEMPLATE_REF]}
     return schema
-
-
-def _branch(schema: Json) -> Json:
-    return _field(schema) if schema.get("type") in ("array", "object") else schema
 
 
 def _is_scalar(schema: Json) -> bool:

@@ -49,17 +49,16 @@ class Shape:
 def shapes_of(specs: Mapping[str, type[Spec]]) -> dict[str, Shape]:
     """The shape of each section's items, by section."""
     sections = {spec.section: _shape(spec) for spec in specs.values()}
-    every = list(sections.values())
+    inners: list[Shape] = []
     for spec in specs.values():
         for nest in spec.nests:
             if nest.section in sections:
                 inner = _shape(spec, nest)
-                every.append(inner)
+                inners.append(inner)
                 sections[nest.section].nests[nest.field] = inner
     # an item inside a model may itself have sugar
-    for shape in every:
-        if shape.nest is not None:
-            shape.nests.update(sections[shape.spec.section].nests)
+    for inner in inners:
+        inner.nests.update(sections[inner.spec.section].nests)
     return sections
 
 

@@ -33,10 +33,8 @@ class Variables:
         self._places: dict[str, Source] = {}
 
     def declare(self, node: Any, values: Mapping[str, Any], report: Report) -> None:
-        """Defaults from a `variables:` mapping of lac.yaml; an environment's come after the stack's.
-
-        `values` are the node's, read already.
-        """
+        """Defaults from a `variables:` mapping of lac.yaml, read as `values`; an environment's come after the
+        stack's."""
         if not isinstance(node, Map):
             return
         for name, value in values.items():

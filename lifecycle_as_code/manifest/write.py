@@ -69,11 +69,10 @@ def _escape_templates(value: str) -> str:
     return TEMPLATE.sub(lambda match: "{{ '" + match.group() + "' }}", value)
 
 
-def in_blocks(data: Any, column: int = 0, step: int = 2) -> str:
-    """Plain data as YAML over several lines, for indentation by `column`. `step`: the indentation of each
-    level."""
+def in_blocks(data: Any, column: int = 0) -> str:
+    """Plain data as YAML over several lines, for indentation by `column`."""
     width = max(WIDTH - column, 40)
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width, indent=step)
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width)
 
 
 def in_line(data: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
@@ -98,17 +98,14 @@ class Blocks:
                 key: read_address(text, node, key, self._specs, report) if isinstance(text, str) else None
                 for key, text in values.items()
             }
-            if None not in read.values():
-                self._store(name, read, report.source(node.at))
-
-    def _store(self, name: str, read: Mapping[str, Any], at: Source) -> None:
-        match name, read:
-            case "moved", {"from": before, "to": after}:
-                self.moves.append(Move(before, after, at))
-            case "removed", {"from": before}:
-                self.removals[before] = at
-            case "import", {"to": after}:
-                self.imports[after] = at
+            at = report.source(node.at)
+            match name, read:
+                case "moved", {"from": Address() as before, "to": Address() as after}:
+                    self.moves.append(Move(before, after, at))
+                case "removed", {"from": Address() as before}:
+                    self.removals[before] = at
+                case "import", {"to": Address() as after}:
+                    self.imports[after] = at
 
     def conflicts(self, objects: Mapping[Address, Spec]) -> Iterator[Diagnostic]:
         """Contradictions between blocks and declarations. For use after all files are read."""
@@ -136,7 +133,4 @@ def _unknown_field(spec: type[Spec], name: str) -> tuple[str, str] | None:
 
 def is_mapping(annotation: Any) -> bool:
     """Whether a field of this type takes a mapping."""
-    return any(
-        getattr(inner, "__origin__", inner) is Mapping or "Mapping" in str(inner)
-        for inner in (annotation, *get_args(annotation))
-    )
+    return "Mapping" in str(annotation)

@@ -126,11 +126,10 @@ class RuleBook:
             ]
         if len(report.problems) > before:
             return
-        items = node["require"] if require else Seq(node.at)
         self._policies[name] = Policy(
             name,
             when,
-            tuple(_expression(text, items.place(i), report) for i, text in enumerate(require)),
+            tuple(_expression(text, node["require"].place(i), report) for i, text in enumerate(require)),
             plain_data(builtin),
             values.get("message", ""),
             values.get("level", "deny"),

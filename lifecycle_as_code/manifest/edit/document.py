@@ -27,8 +27,7 @@ _COLON: Final = re.compile(r"[ \t]*:")
 
 @dataclass(slots=True)
 class _Edit:
-    """The changes of one collection: removed entries, and those appended, each as a list or a mapping of one.
-    `keep`: it stays if it is empty."""
+    """A collection's removed entries, and new ones, each as a list or a mapping. `keep`: even if empty."""
 
     removals: set[int] = field(default_factory=set)
     additions: list[Any] = field(default_factory=list)
@@ -36,11 +35,8 @@ class _Edit:
 
 
 class Document:
-    """An edited text: make all changes, then take its `text`.
-
-    Each change raises CannotEditError for a value that is shared through an anchor, comes from an alias or
-    from a template.
-    """
+    """An edited text: make all changes, then take its `text`. Each change raises CannotEditError for a value
+    that is shared through an anchor, comes from an alias or from a template."""
 
     def __init__(self, text: str) -> None:
         """`text`: one in which `reader.parse` finds no problem."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from ...model.diagnostics import Source
 from ...model.diff import Path
@@ -15,8 +14,6 @@ from ..yaml.reader import parse
 from ..yaml.report import Report, quote
 from .document import Document
 from .splices import CannotEditError
-
-TEMPLATES: Final = ".j2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,7 @@ class Page:
 
 def open_page(file: str, texts: Mapping[str, str], sections: Mapping[str, Shape]) -> Page:
     """The page of a file. CannotEditError if its text isn't a manifest that can be edited."""
-    if file.endswith(TEMPLATES):
+    if file.endswith(".j2"):
         raise CannotEditError(f"{quote(file)} is a template")
     if file not in texts:
         raise CannotEditError(f"the text of {quote(file)} is unknown")
@@ -77,10 +74,8 @@ def open_page(file: str, texts: Mapping[str, str], sections: Mapping[str, Shape]
 def places_of(
     paths: Sequence[Path], at: Source, text: str, spec: type[Spec], specs: Mapping[str, type[Spec]]
 ) -> dict[Path, Source]:
-    """The place of each field's value, or of the nearest value around it, in the object at `at`.
-
-    `text`: the file's. Empty if the places are unknown: a template's lines aren't the manifest's.
-    """
+    """The place of each field's value, or of the nearest value around it, in the object at `at`. Empty if the
+    places are unknown: a template's lines aren't the manifest's."""
     try:
         page = open_page(at.file, {at.file: text}, shapes_of(specs))
     except CannotEditError:

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 from ...model.diagnostics import Diagnostic, refuse
 from ...model.spec import (
@@ -42,9 +42,6 @@ from .document import Document
 from .index import Item, Page, open_page
 from .splices import CannotEditError
 from .verify import differ, differences
-
-CODE: Final = "cannot-edit"
-SUMMARY: Final = "manifest can't be edited safely"
 
 Changes = Mapping[Address, Spec | None]
 """The new declaration of each object; None removes it."""
@@ -125,7 +122,8 @@ class _Patch:
         if address in self._changes:
             hint = _by_hand(self._objects.get(address), self._changes[address])
         if not any(problem.detail.startswith(f"{address}: ") for problem in self.problems):
-            self.problems.append(Diagnostic(CODE, SUMMARY, detail, hint, at))
+            summary = "manifest can't be edited safely"
+            self.problems.append(Diagnostic("cannot-edit", summary, detail, hint, at))
 
     def _page(self, file: str) -> Page:
         if file not in self._pages:

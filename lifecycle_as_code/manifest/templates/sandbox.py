@@ -256,8 +256,7 @@ class _Text(str):
 
 
 class _Generator(CodeGenerator):
-    """Python for a template: literals are taken from a list, operations from the sandbox. Its visitors are
-    called as Jinja calls them."""
+    """Python for a template: literals are taken from a list, operations from the sandbox."""
 
     environment: Sandbox
 
@@ -382,8 +381,7 @@ class Template(NamedTuple):
             return next(run)[1]
 
     def pieces(self, names: Mapping[str, Any]) -> Iterator[tuple[int, str, bool]]:
-        """The output, piece by piece: the template's line (from one), the text, and whether it is copied
-        verbatim."""
+        """The output's pieces: the template's line (from one), the text, whether it is copied verbatim."""
         with self._run(names) as run:
             for line, value in run:
                 text = text_of(value)
@@ -404,12 +402,9 @@ class Template(NamedTuple):
                 known = {*names, *(use.name for use in self.uses)}
                 problem.hint = guess(problem.name, known - {problem.name})
             lines = [at for frame, at in walk_tb(error.__traceback__) if frame.f_code.co_filename == _FILE]
-            problem.line = self._line(lines[-1] if lines else run.gi_frame.f_lineno)
+            line = lines[-1] if lines else run.gi_frame.f_lineno
+            problem.line, _ = self.lines[bisect_right(self.lines, line, key=itemgetter(1)) - 1]
             raise problem from None
-
-    def _line(self, line: int) -> int:
-        """The template's line for one of its code."""
-        return self.lines[bisect_right(self.lines, line, key=itemgetter(1)) - 1][0]
 
 
 def _list_uses(tree: nodes.Template) -> Iterator[Use]:

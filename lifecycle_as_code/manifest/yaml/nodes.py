@@ -148,9 +148,8 @@ def graft(value: Any, at: Mark) -> Any:
         return node
     if isinstance(value, list | tuple):
         items = Seq(at)
-        for inner in value:
-            items.append(graft(inner, at))
-            items.marks.append(at)
+        items += [graft(inner, at) for inner in value]
+        items.marks += [at] * len(items)
         return items
     return value
 

@@ -38,8 +38,8 @@ class _AbortedError(Exception):
 def parse(data: bytes, report: Report, most: int | None = None) -> Any:
     """The file's only document as nodes; None if it is empty or can't be read.
 
-    Every problem is in `report`. Reading continues after a duplicate key, a tag or a complex key. `most`: how
-    many nodes the file may have, if not the limit for a manifest of its size.
+    Every problem is in `report`. `most`: how many nodes the file may have, if not the limit for a manifest of
+    its size.
     """
     try:
         if not readable(data, report):
@@ -228,18 +228,16 @@ class _Builder:
         """The size of `node` with aliases expanded. Shared parts count each time but are walked once."""
         if not isinstance(node, Map | Seq):
             return _Size(1 + len(node) // CHARACTERS if isinstance(node, str) else 1, 0)
-        known = self._sizes.get(id(node))
-        if known is not None:
-            return known
-        weight, depth = 1, 0
-        if isinstance(node, Map):
-            weight += sum(map(len, node)) // CHARACTERS
+        if id(node) in self._sizes:
+            return self._sizes[id(node)]
+        depth = 0
+        weight = 1 + (sum(map(len, node)) // CHARACTERS if isinstance(node, Map) else 0)
         for inner in inside(node):
             size = self._size(inner)
             weight += size.weight
             depth = max(depth, size.depth)
-        known = self._sizes[id(node)] = _Size(weight, depth + 1, node)
-        return known
+        self._sizes[id(node)] = _Size(weight, depth + 1, node)
+        return self._sizes[id(node)]
 
     def _merge(self, collection: _Open) -> None:
         """Merge `<<`: own keys win over merged ones, and earlier sources over later ones."""
