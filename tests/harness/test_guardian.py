@@ -191,7 +191,7 @@ def test_nothing_is_left_of_a_run_that_was_ended(part: str, ways: list[str], tmp
             while time.monotonic() < until and (
                 there[way].list() or any(map(os.path.exists, left[way][kept:]))
             ):
-                time.sleep(0.1)
+                time.sleep(0.3)
             assert not there[way].list(), way
             assert [*map(os.path.exists, left[way])] == [kept, *(False for _ in left[way][1:])], way
             shutil.rmtree(inner.directory, ignore_errors=True)
