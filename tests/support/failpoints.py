@@ -33,6 +33,7 @@ from lifecycle_as_code.planning import planfile
 from lifecycle_as_code.stack import Stack
 from lifecycle_as_code.stores.ray.client import Cluster
 from support.bench import Bench
+from support.compiled import share_statements
 
 Side = Literal["before", "after"]
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
@@ -153,6 +154,7 @@ def warm(place: Place, plan: bytes) -> None:
     import httpx  # noqa: F401
 
     event.listen(Pool, "connect", hurried)
+    share_statements()
     applied(place, plan)
     standing(place)
 
