@@ -1,8 +1,5 @@
-"""The evidence on a plan: which version takes which one's place, and MLflow's facts about both.
-
-Reads only. All of SQL is read in one short transaction, which ends before any file is opened. Nothing in here
-decides.
-"""
+"""The evidence on a plan: which version takes which one's place, and MLflow's facts about both. Reads only:
+all of SQL in one short transaction, which ends before any file is opened."""
 
 from __future__ import annotations
 
@@ -38,11 +35,8 @@ NOWHERE: Mapping[Address, Address] = MappingProxyType({})
 def gather_evidence(
     session: Session, plan: Plan, snapshots: Snapshots, directions: tuple[Direction, ...] = ()
 ) -> tuple[Comparison, ...]:
-    """Both sides of every replacement that `plan` makes, in its order.
-
-    `snapshots`: those that the plan was made from. `missing` names the models' files that can't be read in
-    the time that lac.yaml allows. LacError only where the database can't be read.
-    """
+    """Both sides of every replacement that `plan` makes, in its order. `missing` names the models' files that
+    can't be read in the time that lac.yaml allows. LacError only where the database can't be read."""
     origins = snapshots.origins
     every = list(replacements(session.kinds, plan.changes, snapshots.live, origins))
     numbers = {side: number_of(side, origins) for each in every for side in each.sides}

@@ -1,7 +1,5 @@
-"""Desired specs in planned form: aliases pinned to versions, sources as the store keeps them.
-
-Pure. The cluster never asks the registry for the version of an alias; the plan contains it.
-"""
+"""Desired specs in planned form: aliases pinned to versions, so that the cluster never asks the registry for
+them, and sources as the store keeps them. Pure."""
 
 from __future__ import annotations
 

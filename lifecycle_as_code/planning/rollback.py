@@ -20,8 +20,7 @@ _REVERSIBLE: Final = frozenset({str(Action.CREATE), str(Action.UPDATE), str(Acti
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The state to go back to: each object, or None if it didn't exist. `because`: the reason of the
-    changes."""
+    """The state to go back to: each object, or None if it didn't exist. `because`: the changes' reason."""
 
     objects: Mapping[Address, Spec | None]
     because: str
@@ -29,8 +28,8 @@ class Target:
 
 def find_rollback(what: str, applies: Sequence[Apply], parse: Callable[[str], Address]) -> Target:
     """The state before `what`: an address (its last change), or an apply by its ID or a prefix of it.
-    LacError if there is no such apply, if it changed nothing that can be undone, or if a later apply changed
-    one of its objects again."""
+    LacError if there is none, if it changed nothing that can be undone, or if a later apply changed its
+    objects again."""
     if "." in what:
         return _of_object(parse(what), applies)
     return _of_apply(find_apply(what, applies), applies)
@@ -92,11 +91,12 @@ def _check_later_applies(
     apply: Apply, firsts: Mapping[Address, Line], applies: Sequence[Apply]
 ) -> Iterator[Diagnostic]:
     """Objects that a later apply changed again: a rollback would undo that change as well."""
+    moment = apply.started_ms, apply.apply_id
     for address in firsts:
         later = [
             other
             for other, line in find_lines(applies, address)
-            if line.action in {*_REVERSIBLE, Action.MOVE} and _after(other, apply)
+            if line.action in {*_REVERSIBLE, Action.MOVE} and (other.started_ms, other.apply_id) > moment
         ]
         if later:
             yield Diagnostic(
@@ -105,10 +105,6 @@ def _check_later_applies(
                 f"{address}: by apply {', '.join(other.apply_id[:8] for other in reversed(later))}.",
                 hint=f"roll back that apply first, or this object alone: `lac rollback {address.shell_word}`",
             )
-
-
-def _after(other: Apply, apply: Apply) -> bool:
-    return (other.started_ms, other.apply_id) > (apply.started_ms, apply.apply_id)
 
 
 def _refuse_rollback(detail: str, hint: str) -> Diagnostic:

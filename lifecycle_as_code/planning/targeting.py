@@ -50,8 +50,7 @@ def check_patterns(selection: Selection, known: Collection[Address]) -> Iterator
 
 def select_addresses(changes: Sequence[Change], selection: Selection) -> frozenset[Address]:
     """The addresses of the selected changes: targets with all that they wait for, without the excluded
-    changes and all that wait for those. An endpoint includes the aliases that it follows: it serves their
-    versions."""
+    changes and all that wait for those. An endpoint includes the aliases that it follows."""
     needs: dict[Address, set[Address]] = {change.address: set(change.waits_for) for change in changes}
     for change in changes:
         needs[change.address] |= {*change.after.follows()} & needs.keys() if change.after else set()

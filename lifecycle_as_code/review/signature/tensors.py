@@ -42,10 +42,15 @@ def _takes_arrays(before: Tensor, after: Tensor) -> bool:
         return False
     if before.dtype == "object" and len(before.shape) == 1 and -1 in after.shape[1:]:
         return True  # it passes for a ragged array
+    return fits(before, after)
+
+
+def fits(inner: Tensor, outer: Tensor) -> bool:
+    """Whether each array of `inner` is one of `outer`."""
     return (
-        before.dtype == after.dtype
-        and len(before.shape) == len(after.shape)
-        and all(n in (-1, m) for m, n in zip(before.shape, after.shape, strict=True))
+        inner.dtype == outer.dtype
+        and len(inner.shape) == len(outer.shape)
+        and all(n in (-1, m) for m, n in zip(inner.shape, outer.shape, strict=True))
     )
 
 
