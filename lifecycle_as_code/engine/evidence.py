@@ -63,17 +63,13 @@ def gather_evidence(
     return tuple(map(comparison, every))
 
 
-# --- which versions
-
-
 def replacements(
     kinds: Mapping[str, Kind[Any]],
     changes: Iterable[Change],
     live: Live,
     origins: Mapping[Address, Address] = NOWHERE,
 ) -> Iterator[Replacement]:
-    """The replacements that each kind sees in its changes, in the order of `changes`. `origins`: the names of
-    renamed objects until now; a rename replaces no version."""
+    """The replacements in the order of `changes`. `origins`: the present names of renamed objects."""
     by_kind: defaultdict[str, list[Change]] = defaultdict(list)
     for change in changes:
         if change.action in (Action.CREATE, Action.UPDATE, Action.DELETE):
@@ -106,9 +102,6 @@ def tags_after(tags: Mapping[str, str], change: Change) -> Mapping[str, str]:
     before = getattr(change.before, "tags", NOTHING)
     after = getattr(change.after, "tags", NOTHING)
     return {**{key: value for key, value in tags.items() if key not in before}, **after}
-
-
-# --- what MLflow knows
 
 
 def _read(

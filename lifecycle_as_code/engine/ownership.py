@@ -103,9 +103,6 @@ def _own_records(session: Session, ledger: Ledger, addresses: Sequence[Address])
     return ours
 
 
-# --- what an import does
-
-
 def make_import(
     addresses: Sequence[Address] | None,
     desired: Desired,

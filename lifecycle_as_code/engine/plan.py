@@ -49,8 +49,7 @@ def plan_refresh(session: Session, selection: Selection) -> Plan:
 
 
 def make_plan(session: Session, snapshots: Snapshots, options: PlanOptions = PlanOptions()) -> Plan:
-    """The plan from resolved snapshots, without a review; limits and principal are the stack's. LacError with
-    every obstacle."""
+    """The plan from resolved snapshots, without a review. LacError with every obstacle."""
     return planner.make_plan(
         snapshots.desired,
         snapshots.recorded,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -164,8 +164,9 @@ def _choose_number(
     """The number of a version that exists or is declared."""
     model, alias = map(str, address.key)
     mine = _about(desired, model)
+    every = list_candidates(mine, registry.recorded, registry.live).get(model, ())
     if version is None and alias == CHALLENGER:
-        hint = _list_versions(mine, registry, model)
+        hint = _list_versions(mine, registry.live, every, model)
         raise LacError(Diagnostic("no-version", "no version given", f"{address}.", hint=hint))
     if not isinstance(version, int):
         spec = _make_alias(kind, address, version or VersionSelector(alias=CHALLENGER))
@@ -174,26 +175,22 @@ def _choose_number(
         # the version is the command line's, so the place of the declaration isn't the problem's
         refuse(replace(problem, at=None) for about, problem in selected.problems if about == address)
         version = _version(selected.desired.objects[address])
-    if version not in {candidate.facts.version for candidate in _candidates(mine, registry, model)}:
-        hint = _list_versions(mine, registry, model)
+    if version not in {candidate.facts.version for candidate in every}:
+        hint = _list_versions(mine, registry.live, every, model)
         why = f"{model} has no version {version}."
         raise LacError(Diagnostic("no-such-version", "there is no such version", why, hint=hint))
     return version
 
 
-def _candidates(mine: Desired, registry: _Registry, model: str) -> tuple[Candidate, ...]:
-    return list_candidates(mine, registry.recorded, registry.live).get(model, ())
-
-
-def _list_versions(mine: Desired, registry: _Registry, model: str) -> str:
+def _list_versions(mine: Desired, live: Live, every: Sequence[Candidate], model: str) -> str:
     """A hint with the model's versions, the last one first, each with its aliases."""
     aliases: dict[str, object] = {}
-    specs = [observed.spec for observed in registry.live.objects.values() if not observed.tombstone]
+    specs = [observed.spec for observed in live.objects.values() if not observed.tombstone]
     for spec in [*specs, *mine.objects.values()]:
         if spec.trait is Trait.ALIAS and spec.address.key[0] == model:
             aliases[str(spec.address.key[1])] = _declared_version(spec)
     items = []
-    for candidate in _candidates(mine, registry, model):
+    for candidate in every:
         number = candidate.facts.version
         names = ", ".join(sorted(alias for alias, version in aliases.items() if version == number))
         items.append(f"{number} ({names})" if names else str(number))

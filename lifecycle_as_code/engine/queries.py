@@ -126,9 +126,6 @@ def _read_places(
     return places_of(fields, at, text, spec, session.specs)
 
 
-# --- the sides of a comparison
-
-
 def read_state(session: Session, side: Side, *, written: bool = False) -> States:
     """The objects of one side, but for a saved plan's."""
     match side.what:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..kinds.base import Databases, Filter, Kind, Observation, ServeKind, SqlKind
@@ -84,17 +85,11 @@ def resolve_snapshots(
     """The same with `desired` as a plan compares it: aliases pinned, sources in the store's form. Outside of
     `selection` it stays as written. LacError with every object that can't be resolved."""
     site = session.connections.site(snapshots.store_ids["registry"])
-
-    def pin(kind: ServeKind[Any]) -> Pin:
-        return lambda mine, expected: kind.settle(site, mine, expected)
-
-    pins = {name: pin(kind) for name, kind in session.kinds.items() if isinstance(kind, ServeKind)}
+    serving = {name: kind for name, kind in session.kinds.items() if isinstance(kind, ServeKind)}
+    pins: dict[str, Pin] = {name: partial(kind.settle, site) for name, kind in serving.items()}
     desired = snapshots.desired
     part = resolve(cut_desired(desired, selection, snapshots.recorded), snapshots.live, pins)
     return replace(snapshots, desired=replace(desired, objects={**desired.objects, **part.objects}))
-
-
-# --- the parts of a snapshot
 
 
 def collect_names(desired: Desired, recorded: Recorded) -> Filter:

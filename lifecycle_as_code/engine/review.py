@@ -1,5 +1,4 @@
-"""The review of a plan: its evidence, its impacts, and the policies' verdicts. It only reads; a verdict may
-refuse the plan, and never changes it."""
+"""The review of a plan: its evidence, its impacts, and the policies' verdicts. Reads only."""
 
 from __future__ import annotations
 

@@ -67,11 +67,6 @@ def check_plan(session: Session, saved: SavedPlan) -> Plan:
     )
 
 
-def manifests_differ(session: Session, saved: SavedPlan) -> bool:
-    """Whether the manifests aren't the plan's."""
-    return session.manifest.digest() != saved.origin.manifests
-
-
 def _read_stores(session: Session) -> dict[str, dict[str, str]]:
     with session.connections.reading() as (ledger, _), ledger.reading() as db:
         return session.connections.names(ledger.read_ids(db))

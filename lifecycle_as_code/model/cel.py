@@ -170,8 +170,7 @@ def _as_sentence(text: str) -> str:
 
 
 def _start(text: str, line: int, column: int, name: str) -> tuple[int, bool]:
-    """The column where a name begins, and whether it is a call. The engine points at the name's last dot, or
-    at the parenthesis after it."""
+    """The column where a name begins, and whether it is called. The engine points at its last dot or end."""
     lines = text.splitlines()
     line_text = lines[line - 1] if 0 < line <= len(lines) else ""
     at = column - 1

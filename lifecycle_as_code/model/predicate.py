@@ -43,8 +43,7 @@ Condition = Callable[[Facts], Answer]
 
 
 def compile_condition(text: str) -> Condition:
-    """Compile a condition. ValueError, worded for people, if it is invalid (an unknown name, a wrong type),
-    or if the engine isn't installed."""
+    """Compile a condition. ValueError, worded for people, if it is invalid or there is no engine."""
     engine = _engine()
     try:
         program = engine.compile(text)

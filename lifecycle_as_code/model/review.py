@@ -1,5 +1,4 @@
-"""What a reviewer judges a plan by, beside its changes. Pure data. It doesn't change what an apply does,
-except that a denial refuses the plan."""
+"""What a reviewer judges a plan by, beside its changes. Pure data: only a denial affects an apply."""
 
 from __future__ import annotations
 

@@ -237,8 +237,8 @@ class Spec(Part):
         }
 
     def goes_with(self) -> Address | None:
-        """The object whose deletion in MLflow deletes this one as well; the plan shows that as a change.
-        None: such a deletion is refused instead."""
+        """The object whose deletion in MLflow deletes this one too, as the plan shows. None: it is
+        refused."""
         return None
 
     def queued(self) -> tuple[str, int] | None:

@@ -137,8 +137,7 @@ def expand_deletions(
 def _owner(
     observed: Observed, deletions: set[Address], others: bool, allow: frozenset[str]
 ) -> Address | None:
-    """The object whose deletion deletes this one as well, or None. A user's own grants never prevent a
-    deletion, so no flag deletes them."""
+    """The object whose deletion deletes this one as well, if any. No flag deletes a user's own grants."""
     spec = observed.spec
     owner = spec.goes_with()
     if owner in deletions:

@@ -101,8 +101,7 @@ def build_steps(changes: Sequence[Change]) -> tuple[Step, ...]:
 
 
 def _places(change: Change, renames: set[Address], *, rollout: bool) -> list[tuple[Phase, Store]]:
-    """The steps that one change takes part in, in order. An object that refers to a renamed one is created in
-    the switch, when the other has its new name."""
+    """The steps of one change. What refers to a renamed object is created after the rename, in the switch."""
     store = change.store
     match change.action, store:
         case ((Action.RECORD | Action.FORGET), Store.SERVE):

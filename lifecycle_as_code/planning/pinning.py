@@ -34,9 +34,9 @@ def resolve(desired: Desired, live: Live, pins: Mapping[str, Pin]) -> Desired:
 
 
 def _list_objects_after(objects: Mapping[Address, Spec], live: Live, kind: str) -> dict[Address, Observed]:
-    result = {address: observed for address, observed in live.objects.items() if not observed.tombstone}
-    for address, spec in objects.items():
-        if address.kind != kind:
-            facts = result[address].facts if address in result else {}
-            result[address] = Observed(spec, facts)
-    return result
+    present = {address: observed for address, observed in live.objects.items() if not observed.tombstone}
+    return present | {
+        address: Observed(spec, present[address].facts if address in present else {})
+        for address, spec in objects.items()
+        if address.kind != kind
+    }

@@ -243,11 +243,9 @@ def _change(entry: _Change, specs: Mapping[str, type[Spec]], mode: Mode) -> Chan
         raise ValueError("address")
     if not _fits(entry.action, before, after, is_move=entry.moved_from is not None):
         raise ValueError("action")
-    fields: tuple[FieldChange, ...] = ()
+    fields = entry.fields if mode is Mode.REFRESH_ONLY and entry.action is Action.RECORD else ()
     if before is not None and after is not None and entry.action is Action.UPDATE:
         fields = diff(before, after)
-    elif mode is Mode.REFRESH_ONLY and entry.action is Action.RECORD:
-        fields = entry.fields
     return Change(
         entry.address,
         kind.store,

@@ -194,8 +194,7 @@ def _list_selectors(change: Change, choices: Sequence[Choice]) -> list[str]:
 def _add_origins(
     changes: Mapping[Address, Change], origins: Mapping[Address, Address], recorded: Recorded, live: Live
 ) -> dict[Address, Change]:
-    """The changes, with the present addresses of renamed objects, and with a MOVE for each renamed object
-    that wouldn't change otherwise."""
+    """The changes with renamed objects' present addresses, and a MOVE for each that wouldn't change."""
     result = dict(changes)
     for address, origin in origins.items():
         record, observed = recorded.ours.get(address), live.present(address)

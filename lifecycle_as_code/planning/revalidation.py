@@ -98,8 +98,7 @@ def _list_mismatches(plan: Plan, again: Plan, recorded: Recorded) -> list[str]:
 
 
 def _is_stray(change: Change, plan: Plan, recorded: Recorded) -> bool:
-    """Whether it deletes an object without a record, other than a grant on this stack's resources or an
-    object that is deleted with another one."""
+    """Whether it deletes an object without a record, other than our resources' grants and cascades."""
     if change.action is not Action.DELETE or change.address in recorded.ours or change.before is None:
         return False
     scope = change.before.scope()

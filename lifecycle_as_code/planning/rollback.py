@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
 from ..model.diagnostics import Diagnostic, LacError, refuse
 from ..model.diff import without_health
@@ -42,9 +42,7 @@ def _of_object(address: Address, applies: Sequence[Apply]) -> Target:
     renamed_away = bool(every) and every[0][1].action == Action.MOVE and every[0][1].after is None
     if renamed_away or not lines:
         has_moves = any(line.action == Action.MOVE for _, line in every)
-        raise LacError(
-            _refuse_rollback(f"No apply of this stack changed {address}.", _MOVE if has_moves else "")
-        )
+        _refuse_rollback(f"No apply of this stack changed {address}.", _MOVE if has_moves else "")
     apply, line = lines[0]
     return Target({address: _before(line)}, f"as before apply {apply.apply_id[:8]}")
 
@@ -55,9 +53,9 @@ def _of_apply(apply: Apply, applies: Sequence[Apply]) -> Target:
         if line.action in _REVERSIBLE:
             firsts.setdefault(line.address, line)
     if any(line.action == Action.MOVE for line in apply.lines):
-        raise LacError(_refuse_rollback(f"Apply {apply.apply_id[:8]} renamed something.", _MOVE))
+        _refuse_rollback(f"Apply {apply.apply_id[:8]} renamed something.", _MOVE)
     if not firsts:
-        raise LacError(_refuse_rollback(f"Apply {apply.apply_id[:8]} changed no object.", ""))
+        _refuse_rollback(f"Apply {apply.apply_id[:8]} changed no object.")
     refuse(_check_later_applies(apply, firsts, applies))
     return Target({a: _before(line) for a, line in firsts.items()}, f"as before apply {apply.apply_id[:8]}")
 
@@ -107,5 +105,5 @@ def _check_later_applies(
             )
 
 
-def _refuse_rollback(detail: str, hint: str) -> Diagnostic:
-    return Diagnostic("nothing-to-roll-back", "there is nothing to roll back", detail, hint=hint)
+def _refuse_rollback(detail: str, hint: str = "") -> NoReturn:
+    raise LacError(Diagnostic("nothing-to-roll-back", "there is nothing to roll back", detail, hint=hint))

@@ -77,9 +77,6 @@ def check_cycles(desired: Desired) -> Iterator[Diagnostic]:
         yield next(_report_cycle(circle, desired))[1]
 
 
-# --- aliases that name aliases
-
-
 def _in_order(every: Sequence[Slot]) -> tuple[list[Slot], list[list[Slot]]]:
     """The selectors, each after the one that it names; and those that form cycles."""
     onward = {slot.address: slot for slot in every}
@@ -155,9 +152,6 @@ def _version(spec: Any) -> int:
     return version
 
 
-# --- versions by their facts
-
-
 def _select(slot: Slot, every: Sequence[Candidate]) -> Choice | Diagnostic:
     outcomes = [
         (c.facts, c.obstacle or why)
@@ -184,8 +178,7 @@ def _select(slot: Slot, every: Sequence[Candidate]) -> Choice | Diagnostic:
 
 
 def _explain_losers(selector: VersionSelector, every: Sequence[Candidate]) -> Iterator[str]:
-    """Why each candidate, newest first, isn't chosen; empty for those that fit. Candidates with an obstacle
-    aren't evaluated."""
+    """Why each candidate, newest first, isn't chosen; empty for those that fit."""
     fits = _test(selector)
     first = 0
     for candidate in every:
@@ -214,9 +207,6 @@ def _unmet(answer: Answer) -> str:
 
 def _describe_run(facts: Facts) -> str:
     return f"run {shorten(facts.run_id, 40)}" if facts.run_id else "no run"
-
-
-# --- texts
 
 
 def _choice(slot: Slot, version: int, losers: Iterable[tuple[int, str]] = ()) -> Choice:

@@ -60,8 +60,7 @@ class Graph:
 
 
 def make_graph(desired: Desired = Desired(), plan: Plan | None = None) -> Graph:
-    """The objects of `desired`, those that `plan` changes or reaches, and everything that they refer to.
-    Without the edges that others imply."""
+    """The objects of `desired`, those that `plan` changes or reaches, and all references to others."""
     changes = {change.address: change for change in plan.differences} if plan else {}
     objects = dict(desired.objects)
     for change in changes.values():
@@ -83,8 +82,7 @@ def make_graph(desired: Desired = Desired(), plan: Plan | None = None) -> Graph:
 
 
 def select_part(graph: Graph, patterns: Sequence[str]) -> Graph:
-    """The part of the graph around these addresses or patterns: their dependencies and dependents. LacError
-    with every pattern that matches nothing."""
+    """The graph around these addresses or patterns. LacError with every pattern that matches nothing."""
     if not patterns:
         return graph
     addresses = [node.address for node in graph.nodes]
@@ -180,8 +178,7 @@ def _with_reach(nodes: dict[Address, Node], edges: Iterable[Edge], impacts: Iter
 
 
 def _within(objects: Mapping[Address, Spec], edges: Iterable[Edge]) -> dict[Address, Address]:
-    """The parent of each part: the object that it may be nested in. An undeclared part shares the
-    beginning of its parent's key."""
+    """The parent of each part: the object that it may be nested in; for undeclared ones, by their keys."""
     owners: dict[Address, Address] = {}
     for address, spec in objects.items():
         sections = {nest.section for nest in spec.nests}
@@ -234,8 +231,7 @@ def _nearest_first(
     needs: Mapping[Address, Collection[Address]],
     needed_by: Mapping[Address, Collection[Address]],
 ) -> Iterator[Node]:
-    """The nodes along which changes reach endpoints, then other changes, then their neighbours by distance,
-    then the rest, each next to its neighbours."""
+    """The nodes that changes reach, then other changes, their neighbours by distance, and the rest."""
     by_address = {node.address: node for node in graph.nodes}
     reaching = {address for edge in graph.edges if edge.reached for address in (edge.source, edge.target)}
     endpoints = [node.address for node in graph.nodes if node.served or node.address in reaching]

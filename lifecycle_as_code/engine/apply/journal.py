@@ -77,9 +77,8 @@ class Journal:
             yield
             outcome = self.outcome
         except LacError as error:
-            wrote = any(self._counts.values())
-            outcome = "failed" if isinstance(error, DatabaseError) else "refused"
-            outcome = "partial" if wrote else outcome
+            unwritten = "failed" if isinstance(error, DatabaseError) else "refused"
+            outcome = "partial" if any(self._counts.values()) else unwritten
             raise
         except Exception:
             outcome = "failed"

@@ -21,8 +21,7 @@ from .facts import fields_of, hours_held, name_of
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A change under one policy, and the comparison for each version that it promotes. `lenient`: unknown
-    signatures and artifacts pass."""
+    """A change under one policy. `lenient`: unknown signatures and artifacts pass."""
 
     change: Change
     comparisons: tuple[Comparison, ...]

@@ -193,8 +193,7 @@ NO_VERSION: Final = Evidence("")
 
 
 def _evidence_from(spec: Spec | None) -> Evidence:
-    """The evidence in an object's own fields, for a change that replaces no version: a model's tags, a
-    version whose description changes."""
+    """The evidence in an object's own fields, for a change that replaces no version."""
     version = getattr(spec, "version", 0)
     return Evidence(
         getattr(spec, "model", ""),
@@ -228,8 +227,7 @@ def _side(spec: Spec | None, evidence: Evidence, exists: bool, now: datetime) ->
 
 
 def _metrics(evidence: Evidence) -> dict[str, float]:
-    """By name, and by name and dataset. A metric measured on several datasets has no plain name: choosing one
-    of them would be arbitrary."""
+    """By name, and by name and dataset; no plain name for several datasets: a choice would be arbitrary."""
     values: dict[str, list[float]] = {}
     own: dict[str, float] = {}
     for metric in evidence.metrics:

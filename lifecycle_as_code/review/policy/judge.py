@@ -95,9 +95,6 @@ def _way_back(verdict: Verdict, plan: Plan) -> str:
     return f"to go back, use {command}, to which this policy doesn't apply; otherwise "
 
 
-# --- compiling
-
-
 @dataclass(frozen=True, slots=True)
 class Programs:
     """The engine and each expression's program; no engine without expressions."""
@@ -130,7 +127,15 @@ def require_valid_rules(rules: Rules) -> Programs:
         programs, faults = _compile(rules)
     except EngineMissingError:
         first = next(expression for policy in rules.policies for expression in policy.require)
-        raise LacError(_no_engine(first)) from None
+        raise LacError(
+            Diagnostic(
+                "policy-engine-missing",
+                "the engine for policies' expressions isn't installed",
+                "Expressions under `require` are CEL, which requires cel-expr-python.",
+                hint="pip install 'lifecycle-as-code[policy]'; built-in rules don't need it",
+                at=first.at,
+            )
+        ) from None
     refuse(faults)
     return programs
 
@@ -154,19 +159,6 @@ def _suggest(name: str) -> str:
         if hint.startswith("did you mean"):
             return hint
     return "`lac policy context` lists all names"
-
-
-def _no_engine(expression: Expression) -> Diagnostic:
-    return Diagnostic(
-        "policy-engine-missing",
-        "the engine for policies' expressions isn't installed",
-        "Expressions under `require` are CEL, which requires cel-expr-python.",
-        hint="pip install 'lifecycle-as-code[policy]'; built-in rules don't need it",
-        at=expression.at,
-    )
-
-
-# --- judging
 
 
 class _Docket:

@@ -22,8 +22,7 @@ MAX_FINDINGS: Final = 100
 def compare_signatures(
     before: Signature | None, after: Signature | None, *, was_there: bool, will_be_there: bool
 ) -> SignatureChange:
-    """How a caller of `before` fares with `after`. `was_there`, `will_be_there`: whether there is a version
-    at all, whose signature may be unknown."""
+    """How a caller of `before` fares with `after`. `was_there`, `will_be_there`: is there a version?"""
     if not (was_there and will_be_there):
         return SignatureChange()
     if before is None or after is None:

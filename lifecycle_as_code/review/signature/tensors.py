@@ -20,8 +20,7 @@ def tensor_findings(label: str, before: Tensor, after: Tensor, frames: bool) -> 
 
 
 def from_frames(type_: Type) -> bool:
-    """Whether a DataFrame fits a tensor (`_reshape_and_cast_pandas_column_values`): any number of rows, and
-    all else fixed."""
+    """Whether a DataFrame fits (`_reshape_and_cast_pandas_column_values`): only the rows' number is free."""
     return isinstance(type_, Tensor) and type_.shape[:1] == (-1,) and -1 not in type_.shape[1:]
 
 
