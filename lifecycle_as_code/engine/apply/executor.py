@@ -1,8 +1,5 @@
-"""The executor of a plan: step by step, with an event for each change. It decides nothing.
-
-SQL steps are transactions; Ray has none, so its steps are recorded before they begin, and undone by name
-where they fail.
-"""
+"""The executor of a plan: step by step, with an event for each change. It decides nothing. SQL steps are
+transactions; Ray has none, so its steps are recorded before they begin, and undone by name on failure."""
 
 from __future__ import annotations
 

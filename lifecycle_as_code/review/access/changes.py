@@ -227,7 +227,7 @@ class _Sides:
                     yield from _reaches(before.members ^ after.members, *on)
             case _, (name,) if _is_resource(change):
                 own = change.address
-                if own in self.created | self.deleted | self.origins.keys():
+                if own in self.created or own in self.deleted or own in self.origins:
                     holders_before, holders_after = self.holders
                     former = self.origins.get(own, own)
                     users = holders_before.get(former, _NOBODY) | holders_after.get(own, _NOBODY)

@@ -119,8 +119,9 @@ _NO_GRANT: Final = Decision(NOTHING, "no grant")
 
 def _decide_endpoint(grants: _Grants, endpoint: str) -> Decision:
     """As the endpoint's replicas decide: by roles of the workspace `default` alone, with no default."""
-    level = endpoints.resolve((each.grant for several in grants.values() for each in several), endpoint)
-    decision = _fold(grants, endpoints.RESOURCE_TYPE, endpoint)
+    kind = endpoints.RESOURCE_TYPE
+    matches = [each.grant for pattern in {ALL, endpoint} for each in grants.get((kind, pattern), ())]
+    level, decision = endpoints.resolve(matches, endpoint), _fold(grants, kind, endpoint)
     return Decision(level, decision.why) if decision and level != NOTHING else _NO_GRANT
 
 
