@@ -1,8 +1,5 @@
-"""Apply `moved:` blocks to the snapshots, and expand `removed:` blocks. Pure.
-
-The recorded and the live snapshot get the new names before anything is compared, so a rename appears as a
-move, and other differences of the same object appear beside it.
-"""
+"""Apply `moved:` blocks to the snapshots, and expand `removed:` blocks. Pure. The snapshots get the new names
+before anything is compared, so a rename appears as a move, beside other differences."""
 
 from __future__ import annotations
 
@@ -36,27 +33,16 @@ def apply_moves(
     if not desired.moves:
         return Renaming(recorded, live)
     onward = {move.before: move.after for move in desired.moves}
-    pairs: list[Pair] = []
     problems: list[tuple[Move, Diagnostic]] = []
     claims: dict[Address, Move] = {}
     for move in desired.moves:
         after = _end(move.after, onward)
-        if obstacle := _find_obstacle(move, desired, specs):
+        obstacle = _find_obstacle(move, desired, specs) or _find_conflict(move, after, claims, recorded, live)
+        if obstacle:
             problems.append((move, _refuse(move, *obstacle)))
-        elif not (move.before in recorded.ours and live.present(move.before)):
-            # already moved, or never created
-            if move.before not in recorded.ours and live.present(move.before) and after not in recorded.ours:
-                problems.append((move, _refuse(move, *_explain_owner(move.before, recorded))))
-        elif live.objects.get(after) is not None:
-            why = f"{after} exists already", "choose another name, or remove that object"
-            problems.append((move, _refuse(move, *why)))
-        elif after in claims:
-            why = f"{claims[after].before} would get the same name", "choose a different name for each"
-            problems.append((move, _refuse(move, *why)))
-        else:
+        elif move.before in recorded.ours and live.present(move.before):
             claims[after] = move
-            pairs.append((move.before, after))
-    snapshots = rename_snapshots(pairs, recorded, live)
+    snapshots = rename_snapshots([(move.before, after) for after, move in claims.items()], recorded, live)
     for after, move in claims.items():
         problems += [(move, _refuse(move, *why)) for why in _others(after, snapshots, recorded)]
     return replace(snapshots, problems=tuple(problems))
@@ -151,10 +137,24 @@ def _find_obstacle(move: Move, desired: Desired, specs: Mapping[str, type[Spec]]
     return None
 
 
-def _explain_owner(address: Address, recorded: Recorded) -> tuple[str, str]:
-    if owner := recorded.others.get(address):
-        return f"{address} is managed by stack `{owner}`", "move it there"
-    return f"{address} isn't managed here", f"take it over first: `lac import {address.shell_word}`"
+def _find_conflict(
+    move: Move, after: Address | None, claims: Mapping[Address, Move], recorded: Recorded, live: Live
+) -> tuple[str, str] | None:
+    """Why the object can't be renamed now, and the way out. `after`: the end of its moves."""
+    before = move.before
+    if after is None:
+        return "the blocks form a cycle", "remove one of them"
+    if not live.present(before) or (before not in recorded.ours and after in recorded.ours):
+        return None  # never created, or already moved
+    if owner := recorded.others.get(before):
+        return f"{before} is managed by stack `{owner}`", "move it there"
+    if before not in recorded.ours:
+        return f"{before} isn't managed here", f"take it over first: `lac import {before.shell_word}`"
+    if after in live.objects:
+        return f"{after} exists already", "choose another name, or remove that object"
+    if after in claims:
+        return f"{claims[after].before} would get the same name", "choose a different name for each"
+    return None
 
 
 def _others(after: Address, snapshots: Renaming, recorded: Recorded) -> Iterator[tuple[str, str]]:

@@ -56,8 +56,7 @@ def writing(
 def apply_plan(
     session: Session, plan: Plan, *, lock_timeout: float, stop: Callable[[], bool]
 ) -> Iterator[Event]:
-    """Apply `plan`; the stores and the Ray that it needs are made first. LacError where a policy denies it,
-    by the plan's verdicts or by live state."""
+    """Apply `plan`; makes the stores and the Ray that it needs. LacError where a policy denies it."""
     if plan.review.denied:
         # imported here: most plans are judged by no policy
         from ...review.policy.judge import list_denials
