@@ -119,6 +119,11 @@ StoredForms = Iterable[tuple[Address, Spec | Diagnostic]]
 """By address, the spec in the store's form, or the reason why it has none; the caller adds the place."""
 
 
+def report_use(detail: str, hint: str = "run `lac plan` again") -> Diagnostic:
+    """The error for a deletion that would take along an object which the plan doesn't know."""
+    return Diagnostic("still-used", "a deletion would touch something else", detail, hint=hint)
+
+
 class Kind(ABC, Generic[S]):
     """One sort of object: a Spec class, its own rules, and its effects."""
 

@@ -102,16 +102,9 @@ class Experiments(SqlKind[Experiment]):
         """Two queries. Facts: `id`, which MLflow's grants name, `created` and `updated` in ms."""
         names = scope.of("experiment")
         columns = experiments.c
-        query: Any = select(
-            columns.experiment_id,
-            columns.name,
-            columns.artifact_location,
-            columns.lifecycle_stage,
-            columns.creation_time,
-            columns.last_update_time,
-        ).where(columns.workspace == db.workspace)
+        query: Any = select(experiments).where(columns.workspace == db.workspace)
         matches = list(rows.among(db.registry, query, columns.name, names))
-        tags = _tags(db, {row.experiment_id for row in matches}, everything=names is None)
+        tags = _tags(db, None if names is None else {row.experiment_id for row in matches})
         objects = {}
         for row in matches:
             labels = tags[row.experiment_id]
@@ -121,7 +114,7 @@ class Experiments(SqlKind[Experiment]):
                 description=labels.pop(NOTE, ""),
                 tags=labels,
             )
-            objects[Address("experiment", (row.name,))] = Observed(
+            objects[spec.address] = Observed(
                 spec,
                 {"id": row.experiment_id, "created": row.creation_time, "updated": row.last_update_time},
                 tombstone=row.lifecycle_stage == GONE,
@@ -165,27 +158,17 @@ class Experiments(SqlKind[Experiment]):
         _renumber(db, new)
         ids = deleted | _ids(db, new)
         root = artifact_root(db.registry, db.workspace, db.artifact_root)
-        rows.change(
-            db.registry,
-            experiments,
-            ("experiment_id",),
-            [
-                {
-                    "experiment_id": ids[after.name],
-                    "artifact_location": join(root, str(ids[after.name])),
-                }
-                for after in new
-                if after.artifact_location is None
-            ],
-        )
+        unplaced = [ids[after.name] for after in new if after.artifact_location is None]
+        locations = [{"experiment_id": i, "artifact_location": join(root, str(i))} for i in unplaced]
+        rows.change(db.registry, experiments, ("experiment_id",), locations)
         _set_lifecycle(db, sorted(deleted.values()), ACTIVE)
         tags = _tags(db, set(deleted.values()))
         notes = {number: {NOTE: labels[NOTE]} for number, labels in tags.items() if NOTE in labels}
-        self._tag(db, [(ids[after.name], notes.get(ids[after.name], {}), _labels(after)) for after in afters])
+        _retag(db, [(ids[after.name], notes.get(ids[after.name], {}), _labels(after)) for after in afters])
 
     def update(self, db: Databases, pairs: Sequence[tuple[Experiment, Experiment]]) -> None:
         ids = _ids(db, [after for _, after in pairs])
-        self._tag(db, [(ids[after.name], _labels(before), _labels(after)) for before, after in pairs])
+        _retag(db, [(ids[after.name], _labels(before), _labels(after)) for before, after in pairs])
 
     def move(self, db: Databases, pairs: Sequence[tuple[Experiment, Experiment]]) -> None:
         """MLflow: the update time changes. Runs, tags and grants go by the id, and files stay where they
@@ -199,12 +182,10 @@ class Experiments(SqlKind[Experiment]):
         _drop_assessments(db, ids)
         _set_lifecycle(db, ids, GONE)
 
-    def _tag(
-        self, db: Databases, changes: Sequence[tuple[int, Mapping[str, str], Mapping[str, str]]]
-    ) -> None:
-        put, drop = rows.tag_changes(({"experiment_id": i}, before, after) for i, before, after in changes)
-        rows.put(db.registry, experiment_tags, put)
-        rows.drop(db.registry, experiment_tags, drop)
+
+def _retag(db: Databases, changes: Sequence[tuple[int, Mapping[str, str], Mapping[str, str]]]) -> None:
+    tags = (({"experiment_id": number}, before, after) for number, before, after in changes)
+    rows.retag(db.registry, experiment_tags, tags)
 
 
 def _labels(spec: Experiment) -> dict[str, str]:
@@ -243,15 +224,10 @@ def _renumber(db: Databases, new: Sequence[Experiment]) -> None:
             db.registry.execute(update(experiments).where(this).values(experiment_id=another))
 
 
-def _tags(db: Databases, ids: set[int], *, everything: bool = False) -> defaultdict[int, dict[str, str]]:
+def _tags(db: Databases, ids: set[int] | None) -> defaultdict[int, dict[str, str]]:
     labels = experiment_tags.c
-    tags: defaultdict[int, dict[str, str]] = defaultdict(dict)
     query: Any = select(labels.experiment_id, labels.key, labels.value)
-    for number, key, value in rows.among(
-        db.registry, query, labels.experiment_id, None if everything else ids
-    ):
-        tags[number][key] = value or ""
-    return tags
+    return rows.texts(rows.among(db.registry, query, labels.experiment_id, ids))
 
 
 def _set_lifecycle(db: Databases, ids: Sequence[int], stage: str) -> None:

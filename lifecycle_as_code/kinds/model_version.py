@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -48,7 +48,7 @@ from ..stores.mlflow.tables import (
 )
 from ..stores.mlflow.uris import SourceAddress, Version, read_source
 from ..stores.sql import rows
-from .base import Databases, Filter, Observation, Replacement, SqlKind, StoredForms
+from .base import Databases, Filter, Observation, Replacement, SqlKind, StoredForms, report_use
 
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.model_tag_key))]
 TagValue = Annotated[str, AfterValidator(rules.validator(rules.version_tag_value))]
@@ -131,7 +131,14 @@ class ModelVersions(SqlKind[ModelVersion]):
         for model, versions in made.items():
             for place, version in enumerate(sorted(versions), 1):
                 if version != (due := highest[model] + place):
-                    yield _report_wrong_number(world, Address(ModelVersion.kind, (model, version)), due)
+                    address = Address(ModelVersion.kind, (model, version))
+                    yield Diagnostic(
+                        "not-the-next-version",
+                        "MLflow would assign another number to the new version",
+                        f"{address} doesn't exist, and the next version of `{model}` is {due}.",
+                        hint=f"declare it as version {due}",
+                        at=world.places.get(address),
+                    )
                     break
 
     def versions_put_in_place(self, changes: Sequence[Change], live: Live) -> Iterator[Replacement]:
@@ -158,25 +165,14 @@ class ModelVersions(SqlKind[ModelVersion]):
         names = scope.of("registered_model", "model_version", "model_alias")
         hidden = prompt_names(db.registry, db.workspace)
         labels, versions = model_version_tags.c, model_versions.c
-        tags: defaultdict[tuple[str, int], dict[str, str]] = defaultdict(dict)
         query: Any = select(labels.name, labels.version, labels.key, labels.value).where(
             labels.workspace == db.workspace
         )
-        for name, number, key, value in rows.among(db.registry, query, labels.name, names):
-            tags[name, number][key] = value or ""
-        query = select(
-            versions.name,
-            versions.version,
-            versions.source,
-            versions.run_id,
-            versions.description,
-            versions.current_stage,
-            versions.storage_location,
-            versions.status,
-            versions.status_message,
-            versions.creation_time,
-            versions.last_updated_time,
-        ).where(versions.workspace == db.workspace)
+        tags = rows.texts(
+            ((name, number), *tag)
+            for name, number, *tag in rows.among(db.registry, query, labels.name, names)
+        )
+        query = select(model_versions).where(versions.workspace == db.workspace)
         objects: dict[Address, Observed] = {}
         for row in rows.among(db.registry, query, versions.name, names):
             if row.name in hidden:
@@ -191,7 +187,7 @@ class ModelVersions(SqlKind[ModelVersion]):
                 stage=row.current_stage or "None",
                 storage_location=row.storage_location or row.source,
             )
-            objects[Address("model_version", (row.name, row.version))] = Observed(
+            objects[spec.address] = Observed(
                 spec,
                 {
                     "created": row.creation_time,
@@ -268,15 +264,12 @@ class ModelVersions(SqlKind[ModelVersion]):
     def update(self, db: Databases, pairs: Sequence[tuple[ModelVersion, ModelVersion]]) -> None:
         described = [after for before, after in pairs if before.description != after.description]
         staged = [after for before, after in pairs if before.stage != after.stage]
-        for specs, column, field in (
-            (described, "description", "description"),
-            (staged, "current_stage", "stage"),
+        time = {"last_updated_time": db.now_ms}
+        for values in (
+            [{**_key(db, spec), "description": spec.description, **time} for spec in described],
+            [{**_key(db, spec), "current_stage": spec.stage, **time} for spec in staged],
         ):
-            values = [
-                {**_key(db, spec), column: getattr(spec, field), "last_updated_time": db.now_ms}
-                for spec in specs
-            ]
-            rows.change(db.registry, model_versions, ("workspace", "name", "version"), values)
+            rows.change(db.registry, model_versions, _KEY, values)
         _touch_models(db, staged)
         self._tag(db, [(before.tags, after) for before, after in pairs])
 
@@ -291,12 +284,14 @@ class ModelVersions(SqlKind[ModelVersion]):
         query: Any = select(aliases.name, aliases.version, aliases.alias).where(
             aliases.workspace == db.workspace
         )
-        aliases_left = [
-            f"model_alias.{row.name}/{row.alias}"
+        refuse(
+            report_use(
+                f"model_alias.{row.name}/{row.alias} points at a version that the plan deletes; it was"
+                " created after the plan."
+            )
             for row in rows.within(db.registry, query, aliases.name, {name for name, _ in versions})
             if (row.name, row.version) in versions
-        ]
-        refuse([_in_use(name, "points at a version that the plan deletes") for name in aliases_left])
+        )
         gone = {
             "current_stage": DELETED,
             "last_updated_time": db.now_ms,
@@ -307,22 +302,19 @@ class ModelVersions(SqlKind[ModelVersion]):
             "run_link": "REDACTED-RUN-LINK",
             "status_message": None,
         }
-        rows.change(
-            db.registry,
-            model_versions,
-            ("workspace", "name", "version"),
-            [{**_key(db, before), **gone} for before in befores],
-        )
+        rows.change(db.registry, model_versions, _KEY, [{**_key(db, before), **gone} for before in befores])
         _touch_models(db, befores)
 
     def _tag(self, db: Databases, pairs: Sequence[tuple[Mapping[str, str], ModelVersion]]) -> None:
-        put, drop = rows.tag_changes((_key(db, after), before, after.tags) for before, after in pairs)
-        rows.put(db.registry, model_version_tags, put)
-        rows.drop(db.registry, model_version_tags, drop)
+        tags = ((_key(db, after), before, after.tags) for before, after in pairs)
+        rows.retag(db.registry, model_version_tags, tags)
+
+
+_KEY = ("workspace", "name", "version")
 
 
 def _key(db: Databases, spec: ModelVersion) -> dict[str, Any]:
-    return {"workspace": db.workspace, "name": spec.model, "version": spec.version}
+    return dict(zip(_KEY, (db.workspace, spec.model, spec.version), strict=True))
 
 
 def _touch_models(db: Databases, specs: Iterable[ModelVersion]) -> None:
@@ -372,40 +364,15 @@ def _resolve_new(
             spec = todo.pop(address)
             outcome = rules.new_source(spec.source) or resolve(sources[address], spec.run_id, known)
             if isinstance(outcome, str):
-                yield address, _report_source(spec, outcome)
+                yield (
+                    address,
+                    Diagnostic(
+                        "source-not-found",
+                        "a version's source can't be resolved",
+                        f"{address}: {outcome}.",
+                        hint="check `source:` and `run_id:` against MLflow's tracking store",
+                    ),
+                )
                 continue
             versions[spec.model, spec.version] = outcome
-            update = {
-                "source": outcome.source,
-                "run_id": outcome.run_id,
-                "storage_location": outcome.storage_location,
-            }
-            yield address, spec.model_copy(update=update)
-
-
-def _report_wrong_number(world: PlanContext, address: Address, due: int) -> Diagnostic:
-    return Diagnostic(
-        "not-the-next-version",
-        "MLflow would assign another number to the new version",
-        f"{address} doesn't exist, and the next version of `{address.key[0]}` is {due}.",
-        hint=f"declare it as version {due}",
-        at=world.places.get(address),
-    )
-
-
-def _report_source(spec: ModelVersion, problem: str) -> Diagnostic:
-    return Diagnostic(
-        "source-not-found",
-        "a version's source can't be resolved",
-        f"{spec.address}: {problem}.",
-        hint="check `source:` and `run_id:` against MLflow's tracking store",
-    )
-
-
-def _in_use(name: str, how: str) -> Diagnostic:
-    return Diagnostic(
-        "still-used",
-        "a deletion would touch something else",
-        f"{name} {how}; it was created after the plan.",
-        hint="run `lac plan` again",
-    )
+            yield address, spec.model_copy(update=asdict(outcome))

@@ -6,7 +6,6 @@ model's `last_updated_time`, a tag doesn't; deletion is final, versions included
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -32,7 +31,7 @@ from ..stores.mlflow.tables import (
 )
 from ..stores.mlflow.webhooks import find_webhooks
 from ..stores.sql import rows
-from .base import Databases, Filter, Observation, SqlKind
+from .base import Databases, Filter, Observation, SqlKind, report_use
 
 Name = Annotated[str, AfterValidator(rules.validator(rules.model_name))]
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.model_tag_key))]
@@ -91,22 +90,21 @@ class RegisteredModels(SqlKind[RegisteredModel]):
         """
         names = scope.of("registered_model", "model_version", "model_alias", "prompt")
         models, labels = registered_models.c, registered_model_tags.c
-        tags: defaultdict[str, dict[str, str]] = defaultdict(dict)
         query: Any = select(labels.name, labels.key, labels.value).where(labels.workspace == db.workspace)
-        for name, key, value in rows.among(db.registry, query, labels.name, names):
-            tags[name][key] = value or ""
-        query = select(models.name, models.description, models.creation_time, models.last_updated_time).where(
-            models.workspace == db.workspace
-        )
+        tags = rows.texts(rows.among(db.registry, query, labels.name, names))
+        query = select(registered_models).where(models.workspace == db.workspace)
         objects: dict[Address, Observed] = {}
         prompts: set[Address] = set()
-        for name, description, created, updated in rows.among(db.registry, query, models.name, names):
-            if tags[name].get(PROMPT_TAG, "").lower() == "true":
-                prompts.add(Address("prompt", (name,)))
+        for row in rows.among(db.registry, query, models.name, names):
+            labels_here = tags[row.name]
+            if labels_here.get(PROMPT_TAG, "").lower() == "true":
+                prompts.add(Address("prompt", (row.name,)))
                 continue
-            spec = RegisteredModel.model_construct(name=name, description=description or "", tags=tags[name])
-            objects[Address("registered_model", (name,))] = Observed(
-                spec, {"created": created, "updated": updated}
+            spec = RegisteredModel.model_construct(
+                name=row.name, description=row.description or "", tags=labels_here
+            )
+            objects[spec.address] = Observed(
+                spec, {"created": row.creation_time, "updated": row.last_updated_time}
             )
         return Observation(
             objects, frozenset(prompts), facts={"webhooks": find_webhooks(db.registry, db.workspace)}
@@ -187,7 +185,10 @@ class RegisteredModels(SqlKind[RegisteredModel]):
             ),
             *(Address("model_alias", tuple(r)) for r in rows.within(db.registry, named, aliases.name, names)),
         ]
-        refuse(map(_in_use, left))
+        refuse(
+            report_use(f"{address} belongs to a model that the plan deletes; it was created after the plan.")
+            for address in left
+        )
         models = [{"workspace": db.workspace, "name": before.name} for before in befores]
         for table in (
             model_version_tags,
@@ -199,20 +200,9 @@ class RegisteredModels(SqlKind[RegisteredModel]):
             rows.drop(db.registry, table, models)
 
     def _tag(self, db: Databases, pairs: Sequence[tuple[Mapping[str, str], RegisteredModel]]) -> None:
-        put, drop = rows.tag_changes(
-            ({"workspace": db.workspace, "name": after.name}, before, after.tags) for before, after in pairs
-        )
-        rows.put(db.registry, registered_model_tags, put)
-        rows.drop(db.registry, registered_model_tags, drop)
-
-
-def _in_use(address: Address) -> Diagnostic:
-    return Diagnostic(
-        "still-used",
-        "a deletion would touch something else",
-        f"{address} belongs to a model that the plan deletes; it was created after the plan.",
-        hint="run `lac plan` again",
-    )
+        here = {"workspace": db.workspace}
+        tags = (({**here, "name": after.name}, before, after.tags) for before, after in pairs)
+        rows.retag(db.registry, registered_model_tags, tags)
 
 
 def _silent_webhooks(world: PlanContext) -> Iterator[Diagnostic]:

@@ -13,14 +13,14 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field, Strict
 from sqlalchemy import select
 
-from ..model.diagnostics import Diagnostic, LacError
+from ..model.diagnostics import refuse
 from ..model.snapshot import Observed
 from ..model.spec import Address, Key, Spec, Store, Trait, Unordered
 from ..stores.mlflow import rules
 from ..stores.mlflow.auth import hidden_user, missing_reference, read_names, role_ids, user_ids
 from ..stores.mlflow.tables import role_permissions, roles, user_role_assignments, users
 from ..stores.sql import rows
-from .base import Databases, Filter, Observation, SqlKind
+from .base import Databases, Filter, Observation, SqlKind, report_use
 
 
 def _sort_unique(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -148,16 +148,18 @@ def _assignments(db: Databases, members: Collection[tuple[Role, Collection[str]]
     if not pairs:
         return []
     role_of, user_of = _role_ids(db, [role for role, _ in pairs]), user_ids(db.grants)
-    if missing := [(role, name) for role, name in pairs if name not in user_of]:
-        raise LacError(*(missing_reference(Address("user", (name,)), role.address) for role, name in missing))
+    refuse(
+        missing_reference(Address("user", (name,)), role.address)
+        for role, name in pairs
+        if name not in user_of
+    )
     return [{"user_id": user_of[name], "role_id": role_of[role.name]} for role, name in pairs]
 
 
 def _role_ids(db: Databases, specs: Iterable[Role]) -> dict[str, int]:
     ids = role_ids(db.grants, db.workspace)
-    missing = sorted({role.address for role in specs if role.name not in ids})
-    if missing:
-        raise LacError(*(missing_reference(address, address) for address in missing))
+    missing = {role.address for role in specs if role.name not in ids}
+    refuse(missing_reference(address, address) for address in sorted(missing))
     return ids
 
 
@@ -166,20 +168,11 @@ def _refuse_grants(db: Databases, by_id: dict[int, Role]) -> None:
     query = select(grants.role_id, grants.resource_type, grants.resource_pattern)
     matches = [*rows.within(db.grants, query, grants.role_id, by_id)]
     names = read_names(db.registry, {resource_type for _, resource_type, _ in matches}, db.workspace)
-    left = [
-        (by_id[role_id], f"{resource_type} {pattern}")
+    refuse(
+        report_use(
+            f"{by_id[role_id].address} has a grant that isn't managed here: {resource_type} {pattern}.",
+            hint="run `lac plan` again, and import or revoke the grant first",
+        )
         for role_id, resource_type, pattern in matches
         if names[resource_type].name(pattern) is not None
-    ]
-    if left:
-        raise LacError(
-            *(
-                Diagnostic(
-                    "still-used",
-                    "a deletion would touch something else",
-                    f"{role.address} has a grant that isn't managed here: {grant}.",
-                    hint="run `lac plan` again, and import or revoke the grant first",
-                )
-                for role, grant in left
-            )
-        )
+    )

@@ -36,7 +36,7 @@ def read(db: Connection, workspace: str, versions: Mapping[Number, Origin]) -> d
     ids = {model_id for model_id, _ in places.values()}
     p = logged_model_params.c
     query: Any = select(p.model_id, p.param_key, p.param_value)
-    metrics_by_id, params_by_id = _metrics(db, ids), rows.texts(db, query, p.model_id, ids)
+    metrics_by_id, params_by_id = _metrics(db, ids), rows.texts(rows.within(db, query, p.model_id, ids))
     return {
         number: ModelFacts(
             model_id, location, metrics_by_id.get(model_id, ()), params_by_id.get(model_id, NOTHING)

@@ -82,12 +82,13 @@ def _read_registrations(
 ) -> dict[Number, Registration]:
     names = {name for name, _ in numbers}
     versions = _versions(db, workspace, names)
-    tags: defaultdict[Number, dict[str, str]] = defaultdict(dict)
     c = model_version_tags.c
     query: Any = select(c.name, c.version, c.key, c.value).where(c.workspace == workspace)
-    for name, version, key, value in rows.within(db, query, c.name, names):
-        if (name, version) in numbers:
-            tags[name, version][key] = value or ""
+    tags = rows.texts(
+        ((name, version), *tag)
+        for name, version, *tag in rows.within(db, query, c.name, names)
+        if (name, version) in numbers
+    )
     aliases: defaultdict[Number, list[str]] = defaultdict(list)
     a = registered_model_aliases.c
     query = select(a.name, a.version, a.alias).where(a.workspace == workspace)
