@@ -140,27 +140,24 @@ class Experiments(SqlKind[Experiment]):
         names: nobody inherits a grant on a purged experiment."""
         deleted = _ids(db, afters)
         new = [after for after in afters if after.name not in deleted]
-        rows.add(
-            db.registry,
-            experiments,
-            [
-                {
-                    "name": after.name,
-                    "workspace": db.workspace,
-                    "artifact_location": after.artifact_location,
-                    "lifecycle_stage": ACTIVE,
-                    "creation_time": db.now_ms,
-                    "last_update_time": db.now_ms,
-                }
-                for after in new
-            ],
-        )
+        values = [
+            {
+                "name": after.name,
+                "workspace": db.workspace,
+                "artifact_location": after.artifact_location,
+                "lifecycle_stage": ACTIVE,
+                "creation_time": db.now_ms,
+                "last_update_time": db.now_ms,
+            }
+            for after in new
+        ]
+        rows.add(db.registry, experiments, values)
         _renumber(db, new)
         ids = deleted | _ids(db, new)
         root = artifact_root(db.registry, db.workspace, db.artifact_root)
         unplaced = [ids[after.name] for after in new if after.artifact_location is None]
         locations = [{"experiment_id": i, "artifact_location": join(root, str(i))} for i in unplaced]
-        rows.change(db.registry, experiments, ("experiment_id",), locations)
+        rows.change(db.registry, experiments, locations)
         _set_lifecycle(db, sorted(deleted.values()), ACTIVE)
         tags = _tags(db, set(deleted.values()))
         notes = {number: {NOTE: labels[NOTE]} for number, labels in tags.items() if NOTE in labels}
@@ -235,7 +232,7 @@ def _set_lifecycle(db: Databases, ids: Sequence[int], stage: str) -> None:
     if not ids:
         return
     marked = {"lifecycle_stage": stage, "last_update_time": db.now_ms}
-    rows.change(db.registry, experiments, ("experiment_id",), [{"experiment_id": i, **marked} for i in ids])
+    rows.change(db.registry, experiments, [{"experiment_id": i, **marked} for i in ids])
     db.registry.execute(
         update(runs)
         .where(runs.c.experiment_id == bindparam("experiment"))

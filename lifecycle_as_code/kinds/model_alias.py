@@ -101,8 +101,7 @@ class ModelAliases(SqlKind[ModelAlias]):
         rows.add(db.registry, registered_model_aliases, [_row(db, after) for after in afters])
 
     def update(self, db: Databases, pairs: Sequence[tuple[ModelAlias, ModelAlias]]) -> None:
-        keys = ("workspace", "name", "alias")
-        rows.change(db.registry, registered_model_aliases, keys, [_row(db, after) for _, after in pairs])
+        rows.change(db.registry, registered_model_aliases, [_row(db, after) for _, after in pairs])
 
     def delete(self, db: Databases, befores: Sequence[ModelAlias]) -> None:
         rows.drop(

@@ -117,20 +117,11 @@ class ModelVersions(SqlKind[ModelVersion]):
 
     def check(self, world: PlanContext) -> Iterator[Diagnostic]:
         """MLflow numbers versions: the highest plus one, deleted ones included; from 1 in a new model."""
-        made: defaultdict[str, list[int]] = defaultdict(list)
-        for address, change in world.changes.items():
-            if address.kind == ModelVersion.kind and change.action is Action.CREATE:
-                made[str(address.key[0])].append(int(address.key[1]))
-        if not made:
-            return
-        highest: defaultdict[str, int] = defaultdict(int)
-        for address in world.live.objects:
-            if address.kind == ModelVersion.kind:
-                model = str(address.key[0])
-                highest[model] = max(highest[model], int(address.key[1]))
+        made = _numbers(a for a, change in world.changes.items() if change.action is Action.CREATE)
+        numbers = _numbers(world.live.objects if made else ())
         for model, versions in made.items():
-            for place, version in enumerate(sorted(versions), 1):
-                if version != (due := highest[model] + place):
+            for due, version in enumerate(sorted(versions), max(numbers[model], default=0) + 1):
+                if version != due:
                     address = Address(ModelVersion.kind, (model, version))
                     yield Diagnostic(
                         "not-the-next-version",
@@ -147,10 +138,7 @@ class ModelVersions(SqlKind[ModelVersion]):
         made = [change.address for change in changes if change.action is Action.CREATE]
         if not made:
             return
-        numbers: defaultdict[KeyPart, list[int]] = defaultdict(list)
-        for address in live.objects:
-            if address.kind == ModelVersion.kind and live.present(address):
-                numbers[address.key[0]].append(int(address.key[1]))
+        numbers = _numbers(address for address in live.objects if live.present(address))
         for address in made:
             model, version = address.key
             below = max((number for number in numbers[model] if number < int(version)), default=None)
@@ -234,29 +222,24 @@ class ModelVersions(SqlKind[ModelVersion]):
         sources = {(after.model, after.version): read_source(after.source) for after in afters}
         runless = {(after.model, after.version) for after in afters if after.run_id is None}
         null = find_null_runs(db.registry, db.workspace, {key: sources[key] for key in runless})
-        rows.add(
-            db.registry,
-            model_versions,
-            [
-                {
-                    "workspace": db.workspace,
-                    "name": after.model,
-                    "version": after.version,
-                    "creation_time": db.now_ms,
-                    "last_updated_time": db.now_ms,
-                    "description": after.description,
-                    "user_id": None,
-                    "current_stage": after.stage,
-                    "source": after.source,
-                    "storage_location": after.storage_location or after.source,
-                    "run_id": after.run_id or (None if (after.model, after.version) in null else ""),
-                    "run_link": "",
-                    "status": "READY",
-                    "status_message": None,
-                }
-                for after in afters
-            ],
-        )
+        values = [
+            {
+                **_key(db, after),
+                "creation_time": db.now_ms,
+                "last_updated_time": db.now_ms,
+                "description": after.description,
+                "user_id": None,
+                "current_stage": after.stage,
+                "source": after.source,
+                "storage_location": after.storage_location or after.source,
+                "run_id": after.run_id or (None if (after.model, after.version) in null else ""),
+                "run_link": "",
+                "status": "READY",
+                "status_message": None,
+            }
+            for after in afters
+        ]
+        rows.add(db.registry, model_versions, values)
         self._tag(db, [({}, after) for after in afters])
         _touch_models(db, afters)
         note_versions(db.registry, sources)
@@ -269,7 +252,7 @@ class ModelVersions(SqlKind[ModelVersion]):
             [{**_key(db, spec), "description": spec.description, **time} for spec in described],
             [{**_key(db, spec), "current_stage": spec.stage, **time} for spec in staged],
         ):
-            rows.change(db.registry, model_versions, _KEY, values)
+            rows.change(db.registry, model_versions, values)
         _touch_models(db, staged)
         self._tag(db, [(before.tags, after) for before, after in pairs])
 
@@ -302,7 +285,7 @@ class ModelVersions(SqlKind[ModelVersion]):
             "run_link": "REDACTED-RUN-LINK",
             "status_message": None,
         }
-        rows.change(db.registry, model_versions, _KEY, [{**_key(db, before), **gone} for before in befores])
+        rows.change(db.registry, model_versions, [{**_key(db, before), **gone} for before in befores])
         _touch_models(db, befores)
 
     def _tag(self, db: Databases, pairs: Sequence[tuple[Mapping[str, str], ModelVersion]]) -> None:
@@ -310,11 +293,18 @@ class ModelVersions(SqlKind[ModelVersion]):
         rows.retag(db.registry, model_version_tags, tags)
 
 
-_KEY = ("workspace", "name", "version")
-
-
 def _key(db: Databases, spec: ModelVersion) -> dict[str, Any]:
-    return dict(zip(_KEY, (db.workspace, spec.model, spec.version), strict=True))
+    return {"workspace": db.workspace, "name": spec.model, "version": spec.version}
+
+
+def _numbers(addresses: Iterable[Address]) -> defaultdict[KeyPart, list[int]]:
+    """The versions among them, by model."""
+    numbers: defaultdict[KeyPart, list[int]] = defaultdict(list)
+    for address in addresses:
+        if address.kind == ModelVersion.kind:
+            model, version = address.key
+            numbers[model].append(int(version))
+    return numbers
 
 
 def _touch_models(db: Databases, specs: Iterable[ModelVersion]) -> None:

@@ -179,7 +179,7 @@ class PermissionKind(SqlKind[Permission]):
 
     def update(self, db: Databases, pairs: Sequence[tuple[Permission, Permission]]) -> None:
         """Set the levels; the rows stay the same ones."""
-        rows.change(db.grants, role_permissions, _THIS, _rows(db, [after for _, after in pairs]))
+        rows.change(db.grants, role_permissions, _rows(db, [after for _, after in pairs]), _THIS)
 
     def delete(self, db: Databases, befores: Sequence[Permission]) -> None:
         """Revoke. A grant on an id that names nothing goes by that id."""

@@ -111,38 +111,31 @@ class RegisteredModels(SqlKind[RegisteredModel]):
         )
 
     def create(self, db: Databases, afters: Sequence[RegisteredModel]) -> None:
-        rows.add(
-            db.registry,
-            registered_models,
-            [
-                {
-                    "workspace": db.workspace,
-                    "name": after.name,
-                    "creation_time": db.now_ms,
-                    "last_updated_time": db.now_ms,
-                    "description": after.description,
-                }
-                for after in afters
-            ],
-        )
+        values = [
+            {
+                "workspace": db.workspace,
+                "name": after.name,
+                "creation_time": db.now_ms,
+                "last_updated_time": db.now_ms,
+                "description": after.description,
+            }
+            for after in afters
+        ]
+        rows.add(db.registry, registered_models, values)
         self._tag(db, [({}, after) for after in afters])
 
     def update(self, db: Databases, pairs: Sequence[tuple[RegisteredModel, RegisteredModel]]) -> None:
-        rows.change(
-            db.registry,
-            registered_models,
-            ("workspace", "name"),
-            [
-                {
-                    "workspace": db.workspace,
-                    "name": after.name,
-                    "description": after.description,
-                    "last_updated_time": db.now_ms,
-                }
-                for before, after in pairs
-                if before.description != after.description
-            ],
-        )
+        values = [
+            {
+                "workspace": db.workspace,
+                "name": after.name,
+                "description": after.description,
+                "last_updated_time": db.now_ms,
+            }
+            for before, after in pairs
+            if before.description != after.description
+        ]
+        rows.change(db.registry, registered_models, values)
         self._tag(db, [(before.tags, after) for before, after in pairs])
 
     def move(self, db: Databases, pairs: Sequence[tuple[RegisteredModel, RegisteredModel]]) -> None:
@@ -156,12 +149,8 @@ class RegisteredModels(SqlKind[RegisteredModel]):
         names = {before.address: after.address for before, after in pairs}
         times = {"last_updated_time": db.now_ms}
         rename(db.registry, registered_models, db.workspace, names, times)
-        rows.change(
-            db.registry,
-            model_versions,
-            ("workspace", "name"),
-            [{"workspace": db.workspace, "name": after.name, **times} for _, after in pairs],
-        )
+        values = [{"workspace": db.workspace, "name": after.name, **times} for _, after in pairs]
+        rows.change(db.registry, model_versions, values, ("workspace", "name"))
         if db.auth is not None:
             rename_grants(db.auth, db.workspace, names)
 
@@ -178,16 +167,16 @@ class RegisteredModels(SqlKind[RegisteredModel]):
             versions.workspace == db.workspace, versions.current_stage != DELETED
         )
         named: Any = select(aliases.name, aliases.alias).where(aliases.workspace == db.workspace)
-        left = [
-            *(
-                Address("model_version", tuple(r))
-                for r in rows.within(db.registry, living, versions.name, names)
-            ),
-            *(Address("model_alias", tuple(r)) for r in rows.within(db.registry, named, aliases.name, names)),
-        ]
         refuse(
-            report_use(f"{address} belongs to a model that the plan deletes; it was created after the plan.")
-            for address in left
+            report_use(
+                f"{Address(kind, tuple(row))} belongs to a model that the plan deletes; it was created after"
+                " the plan."
+            )
+            for kind, query, column in (
+                ("model_version", living, versions.name),
+                ("model_alias", named, aliases.name),
+            )
+            for row in rows.within(db.registry, query, column, names)
         )
         models = [{"workspace": db.workspace, "name": before.name} for before in befores]
         for table in (

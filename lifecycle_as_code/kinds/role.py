@@ -123,7 +123,7 @@ class RoleKind(SqlKind[Role]):
             for before, after in pairs
             if before.description != after.description
         ]
-        rows.change(db.grants, roles, ("name", "workspace"), values)
+        rows.change(db.grants, roles, values, ("name", "workspace"))
         losses = [(b, {*b.members} - {*a.members}) for b, a in pairs]
         gains = [(a, {*a.members} - {*b.members}) for b, a in pairs]
         rows.drop(db.grants, user_role_assignments, _assignments(db, losses))

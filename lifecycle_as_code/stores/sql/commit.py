@@ -43,15 +43,13 @@ def _has_arrived(store: SqlStore, apply_id: str, is_there: IsThere, error: LacEr
                 return is_there(db)
         except LacError:
             if time.monotonic() > deadline:
-                raise LacError(_unknown(apply_id, error)) from error
+                raise LacError(
+                    Diagnostic(
+                        "commit-unknown",
+                        "the store didn't confirm whether it committed",
+                        f"Apply {apply_id}: {error.diagnostics[0].detail}",
+                        hint="when the store answers again, `lac history` and `lac plan` show the current"
+                        " state; the commit happened entirely or not at all",
+                    )
+                ) from error
             time.sleep(0.5)
-
-
-def _unknown(apply_id: str, error: LacError) -> Diagnostic:
-    return Diagnostic(
-        "commit-unknown",
-        "the store didn't confirm whether it committed",
-        f"Apply {apply_id}: {error.diagnostics[0].detail}",
-        hint="when the store answers again, `lac history` and `lac plan` show the current state;"
-        " the commit happened entirely or not at all",
-    )

@@ -100,10 +100,12 @@ def put(db: Connection, table: Table, rows: Rows) -> None:
     db.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), rows)
 
 
-def change(db: Connection, table: Table, keys: Sequence[str], rows: Rows) -> None:
-    """UPDATE by `keys`; a row's other columns are the new values. All rows name the same columns."""
+def change(db: Connection, table: Table, rows: Rows, keys: Sequence[str] = ()) -> None:
+    """UPDATE by `keys`, the primary key by default; a row's other columns are the new values. All rows name
+    the same columns."""
     if not rows:
         return
+    keys = keys or [column.name for column in table.primary_key]
     matches = and_(*(table.c[key] == bindparam(f"key_{key}") for key in keys))
     values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in rows[0] if name not in keys}
     db.execute(

@@ -176,17 +176,14 @@ def _immutable_stamp(path: Path | None) -> tuple[int, int, int] | None:
     try:
         with path.open("rb") as file:
             header = file.read(20)
+        log = path.with_name(f"{path.name}-wal")
         # https://sqlite.org/fileformat.html: the versions for writing and reading, 2 in WAL mode
-        if header[18:20] != b"\x02\x02" or _size(path.with_name(f"{path.name}-wal")):
+        if header[18:20] != b"\x02\x02" or (log.exists() and log.stat().st_size):
             return None
         stat = path.stat()
     except OSError:
         return None
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 def _begin_sqlite(db: Connection) -> None:

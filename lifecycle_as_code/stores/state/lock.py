@@ -32,15 +32,7 @@ POLL_SECONDS = 0.2
 _Row = Mapping[str, Any]
 """A row of `lac_lock`, with `doubtful`: whether only waiting shows if its holder is alive."""
 
-_SOMEBODY: _Row = {
-    "holder": "",
-    "who": "",
-    "what": "",
-    "since": 0,
-    "token": "",
-    "expires": 0,
-    "doubtful": False,
-}
+_SOMEBODY: _Row = {**dict.fromkeys(("holder", "who", "what", "token"), ""), "since": 0, "doubtful": False}
 """A transaction that has the lock's row in this moment."""
 
 
