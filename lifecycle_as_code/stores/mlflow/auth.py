@@ -135,13 +135,11 @@ def read_access_state(
     grant_query = select(
         permissions.role_id, permissions.resource_type, permissions.resource_pattern, permissions.permission
     )
-    names: dict[str, GrantNames] = {}
+    grant_query = grant_query.join(roles, roles.c.id == permissions.role_id).where(in_scope)
+    grant_rows = auth.execute(grant_query.order_by(permissions.id)).all()
+    names = read_names(registry, {kind for _, kind, *_ in grant_rows}, workspace)
     grants: defaultdict[int, list[Grant]] = defaultdict(list)
-    for role_id, kind, pattern, permission in auth.execute(
-        grant_query.join(roles, roles.c.id == permissions.role_id).where(in_scope).order_by(permissions.id)
-    ).all():
-        if kind not in names:
-            names[kind] = GrantNames.read(registry, kind, workspace)
+    for role_id, kind, pattern, permission in grant_rows:
         # a grant without a name has no effect
         if (name := names[kind].name(pattern)) is not None:
             grants[role_id].append(Grant(kind, name, permission))

@@ -66,12 +66,7 @@ def read(
     by_version = logged_models.read(
         db, workspace, {n: (read_source(v.source), v.run_id, v.location) for n, v in alive.items()}
     )
-    return {
-        number: _combine(
-            number, registrations.get(number), complete.get(number), by_run, by_version.get(number)
-        )
-        for number in numbers
-    }
+    return {n: _combine(n, registrations.get(n), complete.get(n), by_run, by_version.get(n)) for n in numbers}
 
 
 # --- the registry
@@ -161,16 +156,13 @@ def _combine(
     by_run: Mapping[str, RunFacts],
     model: ModelFacts | None,
 ) -> VersionFacts:
-    name, version = number
     if registration is None or whole is None:
         why = "the version: MLflow has no version with this number"
-        return VersionFacts(Evidence(name, version, artifact=False, missing=(why,)))
-    tags, aliases = registration.tags, registration.aliases
+        return VersionFacts(Evidence(*number, artifact=False, missing=(why,)))
+    evidence = Evidence(*number, tags=registration.tags, aliases=registration.aliases)
     if registration.deleted:
         why = "the version: it was deleted in MLflow, which doesn't keep its source or run"
-        return VersionFacts(
-            Evidence(name, version, tags=tags, aliases=aliases, artifact=False, missing=(why,))
-        )
+        return VersionFacts(replace(evidence, artifact=False, missing=(why,)))
     run = by_run.get(whole.run_id) if whole.run_id else None
     missing = [*_no_run(whole, run), *_no_model(whole, model)]
     of_run, of_model = run.metrics if run else (), model.metrics if model else ()
@@ -181,16 +173,13 @@ def _combine(
     params = {**(run.params if run else {}), **(model.params if model else {})}
     datasets = _list_datasets(run.datasets if run else (), of_model)
     return VersionFacts(
-        Evidence(
-            name,
-            version,
+        replace(
+            evidence,
             source=without_credentials(registration.source),
             run=run.run if run else None,
             metrics=tuple(_first(sorted(metrics, key=_by_name), "metrics", missing)),
             params=dict(_first(sorted(params.items()), "parameters", missing)),
             datasets=tuple(_first(datasets, "data sets", missing)),
-            tags=tags,
-            aliases=aliases,
             missing=tuple(missing),
         ),
         _location(whole, run, model),

@@ -117,15 +117,11 @@ def force_unlock(store: SqlStore, stack: str, lock_id: str) -> None:
     with reading(store) as db:
         row = _row(db, stack) if state.schema_version(db) > 1 else None
     while row is not None and lock_id and row["token"] == lock_id:
-        try:
-            with writing(store) as db:
-                if _free(db, stack, lock_id):
-                    history.end(db, lock_id, "unlocked")
-                    return
-        except LacError as error:
-            # on PostgreSQL we have waited for its transaction, and come after it
-            if error.diagnostics[0].code != "write-conflict":
-                raise
+        # on PostgreSQL we have waited for its transaction, and come after it
+        with _ignoring("write-conflict"), writing(store) as db:
+            if _free(db, stack, lock_id):
+                history.end(db, lock_id, "unlocked")
+                return
         with reading(store) as db:
             row = _row(db, stack)
     current = (
@@ -160,28 +156,16 @@ class _Watch:
             if version > 1 and (row := self._holder(db, _row(db, self._stack))):
                 return row
         if not version:
-            self._install(lock_id)
-        try:
-            with confirm_commit(self._store, lock_id, partial(self._has, lock_id)) as db:
+            # before a snapshot that could miss the tables of another process
+            is_there = confirm_commit(self._store, lock_id, lambda db: bool(state.schema_version(db)))
+            with _ignoring("write-conflict"), is_there as db:
                 state.install(db)
-                return self._claim(db, lock_id, labels)
-        except LacError as error:
-            # PostgreSQL doesn't wait for the row; SQLite has waited for the whole file
-            if self._store.dialect == "sqlite" or error.diagnostics[0].code not in (
-                "write-conflict",
-                "store-locked",
-            ):
-                raise
-            return _SOMEBODY
-
-    def _install(self, lock_id: str) -> None:
-        """Create the `lac_*` tables, before a snapshot that could miss those of another process."""
-        try:
-            with confirm_commit(self._store, lock_id, lambda db: bool(state.schema_version(db))) as db:
-                state.install(db)
-        except LacError as error:
-            if error.diagnostics[0].code != "write-conflict":
-                raise
+        # PostgreSQL doesn't wait for the row; SQLite has waited for the whole file
+        busy = () if self._store.dialect == "sqlite" else ("write-conflict", "store-locked")
+        with _ignoring(*busy), confirm_commit(self._store, lock_id, partial(self._has, lock_id)) as db:
+            state.install(db)
+            return self._claim(db, lock_id, labels)
+        return _SOMEBODY
 
     def _claim(self, db: Connection, lock_id: str, labels: Mapping[str, str]) -> Lease | _Row:
         row = _row(db, self._stack, lock=True)
@@ -223,6 +207,15 @@ class _Watch:
             since = time.monotonic()
             self._heard = (token, expires, since)
         return time.monotonic() - since
+
+
+@contextmanager
+def _ignoring(*codes: str) -> Iterator[None]:
+    try:
+        yield
+    except LacError as error:
+        if error.diagnostics[0].code not in codes:
+            raise
 
 
 def _fence(store: SqlStore, stack: str) -> int:
