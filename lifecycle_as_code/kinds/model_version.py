@@ -213,7 +213,11 @@ class ModelVersions(SqlKind[ModelVersion]):
             if address not in unresolved or same_source(
                 sources[address], stored.source, stored.run_id, known
             ):
-                yield address, _like(desired[address], stored)
+                spec = desired[address]
+                # a declared run stays, to be compared
+                run_id = spec.run_id or stored.run_id
+                form = {"source": stored.source, "storage_location": stored.storage_location}
+                yield address, spec.model_copy(update={**form, "run_id": run_id})
         yield from _resolve_new({a: spec for a, spec in unresolved.items() if a not in live}, sources, known)
 
     def create(self, db: Databases, afters: Sequence[ModelVersion]) -> None:
@@ -323,17 +327,6 @@ def _live_version(observed: Observed | None) -> ModelVersion | None:
 def _matches(spec: ModelVersion, stored: ModelVersion | None) -> bool:
     """Whether the source and the run are stored as written, so that nothing has to be resolved."""
     return stored is not None and spec.source == stored.source and spec.run_id in (None, stored.run_id)
-
-
-def _like(spec: ModelVersion, stored: ModelVersion) -> ModelVersion:
-    """`spec` with the source in its stored form. A declared run stays, to be compared."""
-    return spec.model_copy(
-        update={
-            "source": stored.source,
-            "run_id": spec.run_id or stored.run_id,
-            "storage_location": stored.storage_location,
-        }
-    )
 
 
 def _resolve_new(

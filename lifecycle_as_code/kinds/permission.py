@@ -21,7 +21,6 @@ from ..review.access.lockout import GrantKinds, list_lockouts
 from ..stores.mlflow import rules
 from ..stores.mlflow.auth import (
     BY_ID,
-    GrantNames,
     hidden_user,
     missing_reference,
     read_names,
@@ -226,8 +225,10 @@ def _referents(db: Databases, scope: Filter) -> set[Address]:
         known = prompt_names(db.registry, db.workspace)
         referents |= {Address("prompt", (name,)) for name in known if prompts is None or name in prompts}
     if (gateways := scope.of("gateway_endpoint")) is None or gateways:
-        ids = GrantNames.read(db.registry, "gateway_endpoint", db.workspace).id_of or {}
+        (names,) = read_names(db.registry, ["gateway_endpoint"], db.workspace).values()
         referents |= {
-            Address("gateway_endpoint", (name,)) for name in ids if gateways is None or name in gateways
+            Address("gateway_endpoint", (name,))
+            for name in names.id_of or ()
+            if gateways is None or name in gateways
         }
     return referents

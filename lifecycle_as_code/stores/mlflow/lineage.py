@@ -31,10 +31,8 @@ def find_null_runs(db: Connection, workspace: str, sources: Mapping[Number, Sour
     query = select(columns.name, columns.version).where(
         columns.workspace == workspace, columns.run_id.is_(None)
     )
-    null_rows = {
-        (name, version)
-        for name, version in rows.within(db, query, columns.name, {name for name, _ in copies.values()})
-    }
+    origins = rows.within(db, query, columns.name, {name for name, _ in copies.values()})
+    null_rows = {tuple(row) for row in origins}
     return null | {number for number, origin in copies.items() if origin in null_rows | null}
 
 

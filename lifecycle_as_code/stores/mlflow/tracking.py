@@ -164,12 +164,13 @@ def _combine(
         why = "the version: it was deleted in MLflow, which doesn't keep its source or run"
         return VersionFacts(replace(evidence, artifact=False, missing=(why,)))
     run = by_run.get(whole.run_id) if whole.run_id else None
-    missing = [*_no_run(whole, run), *_no_model(whole, model)]
+    missing = [*_list_missing(whole, run, model)]
     of_run, of_model = run.metrics if run else (), model.metrics if model else ()
     if run and model is None:
         of_run = (*of_run, *run.model_metrics)
     names = {metric.name for metric in of_model}
     metrics = [*of_model, *(metric for metric in of_run if metric.name not in names)]
+    metrics.sort(key=lambda metric: (metric.name, metric.dataset, metric.digest))
     params = {**(run.params if run else {}), **(model.params if model else {})}
     datasets = _list_datasets(run.datasets if run else (), of_model)
     return VersionFacts(
@@ -177,7 +178,7 @@ def _combine(
             evidence,
             source=without_credentials(registration.source),
             run=run.run if run else None,
-            metrics=tuple(_first(sorted(metrics, key=_by_name), "metrics", missing)),
+            metrics=tuple(_first(metrics, "metrics", missing)),
             params=dict(_first(sorted(params.items()), "parameters", missing)),
             datasets=tuple(_first(datasets, "data sets", missing)),
             missing=tuple(missing),
@@ -186,16 +187,13 @@ def _combine(
     )
 
 
-def _no_run(version: Registration, run: RunFacts | None) -> Iterator[str]:
+def _list_missing(version: Registration, run: RunFacts | None, model: ModelFacts | None) -> Iterator[str]:
     if not version.run_id:
         yield "the run: the version doesn't name one"
     elif run is None:
         yield f"the run: {version.run_id} isn't in this MLflow workspace"
     elif run.run.deleted:
         yield f"the run: {version.run_id} was deleted in MLflow"
-
-
-def _no_model(version: Registration, model: ModelFacts | None) -> Iterator[str]:
     source = read_source(version.source)
     if isinstance(source, LoggedModel) and model is None:
         yield f"the logged model: {source.model_id} isn't in this MLflow workspace, or was deleted"
@@ -214,10 +212,6 @@ def _first(items: Sequence[T], what: str, missing: list[str]) -> Iterator[T]:
     if len(items) > MOST:
         missing.append(f"{what}: there are {len(items)}, and only the first {MOST} by name are listed")
     return islice(items, MOST)
-
-
-def _by_name(metric: Metric) -> tuple[str, str, str]:
-    return metric.name, metric.dataset, metric.digest
 
 
 def _location(version: Registration, run: RunFacts | None, model: ModelFacts | None) -> str:

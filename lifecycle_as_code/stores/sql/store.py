@@ -83,11 +83,8 @@ def open_store(url: str, *, role: Role, base: Path, read_only: bool = False) -> 
 @contextmanager
 def reading(store: SqlStore) -> Iterator[Connection]:
     """One consistent snapshot. Close it before anything slow: on SQLite it blocks MLflow's writers."""
-    options: dict[str, Any] = {}
-    if store.dialect == "postgresql":
-        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     stamp = _immutable_stamp(store.path)
-    with _transaction(store, options) as db:
+    with _transaction(store, {"postgresql_readonly": True}) as db:
         yield db
     if stamp is not None and stamp != _immutable_stamp(store.path):
         raise DatabaseError(changed_meanwhile(store.display_address))
@@ -101,10 +98,7 @@ def writing(store: SqlStore) -> Iterator[Connection]:
     On PostgreSQL (REPEATABLE READ) it ends with `write-conflict` if another transaction has changed a row
     since the first read.
     """
-    options: dict[str, Any] = {"lac_immediate": True}
-    if store.dialect == "postgresql":
-        options = {"isolation_level": "REPEATABLE READ", "lac_prepare": True}
-    with _transaction(store, options) as db:
+    with _transaction(store, {"lac_write": True}) as db:
         yield db
 
 
@@ -188,7 +182,7 @@ def _immutable_stamp(path: Path | None) -> tuple[int, int, int] | None:
 
 def _begin_sqlite(db: Connection) -> None:
     """Begin for real: Python's sqlite3 would otherwise begin at the first write only."""
-    immediate = db.get_execution_options().get("lac_immediate", False)
+    immediate = db.get_execution_options().get("lac_write", False)
     db.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
@@ -259,10 +253,12 @@ def _transaction(store: SqlStore, options: dict[str, Any]) -> Iterator[Connectio
 
     The error keeps the traceback and drops its cause, whose text holds the statement and its parameters.
     """
+    if store.dialect == "postgresql":
+        options["isolation_level"] = "REPEATABLE READ"
     connected = False
     try:
         with store.engine.connect().execution_options(**options) as db:
-            if options.get("lac_prepare"):
+            if "lac_write" in options and store.dialect == "postgresql":
                 _prepare_unless_pooled(db)
             with db.begin():
                 connected = True
