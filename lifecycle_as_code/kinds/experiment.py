@@ -1,12 +1,9 @@
 """Experiments: rows of `experiments` and `experiment_tags`. A deleted one keeps its name: it is restored.
 
-As MLflow's handlers do, so do we: the description is the tag `mlflow.note.content`; tags move no
-time; deleting and restoring an experiment do the same to all of its runs, and deleting takes the
-assessments that those runs made.
-
-Unlike MLflow's handlers, we never give a new experiment an id that a grant still names. `mlflow gc` leaves a
-purged experiment's grants behind, and SQLite reuses the highest id, as PostgreSQL does once its sequence was
-restored from a backup: the grant would then apply to the new experiment.
+Rows are as MLflow's handlers leave them (`stores.mlflow.tables`), but we never give a new experiment an id
+that a grant still names. `mlflow gc` leaves a purged experiment's grants behind, and SQLite reuses the
+highest id, as PostgreSQL does once its sequence was restored from a backup: the grant would then apply to the
+new experiment.
 """
 
 from __future__ import annotations
@@ -136,8 +133,7 @@ class Experiments(SqlKind[Experiment]):
                 yield address, _elsewhere(address, other)
 
     def create(self, db: Databases, afters: Sequence[Experiment]) -> None:
-        """Create them, or restore deleted ones. The database gives the ids, except for ids that a grant
-        names: nobody inherits a grant on a purged experiment."""
+        """Create them, or restore deleted ones."""
         deleted = _ids(db, afters)
         new = [after for after in afters if after.name not in deleted]
         values = [
@@ -168,8 +164,7 @@ class Experiments(SqlKind[Experiment]):
         _retag(db, [(ids[after.name], _labels(before), _labels(after)) for before, after in pairs])
 
     def move(self, db: Databases, pairs: Sequence[tuple[Experiment, Experiment]]) -> None:
-        """MLflow: the update time changes. Runs, tags and grants go by the id, and files stay where they
-        are."""
+        """MLflow: the update time changes. Runs, tags and grants go by the id; files stay."""
         names = {before.address: after.address for before, after in pairs}
         rename(db.registry, experiments, db.workspace, names, {"last_update_time": db.now_ms})
 

@@ -1,8 +1,4 @@
-"""Aliases: rows of `registered_model_aliases`. No time column moves with them, as in MLflow.
-
-No foreign key ties an alias to its version, so its version is checked here: declared, or live and not
-deleted.
-"""
+"""Aliases: rows of `registered_model_aliases`. No time column moves with them, as in MLflow."""
 
 from __future__ import annotations
 

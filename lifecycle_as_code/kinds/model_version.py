@@ -1,9 +1,5 @@
-"""Model versions: rows of `model_versions` and `model_version_tags`, and the mark on the logged model.
-
-As MLflow's handlers do, so do we: a new version, a stage and a deletion change the model's
-`last_updated_time`; a description or a tag doesn't. A deleted version keeps its row, its tags and its number,
-and loses its source and its run. `user_id` stays NULL.
-"""
+"""Model versions: rows of `model_versions` and `model_version_tags`, and the mark on the logged model, as
+MLflow's handlers leave them (`stores.mlflow.tables`)."""
 
 from __future__ import annotations
 
@@ -146,10 +142,8 @@ class ModelVersions(SqlKind[ModelVersion]):
             yield Replacement(address, "", before, address)
 
     def observe(self, db: Databases, scope: Filter) -> Observation:
-        """Three queries: prompts' names, tags, versions. Deleted versions are tombstones.
-
-        Facts: `created` and `updated` in ms, `status` and `status_message`.
-        """
+        """Three queries: prompts' names, tags, versions. Deleted versions are tombstones. Facts: `created`
+        and `updated` in ms, `status` and `status_message`."""
         names = scope.of("registered_model", "model_version", "model_alias")
         hidden = prompt_names(db.registry, db.workspace)
         labels, versions = model_version_tags.c, model_versions.c
@@ -190,10 +184,8 @@ class ModelVersions(SqlKind[ModelVersion]):
     def settle(
         self, db: Databases, desired: Mapping[Address, ModelVersion], live: Mapping[Address, Observed]
     ) -> StoredForms:
-        """Sources as MLflow stores them, with the run and the storage location that follow from them.
-
-        A live version keeps its stored form, if that means the same.
-        """
+        """Sources as MLflow stores them, with the run and the storage location that follow from them. A live
+        version keeps its stored form, if that means the same."""
         versions = {a: version for a in desired if (version := _live_version(live.get(a)))}
         unresolved = {a: spec for a, spec in desired.items() if not _matches(spec, versions.get(a))}
         sources = {a: read_source(spec.source) for a, spec in unresolved.items()}
@@ -261,11 +253,8 @@ class ModelVersions(SqlKind[ModelVersion]):
         self._tag(db, [(before.tags, after) for before, after in pairs])
 
     def delete(self, db: Databases, befores: Sequence[ModelVersion]) -> None:
-        """MLflow: the row stays as a tombstone without its source and run; tags and location stay.
-
-        MLflow deletes the version's aliases too. Here they are objects of their own, deleted by now; LacError
-        where an alias was created since the plan.
-        """
+        """MLflow: the row stays as a tombstone without its source and run; tags and location stay; aliases
+        go. LacError where an alias was created since the plan."""
         versions = {(before.model, before.version) for before in befores}
         aliases = registered_model_aliases.c
         query: Any = select(aliases.name, aliases.version, aliases.alias).where(

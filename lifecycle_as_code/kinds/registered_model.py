@@ -1,8 +1,5 @@
-"""Registered models: rows of `registered_models` and `registered_model_tags`. Prompts are left out.
-
-As MLflow's handlers do, so do we: a missing description is "", not NULL; a new description changes the
-model's `last_updated_time`, a tag doesn't; deletion is final, versions included.
-"""
+"""Registered models: rows of `registered_models` and `registered_model_tags`, as MLflow's handlers leave them
+(`stores.mlflow.tables`). Prompts are left out."""
 
 from __future__ import annotations
 
@@ -84,10 +81,8 @@ class RegisteredModels(SqlKind[RegisteredModel]):
         yield from _silent_webhooks(world)
 
     def observe(self, db: Databases, scope: Filter) -> Observation:
-        """Four queries. Facts: `created` and `updated`, in ms; of the store, its `webhooks`.
-
-        Referents: the prompts among the names.
-        """
+        """Four queries. Facts: `created` and `updated`, in ms; of the store, its `webhooks`. Referents: the
+        prompts among the names."""
         names = scope.of("registered_model", "model_version", "model_alias", "prompt")
         models, labels = registered_models.c, registered_model_tags.c
         query: Any = select(labels.name, labels.key, labels.value).where(labels.workspace == db.workspace)
@@ -155,12 +150,8 @@ class RegisteredModels(SqlKind[RegisteredModel]):
             rename_grants(db.auth, db.workspace, names)
 
     def delete(self, db: Databases, befores: Sequence[RegisteredModel]) -> None:
-        """MLflow: with all versions, deleted ones too, and all tags and aliases. Its foreign keys don't
-        cascade on deletion, so the dependent rows go first.
-
-        Versions and aliases are objects of their own, deleted by now; LacError where one was created since
-        the plan.
-        """
+        """MLflow: with all versions, deleted ones too, and all tags and aliases; its foreign keys don't
+        cascade on deletion. LacError where a version or an alias was created since the plan."""
         names = {before.name for before in befores}
         versions, aliases = model_versions.c, registered_model_aliases.c
         living: Any = select(versions.name, versions.version).where(

@@ -76,11 +76,8 @@ class RoleKind(SqlKind[Role]):
     keys = rows.Keys(roles, ("name",))
 
     def observe(self, db: Databases, scope: Filter) -> Observation:
-        """The roles of the workspace to observe, without hidden ones; every user as a referent. Three
-        queries.
-
-        Facts of the store: `members` of every role, hidden ones and those not to observe included.
-        """
+        """The workspace's roles to observe, without hidden ones; every user as a referent. Three queries.
+        Facts of the store: `members` of every role, hidden ones and those not to observe included."""
         if db.auth is None:
             return Observation({})
         names = scope.of("role", "permission")

@@ -30,10 +30,8 @@ _HIDDEN: Final = re.compile(r"__user_([0-9]+)__")
 
 
 def hidden_user(role: str) -> int | None:
-    """The id of the user whose own grants this role holds; None for any other role.
-
-    MLflow: `__user_<id>__`, made by its API for one user's grants, and never by hand.
-    """
+    """The id of the user whose own grants this role holds; None for any other role. MLflow: `__user_<id>__`,
+    made by its API for one user's grants, and never by hand."""
     match = _HIDDEN.fullmatch(role)
     return int(match[1]) if match else None
 

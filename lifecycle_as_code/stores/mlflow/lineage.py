@@ -38,10 +38,8 @@ def find_null_runs(db: Connection, workspace: str, sources: Mapping[Number, Sour
 
 def note_versions(db: Connection, sources: Mapping[Number, SourceAddress]) -> None:
     """Note each new version on the logged model that it was made from, after those noted there.
-
     MLflow's handler does the same. (Its client's `register_model` then notes the version once more,
-    with the number as a string; that is left out.)
-    """
+    with the number as a string; that is left out.)"""
     versions_by_model: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for (name, version), source in sources.items():
         if isinstance(source, LoggedModel):

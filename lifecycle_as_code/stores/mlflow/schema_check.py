@@ -68,9 +68,7 @@ class Schema:
 
 def check_schema(db: Connection, role: Role) -> Schema:
     """The schema of an open store. LacError if it is too old; a warning if it is newer than lac knows.
-
-    Columns decide, not the head: a newer MLflow may add tables that lac doesn't use.
-    """
+    Columns decide, not the head: a newer MLflow may add tables that lac doesn't use."""
     is_auth = role == "auth"
     name = "MLflow's auth schema" if is_auth else "MLflow's schema"
     columns = _columns(db, "roles" if is_auth else "registered_models")
@@ -119,10 +117,8 @@ def _revision(db: Connection, table: str) -> str:
 
 
 def check_workspace(db: Connection, workspace: str) -> None:
-    """LacError `unknown-workspace` where MLflow has no such workspace. `default` is always there.
-
-    MLflow: rows of another workspace make a server without workspaces refuse to start.
-    """
+    """LacError `unknown-workspace` where MLflow has no such workspace. `default` is always there. MLflow:
+    rows of another workspace make a server without workspaces refuse to start."""
     if workspace == "default":
         return
     names = sorted(db.execute(select(tables.workspaces.c.name)).scalars())

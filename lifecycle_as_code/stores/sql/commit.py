@@ -20,10 +20,8 @@ IsThere = Callable[[Connection], bool]
 
 @contextmanager
 def confirm_commit(store: SqlStore, apply_id: str, is_there: IsThere) -> Iterator[Connection]:
-    """`writing`, which succeeds after a lost answer if `is_there` finds what the block wrote.
-
-    LacError `commit-unknown` if the store doesn't answer for CONFIRM_SECONDS.
-    """
+    """`writing`, which succeeds after a lost answer if `is_there` finds what the block wrote. LacError
+    `commit-unknown` if the store doesn't answer for CONFIRM_SECONDS."""
     is_committing = False
     try:
         with writing(store) as db:

@@ -24,6 +24,7 @@ class DatabaseError(LacError):
 
 FORBIDDEN = "store-forbidden"
 LOCKED = "store-locked"
+CONFLICT = "write-conflict"
 LOGIN = "store-login-failed"
 UNREACHABLE = "store-unreachable"
 LOST = "store-disconnected"
@@ -74,7 +75,7 @@ _FAULTS = {
         (5, 6, 15),
         ("40P01", "55P03"),
     ),
-    "write-conflict": _Fault(
+    CONFLICT: _Fault(
         "another transaction changed the same rows",
         "this transaction wrote nothing; run `lac plan` again",
         (19,),
@@ -140,9 +141,8 @@ _CONNECTING = (
     ('role ".*" does not exist', LOGIN, "create the role, or correct the user in the address"),
     ("no encryption|SSL off", UNREACHABLE, "the server requires SSL: add `?sslmode=require` to the address"),
     ("no pg_hba.conf entry", LOGIN, "allow this user, database and machine in the server's pg_hba.conf"),
-    ("no such user", LOGIN, ""),
     ("not permitted to log in", LOGIN, "give the role LOGIN"),
-    ("authentication failed|no password supplied", LOGIN, ""),
+    ("no such user|authentication failed|no password supplied", LOGIN, ""),
     ("permission denied for database", FORBIDDEN, "grant the role CONNECT on the database"),
     ('database ".*" does not exist|no such database', UNREACHABLE, "create the database or correct its name"),
     ("certificate|SSL error", UNREACHABLE, "check `sslmode`, `sslrootcert` and the server's certificate"),
@@ -157,7 +157,7 @@ _CONNECTING = (
         OPTION,
         "remove it from the address, or add it to `ignore_startup_parameters` in pgbouncer.ini",
     ),
-    ("unrecognized configuration parameter|invalid value for parameter", OPTION, ""),
+    ("(unrecognized configuration|invalid value for) parameter", OPTION, ""),
     ("connection is bad: (invalid|definition of service)", OPTION, ""),
 )
 """What a server or libpq says while connecting, the code, and a hint where the code's own is too general."""
@@ -166,34 +166,26 @@ _LONGEST = 300
 
 
 def diagnose(error: Exception, address: str, *, connected: bool) -> Diagnostic:
-    """The diagnostic of what SQLAlchemy or its driver raised.
-
-    `address`: the store's address without its password. `connected`: whether the transaction had begun.
-    """
+    """The diagnostic of what SQLAlchemy or its driver raised. `address`: the store's address without its
+    password. `connected`: whether the transaction had begun."""
     cause: BaseException = getattr(error, "orig", None) or error
     code, hint = _classify(error, cause, connected)
-    fault = _FAULTS[code]
     sqlstate = getattr(cause, "sqlstate", None)
     # PostgreSQL's message would quote the value
     message = f"SQLSTATE {sqlstate}" if code == VALUE and sqlstate else _message(cause)
-    return Diagnostic(code, fault.summary, f"{address}: {message.rstrip('.')}.", hint=hint or fault.hint)
+    return report(code, f"{address}: {message.rstrip('.')}.", hint)
+
+
+def report(code: str, detail: str, hint: str = "") -> Diagnostic:
+    """The diagnostic of a fault, with its usual hint unless another is given."""
+    return Diagnostic(code, _FAULTS[code].summary, detail, hint=hint or _FAULTS[code].hint)
 
 
 def unknown_option(address: str, name: str, known: Collection[str]) -> Diagnostic:
     """An option in the store's address that PostgreSQL's libpq, which has the `known` ones, doesn't have."""
     near = get_close_matches(name, known, 1)
-    return Diagnostic(
-        OPTION,
-        _FAULTS[OPTION].summary,
-        f"{address}: PostgreSQL has no connection option `{name}`.",
-        hint=f"did you mean `{near[0]}`?" if near else _FAULTS[OPTION].hint,
-    )
-
-
-def changed_meanwhile(address: str) -> Diagnostic:
-    """Another program wrote to a file while lac read it without locks, which its directory doesn't allow."""
-    fault = _FAULTS[LOCKED]
-    return Diagnostic(LOCKED, fault.summary, f"{address} changed while it was read.", hint=fault.hint)
+    hint = f"did you mean `{near[0]}`?" if near else ""
+    return report(OPTION, f"{address}: PostgreSQL has no connection option `{name}`.", hint)
 
 
 def _classify(error: Exception, cause: BaseException, connected: bool) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from ...model.diagnostics import Diagnostic, LacError
-from .errors import ENCODE, DatabaseError, changed_meanwhile, diagnose, unknown_option
+from .errors import ENCODE, LOCKED, DatabaseError, diagnose, report, unknown_option
 
 Role = Literal["tracking", "auth"]
 Dialect = Literal["sqlite", "postgresql"]
@@ -87,7 +87,7 @@ def reading(store: SqlStore) -> Iterator[Connection]:
     with _transaction(store, {"postgresql_readonly": True}) as db:
         yield db
     if stamp is not None and stamp != _immutable_stamp(store.path):
-        raise DatabaseError(changed_meanwhile(store.display_address))
+        raise DatabaseError(report(LOCKED, f"{store.display_address} changed while it was read."))
 
 
 @contextmanager

@@ -51,8 +51,7 @@ def note_transaction(db: Connection, apply: Apply, workspace: str, transactions:
 
 def has_apply(db: Connection, apply_id: str) -> bool:
     """Whether this database has that apply."""
-    this = select(applies.c.apply_id).where(applies.c.apply_id == apply_id)
-    return db.execute(this).first() is not None
+    return db.scalar(select(applies.c.apply_id).where(applies.c.apply_id == apply_id)) is not None
 
 
 def count_transactions(db: Connection, apply_id: str) -> int:
@@ -116,10 +115,8 @@ def read(
     specs: Mapping[str, type[Spec]],
     address: Address | None = None,
 ) -> list[Apply]:
-    """The applies of a stack, and those of others that took objects from it, the first one first.
-
-    With `address`, only that object's lines, and only the applies that have any.
-    """
+    """The applies of a stack, and those of others that took objects from it, the first one first. With
+    `address`, only that object's lines, and only the applies that have any."""
     if schema_version(db) < 2:
         return []
     query = select(changes).where(changes.c.workspace == workspace, changes.c.stack == stack)

@@ -110,10 +110,8 @@ def hold(
 
 
 def force_unlock(store: SqlStore, stack: str, lock_id: str) -> None:
-    """Free the lock with this id. Its holder can't write any more, even if it is alive.
-
-    LacError if the stack isn't locked, or its lock has another id.
-    """
+    """Free the lock with this id. Its holder can't write any more, even if it is alive. LacError if the stack
+    isn't locked, or its lock has another id."""
     with reading(store) as db:
         row = _row(db, stack) if state.schema_version(db) > 1 else None
     while row is not None and lock_id and row["token"] == lock_id:
@@ -143,7 +141,11 @@ class _Watch:
     def __init__(self, store: SqlStore, stack: str, beside: SqlStore | None = None) -> None:
         self._store = store
         self._stack = stack
-        self._floor = 0 if beside is None else _fence(beside, stack)
+        self._floor = 0
+        if beside is not None and beside.exists:
+            with reading(beside) as db:
+                row = _row(db, stack) if state.schema_version(db) > 1 else None
+            self._floor = row["fence"] if row else 0
         # of the holder: its lock's id, when its lease ends, and when we first read that
         self._heard: tuple[str, int, float] = ("", 0, 0.0)
         self._renewed = False
@@ -216,15 +218,6 @@ def _ignoring(*codes: str) -> Iterator[None]:
     except LacError as error:
         if error.diagnostics[0].code not in codes:
             raise
-
-
-def _fence(store: SqlStore, stack: str) -> int:
-    """The last fence that a database knows of; 0 where it knows of none."""
-    if not store.exists:
-        return 0
-    with reading(store) as db:
-        row = _row(db, stack) if state.schema_version(db) > 1 else None
-    return row["fence"] if row else 0
 
 
 def _row(db: Connection, stack: str, *, lock: bool = False) -> _Row | None:

@@ -26,6 +26,7 @@ from sqlalchemy import (
 
 from ...model.diagnostics import Diagnostic, LacError
 from ...model.spec import P, Part, construct, plain
+from ..sql.errors import CONFLICT, report
 from . import upgrades
 
 SCHEMA_VERSION: Final = 2
@@ -114,14 +115,8 @@ def _refuse_overtaken(db: Connection, version: int) -> None:
         # fails by itself on a row that was written since
         db.execute(select(meta.c.value).where(meta.c.key == _VERSION).with_for_update())
     elif db.execute(text(f"SELECT to_regclass('{meta.name}')")).scalar() is not None:
-        raise LacError(
-            Diagnostic(
-                "write-conflict",
-                "another transaction changed the same rows",
-                "Another lac created the `lac_*` tables at the same time.",
-                hint="run the command again",
-            )
-        )
+        detail = "Another lac created the `lac_*` tables at the same time."
+        raise LacError(report(CONFLICT, detail, "run the command again"))
 
 
 def schema_version(db: Connection) -> int:
