@@ -295,6 +295,7 @@ role_permissions: Final = _table(
 
 user_role_assignments: Final = _table(
     "user_role_assignments",
+    Column("id", Integer, primary_key=True),
     Column("user_id", Integer, nullable=False),
     Column("role_id", Integer, nullable=False),
 )
