@@ -138,12 +138,10 @@ def _find_obstacle(move: Move, desired: Desired, specs: Mapping[str, type[Spec]]
 
 
 def _find_conflict(
-    move: Move, after: Address | None, claims: Mapping[Address, Move], recorded: Recorded, live: Live
+    move: Move, after: Address, claims: Mapping[Address, Move], recorded: Recorded, live: Live
 ) -> tuple[str, str] | None:
     """Why the object can't be renamed now, and the way out. `after`: the end of its moves."""
     before = move.before
-    if after is None:
-        return "the blocks form a cycle", "remove one of them"
     if not live.present(before) or (before not in recorded.ours and after in recorded.ours):
         return None  # never created, or already moved
     if owner := recorded.others.get(before):
