@@ -37,6 +37,7 @@ from .planning.comparison import Side, States
 from .planning.drift import Drift
 from .planning.explanation import Explanation
 from .planning.planfile import SavedPlan
+from .planning.renames import check_moves
 from .planning.selection import check_cycles
 from .planning.targeting import Selection
 from .stores.state import lock
@@ -51,6 +52,10 @@ SPECS: Mapping[str, type[Spec]] = {name: kind.spec for name, kind in KINDS.items
 """Every kind's Spec class, for what needs no stack."""
 
 
+def _check_moves(desired: Desired) -> Iterable[Diagnostic]:
+    return check_moves(desired, SPECS)
+
+
 def _check_rules(desired: Desired) -> Iterable[Diagnostic]:
     # imported here: without policies nothing needs the engine of their expressions
     if not desired.rules.policies:
@@ -61,10 +66,8 @@ def _check_rules(desired: Desired) -> Iterable[Diagnostic]:
 
 
 class Stack:
-    """A directory of manifests and the stores that it describes. Holds no connection between calls.
-
-    Every method raises LacError where it can't do its work.
-    """
+    """A directory of manifests and the stores that it describes. Holds no connection between calls. Every
+    method raises LacError where it can't do its work."""
 
     def __init__(
         self, manifest: Manifest, kinds: Mapping[str, Kind[Any]], environ: Mapping[str, str] | None = None
@@ -83,12 +86,9 @@ class Stack:
         environ: Mapping[str, str] | None = None,
         manifests: bool = True,
     ) -> Stack:
-        """Read and check the manifests below `path`, for one environment of its `lac.yaml`.
-
-        `environ` stands for the process's environment. `manifests=False` reads lac.yaml alone, for work on
-        the stores that doesn't depend on the manifests. LacError with every problem at its place. Connects
-        to nothing yet.
-        """
+        """Read and check the manifests below `path`, for one environment of its `lac.yaml`. Connects to
+        nothing yet. `environ` stands for the process's environment. `manifests=False` reads lac.yaml alone.
+        LacError with every problem at its place."""
         # imported here: a stack whose desired objects come from Python needs no YAML
         from .manifest.load import load as load_manifest
 
@@ -100,7 +100,7 @@ class Stack:
             var_files=var_files,
             environ=os.environ if environ is None else environ,
             settings_only=not manifests,
-            checks=(check_cycles, _check_rules),
+            checks=(check_cycles, _check_moves, _check_rules),
         )
         return cls(manifest, KINDS, environ)
 
@@ -156,13 +156,11 @@ class Stack:
         excludes: Sequence[str] = (),
         allow: Collection[str] = (),
     ) -> Plan:
-        """The changes that `apply` would make. Reads every store and writes nothing.
-
-        `destroy`: delete every object that this stack owns. `refresh=False`: use this stack's records instead
-        of reading live state. `refresh_only`: update the records to match live state; change no object.
-        `targets` and `excludes`: addresses or patterns that the plan is limited to. `allow`: guards
-        (`planning.guards.GUARDS`) to override.
-        """
+        """The changes that `apply` would make. Reads every store and writes nothing. `destroy`: delete every
+        object that this stack owns. `refresh=False`: use this stack's records instead of live state.
+        `refresh_only`: update the records to match live state; change no object. `targets` and `excludes`:
+        addresses or patterns that the plan is limited to. `allow`: guards (`model.plan.GUARDS`) to
+        override."""
         selection = Selection(tuple(targets), tuple(excludes))
         if refresh_only:
             return plan_refresh(self._session, selection)
@@ -170,9 +168,7 @@ class Stack:
 
     def drift(self, ignore: Sequence[str] = ()) -> Drift:
         """The changes made outside lac since the last apply, apart from those that the manifests would make.
-
-        `ignore`: addresses or patterns to ignore, beside those that lac.yaml names.
-        """
+        `ignore`: addresses or patterns to ignore, beside those that lac.yaml names."""
         return queries.read_drift(self._session, ignore)
 
     def show(self, address: Address) -> ObjectState:
@@ -222,12 +218,9 @@ class Stack:
         where: str | None = None,
     ) -> Promotion:
         """The edit of the manifests that points the alias `to` of a model at another version, by default the
-        challenger's. Writes nothing. LacError where there is no such version, or the manifests can't be
-        edited safely.
-
-        `version`: a number, a selector, or one of `3`, `latest`, `@alias`, `run:ID`. `where`: the newest
-        version for which this CEL expression is true.
-        """
+        challenger's. Writes nothing. `version`: a number, a selector, or one of `3`, `latest`, `@alias`,
+        `run:ID`. `where`: the newest version for which this CEL expression is true. LacError where there is
+        no such version, or the manifests can't be edited safely."""
         if where is not None:
             version = promotion.make_selector(where=where, newest=True)
         elif isinstance(version, str):
@@ -250,19 +243,16 @@ class Stack:
         return saved_plans.save_plan(self._session, plan)
 
     def read_plan(self, data: bytes) -> SavedPlan:
-        """The plan of a plan file's bytes. LacError where it was modified, or isn't for this stack and its
-        stores."""
+        """The plan of a plan file's bytes. LacError where it was modified, or is for other stores."""
         return saved_plans.read_plan(self._session, data)
 
     def check_plan(self, plan: SavedPlan) -> Plan:
-        """The plan to apply. LacError where an apply has carried it out already, live state has changed
-        since, or the plan no longer follows from it."""
+        """The plan to apply. LacError if it was applied already, or no longer follows from live state."""
         return saved_plans.check_plan(self._session, plan)
 
     def manifests_differ(self, plan: SavedPlan) -> bool:
-        """Whether the manifests differ from those that the plan was made from. An apply of the plan ignores
-        their changes."""
-        return saved_plans.manifests_differ(self._session, plan)
+        """Whether the manifests differ from the plan's; an apply ignores the difference."""
+        return self._session.manifest.digest() != plan.origin.manifests
 
     # --- writing
 
@@ -274,11 +264,9 @@ class Stack:
         stop: Callable[[], bool] | None = None,
     ) -> Iterator[Event]:
         """Make the changes of `plan`, one event after another; nothing happens unless the events are read.
-
         Waits up to `lock_timeout` seconds for another apply. Once `stop()` is true, the current operation is
-        finished or undone, and the apply ends. LacError where a SQL step fails, which writes nothing then,
-        and where a policy denies the plan, by its verdicts or by live state.
-        """
+        finished or undone, and the apply ends. LacError where a SQL step fails, which writes nothing then, or
+        a policy denies the plan."""
         return apply_plan(self._session, plan, lock_timeout=lock_timeout, stop=stop or (lambda: False))
 
     def force_unlock(self, lock_id: str) -> None:
@@ -287,8 +275,7 @@ class Stack:
             lock.force_unlock(ledger.registry, self.name, lock_id)
 
     def forget(self, addresses: Sequence[Address]) -> None:
-        """Drop the records of `addresses`: the objects stay as they are, and this stack no longer owns them.
-        LacError where one has no record."""
+        """Drop the records of `addresses`; the objects stay. LacError where one has no record."""
         ownership.forget_objects(self._session, addresses)
 
     def import_objects(
@@ -298,29 +285,21 @@ class Stack:
         write: Callable[[str], None] | None = None,
         take_over: bool = False,
     ) -> Import:
-        """Import live objects: record them as they are, and return the YAML that declares them.
-
-        None imports every object that no stack manages. LacError where an address names no object, or another
-        stack's, unless `take_over`: then the object becomes this stack's, and both histories record it. An
-        object that is declared already is recorded only. `write` gets the YAML, where there is any, before
-        anything is recorded; an error that it raises ends the import.
-        """
+        """Record live objects as they are, and return the YAML that declares them. None imports every object
+        that no stack manages. LacError where an address names no object, or another stack's, unless
+        `take_over`: then it becomes this stack's, and both histories record it. A declared object is recorded
+        only. `write` gets the YAML, if any, before anything is recorded; an error that it raises ends the
+        import."""
         return ownership.import_objects(self._session, addresses, write=write, take_over=take_over)
 
 
-def _plan_html(plan: Plan) -> str:
+def _html(item: Plan | Drift) -> str:
     # imported here: only a notebook calls it
     from .views import notebook
 
-    return notebook.plan(plan)
-
-
-def _drift_html(drift: Drift) -> str:
-    from .views import notebook
-
-    return notebook.drift(drift)
+    return notebook.plan(item) if isinstance(item, Plan) else notebook.drift(item)
 
 
 # the method that notebooks call; attached here, since the types themselves know no view
-for _type, _html in ((Plan, _plan_html), (Drift, _drift_html)):
+for _type in (Plan, Drift):
     setattr(_type, "_repr_html_", _html)  # noqa: B010 - the type doesn't declare it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 import threading
@@ -13,6 +14,7 @@ from hypothesis import settings
 from support import failpoints
 from support.bench import Bench
 from support.browser import describe_browser, ensure_browser
+from support.compiled import share_statements
 from support.mlflow_fixture import (  # noqa: F401 - fixtures are found by name
     SERVICES,
     basic_auth_server,
@@ -59,6 +61,7 @@ def forks() -> Iterator[Forks]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    share_statements()
     if config.getoption("--everywhere"):
         settings.load_profile("everywhere")
 
@@ -67,7 +70,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Whatever needs a Ray, or MLflow's server, runs in one process: a session starts one of each."""
     if not config.getoption("--everywhere"):
-        again = {item for item in items if item.get_closest_marker("any_store") and "postgresql" in item.name}
+        again = {
+            item
+            for item in items
+            if item.get_closest_marker("everywhere")
+            or (item.get_closest_marker("any_store") and "postgresql" in item.name)
+        }
         items[:] = [item for item in items if item not in again]
         config.hook.pytest_deselected(items=[*again])
     for item in items:
@@ -97,7 +105,10 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """A browser is looked for, or installed, beside the first tests: those that need it come last."""
+    """A browser is looked for, or installed, beside the first tests: those that need it come last. What is
+    imported and collected by now stays: the garbage collector needn't look through it again."""
+    gc.collect()
+    gc.freeze()
     if any("browser" in getattr(item, "fixturenames", ()) for item in session.items):
         threading.Thread(target=ensure_browser, daemon=True).start()
 

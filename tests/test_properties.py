@@ -27,9 +27,17 @@ from lifecycle_as_code.model.diff import diff, restrict_to_owned
 from lifecycle_as_code.model.spec import Spec
 from lifecycle_as_code.stores import processes
 
-EVERYWHERE = settings.get_current_profile_name() == "everywhere"
-WORLDS = settings(max_examples=80 if EVERYWHERE else 8, suppress_health_check=[HealthCheck.too_slow])
-"""Each example is an apply or two on fresh databases."""
+EXAMPLES = {"sqlite": 8, "postgresql": 3}
+"""Each is an apply or two on fresh databases, which are dear on PostgreSQL; `--everywhere`: 80."""
+
+
+def examples(dialect: str) -> settings:
+    """How many worlds a property is tried in there."""
+    everywhere = settings.get_current_profile_name() == "everywhere"
+    return settings(
+        max_examples=80 if everywhere else EXAMPLES[dialect], suppress_health_check=[HealthCheck.too_slow]
+    )
+
 
 NAMES = st.sampled_from(["fraud", "churn", "ads"])
 TEXTS = st.sampled_from(["", "v1", "Größe → 5"])
@@ -49,7 +57,7 @@ def worlds(draw: st.DrawFn) -> list[Spec]:
             stage = draw(st.sampled_from(["None", "Production"]))
             source = f"s3://bucket/{name}/{number}"
             specs.append(
-                ModelVersion(model=name, version=number, source=source, tags=draw(TAGS), stage=stage)  # type: ignore[arg-type]
+                ModelVersion(model=name, version=number, source=source, tags=draw(TAGS), stage=stage)  # type: ignore[arg-type]  # pydantic checks the stage
             )
         for alias in sorted(draw(st.sets(st.sampled_from(["champion", "shadow"])))) if count else ():
             specs.append(ModelAlias(model=name, alias=alias, version=draw(st.integers(1, count))))
@@ -127,65 +135,73 @@ def assert_reached(bench: Bench, world: list[Spec]) -> None:
 
 
 @DIALECTS
-@WORLDS
-@given(worlds(), worlds())
-def test_one_apply_reaches_any_world_from_any_other(
-    dialect: str, first: list[Spec], second: list[Spec]
-) -> None:
-    with benches(dialect) as bench:
-        if first:
-            converge(bench.stack(first))
-            assert_reached(bench, first)
-        if second:
-            converge(bench.stack(second))
-            assert_reached(bench, second)
+def test_one_apply_reaches_any_world_from_any_other(dialect: str) -> None:
+    @examples(dialect)
+    @given(worlds(), worlds())
+    def holds(first: list[Spec], second: list[Spec]) -> None:
+        with benches(dialect) as bench:
+            if first:
+                converge(bench.stack(first))
+                assert_reached(bench, first)
+            if second:
+                converge(bench.stack(second))
+                assert_reached(bench, second)
+
+    holds()
 
 
 @DIALECTS
-@WORLDS
-@given(worlds().filter(bool), worlds().filter(bool), st.integers(0, 40))
-def test_a_crash_anywhere_loses_nothing(
-    dialect: str, first: list[Spec], second: list[Spec], writes: int
-) -> None:
-    with benches(dialect) as bench:
-        converge(bench.stack(first))
-        before = bench.live().keys()
-        try:
-            with death_after(writes):
-                converge(bench.stack(second))
-        except DiedError:
-            pass
-        made = bench.live().keys() - before
-        assert made <= bench.records().keys(), "an object nobody remembers"
-        converge(bench.stack(second))
-        assert_reached(bench, second)
+def test_a_crash_anywhere_loses_nothing(dialect: str) -> None:
+    @examples(dialect)
+    @given(worlds().filter(bool), worlds().filter(bool), st.integers(0, 40))
+    def holds(first: list[Spec], second: list[Spec], writes: int) -> None:
+        with benches(dialect) as bench:
+            converge(bench.stack(first))
+            before = bench.live().keys()
+            try:
+                with death_after(writes):
+                    converge(bench.stack(second))
+            except DiedError:
+                pass
+            made = bench.live().keys() - before
+            assert made <= bench.records().keys(), "an object nobody remembers"
+            converge(bench.stack(second))
+            assert_reached(bench, second)
+
+    holds()
 
 
 @pytest.mark.any_store
 @DIALECTS
-@WORLDS
-@given(worlds().filter(bool), worlds().filter(bool), st.randoms())
-def test_the_order_of_declaration_does_not_matter(
-    dialect: str, first: list[Spec], second: list[Spec], luck: Any
-) -> None:
-    shuffled = [*second]
-    luck.shuffle(shuffled)
-    with benches(dialect) as bench:
-        converge(bench.stack(first))
-        assert bench.stack(shuffled).plan() == bench.stack(second).plan()
+def test_the_order_of_declaration_does_not_matter(dialect: str) -> None:
+    @examples(dialect)
+    @given(worlds().filter(bool), worlds().filter(bool), st.randoms())
+    def holds(first: list[Spec], second: list[Spec], luck: Any) -> None:
+        shuffled = [*second]
+        luck.shuffle(shuffled)
+        with benches(dialect) as bench:
+            converge(bench.stack(first))
+            assert bench.stack(shuffled).plan() == bench.stack(second).plan()
+
+    holds()
 
 
 @DIALECTS
-@WORLDS
-@given(worlds().filter(bool), worlds())
-def test_what_is_not_ours_is_never_touched(dialect: str, theirs: list[Spec], ours: list[Spec]) -> None:
-    with benches(dialect) as bench:
-        converge(bench.stack(theirs, name="theirs"))
-        taken = {spec.address for spec in theirs}
-        mine = [s for s in ours if s.address not in taken and not {*s.refs()} & taken]
-        mine = [s for s in mine if {*s.refs()} <= {x.address for x in mine}]
-        held = bench.live()
-        if mine:
-            converge(bench.stack(mine, name="mine"))
-            list(bench.stack(name="mine").apply(bench.stack(name="mine").plan(destroy=True)))
-        assert {a: found.spec for a, found in bench.live().items()} == {a: f.spec for a, f in held.items()}
+def test_what_is_not_ours_is_never_touched(dialect: str) -> None:
+    @examples(dialect)
+    @given(worlds().filter(bool), worlds())
+    def holds(theirs: list[Spec], ours: list[Spec]) -> None:
+        with benches(dialect) as bench:
+            converge(bench.stack(theirs, name="theirs"))
+            taken = {spec.address for spec in theirs}
+            mine = [s for s in ours if s.address not in taken and not {*s.refs()} & taken]
+            mine = [s for s in mine if {*s.refs()} <= {x.address for x in mine}]
+            held = bench.live()
+            if mine:
+                converge(bench.stack(mine, name="mine"))
+                list(bench.stack(name="mine").apply(bench.stack(name="mine").plan(destroy=True)))
+            assert {a: found.spec for a, found in bench.live().items()} == {
+                a: f.spec for a, f in held.items()
+            }
+
+    holds()

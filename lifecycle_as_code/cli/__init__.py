@@ -16,7 +16,7 @@ import click
 from .. import __version__
 from . import streams
 from .group import LazyGroup
-from .options import Options, shared_options
+from .options import Options
 
 # module and help of every command: `lac --help` prints the table and imports none of them
 VERBS: dict[str, dict[str, tuple[str, str]]] = {
@@ -59,7 +59,6 @@ def _group() -> LazyGroup:
     group = LazyGroup(
         name="lac",
         verbs=VERBS,
-        params=shared_options(),
         context_settings={"terminal_width": _help_width()},
         help="Terraform for the ML lifecycle: plan and apply MLflow's registry and Ray Serve from YAML.",
         epilog="Exit codes: 0 success, 1 error, 2 difference (plan --detailed-exitcode, drift).",

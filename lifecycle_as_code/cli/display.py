@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..model.diagnostics import Diagnostic
 from .options import Options
 from .output import paint, say, tell, warn, width
 
 if TYPE_CHECKING:
-    from ..model.diagnostics import Diagnostic
     from ..model.plan import Plan
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 VIEWS = {
     "json": "Print JSON.",
@@ -27,13 +25,13 @@ VIEWS = {
 """The views other than the terminal's, with their help."""
 
 
-def view_options(*names: str) -> Callable[[F], F]:
+def view_options(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """These views as flags; the command gets the flag's name as `view`, or None for the terminal.
     UsageError for several flags."""
 
-    def decorate(function: F) -> F:
+    def decorate(function: Callable[..., int]) -> Callable[..., int]:
         @wraps(function)
-        def command(*args: Any, **values: Any) -> Any:
+        def command(*args: Any, **values: Any) -> int:
             flags = [name for name in names if values.pop(f"as_{name}")]
             if len(flags) > 1:
                 raise click.UsageError(f"{' and '.join(f'--{name}' for name in flags)}: choose one")
@@ -41,7 +39,7 @@ def view_options(*names: str) -> Callable[[F], F]:
 
         for name in reversed(names):
             command = click.option(f"--{name}", f"as_{name}", is_flag=True, help=VIEWS[name])(command)
-        return cast(F, command)
+        return command
 
     return decorate
 

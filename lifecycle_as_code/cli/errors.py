@@ -12,6 +12,7 @@ import click
 from ..model.diagnostics import Diagnostic, LacError, Severity
 from ..model.text import shorten
 from .display import show_problems
+from .files import find_way_out
 from .options import Options
 from .output import note, warn
 
@@ -58,7 +59,10 @@ def _diagnostics(error: BaseException) -> tuple[Diagnostic, ...]:
         case click.ClickException():
             return (Diagnostic("usage", "the command failed", error.format_message()),)
         case OSError():
-            return (Diagnostic("os-error", "a system call failed", str(error), _DEBUG),)
+            place = f"{error.filename}: " if error.filename else ""
+            detail = f"{place}{error.strerror or error}."
+            summary = "a file or directory can't be used"
+            return (Diagnostic("os-error", summary, detail, find_way_out(error) or _DEBUG),)
         case _:
             # an exception may repeat all that it was about
             detail = shorten(f"{type(error).__name__}: {error}".strip(": "), _MOST)

@@ -7,14 +7,16 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..model.diagnostics import LacError
 from .display import show
 from .options import Options
-from .output import approval_error, confirm, is_interactive, note, paint, say
-from .stacks import open_stack
+from .output import confirm, failure, is_interactive, note, paint, say
+from .stacks import open_plan, open_stack
 from .streams import is_abandoned
 
 if TYPE_CHECKING:
@@ -24,9 +26,17 @@ if TYPE_CHECKING:
     from ..model.plan import Plan
     from ..stack import Stack
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyOptions:
+    """The values of `apply_options`."""
+
+    auto_approve: bool
+    no_input: bool
+    lock_timeout: float
+    as_json: bool
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -36,46 +46,48 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
     return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)(ms|s|m|h)", value))
 
 
-def apply_options(function: F) -> F:
-    """The options of a command that applies a plan."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print events as JSON, one per line."),
-        click.option(
-            "--lock-timeout",
-            callback=_seconds,
-            default="0",
-            metavar="DURATION",
-            help="How long to wait for the stack's lock, such as 10s or 3m.",
-        ),
-        click.option("--no-input", is_flag=True, help="Fail instead of asking for approval."),
-        click.option("--auto-approve", is_flag=True, help="Skip the question for approval."),
-    ):
-        function = option(function)
-    return function
+def apply_options(function: Callable[..., int]) -> Callable[..., int]:
+    """The options of a command that applies a plan; the command gets them as `apply`."""
 
+    @click.option("--auto-approve", is_flag=True, help="Skip the question for approval.")
+    @click.option("--no-input", is_flag=True, help="Fail instead of asking for approval.")
+    @click.option(
+        "--lock-timeout",
+        callback=_seconds,
+        default="0",
+        metavar="DURATION",
+        help="How long to wait for the stack's lock, such as 10s or 3m.",
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Print events as JSON, one per line.")
+    @wraps(function)
+    def command(
+        *args: Any, auto_approve: bool, no_input: bool, lock_timeout: float, as_json: bool, **values: Any
+    ) -> int:
+        apply = ApplyOptions(auto_approve, no_input, lock_timeout, as_json)
+        return function(*args, apply=apply, **values)
 
-@dataclass(frozen=True, slots=True)
-class ApplyOptions:
-    """The values of `apply_options`."""
-
-    auto_approve: bool = False
-    no_input: bool = False
-    lock_timeout: float = 0.0
-    as_json: bool = False
+    return command
 
 
 def apply_new_plan(options: Options, make_plan: Callable[[Stack], Plan], apply: ApplyOptions) -> int:
     """Plan, show, ask, apply. 0 when everything in the plan was applied, otherwise 1."""
+    from ..review.policy.judge import list_denials
+    from ..views.summary import describe_stack
+
     if not apply.auto_approve and (apply.as_json or apply.no_input or not is_interactive()):
-        raise _approval_error(as_json=apply.as_json)
+        detail = "`--json` can't ask a question." if apply.as_json else "There is no terminal to ask on."
+        hint = "review `lac plan`, then add `--auto-approve`"
+        raise failure("approval-needed", "the plan needs approval", detail, hint)
     stack = open_stack(options)
     plan = make_plan(stack)
     _show(plan, options, apply)
     if not plan.changes:
         return _finish_without_changes(apply)
     if plan.review.denied:
-        raise _denial(plan)
-    if plan.differences and not apply.auto_approve and not _confirm(plan):
+        raise LacError(*list_denials(plan))
+    question = "Delete all of these objects?" if plan.destroy else "Apply these changes?"
+    is_approved = apply.auto_approve or not plan.differences
+    if not is_approved and not confirm(f"\n{describe_stack(plan)}. {question}"):
         note("Nothing was applied.")
         return 1
     return _apply(stack, plan, options, apply)
@@ -84,12 +96,15 @@ def apply_new_plan(options: Options, make_plan: Callable[[Stack], Plan], apply: 
 def apply_saved_plan(options: Options, file: str, apply: ApplyOptions, *, same_manifests: bool) -> int:
     """Apply a saved plan without asking: it was reviewed. Today's policies are checked, too, where the
     manifests can be read. `same_manifests`: LacError where they have changed since the plan."""
-    from .plan_files import open_plan
-
     stack, file_plan = open_plan(options, file, manifests=True)
     differs = stack.manifests_differ(file_plan)
     if differs and same_manifests:
-        raise _manifests_error()
+        raise failure(
+            "manifests-changed",
+            "the manifests have changed since the plan was made",
+            "--same-manifests refuses a plan when a file was changed, added or removed.",
+            "run `lac plan -o FILE` again, and review the new plan",
+        )
     plan = stack.check_plan(file_plan)
     if differs:
         note("The manifests have changed since the plan was made; the plan is applied as it was reviewed.")
@@ -98,12 +113,13 @@ def apply_saved_plan(options: Options, file: str, apply: ApplyOptions, *, same_m
 
 
 def _show(plan: Plan, options: Options, apply: ApplyOptions) -> None:
-    if not apply.as_json:
-        show(plan, options, None)
-        return
+    from ..planning.encoding import plan_data
     from ..views import json
 
-    say(json.plan_line(plan))
+    if apply.as_json:
+        say(json.document({"type": "plan", "plan": plan_data(plan)}, indent=None))
+    else:
+        show(plan, options, None)
 
 
 def _finish_without_changes(apply: ApplyOptions) -> int:
@@ -115,15 +131,7 @@ def _finish_without_changes(apply: ApplyOptions) -> int:
     return 0
 
 
-def _confirm(plan: Plan) -> bool:
-    from ..views.summary import describe_stack
-
-    question = "Delete all of these objects?" if plan.destroy else "Apply these changes?"
-    return confirm(f"\n{describe_stack(plan)}. {question}")
-
-
 def _apply(stack: Stack, plan: Plan, options: Options, apply: ApplyOptions) -> int:
-    from ..model.diagnostics import LacError
     from ..model.events import Finished
 
     log: list[Event] = []
@@ -133,7 +141,12 @@ def _apply(stack: Stack, plan: Plan, options: Options, apply: ApplyOptions) -> i
     try:
         _follow(stack, plan, options, log, apply)
     except KeyboardInterrupt:
-        raise _abort() from None
+        raise failure(
+            "aborted",
+            "the apply was aborted",
+            "The current operation may be incomplete; it is recorded as pending.",
+            "run `lac plan` to see what is left, and `lac apply` to finish it",
+        ) from None
     except LacError:
         if log and not as_json:
             _close(log, options, complete=False)
@@ -151,7 +164,9 @@ def _follow(stack: Stack, plan: Plan, options: Options, log: list[Event], apply:
     from .signals import handle_signals
 
     with handle_signals() as stop, reporter(options, as_json=apply.as_json) as report:
-        work = _end_after_stop(stack.apply(plan, lock_timeout=apply.lock_timeout, stop=stop.is_set), log)
+        work = _end_after_stop(
+            stack.apply(plan, lock_timeout=apply.lock_timeout, stop=lambda: stop.requested), log
+        )
         # closing releases the locks, also when the second Ctrl-C comes between two events
         with closing(work) as events:
             for event in events:
@@ -159,8 +174,7 @@ def _follow(stack: Stack, plan: Plan, options: Options, log: list[Event], apply:
                 report(event)
                 if is_abandoned():
                     # without a reader, still finish the current operation
-                    stop.set()
-                    report = _ignore
+                    stop.requested = True
 
 
 def _end_after_stop(events: Iterator[Event], log: list[Event]) -> Generator[Event, None, None]:
@@ -174,52 +188,8 @@ def _end_after_stop(events: Iterator[Event], log: list[Event]) -> Generator[Even
         yield Finished("", sum(isinstance(event, Done) for event in log), 0, 0, stopped=True)
 
 
-def _ignore(event: Event) -> None:
-    """Print nothing: stdout has no reader."""
-
-
 def _close(log: list[Event], options: Options, *, complete: bool) -> None:
     from ..views.terminal import events as view
 
-    if complete:
-        say(f"\n{view.closing(log, paint(options))}")
-    else:
-        note(f"\n{view.closing(log, paint(options, sys.stderr))}")
-
-
-def _approval_error(*, as_json: bool) -> Exception:
-    detail = "`--json` can't ask a question." if as_json else "There is no terminal to ask on."
-    return approval_error("the plan needs approval", detail, "review `lac plan`, then add `--auto-approve`")
-
-
-def _denial(plan: Plan) -> Exception:
-    from ..model.diagnostics import LacError
-    from ..review.policy.judge import list_denials
-
-    return LacError(*list_denials(plan))
-
-
-def _manifests_error() -> Exception:
-    from ..model.diagnostics import Diagnostic, LacError
-
-    return LacError(
-        Diagnostic(
-            "manifests-changed",
-            "the manifests have changed since the plan was made",
-            "--same-manifests refuses a plan when a file was changed, added or removed.",
-            hint="run `lac plan -o FILE` again, and review the new plan",
-        )
-    )
-
-
-def _abort() -> Exception:
-    from ..model.diagnostics import Diagnostic, LacError
-
-    return LacError(
-        Diagnostic(
-            "aborted",
-            "the apply was aborted",
-            "The current operation may be incomplete; it is recorded as pending.",
-            hint="run `lac plan` to see what is left, and `lac apply` to finish it",
-        )
-    )
+    write, stream = (say, sys.stdout) if complete else (note, sys.stderr)
+    write(f"\n{view.closing(log, paint(options, stream))}")

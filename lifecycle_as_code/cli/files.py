@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 from ..manifest.regular_file import read_regular_file
+from .output import failure
 
 
 def write(path: Path, data: bytes) -> None:
@@ -35,9 +37,7 @@ def write(path: Path, data: bytes) -> None:
 def replace(path: Path, before: bytes, after: bytes) -> None:
     """Replace a file's content `before` with `after`. LacError where it has other content by now."""
     if read(path, len(before)) != before:
-        raise _failure(
-            "file-changed", "another process changed the file", path, OSError(0, "run the command again")
-        )
+        raise failure("file-changed", "another process changed the file", f"{path}: run the command again.")
     write(path, after)
 
 
@@ -49,6 +49,15 @@ def read(path: Path, most: int) -> bytes:
         raise _failure("unreadable-file", "cannot read the file", path, error) from None
 
 
+def find_way_out(error: OSError) -> str:
+    """The hint for an error of a file or directory; empty for any other."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some disk space, then run the command again"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return "choose another path: a directory is needed here"
+    return "check the path and its permissions, or choose another one" if error.filename else ""
+
+
 def _umask() -> int:
     now = os.umask(0)
     os.umask(now)
@@ -56,6 +65,4 @@ def _umask() -> int:
 
 
 def _failure(code: str, summary: str, path: Path, error: OSError) -> Exception:
-    from ..model.diagnostics import Diagnostic, LacError
-
-    return LacError(Diagnostic(code, summary, f"{path}: {error.strerror or error}."))
+    return failure(code, summary, f"{path}: {error.strerror or error}.", find_way_out(error))

@@ -19,25 +19,27 @@ class Verb(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Own options first, then the shared ones."""
-        _format_options(self, ctx, formatter)
+        params = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
+        own = [p.get_help_record(ctx) for p in params if not isinstance(p, SharedOption)]
+        common = [p.get_help_record(ctx) for p in params if isinstance(p, SharedOption)]
+        for heading, records in (("Options", own), (SHARED, common)):
+            if rows := [record for record in records if record]:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
 
 
-class Group(click.Group):
+class Group(Verb, click.Group):
     """The same for a command with subcommands: `lac state list`."""
 
     command_class = Verb
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self.params += shared_options()
-
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Subcommands, own options, then the shared ones."""
         self.format_commands(ctx, formatter)
-        _format_options(self, ctx, formatter)
+        super().format_options(ctx, formatter)
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """`verbs` maps a heading to commands, each with its module in `commands` and its help."""
 
     def __init__(self, *, verbs: dict[str, dict[str, tuple[str, str]]], **settings: Any) -> None:
@@ -50,14 +52,13 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, imported now: its module's `command`."""
-        for section in self.verbs.values():
-            if cmd_name in section:
-                module, help_ = section[cmd_name]
-                command: click.Command = import_module(f".commands.{module}", __package__).command
-                command.name = cmd_name
-                command.short_help = help_
-                return command
-        return None
+        table = {name: row for section in self.verbs.values() for name, row in section.items()}
+        if cmd_name not in table:
+            return None
+        module, help_ = table[cmd_name]
+        command: click.Command = import_module(f".commands.{module}", __package__).command
+        command.name, command.short_help = cmd_name, help_
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -72,19 +73,8 @@ class LazyGroup(click.Group):
         hint = did_you_mean(name, self.list_commands(ctx))
         raise click.UsageError(f"unknown command `{name}`; {hint}", ctx)
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table of commands by heading, then the options."""
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of commands by heading."""
         for heading, section in self.verbs.items():
             with formatter.section(heading):
                 formatter.write_dl([(name, help_) for name, (_, help_) in section.items()])
-        _format_options(self, ctx, formatter)
-
-
-def _format_options(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-    params = [p for p in command.get_params(ctx) if isinstance(p, click.Option)]
-    own = [p.get_help_record(ctx) for p in params if not isinstance(p, SharedOption)]
-    common = [p.get_help_record(ctx) for p in params if isinstance(p, SharedOption)]
-    for heading, records in (("Options", own), (SHARED, common)):
-        if rows := [record for record in records if record]:
-            with formatter.section(heading):
-                formatter.write_dl(rows)

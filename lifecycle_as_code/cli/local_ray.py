@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .options import Options
+from .output import failure
 
 if TYPE_CHECKING:
     from ..stores.ray.local import LocalRay
@@ -14,18 +15,12 @@ if TYPE_CHECKING:
 def state_directory(options: Options) -> Path:
     """The directory of the stack's state on this machine. LacError where there is no stack."""
     from ..manifest.files import suggest_directory
-    from ..model.diagnostics import Diagnostic, LacError
 
     directory = Path(options.directory)
-    if not (directory / "lac.yaml").is_file():
-        raise LacError(
-            Diagnostic(
-                "no-stack",
-                "no stack in this directory",
-                f"{directory / 'lac.yaml'} doesn't exist.",
-                hint=suggest_directory(directory),
-            )
-        )
+    file = directory / "lac.yaml"
+    if not file.is_file():
+        hint = suggest_directory(directory)
+        raise failure("no-stack", "no stack in this directory", f"{file} doesn't exist.", hint)
     return directory / ".lac"
 
 
@@ -33,12 +28,7 @@ def as_data(ray: LocalRay | None) -> dict[str, Any]:
     """The running Ray, or None, as plain data without its token."""
     if ray is None:
         return {"running": False}
-    return {
-        "running": True,
-        "address": ray.address,
-        "endpoints": ray.endpoint_url,
-        "pid": ray.pid,
-    }
+    return {"running": True, "address": ray.address, "endpoints": ray.endpoint_url, "pid": ray.pid}
 
 
 def as_text(ray: LocalRay) -> str:

@@ -82,6 +82,6 @@ def confirm(question: str) -> bool:
     return sys.stdin.readline().strip() == "yes"
 
 
-def approval_error(summary: str, detail: str, hint: str) -> LacError:
-    """The error of a command that must ask and can't."""
-    return LacError(Diagnostic("approval-needed", summary, detail, hint))
+def failure(code: str, summary: str, detail: str, hint: str = "") -> LacError:
+    """An error of one diagnostic."""
+    return LacError(Diagnostic(code, summary, detail, hint))

@@ -14,22 +14,14 @@ _NOTICE = b"\nStopping: finishing the current operation; press Ctrl-C again to a
 class Stop:
     """A request to stop."""
 
-    def __init__(self) -> None:
-        self._is_set = False
-
-    def is_set(self) -> bool:
-        """Whether to stop; the engine checks it between operations."""
-        return self._is_set
-
-    def set(self) -> None:
-        """Request the stop."""
-        self._is_set = True
+    requested = False
+    """Whether to stop; the engine checks it between operations."""
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal: request the stop, or abort if it is requested already."""
-        if self._is_set:
+        if self.requested:
             raise KeyboardInterrupt
-        self.set()
+        self.requested = True
         # not through sys.stderr: the signal may interrupt one of its writes
         with suppress(OSError):
             os.write(2, _NOTICE)

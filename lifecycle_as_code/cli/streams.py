@@ -13,31 +13,17 @@ import sys
 from typing import Any, TextIO
 
 
-class Drain(io.RawIOBase):
+class Drain(io.FileIO):
     """A descriptor that accepts everything written to it. `error`: the first failure; it drops output since
     then."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self.error: OSError | None = None
-
-    def writable(self) -> bool:
-        """Required of a stream."""
-        return True
-
-    def fileno(self) -> int:
-        """The descriptor, for child processes."""
-        return self._descriptor
-
-    def isatty(self) -> bool:
-        """Whether the descriptor is a terminal."""
-        return os.isatty(self._descriptor)
+    error: OSError | None = None
 
     def write(self, data: Any, /) -> int:
         """Write `data`, or drop it."""
         if self.error is None:
             try:
-                return os.write(self._descriptor, data)
+                return os.write(self.fileno(), data)
             except OSError as error:
                 self.error = error
         return memoryview(data).nbytes
@@ -59,7 +45,7 @@ def install() -> None:
 
 
 def _wrap(stream: TextIO) -> TextIO:
-    raw = Drain(stream.fileno())
+    raw = Drain(stream.fileno(), "wb", closefd=False)
     by_line = stream is not sys.stdout or raw.isatty()
     return io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=by_line)
 

@@ -23,8 +23,7 @@ _CI: Final = (
     "BUILD_REQUESTEDFOR",
     "DRONE_COMMIT_AUTHOR",
 )
-"""The user who started a CI job, as documented by GitHub, GitLab, Buildkite, CircleCI, Azure Pipelines and
-Drone."""
+"""The user who started a CI job, by the CI systems' own documentation."""
 _RUNS: Final = ("CI_JOB_URL", "BUILDKITE_BUILD_URL", "CIRCLE_BUILD_URL", "BUILD_URL", "DRONE_BUILD_LINK")
 _COMMITS: Final = (
     "GITHUB_SHA",
@@ -51,11 +50,11 @@ _GIT_SECONDS: Final = 5.0
 
 
 def actor(directory: Path, environ: Mapping[str, str]) -> Actor:
-    """The user of this process, and the commit of `directory`: git's, or the CI job's where git knows none.
-    Unknown parts are empty."""
-    commit = _git(directory, environ, "rev-parse", "--verify", "--quiet", "HEAD")
-    remote = _git(directory, environ, "config", "--get", "remote.origin.url") if commit else ""
-    changed = _git(directory, environ, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    """This process's user, and the commit of `directory`: git's, or else the CI job's. Unknown parts are
+    empty."""
+    commit, _ = _git(directory, environ, "rev-parse", "--verify", "--quiet", "HEAD")
+    remote = _git(directory, environ, "config", "--get", "remote.origin.url")[0] if commit else ""
+    changed, _ = _git(directory, environ, "status", "--porcelain", "--untracked-files=no", "--", ".")
     return Actor(
         user=_user(),
         host=socket.gethostname(),
@@ -68,18 +67,13 @@ def actor(directory: Path, environ: Mapping[str, str]) -> Actor:
 
 
 def commit_warning(directory: Path, environ: Mapping[str, str]) -> Diagnostic | None:
-    """A warning that history won't have the commit of a plan or an apply: `directory` is in a repository that
-    git refuses to read, and no CI job names its commit."""
-    if _ci_commit(environ) or not any((above / ".git").exists() for above in _upward(directory)):
+    """A warning that history won't have the commit: git refuses to read it, and no CI job names it."""
+    whole = directory.resolve()
+    if _ci_commit(environ) or not any((above / ".git").exists() for above in (whole, *whole.parents)):
         return None
-    try:
-        result = git.run(directory, _quiet(environ), "rev-parse", "--git-dir", seconds=_GIT_SECONDS)
-    except (OSError, subprocess.SubprocessError) as error:
-        problem = str(error)
-    else:
-        if result.returncode == 0:
-            return None
-        problem = result.stderr
+    output, problem = _git(directory, environ, "rev-parse", "--git-dir")
+    if output:
+        return None
     return Diagnostic(
         "commit-not-recorded",
         "git did not report the commit",
@@ -125,19 +119,11 @@ def _ci_remote(environ: Mapping[str, str]) -> str:
     return f"{server}/{repository}" if server and repository else _first(environ, _REMOTES)
 
 
-def _upward(directory: Path) -> list[Path]:
-    whole = directory.resolve()
-    return [whole, *whole.parents]
-
-
-def _quiet(environ: Mapping[str, str]) -> dict[str, str]:
-    return {**environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-
-
-def _git(directory: Path, environ: Mapping[str, str], *args: str) -> str:
-    """git's output; empty where there is no git or no repository."""
+def _git(directory: Path, environ: Mapping[str, str], *args: str) -> tuple[str, str]:
+    """git's output, empty where there is no git or no repository; and git's problem then."""
+    quiet = {**environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
-        result = git.run(directory, _quiet(environ), *args, seconds=_GIT_SECONDS)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return result.stdout.strip() if result.returncode == 0 else ""
+        result = git.run(directory, quiet, *args, seconds=_GIT_SECONDS)
+    except (OSError, subprocess.SubprocessError) as error:
+        return "", str(error)
+    return ("", result.stderr) if result.returncode else (result.stdout.strip(), "")

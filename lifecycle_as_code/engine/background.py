@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator
+from concurrent.futures import Future
 from typing import TypeVar
 
 from ..model.events import Progress
@@ -19,14 +20,10 @@ class StopRequest(Exception):  # noqa: N818 - a request, not an error
 def run_in_background(
     work: Callable[[Callable[[str], None]], T], stop: Callable[[], bool]
 ) -> Generator[Progress, None, T]:
-    """Yield the lines of progress that `work` reports; return its result, or raise its error.
-
-    Once `stop()` is true, the next `tell` inside `work` raises Stopped there. An empty line is a sign of
-    life and isn't yielded.
-    """
+    """Yield the lines of progress that `work` reports; return its result, or raise its error. Once `stop()`
+    is true, the next `tell` inside `work` raises StopRequest. Empty lines aren't yielded."""
     lines: queue.Queue[str | None] = queue.Queue()
-    result: list[T] = []
-    errors: list[BaseException] = []
+    result: Future[T] = Future()
 
     def tell(line: str) -> None:
         if stop():
@@ -35,9 +32,9 @@ def run_in_background(
 
     def run() -> None:
         try:
-            result.append(work(tell))
+            result.set_result(work(tell))
         except BaseException as error:
-            errors.append(error)
+            result.set_exception(error)
         finally:
             lines.put(None)
 
@@ -47,6 +44,4 @@ def run_in_background(
         if line:
             yield Progress(line)
     thread.join()
-    if errors:
-        raise errors[0]
-    return result[0]
+    return result.result()

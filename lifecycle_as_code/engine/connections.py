@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -94,8 +94,7 @@ class Connections:
                 yield from run_in_background(partial(_create, store), stop)
 
     def site(self, store_id: str) -> Site:
-        """The site of this stack's endpoints. `store_id`: the registry's own id. Holds no password: where the
-        auth store's address has one, it passes on a reference."""
+        """The site of this stack's endpoints, without any password. `store_id`: the registry's own id."""
         auth = self.settings.auth_store
         address = ""
         if auth is not None:
@@ -114,27 +113,19 @@ class Connections:
         serve = self.settings.serve
         return names if serve is None else {**names, "serve": {"address": serve.display_address}}
 
-    @contextmanager
-    def cluster(self) -> Iterator[Cluster | None]:
+    def cluster(self) -> AbstractContextManager[Cluster | None]:
         """A connection to Ray, or None where the stack has no serving plane or its local one is down."""
         serve = self.settings.serve
         if serve is None:
-            yield None
-            return
+            return nullcontext()
         if serve.local:
             from ..stores.ray import local
 
             running = local.status(self.local_state)
-            if running is None:
-                yield None
-                return
-            with local.connect(self.local_state, running) as cluster:
-                yield cluster
-            return
+            return nullcontext() if running is None else local.connect(self.local_state, running)
         from ..stores.ray.client import Cluster
 
-        with Cluster(serve.address, serve.token, data_address=serve.data_address) as cluster:
-            yield cluster
+        return Cluster(serve.address, serve.token, data_address=serve.data_address)
 
     @property
     def local_state(self) -> Path:

@@ -1,8 +1,5 @@
-"""The evidence on a plan: which version takes which one's place, and MLflow's facts about both.
-
-Reads only. All of SQL is read in one short transaction, which ends before any file is opened. Nothing in here
-decides.
-"""
+"""The evidence on a plan: which version takes which one's place, and MLflow's facts about both. Reads only:
+all of SQL in one short transaction, which ends before any file is opened."""
 
 from __future__ import annotations
 
@@ -38,11 +35,8 @@ NOWHERE: Mapping[Address, Address] = MappingProxyType({})
 def gather_evidence(
     session: Session, plan: Plan, snapshots: Snapshots, directions: tuple[Direction, ...] = ()
 ) -> tuple[Comparison, ...]:
-    """Both sides of every replacement that `plan` makes, in its order.
-
-    `snapshots`: those that the plan was made from. `missing` names the models' files that can't be read in
-    the time that lac.yaml allows. LacError only where the database can't be read.
-    """
+    """Both sides of every replacement that `plan` makes, in its order. `missing` names the models' files that
+    can't be read in the time that lac.yaml allows. LacError only where the database can't be read."""
     origins = snapshots.origins
     every = list(replacements(session.kinds, plan.changes, snapshots.live, origins))
     numbers = {side: number_of(side, origins) for each in every for side in each.sides}
@@ -69,17 +63,13 @@ def gather_evidence(
     return tuple(map(comparison, every))
 
 
-# --- which versions
-
-
 def replacements(
     kinds: Mapping[str, Kind[Any]],
     changes: Iterable[Change],
     live: Live,
     origins: Mapping[Address, Address] = NOWHERE,
 ) -> Iterator[Replacement]:
-    """The replacements that each kind sees in its changes, in the order of `changes`. `origins`: the names of
-    renamed objects until now; a rename replaces no version."""
+    """The replacements in the order of `changes`. `origins`: the present names of renamed objects."""
     by_kind: defaultdict[str, list[Change]] = defaultdict(list)
     for change in changes:
         if change.action in (Action.CREATE, Action.UPDATE, Action.DELETE):
@@ -112,9 +102,6 @@ def tags_after(tags: Mapping[str, str], change: Change) -> Mapping[str, str]:
     before = getattr(change.before, "tags", NOTHING)
     after = getattr(change.after, "tags", NOTHING)
     return {**{key: value for key, value in tags.items() if key not in before}, **after}
-
-
-# --- what MLflow knows
 
 
 def _read(

@@ -1,8 +1,5 @@
-"""git: the one way that it is run, and a branch for one changed file.
-
-A branch's commit touches nothing else in the work tree or the index, and nothing is pushed. Hooks run as they
-do for any commit.
-"""
+"""git: the one way that it is run, and a branch for one changed file. A branch's commit touches nothing else
+in the work tree or the index, and nothing is pushed. Hooks run as they do for any commit."""
 
 from __future__ import annotations
 
@@ -45,57 +42,88 @@ def run(
 
 
 @dataclass(frozen=True, slots=True)
-class Branch:
-    """A branch that can be created: `file` is committed and unchanged, and the name is free.
+class _WorkTree:
+    """git in one directory. LacError `git-refused` where it can't run or takes too long."""
 
-    `head`: the commit that it begins at. `origin`: the branch that is checked out; empty for none.
-    """
+    root: Path
+    environ: Mapping[str, str]
+
+    def query(self, code: str, *args: str, about: str = "") -> str:
+        """git's output. LacError with this code where it fails."""
+        result = self._run(args)
+        if result.returncode:
+            raise _error(code, about or result.stderr or f"{self.root}.")
+        return result.stdout
+
+    def answers(self, *args: str) -> bool:
+        """Whether git exits with 0."""
+        return self._run(args).returncode == 0
+
+    def change(self, *args: str, stdin: str | None = None) -> str:
+        """git's output, however long its hooks take. LacError `git-refused` where it fails."""
+        result = self._run(args, stdin, None)
+        if result.returncode:
+            detail = result.stderr or result.stdout.strip() or f"git {args[0]}: {result.returncode}."
+            raise _error("git-refused", detail)
+        return result.stdout
+
+    def has(self, branch: str) -> bool:
+        """Whether there is such a branch."""
+        return self.answers("show-ref", "--verify", "--quiet", f"refs/heads/{branch}")
+
+    def _run(
+        self, args: tuple[str, ...], stdin: str | None = None, seconds: float | None = QUERY_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
+        try:
+            return run(self.root, self.environ, *args, stdin=stdin, seconds=seconds)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise _error("git-refused", f"git {args[0]}: {error}.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A branch that can be created: `file` is committed and unchanged, and the name is free. `head`: the
+    commit that it begins at. `origin`: the branch that is checked out; empty for none."""
 
     name: str
     file: Path
-    root: Path
+    tree: _WorkTree
     head: str
     origin: str
-    environ: Mapping[str, str]
 
     def commit(self, write: Callable[[], object], message: str) -> str:
         """Check the branch out, let `write` change the file, and commit that. Returns the commit's id.
-
-        LacError where git refuses. After any error the file and the checkout are as before.
-        """
+        LacError where git refuses. After any error the file and the checkout are as before."""
         before = self.file.read_bytes()
         try:
             # at the same commit: no file changes, and uncommitted changes come along
-            self._git("switch", "--quiet", "--no-track", "--create", self.name)
+            self.tree.change("switch", "--quiet", "--no-track", "--create", self.name)
             write()
             options = ("--quiet", "--only", "--cleanup=whitespace", "--file=-")
-            self._git("commit", *options, "--", self._path, stdin=message)
+            self.tree.change("commit", *options, "--", self._path, stdin=message)
         except BaseException:
             # a hook may refuse after git has created the branch
-            if _has(self.root, self.environ, self.name):
+            if self.tree.has(self.name):
                 self._undo(before)
             raise
-        return self._git("rev-parse", "HEAD").strip()
+        return self.tree.change("rev-parse", "HEAD").strip()
 
     @property
     def _path(self) -> str:
-        return f":(top,literal){self.file.relative_to(self.root)}"
+        return f":(top,literal){self.file.relative_to(self.tree.root)}"
 
     def _undo(self, before: bytes) -> None:
         with ExitStack() as undoing:
             # the last one first, each of them even if the others fail
-            undoing.callback(self._git, "branch", "--quiet", "--delete", "--force", "--", self.name)
+            undoing.callback(self.tree.change, "branch", "--quiet", "--delete", "--force", "--", self.name)
             # after the commit, the index has it
-            undoing.callback(self._git, "reset", "--quiet", "--", self._path)
+            undoing.callback(self.tree.change, "reset", "--quiet", "--", self._path)
             if self.origin:
-                undoing.callback(self._git, "symbolic-ref", "HEAD", f"refs/heads/{self.origin}")
+                undoing.callback(self.tree.change, "symbolic-ref", "HEAD", f"refs/heads/{self.origin}")
             else:
-                undoing.callback(self._git, "update-ref", "--no-deref", "HEAD", self.head)
+                undoing.callback(self.tree.change, "update-ref", "--no-deref", "HEAD", self.head)
             if not self.file.is_file() or self.file.read_bytes() != before:
                 self.file.write_bytes(before)
-
-    def _git(self, *args: str, stdin: str | None = None) -> str:
-        return _git(self.root, self.environ, *args, stdin=stdin)
 
 
 def make_branch_name(*words: object) -> str:
@@ -109,28 +137,20 @@ def prepare_branch(file: Path, name: str, environ: Mapping[str, str]) -> Branch:
     """The branch, not created yet. LacError where it can't be: no repository, no commit, a name that is in
     use or invalid, or a file with uncommitted changes."""
     file = file.resolve()
-    root = Path(_query(file.parent, environ, "no-repository", "rev-parse", "--show-toplevel").rstrip("\n"))
-    root = root.resolve()
-    head = _query(root, environ, "no-commit", "rev-parse", "--verify", "--quiet", "HEAD^{commit}").strip()
+    root = _WorkTree(file.parent, environ).query("no-repository", "rev-parse", "--show-toplevel")
+    tree = _WorkTree(Path(root.rstrip("\n")).resolve(), environ)
+    head = tree.query("no-commit", "rev-parse", "--verify", "--quiet", "HEAD^{commit}").strip()
     # `@{-1}` is the branch that was checked out before
-    name = _query(root, environ, "bad-branch", "check-ref-format", "--branch", name, about=name).rstrip("\n")
-    branch = Branch(name, file, root, head, _origin(root, environ), environ)
-    if _has(root, environ, name):
+    name = tree.query("bad-branch", "check-ref-format", "--branch", name, about=name).rstrip("\n")
+    if tree.has(name):
         raise _error("branch-exists", f"There is a branch {name} already.")
-    _query(root, environ, "not-committed", "ls-files", "--error-unmatch", "--", branch._path, about=str(file))
-    if _git(root, environ, "status", "--porcelain", "-z", "--", branch._path):
+    is_detached = not tree.answers("symbolic-ref", "--quiet", "HEAD")
+    origin = "" if is_detached else tree.change("symbolic-ref", "HEAD").strip().removeprefix("refs/heads/")
+    branch = Branch(name, file, tree, head, origin)
+    tree.query("not-committed", "ls-files", "--error-unmatch", "--", branch._path, about=str(file))
+    if tree.change("status", "--porcelain", "-z", "--", branch._path):
         raise _error("not-committed", f"{file} differs from its last commit.")
     return branch
-
-
-def _has(root: Path, environ: Mapping[str, str], branch: str) -> bool:
-    return _answers(root, environ, "show-ref", "--verify", "--quiet", f"refs/heads/{branch}")
-
-
-def _origin(root: Path, environ: Mapping[str, str]) -> str:
-    if not _answers(root, environ, "symbolic-ref", "--quiet", "HEAD"):
-        return ""
-    return _git(root, environ, "symbolic-ref", "HEAD").strip().removeprefix("refs/heads/")
 
 
 _REFUSALS: Final[Mapping[str, tuple[str, str]]] = {
@@ -152,33 +172,3 @@ _REFUSALS: Final[Mapping[str, tuple[str, str]]] = {
 def _error(code: str, detail: str) -> LacError:
     summary, hint = _REFUSALS[code]
     return LacError(Diagnostic(code, summary, detail, hint=hint))
-
-
-def _query(root: Path, environ: Mapping[str, str], code: str, *args: str, about: str = "") -> str:
-    """git's output. LacError with this code where it fails."""
-    result = _run(root, environ, args, None, QUERY_SECONDS)
-    if result.returncode:
-        raise _error(code, about or result.stderr or f"{root}.")
-    return result.stdout
-
-
-def _answers(root: Path, environ: Mapping[str, str], *args: str) -> bool:
-    return _run(root, environ, args, None, QUERY_SECONDS).returncode == 0
-
-
-def _git(root: Path, environ: Mapping[str, str], *args: str, stdin: str | None = None) -> str:
-    """git's output, however long its hooks take. LacError `git-refused` where it fails."""
-    result = _run(root, environ, args, stdin, None)
-    if result.returncode:
-        detail = result.stderr or result.stdout.strip() or f"git {args[0]}: {result.returncode}."
-        raise _error("git-refused", detail)
-    return result.stdout
-
-
-def _run(
-    root: Path, environ: Mapping[str, str], args: tuple[str, ...], stdin: str | None, seconds: float | None
-) -> subprocess.CompletedProcess[str]:
-    try:
-        return run(root, environ, *args, stdin=stdin, seconds=seconds)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise _error("git-refused", f"git {args[0]}: {error}.") from None

@@ -13,7 +13,7 @@ from ..kinds.base import Databases
 from ..model.diagnostics import Diagnostic, LacError
 from ..model.history import Apply, Line
 from ..model.plan import Plan
-from ..model.snapshot import Record, Recorded
+from ..model.snapshot import Recorded
 from ..model.spec import Address, Spec, Store
 from ..stores import state
 from ..stores.sql.store import SqlStore, reading
@@ -52,26 +52,22 @@ class Ledger:
 
     def read_records(self, db: Databases, specs: Mapping[str, type[Spec]]) -> Recorded:
         """This stack's records, and the other stacks' objects, in every open database."""
-        ours: dict[Address, Record] = {}
-        others: dict[Address, str] = {}
-        protected: frozenset[Address] = frozenset()
-        elsewhere: dict[Address, Spec] = {}
-        for connection, stores in ((db.registry, (Store.REGISTRY, Store.SERVE)), (db.auth, (Store.AUTH,))):
-            if connection is not None:
-                part = state.load(connection, self.stack, specs, self.workspace, stores)
-                ours.update(part.ours)
-                others.update(part.others)
-                protected |= part.protected_elsewhere
-                elsewhere.update(part.elsewhere)
-        return Recorded(ours, others, protected, elsewhere)
+        part = state.load(db.registry, self.stack, specs, self.workspace, (Store.REGISTRY, Store.SERVE))
+        if db.auth is None:
+            return part
+        grants = state.load(db.auth, self.stack, specs, self.workspace, (Store.AUTH,))
+        return Recorded(
+            {**part.ours, **grants.ours},
+            {**part.others, **grants.others},
+            part.protected_elsewhere | grants.protected_elsewhere,
+            {**part.elsewhere, **grants.elsewhere},
+        )
 
     def read_history(
         self, db: Databases, specs: Mapping[str, type[Spec]], address: Address | None = None
     ) -> list[Apply]:
-        """The stack's applies, the first one first; with `address`, those that changed it.
-
-        The registry has how an apply ended; its lines come from both databases.
-        """
+        """The stack's applies, the first one first; with `address`, those that changed it. The registry has
+        how an apply ended; its lines come from both databases."""
         mine = (self.stack, self.workspace, specs)
         if db.auth is None or db.auth is db.registry:
             return history.read(db.registry, *mine, address)
@@ -87,16 +83,13 @@ class Ledger:
         return [apply for apply in applies if address is None or apply.lines]
 
     def refuse_second_apply(self, db: Databases, plan: Plan) -> None:
-        """LacError `plan-already-applied` where an apply has committed any change of this saved plan: the
-        file must not bring back what was undone since. An apply that committed nothing leaves it good."""
-        if not plan.file_id:
-            return
-        stores = [db.registry] if db.auth in (None, db.registry) else [db.registry, db.auth]
+        """LacError `plan-already-applied` where an apply has committed any change of this plan: it must not
+        bring back what was undone since. An apply that committed nothing leaves it good."""
         applies = [
             apply
-            for connection in stores
+            for connection in dict.fromkeys((db.registry, db.auth))
             if connection is not None
-            for apply in history.of_plan(connection, self.stack, self.workspace, plan.file_id)
+            for apply in history.of_plan(connection, self.stack, self.workspace, plan.plan_id)
         ]
         if not applies:
             return
@@ -106,9 +99,9 @@ class Ledger:
         raise LacError(
             Diagnostic(
                 "plan-already-applied",
-                "the saved plan was already applied",
+                "the plan was already applied",
                 f"Apply {last.apply_id} by {last.actor} applied {part} on {when}.",
-                hint="nothing was written; run `lac plan -o FILE` again and review the new plan",
+                hint="nothing was written; run `lac plan` again and review the new plan",
             )
         )
 

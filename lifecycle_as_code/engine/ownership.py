@@ -1,7 +1,4 @@
-"""What a stack owns, changed without a plan: live objects imported, owned ones forgotten.
-
-`make_import` decides and is pure; the effects write records alone.
-"""
+"""What a stack owns, changed without a plan: live objects imported, owned ones forgotten."""
 
 from __future__ import annotations
 
@@ -33,8 +30,8 @@ RESERVED = "mlflow."
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """The imported objects. `yaml` declares those that no manifest declares yet. `skipped`: the reason for
-    each object, and each tag of one, that can't be declared. `former`: the stacks that owned the objects."""
+    """The imported objects. `yaml` declares those that no manifest declares. `skipped`: why objects, or tags
+    of them, can't be declared. `former`: the stacks that owned the objects."""
 
     addresses: tuple[Address, ...]
     records: tuple[Record, ...]
@@ -59,6 +56,7 @@ def import_objects(
         write(result.yaml)
     if not result.records:
         return result
+    reasons = {address: f"taken over from stack {owner}" for address, owner in result.former.items()}
     registry = session.connections.ledger().registry
     with ExitStack() as locks:
         # no apply of a former owner may be in progress
@@ -68,16 +66,13 @@ def import_objects(
         with journal.writing() as db:
             _refuse_other_owner(result, journal.ledger.read_records(db, session.specs))
             journal.take_over(db, result.former, {r.address: r for r in result.records})
-            journal.record(db, result.records, (), [_line(r, result) for r in result.records])
+            lines = [
+                Change(r.address, r.store, Action.RECORD, reasons.get(r.address, "imported"), None, r.spec)
+                for r in result.records
+            ]
+            journal.record(db, result.records, (), lines)
         journal.outcome = "complete"
     return result
-
-
-def _line(record: Record, result: Import) -> Change:
-    """The import of one object, for history."""
-    former = result.former.get(record.address)
-    reason = f"taken over from stack {former}" if former else "imported"
-    return Change(record.address, record.store, Action.RECORD, reason, None, record.spec)
 
 
 def forget_objects(session: Session, addresses: Sequence[Address]) -> None:
@@ -108,9 +103,6 @@ def _own_records(session: Session, ledger: Ledger, addresses: Sequence[Address])
     return ours
 
 
-# --- what an import does
-
-
 def make_import(
     addresses: Sequence[Address] | None,
     desired: Desired,
@@ -120,11 +112,9 @@ def make_import(
     *,
     take_over: bool = False,
 ) -> Import:
-    """Records and YAML for `addresses`, or for every object that no stack manages (None).
-
-    An object or a tag that `load` would refuse to read back is skipped. LacError where an address names no
-    object, one that can't be declared, or one that another stack owns, unless `take_over`.
-    """
+    """Records and YAML for `addresses`, or for every object that no stack manages (None). What `load` would
+    refuse to read back is skipped. LacError where an address names no object, one that can't be declared, or,
+    unless `take_over`, one that another stack owns."""
     names = addresses if addresses is not None else _list_unmanaged(recorded, live)
     refuse(problem for a in names if (problem := _obstacle(a, recorded, live, take_over=take_over)))
     every = {address: _cut(live.objects[address], desired.objects.get(address)) for address in names}
@@ -203,8 +193,8 @@ def _obstacle(address: Address, recorded: Recorded, live: Live, *, take_over: bo
 
 
 def _cut(observed: Observed, declared: Spec | None) -> Spec:
-    """The spec without MLflow's own tags; if it is declared already, with its declared keys only: no apply
-    may remove the others."""
+    """The spec without MLflow's tags; if declared, with its declared keys only: no apply may remove
+    others."""
     spec = observed.spec
     if declared is not None:
         return restrict_to_owned(spec, declared)
@@ -278,8 +268,7 @@ def _without_bad_tags(spec: Spec, specs: Mapping[str, type[Spec]]) -> tuple[Spec
 def _find_look_alikes(
     specs: Sequence[Spec], desired: Desired, classes: Mapping[str, type[Spec]]
 ) -> dict[Address, Diagnostic]:
-    """The objects whose names look identical to another's, declared or imported, and all that refer to
-    them."""
+    """The objects whose names look identical to another's, and all that refer to them."""
     kinds = list(classes)
     first = {visible_address(address): address for address in desired.objects}
     warnings: dict[Address, Diagnostic] = {}

@@ -1,9 +1,6 @@
-"""The pipeline that every plan goes through, from a stack's stores to a reviewed Plan:
+"""The pipeline that every plan goes through. It changes nothing:
 
-    open the stores → take the three snapshots → resolve → make the plan → review it
-
-It changes nothing. `refresh` takes and resolves, `planning` decides, `review` judges; an apply
-carries out the very Plan that comes out of here.
+open the stores → take the three snapshots → resolve → make the plan → review it
 """
 
 from __future__ import annotations
@@ -52,8 +49,7 @@ def plan_refresh(session: Session, selection: Selection) -> Plan:
 
 
 def make_plan(session: Session, snapshots: Snapshots, options: PlanOptions = PlanOptions()) -> Plan:
-    """The plan from resolved snapshots, without a review. The limits and the principal are the stack's,
-    whatever `options` say. LacError with every obstacle."""
+    """The plan from resolved snapshots, without a review. LacError with every obstacle."""
     return planner.make_plan(
         snapshots.desired,
         snapshots.recorded,

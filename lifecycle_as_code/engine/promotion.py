@@ -1,19 +1,20 @@
-"""A promotion: an alias at another version in the manifests, and the plan of it.
-
-It reads the manifests and the registry, and writes nothing.
-"""
+"""A promotion: an alias at another version in the manifests, and the plan of it. Writes nothing."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final, TypeVar
+
+from pydantic import ValidationError
 
 from ..model.diagnostics import Diagnostic, LacError, Source, did_you_mean, refuse
 from ..model.plan import Plan
 from ..model.selector import VersionSelector
 from ..model.snapshot import Desired, Live, Recorded
-from ..model.spec import Address, Spec, Trait, key_fields, spec_with
+from ..model.spec import Address, Part, Spec, Trait, key_fields, spec_with
+from ..model.text import join_first
 from ..planning.candidates import Candidate, list_candidates
 from ..planning.renames import apply_moves
 from ..planning.selection import choose_versions
@@ -21,10 +22,6 @@ from ..planning.targeting import IN_PART, Selection
 from .plan import plan_changes
 from .refresh import naming, observe, with_runs
 from .session import Session
-
-if TYPE_CHECKING:
-    from pydantic import ValidationError
-
 
 CHALLENGER: Final = "challenger"
 """The alias whose version is promoted by default."""
@@ -35,15 +32,14 @@ _SUMMARY: Final = "invalid version"
 _FORMS: Final = "a number, `latest`, `@ALIAS` or `run:ID`; or a condition with `--where`"
 _MOST_LISTED: Final = 20
 
+P = TypeVar("P", bound=Part)
+
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """An alias at another version in the manifests.
-
-    `before`: the declared version so far, a number or a selector as text; None where the alias isn't
-    declared. `live`: the version that it points at now. `file` changes from `text_before` to `text`; both are
-    the same where the alias is at that version already. `at`: the place of the declaration in the new text.
-    """
+    """An alias at another version in the manifests. `before`: the declared version so far, a number or a
+    selector as text; None without a declaration. `live`: the version that it points at now. `file` changes
+    from `text_before` to `text`, unless they are equal. `at`: the declaration's place in the new text."""
 
     address: Address
     version: int
@@ -83,8 +79,7 @@ class _Registry:
 
 
 def parse_version(text: str) -> VersionChoice:
-    """A version from the command line: a number, `latest`, `@alias` or `run:<id>`. LacError where it is none
-    of them."""
+    """A version from the command line: a number, `latest`, `@alias` or `run:<id>`. LacError for others."""
     fields: dict[str, object]
     if _NUMBER.fullmatch(text):
         return int(text)
@@ -101,12 +96,7 @@ def parse_version(text: str) -> VersionChoice:
 
 def make_selector(**fields: object) -> VersionSelector:
     """A version selector. LacError where its fields are invalid, such as a condition that isn't CEL."""
-    from pydantic import ValidationError
-
-    try:
-        return VersionSelector.model_validate(fields)
-    except ValidationError as error:
-        raise LacError(Diagnostic(_BAD, _SUMMARY, f"{_why(error)}.", hint=_FORMS)) from None
+    return _validate(VersionSelector, fields, _BAD, _SUMMARY, _FORMS)
 
 
 def promote(session: Session, model: str, alias: str, version: VersionChoice | None) -> Promotion:
@@ -174,8 +164,9 @@ def _choose_number(
     """The number of a version that exists or is declared."""
     model, alias = map(str, address.key)
     mine = _about(desired, model)
+    every = list_candidates(mine, registry.recorded, registry.live).get(model, ())
     if version is None and alias == CHALLENGER:
-        hint = _list_versions(mine, registry, model)
+        hint = _list_versions(mine, registry.live, every, model)
         raise LacError(Diagnostic("no-version", "no version given", f"{address}.", hint=hint))
     if not isinstance(version, int):
         spec = _make_alias(kind, address, version or VersionSelector(alias=CHALLENGER))
@@ -184,32 +175,26 @@ def _choose_number(
         # the version is the command line's, so the place of the declaration isn't the problem's
         refuse(replace(problem, at=None) for about, problem in selected.problems if about == address)
         version = _version(selected.desired.objects[address])
-    if version not in {candidate.facts.version for candidate in _candidates(mine, registry, model)}:
-        hint = _list_versions(mine, registry, model)
+    if version not in {candidate.facts.version for candidate in every}:
+        hint = _list_versions(mine, registry.live, every, model)
         why = f"{model} has no version {version}."
         raise LacError(Diagnostic("no-such-version", "there is no such version", why, hint=hint))
     return version
 
 
-def _candidates(mine: Desired, registry: _Registry, model: str) -> tuple[Candidate, ...]:
-    return list_candidates(mine, registry.recorded, registry.live).get(model, ())
-
-
-def _list_versions(mine: Desired, registry: _Registry, model: str) -> str:
+def _list_versions(mine: Desired, live: Live, every: Sequence[Candidate], model: str) -> str:
     """A hint with the model's versions, the last one first, each with its aliases."""
     aliases: dict[str, object] = {}
-    specs = [observed.spec for observed in registry.live.objects.values() if not observed.tombstone]
+    specs = [observed.spec for observed in live.objects.values() if not observed.tombstone]
     for spec in [*specs, *mine.objects.values()]:
         if spec.trait is Trait.ALIAS and spec.address.key[0] == model:
             aliases[str(spec.address.key[1])] = _declared_version(spec)
     items = []
-    every = _candidates(mine, registry, model)
-    for candidate in every[:_MOST_LISTED]:
+    for candidate in every:
         number = candidate.facts.version
         names = ", ".join(sorted(alias for alias, version in aliases.items() if version == number))
         items.append(f"{number} ({names})" if names else str(number))
-    rest = f" and {len(every) - len(items)} more" if len(every) > len(items) else ""
-    return f"name one with `--version`; there are {', '.join(items)}{rest}" if items else ""
+    return f"name one with `--version`; there are {join_first(items, _MOST_LISTED)}" if items else ""
 
 
 def _refuse_unknown(session: Session, model: str, live: Live) -> None:
@@ -250,15 +235,15 @@ def _declared_version(spec: Spec | None) -> int | str | None:
 
 
 def _make_alias(kind: type[Spec], address: Address, version: VersionChoice) -> Spec:
-    from pydantic import ValidationError
+    fields = {**dict(zip(key_fields(kind), address.key, strict=True)), "version": version}
+    return _validate(kind, fields, "bad-alias", "invalid alias")
 
+
+def _validate(part: type[P], fields: Mapping[str, object], code: str, summary: str, hint: str = "") -> P:
     try:
-        return kind.model_validate(
-            dict(zip(key_fields(kind), address.key, strict=True)) | {"version": version}
-        )
+        return part.model_validate(fields)
     except ValidationError as error:
-        why = f"{_why(error)}."
-        raise LacError(Diagnostic("bad-alias", "invalid alias", why)) from None
+        raise LacError(Diagnostic(code, summary, f"{_why(error)}.", hint=hint)) from None
 
 
 def _why(error: ValidationError) -> str:

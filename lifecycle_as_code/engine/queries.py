@@ -1,9 +1,8 @@
-"""Questions about one stack: its records and history, its drift, one object from every side and why it is
-planned so, and all objects on one side of a comparison."""
+"""Questions about one stack: its records, history and drift, one object, one side of a comparison."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,9 +10,9 @@ from ..manifest.edit import places_of
 from ..model.diagnostics import LacError, Source
 from ..model.diff import Path as FieldPath
 from ..model.diff import restrict_to_owned
-from ..model.history import Apply, Line
+from ..model.history import Apply
 from ..model.history import find_state as recorded_at
-from ..model.snapshot import Desired, Live, Observed, Record
+from ..model.snapshot import Desired, Observed, Record
 from ..model.spec import Address, Spec
 from ..planning.comparison import Side, States
 from ..planning.drift import Drift, make_drift, pending_only
@@ -71,23 +70,18 @@ def read_drift(session: Session, ignore: Collection[str]) -> Drift:
         stack=session.name,
         environment=session.environment,
     )
+    # MLflow keeps no time for some kinds
     times = {
-        change.address: at
-        for change in outside.changes
-        if (at := _updated_ms(snapshots.live, change.address)) is not None
+        c.address: at
+        for c in outside.changes
+        if (observed := snapshots.live.objects.get(c.address))
+        and isinstance(at := observed.facts.get("updated"), int)
     }
     try:
         plan = make_plan(session, resolve_snapshots(session, snapshots))
     except LacError as error:
         return Drift(outside, None, error.diagnostics, times)
     return Drift(outside, pending_only(plan, snapshots.recorded, desired.lifecycles), (), times)
-
-
-def _updated_ms(live: Live, address: Address) -> int | None:
-    """When MLflow last wrote the object, in ms since 1970; it keeps no time for some kinds."""
-    observed = live.objects.get(address)
-    at = observed.facts.get("updated") if observed else None
-    return at if isinstance(at, int) else None
 
 
 def explain(session: Session, address: Address) -> Explanation:
@@ -132,9 +126,6 @@ def _read_places(
     return places_of(fields, at, text, spec, session.specs)
 
 
-# --- the sides of a comparison
-
-
 def read_state(session: Session, side: Side, *, written: bool = False) -> States:
     """The objects of one side, but for a saved plan's."""
     match side.what:
@@ -148,7 +139,9 @@ def read_state(session: Session, side: Side, *, written: bool = False) -> States
         case "recorded":
             return {r.address: r.spec for r in read_records(session) if r.spec is not None}
         case "apply":
-            return recorded_at([*_lines_until(session, side.name)], _END)
+            applies = read_history(session)
+            until = applies.index(find_apply(side.name, applies)) + 1
+            return recorded_at([line for apply in applies[:until] for line in apply.lines], _END)
         case _:
             return read_records_at(session, side.at_ms)
 
@@ -159,16 +152,6 @@ def read_records_at(session: Session, moment_ms: int) -> dict[Address, Spec]:
 
 
 _END = 2**63
-
-
-def _lines_until(session: Session, apply_id: str) -> Iterator[Line]:
-    """The lines of history up to the end of an apply. LacError where there is no such apply."""
-    applies = read_history(session)
-    last = find_apply(apply_id, applies)
-    for apply in applies:
-        yield from apply.lines
-        if apply.apply_id == last.apply_id:
-            return
 
 
 def _read_live(session: Session) -> dict[Address, Spec]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..kinds.base import Databases, Filter, Kind, ServeKind, SqlKind
+from ..kinds.base import Databases, Filter, Kind, Observation, ServeKind, SqlKind
 from ..model.diagnostics import Diagnostic
 from ..model.diff import fill_computed
 from ..model.selector import slots
@@ -28,11 +29,8 @@ WHOLE = 400
 
 @dataclass(frozen=True, slots=True)
 class Snapshots:
-    """Desired, recorded and live at one moment.
-
-    All three have the new name of an object that a `moved:` block renames; `origins` has its name until then.
-    `store_ids`: the databases' own ids, by role; empty where our tables aren't there yet.
-    """
+    """Desired, recorded and live at one moment, with the new names of objects that `moved:` blocks rename.
+    `origins`: their names until then. `store_ids`: the databases' own, by role; empty without our tables."""
 
     desired: Desired
     recorded: Recorded
@@ -50,12 +48,9 @@ def take_snapshots(
     selection: Selection = Selection(),
 ) -> Snapshots:
     """All three, with `desired` as written but for its version selectors. The SQL stores are read in one
-    transaction, which ends before Ray is read.
-
-    `names`: the objects to observe; by default all that `desired` and our records name and refer to.
-    `refresh=False`: use our records of this stack's objects instead of live state. `selection`: the part
-    that a plan is limited to; problems outside of it don't count.
-    """
+    transaction, which ends before Ray is read. `names`: the objects to observe; by default all that `desired`
+    and our records refer to. `refresh=False`: use our records instead of live state. `selection`: the part
+    that a plan is limited to; problems outside of it don't count."""
     kinds = list(session.kinds.values())
     with session.connections.reading() as (ledger, warnings), ledger.reading() as db:
         recorded = ledger.read_records(db, session.specs)
@@ -90,17 +85,11 @@ def resolve_snapshots(
     """The same with `desired` as a plan compares it: aliases pinned, sources in the store's form. Outside of
     `selection` it stays as written. LacError with every object that can't be resolved."""
     site = session.connections.site(snapshots.store_ids["registry"])
-
-    def pin(kind: ServeKind[Any]) -> Pin:
-        return lambda mine, expected: kind.settle(site, mine, expected)
-
-    pins = {name: pin(kind) for name, kind in session.kinds.items() if isinstance(kind, ServeKind)}
+    serving = {name: kind for name, kind in session.kinds.items() if isinstance(kind, ServeKind)}
+    pins: dict[str, Pin] = {name: partial(kind.settle, site) for name, kind in serving.items()}
     desired = snapshots.desired
     part = resolve(cut_desired(desired, selection, snapshots.recorded), snapshots.live, pins)
     return replace(snapshots, desired=replace(desired, objects={**desired.objects, **part.objects}))
-
-
-# --- the parts of a snapshot
 
 
 def collect_names(desired: Desired, recorded: Recorded) -> Filter:
@@ -125,12 +114,16 @@ def naming(addresses: Iterable[Address]) -> Filter:
 
 def observe(kinds: Sequence[Kind[Any]], db: Databases, scope: Filter) -> Live:
     """Live state of the SQL stores, by every kind that lives there."""
-    parts = [kind.observe(db, scope) for kind in kinds if isinstance(kind, SqlKind)]
-    return Live(
-        objects={address: observed for part in parts for address, observed in part.objects.items()},
-        referents=frozenset(address for part in parts for address in part.referents),
-        diagnostics=tuple(problem for part in parts for problem in part.diagnostics),
-        facts={name: fact for part in parts for name, fact in part.facts.items()},
+    return _add(Live(), [kind.observe(db, scope) for kind in kinds if isinstance(kind, SqlKind)])
+
+
+def _add(live: Live, parts: Sequence[Observation]) -> Live:
+    return replace(
+        live,
+        objects={**live.objects, **{a: observed for part in parts for a, observed in part.objects.items()}},
+        referents=live.referents | {a for part in parts for a in part.referents},
+        diagnostics=(*live.diagnostics, *(problem for part in parts for problem in part.diagnostics)),
+        facts={**live.facts, **{name: fact for part in parts for name, fact in part.facts.items()}},
     )
 
 
@@ -164,14 +157,7 @@ def with_runs(kinds: Sequence[Kind[Any]], db: Databases, desired: Desired, live:
 
 def with_cluster(kinds: Sequence[Kind[Any]], cluster: Cluster, live: Live) -> Live:
     """`live` with the live state of Ray Serve."""
-    parts = [kind.observe(cluster) for kind in kinds if isinstance(kind, ServeKind)]
-    return replace(
-        live,
-        objects={**live.objects, **{a: observed for part in parts for a, observed in part.objects.items()}},
-        referents=live.referents | {a for part in parts for a in part.referents},
-        diagnostics=(*live.diagnostics, *(problem for part in parts for problem in part.diagnostics)),
-        facts={**live.facts, **{name: fact for part in parts for name, fact in part.facts.items()}},
-    )
+    return _add(live, [kind.observe(cluster) for kind in kinds if isinstance(kind, ServeKind)])
 
 
 def as_recorded(recorded: Recorded, live: Live) -> Live:

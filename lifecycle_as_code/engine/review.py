@@ -1,8 +1,4 @@
-"""The review of a plan: its evidence, its impacts, and the policies' verdicts.
-
-It reads the stores and changes nothing. The changes are decided already: a verdict may refuse the plan, and
-never changes it.
-"""
+"""The review of a plan: its evidence, its impacts, and the policies' verdicts. Reads only."""
 
 from __future__ import annotations
 
@@ -28,14 +24,19 @@ from .session import Session
 
 
 def review(session: Session, plan: Plan, snapshots: Snapshots, rules: Rules) -> Plan:
-    """The plan, which has differences, with its review. `snapshots`: those that it was made from. LacError
-    where a policy can't be read."""
+    """The plan, which has differences, with its review. LacError where a policy can't be read."""
     require_valid_rules(rules)
     evidence = gather_evidence(session, plan, snapshots, rules.directions)
     access = _compare_access(session, plan)
     impacts = make_impacts(session.kinds.values(), plan, snapshots, access)
     plan = replace(plan, review=Review(evidence, impacts, (), snapshots.desired.choices, rules))
-    return _judge(session, plan) if rules.policies else plan
+    if not rules.policies:
+        return plan
+    now = datetime.now(UTC)
+    verdicts = judge(plan, rules, actor=actor(session.settings.directory, session.environ), now=now)
+    notes = list_expired_waivers(rules, now) if verdicts else ()
+    judged = replace(plan.review, verdicts=verdicts)
+    return replace(plan, review=judged, diagnostics=(*plan.diagnostics, *notes))
 
 
 def refuse_denied(session: Session, plan: Plan) -> None:
@@ -60,8 +61,7 @@ def make_impacts(
     snapshots: Snapshots,
     access: Mapping[Address, tuple[Access, ...]],
 ) -> tuple[Impact, ...]:
-    """What each change reaches, by every kind, and whose access it changes; in the plan's order. Changes that
-    touch nothing else have no impact."""
+    """What each change reaches, and whose access it changes, in the plan's order; nothing for the others."""
     impacts: dict[Address, Impact] = {}
     for kind in kinds:
         for impact in kind.impacts(plan, snapshots.recorded, snapshots.live):
@@ -73,17 +73,8 @@ def make_impacts(
     return tuple(impacts[c.address] for c in plan.differences if c.address in impacts)
 
 
-def _judge(session: Session, plan: Plan) -> Plan:
-    rules, now = plan.review.rules, datetime.now(UTC)
-    verdicts = judge(plan, rules, actor=actor(session.settings.directory, session.environ), now=now)
-    notes = list_expired_waivers(rules, now) if verdicts else ()
-    review = replace(plan.review, verdicts=verdicts)
-    return replace(plan, review=review, diagnostics=(*plan.diagnostics, *notes))
-
-
 def _compare_access(session: Session, plan: Plan) -> Mapping[Address, tuple[Access, ...]]:
-    """The users who gain or lose access by the plan; none where the stack has no auth database, or none
-    yet."""
+    """The users who gain or lose access by the plan; none without an auth database."""
     if session.settings.auth_store is None or not touches_access(plan):
         return {}
     with session.connections.reading() as (ledger, _), ledger.reading() as db:

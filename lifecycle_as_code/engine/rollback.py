@@ -54,8 +54,7 @@ def plan_rollback(session: Session, what: str, *, allow: Collection[str] = ()) -
 
 
 def _edit_manifests(session: Session, specs: Mapping[Address, Spec | None]) -> dict[str, str]:
-    """The manifests that declare `specs`; None for those that they must not declare. A declaration that means
-    the same already stays as written."""
+    """The manifests that declare `specs`, or don't where None; equal declarations stay as written."""
     from ..manifest.edit import rewrite
 
     forms = take_snapshots(session, session.desired, refresh=False).live.settled

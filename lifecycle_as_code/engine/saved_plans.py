@@ -33,7 +33,15 @@ def save_plan(session: Session, plan: Plan) -> bytes:
 def read_plan(session: Session, data: bytes) -> SavedPlan:
     """A plan file's content, if it is for this stack and its stores."""
     plan = planfile.load(data, session.specs, session.key)
-    refuse(_differences(session, plan))
+    refuse(
+        Diagnostic(
+            "another-stacks-plan",
+            "the plan file can't be applied here",
+            detail,
+            hint="apply it with the lac.yaml and the environment that it was made for, or plan again",
+        )
+        for detail in _list_differences(session, plan)
+    )
     return plan
 
 
@@ -59,17 +67,12 @@ def check_plan(session: Session, saved: SavedPlan) -> Plan:
     )
 
 
-def manifests_differ(session: Session, saved: SavedPlan) -> bool:
-    """Whether the manifests aren't the plan's."""
-    return session.manifest.digest() != saved.origin.manifests
-
-
 def _read_stores(session: Session) -> dict[str, dict[str, str]]:
     with session.connections.reading() as (ledger, _), ledger.reading() as db:
         return session.connections.names(ledger.read_ids(db))
 
 
-def _differences(session: Session, saved: SavedPlan) -> Iterator[Diagnostic]:
+def _list_differences(session: Session, saved: SavedPlan) -> Iterator[str]:
     """Why the plan is another stack's, or for other stores."""
     plan, origin, stores = saved.plan, saved.origin, _read_stores(session)
     for name, theirs, ours in (
@@ -78,16 +81,7 @@ def _differences(session: Session, saved: SavedPlan) -> Iterator[Diagnostic]:
         ("workspace", origin.workspace, session.settings.workspace),
     ):
         if theirs != ours:
-            yield _another(f"The plan is for {name} `{theirs}`, and this is `{ours}`.")
+            yield f"The plan is for {name} `{theirs}`, and this is `{ours}`."
     for role in sorted({*origin.stores, *stores}):
         if not same_store(origin.stores.get(role), stores.get(role)):
-            yield _another(f"The plan was made for another {role} store than lac.yaml names now.")
-
-
-def _another(detail: str) -> Diagnostic:
-    return Diagnostic(
-        "another-stacks-plan",
-        "the plan file can't be applied here",
-        detail,
-        hint="apply it with the lac.yaml and the environment that it was made for, or plan again",
-    )
+            yield f"The plan was made for another {role} store than lac.yaml names now."

@@ -68,9 +68,7 @@ class Filter:
 @dataclass(frozen=True, slots=True)
 class Observation:
     """A kind's live objects, and the objects that specs may name and that no stack manages (`referents`).
-
-    `facts` are about the store as a whole, such as a cluster's free resources.
-    """
+    `facts` are about the store as a whole, such as a cluster's free resources."""
 
     objects: Mapping[Address, Observed]
     referents: frozenset[Address] = frozenset()
@@ -117,6 +115,11 @@ class Replacement:
 
 StoredForms = Iterable[tuple[Address, Spec | Diagnostic]]
 """By address, the spec in the store's form, or the reason why it has none; the caller adds the place."""
+
+
+def report_use(detail: str, hint: str = "run `lac plan` again") -> Diagnostic:
+    """The error for a deletion that would take along an object which the plan doesn't know."""
+    return Diagnostic("still-used", "a deletion would touch something else", detail, hint=hint)
 
 
 class Kind(ABC, Generic[S]):
@@ -167,10 +170,8 @@ class SqlKind(Kind[S]):
     def settle(
         self, db: Databases, desired: Mapping[Address, S], live: Mapping[Address, Observed]
     ) -> StoredForms:
-        """Desired specs in the form in which the store would keep them; only those that differ.
-
-        `live` holds every kind's objects that were observed.
-        """
+        """Desired specs in the form in which the store would keep them; only those that differ. `live` holds
+        every kind's objects that were observed."""
         return ()
 
     @abstractmethod
@@ -185,9 +186,7 @@ class SqlKind(Kind[S]):
     def move(self, db: Databases, pairs: Sequence[tuple[S, S]]) -> None:
         """Rename each `before` to the name of its `after`, and its dependents with it, as MLflow's own rename
         does. Nothing else of `after` is written. LacError `name-taken` where another object has that name.
-
-        Called only for kinds whose Spec is `movable`.
-        """
+        Called only for kinds whose Spec is `movable`."""
         raise RuntimeError(f"a {self.spec.kind} can't be renamed")
 
     @abstractmethod
@@ -227,10 +226,8 @@ class ServeKind(Kind[S]):
     @abstractmethod
     def warm_up(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Report) -> list[Rollout]:
         """Start new parts beside the old ones, without traffic; wait for them and probe them. Failed parts
-        are removed.
-
-        `tell` is called at least every second; an exception of it ends the wait, and the caller undoes.
-        """
+        are removed. `tell` is called at least every second; an exception of it ends the wait, and the caller
+        undoes."""
 
     @abstractmethod
     def undo(self, cluster: Cluster, site: Site, changes: Sequence[Change], tell: Report) -> None:

@@ -1,12 +1,9 @@
 """Experiments: rows of `experiments` and `experiment_tags`. A deleted one keeps its name: it is restored.
 
-As MLflow's handlers do, so do we: the description is the tag `mlflow.note.content`; tags move no
-time; deleting and restoring an experiment do the same to all of its runs, and deleting takes the
-assessments that those runs made.
-
-Unlike MLflow's handlers, we never give a new experiment an id that a grant still names. `mlflow gc` leaves a
-purged experiment's grants behind, and SQLite reuses the highest id, as PostgreSQL does once its sequence was
-restored from a backup: the grant would then apply to the new experiment.
+Rows are as MLflow's handlers leave them (`stores.mlflow.tables`), but we never give a new experiment an id
+that a grant still names. `mlflow gc` leaves a purged experiment's grants behind, and SQLite reuses the
+highest id, as PostgreSQL does once its sequence was restored from a backup: the grant would then apply to the
+new experiment.
 """
 
 from __future__ import annotations
@@ -102,16 +99,9 @@ class Experiments(SqlKind[Experiment]):
         """Two queries. Facts: `id`, which MLflow's grants name, `created` and `updated` in ms."""
         names = scope.of("experiment")
         columns = experiments.c
-        query: Any = select(
-            columns.experiment_id,
-            columns.name,
-            columns.artifact_location,
-            columns.lifecycle_stage,
-            columns.creation_time,
-            columns.last_update_time,
-        ).where(columns.workspace == db.workspace)
+        query: Any = select(experiments).where(columns.workspace == db.workspace)
         matches = list(rows.among(db.registry, query, columns.name, names))
-        tags = _tags(db, {row.experiment_id for row in matches}, everything=names is None)
+        tags = _tags(db, None if names is None else {row.experiment_id for row in matches})
         objects = {}
         for row in matches:
             labels = tags[row.experiment_id]
@@ -121,7 +111,7 @@ class Experiments(SqlKind[Experiment]):
                 description=labels.pop(NOTE, ""),
                 tags=labels,
             )
-            objects[Address("experiment", (row.name,))] = Observed(
+            objects[spec.address] = Observed(
                 spec,
                 {"id": row.experiment_id, "created": row.creation_time, "updated": row.last_update_time},
                 tombstone=row.lifecycle_stage == GONE,
@@ -143,53 +133,38 @@ class Experiments(SqlKind[Experiment]):
                 yield address, _elsewhere(address, other)
 
     def create(self, db: Databases, afters: Sequence[Experiment]) -> None:
-        """Create them, or restore deleted ones. The database gives the ids, except for ids that a grant
-        names: nobody inherits a grant on a purged experiment."""
+        """Create them, or restore deleted ones."""
         deleted = _ids(db, afters)
         new = [after for after in afters if after.name not in deleted]
-        rows.add(
-            db.registry,
-            experiments,
-            [
-                {
-                    "name": after.name,
-                    "workspace": db.workspace,
-                    "artifact_location": after.artifact_location,
-                    "lifecycle_stage": ACTIVE,
-                    "creation_time": db.now_ms,
-                    "last_update_time": db.now_ms,
-                }
-                for after in new
-            ],
-        )
+        values = [
+            {
+                "name": after.name,
+                "workspace": db.workspace,
+                "artifact_location": after.artifact_location,
+                "lifecycle_stage": ACTIVE,
+                "creation_time": db.now_ms,
+                "last_update_time": db.now_ms,
+            }
+            for after in new
+        ]
+        rows.add(db.registry, experiments, values)
         _renumber(db, new)
         ids = deleted | _ids(db, new)
         root = artifact_root(db.registry, db.workspace, db.artifact_root)
-        rows.change(
-            db.registry,
-            experiments,
-            ("experiment_id",),
-            [
-                {
-                    "experiment_id": ids[after.name],
-                    "artifact_location": join(root, str(ids[after.name])),
-                }
-                for after in new
-                if after.artifact_location is None
-            ],
-        )
+        unplaced = [ids[after.name] for after in new if after.artifact_location is None]
+        locations = [{"experiment_id": i, "artifact_location": join(root, str(i))} for i in unplaced]
+        rows.change(db.registry, experiments, locations)
         _set_lifecycle(db, sorted(deleted.values()), ACTIVE)
         tags = _tags(db, set(deleted.values()))
         notes = {number: {NOTE: labels[NOTE]} for number, labels in tags.items() if NOTE in labels}
-        self._tag(db, [(ids[after.name], notes.get(ids[after.name], {}), _labels(after)) for after in afters])
+        _retag(db, [(ids[after.name], notes.get(ids[after.name], {}), _labels(after)) for after in afters])
 
     def update(self, db: Databases, pairs: Sequence[tuple[Experiment, Experiment]]) -> None:
         ids = _ids(db, [after for _, after in pairs])
-        self._tag(db, [(ids[after.name], _labels(before), _labels(after)) for before, after in pairs])
+        _retag(db, [(ids[after.name], _labels(before), _labels(after)) for before, after in pairs])
 
     def move(self, db: Databases, pairs: Sequence[tuple[Experiment, Experiment]]) -> None:
-        """MLflow: the update time changes. Runs, tags and grants go by the id, and files stay where they
-        are."""
+        """MLflow: the update time changes. Runs, tags and grants go by the id; files stay."""
         names = {before.address: after.address for before, after in pairs}
         rename(db.registry, experiments, db.workspace, names, {"last_update_time": db.now_ms})
 
@@ -199,12 +174,10 @@ class Experiments(SqlKind[Experiment]):
         _drop_assessments(db, ids)
         _set_lifecycle(db, ids, GONE)
 
-    def _tag(
-        self, db: Databases, changes: Sequence[tuple[int, Mapping[str, str], Mapping[str, str]]]
-    ) -> None:
-        put, drop = rows.tag_changes(({"experiment_id": i}, before, after) for i, before, after in changes)
-        rows.put(db.registry, experiment_tags, put)
-        rows.drop(db.registry, experiment_tags, drop)
+
+def _retag(db: Databases, changes: Sequence[tuple[int, Mapping[str, str], Mapping[str, str]]]) -> None:
+    tags = (({"experiment_id": number}, before, after) for number, before, after in changes)
+    rows.retag(db.registry, experiment_tags, tags)
 
 
 def _labels(spec: Experiment) -> dict[str, str]:
@@ -243,15 +216,10 @@ def _renumber(db: Databases, new: Sequence[Experiment]) -> None:
             db.registry.execute(update(experiments).where(this).values(experiment_id=another))
 
 
-def _tags(db: Databases, ids: set[int], *, everything: bool = False) -> defaultdict[int, dict[str, str]]:
+def _tags(db: Databases, ids: set[int] | None) -> defaultdict[int, dict[str, str]]:
     labels = experiment_tags.c
-    tags: defaultdict[int, dict[str, str]] = defaultdict(dict)
     query: Any = select(labels.experiment_id, labels.key, labels.value)
-    for number, key, value in rows.among(
-        db.registry, query, labels.experiment_id, None if everything else ids
-    ):
-        tags[number][key] = value or ""
-    return tags
+    return rows.texts(rows.among(db.registry, query, labels.experiment_id, ids))
 
 
 def _set_lifecycle(db: Databases, ids: Sequence[int], stage: str) -> None:
@@ -259,7 +227,7 @@ def _set_lifecycle(db: Databases, ids: Sequence[int], stage: str) -> None:
     if not ids:
         return
     marked = {"lifecycle_stage": stage, "last_update_time": db.now_ms}
-    rows.change(db.registry, experiments, ("experiment_id",), [{"experiment_id": i, **marked} for i in ids])
+    rows.change(db.registry, experiments, [{"experiment_id": i, **marked} for i in ids])
     db.registry.execute(
         update(runs)
         .where(runs.c.experiment_id == bindparam("experiment"))

@@ -1,8 +1,4 @@
-"""Aliases: rows of `registered_model_aliases`. No time column moves with them, as in MLflow.
-
-No foreign key ties an alias to its version, so its version is checked here: declared, or live and not
-deleted.
-"""
+"""Aliases: rows of `registered_model_aliases`. No time column moves with them, as in MLflow."""
 
 from __future__ import annotations
 
@@ -101,8 +97,7 @@ class ModelAliases(SqlKind[ModelAlias]):
         rows.add(db.registry, registered_model_aliases, [_row(db, after) for after in afters])
 
     def update(self, db: Databases, pairs: Sequence[tuple[ModelAlias, ModelAlias]]) -> None:
-        keys = ("workspace", "name", "alias")
-        rows.change(db.registry, registered_model_aliases, keys, [_row(db, after) for _, after in pairs])
+        rows.change(db.registry, registered_model_aliases, [_row(db, after) for _, after in pairs])
 
     def delete(self, db: Databases, befores: Sequence[ModelAlias]) -> None:
         rows.drop(

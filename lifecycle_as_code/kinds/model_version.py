@@ -1,15 +1,11 @@
-"""Model versions: rows of `model_versions` and `model_version_tags`, and the mark on the logged model.
-
-As MLflow's handlers do, so do we: a new version, a stage and a deletion change the model's
-`last_updated_time`; a description or a tag doesn't. A deleted version keeps its row, its tags and its number,
-and loses its source and its run. `user_id` stays NULL.
-"""
+"""Model versions: rows of `model_versions` and `model_version_tags`, and the mark on the logged model, as
+MLflow's handlers leave them (`stores.mlflow.tables`)."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -38,7 +34,7 @@ from ..stores.mlflow import rules
 from ..stores.mlflow.artifact_root import artifact_root
 from ..stores.mlflow.lineage import find_null_runs, note_versions
 from ..stores.mlflow.prompts import prompt_names
-from ..stores.mlflow.sources import Lookup, look_up, resolve, same_source
+from ..stores.mlflow.sources import Lookup, Resolution, look_up, resolve, same_source
 from ..stores.mlflow.tables import (
     DELETED,
     model_version_tags,
@@ -46,9 +42,10 @@ from ..stores.mlflow.tables import (
     registered_model_aliases,
     registered_models,
 )
-from ..stores.mlflow.uris import SourceAddress, Version, read_source
+from ..stores.mlflow.uris import RunPath, SourceAddress, Version, read_source
 from ..stores.sql import rows
-from .base import Databases, Filter, Observation, Replacement, SqlKind, StoredForms
+from ..stores.state import history
+from .base import Databases, Filter, Observation, Replacement, SqlKind, StoredForms, report_use
 
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.model_tag_key))]
 TagValue = Annotated[str, AfterValidator(rules.validator(rules.version_tag_value))]
@@ -117,21 +114,19 @@ class ModelVersions(SqlKind[ModelVersion]):
 
     def check(self, world: PlanContext) -> Iterator[Diagnostic]:
         """MLflow numbers versions: the highest plus one, deleted ones included; from 1 in a new model."""
-        made: defaultdict[str, list[int]] = defaultdict(list)
-        for address, change in world.changes.items():
-            if address.kind == ModelVersion.kind and change.action is Action.CREATE:
-                made[str(address.key[0])].append(int(address.key[1]))
-        if not made:
-            return
-        highest: defaultdict[str, int] = defaultdict(int)
-        for address in world.live.objects:
-            if address.kind == ModelVersion.kind:
-                model = str(address.key[0])
-                highest[model] = max(highest[model], int(address.key[1]))
+        made = _numbers(a for a, change in world.changes.items() if change.action is Action.CREATE)
+        numbers = _numbers(world.live.objects if made else ())
         for model, versions in made.items():
-            for place, version in enumerate(sorted(versions), 1):
-                if version != (due := highest[model] + place):
-                    yield _report_wrong_number(world, Address(ModelVersion.kind, (model, version)), due)
+            for due, version in enumerate(sorted(versions), max(numbers[model], default=0) + 1):
+                if version != due:
+                    address = Address(ModelVersion.kind, (model, version))
+                    yield Diagnostic(
+                        "not-the-next-version",
+                        "MLflow would assign another number to the new version",
+                        f"{address} doesn't exist, and the next version of `{model}` is {due}.",
+                        hint=f"declare it as version {due}",
+                        at=world.places.get(address),
+                    )
                     break
 
     def versions_put_in_place(self, changes: Sequence[Change], live: Live) -> Iterator[Replacement]:
@@ -140,10 +135,7 @@ class ModelVersions(SqlKind[ModelVersion]):
         made = [change.address for change in changes if change.action is Action.CREATE]
         if not made:
             return
-        numbers: defaultdict[KeyPart, list[int]] = defaultdict(list)
-        for address in live.objects:
-            if address.kind == ModelVersion.kind and live.present(address):
-                numbers[address.key[0]].append(int(address.key[1]))
+        numbers = _numbers(address for address in live.objects if live.present(address))
         for address in made:
             model, version = address.key
             below = max((number for number in numbers[model] if number < int(version)), default=None)
@@ -151,32 +143,19 @@ class ModelVersions(SqlKind[ModelVersion]):
             yield Replacement(address, "", before, address)
 
     def observe(self, db: Databases, scope: Filter) -> Observation:
-        """Three queries: prompts' names, tags, versions. Deleted versions are tombstones.
-
-        Facts: `created` and `updated` in ms, `status` and `status_message`.
-        """
+        """Three queries: prompts' names, tags, versions. Deleted versions are tombstones. Facts: `created`
+        and `updated` in ms, `status` and `status_message`."""
         names = scope.of("registered_model", "model_version", "model_alias")
         hidden = prompt_names(db.registry, db.workspace)
         labels, versions = model_version_tags.c, model_versions.c
-        tags: defaultdict[tuple[str, int], dict[str, str]] = defaultdict(dict)
         query: Any = select(labels.name, labels.version, labels.key, labels.value).where(
             labels.workspace == db.workspace
         )
-        for name, number, key, value in rows.among(db.registry, query, labels.name, names):
-            tags[name, number][key] = value or ""
-        query = select(
-            versions.name,
-            versions.version,
-            versions.source,
-            versions.run_id,
-            versions.description,
-            versions.current_stage,
-            versions.storage_location,
-            versions.status,
-            versions.status_message,
-            versions.creation_time,
-            versions.last_updated_time,
-        ).where(versions.workspace == db.workspace)
+        tags = rows.texts(
+            ((name, number), *tag)
+            for name, number, *tag in rows.among(db.registry, query, labels.name, names)
+        )
+        query = select(model_versions).where(versions.workspace == db.workspace)
         objects: dict[Address, Observed] = {}
         for row in rows.among(db.registry, query, versions.name, names):
             if row.name in hidden:
@@ -191,7 +170,7 @@ class ModelVersions(SqlKind[ModelVersion]):
                 stage=row.current_stage or "None",
                 storage_location=row.storage_location or row.source,
             )
-            objects[Address("model_version", (row.name, row.version))] = Observed(
+            objects[spec.address] = Observed(
                 spec,
                 {
                     "created": row.creation_time,
@@ -206,10 +185,8 @@ class ModelVersions(SqlKind[ModelVersion]):
     def settle(
         self, db: Databases, desired: Mapping[Address, ModelVersion], live: Mapping[Address, Observed]
     ) -> StoredForms:
-        """Sources as MLflow stores them, with the run and the storage location that follow from them.
-
-        A live version keeps its stored form, if that means the same.
-        """
+        """Sources as MLflow stores them, with the run and the storage location that follow from them. A live
+        version keeps its stored form, if that means the same."""
         versions = {a: version for a in desired if (version := _live_version(live.get(a)))}
         unresolved = {a: spec for a, spec in desired.items() if not _matches(spec, versions.get(a))}
         sources = {a: read_source(spec.source) for a, spec in unresolved.items()}
@@ -229,8 +206,13 @@ class ModelVersions(SqlKind[ModelVersion]):
             if address not in unresolved or same_source(
                 sources[address], stored.source, stored.run_id, known
             ):
-                yield address, _like(desired[address], stored)
-        yield from _resolve_new({a: spec for a, spec in unresolved.items() if a not in live}, sources, known)
+                spec = desired[address]
+                # a declared run stays, to be compared
+                run_id = spec.run_id or stored.run_id
+                form = {"source": stored.source, "storage_location": stored.storage_location}
+                yield address, spec.model_copy(update={**form, "run_id": run_id})
+        new = {a: spec for a, spec in unresolved.items() if a not in live}
+        yield from _resolve_new(db, new, sources, known)
 
     def create(self, db: Databases, afters: Sequence[ModelVersion]) -> None:
         """Rows for specs as `settle` returns them; it has reported every problem with them."""
@@ -238,29 +220,24 @@ class ModelVersions(SqlKind[ModelVersion]):
         sources = {(after.model, after.version): read_source(after.source) for after in afters}
         runless = {(after.model, after.version) for after in afters if after.run_id is None}
         null = find_null_runs(db.registry, db.workspace, {key: sources[key] for key in runless})
-        rows.add(
-            db.registry,
-            model_versions,
-            [
-                {
-                    "workspace": db.workspace,
-                    "name": after.model,
-                    "version": after.version,
-                    "creation_time": db.now_ms,
-                    "last_updated_time": db.now_ms,
-                    "description": after.description,
-                    "user_id": None,
-                    "current_stage": after.stage,
-                    "source": after.source,
-                    "storage_location": after.storage_location or after.source,
-                    "run_id": after.run_id or (None if (after.model, after.version) in null else ""),
-                    "run_link": "",
-                    "status": "READY",
-                    "status_message": None,
-                }
-                for after in afters
-            ],
-        )
+        values = [
+            {
+                **_key(db, after),
+                "creation_time": db.now_ms,
+                "last_updated_time": db.now_ms,
+                "description": after.description,
+                "user_id": None,
+                "current_stage": after.stage,
+                "source": after.source,
+                "storage_location": after.storage_location or after.source,
+                "run_id": after.run_id or (None if (after.model, after.version) in null else ""),
+                "run_link": "",
+                "status": "READY",
+                "status_message": None,
+            }
+            for after in afters
+        ]
+        rows.add(db.registry, model_versions, values)
         self._tag(db, [({}, after) for after in afters])
         _touch_models(db, afters)
         note_versions(db.registry, sources)
@@ -268,35 +245,31 @@ class ModelVersions(SqlKind[ModelVersion]):
     def update(self, db: Databases, pairs: Sequence[tuple[ModelVersion, ModelVersion]]) -> None:
         described = [after for before, after in pairs if before.description != after.description]
         staged = [after for before, after in pairs if before.stage != after.stage]
-        for specs, column, field in (
-            (described, "description", "description"),
-            (staged, "current_stage", "stage"),
+        time = {"last_updated_time": db.now_ms}
+        for values in (
+            [{**_key(db, spec), "description": spec.description, **time} for spec in described],
+            [{**_key(db, spec), "current_stage": spec.stage, **time} for spec in staged],
         ):
-            values = [
-                {**_key(db, spec), column: getattr(spec, field), "last_updated_time": db.now_ms}
-                for spec in specs
-            ]
-            rows.change(db.registry, model_versions, ("workspace", "name", "version"), values)
+            rows.change(db.registry, model_versions, values)
         _touch_models(db, staged)
         self._tag(db, [(before.tags, after) for before, after in pairs])
 
     def delete(self, db: Databases, befores: Sequence[ModelVersion]) -> None:
-        """MLflow: the row stays as a tombstone without its source and run; tags and location stay.
-
-        MLflow deletes the version's aliases too. Here they are objects of their own, deleted by now; LacError
-        where an alias was created since the plan.
-        """
+        """MLflow: the row stays as a tombstone without its source and run; tags and location stay; aliases
+        go. LacError where an alias was created since the plan."""
         versions = {(before.model, before.version) for before in befores}
         aliases = registered_model_aliases.c
         query: Any = select(aliases.name, aliases.version, aliases.alias).where(
             aliases.workspace == db.workspace
         )
-        aliases_left = [
-            f"model_alias.{row.name}/{row.alias}"
+        refuse(
+            report_use(
+                f"model_alias.{row.name}/{row.alias} points at a version that the plan deletes; it was"
+                " created after the plan."
+            )
             for row in rows.within(db.registry, query, aliases.name, {name for name, _ in versions})
             if (row.name, row.version) in versions
-        ]
-        refuse([_in_use(name, "points at a version that the plan deletes") for name in aliases_left])
+        )
         gone = {
             "current_stage": DELETED,
             "last_updated_time": db.now_ms,
@@ -307,22 +280,26 @@ class ModelVersions(SqlKind[ModelVersion]):
             "run_link": "REDACTED-RUN-LINK",
             "status_message": None,
         }
-        rows.change(
-            db.registry,
-            model_versions,
-            ("workspace", "name", "version"),
-            [{**_key(db, before), **gone} for before in befores],
-        )
+        rows.change(db.registry, model_versions, [{**_key(db, before), **gone} for before in befores])
         _touch_models(db, befores)
 
     def _tag(self, db: Databases, pairs: Sequence[tuple[Mapping[str, str], ModelVersion]]) -> None:
-        put, drop = rows.tag_changes((_key(db, after), before, after.tags) for before, after in pairs)
-        rows.put(db.registry, model_version_tags, put)
-        rows.drop(db.registry, model_version_tags, drop)
+        tags = ((_key(db, after), before, after.tags) for before, after in pairs)
+        rows.retag(db.registry, model_version_tags, tags)
 
 
 def _key(db: Databases, spec: ModelVersion) -> dict[str, Any]:
     return {"workspace": db.workspace, "name": spec.model, "version": spec.version}
+
+
+def _numbers(addresses: Iterable[Address]) -> defaultdict[KeyPart, list[int]]:
+    """The versions among them, by model."""
+    numbers: defaultdict[KeyPart, list[int]] = defaultdict(list)
+    for address in addresses:
+        if address.kind == ModelVersion.kind:
+            model, version = address.key
+            numbers[model].append(int(version))
+    return numbers
 
 
 def _touch_models(db: Databases, specs: Iterable[ModelVersion]) -> None:
@@ -343,19 +320,11 @@ def _matches(spec: ModelVersion, stored: ModelVersion | None) -> bool:
     return stored is not None and spec.source == stored.source and spec.run_id in (None, stored.run_id)
 
 
-def _like(spec: ModelVersion, stored: ModelVersion) -> ModelVersion:
-    """`spec` with the source in its stored form. A declared run stays, to be compared."""
-    return spec.model_copy(
-        update={
-            "source": stored.source,
-            "run_id": spec.run_id or stored.run_id,
-            "storage_location": stored.storage_location,
-        }
-    )
-
-
 def _resolve_new(
-    waiting: Mapping[Address, ModelVersion], sources: Mapping[Address, SourceAddress], known: Lookup
+    db: Databases,
+    waiting: Mapping[Address, ModelVersion],
+    sources: Mapping[Address, SourceAddress],
+    known: Lookup,
 ) -> StoredForms:
     """Specs of versions that the plan creates. One may point at another that the plan creates too."""
     versions = dict(known.versions)
@@ -372,40 +341,32 @@ def _resolve_new(
             spec = todo.pop(address)
             outcome = rules.new_source(spec.source) or resolve(sources[address], spec.run_id, known)
             if isinstance(outcome, str):
-                yield address, _report_source(spec, outcome)
+                outcome = _recall(db, spec, sources[address], known) or outcome
+            if isinstance(outcome, str):
+                yield (
+                    address,
+                    Diagnostic(
+                        "source-not-found",
+                        "a version's source can't be resolved",
+                        f"{address}: {outcome}.",
+                        hint="check `source:` and `run_id:` against MLflow's tracking store",
+                    ),
+                )
                 continue
             versions[spec.model, spec.version] = outcome
-            update = {
-                "source": outcome.source,
-                "run_id": outcome.run_id,
-                "storage_location": outcome.storage_location,
-            }
-            yield address, spec.model_copy(update=update)
+            yield address, spec.model_copy(update=asdict(outcome))
 
 
-def _report_wrong_number(world: PlanContext, address: Address, due: int) -> Diagnostic:
-    return Diagnostic(
-        "not-the-next-version",
-        "MLflow would assign another number to the new version",
-        f"{address} doesn't exist, and the next version of `{address.key[0]}` is {due}.",
-        hint=f"declare it as version {due}",
-        at=world.places.get(address),
-    )
-
-
-def _report_source(spec: ModelVersion, problem: str) -> Diagnostic:
-    return Diagnostic(
-        "source-not-found",
-        "a version's source can't be resolved",
-        f"{spec.address}: {problem}.",
-        hint="check `source:` and `run_id:` against MLflow's tracking store",
-    )
-
-
-def _in_use(name: str, how: str) -> Diagnostic:
-    return Diagnostic(
-        "still-used",
-        "a deletion would touch something else",
-        f"{name} {how}; it was created after the plan.",
-        hint="run `lac plan` again",
-    )
+def _recall(db: Databases, spec: ModelVersion, source: SourceAddress, known: Lookup) -> Resolution | None:
+    """The stored form of a source whose run is gone, if an apply created that version before."""
+    run = source.run_id if isinstance(source, RunPath) else spec.run_id
+    if run is None or run in known.artifacts:
+        return None
+    lines = history.of(db.registry, db.workspace, {ModelVersion.kind: ModelVersion}, {spec.address})
+    for line in reversed(lines.get(spec.address, [])):
+        stored = line.after or line.before
+        if isinstance(stored, ModelVersion):
+            same = stored.run_id == run and same_source(source, stored.source, run, known)
+            location = stored.storage_location or stored.source
+            return Resolution(stored.source, location, run) if same else None
+    return None

@@ -21,7 +21,6 @@ from ..review.access.lockout import GrantKinds, list_lockouts
 from ..stores.mlflow import rules
 from ..stores.mlflow.auth import (
     BY_ID,
-    GrantNames,
     hidden_user,
     missing_reference,
     read_names,
@@ -179,7 +178,7 @@ class PermissionKind(SqlKind[Permission]):
 
     def update(self, db: Databases, pairs: Sequence[tuple[Permission, Permission]]) -> None:
         """Set the levels; the rows stay the same ones."""
-        rows.change(db.grants, role_permissions, _THIS, _rows(db, [after for _, after in pairs]))
+        rows.change(db.grants, role_permissions, _rows(db, [after for _, after in pairs]), _THIS)
 
     def delete(self, db: Databases, befores: Sequence[Permission]) -> None:
         """Revoke. A grant on an id that names nothing goes by that id."""
@@ -226,8 +225,10 @@ def _referents(db: Databases, scope: Filter) -> set[Address]:
         known = prompt_names(db.registry, db.workspace)
         referents |= {Address("prompt", (name,)) for name in known if prompts is None or name in prompts}
     if (gateways := scope.of("gateway_endpoint")) is None or gateways:
-        ids = GrantNames.read(db.registry, "gateway_endpoint", db.workspace).id_of or {}
+        (names,) = read_names(db.registry, ["gateway_endpoint"], db.workspace).values()
         referents |= {
-            Address("gateway_endpoint", (name,)) for name in ids if gateways is None or name in gateways
+            Address("gateway_endpoint", (name,))
+            for name in names.id_of or ()
+            if gateways is None or name in gateways
         }
     return referents

@@ -1,12 +1,8 @@
-"""Registered models: rows of `registered_models` and `registered_model_tags`. Prompts are left out.
-
-As MLflow's handlers do, so do we: a missing description is "", not NULL; a new description changes the
-model's `last_updated_time`, a tag doesn't; deletion is final, versions included.
-"""
+"""Registered models: rows of `registered_models` and `registered_model_tags`, as MLflow's handlers leave them
+(`stores.mlflow.tables`). Prompts are left out."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -32,7 +28,7 @@ from ..stores.mlflow.tables import (
 )
 from ..stores.mlflow.webhooks import find_webhooks
 from ..stores.sql import rows
-from .base import Databases, Filter, Observation, SqlKind
+from .base import Databases, Filter, Observation, SqlKind, report_use
 
 Name = Annotated[str, AfterValidator(rules.validator(rules.model_name))]
 TagKey = Annotated[str, AfterValidator(rules.validator(rules.model_tag_key))]
@@ -85,66 +81,56 @@ class RegisteredModels(SqlKind[RegisteredModel]):
         yield from _silent_webhooks(world)
 
     def observe(self, db: Databases, scope: Filter) -> Observation:
-        """Four queries. Facts: `created` and `updated`, in ms; of the store, its `webhooks`.
-
-        Referents: the prompts among the names.
-        """
+        """Four queries. Facts: `created` and `updated`, in ms; of the store, its `webhooks`. Referents: the
+        prompts among the names."""
         names = scope.of("registered_model", "model_version", "model_alias", "prompt")
         models, labels = registered_models.c, registered_model_tags.c
-        tags: defaultdict[str, dict[str, str]] = defaultdict(dict)
         query: Any = select(labels.name, labels.key, labels.value).where(labels.workspace == db.workspace)
-        for name, key, value in rows.among(db.registry, query, labels.name, names):
-            tags[name][key] = value or ""
-        query = select(models.name, models.description, models.creation_time, models.last_updated_time).where(
-            models.workspace == db.workspace
-        )
+        tags = rows.texts(rows.among(db.registry, query, labels.name, names))
+        query = select(registered_models).where(models.workspace == db.workspace)
         objects: dict[Address, Observed] = {}
         prompts: set[Address] = set()
-        for name, description, created, updated in rows.among(db.registry, query, models.name, names):
-            if tags[name].get(PROMPT_TAG, "").lower() == "true":
-                prompts.add(Address("prompt", (name,)))
+        for row in rows.among(db.registry, query, models.name, names):
+            labels_here = tags[row.name]
+            if labels_here.get(PROMPT_TAG, "").lower() == "true":
+                prompts.add(Address("prompt", (row.name,)))
                 continue
-            spec = RegisteredModel.model_construct(name=name, description=description or "", tags=tags[name])
-            objects[Address("registered_model", (name,))] = Observed(
-                spec, {"created": created, "updated": updated}
+            spec = RegisteredModel.model_construct(
+                name=row.name, description=row.description or "", tags=labels_here
+            )
+            objects[spec.address] = Observed(
+                spec, {"created": row.creation_time, "updated": row.last_updated_time}
             )
         return Observation(
             objects, frozenset(prompts), facts={"webhooks": find_webhooks(db.registry, db.workspace)}
         )
 
     def create(self, db: Databases, afters: Sequence[RegisteredModel]) -> None:
-        rows.add(
-            db.registry,
-            registered_models,
-            [
-                {
-                    "workspace": db.workspace,
-                    "name": after.name,
-                    "creation_time": db.now_ms,
-                    "last_updated_time": db.now_ms,
-                    "description": after.description,
-                }
-                for after in afters
-            ],
-        )
+        values = [
+            {
+                "workspace": db.workspace,
+                "name": after.name,
+                "creation_time": db.now_ms,
+                "last_updated_time": db.now_ms,
+                "description": after.description,
+            }
+            for after in afters
+        ]
+        rows.add(db.registry, registered_models, values)
         self._tag(db, [({}, after) for after in afters])
 
     def update(self, db: Databases, pairs: Sequence[tuple[RegisteredModel, RegisteredModel]]) -> None:
-        rows.change(
-            db.registry,
-            registered_models,
-            ("workspace", "name"),
-            [
-                {
-                    "workspace": db.workspace,
-                    "name": after.name,
-                    "description": after.description,
-                    "last_updated_time": db.now_ms,
-                }
-                for before, after in pairs
-                if before.description != after.description
-            ],
-        )
+        values = [
+            {
+                "workspace": db.workspace,
+                "name": after.name,
+                "description": after.description,
+                "last_updated_time": db.now_ms,
+            }
+            for before, after in pairs
+            if before.description != after.description
+        ]
+        rows.change(db.registry, registered_models, values)
         self._tag(db, [(before.tags, after) for before, after in pairs])
 
     def move(self, db: Databases, pairs: Sequence[tuple[RegisteredModel, RegisteredModel]]) -> None:
@@ -158,36 +144,31 @@ class RegisteredModels(SqlKind[RegisteredModel]):
         names = {before.address: after.address for before, after in pairs}
         times = {"last_updated_time": db.now_ms}
         rename(db.registry, registered_models, db.workspace, names, times)
-        rows.change(
-            db.registry,
-            model_versions,
-            ("workspace", "name"),
-            [{"workspace": db.workspace, "name": after.name, **times} for _, after in pairs],
-        )
+        values = [{"workspace": db.workspace, "name": after.name, **times} for _, after in pairs]
+        rows.change(db.registry, model_versions, values, ("workspace", "name"))
         if db.auth is not None:
             rename_grants(db.auth, db.workspace, names)
 
     def delete(self, db: Databases, befores: Sequence[RegisteredModel]) -> None:
-        """MLflow: with all versions, deleted ones too, and all tags and aliases. Its foreign keys don't
-        cascade on deletion, so the dependent rows go first.
-
-        Versions and aliases are objects of their own, deleted by now; LacError where one was created since
-        the plan.
-        """
+        """MLflow: with all versions, deleted ones too, and all tags and aliases; its foreign keys don't
+        cascade on deletion. LacError where a version or an alias was created since the plan."""
         names = {before.name for before in befores}
         versions, aliases = model_versions.c, registered_model_aliases.c
         living: Any = select(versions.name, versions.version).where(
             versions.workspace == db.workspace, versions.current_stage != DELETED
         )
         named: Any = select(aliases.name, aliases.alias).where(aliases.workspace == db.workspace)
-        left = [
-            *(
-                Address("model_version", tuple(r))
-                for r in rows.within(db.registry, living, versions.name, names)
-            ),
-            *(Address("model_alias", tuple(r)) for r in rows.within(db.registry, named, aliases.name, names)),
-        ]
-        refuse(map(_in_use, left))
+        refuse(
+            report_use(
+                f"{Address(kind, tuple(row))} belongs to a model that the plan deletes; it was created after"
+                " the plan."
+            )
+            for kind, query, column in (
+                ("model_version", living, versions.name),
+                ("model_alias", named, aliases.name),
+            )
+            for row in rows.within(db.registry, query, column, names)
+        )
         models = [{"workspace": db.workspace, "name": before.name} for before in befores]
         for table in (
             model_version_tags,
@@ -199,20 +180,9 @@ class RegisteredModels(SqlKind[RegisteredModel]):
             rows.drop(db.registry, table, models)
 
     def _tag(self, db: Databases, pairs: Sequence[tuple[Mapping[str, str], RegisteredModel]]) -> None:
-        put, drop = rows.tag_changes(
-            ({"workspace": db.workspace, "name": after.name}, before, after.tags) for before, after in pairs
-        )
-        rows.put(db.registry, registered_model_tags, put)
-        rows.drop(db.registry, registered_model_tags, drop)
-
-
-def _in_use(address: Address) -> Diagnostic:
-    return Diagnostic(
-        "still-used",
-        "a deletion would touch something else",
-        f"{address} belongs to a model that the plan deletes; it was created after the plan.",
-        hint="run `lac plan` again",
-    )
+        here = {"workspace": db.workspace}
+        tags = (({**here, "name": after.name}, before, after.tags) for before, after in pairs)
+        rows.retag(db.registry, registered_model_tags, tags)
 
 
 def _silent_webhooks(world: PlanContext) -> Iterator[Diagnostic]:

@@ -13,14 +13,14 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field, Strict
 from sqlalchemy import select
 
-from ..model.diagnostics import Diagnostic, LacError
+from ..model.diagnostics import refuse
 from ..model.snapshot import Observed
 from ..model.spec import Address, Key, Spec, Store, Trait, Unordered
 from ..stores.mlflow import rules
 from ..stores.mlflow.auth import hidden_user, missing_reference, read_names, role_ids, user_ids
 from ..stores.mlflow.tables import role_permissions, roles, user_role_assignments, users
 from ..stores.sql import rows
-from .base import Databases, Filter, Observation, SqlKind
+from .base import Databases, Filter, Observation, SqlKind, report_use
 
 
 def _sort_unique(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -76,11 +76,8 @@ class RoleKind(SqlKind[Role]):
     keys = rows.Keys(roles, ("name",))
 
     def observe(self, db: Databases, scope: Filter) -> Observation:
-        """The roles of the workspace to observe, without hidden ones; every user as a referent. Three
-        queries.
-
-        Facts of the store: `members` of every role, hidden ones and those not to observe included.
-        """
+        """The workspace's roles to observe, without hidden ones; every user as a referent. Three queries.
+        Facts of the store: `members` of every role, hidden ones and those not to observe included."""
         if db.auth is None:
             return Observation({})
         names = scope.of("role", "permission")
@@ -123,7 +120,7 @@ class RoleKind(SqlKind[Role]):
             for before, after in pairs
             if before.description != after.description
         ]
-        rows.change(db.grants, roles, ("name", "workspace"), values)
+        rows.change(db.grants, roles, values, ("name", "workspace"))
         losses = [(b, {*b.members} - {*a.members}) for b, a in pairs]
         gains = [(a, {*a.members} - {*b.members}) for b, a in pairs]
         rows.drop(db.grants, user_role_assignments, _assignments(db, losses))
@@ -148,16 +145,18 @@ def _assignments(db: Databases, members: Collection[tuple[Role, Collection[str]]
     if not pairs:
         return []
     role_of, user_of = _role_ids(db, [role for role, _ in pairs]), user_ids(db.grants)
-    if missing := [(role, name) for role, name in pairs if name not in user_of]:
-        raise LacError(*(missing_reference(Address("user", (name,)), role.address) for role, name in missing))
+    refuse(
+        missing_reference(Address("user", (name,)), role.address)
+        for role, name in pairs
+        if name not in user_of
+    )
     return [{"user_id": user_of[name], "role_id": role_of[role.name]} for role, name in pairs]
 
 
 def _role_ids(db: Databases, specs: Iterable[Role]) -> dict[str, int]:
     ids = role_ids(db.grants, db.workspace)
-    missing = sorted({role.address for role in specs if role.name not in ids})
-    if missing:
-        raise LacError(*(missing_reference(address, address) for address in missing))
+    missing = {role.address for role in specs if role.name not in ids}
+    refuse(missing_reference(address, address) for address in sorted(missing))
     return ids
 
 
@@ -166,20 +165,11 @@ def _refuse_grants(db: Databases, by_id: dict[int, Role]) -> None:
     query = select(grants.role_id, grants.resource_type, grants.resource_pattern)
     matches = [*rows.within(db.grants, query, grants.role_id, by_id)]
     names = read_names(db.registry, {resource_type for _, resource_type, _ in matches}, db.workspace)
-    left = [
-        (by_id[role_id], f"{resource_type} {pattern}")
+    refuse(
+        report_use(
+            f"{by_id[role_id].address} has a grant that isn't managed here: {resource_type} {pattern}.",
+            hint="run `lac plan` again, and import or revoke the grant first",
+        )
         for role_id, resource_type, pattern in matches
         if names[resource_type].name(pattern) is not None
-    ]
-    if left:
-        raise LacError(
-            *(
-                Diagnostic(
-                    "still-used",
-                    "a deletion would touch something else",
-                    f"{role.address} has a grant that isn't managed here: {grant}.",
-                    hint="run `lac plan` again, and import or revoke the grant first",
-                )
-                for role, grant in left
-            )
-        )
+    )

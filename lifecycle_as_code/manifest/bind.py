@@ -19,11 +19,11 @@ from ..model.policy import SECTIONS
 from ..model.selector import slots
 from ..model.snapshot import Claim
 from ..model.spec import Address, Spec
+from ..model.text import HIDDEN
 from .blocks.objects import BLOCKS, LIFECYCLE, Blocks
 from .convert import SECRET_FIELDS
 from .shapes import EXCLUSIVE, Shape, read_exclusive, shapes_of
 from .value_errors import REFUSED, bad_value, describe_error, missing_field, unknown_field
-from .yaml.invisible import visible_form
 from .yaml.nodes import Map, Mark, Plain, Seq
 from .yaml.report import Report, guess, is_typo, problem, quote
 from .yaml.text import START
@@ -31,7 +31,6 @@ from .yaml.text import START
 if TYPE_CHECKING:
     from .blocks.policies import RuleBook
 
-NO_CONSTANTS: Mapping[str, Any] = {}
 LEAVE_OUT = "if this file isn't a manifest, list your manifests under `include:` in lac.yaml"
 _MOST_GUESSED = 20
 MAX_NAME = 500
@@ -44,6 +43,7 @@ class Binder:
     def __init__(self, specs: Mapping[str, type[Spec]], settings: frozenset[str] = frozenset()) -> None:
         """`settings`: names of lac.yaml's settings, for a hint."""
         self._sections = shapes_of(specs)
+        self._known = [*self._sections, *BLOCKS, *SECTIONS]
         self._settings = settings
         self.blocks = Blocks(specs)
         self._specs = specs
@@ -80,7 +80,7 @@ class Binder:
         for name, items in root.items():
             shape = self._sections.get(name)
             if shape is not None:
-                self._items(shape, items, root, name, NO_CONSTANTS, report)
+                self._items(shape, items, root, name, {}, report)
             elif name in BLOCKS:
                 self.blocks.section(name, items, root, report)
             elif name in SECTIONS:
@@ -94,22 +94,19 @@ class Binder:
         if not isinstance(root, Map):
             return self._section_lines.search(data) is not None
         names = [name for name in root if not name.startswith("x-")]
-        known = {*self._sections, *BLOCKS, *SECTIONS}
         return (
-            not known.isdisjoint(names)
+            not set(names).isdisjoint(self._known)
             or self._settings.issuperset(names)
-            or any(is_typo(name, known) for name in names[:_MOST_GUESSED])
+            or any(is_typo(name, self._known) for name in names[:_MOST_GUESSED])
         )
 
     @cached_property
     def _section_lines(self) -> re.Pattern[bytes]:
-        names = "|".join(map(re.escape, (*self._sections, *BLOCKS, *SECTIONS)))
+        names = "|".join(map(re.escape, self._known))
         return re.compile(rf"^[ {{]*[\"']?({names})[\"']? *:".encode(), re.MULTILINE)
 
     def _unknown_section(self, root: Map, name: str, report: Report) -> None:
-        hint = guess(name, [*self._sections, *BLOCKS, *SECTIONS])
-        if name in self._settings:
-            hint = "settings belong in lac.yaml"
+        hint = "settings belong in lac.yaml" if name in self._settings else guess(name, self._known)
         report.add("unknown-section", root.place_of_key(name), f"There is no section {quote(name)}.", hint)
 
     def _items(
@@ -120,10 +117,8 @@ class Binder:
             if items.__class__ is not Map:
                 bad_value(items, holder, key, report, "a mapping", secret=False)
                 return
-            for name, value, marks in items.entries():
-                # an ambiguous key is treated like an ambiguous value
-                text = Plain(name) if items.odd and name in items.odd else name
-                self._item(shape, _pair(text, value, marks, nest.map_to), items, name, constants, report)
+            for name in items:
+                self._item(shape, _pair(items, name, nest.map_to), items, name, constants, report)
             return
         if nest is None and items.__class__ is Plain and items.value is None:
             return
@@ -134,31 +129,23 @@ class Binder:
             self._item(shape, item, items, index, constants, report)
 
     def _item(
-        self,
-        shape: Shape,
-        node: Any,
-        holder: Map | Seq,
-        key: Any,
-        constants: Mapping[str, Any],
-        report: Report,
+        self, shape: Shape, node: Any, holder: Any, key: Any, constants: Mapping[str, Any], report: Report
     ) -> None:
         if node.__class__ is not Map:
             bad_value(node, holder, key, report, "a mapping", secret=False)
             return
         before = len(report.problems)
         values = dict(constants)
-        fields, nests = shape.fields, shape.nests
-        has_sugar = False
+        fields = shape.fields
         for name, value in node.items():
             convert = fields.get(name)
             if convert is not None:
                 values[name] = convert(value, node, name, report)
-            elif name in nests or (name == EXCLUSIVE and shape.claims):
-                has_sugar = True
-            elif name == LIFECYCLE:
-                continue
-            else:
-                _unknown(shape, node, name, report)
+            elif name in shape.filled_in:
+                detail = f"`{name}` comes from the object around this {shape.what}."
+                report.add("unknown-field", node.place_of_key(name), detail, "remove it")
+            elif name not in shape.known:
+                unknown_field(node, name, shape.what, shape.known, report)
         for name in sorted(shape.required - node.keys()):
             missing_field(node, name, shape.what, report)
         spec = _validate(shape.spec, values, node, report, before)
@@ -169,7 +156,7 @@ class Binder:
                 self.selected_at.setdefault((slot.address, slot.path), report.source(mark))
             if LIFECYCLE in node:
                 self.blocks.lifecycle(spec, node, report)
-        if has_sugar:
+        if not node.keys() <= fields.keys():
             self._unfold(shape, node, spec, report)
 
     def _declare(self, spec: Spec, at: Mark, report: Report) -> None:
@@ -189,15 +176,12 @@ class Binder:
 
     def _compare(self, spec: Spec, address: Address, at: Mark, report: Report) -> None:
         """Refuse a name that looks like another: a reviewer can't tell them apart."""
-        look = address
-        for part in address.key:
-            if part.__class__ is str and not part.isascii():
-                look = visible_address(address)
-                first = self._looks.setdefault(look, look if look in self.objects else address)
-                break
+        if all(part.isascii() for part in address.key if isinstance(part, str)):
+            # names in ASCII differ visibly from each other
+            first = self._looks.get(address, address)
         else:
-            # names in ASCII need no comparison
-            first = self._looks.get(look, address) if self._looks else address
+            look = visible_address(address)
+            first = self._looks.setdefault(look, look if look in self.objects else address)
         if first == address:
             return
         self._alike.add(address)
@@ -211,23 +195,21 @@ class Binder:
     def _unfold(self, shape: Shape, node: Map, spec: Spec | None, report: Report) -> None:
         """Unfold the sugar in an item, even if the item itself has problems."""
         exclusive = False
-        if EXCLUSIVE in node:
+        if EXCLUSIVE in node and shape.claims:
             exclusive = read_exclusive(node[EXCLUSIVE], node, EXCLUSIVE, report) == "all"
-            claiming = [name for name, inner in shape.nests.items() if inner.nest and inner.nest.claims]
-            if not any(name in node for name in claiming):
-                mark = node.place_of_key(EXCLUSIVE)
-                detail = f"`{EXCLUSIVE}` applies to `{claiming[0]}`, which is missing."
-                report.add("bad-value", mark, detail, f"add `{claiming[0]}: []`, or remove it")
+            if node.keys().isdisjoint(shape.claims):
+                claim = shape.claims[0]
+                detail = f"`{EXCLUSIVE}` applies to `{claim}`, which is missing."
+                mark, hint = node.place_of_key(EXCLUSIVE), f"add `{claim}: []`, or remove it"
+                report.add("bad-value", mark, detail, hint)
         for name, inner in shape.nests.items():
             if name not in node or inner.nest is None:
                 continue
-            constants: dict[str, Any] = dict(inner.nest.constants)
-            for field, source in inner.nest.fills.items():
-                constants[field] = REFUSED if spec is None else getattr(spec, source)
+            fills = {field: getattr(spec, source, REFUSED) for field, source in inner.nest.fills.items()}
             if spec is not None and inner.nest.claims:
                 at = report.source(node.place_of_key(name))
                 self.scopes.setdefault(spec.address, Claim(exclusive, at))
-            self._items(inner, node[name], node, name, constants, report)
+            self._items(inner, node[name], node, name, {**inner.nest.constants, **fills}, report)
 
 
 def visible_address(address: Address) -> Address:
@@ -235,40 +217,45 @@ def visible_address(address: Address) -> Address:
     return Address(address.kind, tuple(visible_form(p) if isinstance(p, str) else p for p in address.key))
 
 
-def _pair(key: str | Plain, value: Any, marks: tuple[Mark, Mark], fields: tuple[str, str]) -> Map:
+def visible_form(text: str) -> str:
+    """The visible form of `text`: without invisible characters, in one spelling of what Unicode treats as the
+    same (NFKC). ASCII stays as it is."""
+    if text.isascii():
+        return text
+    # imported here: most names don't need it
+    import unicodedata
+
+    # control and format characters, unassigned ones and surrogates
+    invisible = ("Cc", "Cf", "Cn", "Cs")
+    visible = (char for char in HIDDEN.sub("", text) if unicodedata.category(char) not in invisible)
+    return unicodedata.normalize("NFKC", "".join(visible))
+
+
+def _pair(items: Map, name: str, fields: tuple[str, str]) -> Map:
     """An entry of a mapping as the item that it stands for: `champion: 3` as {alias, version}."""
-    at, place = marks
+    at = items.place_of_key(name)
     item = Map(at)
-    item[fields[0]] = key
-    item[fields[1]] = value
-    item.marks += (at, at, at, place)
+    # an ambiguous key is treated like an ambiguous value
+    item[fields[0]] = Plain(name) if name in items.odd else name
+    item[fields[1]] = items[name]
+    item.marks = {fields[0]: (at, at), fields[1]: (at, items.place(name))}
     return item
-
-
-def _unknown(shape: Shape, node: Map, name: str, report: Report) -> None:
-    if shape.nest is not None and name in shape.filled_in:
-        detail = f"`{name}` comes from the object around this {shape.what}."
-        report.add("unknown-field", node.place_of_key(name), detail, "remove it")
-        return
-    unknown_field(node, name, shape.what, shape.known, report)
 
 
 def _validate(
     spec: type[Spec], values: dict[str, Any], node: Map, report: Report, before: int
 ) -> Spec | None:
-    """The spec, or None with its problems reported, without those that the report has from index `before`
-    on."""
+    """The spec; None if the report has problems from index `before` on, or with further ones reported."""
     earlier = report.problems[before:]
     try:
         result = spec.model_validate(values)
+        return None if earlier else result
     except ValidationError as error:
         _explain(error.errors(include_url=False, include_input=False), values, node, report, earlier)
     except LacError as error:
         at = report.source(node.at)
         for diagnostic in error.diagnostics:
             report.note(replace(diagnostic, at=diagnostic.at or at))
-    else:
-        return None if earlier else result
     return None
 
 
@@ -284,14 +271,13 @@ def _explain(
     above = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
     places = {known.at for known in earlier}
     unknown = {known.at for known in earlier if known.code == "unknown-field"}
-    locations = [_steps_in_manifest(node, error["loc"]) for error in errors]
-    deeper = {steps[:length] for steps in locations for length in range(len(steps))}
+    targets = [_follow(node, error["loc"]) for error in errors]
+    deeper = {steps[:length] for *_, steps in targets for length in range(len(steps))}
     by_place: dict[Source, tuple[bool, Diagnostic]] = {}
-    for error, steps in zip(errors, locations, strict=True):
+    for error, (mark, value, path, secret, steps) in zip(errors, targets, strict=True):
         loc, sort = error["loc"], error["type"]
         if earlier and sort in ("missing", "extra_forbidden", "too_short"):
             continue
-        mark, value, path, secret = _follow(node, loc)
         source = report.source(mark)
         refused = value is REFUSED or (loc and values.get(loc[0]) is REFUSED)
         if refused or loc in above or source in places:
@@ -302,27 +288,14 @@ def _explain(
         if of_type and steps in deeper:
             continue
         if source not in by_place or (by_place[source][0] and not of_type):
-            by_place[source] = (
-                of_type,
-                problem("bad-value", describe_error(error, value, path, secret), at=source),
-            )
+            detail = describe_error(error, value, path, secret)
+            by_place[source] = of_type, problem("bad-value", detail, at=source)
     for _, diagnostic in by_place.values():
         report.note(diagnostic)
 
 
-def _steps_in_manifest(node: Map, loc: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The steps of pydantic's location that exist in the manifest."""
-    here: Any = node
-    steps: list[Any] = []
-    for step in loc:
-        if step in here if isinstance(here, Map) else isinstance(here, Seq) and step in range(len(here)):
-            here = here[step]
-            steps.append(step)
-    return tuple(steps)
-
-
-def _follow(node: Map, loc: tuple[Any, ...]) -> tuple[Mark, Any, str, bool]:
-    """Find pydantic's location in the manifest: mark, value, path, and whether it is a secret's.
+def _follow(node: Map, loc: tuple[Any, ...]) -> tuple[Mark, Any, str, bool, tuple[Any, ...]]:
+    """Find pydantic's location in the manifest: mark, value, path, whether it is a secret's, and its steps.
 
     Steps that don't exist in the manifest are pydantic's own (the branch of a union) or were filled in.
     """
@@ -330,15 +303,15 @@ def _follow(node: Map, loc: tuple[Any, ...]) -> tuple[Mark, Any, str, bool]:
     here: Any = node
     holder: Any = node
     path: list[str] = []
-    secret = False
+    steps: tuple[Any, ...] = ()
     for step in loc:
         if step in here if isinstance(here, Map) else isinstance(here, Seq) and step in range(len(here)):
             holder, mark, here = here, here.place(step), here[step]
             # the place tells which item it is
             path = [] if isinstance(step, int) else [*path, str(step)]
-            secret = secret or step in SECRET_FIELDS
+            steps = (*steps, step)
         elif step == "[key]" and path and isinstance(holder, Map):
-            return holder.place_of_key(path[-1]), path[-1], ".".join(path), False
+            return holder.place_of_key(path[-1]), path[-1], ".".join(path), False, steps
         elif not path:
             path.append(str(step))
-    return mark, here, ".".join(path) or "this item", secret
+    return mark, here, ".".join(path) or "this item", not SECRET_FIELDS.isdisjoint(steps), steps

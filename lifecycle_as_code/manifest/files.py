@@ -59,16 +59,8 @@ def list_manifests(root: Path, patterns: Iterable[tuple[str, Source]]) -> tuple[
     problems: list[Diagnostic] = []
     tree = _Tree(root)
     for pattern, at in patterns:
-        steps = [step for step in pattern.split("/") if step not in ("", ".")]
         try:
-            tree.charge(_PATTERN, at)
-            if pattern.startswith(("/", "~")) or ".." in steps:
-                detail = f"{quote(pattern)} is outside of the stack's directory."
-                raise LacError(problem("include-outside", detail, at=at))
-            if any(len(step) > MAX_NAME for step in steps):
-                detail = f"{quote(pattern)}: the name is too long."
-                raise LacError(problem("unreadable-file", detail, at=at))
-            matches = list(_Walk(tree, at).match("", _without_repeats(steps)))
+            matches = tree.match(pattern, at)
         except LacError as error:
             problems += error.diagnostics
             if any(d.code == "too-large" for d in error.diagnostics):
@@ -83,7 +75,7 @@ def list_manifests(root: Path, patterns: Iterable[tuple[str, Source]]) -> tuple[
 def propose_name(pattern: str, stem: str) -> str | None:
     """The path of a new manifest that an include pattern matches, with `stem` for its wildcards; None for a
     pattern without wildcards, of templates, or with other wildcards than `*`."""
-    steps = [step for step in pattern.split("/") if step not in ("", ".")] or [pattern]
+    steps = _steps(pattern) or [pattern]
     last = "*" if steps[-1] == "**" else steps[-1]
     base = last.replace("*", stem, 1).replace("*", "")
     name = next((n for n in (base, f"{base}.yaml") if n.endswith(SUFFIXES[:2]) and _regex(last).match(n)), "")
@@ -108,32 +100,25 @@ def list_tests(root: Path) -> list[Path]:
         if directory != str(root) and PROJECT in names:
             folders.clear()
             continue
-        folders[:] = [name for name in folders if not name.startswith(".") and name not in ARTIFACTS]
+        folders[:] = filter(_is_visible, folders)
         paths += [Path(directory, name) for name in names if name.endswith(TESTS)]
     return sorted(paths)
 
 
-def _without_repeats(steps: list[str]) -> tuple[str, ...]:
-    """`**/**` as `**`, so that everything is matched once."""
-    return tuple(
-        step for step, above in zip(steps, ["", *steps], strict=False) if (step, above) != ("**", "**")
-    )
-
-
 def _nothing(pattern: str, at: Source) -> Diagnostic:
     if _is_wild(pattern):
-        return problem(
-            "include-matches-nothing", f"No file matches {quote(pattern)}.", at=at, severity="warning"
-        )
+        detail = f"No file matches {quote(pattern)}."
+        return problem("include-matches-nothing", detail, at=at, severity="warning")
     return problem("unreadable-file", f"There is no file {quote(pattern)}.", "fix or remove the entry", at)
+
+
+def _is_visible(name: str) -> bool:
+    """Whether wildcards match a name. MLflow's directories of models have YAML of their own."""
+    return not name.startswith(".") and name not in ("mlruns", "mlartifacts")
 
 
 def _is_wild(step: str) -> bool:
     return any(mark in step for mark in "*?[")
-
-
-ARTIFACTS = frozenset({"mlruns", "mlartifacts"})
-"""MLflow's default directories of models, each with YAML of its own; wildcards skip them."""
 
 
 @cache
@@ -141,122 +126,113 @@ def _regex(step: str) -> re.Pattern[str]:
     return re.compile(translate(step))
 
 
+def _steps(pattern: str) -> list[str]:
+    return [step for step in pattern.split("/") if step not in ("", ".")]
+
+
 class _Tree:
-    """The stack's directories, each listed once, and the budget of entries."""
+    """The stack's directories, each listed once, and the budget of entries that all patterns share."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.real = root.resolve()
+        self._root = root
+        self._at: Source | None = None
         self._left = MAX_ENTRIES
         self._listings: dict[str, tuple[list[str], list[str]]] = {}
 
-    def charge(self, entries: int, at: Source) -> None:
+    def match(self, pattern: str, at: Source) -> list[str]:
+        """The manifests that match a pattern. LacError if it can't be followed."""
+        self._at = at
+        self._charge(_PATTERN)
+        steps = _steps(pattern)
+        if pattern.startswith(("/", "~")) or ".." in steps:
+            raise self._error("include-outside", f"{quote(pattern)} is outside of the stack's directory.")
+        if any(len(step) > MAX_NAME for step in steps):
+            raise self._error("unreadable-file", f"{quote(pattern)}: the name is too long.")
+        return list(self._match("", steps))
+
+    def _error(self, code: str, detail: str, hint: str = "") -> LacError:
+        return LacError(problem(code, detail, hint, self._at))
+
+    def _charge(self, entries: int) -> None:
         """Take `entries` from the budget. LacError if it is spent."""
         self._left -= entries
         if self._left < 0:
-            raise LacError(
-                problem(
-                    "too-large",
-                    f"The include patterns cover more than {MAX_ENTRIES:,} directory entries.",
-                    "list the manifests' directories under `include`",
-                    at,
-                )
-            )
+            detail = f"The include patterns cover more than {MAX_ENTRIES:,} directory entries."
+            raise self._error("too-large", detail, "list the manifests' directories under `include`")
 
-    def list_entries(self, below: str, at: Source) -> tuple[list[str], list[str]]:
-        """The entries of a directory for wildcards, sorted: all names, and those of directories that aren't
-        links."""
+    def _list(self, below: str) -> tuple[list[str], list[str]]:
+        """The sorted names in a directory that wildcards see, and those of directories that aren't links."""
         if below not in self._listings:
-            self._listings[below] = self._list(below, at)
-        names, _ = self._listings[below]
-        self.charge(_VISIT + len(names) // 4, at)
+            self._listings[below] = self._scan(below)
+        self._charge(_VISIT + len(self._listings[below][0]) // 4)
         return self._listings[below]
 
-    def _list(self, below: str, at: Source) -> tuple[list[str], list[str]]:
+    def _scan(self, below: str) -> tuple[list[str], list[str]]:
         try:
-            with os.scandir(self.root / below) as iterator:
+            with os.scandir(self._root / below) as iterator:
                 # one more than the budget is enough
                 entries = list(islice(iterator, self._left + 1))
         except OSError as error:
-            raise LacError(
-                problem("unreadable-file", f"{quote(below or '.')}: {error.strerror}.", at=at)
-            ) from None
-        self.charge(len(entries), at)
+            detail = f"{quote(below or '.')}: {error.strerror}."
+            raise self._error("unreadable-file", detail) from None
+        self._charge(len(entries))
         if below and any(entry.name == PROJECT for entry in entries):
             return [], []
-        visible = [
-            entry for entry in entries if not entry.name.startswith(".") and entry.name not in ARTIFACTS
-        ]
+        visible = [entry for entry in entries if _is_visible(entry.name)]
         directories = [entry.name for entry in visible if entry.is_dir(follow_symlinks=False)]
         return sorted(entry.name for entry in visible), sorted(directories)
 
-
-class _Walk:
-    """One pattern's way through the tree."""
-
-    def __init__(self, tree: _Tree, at: Source) -> None:
-        self._tree, self._root, self._at = tree, tree.root, at
-
-    def match(self, below: str, steps: tuple[str, ...]) -> Iterator[str]:
+    def _match(self, below: str, steps: list[str]) -> Iterator[str]:
         """The manifests below the directory `below` (a relative path) that match the rest of the pattern."""
         if not steps:
             return
         if below.count("/") > MAX_LEVELS:
-            detail = f"{quote(below)} is more than {MAX_LEVELS} directories deep."
-            raise LacError(problem("too-deep", detail, at=self._at))
+            raise self._error("too-deep", f"{quote(below)} is more than {MAX_LEVELS} directories deep.")
+        while steps[:2] == ["**", "**"]:
+            steps = steps[1:]
         step, rest = steps[0], steps[1:]
         if step == "**":
-            yield from self.match(below, rest or ("*",))
+            yield from self._match(below, rest or ["*"])
             # without links: a loop of them would never end
-            for name in self._tree.list_entries(below, self._at)[1]:
-                yield from self.match(_join(below, name), steps)
+            for name in self._list(below)[1]:
+                yield from self._match(_join(below, name), steps)
             return
-        names = [step]
         if _is_wild(step):
-            matches = _regex(step).match
-            names = [name for name in self._tree.list_entries(below, self._at)[0] if matches(name)]
+            names = [name for name in self._list(below)[0] if _regex(step).match(name)]
         else:
-            self._tree.charge(_VISIT, self._at)
-        for name in names:
-            path = _join(below, name)
-            if rest:
-                if self._is_directory(path):
-                    self._check(path, stat.S_ISDIR)
-                    yield from self.match(path, rest)
-            elif self._is_manifest(path, wild=_is_wild(step)):
+            names = [step]
+            self._charge(_VISIT)
+        for path in (_join(below, name) for name in names):
+            is_directory = os.path.isdir(self._root / path)
+            if rest and is_directory:
+                self._check(path, stat.S_ISDIR)
+                yield from self._match(path, rest)
+            elif not rest and path != PROJECT and self._is_manifest(path, is_directory, _is_wild(step)):
                 self._check(path, stat.S_ISREG)
                 yield path
 
-    def _is_directory(self, path: str) -> bool:
-        return os.path.isdir(self._root / path)
-
-    def _is_manifest(self, path: str, *, wild: bool) -> bool:
-        if path == PROJECT:
-            return False
-        if wild:
-            fits = path.endswith(SUFFIXES) and not path.endswith((*VARIABLES, *TESTS))
-            return fits and not self._is_directory(path)
-        return os.path.lexists(self._root / path)
+    def _is_manifest(self, path: str, is_directory: bool, wild: bool) -> bool:
+        if not wild:
+            return os.path.lexists(self._root / path)
+        return path.endswith(SUFFIXES) and not path.endswith((*VARIABLES, *TESTS)) and not is_directory
 
     def _check(self, path: str, fits: Callable[[int], bool]) -> None:
-        """Refuse a link out of the stack's directory, and an entry of another type. The directories above
-        `path` are checked already."""
+        """Refuse a link out of the stack's directory, and an entry of another type."""
         place = self._root / path
         try:
             mode = os.lstat(place).st_mode
             if stat.S_ISLNK(mode):
                 target = place.resolve(strict=True)
-                if not target.is_relative_to(self._tree.real):
+                if not target.is_relative_to(self._root.resolve()):
                     detail = f"{quote(path)} is a link out of the stack's directory."
-                    hint = "copy the file, or link inside the directory"
-                    raise LacError(problem("include-outside", detail, hint, self._at))
+                    raise self._error(
+                        "include-outside", detail, "copy the file, or link inside the directory"
+                    )
                 mode = os.lstat(target).st_mode
         except (OSError, RuntimeError):
-            raise LacError(
-                problem("unreadable-file", f"{quote(path)} is a broken link.", at=self._at)
-            ) from None
+            raise self._error("unreadable-file", f"{quote(path)} is a broken link.") from None
         if not fits(mode):
-            raise LacError(problem("not-a-file", f"{quote(path)} is not a regular file.", at=self._at))
+            raise self._error("not-a-file", f"{quote(path)} is not a regular file.")
 
 
 def _join(below: str, name: str) -> str:

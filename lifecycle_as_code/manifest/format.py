@@ -17,9 +17,9 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
-from .yaml.outline import BLOCK, Outline, comments, outline
+from .yaml.outline import BLOCK, Outline
+from .yaml.text import LOADER
 
-_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TURNS: Final = 4
 _BLANKS: Final = " \t"
 _ODD_ENDS: Final = re.compile("[\r\x85\u2028\u2029]")
@@ -49,10 +49,8 @@ class _Level(NamedTuple):
 
 
 def format_text(text: str) -> str:
-    """The formatted text. CannotFormatError if that isn't safe.
-
-    `text`: one in which `reader.parse` finds no problem.
-    """
+    """The formatted text of one in which `reader.parse` finds no problem. CannotFormatError if that isn't
+    safe."""
     plain = text.removeprefix("\ufeff")
     newline = "\r\n" if plain.count("\r\n") == plain.count("\n") > 0 else "\n"
     plain = plain.replace("\r\n", "\n")
@@ -68,8 +66,7 @@ def format_text(text: str) -> str:
 
 
 def _once(text: str) -> str:
-    before = outline(text)
-    lines = _lay_out(text, before)
+    lines = _lay_out(text)
     events = _events(text)
     # the end of a line that had none would be a part of a block's text
     for end in ("\n", "") if lines else ("",):
@@ -83,12 +80,13 @@ def _once(text: str) -> str:
     return result
 
 
-def _lay_out(text: str, before: Outline) -> list[str]:
+def _lay_out(text: str) -> list[str]:
     """All lines, without their ends."""
+    root = Outline(text).root
     start, end = _document(text)
     body = text[start:end]
     pieces: list[_Piece] = []
-    blocks = before.root is not None and before.root.sort in ("mapping", "list") and not before.root.flow
+    blocks = root is not None and root.sort in ("mapping", "list") and not root.flow
     layout = _round_trip(body, pieces) if blocks else body
     lines: list[str] = []
     for line in [*text[:start].splitlines(), *layout.splitlines(), *text[end:].splitlines()]:
@@ -102,7 +100,7 @@ def _lay_out(text: str, before: Outline) -> list[str]:
 def _document(text: str) -> tuple[int, int]:
     """The beginning and end of the document's lines, between `---` and `...`."""
     start, end = 0, len(text)
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in yaml.parse(text, Loader=LOADER):
         mark: Any = event.end_mark
         if isinstance(event, yaml.DocumentStartEvent) and event.explicit:
             start = text.find("\n", mark.index) + 1 or len(text)
@@ -274,11 +272,11 @@ def _events(text: str) -> list[tuple[Any, ...]]:
     """libyaml's events without places."""
     names = ("anchor", "tag", "value", "style", "implicit", "flow_style", "explicit", "version")
     try:
-        events = list(yaml.parse(text, Loader=_LOADER))
+        events = list(yaml.parse(text, Loader=LOADER))
     except yaml.YAMLError as error:
         raise CannotFormatError("the formatted text is not valid YAML") from error
     return [(type(event), *(getattr(event, name, None) for name in names)) for event in events]
 
 
 def _comments(text: str) -> list[str]:
-    return [match[0].rstrip() for match in comments(text, outline(text))]
+    return [match[0].rstrip() for match in Outline(text).comments()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -18,15 +19,14 @@ from ..model.spec import Spec
 from .bind import LEAVE_OUT, Binder
 from .files import PROJECT, list_manifests, read, suggest_directory
 from .placeholders import warn_of_placeholders
-from .project import INCLUDE, Choices, Project, known_settings, read_project
-from .settings import Settings
-from .templates import MARKERS, Renderer, TemplateError, TreeRenderer, report_file_error
+from .project import INCLUDE, Choices, Project, read_project
+from .settings import ProjectFile, Settings
+from .templates import Renderer, TemplateError, TreeRenderer, report_file_error
 from .yaml.reader import parse
 from .yaml.report import MAX_PROBLEMS, Report, TooManyError, problem, quote
 from .yaml.text import readable
 
-_MARKERS = tuple(marker.encode() for marker in MARKERS)
-
+_has_template = re.compile(rb"\{[{%#]").search
 
 Texts = Mapping[str, bytes]
 """Texts that replace files, by their names in `Manifest.files`."""
@@ -38,7 +38,7 @@ Check = Callable[[Desired], Iterable[Diagnostic]]
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """A stack's desired state. `files`: the manifests, by their names in problems. `again` reads them once
-    more with other texts for some of them; it raises what `load` does."""
+    more, as `load` does, with other texts for some of them."""
 
     settings: Settings
     desired: Desired
@@ -82,20 +82,23 @@ def load(
     caller's rules. LacError with every problem, in file order; warnings are in `desired.warnings`.
     """
 
+    root = Path(directory)
+    path = root / PROJECT
+
     def again(texts: Texts) -> Manifest:
+        if not os.path.lexists(path):
+            detail = f"There is no {quote(str(path))}."
+            raise LacError(problem("no-lac-yaml", detail, suggest_directory(root)))
         with _without_collector():
-            settings, desired, files = _load(
-                Path(directory),
-                specs,
-                environment,
-                variables,
-                var_files,
-                environ,
-                settings_only,
-                checks,
-                texts,
-            )
-        return Manifest(settings, desired, files, again)
+            contents = tuple((str(file), read(Path(file), str(file))) for file in var_files)
+            choices = Choices(environment, variables, contents, environ, settings_only)
+            sections = {spec.section for spec in specs.values()}
+            project = read_project(read(path, str(path)), str(path), root.resolve(), sections, choices)
+            names, problems = _list_files(root, project)
+            desired = Desired()
+            if not settings_only:
+                desired = _read_manifests(root, names, problems, project, specs, checks, texts)
+        return Manifest(project.settings, desired, tuple(str(root / name) for name in names), again)
 
     return again({})
 
@@ -112,24 +115,16 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _load(
+def _read_manifests(
     root: Path,
+    names: Sequence[str],
+    problems: list[Diagnostic],
+    project: Project,
     specs: Mapping[str, type[Spec]],
-    environment: str | None,
-    variables: Mapping[str, str],
-    var_files: Sequence[str | Path],
-    environ: Mapping[str, str],
-    settings_only: bool,
     checks: Sequence[Check],
     texts: Texts,
-) -> tuple[Settings, Desired, tuple[str, ...]]:
-    sections = {spec.section for spec in specs.values()}
-    project = _project(root, sections, environment, variables, var_files, environ, settings_only)
-    names, problems = _list_files(root, project)
-    files = tuple(str(root / name) for name in names)
-    if settings_only:
-        return project.settings, Desired(), files
-    binder = Binder(specs, known_settings())
+) -> Desired:
+    binder = Binder(specs, frozenset(ProjectFile.model_fields))
     for name in names:
         file_problems = _bind(root, name, project.renderer, binder, texts)
         problems += file_problems
@@ -158,26 +153,7 @@ def _load(
     problems = list(dict.fromkeys(problems))
     refuse(problems)
     warnings = in_file_order([*project.warnings, *warnings_in(problems)])
-    desired = replace(desired, warnings=tuple(warnings))
-    return project.settings, desired, files
-
-
-def _project(
-    root: Path,
-    sections: set[str],
-    environment: str | None,
-    variables: Mapping[str, str],
-    var_files: Sequence[str | Path],
-    environ: Mapping[str, str],
-    settings_only: bool,
-) -> Project:
-    path = root / PROJECT
-    if not os.path.lexists(path):
-        detail = f"There is no {quote(str(path))}."
-        raise LacError(problem("no-lac-yaml", detail, suggest_directory(root)))
-    contents = tuple((str(file), read(Path(file), str(file))) for file in var_files)
-    choices = Choices(environment, variables, contents, environ, settings_only)
-    return read_project(read(path, str(path)), str(path), root.resolve(), sections, choices)
+    return replace(desired, warnings=tuple(warnings))
 
 
 def _list_files(root: Path, project: Project) -> tuple[list[str], list[Diagnostic]]:
@@ -209,28 +185,21 @@ def _bind(root: Path, name: str, renderer: Renderer, binder: Binder, texts: Text
             tree = parse(data, report)
             if b"${" in data and binder.recognizes(tree, data):
                 warn_of_placeholders(tree, report)
-            if data is original and any(m in data for m in _MARKERS) and binder.recognizes(tree, data):
+            if data is original and _has_template(data) and binder.recognizes(tree, data):
                 renderer.budget.allow(len(data) // 4)
                 TreeRenderer(renderer, report).render(tree)
             binder.file(tree, report)
-    if any(p.severity == "error" for p in report.problems) and not binder.recognizes(tree, original):
-        return [_foreign(report.problems)]
+    errors = [p for p in report.problems if p.severity == "error"]
+    if errors and not binder.recognizes(tree, original):
+        # it seems to be another program's file: its first problem, with how to exclude it
+        hints = dict.fromkeys(hint for hint in (errors[0].hint, LEAVE_OUT) if hint)
+        return [replace(errors[0], hint="; ".join(hints))]
     return report.problems
-
-
-def _foreign(problems: Sequence[Diagnostic]) -> Diagnostic:
-    """The problem of a file that seems to be another program's: its first one, with how to exclude it."""
-    first = next(p for p in problems if p.severity == "error")
-    if first.hint == LEAVE_OUT:
-        return first
-    return replace(first, hint=f"{first.hint}; {LEAVE_OUT}" if first.hint else LEAVE_OUT)
 
 
 def _render(data: bytes, renderer: Renderer, report: Report) -> tuple[bytes, Report] | None:
     """Render a template file to YAML, with a report that maps its lines back; None if it can't be rendered.
-
-    The result isn't rendered again: a variable's text is never code.
-    """
+    The result isn't rendered again: a variable's text is never code."""
     if renderer.budget.spent or not readable(data, report):
         return None
     try:

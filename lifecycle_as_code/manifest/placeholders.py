@@ -9,10 +9,12 @@ and `lac import` must be able to write them. A single word in lower case (`${amo
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 from .yaml.nodes import Map, Mark, Seq
 from .yaml.report import Report, problem
+from .yaml.text import START
 
 _PLACEHOLDER: Final = re.compile(
     r"(?<!\$)\$\{\s*(?:"
@@ -33,23 +35,10 @@ def warn_of_placeholders(root: Any, report: Report, *, settings: bool = False) -
     """Add a warning at the first place of each placeholder below `root`. `settings`: the file is lac.yaml,
     where `env` is allowed."""
     reported: set[str] = set()
-    _look(root, None, report, settings, reported)
-
-
-def _look(node: Any, at: Mark | None, report: Report, settings: bool, reported: set[str]) -> None:
-    if len(reported) >= _MOST:
-        return
-    if isinstance(node, Map):
-        for key, value in node.items():
-            _look(key, node.place_of_key(key) if "${" in key else None, report, settings, reported)
-            _look(value, node.place(key) if _may_hold(value) else None, report, settings, reported)
-    elif isinstance(node, Seq):
-        for index, value in enumerate(node):
-            _look(value, node.place(index) if _may_hold(value) else None, report, settings, reported)
-    elif at is not None:
-        for match in _PLACEHOLDER.finditer(_TEMPLATE.sub("", node)):
+    for written, at in _list_texts(root, START):
+        for match in _PLACEHOLDER.finditer(_TEMPLATE.sub("", written)):
             text, instead = _translate(match, settings)
-            if text in reported:
+            if text in reported or len(reported) >= _MOST:
                 continue
             reported.add(text)
             detail = f"`{text}` is taken literally: it is another tool's variable syntax."
@@ -57,8 +46,18 @@ def _look(node: Any, at: Mark | None, report: Report, settings: bool, reported: 
             report.note(problem("literal-placeholder", detail, hint, report.source(at), "warning"))
 
 
-def _may_hold(value: Any) -> bool:
-    return isinstance(value, str) and "${" in value
+def _list_texts(node: Any, at: Mark) -> Iterator[tuple[str, Mark]]:
+    """The texts with `${` below a node, keys too. `at`: its place."""
+    if isinstance(node, Map):
+        for key, value in node.items():
+            if "${" in key:
+                yield key, node.place_of_key(key)
+            yield from _list_texts(value, node.place(key))
+    elif isinstance(node, Seq):
+        for value, mark in zip(node, node.marks, strict=True):
+            yield from _list_texts(value, mark)
+    elif isinstance(node, str) and "${" in node:
+        yield node, at
 
 
 def _translate(match: re.Match[str], settings: bool) -> tuple[str, str]:

@@ -31,9 +31,9 @@ from .settings import (
 from .templates import Renderer, TreeRenderer, has_template
 from .value_errors import bad_value, name_of
 from .variables import Variables
-from .yaml.nodes import Map, Seq
+from .yaml.nodes import Map, Mark, Seq
 from .yaml.reader import parse
-from .yaml.report import Report, TooManyError, guess, problem, quote
+from .yaml.report import Report, TooManyError, guess, quote
 from .yaml.text import START, unstorable
 
 STORE: Final = "sqlite:///mlflow.db"
@@ -54,8 +54,8 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """The caller's choices: the environment, values of variables (`var_files`: name and bytes), and the
-    process's environment variables. `partial`: unused variables need no value."""
+    """The caller's choices. `var_files`: names and bytes; `environ`: the process's environment variables;
+    `partial`: unused variables need no value."""
 
     environment: str | None
     variables: Mapping[str, str]
@@ -64,18 +64,11 @@ class Choices:
     partial: bool = False
 
 
-def known_settings() -> frozenset[str]:
-    """The names of lac.yaml's settings."""
-    return frozenset(ProjectFile.model_fields)
-
-
 def read_project(
     data: bytes, file: str, directory: Path, sections: Iterable[str], choices: Choices
 ) -> Project:
-    """The stack that lac.yaml describes. LacError with every problem in it.
-
-    Of the other environments, only the form is checked.
-    """
+    """The stack that lac.yaml describes; of the other environments, only the form is checked. LacError with
+    every problem."""
     report = Report(file)
     try:
         project = _project(data, directory, sections, choices, report)
@@ -97,12 +90,15 @@ def _project(
         warn_of_placeholders(root, report, settings=True)
     values = read_part(root, ProjectFile, "lac.yaml", root, "lac.yaml", report)
     _point_to_files(root, sections, report)
-    _check_names(root, values, report)
-    own = _environment(root, choices.environment, report)
-    variables = _variables(root, own, values, choices, report)
     environments = root.get("environments")
+    if not isinstance(environments, Map):
+        environments = Map(root.at)
+    _check_names(root, environments, report)
+    own = _environment(environments, choices.environment, root.place_of_key("environments"), report)
+    variables = _variables(root, own, values, choices, report)
     reader = _Reader(root, own, Renderer(variables, choices.environment or UNNAMED), choices.environ, report)
     include = reader.include()
+    guards = reader.part("guards", GuardsFile)
     settings = Settings(
         name=str(values.get("name", "")),
         directory=directory,
@@ -112,10 +108,10 @@ def _project(
         auth_store=reader.connection("auth_store"),
         serve=reader.serve(),
         variables=variables,
-        limits=reader.limits(),
-        drift_ignore=reader.drift_ignore(),
-        evidence_seconds=reader.evidence_seconds(),
-        environments=frozenset(environments) if isinstance(environments, Map) else frozenset(),
+        limits=Limits(guards.max_deletion_share, guards.max_deletions),
+        drift_ignore=reader.part("drift", DriftFile).ignore,
+        evidence_seconds=reader.part("evidence", EvidenceFile).seconds,
+        environments=frozenset(environments),
         default_permission=reader.default_permission(),
         include=tuple(pattern for pattern, _ in include),
     )
@@ -131,32 +127,23 @@ def _point_to_files(root: Map, sections: Iterable[str], report: Report) -> None:
     ]
 
 
-def _check_names(root: Map, values: Mapping[str, Any], report: Report) -> None:
-    name = values.get("name")
+def _check_names(root: Map, environments: Map, report: Report) -> None:
+    name = root.get("name")
     if isinstance(name, str) and not re.fullmatch(NAME, name):
         hint = "use lower case letters, digits, `-` and `_`, at most 63 of them"
         report.add("bad-value", root.place("name"), f"{quote(name)} is not a valid stack name.", hint)
-    environments = root.get("environments")
-    if isinstance(environments, Map) and UNNAMED in environments:
+    if UNNAMED in environments:
         detail = f"`{UNNAMED}` is reserved for the settings outside of `environments`."
         report.add("bad-value", environments.place_of_key(UNNAMED), detail, "rename it")
 
 
-def _environment(root: Map, name: str | None, report: Report) -> Map | None:
+def _environment(environments: Map, name: str | None, at: Mark, report: Report) -> Map | None:
     """The settings of the selected environment; None if none is selected or it has no settings."""
-    if name is None:
-        return None
-    environments = root.get("environments")
-    known = environments if isinstance(environments, Map) else Map(root.at)
-    if name in known:
-        own = known[name]
-        return own if isinstance(own, Map) else None
-    at = report.source(root.place_of_key("environments"))
-    hint = guess(name, known) or "declare it under `environments` in lac.yaml"
-    report.problems.append(
-        problem("unknown-environment", f"There is no environment {quote(name)}.", hint, at)
-    )
-    return None
+    if name is not None and name not in environments:
+        hint = guess(name, environments) or "declare it under `environments` in lac.yaml"
+        report.add("unknown-environment", at, f"There is no environment {quote(name)}.", hint)
+    own = None if name is None else environments.get(name)
+    return own if isinstance(own, Map) else None
 
 
 def _variables(
@@ -189,20 +176,17 @@ class _Reader:
         self._report = report
         self._tree = TreeRenderer(renderer, report)
 
-    def _holder(self, key: str) -> Map | None:
-        return next((level for level in self._levels if key in level), None)
+    def _holder(self, key: str) -> Map:
+        """The level that has the setting; the stack's if none has."""
+        return next((level for level in self._levels if key in level), self._levels[-1])
 
     def text(self, key: str) -> str | None:
         """A setting that may use variables, but not `env`."""
-        holder = self._holder(key)
-        return None if holder is None else self._fill(holder, key, None)
+        return self._fill(self._holder(key), key, None)
 
-    def connection(self, key: str) -> Connection | None:
-        """A setting that may also use `env`."""
-        holder = self._holder(key)
-        return None if holder is None else self._connection(holder, key)
-
-    def _connection(self, holder: Map, key: str) -> Connection | None:
+    def connection(self, key: str, holder: Map | None = None) -> Connection | None:
+        """A setting, or a field of `holder`, that may also use `env`."""
+        holder = self._holder(key) if holder is None else holder
         value = self._fill(holder, key, self._environ)
         if value is None:
             return None
@@ -210,7 +194,7 @@ class _Reader:
 
     def _fill(self, holder: Any, key: Any, env: Mapping[str, str] | None) -> str | None:
         """The text at `holder[key]`, rendered; None if there is none or a problem was reported."""
-        value = holder[key]
+        value = holder.get(key) if isinstance(holder, Map) else holder[key]
         if not isinstance(value, str):
             return None
         if has_template(value):
@@ -229,18 +213,13 @@ class _Reader:
     def serve(self) -> Serve | None:
         """Where endpoints run; None if the stack has no serving plane."""
         holder = self._holder("serve")
-        if holder is None or holder["serve"] == "none":
-            return None
-        if holder["serve"] == "local":
-            return Serve(local=True)
-        node = holder["serve"]
+        node = holder.get("serve", "none")
+        if node in ("none", "local"):
+            return Serve(local=True) if node == "local" else None
         if not isinstance(node, Map):
-            address = self._connection(holder, "serve")
+            address = self.connection("serve")
             return Serve(False, self._address(address, holder, "serve")) if address else None
-        at, token, data = (
-            self._connection(node, key) if key in node else None
-            for key in ("address", "token", "data_address")
-        )
+        at, token, data = (self.connection(key, node) for key in ("address", "token", "data_address"))
         runtime_env: Any = {}
         if "runtime_env" in node:
             self._tree.render(node["runtime_env"])
@@ -269,33 +248,18 @@ class _Reader:
             self._report.add("bad-value", holder.place(key), detail)
         return address.value
 
-    def limits(self) -> Limits:
-        """How much one plan may delete."""
-        guards = self._part("guards", GuardsFile)
-        return Limits() if guards is None else Limits(guards.max_deletion_share, guards.max_deletions)
-
-    def drift_ignore(self) -> tuple[str, ...]:
-        """The addresses that drift ignores."""
-        drift = self._part("drift", DriftFile)
-        return () if drift is None else drift.ignore
-
-    def evidence_seconds(self) -> float:
-        """How long reading models' files may take."""
-        return (self._part("evidence", EvidenceFile) or EvidenceFile()).seconds
-
     def default_permission(self) -> str:
         """The level that MLflow's server gives without a grant."""
-        holder = self._holder("default_permission")
-        level = None if holder is None else holder["default_permission"]
+        level = self._holder("default_permission").get("default_permission")
         # an invalid level is reported with the whole file
         return level if isinstance(level, str) else DEFAULT_PERMISSION
 
-    def _part(self, key: str, part: type[P]) -> P | None:
-        """A setting with fields of its own; None if there is none or a problem was reported."""
+    def part(self, key: str, part: type[P]) -> P:
+        """A setting with fields of its own; its defaults if there is none or a problem was reported."""
         holder = self._holder(key)
-        if holder is None or not isinstance(holder[key], Map):
-            return None
-        node = holder[key]
+        node = holder.get(key)
+        if not isinstance(node, Map):
+            return part()
         # its form is checked with the whole file; read again for the values alone
         values = read_part(node, part, key, holder, key, Report(self._report.file))
         try:
@@ -307,13 +271,12 @@ class _Reader:
                 at = self._report.source(place)
                 if at not in {p.at for p in self._report.problems}:
                     self._report.add("bad-value", place, f"`{key}.{name}`: {item['msg']}.")
-            return None
+            return part()
 
     def include(self) -> tuple[tuple[str, Source], ...]:
         """The patterns with their places; by default everything."""
-        holder = self._holder("include")
-        items = None if holder is None else holder["include"]
-        if holder is None or not isinstance(items, Seq):
+        items = self._holder("include").get("include")
+        if not isinstance(items, Seq):
             return ()
         patterns = ((self._fill(items, index, None), items.place(index)) for index in range(len(items)))
         return tuple((pattern, self._report.source(mark)) for pattern, mark in patterns if pattern)

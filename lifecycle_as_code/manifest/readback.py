@@ -18,10 +18,8 @@ from .yaml.report import Report, TooManyError
 def list_undeclarable(
     specs: Sequence[Spec], classes: Mapping[str, type[Spec]]
 ) -> Iterator[tuple[Address, str]]:
-    """The specs that a manifest can't declare, each with `load`'s reason.
-
-    All are read at once, then in halves if that fails: most often there is none.
-    """
+    """The specs that a manifest can't declare, each with `load`'s reason. All are read at once, then in
+    halves if that fails: most often there is none."""
     objects, problem = _read(write(specs, classes), classes)
     if not problem and not any(differ(objects.get(spec.address), spec) for spec in specs):
         return

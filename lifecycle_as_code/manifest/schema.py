@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from ..model.spec import Derived, Part, Spec, find_fields
 from .blocks.objects import BLOCKS, LIFECYCLE, LifecycleBlock
-from .blocks.policies import RULES, TEAMS
+from .blocks.policy_shapes import RULES, TEAMS
 from .settings import ProjectFile
 from .shapes import EXCLUSIVE, Shape, shapes_of
 
@@ -38,16 +38,12 @@ def manifest_schema(specs: Mapping[str, type[Spec]]) -> Json:
             "description": parts[shape.spec.__name__].get("description", ""),
         }
     blocks = _definitions([LifecycleBlock, *BLOCKS.values()])
-    for name, block in BLOCKS.items():
-        about = blocks[block.__name__]
-        items = {"$ref": f"#/$defs/{block.__name__}"}
-        properties[name] = {"type": "array", "items": items, "description": about.get("description", "")}
-    definitions |= blocks
     rules = _definitions([*RULES.values()])
-    for name, block in RULES.items():
-        about = rules[block.__name__].get("description", "")
+    for name, block in (BLOCKS | RULES).items():
+        about = (blocks | rules)[block.__name__].get("description", "")
         items = {"$ref": f"#/$defs/{block.__name__}"}
         properties[name] = {"type": "array", "items": items, "description": about}
+    definitions |= blocks
     properties[TEAMS] = {
         "type": "object",
         "additionalProperties": {"type": "array", "items": {"type": "string"}},
@@ -124,14 +120,14 @@ def _item(shape: Shape, parts: Mapping[str, Json], definitions: Json) -> Json:
             made["required"] = [field for field in made["required"] if field in shape.required]
         made["properties"][LIFECYCLE] = {"$ref": f"#/$defs/{LifecycleBlock.__name__}"}
         if shape.claims:
-            claiming = [field for field, inner in shape.nests.items() if inner.nest and inner.nest.claims]
-            reach = f"The scope of `{claiming[0]}`: grants of roles, or `all`, which includes users' own."
+            claim = shape.claims[0]
+            about = f"The scope of `{claim}`: grants of roles, or `all`, which includes users' own."
             made["properties"][EXCLUSIVE] = {
                 "enum": ["roles", "all"],
                 "default": "roles",
-                "description": reach,
+                "description": about,
             }
-            made["dependentRequired"] = {EXCLUSIVE: claiming[:1]}
+            made["dependentRequired"] = {EXCLUSIVE: [claim]}
     return {"$ref": f"#/$defs/{name}"}
 
 
@@ -168,17 +164,13 @@ def _field(schema: Json) -> Json:
     about: Json = {word: schema[word] for word in ("description", "default") if word in schema}
     core = {word: rule for word, rule in schema.items() if word not in about}
     if "anyOf" in core:
-        choices = [_branch(choice) for choice in core["anyOf"]]
+        choices = [c if _is_scalar(c) else _field(c) for c in core["anyOf"]]
         text = any(choice == {"type": "string"} for choice in choices)
         scalar = any(map(_is_scalar, choices))
         return {**about, "anyOf": choices + ([_TEMPLATE_REF] if scalar and not text else [])}
     if _is_scalar(core) and core != {"type": "string"}:
         return {**about, "anyOf": [core, _TEMPLATE_REF]}
     return schema
-
-
-def _branch(schema: Json) -> Json:
-    return _field(schema) if schema.get("type") in ("array", "object") else schema
 
 
 def _is_scalar(schema: Json) -> bool:

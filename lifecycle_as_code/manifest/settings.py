@@ -97,11 +97,8 @@ class ProjectFile(EnvironmentFile):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An address that may contain a password, so its repr omits it.
-
-    `reference`: the text if it is exactly one `{{ env.NAME }}`; a value that the cluster resolves is
-    passed as that, never as `value`.
-    """
+    """An address that may contain a password, so its repr omits it. `reference`: the text if it is exactly
+    one `{{ env.NAME }}`; the cluster gets that, never the `value`."""
 
     value: str = field(repr=False)
     reference: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Literal
 
 from ..model.spec import Nest, Spec
@@ -15,7 +16,7 @@ EXCLUSIVE: Final = "exclusive"
 read_exclusive: Final[Convert] = converter(Literal["roles", "all"])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shape:
     """One type of item: a section's, or the sugar's inside another section's item.
 
@@ -34,31 +35,30 @@ class Shape:
         """The item's name in problems."""
         return self.spec.kind
 
-    @property
+    @cached_property
     def known(self) -> list[str]:
         """All fields of such an item."""
         return [*self.fields, *self.nests, *([EXCLUSIVE] if self.claims else []), LIFECYCLE]
 
-    @property
-    def claims(self) -> bool:
-        """Whether a list in it claims a scope."""
-        return any(inner.nest is not None and inner.nest.claims for inner in self.nests.values())
+    @cached_property
+    def claims(self) -> list[str]:
+        """The fields of the lists in it that claim a scope."""
+        return [name for name, inner in self.nests.items() if inner.nest and inner.nest.claims]
 
 
 def shapes_of(specs: Mapping[str, type[Spec]]) -> dict[str, Shape]:
     """The shape of each section's items, by section."""
     sections = {spec.section: _shape(spec) for spec in specs.values()}
-    every = list(sections.values())
+    inners: list[Shape] = []
     for spec in specs.values():
         for nest in spec.nests:
             if nest.section in sections:
                 inner = _shape(spec, nest)
-                every.append(inner)
+                inners.append(inner)
                 sections[nest.section].nests[nest.field] = inner
     # an item inside a model may itself have sugar
-    for shape in every:
-        if shape.nest is not None:
-            shape.nests.update(sections[shape.spec.section].nests)
+    for inner in inners:
+        inner.nests.update(sections[inner.spec.section].nests)
     return sections
 
 

@@ -5,21 +5,15 @@ No error repeats a secret.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from ..model.spec import Address, Spec, parse_address
 from .yaml.nodes import UNCLEAR, Map, Plain, Seq, fraction
 from .yaml.report import Report, guess, quote
 
-
-class _Refusal:
-    """The mark of a value whose problem is already reported."""
-
-    def __repr__(self) -> str:
-        return "REFUSED"
-
-
-REFUSED: Final = _Refusal()
+REFUSED: Final[Any] = object()
+"""The mark of a value whose problem is already reported."""
 
 
 def unknown_field(node: Map, name: str, what: str, known: Collection[str], report: Report) -> None:
@@ -30,35 +24,36 @@ def unknown_field(node: Map, name: str, what: str, known: Collection[str], repor
 
 def missing_field(node: Map, name: str, what: str, report: Report) -> None:
     """Report a required field of `what`, at the item that lacks it."""
-    report.add("missing-field", node.at, f"{_with_article(what)} needs `{name}`.", f"add `{name}:`")
-
-
-def _with_article(what: str) -> str:
-    return f"{'An' if what[:1] in 'aeiou' else 'A'} {what}"
+    article = "An" if what[:1] in "aeiou" else "A"
+    report.add("missing-field", node.at, f"{article} {what} needs `{name}`.", f"add `{name}:`")
 
 
 def not_text(value: Any, holder: Any, key: Any, report: Report, secret: bool) -> Any:
     """Report a value in place of text: most often a scalar that needs quotes."""
     if value.__class__ is not Plain:
         return bad_value(value, holder, key, report, "text", secret)
+    code, name = "quote-it", name_of(key)
     if not value.text:
-        report.add(
-            "bad-value",
-            holder.place(key),
-            f"`{name_of(key)}` is empty; expected text.",
-            'write "" for an empty text, or remove the field',
-        )
-        return REFUSED
-    if secret:
-        detail, hint = (
-            f"Not every YAML parser reads the value of `{name_of(key)}` as text.",
-            "quote it",
-        )
+        code, detail = "bad-value", f"`{name}` is empty; expected text."
+        hint = 'write "" for an empty text, or remove the field'
+    elif secret:
+        detail, hint = f"Not every YAML parser reads the value of `{name}` as text.", "quote it"
     else:
-        detail = f"`{name_of(key)}`: {quote(value.text)} is {meaning(value)}; expected text."
+        detail = f"`{name}`: {quote(value.text)} is {meaning(value)}; expected text."
         hint = suggest_quotes(value.text)
-    report.add("quote-it", holder.place(key), detail, hint)
+    report.add(code, holder.place(key), detail, hint)
     return REFUSED
+
+
+def read_address(
+    text: str, holder: Any, key: Any, specs: Mapping[str, type[Spec]], report: Report
+) -> Address | None:
+    """The address at `holder[key]`; None if it is invalid, with its problem reported."""
+    try:
+        return parse_address(text, specs)
+    except ValueError as error:
+        report.add("bad-value", holder.place(key), f"{error}.")
+        return None
 
 
 def suggest_quotes(text: str) -> str:

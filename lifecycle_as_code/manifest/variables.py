@@ -8,12 +8,12 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from ..model.diagnostics import Diagnostic, Source
-from .convert import read_untyped
+from ..model.diagnostics import Diagnostic, Severity, Source
+from .convert import SCALARS, read_untyped
 from .templates import has_template
 from .value_errors import REFUSED
 from .yaml.nodes import Map, decimal, fraction
@@ -33,20 +33,16 @@ class Variables:
         self._places: dict[str, Source] = {}
 
     def declare(self, node: Any, values: Mapping[str, Any], report: Report) -> None:
-        """Defaults from a `variables:` mapping of lac.yaml; an environment's come after the stack's.
-
-        `values` are the node's, read already.
-        """
+        """Defaults from a `variables:` mapping of lac.yaml, read as `values`; an environment's come after the
+        stack's."""
         if not isinstance(node, Map):
             return
         for name, value in values.items():
             if _holds_template(value):
                 report.add("bad-value", node.place(name), f"`{name}`: a variable can't contain a template.")
             if not name.isidentifier():
-                mark = node.place_of_key(name)
-                report.add(
-                    "bad-value", mark, f"`{name}` is not a valid variable name.", "use letters, digits, `_`"
-                )
+                detail, hint = f"`{name}` is not a valid variable name.", "use letters, digits, `_`"
+                report.add("bad-value", node.place_of_key(name), detail, hint)
             self._places[name] = report.source(node.place(name))
             self.values[name] = value
 
@@ -60,23 +56,19 @@ class Variables:
         """A YAML mapping of names to values; an undeclared name is a warning, as in Terraform."""
         report = Report(file)
         with suppress(TooManyError):
-            self._read(parse(data, report), file, report)
-        self.problems += report.problems
-
-    def _read(self, root: Any, file: str, report: Report) -> None:
-        if isinstance(root, Map):
+            root = parse(data, report)
+            if not isinstance(root, Map):
+                if not report.problems:
+                    report.add("bad-value", START, f"{file} must be a mapping of variables to values.")
+                root = Map(START)
             for name in root:
                 value = read_untyped(root[name], root, name, report)
                 at = report.source(root.place_of_key(name))
                 if name in self.values:
                     self._set(name, value, at, file)
                 else:
-                    detail = f"`{name}` is not declared under `variables` in lac.yaml."
-                    hint = guess(name, self.values)
-                    report.note(problem("unknown-variable", detail, hint, at, "warning"))
-        elif not report.problems:
-            detail = f"{file} must be a mapping of variables to values."
-            report.note(problem("bad-value", detail, at=Source(file, 1, 1)))
+                    report.note(self._undeclared(name, at, "warning"))
+        self.problems += report.problems
 
     def from_options(self, options: Mapping[str, str]) -> None:
         """`--var name=text`."""
@@ -84,9 +76,11 @@ class Variables:
             if name in self.values:
                 self._set_text(name, text, f"--var {name}")
             else:
-                detail = f"`{name}` is not declared under `variables` in lac.yaml."
-                hint = guess(name, self.values)
-                self.problems.append(problem("unknown-variable", detail, hint))
+                self.problems.append(self._undeclared(name))
+
+    def _undeclared(self, name: str, at: Source | None = None, severity: Severity = "error") -> Diagnostic:
+        detail = f"`{name}` is not declared under `variables` in lac.yaml."
+        return problem("unknown-variable", detail, guess(name, self.values), at, severity)
 
     def known(self) -> dict[str, Any]:
         """The variables with a value: the use of another one is an error."""
@@ -97,9 +91,8 @@ class Variables:
         for name, value in self.values.items():
             if value is None and len(self.problems) <= MAX_PROBLEMS:
                 hint = f"set it with `--var {name}=…`, `{PREFIX}{name}` or a variable file"
-                self.problems.append(
-                    problem("variable-not-set", f"`{name}` has no default.", hint, self._places[name])
-                )
+                detail = f"`{name}` has no default."
+                self.problems.append(problem("variable-not-set", detail, hint, self._places[name]))
         return self.values
 
     def _set_text(self, name: str, text: str, origin: str) -> None:
@@ -138,24 +131,12 @@ class Variables:
             self.values[name] = value
 
 
-_TYPES: Final[Sequence[tuple[type[Any], str]]] = (
-    (bool, "`true` or `false`"),
-    (int, "a whole number"),
-    (float, "a number"),
-    (str, "text"),
-    (list, "a list"),
-    (dict, "a mapping"),
-)
-
-
 def _wrong_type(name: str, default: Any, origin: str, at: Source | None) -> Diagnostic:
-    expected = next((text for kind, text in _TYPES if isinstance(default, kind)), "a value")
+    expected = {**SCALARS, list: "a list", dict: "a mapping"}.get(type(default), "a value")
     return problem("bad-value", f"`{name}`, set by {origin}, must be {expected}, like its default.", at=at)
 
 
 def _holds_template(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_holds_template, value.values()))
-    if isinstance(value, list):
-        return any(map(_holds_template, value))
+    if isinstance(value, Mapping | list):
+        return any(map(_holds_template, value.values() if isinstance(value, Mapping) else value))
     return isinstance(value, str) and has_template(value)

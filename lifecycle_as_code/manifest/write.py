@@ -23,19 +23,37 @@ TEMPLATE = re.compile(r"\{\{|\{%|\{#")
 class _Dumper(yaml.SafeDumper):
     """Quotes ambiguous strings, and indents lists."""
 
+    has_blocks = True
+
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         return super().increase_indent(flow, False)
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def check_simple_key(self) -> bool:
+        # a parser takes a key of up to 1024 characters without `?`, which `lac fmt` refuses
+        text = getattr(self.event, "value", "")
+        return len(text) <= 100 or len(in_quotes(text, '"')) < 1024
 
-def _string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+
+class _LineDumper(_Dumper):
+    """Everything on one line."""
+
+    has_blocks = False
+
+
+def _string(dumper: _Dumper, value: str) -> yaml.ScalarNode:
     if BARE.fullmatch(value) and value.lower() not in WORDS:
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value)
-    if _reads_as_block(value):
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|")
-    return dumper.represent_scalar("tag:yaml.org,2002:str", _escape_templates(value), style='"')
+        style = None
+    elif dumper.has_blocks and _reads_as_block(value):
+        style = "|"
+    else:
+        value, style = _escape_templates(value), '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _string)
 
 
 def _reads_as_block(value: str) -> bool:
@@ -56,39 +74,16 @@ def _escape_templates(value: str) -> str:
     return TEMPLATE.sub(lambda match: "{{ '" + match.group() + "' }}", value)
 
 
-_Dumper.add_representer(str, lambda dumper, value: _string(dumper, value))
-
-
-class _LineDumper(_Dumper):
-    """Everything on one line, so without blocks."""
-
-
-def _line_string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    bare = _string(dumper, value).style is None
-    text = value if bare else _escape_templates(value)
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if bare else '"')
-
-
-_LineDumper.add_representer(str, lambda dumper, value: _line_string(dumper, value))
-
-
-def in_blocks(data: Any, column: int = 0, step: int = 2) -> str:
-    """Plain data as YAML over several lines, for indentation by `column`. `step`: the indentation of each
-    level."""
+def in_blocks(data: Any, column: int = 0) -> str:
+    """Plain data as YAML over several lines, for indentation by `column`."""
     width = max(WIDTH - column, 40)
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width, indent=step)
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width)
 
 
 def in_line(data: Any) -> str:
     """Plain data as YAML inside braces: on one line, however long."""
-    text = yaml.dump(
-        [data],
-        Dumper=_LineDumper,
-        sort_keys=False,
-        allow_unicode=True,
-        default_flow_style=True,
-        width=math.inf,
-    )
+    options: Any = {"sort_keys": False, "allow_unicode": True, "default_flow_style": True, "width": math.inf}
+    text: str = yaml.dump([data], Dumper=_LineDumper, **options)
     return text[1:-2]
 
 
@@ -96,9 +91,8 @@ def in_quotes(text: str, quote: str) -> str:
     """A string in these quotes; in double quotes if single ones can't represent it."""
     if quote == "'" and text.isprintable():
         return "'" + _escape_templates(text).replace("'", "''") + "'"
-    return yaml.dump(_escape_templates(text), default_style='"', allow_unicode=True, width=math.inf).rstrip(
-        "\n"
-    )
+    text = yaml.dump(_escape_templates(text), default_style='"', allow_unicode=True, width=math.inf)
+    return text.rstrip("\n")
 
 
 def write(specs: Sequence[Spec], classes: Mapping[str, type[Spec]]) -> str:
@@ -121,8 +115,7 @@ def nest_items(specs: Sequence[Spec], classes: Mapping[str, type[Spec]]) -> list
     in_order = sorted(specs, key=lambda spec: (list(classes).index(spec.kind), _order(spec.address)))
     by_section = {cls.section: cls for cls in classes.values()}
     for spec in in_order:
-        item = spec.written()
-        items[spec.address] = item
+        item = items[spec.address] = spec.written()
         for nest in spec.nests:
             parent = items.get(parent_of(spec, nest, by_section[nest.section]))
             if parent is not None and not nest.claims and _put(parent, nest, item):

@@ -39,8 +39,7 @@ ON_ALL_ONLY: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A role with its members and grants. `own`: the hidden role with one user's own grants, which counts
-    like any other."""
+    """A role. `own`: the hidden role with one user's own grants, which counts like any other."""
 
     name: str
     workspace: str = DEFAULT_WORKSPACE
@@ -51,12 +50,8 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class AccessState:
-    """MLflow's auth database at one moment. A grant's pattern is a name as in manifests, even where MLflow
-    stores an ID.
-
-    `users`: every user, and whether they are an administrator. `default_permission`: the server's own
-    setting, which no database holds.
-    """
+    """MLflow's auth database at one moment; grants' patterns are names, even where MLflow stores IDs.
+    `users`: each, and whether they are an administrator. `default_permission`: the server's own setting."""
 
     users: Mapping[str, bool] = field(default_factory=dict)
     roles: tuple[Role, ...] = ()

@@ -1,9 +1,6 @@
-"""Expressions in CEL, the Common Expression Language: compiled, typed, bounded. No other module knows
-the engine, cel-expr-python, which is imported with the first expression.
-
-A table lists the dotted names that an expression may use and their types. An error during evaluation (a
-missing key, a spent budget) counts as `false` and comes with its reason. Pure.
-"""
+"""Expressions in CEL, the Common Expression Language: compiled, typed, bounded. Pure. No other module knows
+the engine, cel-expr-python. An error during evaluation (a missing key, a spent budget) counts as `false` and
+comes with its reason."""
 
 from __future__ import annotations
 
@@ -24,8 +21,7 @@ class EngineMissingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """An error in an expression. Line and column count from one; zero means the whole expression.
-    `name`: the unknown name, if that is the error."""
+    """An error in an expression. Line and column count from one; 0: all of it. `name`: the unknown one."""
 
     line: int
     column: int
@@ -44,8 +40,7 @@ class FaultyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Whether an expression is true of some facts. `why`: why it has no value, as a clause; empty if it has
-    one."""
+    """Whether an expression is true of some facts. `why`: the reason why it has no value, if it has none."""
 
     met: bool
     why: str = ""
@@ -54,8 +49,7 @@ class Answer:
 class Program:
     """A compiled expression."""
 
-    def __init__(self, text: str, program: Any) -> None:
-        self.text = text
+    def __init__(self, program: Any) -> None:
         self._program = program
 
     def ask(self, facts: Any) -> Answer:
@@ -109,7 +103,7 @@ class Engine:
             what = _TYPE_NAMES.get(result.partition("<")[0], "something else")
             detail = f"The result is {what}, not true or false."
             raise FaultyError(Fault(0, 0, detail, "compare it with a value"))
-        return Program(text, program)
+        return Program(program)
 
     def facts(self, data: Mapping[str, Any]) -> Any:
         """Values for the names. An expression that reads a name without a value isn't true."""
@@ -176,8 +170,7 @@ def _as_sentence(text: str) -> str:
 
 
 def _start(text: str, line: int, column: int, name: str) -> tuple[int, bool]:
-    """The column where a name begins, and whether it is a call. The engine points at the name's last dot, or
-    at the parenthesis after it."""
+    """The column where a name begins, and whether it is called. The engine points at its last dot or end."""
     lines = text.splitlines()
     line_text = lines[line - 1] if 0 < line <= len(lines) else ""
     at = column - 1

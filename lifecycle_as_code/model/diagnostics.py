@@ -24,9 +24,7 @@ class Source(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
     """One problem. `summary` is fixed for a `code` and contains no names of the user's; `detail` does.
-
-    `guard`: the guard that raised it, where `--allow=<guard>` overrides it.
-    """
+    `guard`: the guard that raised it, where `--allow=<guard>` overrides it."""
 
     code: str
     summary: str
@@ -57,10 +55,8 @@ def in_file_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
 
 
 def refuse(diagnostics: Iterable[Diagnostic], *, beside: Iterable[Diagnostic] = ()) -> None:
-    """Raise one LacError with every error among `diagnostics`; do nothing when there is none.
-
-    `beside`: diagnostics whose warnings may explain the errors; the error carries those too.
-    """
+    """Raise one LacError with every error among `diagnostics`; do nothing when there is none. `beside`:
+    diagnostics whose warnings may explain the errors; the error carries those too."""
     if errors := [d for d in diagnostics if d.severity == "error"]:
         raise LacError(*in_file_order([*warnings_in(beside), *errors]))
 

@@ -42,21 +42,21 @@ class FieldChange(NamedTuple):
 
 def diff(before: Spec, after: Spec) -> tuple[FieldChange, ...]:
     """Every leaf that differs, in field order. Lists marked `ByKey` are compared as maps."""
-    skipped = find_fields(type(after), Key) | find_fields(type(after), WriteOnly)
-    computed = find_fields(type(after), Computed)
+    kind = type(after)
+    skipped = find_fields(kind, Key) | find_fields(kind, WriteOnly)
+    computed = find_fields(kind, Computed)
     changes: list[FieldChange] = []
-    for field in type(after).model_fields:
+    for field in kind.model_fields:
         old, new = getattr(before, field), getattr(after, field)
         # the store's choice is right, whether it has been read yet or not
         if field in skipped or old == new or (field in computed and None in (old, new)):
             continue
         if _is_leaf(old) and _is_leaf(new):
             changes.append(FieldChange((field,), old, new))
-        elif field in find_fields(type(after), Unordered):
+        elif field in find_fields(kind, Unordered):
             changes += [FieldChange((field,), item, None) for item in old if item not in new]
             changes += [FieldChange((field,), None, item) for item in new if item not in old]
         else:
-            kind = type(after)
             changes += _deep((field,), _read_field(kind, field, before), _read_field(kind, field, after))
     return tuple(changes)
 
@@ -94,11 +94,6 @@ def carry_fields(after: Spec, before: Spec, fields: Collection[str]) -> Spec:
         live_labels: Mapping[str, Any] = getattr(before, field)
         update[field] = {k: v for k, v in {**labels, key: live_labels.get(key)}.items() if v is not None}
     return after.model_copy(update=update)
-
-
-def is_health(kind: type[Part], path: Path) -> bool:
-    """Whether that leaf is about an object's health, not about its definition."""
-    return is_marked(kind, path, Health)
 
 
 def is_marked(kind: type[Part], path: Path, marker: Hashable) -> bool:
@@ -174,6 +169,7 @@ def _deep(path: Path, before: Any, after: Any) -> list[FieldChange]:
         return []
     # imported here: the import costs more than a whole plan without differences
     from deepdiff import DeepDiff
+    from deepdiff.helper import notpresent
 
     differences = DeepDiff(
         before,
@@ -185,15 +181,12 @@ def _deep(path: Path, before: Any, after: Any) -> list[FieldChange]:
         ignore_private_variables=False,
         threshold_to_diff_deeper=0,
     )
-    changes = []
-    for group in differences.values():
-        for item in group:
-            here = (*path, *item.path(output_format="list"))
-            changes.append(FieldChange(here, _absent(item.t1), _absent(item.t2)))
+    changes = [
+        FieldChange(
+            (*path, *item.path(output_format="list")),
+            *(None if value is notpresent else value for value in (item.t1, item.t2)),
+        )
+        for group in differences.values()
+        for item in group
+    ]
     return sorted(changes, key=lambda change: [str(part) for part in change.path])
-
-
-def _absent(value: Any) -> Any:
-    from deepdiff.helper import notpresent
-
-    return None if value is notpresent else value

@@ -1,6 +1,4 @@
-"""What MLflow knows about a model version, and the differences between two versions. Pure data: `stores` read
-it, `review/evidence.py` compares it.
-"""
+"""What MLflow knows about a model version, and the differences between two versions. Pure data."""
 
 from __future__ import annotations
 
@@ -39,11 +37,8 @@ class Direction:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """The last value of a metric, as MLflow's UI shows it. `value` None: not a number.
-
-    `dataset` and `digest` identify the data that it was measured on, where MLflow links it (metrics of a
-    LoggedModel); otherwise they are empty.
-    """
+    """The last value of a metric, as MLflow's UI shows it; None if it isn't a number. `dataset` and `digest`:
+    the data that it was measured on, where MLflow links it (metrics of a LoggedModel)."""
 
     name: str
     value: Number | None
@@ -58,8 +53,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A dataset that the run or the model used. `context`: the tag `mlflow.data.context`, such as
-    `training`."""
+    """A dataset of the run or the model. `context`: the tag `mlflow.data.context`, such as `training`."""
 
     name: str
     digest: str
@@ -68,11 +62,8 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The run that created a version. `status`: in MLflow's words (`FINISHED`); times in ms since 1970.
-
-    `deleted`: MLflow marks it as deleted. `commit`: the tag `mlflow.source.git.commit`. `link`: its page in
-    MLflow's UI, a path below the server's address (`#/experiments/<id>/runs/<id>`).
-    """
+    """The run that created a version. `status`: MLflow's (`FINISHED`); times in ms since 1970. `commit`: the
+    tag `mlflow.source.git.commit`. `link`: its page below the server's address."""
 
     run_id: str
     name: str = ""
@@ -89,15 +80,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known about one version. What is absent is None, empty, or named in `missing`.
+    """What is known about one version. What is absent is None, empty, or named in `missing`, as a sentence
+    for people ("the artifact: no MLmodel at …").
 
-    `version`: 0 for a version without a number yet. `tags`: live ones on the side before, those that the plan
-    leaves on the side after. `aliases`: the aliases that point at it before the plan. `flavors`: each flavor
-    with the version of its library, from MLmodel. `size`: of the artifacts, in bytes. `missing`: what should
-    exist and doesn't, or could not be read, as sentences for people ("the artifact: no MLmodel at …").
-    `artifact`: whether its MLmodel was read; None if unknown (the store can't be reached from here, or didn't
-    answer in time). `since_ms`: by alias, since when it has had the alias without a break, from lac's
-    history, in ms since 1970.
+    `version`: 0 for a version without a number yet. `tags`: live ones on the side before, the plan's on the
+    side after. `aliases`: those before the plan. `flavors`: each flavor with its library's version, from
+    MLmodel. `size`: of the artifacts, in bytes. `artifact`: whether its MLmodel was read; None if its store
+    can't be reached. `since_ms`: by alias, since when it has had it without a break, by lac's history, in ms
+    since 1970.
     """
 
     model: str
@@ -121,10 +111,8 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class MetricChange:
-    """One metric on one dataset, before and after. None: not measured, or not a number.
-
-    `better`: whether it improved; None where no manifest says which direction is better, or it is unchanged.
-    """
+    """One metric on one dataset, before and after. None: not measured, or not a number. `better`: whether it
+    improved; None where no manifest says which direction is better, or it is unchanged."""
 
     name: str
     dataset: str
@@ -146,11 +134,8 @@ class MetricChange:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One version that replaces another, because of one change.
-
-    `address`: the change. `entity`: the served entity, for a change of an endpoint; otherwise empty.
-    `before` None: a creation; `after` None: a deletion.
-    """
+    """One version that replaces another, because of the change of `address`. `entity`: the served entity, if
+    an endpoint changes. `before` None: a creation; `after` None: a deletion."""
 
     address: Address
     model: str

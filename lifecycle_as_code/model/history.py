@@ -12,10 +12,7 @@ from .spec import Address, Spec
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Who ran a command: the user, the machine, the user in CI, and the commit. What is unknown is empty.
-
-    `run`: the URL of the CI job. `commit` and `remote` come from git; a remote's password is never stored.
-    `dirty`: the manifests had uncommitted changes.
-    """
+    `run`: the URL of the CI job. `dirty`: the manifests had uncommitted changes."""
 
     user: str = ""
     host: str = ""
@@ -38,10 +35,8 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One object's part of an apply, as committed. `after`: what was recorded.
-
-    `stack`: the stack that owns the object, which another stack may take over later.
-    """
+    """One object's part of an apply, as committed. `after`: what was recorded. `stack`: the object's owner
+    then."""
 
     apply_id: str
     number: int
@@ -56,10 +51,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """One run of a command that writes. Times in ms since 1970 by the database's clock.
-
-    `ended_ms` None: in progress, or killed. `outcome`: complete, partial, stopped, failed, refused, unlocked.
-    """
+    """One run of a command that writes. Times in ms since 1970 by the database's clock. `ended_ms` None: in
+    progress, or killed. `outcome`: complete, partial, stopped, failed, refused, unlocked."""
 
     apply_id: str
     stack: str
@@ -137,12 +130,10 @@ def join_names(
 
 
 def since(lines: Iterable[Line], spec: Spec) -> int | None:
-    """Since when an object has equalled `spec` without a break, in ms since 1970. None if its last line
-    records something else.
-
-    `lines`: of any stack, about this object alone. A stack that forgets or takes over an unchanged object
-    causes no break. A change outside lac that was reverted counts only where a line records the reversal.
-    """
+    """Since when an object has equalled `spec` without a break, in ms since 1970; None if its last line
+    records something else. `lines`: of any stack, about this object alone. Forgetting or taking over an
+    unchanged object is no break; a reverted change outside lac is one only where a line records the
+    reversal."""
     start: int | None = None
     for line in reversed(in_order(lines)):
         if line.after is None and line.action == "forget" and line.before == spec:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
+from uuid import uuid4
 
 from .diagnostics import Diagnostic, Source
 from .diff import FieldChange
@@ -61,19 +63,16 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One object's part of a plan. No `before` is a creation, no `after` a deletion.
-
-    `before`: the live state, reduced to the fields that lac compares. `waits_for`: the changes that must
-    succeed first; otherwise this one is skipped. `moved_from`: the present address of an object that is
-    renamed; `before` already has the new name. `protected`: the mark that the record will have.
-    """
+    """One object's part of a plan. No `before` is a creation, no `after` a deletion. `before`: live state,
+    reduced to what lac compares. `waits_for`: the changes that must succeed first. `moved_from`: the present
+    address of a renamed object; `before` has the new one. `protected`: the mark that the record will have."""
 
     address: Address
     store: Store
     action: Action
     reason: str
-    before: Spec | None
-    after: Spec | None
+    before: Spec | None = None
+    after: Spec | None = None
     fields: tuple[FieldChange, ...] = ()
     waits_for: frozenset[Address] = frozenset()
     at: Source | None = None
@@ -137,9 +136,9 @@ class Plan:
     mode: Mode = Mode.NORMAL
     allowed: tuple[Override, ...] = ()
     review: Review = Review()
-    file_id: str = field(default="", compare=False)
-    """The identity of the file that the plan was read from, since a saved plan is applied only once; empty
-    for a plan that was made in this process. Not part of the plan's content."""
+    plan_id: str = field(default_factory=lambda: uuid4().hex, compare=False)
+    """The identity of the plan, since a plan is applied only once: of one read from a file, the hash of the
+    file. Not part of the plan's content."""
 
     @property
     def destroy(self) -> bool:
@@ -164,9 +163,9 @@ class Plan:
 
     def tally(self) -> Mapping[Action, int]:
         """The number of changes per action that is a difference; zeros included, except for moves."""
-        counts = {action: sum(c.action is action for c in self.changes) for action in Action}
+        counts = Counter(change.action for change in self.changes)
         return {
-            action: count
-            for action, count in counts.items()
-            if action.is_difference and (count or action is not Action.MOVE)
+            action: counts[action]
+            for action in Action
+            if action.is_difference and (counts[action] or action is not Action.MOVE)
         }

@@ -35,19 +35,15 @@ def bad_policy(detail: str, hint: str = "", at: Source | None = None) -> Diagnos
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A CEL expression and its place.
-
-    `at`: the place of its scalar. `offset`: the distance in columns from there to its first character, if
-    the expression is written verbatim on that line; None if not (a block, an escape, a template).
-    """
+    """A CEL expression and the place of its scalar. `offset`: the columns from there to its first character;
+    None if it isn't written verbatim on that line (a block, an escape, a template)."""
 
     text: str
     at: Source | None = None
     offset: int | None = None
 
     def place(self, column: int) -> Source | None:
-        """The place of a column of the text, counted from one, where it is known; otherwise, and for 0, the
-        place of the whole expression."""
+        """The place of a column, counted from one, if known; otherwise, and for 0, the whole expression's."""
         if self.at is None or self.offset is None or column < 1:
             return self.at
         return self.at._replace(column=self.at.column + self.offset + column - 1)
@@ -55,13 +51,9 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A rule over changes.
-
-    `when`: the changes that it applies to, by field of their address or spec, and by `kind`, `action`,
-    `environment`, `mode` and `address`; values are exact, patterns, or lists of these. `require`: the
-    expressions that must be true. `builtin`: the built-in rules that it enables, by name, with their
-    settings. `level`: `deny` or `warn`. Values in both mappings are JSON values.
-    """
+    """A rule over changes. `when`: the changes that it applies to, by their spec's fields and by
+    `ABOUT_CHANGE`; values are exact, patterns, or lists of these. `require`: expressions that must be true.
+    `builtin`: built-in rules with their settings. `level`: `deny` or `warn`."""
 
     name: str
     when: Mapping[str, Any] = field(default_factory=dict)
@@ -74,8 +66,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class PolicyWaiver:
-    """Waives one policy for one object (an address or a pattern) until the end of a day, UTC. `expires`: that
-    day, in ISO 8601."""
+    """Waives one policy for one address or pattern until the end of the day `expires` (ISO 8601), UTC."""
 
     policy: str
     address: str

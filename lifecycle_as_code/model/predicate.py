@@ -1,8 +1,5 @@
-"""Conditions over one model version, such as `tags.validation_status == "approved"`: expressions over the
-names in `NAMES`. Pure; `cel` evaluates them.
-
-A condition on an unknown fact (a tag that the version doesn't have) isn't true, and the answer says why.
-"""
+"""Conditions over one model version, such as `tags.validation_status == "approved"`: expressions over
+`NAMES`. Pure. A condition on an unknown fact, such as a missing tag, isn't true, and the answer says why."""
 
 from __future__ import annotations
 
@@ -30,8 +27,7 @@ NAMES: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A version's facts for conditions. `created`: ms since 1970; None for a version that doesn't exist
-    yet."""
+    """A version's facts for conditions. `created`: ms since 1970; None for a version that is yet to be."""
 
     version: int
     run_id: str
@@ -47,8 +43,7 @@ Condition = Callable[[Facts], Answer]
 
 
 def compile_condition(text: str) -> Condition:
-    """Compile a condition. ValueError, worded for people, if it is invalid (an unknown name, a wrong type),
-    or if the engine isn't installed."""
+    """Compile a condition. ValueError, worded for people, if it is invalid or there is no engine."""
     engine = _engine()
     try:
         program = engine.compile(text)
@@ -75,15 +70,8 @@ def _format_fault(fault: Fault, text: str) -> str:
 
 
 def _values(facts: Facts) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "version": facts.version,
-        "run_id": facts.run_id,
-        "source": facts.source,
-        "description": facts.description,
-        "stage": facts.stage,
-        "status": facts.status,
-        "tags": dict(facts.tags),
-    }
+    values: dict[str, Any] = {name: getattr(facts, name) for name in NAMES if name != "created"}
+    values["tags"] = dict(facts.tags)
     if (created := _moment(facts.created)) is not None:
         values["created"] = created
     return values

@@ -1,8 +1,5 @@
-"""Detect secrets in plain text, and remove credentials from URLs. Pure; a guess, on the safe side.
-
-Nothing here returns a value that looks like a secret, only its path. The shapes are those that the providers
-document.
-"""
+"""Detect secrets in plain text, by the shapes that providers document, and remove credentials from URLs.
+Pure; a guess, on the safe side. Nothing here returns a value that looks like a secret, only its path."""
 
 from __future__ import annotations
 
@@ -94,11 +91,9 @@ _AZURE: Final = re.compile(r"(?i:abfss?|wasbs?)://[\w$-]+@[\w.-]+(/[^@]*)?")
 
 
 def without_credentials(address: str) -> str:
-    """The address without user, password and query, for people to read.
-
-    Everything before the last `@` is removed, since an unencoded password may contain slashes. Azure's
-    `<container>@<account>` stays. So does the user in ssh's `git@host:path`, unless a password follows it.
-    """
+    """The address without user, password and query, for people to read. Everything before the last `@` is
+    removed, since an unencoded password may contain slashes. Azure's `<container>@<account>` stays, and the
+    user in ssh's `git@host:path`, unless a password follows it."""
     scheme, colon, rest = address.partition(":")
     if not colon or not _SCHEME.fullmatch(scheme) or ("@" in rest and not rest.startswith("/")):
         user, at, host = address.rpartition("@")

@@ -1,9 +1,4 @@
-"""What a reviewer judges a plan by, beside its changes: evidence, impacts, verdicts, and the choices of
-version selectors. Pure data.
-
-Views show it and policies read it. It doesn't change what an apply does, except that a denial refuses the
-plan.
-"""
+"""What a reviewer judges a plan by, beside its changes. Pure data: only a denial affects an apply."""
 
 from __future__ import annotations
 
@@ -21,11 +16,8 @@ from .spec import Address
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The version that a selector chose when the plan was made.
-
-    `address`, `field`: the selector's place (`model_alias.fraud/champion`, `version`). `selector`: its text,
-    for people. `losers`: the other candidates, newest first, each with the reason why it wasn't chosen.
-    """
+    """The version that a selector chose when the plan was made. `address`, `field`: the selector's place.
+    `selector`: its text, for people. `losers`: the others, newest first, each with the reason."""
 
     address: Address
     field: str
@@ -36,15 +28,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """A served entity that a change affects.
-
-    `stack`: the stack that owns the endpoint; empty for this plan's own. `share`: the entity's share of the
-    endpoint's traffic in percent, after the plan, or before it for an entity that is removed; None if it has
-    no weight of its own. `follows`: the alias that it follows, such as `@champion`; empty if its version is
-    pinned. `version_before`, `version_after`: the version that it serves; None if the entity doesn't exist
-    then. `moves`: whether this plan changes its version. An endpoint of another stack stays unchanged until
-    that stack is applied: its `version_after` is the version that its alias will name then.
-    """
+    """A served entity that a change affects. `stack`: the endpoint's owner; empty for this plan's stack.
+    `share`: its share of the traffic in percent, after the plan, or before it if it is removed; None without
+    a weight of its own. `follows`: an alias, such as `@champion`; empty if its version is pinned.
+    `version_before`, `version_after`: None if the entity doesn't exist then. `moves`: whether this plan
+    changes its version; another stack's endpoint only gets `version_after` when that stack is applied."""
 
     endpoint: Address
     entity: str
@@ -58,13 +46,10 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """The least resources that an endpoint's replicas take, before and after; CPUs and GPUs as Ray counts
-    them.
-
-    `peak_cpus`, `peak_gpus`: needed in addition while both versions run. `free_cpus`, `free_gpus`: free on
-    the cluster now; None if the cluster can't be reached. `fits`: whether the free resources suffice for this
-    endpoint and the plan's other endpoints at the same time; None if unknown.
-    """
+    """The least resources that an endpoint's replicas take; CPUs and GPUs as Ray counts them. `peak_…`:
+    needed in addition while both versions run. `free_…`: on the cluster now; None if it can't be reached.
+    `fits`: whether that suffices for this and the plan's other endpoints at the same time; None if
+    unknown."""
 
     endpoint: Address
     replicas_before: int
@@ -118,8 +103,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Waiver:
-    """A waiver of a denial. `expires`: an ISO 8601 date; the waiver holds until the end of that day, UTC. git
-    has its author."""
+    """A waiver of a denial, until the end of the day `expires` (ISO 8601), UTC."""
 
     reason: str
     expires: str
@@ -128,11 +112,8 @@ class Waiver:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The verdict of one policy on one change.
-
-    `failed`: the requirements that aren't met, one sentence or expression each, with the values that were
-    read. `message`: the policy's own. `at`: the policy's place; `line`: the change's place in the manifests.
-    """
+    """The verdict of one policy on one change. `failed`: the unmet requirements, each with the values that
+    were read. `message`: the policy's own. `at`: the policy's place; `line`: the change's place."""
 
     policy: str
     address: Address
@@ -146,8 +127,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """The whole review. `rules`: the policies behind the verdicts; saved with the plan, since an apply
-    evaluates them again."""
+    """The whole review. `rules`: the policies behind the verdicts, which an apply evaluates again."""
 
     evidence: tuple[Comparison, ...] = ()
     impacts: tuple[Impact, ...] = ()
@@ -162,12 +142,9 @@ class Review:
 
     def by_address(self) -> Mapping[Address, Review]:
         """The part of the review about each change that has one. Rules belong to no change."""
-        parts_by_address: dict[Address, tuple[list[Any], list[Any], list[Any], list[Any]]] = {}
-        parts: tuple[tuple[Any, ...], ...] = (self.evidence, self.impacts, self.verdicts, self.choices)
-        for place, part in enumerate(parts):
-            for item in part:
-                parts_by_address.setdefault(item.address, ([], [], [], []))[place].append(item)
-        return {
-            address: Review(tuple(evidence), tuple(impacts), tuple(verdicts), tuple(choices))
-            for address, (evidence, impacts, verdicts, choices) in parts_by_address.items()
-        }
+        parts: dict[Address, dict[str, Any]] = {}
+        for name in ("evidence", "impacts", "verdicts", "choices"):
+            for item in getattr(self, name):
+                own = parts.setdefault(item.address, {})
+                own[name] = (*own.get(name, ()), item)
+        return {address: Review(**own) for address, own in parts.items()}

@@ -1,6 +1,4 @@
-"""Version selectors as people write them, the fields that may hold one, and how a number replaces it. Pure:
-`planning/selection.py` chooses the version.
-"""
+"""Version selectors, the fields that may hold one, and how a number replaces it. Pure."""
 
 from __future__ import annotations
 
@@ -111,8 +109,7 @@ class Selects:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A selector in an object. `path`: as in a FieldChange. `loc`: the same with indexes of lists for
-    keys."""
+    """A selector in an object. `path`: as in a FieldChange. `loc`: the same with lists' indexes."""
 
     address: Address
     path: tuple[str, ...]
@@ -141,8 +138,7 @@ class Slot:
 def slots(spec: Spec) -> Iterator[Slot]:
     """The unresolved selectors of an object."""
     if _selectable(type(spec)):
-        for path, loc, model, selector, mark in _inside(spec):
-            yield Slot(spec.address, path, loc, model, selector, mark)
+        yield from _slots_in(spec, spec.address, (), ())
 
 
 @cache
@@ -151,13 +147,12 @@ def _selectable(part: type[Part]) -> bool:
     return bool(find_markers(part, Selects)) or any(map(_selectable, inner))
 
 
-_Place = tuple[tuple[str, ...], tuple[str | int, ...], str, VersionSelector, Selects]
-
-
-def _inside(part: Part) -> Iterator[_Place]:
+def _slots_in(
+    part: Part, address: Address, path: tuple[str, ...], loc: tuple[str | int, ...]
+) -> Iterator[Slot]:
     for field, mark in find_markers(type(part), Selects):
         if isinstance(value := getattr(part, field), VersionSelector):
-            yield (field,), (field,), getattr(part, mark.model), value, mark
+            yield Slot(address, (*path, field), (*loc, field), getattr(part, mark.model), value, mark)
     keys: Mapping[str, ByKey] = dict(find_markers(type(part), ByKey))
     for field, (inner, many) in shapes(type(part)).items():
         if inner is None or not _selectable(inner):
@@ -165,15 +160,9 @@ def _inside(part: Part) -> Iterator[_Place]:
         value = getattr(part, field)
         for index, item in enumerate(value if many else ()):
             name = str(getattr(item, keys[field].field)) if field in keys else str(index)
-            yield from (
-                ((field, name, *path), (field, index, *loc), model, selector, mark)
-                for path, loc, model, selector, mark in _inside(item)
-            )
+            yield from _slots_in(item, address, (*path, field, name), (*loc, field, index))
         if isinstance(value, Part):
-            yield from (
-                ((field, *path), (field, *loc), model, selector, mark)
-                for path, loc, model, selector, mark in _inside(value)
-            )
+            yield from _slots_in(value, address, (*path, field), (*loc, field))
 
 
 P = TypeVar("P", bound=Part)

@@ -22,11 +22,8 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """The `lifecycle:` of one object, in Terraform's terms.
-
-    `prevent_destroy` None: not declared, so the record's mark holds. `ignore_changes`: fields, such as
-    `description` or `tags.team`, that keep their live values once the object exists.
-    """
+    """The `lifecycle:` of one object, in Terraform's terms. `prevent_destroy` None: the record's mark holds.
+    `ignore_changes`: fields such as `tags.team` that keep their live values once the object exists."""
 
     prevent_destroy: bool | None = None
     ignore_changes: tuple[str, ...] = ()
@@ -43,13 +40,9 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """The manifests' content. `scopes`: the resources whose permissions the manifests list in full.
-
-    `moves`, `removals` (objects that lac forgets and leaves alone) and `imports` (objects that lac takes
-    over) concern live objects; the last two have their places. `rules`: policies, for the review.
-    `selected_at`: the places of version selectors, by object and path; `choices`: the versions that they
-    chose, once resolved.
-    """
+    """The manifests' content. `scopes`: the resources whose permissions they list in full. `moves`,
+    `removals` (objects that lac forgets and leaves alone) and `imports` (objects that it takes over) concern
+    live objects. `selected_at`: the places of version selectors; `choices`: the versions that they chose."""
 
     objects: Mapping[Address, Spec] = field(default_factory=dict)
     places: Mapping[Address, Source] = field(default_factory=dict)
@@ -74,10 +67,8 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What lac last applied to one object; `spec` is None while its first apply is pending.
-
-    `protected`: it must not be destroyed, whether or not it is still declared.
-    """
+    """What lac last applied to one object; `spec` is None while its first apply is pending. `protected`: it
+    must not be destroyed, whether or not it is still declared."""
 
     address: Address
     store: Store
@@ -88,11 +79,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The content of lac's tables: this stack's records, and the owners of other stacks' addresses.
-
-    `protected_elsewhere`: the other stacks' addresses that are marked `prevent_destroy`. `elsewhere`: what
-    other stacks last applied outside SQL, possibly on another cluster.
-    """
+    """lac's tables: this stack's records, and the owners of other stacks' addresses. `protected_elsewhere`:
+    those that are marked `prevent_destroy`. `elsewhere`: other stacks' specs outside SQL, on whatever
+    cluster."""
 
     ours: Mapping[Address, Record] = field(default_factory=dict)
     others: Mapping[Address, str] = field(default_factory=dict)
@@ -106,12 +95,9 @@ HEALTH = "health"
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """An object as the store holds it, never validated, with facts beside it.
-
-    `tombstone`: deleted, but its name is still taken (MLflow keeps deleted experiments and
-    soft-deleted versions). `hidden`: the user whose hidden role holds a grant. `builtin`: the store
-    created it by itself.
-    """
+    """An object as the store holds it, never validated. `tombstone`: deleted, but its name is still taken, as
+    MLflow's deleted experiments. `hidden`: the user whose hidden role holds a grant. `builtin`: the store's
+    own."""
 
     spec: Spec
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -122,12 +108,8 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The present content of the stores.
-
-    `referents`: objects that specs may name and lac can't manage, such as users. `settled`: desired specs in
-    the form in which the store would keep them (`runs:/…` as `models:/m-…`), so that an unchanged manifest
-    gives an empty plan.
-    """
+    """The stores' content. `referents`: objects that specs may name and lac can't manage, such as users.
+    `settled`: desired specs in the store's form (`runs:/…` as `models:/m-…`)."""
 
     objects: Mapping[Address, Observed] = field(default_factory=dict)
     referents: frozenset[Address] = frozenset()

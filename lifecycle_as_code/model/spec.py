@@ -1,8 +1,5 @@
-"""The vocabulary that describes a kind: its fields, their references, and how each field may change.
-
-A rule sits on its field, as a marker inside `Annotated`; validation, JSON Schema, reference, address, order,
-diff and views follow from it. Pure.
-"""
+"""The vocabulary that describes a kind. Pure. A rule sits on its field, as a marker inside `Annotated`;
+validation, JSON Schema, reference, address, order, diff and views follow from it."""
 
 from __future__ import annotations
 
@@ -60,8 +57,7 @@ class Address(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The key as text, as stores keep it. `/` and `%` are percent-encoded if the key has several
-        parts."""
+        """The key as text, as stores keep it. `/` and `%` in one of several parts are percent-encoded."""
         if len(self.key) == 1:
             return str(self.key[0])
         return "/".join(str(part).replace("%", "%25").replace("/", "%2F") for part in self.key)
@@ -72,7 +68,6 @@ class Address(NamedTuple):
         return core_schema.with_info_plain_validator_function(lambda text, info: _address(text, info.context))
 
 
-@dataclass(frozen=True, slots=True)
 class Key:
     """Marks a part of the object's key: another value means another object."""
 
@@ -84,22 +79,18 @@ class Immutable:
     way_out: str
 
 
-@dataclass(frozen=True, slots=True)
 class WriteOnly:
     """Marks a field that the store doesn't return, so it is never compared."""
 
 
-@dataclass(frozen=True, slots=True)
 class Derived:
     """Marks a field that planning fills in: absent from manifests and their schema."""
 
 
-@dataclass(frozen=True, slots=True)
 class Computed:
     """Marks a field whose value the store chooses where the spec has none. Terraform's term."""
 
 
-@dataclass(frozen=True, slots=True)
 class Health:
     """Marks a field about the object's health: never declared, and never part of the desired state."""
 
@@ -111,22 +102,18 @@ class ByKey:
     field: str
 
 
-@dataclass(frozen=True, slots=True)
 class Unordered:
     """Marks a list of plain values without order, which is compared value by value."""
 
 
-@dataclass(frozen=True, slots=True)
 class OwnedKeys:
     """Marks a mapping that is owned key by key: undeclared keys are left alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """Marks a field that names an object of another kind, which must exist first.
-
-    `fields`: the fields of this spec that make up the other object's key; by default the marked one.
-    """
+    """Marks a field that names an object of another kind, which must exist first. `fields`: the fields of
+    this spec that make up the other object's key; by default the marked one."""
 
     kind: str
     fields: tuple[str, ...] = ()
@@ -134,12 +121,10 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """A short form: objects of this kind may be written in `field` of another section's items.
-
-    `fills` maps this spec's fields to the parent's; `constants` sets others. `map_to`: the two fields of a
-    mapping's entries (`aliases: {champion: 3}`). `claims`: the manifest lists all such objects of the parent,
-    so any other one is drift.
-    """
+    """A short form: objects of this kind may be written in `field` of another section's items. `fills` maps
+    this spec's fields to the parent's; `constants` sets others. `map_to`: the two fields of a mapping's
+    entries (`aliases: {champion: 3}`). `claims`: the manifest lists all such objects of the parent; others
+    are drift."""
 
     section: str
     field: str
@@ -228,12 +213,9 @@ class Spec(Part):
         return {}
 
     def renamed(self, before: Address, after: Address) -> Self:
-        """This spec after the object at `before` is renamed to `after`: its own key changes if it is that
-        object, and so do its references to it. Otherwise the same spec.
-
-        Each field of a `Ref` of several fields follows its own `Ref`: an alias of a renamed model still
-        points at that model's version.
-        """
+        """This spec after the object at `before` is renamed to `after`: its own key and its references
+        change. Each field of a `Ref` of several fields follows its own `Ref`: an alias of a renamed model
+        still points at that model's version."""
         key_groups: list[tuple[str, ...]] = [key_fields(type(self))] if self.kind == before.kind else []
         key_groups += [
             ref.fields or (field,) for field, ref in find_markers(type(self), Ref) if ref.kind == before.kind
@@ -255,8 +237,8 @@ class Spec(Part):
         }
 
     def goes_with(self) -> Address | None:
-        """The object whose deletion in MLflow deletes this one as well; the plan shows that as a change.
-        None: such a deletion is refused instead."""
+        """The object whose deletion in MLflow deletes this one too, as the plan shows. None: it is
+        refused."""
         return None
 
     def queued(self) -> tuple[str, int] | None:

@@ -30,10 +30,8 @@ Candidates = Mapping[str, tuple[Candidate, ...]]
 
 
 def list_candidates(desired: Desired, recorded: Recorded, live: Live) -> Candidates:
-    """The live versions without deleted ones, and the declared ones that the plan creates.
-
-    Each has the tags and the description that it will have after the apply.
-    """
+    """The live versions without deleted ones, and the declared ones that the plan creates, as after the
+    apply."""
     by_model: defaultdict[str, list[Candidate]] = defaultdict(list)
     removals = expand_removals(desired, recorded)
     for address, observed in live.objects.items():
@@ -52,11 +50,10 @@ def list_candidates(desired: Desired, recorded: Recorded, live: Live) -> Candida
         if spec.trait is Trait.VERSION and address not in live.objects:
             facts = _facts(live.settled.get(address, spec), {"status": READY})
             by_model[str(address.key[0])].append(Candidate(facts))
-    return {model: tuple(sorted(every, key=_newest_first)) for model, every in by_model.items()}
-
-
-def _newest_first(candidate: Candidate) -> int:
-    return -candidate.facts.version
+    return {
+        model: tuple(sorted(every, key=lambda candidate: -candidate.facts.version))
+        for model, every in by_model.items()
+    }
 
 
 def _apply_plan(

@@ -28,13 +28,9 @@ _STATES: Mapping[str, What] = {
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of `lac diff A B`.
-
-    `manifests`, `recorded` and `live`: the state of an environment (empty: the command's own). `at`: the
-    recorded state at a time. `apply`: the recorded state after that apply. `plan`: the state that a saved
-    plan started from; `planned`: the state that it leads to. `name`: the environment, the apply's ID or the
-    file.
-    """
+    """One side of `lac diff A B`. `manifests`, `recorded`, `live`: of an environment (empty: the command's
+    own). `at`, `apply`: recorded at a time, or after an apply. `plan`, `planned`: what a saved plan started
+    from, or leads to. `name`: the environment, the apply's ID or the file."""
 
     what: What
     name: str = ""
@@ -58,11 +54,8 @@ class Side:
 
 
 def parse_side(text: str, environments: frozenset[str], *, is_file: bool) -> Side:
-    """Parse a side from the command line. ValueError if the text names none.
-
-    A file comes first, then `live`, `recorded`, `manifests` (or `live:prod`), an environment, a time, and the
-    ID of an apply.
-    """
+    """Parse a side from the command line. ValueError if the text names none. A file comes first, then `live`,
+    `recorded`, `manifests` (or `live:prod`), an environment, a time, and the ID of an apply."""
     if is_file:
         return Side("plan", text)
     if text.endswith(":after") and text != ":after":
@@ -93,9 +86,9 @@ def compare_states(before: States, after: States) -> tuple[Change, ...]:
 def _change(address: Address, before: Spec | None, after: Spec | None) -> Change | None:
     match before, after:
         case None, Spec():
-            return Change(address, after.store, Action.CREATE, "", None, after)
+            return Change(address, after.store, Action.CREATE, "", after=after)
         case Spec(), None:
-            return Change(address, before.store, Action.DELETE, "", before, None)
+            return Change(address, before.store, Action.DELETE, "", before)
         case Spec(), Spec():
             fields = diff(before, after)
             return Change(address, after.store, Action.UPDATE, "", before, after, fields) if fields else None

@@ -1,8 +1,5 @@
-"""The one decision table: what to do about one object, and why. Pure.
-
-The action follows from desired and live; recorded says whether the object is ours, and therefore why it
-differs.
-"""
+"""The one decision table: what to do about one object, and why. Pure. The action follows from desired and
+live; recorded says whether the object is ours, and therefore why it differs."""
 
 from __future__ import annotations
 
@@ -30,21 +27,14 @@ def decide(address: Address, desired: Desired, recorded: Recorded, live: Live) -
     protect = is_protected(desired.lifecycles.get(address), recorded.ours.get(address))
     match desired.objects.get(address), recorded.ours.get(address), observed:
         case None, Record() as record, None:
-            return Change(address, record.store, Action.FORGET, "already gone", None, None)
-        case None, Record() as record, Observed() as observed if address in desired.removals:
-            return Change(
-                address,
-                record.store,
-                Action.FORGET,
-                REMOVED,
-                restrict_to_owned(observed.spec, record.spec),
-                None,
-            )
+            return Change(address, record.store, Action.FORGET, "already gone")
         case None, Record() as record, Observed() as observed:
             before = restrict_to_owned(observed.spec, record.spec)
-            return Change(address, record.store, Action.DELETE, "no longer declared", before, None)
+            if address in desired.removals:
+                return Change(address, record.store, Action.FORGET, REMOVED, before)
+            return Change(address, record.store, Action.DELETE, "no longer declared", before)
         case None, None, Observed() as observed:
-            return Change(address, observed.spec.store, Action.DELETE, "granted outside", observed.spec, None)
+            return Change(address, observed.spec.store, Action.DELETE, "granted outside", observed.spec)
         case Spec() as declared, record, None:
             if address in recorded.others:
                 return _refuse_other_owner(address, recorded.others[address], at)
@@ -73,23 +63,11 @@ def _import(
     declared: Spec, observed: Observed, desired: Desired, at: Source | None, protect: bool
 ) -> Change | Diagnostic:
     """Take over an object by an `import:` block; differences from its declaration are updated at once."""
-    before = restrict_to_owned(observed.spec, declared)
-    record = Record(declared.address, declared.store, before)
+    record = Record(declared.address, declared.store, None)
     change = _compare(declared, record, observed, desired.lifecycles.get(declared.address), at, protect)
-    if isinstance(change, Diagnostic):
-        return change
-    if change is None:
-        return Change(
-            declared.address,
-            declared.store,
-            Action.RECORD,
-            IMPORTED,
-            before,
-            declared,
-            at=at,
-            protected=protect,
-        )
-    return replace(change, reason=IMPORTED)
+    # without a recorded spec there is something to record at least
+    assert change is not None
+    return change if isinstance(change, Diagnostic) else replace(change, reason=IMPORTED)
 
 
 def _compare(
@@ -136,8 +114,7 @@ def _compare(
 
 
 def in_scope(desired: Desired, recorded: Recorded, live: Live) -> Iterator[Address]:
-    """Undeclared, unrecorded grants in a claimed scope: drift. Hidden ones only if the claim includes
-    them."""
+    """Undeclared, unrecorded grants in a claimed scope: drift. Hidden ones only by an exclusive claim."""
     if not desired.scopes:
         return
     for address, observed in live.objects.items():

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from ..model.diagnostics import Diagnostic
-from ..model.diff import FieldChange, carry_fields, diff, is_health, restrict_to_owned
+from ..model.diff import FieldChange, carry_fields, diff, is_marked, restrict_to_owned
 from ..model.plan import Action, Change, Plan
 from ..model.snapshot import HEALTH, Claim, Desired, Lifecycle, Live, Record, Recorded
-from ..model.spec import Address
-from .decision import in_scope
+from ..model.spec import Address, Health
+from .decision import MANIFEST, in_scope
 from .targeting import matches
 
 DEGRADED = "endpoint degraded"
@@ -21,9 +21,8 @@ OUTSIDE = frozenset({"changed outside", "deleted outside", "granted outside", "i
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """`outside`: the changes that would revert the drift. `pending`: the other changes that the manifests
-    call for; None if planning fails, and `problems` says why. `updated`: when an object was last written, in
-    ms since 1970, if MLflow stores that time."""
+    """`outside`: the changes that would revert the drift. `pending`: the others that the manifests call for;
+    None if planning fails, for `problems`. `updated`: when an object was last written, in ms since 1970."""
 
     outside: Plan
     pending: Plan | None
@@ -47,23 +46,13 @@ def make_drift(
     environment: str,
 ) -> Plan:
     """Compare records with live state: objects changed, deleted or granted outside, degraded endpoints, and
-    interrupted applies. `ignore`: addresses or patterns to leave out. Fields that a lifecycle ignores are no
-    drift."""
+    interrupted applies. `ignore`: addresses or patterns. Fields that a lifecycle ignores are no drift."""
     desired = Desired(scopes=scopes)
-    changes = [
-        *(
-            change
-            for record in recorded.ours.values()
-            if (change := _compare_record(record, live, lifecycles.get(record.address)))
-        ),
-        *(
-            Change(
-                a, live.objects[a].spec.store, Action.DELETE, "granted outside", live.objects[a].spec, None
-            )
-            for a in in_scope(desired, recorded, live)
-        ),
-    ]
-    rest = [change for change in changes if not (ignore and matches(change.address, ignore))]
+    changes = [_compare_record(record, live, lifecycles.get(a)) for a, record in recorded.ours.items()]
+    for address in in_scope(desired, recorded, live):
+        spec = live.objects[address].spec
+        changes.append(Change(address, spec.store, Action.DELETE, "granted outside", spec))
+    rest = [change for change in changes if change and not matches(change.address, ignore)]
     ordering = sorted(rest, key=lambda change: str(change.address))
     return Plan(stack, environment, tuple(ordering), (), live.diagnostics)
 
@@ -71,10 +60,9 @@ def make_drift(
 def _compare_record(record: Record, live: Live, lifecycle: Lifecycle | None) -> Change | None:
     address, observed = record.address, live.present(record.address)
     if record.pending is not None:
-        reason, spec = "interrupted apply", record.spec
-        before = observed.spec if observed is not None else None
-        fields = diff(before, spec) if before is not None and spec is not None else ()
-        return Change(address, record.store, Action.UPDATE, reason, before, spec, fields)
+        spec, before = record.spec, observed.spec if observed else None
+        fields = diff(before, spec) if before and spec else ()
+        return Change(address, record.store, Action.UPDATE, "interrupted apply", before, spec, fields)
     assert record.spec is not None
     if observed is None:
         return Change(address, record.store, Action.CREATE, "deleted outside", None, record.spec)
@@ -85,7 +73,7 @@ def _compare_record(record: Record, live: Live, lifecycle: Lifecycle | None) -> 
             return None
         fields = (FieldChange((HEALTH,), illness, None),)
         return Change(address, record.store, Action.UPDATE, DEGRADED, before, after, fields)
-    ill = all(is_health(type(after), field.path) for field in fields)
+    ill = all(is_marked(type(after), field.path, Health) for field in fields)
     reason = DEGRADED if ill else "changed outside"
     return Change(address, record.store, Action.UPDATE, reason, before, after, fields)
 
@@ -96,12 +84,12 @@ def pending_only(
     lifecycles: Mapping[Address, Lifecycle] = MappingProxyType({}),
 ) -> Plan:
     """The part of a plan that the manifests call for, including objects that changed outside as well."""
-    changes = [
-        c if c.reason not in OUTSIDE else replace(c, reason="manifest changed")
-        for c in plan.differences
-        if c.reason not in OUTSIDE
-        or _is_pending_too(c, recorded.ours.get(c.address), lifecycles.get(c.address))
-    ]
+    changes = []
+    for c in plan.differences:
+        if c.reason not in OUTSIDE:
+            changes.append(c)
+        elif _is_pending_too(c, recorded.ours.get(c.address), lifecycles.get(c.address)):
+            changes.append(replace(c, reason=MANIFEST))
     return replace(plan, changes=tuple(changes))
 
 

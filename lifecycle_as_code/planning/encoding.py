@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from functools import cache
 from typing import Any
 
 from ..model.diagnostics import Diagnostic, Source, in_file_order
@@ -83,12 +82,7 @@ def as_plain(item: Any) -> Any:
 
 def fields_data(item: Any) -> dict[str, Any]:
     """A dataclass as a mapping; addresses as text and places as mappings, though both are tuples."""
-    return {name: _encode_value(getattr(item, name)) for name in _field_names(item.__class__)}
-
-
-@cache
-def _field_names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+    return {field.name: _encode_value(getattr(item, field.name)) for field in fields(item)}
 
 
 def _encode_value(item: Any) -> Any:

@@ -18,10 +18,7 @@ from ..model.spec import Address, Spec
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field on every side; None if a side doesn't have it. `at`: its place in the manifest.
-
-    `differs`: whether the plan changes it.
-    """
+    """One field on every side; None if a side doesn't have it. `differs`: whether the plan changes it."""
 
     name: str
     declared: Any
@@ -33,12 +30,8 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`change`: the planned change of the object, or None. `why`: a sentence or two.
-
-    `fields`: those that the plan changes; without a change, all that are declared. `last`: the last line of
-    history about the object, with its apply. `live`: whether the object exists. `choices`: the versions that
-    its selectors choose.
-    """
+    """`why`: a sentence or two. `fields`: those that the plan changes; without a change, all that are
+    declared. `last`: the last line of history about the object. `live`: whether the object exists."""
 
     address: Address
     change: Change | None
@@ -82,22 +75,16 @@ def explain_change(
     ignored: Sequence[str] = (),
     choices: Sequence[Choice] = (),
 ) -> Explanation:
-    """Explain one object. `desired`: resolved, as planned. `owner`: the other stack that owns it. `ignored`:
-    its `ignore_changes`."""
+    """Explain one object. `desired`: resolved. `owner`: another stack. `ignored`: its `ignore_changes`."""
+    record = recorded.spec if recorded else None
     exists = live is not None and not live.tombstone
-    before = (
-        restrict_to_owned(live.spec, desired or live.spec, recorded.spec if recorded else None)
-        if live
-        else None
-    )
+    before = restrict_to_owned(live.spec, desired or live.spec, record) if live and exists else None
     lines = find_lines(applies, address)
     return Explanation(
         address,
         change,
-        _why(desired, recorded, before if exists else None, change, owner, ignored),
-        tuple(
-            _fields(desired, recorded.spec if recorded else None, before if exists else None, change, places)
-        ),
+        _why(desired, recorded, before, change, owner, ignored),
+        tuple(_fields(desired, record, before, change, places)),
         at,
         lines[0] if lines else None,
         exists,
@@ -120,24 +107,24 @@ def _fields(
     change: Change | None,
     places: Mapping[Path, Source],
 ) -> list[Field]:
-    declared_values, recorded_values, live_values = (_by_path(side) for side in (desired, recorded, live))
+    declared, applied, now = (
+        {leaf.path: leaf.after for leaf in list_leaves(side)} if side is not None else {}
+        for side in (desired, recorded, live)
+    )
     every = paths(change, desired or recorded or live)
     changed_paths = {field.path for field in change.fields} if change else set()
+    is_whole = change is not None and change.action in (Action.CREATE, Action.DELETE)
     return [
         Field(
             FieldChange(path, None, None).name,
-            declared_values.get(path),
-            recorded_values.get(path),
-            live_values.get(path),
+            declared.get(path),
+            applied.get(path),
+            now.get(path),
             places.get(path),
-            path in changed_paths or (change is not None and change.action in (Action.CREATE, Action.DELETE)),
+            is_whole or path in changed_paths,
         )
         for path in every
     ]
-
-
-def _by_path(side: Spec | None) -> dict[Path, Any]:
-    return {leaf.path: leaf.after for leaf in list_leaves(side)} if side is not None else {}
 
 
 def _why(

@@ -1,7 +1,5 @@
-"""What a plan must not do unless a flag allows it. Pure: a plan's context in, diagnostics out.
-
-A diagnostic that names a guard refuses the plan unless `--allow=<guard>` overrides it; all others always do.
-"""
+"""What a plan must not do unless a flag allows it. Pure. A diagnostic that names a guard refuses the plan
+unless `--allow=<guard>` overrides it; all others always do."""
 
 from __future__ import annotations
 
@@ -27,10 +25,8 @@ _MAX_ADDRESSES: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class PlanContext:
-    """What the guards and a kind's own rules may read. `principal`: the applier's MLflow user, if known.
-
-    `scope`: the addresses that the plan is about; None for all.
-    """
+    """What the guards and kinds' own rules may read. `principal`: the applier's MLflow user, if known.
+    `scope`: the addresses that the plan is about; None for all."""
 
     desired: Mapping[Address, Spec]
     recorded: Recorded
@@ -67,10 +63,8 @@ def check_references(world: PlanContext) -> Iterator[Diagnostic]:
             known = ref in world.desired or ref in world.live.referents or world.live.present(ref)
             if is_deleted or not known:
                 tombstone = ref in world.live.objects
-                if is_deleted:
-                    state = "is no longer declared"
-                else:
-                    state = "was deleted" if tombstone else "doesn't exist"
+                gone = "was deleted" if tombstone else "doesn't exist"
+                state = "is no longer declared" if is_deleted else gone
                 ours = "name one that exists" if tombstone else f"declare {ref}, or name one that exists"
                 theirs = f"create the {ref.kind.replace('_', ' ')} with MLflow, or name one that exists"
                 yield Diagnostic(
@@ -83,9 +77,8 @@ def check_references(world: PlanContext) -> Iterator[Diagnostic]:
 
 
 def check_dependents(world: PlanContext) -> Iterator[Diagnostic]:
-    """Deletions that would delete other objects as well, or leave their references dangling. Objects that are
-    deleted as well because their guard is overridden are reported too: the plan lists the overridden
-    guard."""
+    """Deletions that would delete other objects as well, or leave their references dangling; reported even if
+    the guard is overridden, because the plan lists overridden guards."""
     deletions = world.deletions
     if not deletions:
         return
@@ -95,14 +88,9 @@ def check_dependents(world: PlanContext) -> Iterator[Diagnostic]:
         along = deletions.get(address)
         for ref in observed.spec.refs():
             if ref in deletions and (
-                along is None or (along.reason == _along(ref) and ref.kind in observed.spec.holds)
+                along is None or (along.reason == f"{ALONG}{ref}" and ref.kind in observed.spec.holds)
             ):
                 yield _refuse_dependent(world, address, observed.spec, ref)
-
-
-def _along(owner: Address) -> str:
-    """The reason of a deletion that another one causes."""
-    return f"{ALONG}{owner}"
 
 
 def _refuse_dependent(world: PlanContext, address: Address, spec: Spec, ref: Address) -> Diagnostic:
@@ -136,7 +124,7 @@ def expand_deletions(
     while True:
         deletions = {a for a, c in {**changes, **more}.items() if c.action is Action.DELETE}
         batch = {
-            address: Change(address, observed.spec.store, Action.DELETE, _along(owner), observed.spec, None)
+            address: Change(address, observed.spec.store, Action.DELETE, f"{ALONG}{owner}", observed.spec)
             for address, observed in (live.objects.items() if deletions else ())
             if address not in deletions and address not in desired and not observed.tombstone
             if (owner := _owner(observed, deletions, address in recorded.others, allow)) is not None
@@ -149,26 +137,16 @@ def expand_deletions(
 def _owner(
     observed: Observed, deletions: set[Address], others: bool, allow: frozenset[str]
 ) -> Address | None:
-    """The object whose deletion deletes this one as well, or None. A user's own grants never prevent a
-    deletion, so no flag deletes them."""
+    """The object whose deletion deletes this one as well, if any. No flag deletes a user's own grants."""
     spec = observed.spec
     owner = spec.goes_with()
     if owner in deletions:
         return owner
-    if observed.hidden:
-        return None
-    return next(
-        (
-            ref
-            for ref in spec.refs()
-            if ref in deletions
-            and (hold := spec.holds.get(ref.kind)) is not None
-            and hold.taken_along
-            and hold.guard in allow
-            and not others
-        ),
-        None,
-    )
+    for ref in () if observed.hidden or others else spec.refs():
+        hold = spec.holds.get(ref.kind)
+        if ref in deletions and hold and hold.taken_along and hold.guard in allow:
+            return ref
+    return None
 
 
 def check_nothing_declared(world: PlanContext) -> Iterator[Diagnostic]:

@@ -1,8 +1,5 @@
-"""The order of a plan's changes, their steps, and which changes wait for others. Pure.
-
-Nobody writes `depends_on`: the order follows from the references of specs. Equal inputs give equal plans,
-whatever the order of the manifests.
-"""
+"""The order of a plan's changes, their steps, and which changes wait for others. Pure. Nobody writes
+`depends_on`: the order follows from the references of specs, whatever the order of the manifests."""
 
 from __future__ import annotations
 
@@ -18,19 +15,19 @@ from ..model.spec import Address, Store
 def link_changes(changes: Mapping[Address, Change]) -> list[Change]:
     """The changes with `waits_for`, and with the reason of those that only follow an alias.
 
-    A change waits for the changes that create what it refers to. A deletion waits for the changes of objects
-    that still refer to it. An alias waits for the warm-up of the endpoints that follow it, not the other way
-    round. A rename and the changes that go with it wait for each other: the store makes them all at once.
+    A change waits for those that create what it refers to; a deletion, for the changes of objects that still
+    refer to it; an alias, for the warm-up of the endpoints that follow it; the parts of a rename, for each
+    other, because the store makes them all at once.
     """
     parts = _parts(changes)
+    new = {a for a, c in changes.items() if c.action is Action.CREATE or c.moved_from is not None}
     leavers: dict[Address, set[Address]] = defaultdict(set)
     followers: dict[Address, set[Address]] = defaultdict(set)
     for change in changes.values():
-        if change.before is not None and change.action.is_difference:
-            for ref in change.before.refs():
+        if change.action.is_difference:
+            for ref in change.before.refs() if change.before else ():
                 leavers[ref].add(change.address)
-        if change.after is not None and change.action.is_difference:
-            for ref in change.after.follows():
+            for ref in change.after.follows() if change.after else ():
                 followers[ref].add(change.address)
     return [
         replace(
@@ -38,7 +35,7 @@ def link_changes(changes: Mapping[Address, Change]) -> list[Change]:
             reason=_reason(change, changes),
             waits_for=frozenset(
                 {
-                    *_makers(change, changes),
+                    *(({*change.after.refs()} & new) - {*change.after.follows()} if change.after else ()),
                     *followers[change.address],
                     *parts[change.address],
                     *(leavers[change.address] if change.action is Action.DELETE else ()),
@@ -47,18 +44,6 @@ def link_changes(changes: Mapping[Address, Change]) -> list[Change]:
         )
         for change in changes.values()
     ]
-
-
-def _makers(change: Change, changes: Mapping[Address, Change]) -> set[Address]:
-    if change.after is None:
-        return set()
-    makers = {r for r in change.after.refs() if r in changes and _makes(changes[r])}
-    return makers - set(change.after.follows())
-
-
-def _makes(change: Change) -> bool:
-    """Whether an object has this address only after the change."""
-    return change.action is Action.CREATE or change.moved_from is not None
 
 
 def _parts(changes: Mapping[Address, Change]) -> dict[Address, set[Address]]:
@@ -116,8 +101,7 @@ def build_steps(changes: Sequence[Change]) -> tuple[Step, ...]:
 
 
 def _places(change: Change, renames: set[Address], *, rollout: bool) -> list[tuple[Phase, Store]]:
-    """The steps that one change takes part in, in order. An object that refers to a renamed one is created in
-    the switch, when the other has its new name."""
+    """The steps of one change. What refers to a renamed object is created after the rename, in the switch."""
     store = change.store
     match change.action, store:
         case ((Action.RECORD | Action.FORGET), Store.SERVE):

@@ -1,7 +1,5 @@
-"""Desired specs in planned form: aliases pinned to versions, sources as the store keeps them.
-
-Pure. The cluster never asks the registry for the version of an alias; the plan contains it.
-"""
+"""Desired specs in planned form: aliases pinned to versions, so that the cluster never asks the registry for
+them, and sources as the store keeps them. Pure."""
 
 from __future__ import annotations
 
@@ -36,9 +34,9 @@ def resolve(desired: Desired, live: Live, pins: Mapping[str, Pin]) -> Desired:
 
 
 def _list_objects_after(objects: Mapping[Address, Spec], live: Live, kind: str) -> dict[Address, Observed]:
-    result = {address: observed for address, observed in live.objects.items() if not observed.tombstone}
-    for address, spec in objects.items():
-        if address.kind != kind:
-            facts = result[address].facts if address in result else {}
-            result[address] = Observed(spec, facts)
-    return result
+    present = {address: observed for address, observed in live.objects.items() if not observed.tombstone}
+    return present | {
+        address: Observed(spec, present[address].facts if address in present else {})
+        for address, spec in objects.items()
+        if address.kind != kind
+    }

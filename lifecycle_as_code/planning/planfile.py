@@ -1,8 +1,7 @@
 """A plan as a file: the reviewed plan is the one that is applied. Pure: bytes in, bytes out.
 
-The file is one JSON document with a version and a seal: it must equal, byte for byte, what this module writes
-for its content. With a key, the seal is an HMAC, which nobody without the key can make; without a key it is a
-digest, which detects accidents and careless edits, but no forgery.
+The file is one JSON document that must equal, byte for byte, what this module writes for its content. With a
+key, its seal is an HMAC; without, a digest, which detects accidents and careless edits, but no forgery.
 """
 
 from __future__ import annotations
@@ -37,12 +36,9 @@ KEY_VARIABLE: Final = "LAC_PLAN_KEY"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The stores, the manifests and the actor of a plan, and its time.
-
-    `stores`: for `registry` and `auth` the database's own ID (empty if it has none yet), its dialect and its
-    address without password; for `serve` the cluster's address. `manifests`: their digest. `made_at`: ISO
-    8601, by the planner's clock; it distinguishes files with equal plans.
-    """
+    """The origin of a plan. `stores`: for `registry` and `auth` the database's own ID (empty if it has none
+    yet), its dialect and its address without password; for `serve` the cluster's address. `manifests`: their
+    digest. `made_at`: ISO 8601; it distinguishes files with equal plans."""
 
     workspace: str
     stores: Mapping[str, Mapping[str, str]]
@@ -64,8 +60,7 @@ class SavedPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A change in the file. Its sides are of the address's kind; fields of type `Any` follow from the
-    others."""
+    """A change in the file. Sides are of the address's kind; `Any` follows from the other fields."""
 
     address: Address
     kind: Any
@@ -133,10 +128,8 @@ def dump(plan: Plan, origin: Origin, key: bytes | None = None) -> bytes:
 
 
 def load(data: bytes, specs: Mapping[str, type[Spec]], key: bytes | None = None) -> SavedPlan:
-    """Read the plan in the file. LacError if the file isn't a plan, has another version, or was modified.
-
-    The plan's `file_id` is the hash of the sealed bytes: a copy of the file has the same, no other file does.
-    """
+    """Read the plan in the file. LacError if it isn't a plan, has another version, or was modified. The
+    plan's `plan_id` is the hash of the sealed bytes: a copy of the file has the same, no other file does."""
     document = _document(data)
     seal = document.pop("seal", None)
     signed = isinstance(seal, str) and seal.startswith("hmac-sha256:")
@@ -155,7 +148,7 @@ def load(data: bytes, specs: Mapping[str, type[Spec]], key: bytes | None = None)
         _refuse("bad-plan-file", f"the plan can't be read: {type(error).__name__}", _AGAIN)
     if not same:
         _refuse("plan-altered", "the plan's parts don't agree with each other", _AGAIN)
-    return SavedPlan(replace(plan, file_id=_sha256(data)), file.origin, file.digest, signed)
+    return SavedPlan(replace(plan, plan_id=_sha256(data)), file.origin, file.digest, signed)
 
 
 def environment_of(data: bytes) -> str | None:
@@ -178,6 +171,7 @@ def same_store(planned: Mapping[str, str] | None, here: Mapping[str, str] | None
 
 
 _AGAIN: Final = "run `lac plan -o FILE` again, and review the new plan"
+_NAME: Final = "name a file that `lac plan -o` wrote"
 _SIGN: Final = f"run `lac plan -o FILE` again with {KEY_VARIABLE} set"
 _GIVE_KEY: Final = f"set {KEY_VARIABLE} to the key that signed the plan"
 
@@ -188,11 +182,9 @@ def _document(data: bytes) -> dict[str, Any]:
     try:
         document = json.loads(data.decode("ascii"), parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        _refuse(
-            "bad-plan-file", "the file isn't a plan, or is truncated", "name a file that `lac plan -o` wrote"
-        )
+        _refuse("bad-plan-file", "the file isn't a plan, or is truncated", _NAME)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        _refuse("bad-plan-file", "the file isn't a plan", "name a file that `lac plan -o` wrote")
+        _refuse("bad-plan-file", "the file isn't a plan", _NAME)
     if document.get("format_version") != FORMAT_VERSION:
         version = document.get("format_version")
         quoted = version if isinstance(version, str) and len(version) < 20 else "unknown"
@@ -251,11 +243,9 @@ def _change(entry: _Change, specs: Mapping[str, type[Spec]], mode: Mode) -> Chan
         raise ValueError("address")
     if not _fits(entry.action, before, after, is_move=entry.moved_from is not None):
         raise ValueError("action")
-    fields: tuple[FieldChange, ...] = ()
+    fields = entry.fields if mode is Mode.REFRESH_ONLY and entry.action is Action.RECORD else ()
     if before is not None and after is not None and entry.action is Action.UPDATE:
         fields = diff(before, after)
-    elif mode is Mode.REFRESH_ONLY and entry.action is Action.RECORD:
-        fields = entry.fields
     return Change(
         entry.address,
         kind.store,

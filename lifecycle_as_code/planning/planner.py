@@ -1,19 +1,16 @@
-"""Make a plan from the desired, the recorded and the live snapshot. Pure.
-
-`apply` executes the same list that a view prints.
-"""
+"""Make a plan from the desired, the recorded and the live snapshot. Pure."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from textwrap import shorten
+from typing import Any
 
 from ..model.diagnostics import Diagnostic, refuse
-from ..model.diff import FieldChange, diff, is_marked, restrict_to_owned, without_health
+from ..model.diff import diff, is_marked, restrict_to_owned, without_health
 from ..model.plan import Action, Change, Limits, Mode, Override, Plan
-from ..model.review import Choice
+from ..model.review import Choice, Review
 from ..model.snapshot import Desired, Live, Record, Recorded
 from ..model.spec import Address, Derived
 from .decision import MANIFEST, decide, in_scope
@@ -28,18 +25,15 @@ from .guards import (
     check_references,
     expand_deletions,
 )
-from .ordering import build_steps, link_changes, sort_changes
+from .ordering import build_steps, link_changes, sort_changes, sort_key
 from .renames import expand_removals
 from .targeting import Selection, check_patterns, cut_desired, is_selected, select_addresses, warn_of_part
 
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """How to plan, beside the snapshots.
-
-    `allow`: guards to override. `only`: exactly the addresses to plan; None for all. `because`: the reason of
-    every change, if the manifests aren't it. `principal`: the applier's MLflow user.
-    """
+    """How to plan. `allow`: guards to override. `only`: exactly the addresses to plan. `because`: the reason
+    of every change, if the manifests aren't it. `principal`: the applier's MLflow user."""
 
     mode: Mode = Mode.NORMAL
     allow: frozenset[str] = frozenset()
@@ -61,24 +55,22 @@ def make_plan(
     options: PlanOptions = PlanOptions(),
     origins: Mapping[Address, Address] | None = None,
 ) -> Plan:
-    """The plan from live to desired. LacError with every obstacle at once.
-
-    `desired` is resolved: aliases pinned, sources in the store's form. `origins`: the present addresses of
-    objects that are renamed; the snapshots have the new ones.
-    """
+    """The plan from live to desired, which is resolved. LacError with every obstacle at once. `origins`: the
+    present addresses of objects that are renamed; the snapshots have the new ones."""
     desired = replace(desired, removals=expand_removals(desired, recorded))
     known = {*desired.objects, *recorded.ours, *in_scope(desired, recorded, live)}
     if options.only is not None:
         known = set(options.only)
     # most objects usually don't change: only the others are sorted
     outcomes = [(a, it) for a in known if (it := decide(a, desired, recorded, live)) is not None]
-    decisions = dict(sorted(outcomes, key=lambda pair: _sort_key(pair[0])))
+    decisions = dict(sorted(outcomes, key=lambda pair: sort_key(pair[0])))
     changes = {a: c for a, c in decisions.items() if isinstance(c, Change)}
     changes = _add_origins(changes, origins or {}, recorded, live)
     changes |= expand_deletions(changes, desired.objects, recorded, live, options.allow)
-    choices = _by_object(desired.choices)
+    chosen = Review(choices=desired.choices).by_address()
     links = [
-        _word_reason(change, options, choices.get(change.address, ())) for change in link_changes(changes)
+        _word_reason(change, options, chosen.get(change.address, Review()).choices)
+        for change in link_changes(changes)
     ]
     scope: frozenset[Address] | None = options.only
     problems = [*check_patterns(options.selection, known)]
@@ -150,22 +142,12 @@ def _refresh_record(record: Record, live: Live) -> Change | None:
     if record.spec is None or record.pending is not None:
         return None
     if observed is None:
-        return Change(address, record.store, Action.FORGET, "deleted outside", None, None)
+        return Change(address, record.store, Action.FORGET, "deleted outside")
     before = restrict_to_owned(observed.spec, record.spec)
     now = without_health(before)
     fields = diff(without_health(record.spec), now)
-    if not fields:
-        return None
-    return Change(
-        address,
-        record.store,
-        Action.RECORD,
-        "changed outside",
-        before,
-        now,
-        fields,
-        protected=record.protected,
-    )
+    change = Change(address, record.store, Action.RECORD, "changed outside", before, now, fields)
+    return replace(change, protected=record.protected) if fields else None
 
 
 def _guards(world: PlanContext, options: PlanOptions) -> Iterator[Diagnostic]:
@@ -185,13 +167,6 @@ def _with_flag(problem: Diagnostic) -> Diagnostic:
     return replace(problem, hint=f"{problem.hint}\n{way}" if problem.hint else way)
 
 
-def _by_object(choices: Sequence[Choice]) -> Mapping[Address, Sequence[Choice]]:
-    by_address: defaultdict[Address, list[Choice]] = defaultdict(list)
-    for choice in choices:
-        by_address[choice.address].append(choice)
-    return by_address
-
-
 def _word_reason(change: Change, options: PlanOptions, choices: Sequence[Choice]) -> Change:
     """The change with its reason. A change that only follows an alias, or that another deletion causes, keeps
     its own. A change of versions by selectors alone names those: the manifest may be unchanged."""
@@ -208,22 +183,18 @@ def _word_reason(change: Change, options: PlanOptions, choices: Sequence[Choice]
 
 def _list_selectors(change: Change, choices: Sequence[Choice]) -> list[str]:
     """The selectors of the changed fields; empty if a field without a selector changes as well."""
-    fields = {field.name for field in change.fields if not _follows_from(change, field)}
+    kind: Any = type(change.after)
+    fields = {field.name for field in change.fields if not is_marked(kind, field.path, Derived)}
     selectors = [
         shorten(choice.selector, 120, placeholder="…") for choice in choices if choice.field in fields
     ]
     return selectors if len(selectors) == len(fields) else []
 
 
-def _follows_from(change: Change, field: FieldChange) -> bool:
-    return change.after is not None and is_marked(type(change.after), field.path, Derived)
-
-
 def _add_origins(
     changes: Mapping[Address, Change], origins: Mapping[Address, Address], recorded: Recorded, live: Live
 ) -> dict[Address, Change]:
-    """The changes, with the present addresses of renamed objects, and with a MOVE for each renamed object
-    that wouldn't change otherwise."""
+    """The changes with renamed objects' present addresses, and a MOVE for each that wouldn't change."""
     result = dict(changes)
     for address, origin in origins.items():
         record, observed = recorded.ours.get(address), live.present(address)
@@ -233,16 +204,8 @@ def _add_origins(
             result[address] = replace(change, action=action, moved_from=origin)
         elif record is not None and observed is not None and record.spec is not None:
             spec = restrict_to_owned(observed.spec, record.spec)
-            result[address] = Change(
-                address,
-                record.store,
-                Action.MOVE,
-                f"moved from {origin}",
-                spec,
-                spec,
-                moved_from=origin,
-                protected=record.protected,
-            )
+            move = Change(address, record.store, Action.MOVE, f"moved from {origin}", spec, spec)
+            result[address] = replace(move, moved_from=origin, protected=record.protected)
     return result
 
 
@@ -259,7 +222,3 @@ def _hidden_grants(desired: Desired, recorded: Recorded, live: Live) -> Iterator
                 at=claim.at,
                 severity="warning",
             )
-
-
-def _sort_key(address: Address) -> tuple[str, tuple[tuple[bool, object], ...]]:
-    return address.kind, tuple((isinstance(part, str), part) for part in address.key)

@@ -1,8 +1,5 @@
-"""Apply `moved:` blocks to the snapshots, and expand `removed:` blocks. Pure.
-
-The recorded and the live snapshot get the new names before anything is compared, so a rename appears as a
-move, and other differences of the same object appear beside it.
-"""
+"""Apply `moved:` blocks to the snapshots, and expand `removed:` blocks. Pure. The snapshots get the new names
+before anything is compared, so a rename appears as a move, beside other differences."""
 
 from __future__ import annotations
 
@@ -36,33 +33,26 @@ def apply_moves(
     if not desired.moves:
         return Renaming(recorded, live)
     onward = {move.before: move.after for move in desired.moves}
-    pairs: list[Pair] = []
     problems: list[tuple[Move, Diagnostic]] = []
     claims: dict[Address, Move] = {}
     for move in desired.moves:
         after = _end(move.after, onward)
-        if obstacle := _find_obstacle(move, desired, specs):
+        obstacle = _find_obstacle(move, desired, specs) or _find_conflict(move, after, claims, recorded, live)
+        if obstacle:
             problems.append((move, _refuse(move, *obstacle)))
-        elif after is None:
-            why = "the blocks form a cycle", "remove one of them"
-            problems.append((move, _refuse(move, *why)))
-        elif not (move.before in recorded.ours and live.present(move.before)):
-            # already moved, or never created
-            if move.before not in recorded.ours and live.present(move.before) and after not in recorded.ours:
-                problems.append((move, _refuse(move, *_explain_owner(move.before, recorded))))
-        elif live.objects.get(after) is not None:
-            why = f"{after} exists already", "choose another name, or remove that object"
-            problems.append((move, _refuse(move, *why)))
-        elif after in claims:
-            why = f"{claims[after].before} would get the same name", "choose a different name for each"
-            problems.append((move, _refuse(move, *why)))
-        else:
+        elif move.before in recorded.ours and live.present(move.before):
             claims[after] = move
-            pairs.append((move.before, after))
-    snapshots = rename_snapshots(pairs, recorded, live)
+    snapshots = rename_snapshots([(move.before, after) for after, move in claims.items()], recorded, live)
     for after, move in claims.items():
         problems += [(move, _refuse(move, *why)) for why in _others(after, snapshots, recorded)]
     return replace(snapshots, problems=tuple(problems))
+
+
+def check_moves(desired: Desired, specs: Mapping[str, type[Spec]]) -> Iterator[Diagnostic]:
+    """The `moved:` blocks that can't be carried out whatever the stores hold."""
+    for move in desired.moves:
+        if obstacle := _find_obstacle(move, desired, specs):
+            yield _refuse(move, *obstacle)
 
 
 def rename_snapshots(pairs: Sequence[Pair], recorded: Recorded, live: Live) -> Renaming:
@@ -115,12 +105,10 @@ def expand_removals(desired: Desired, recorded: Recorded) -> Mapping[Address, So
     return {**parts, **desired.removals}
 
 
-def _end(address: Address, onward: Mapping[Address, Address]) -> Address | None:
-    """The end of a chain of moves; None for a cycle."""
+def _end(address: Address, onward: Mapping[Address, Address]) -> Address:
+    """The end of a chain of moves; of a cycle, one that moves on."""
     visits = {address}
-    while (following := onward.get(address)) is not None:
-        if following in visits:
-            return None
+    while (following := onward.get(address)) is not None and following not in visits:
         visits.add(following)
         address = following
     return address
@@ -138,19 +126,33 @@ def _find_obstacle(move: Move, desired: Desired, specs: Mapping[str, type[Spec]]
         return "both addresses are the same", "remove the block"
     if move.before in desired.objects:
         return f"{move.before} is still declared", "declare it by its new name only"
-    onward = {m.before for m in desired.moves}
+    onward = {m.before: m.after for m in desired.moves}
     if move.after not in desired.objects and move.after not in onward:
         return f"{move.after} isn't declared", "declare the object by its new name"
     twice = [m for m in desired.moves if m is not move and (m.before == move.before or m.after == move.after)]
     if twice:
         return f"{twice[0].at} moves one of the two as well", "remove one of the blocks"
+    if _end(move.after, onward) in onward:
+        return "the blocks form a cycle", "remove one of them"
     return None
 
 
-def _explain_owner(address: Address, recorded: Recorded) -> tuple[str, str]:
-    if owner := recorded.others.get(address):
-        return f"{address} is managed by stack `{owner}`", "move it there"
-    return f"{address} isn't managed here", f"take it over first: `lac import {address.shell_word}`"
+def _find_conflict(
+    move: Move, after: Address, claims: Mapping[Address, Move], recorded: Recorded, live: Live
+) -> tuple[str, str] | None:
+    """Why the object can't be renamed now, and the way out. `after`: the end of its moves."""
+    before = move.before
+    if not live.present(before) or (before not in recorded.ours and after in recorded.ours):
+        return None  # never created, or already moved
+    if owner := recorded.others.get(before):
+        return f"{before} is managed by stack `{owner}`", "move it there"
+    if before not in recorded.ours:
+        return f"{before} isn't managed here", f"take it over first: `lac import {before.shell_word}`"
+    if after in live.objects:
+        return f"{after} exists already", "choose another name, or remove that object"
+    if after in claims:
+        return f"{claims[after].before} would get the same name", "choose a different name for each"
+    return None
 
 
 def _others(after: Address, snapshots: Renaming, recorded: Recorded) -> Iterator[tuple[str, str]]:

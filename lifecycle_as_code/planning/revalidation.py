@@ -1,8 +1,5 @@
-"""Plan a saved plan again from the present state of the stores, and compare the two. Pure.
-
-A forged file whose parts agree must still follow from the live and the recorded state. That the manifests
-called for the plan can't be recomputed; the signature proves it.
-"""
+"""Plan a saved plan again from the present state of the stores, and compare the two. Pure. A forged file must
+still follow from that; only the signature proves that the manifests called for it."""
 
 from __future__ import annotations
 
@@ -42,11 +39,8 @@ def revalidate(
     origins: Mapping[Address, Address] = MappingProxyType({}),
     principal: str = "",
 ) -> Plan:
-    """The saved plan, if planning again gives the same changes. LacError if not.
-
-    `desired` is resolved anew. The snapshots have the new names of objects that the plan renames; `origins`
-    has their present addresses. The caller has already checked that every object equals its `before`.
-    """
+    """The saved plan, if planning again gives the same changes. LacError if not. `desired` is resolved anew;
+    `origins`: the present addresses of renamed objects. Every object is known to equal its `before`."""
     if plan.mode is Mode.REFRESH_ONLY:
         again = make_refresh(recorded, live, stack=plan.stack, environment=plan.environment)
         addresses = {change.address for change in plan.changes}
@@ -104,8 +98,7 @@ def _list_mismatches(plan: Plan, again: Plan, recorded: Recorded) -> list[str]:
 
 
 def _is_stray(change: Change, plan: Plan, recorded: Recorded) -> bool:
-    """Whether it deletes an object without a record, other than a grant on this stack's resources or an
-    object that is deleted with another one."""
+    """Whether it deletes an object without a record, other than our resources' grants and cascades."""
     if change.action is not Action.DELETE or change.address in recorded.ours or change.before is None:
         return False
     scope = change.before.scope()

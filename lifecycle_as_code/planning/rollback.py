@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
 from ..model.diagnostics import Diagnostic, LacError, refuse
 from ..model.diff import without_health
@@ -20,8 +20,7 @@ _REVERSIBLE: Final = frozenset({str(Action.CREATE), str(Action.UPDATE), str(Acti
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The state to go back to: each object, or None if it didn't exist. `because`: the reason of the
-    changes."""
+    """The state to go back to: each object, or None if it didn't exist. `because`: the changes' reason."""
 
     objects: Mapping[Address, Spec | None]
     because: str
@@ -29,8 +28,8 @@ class Target:
 
 def find_rollback(what: str, applies: Sequence[Apply], parse: Callable[[str], Address]) -> Target:
     """The state before `what`: an address (its last change), or an apply by its ID or a prefix of it.
-    LacError if there is no such apply, if it changed nothing that can be undone, or if a later apply changed
-    one of its objects again."""
+    LacError if there is none, if it changed nothing that can be undone, or if a later apply changed its
+    objects again."""
     if "." in what:
         return _of_object(parse(what), applies)
     return _of_apply(find_apply(what, applies), applies)
@@ -43,9 +42,7 @@ def _of_object(address: Address, applies: Sequence[Apply]) -> Target:
     renamed_away = bool(every) and every[0][1].action == Action.MOVE and every[0][1].after is None
     if renamed_away or not lines:
         has_moves = any(line.action == Action.MOVE for _, line in every)
-        raise LacError(
-            _refuse_rollback(f"No apply of this stack changed {address}.", _MOVE if has_moves else "")
-        )
+        _refuse_rollback(f"No apply of this stack changed {address}.", _MOVE if has_moves else "")
     apply, line = lines[0]
     return Target({address: _before(line)}, f"as before apply {apply.apply_id[:8]}")
 
@@ -56,9 +53,9 @@ def _of_apply(apply: Apply, applies: Sequence[Apply]) -> Target:
         if line.action in _REVERSIBLE:
             firsts.setdefault(line.address, line)
     if any(line.action == Action.MOVE for line in apply.lines):
-        raise LacError(_refuse_rollback(f"Apply {apply.apply_id[:8]} renamed something.", _MOVE))
+        _refuse_rollback(f"Apply {apply.apply_id[:8]} renamed something.", _MOVE)
     if not firsts:
-        raise LacError(_refuse_rollback(f"Apply {apply.apply_id[:8]} changed no object.", ""))
+        _refuse_rollback(f"Apply {apply.apply_id[:8]} changed no object.")
     refuse(_check_later_applies(apply, firsts, applies))
     return Target({a: _before(line) for a, line in firsts.items()}, f"as before apply {apply.apply_id[:8]}")
 
@@ -92,11 +89,12 @@ def _check_later_applies(
     apply: Apply, firsts: Mapping[Address, Line], applies: Sequence[Apply]
 ) -> Iterator[Diagnostic]:
     """Objects that a later apply changed again: a rollback would undo that change as well."""
+    moment = apply.started_ms, apply.apply_id
     for address in firsts:
         later = [
             other
             for other, line in find_lines(applies, address)
-            if line.action in {*_REVERSIBLE, Action.MOVE} and _after(other, apply)
+            if line.action in {*_REVERSIBLE, Action.MOVE} and (other.started_ms, other.apply_id) > moment
         ]
         if later:
             yield Diagnostic(
@@ -107,9 +105,5 @@ def _check_later_applies(
             )
 
 
-def _after(other: Apply, apply: Apply) -> bool:
-    return (other.started_ms, other.apply_id) > (apply.started_ms, apply.apply_id)
-
-
-def _refuse_rollback(detail: str, hint: str) -> Diagnostic:
-    return Diagnostic("nothing-to-roll-back", "there is nothing to roll back", detail, hint=hint)
+def _refuse_rollback(detail: str, hint: str = "") -> NoReturn:
+    raise LacError(Diagnostic("nothing-to-roll-back", "there is nothing to roll back", detail, hint=hint))

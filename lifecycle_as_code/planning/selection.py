@@ -1,12 +1,9 @@
-"""Resolve version selectors: the version that each one chooses, and why the others lose. Pure.
-
-An alias that another alias's selector names is resolved first, so `champion: {alias: challenger}` beside
-`challenger: 5` gives 5, whatever `challenger` points at now.
-"""
+"""Resolve version selectors: the version that each one chooses, and why the others lose. Pure. An alias that
+another alias's selector names is resolved first, whatever it points at now."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
@@ -26,7 +23,6 @@ MOST: Final = 20
 """How many versions an error lists, newest first."""
 
 Fields = tuple[str, ...]
-Places = Mapping[tuple[Address, Fields], Source]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +75,6 @@ def check_cycles(desired: Desired) -> Iterator[Diagnostic]:
     every = [slot for spec in desired.objects.values() for slot in slots(spec)]
     for circle in _in_order(every)[1]:
         yield next(_report_cycle(circle, desired))[1]
-
-
-# --- aliases that name aliases
 
 
 def _in_order(every: Sequence[Slot]) -> tuple[list[Slot], list[list[Slot]]]:
@@ -159,9 +152,6 @@ def _version(spec: Any) -> int:
     return version
 
 
-# --- versions by their facts
-
-
 def _select(slot: Slot, every: Sequence[Candidate]) -> Choice | Diagnostic:
     outcomes = [
         (c.facts, c.obstacle or why)
@@ -171,7 +161,8 @@ def _select(slot: Slot, every: Sequence[Candidate]) -> Choice | Diagnostic:
     match fit:
         case []:
             hint = "" if every else f"register one with MLflow, or declare `versions:` under `{slot.model}`"
-            return _nothing(slot, _describe_versions(slot, outcomes), hint)
+            versions = f"has:\n{_lines(outcomes)}" if every else "has no version."
+            return _nothing(slot, f"Model `{slot.model}` {versions}", hint)
         case [one]:
             return _choice(slot, one.version, [(facts.version, why) for facts, why in outcomes if why])
     selector = slot.selector
@@ -187,8 +178,7 @@ def _select(slot: Slot, every: Sequence[Candidate]) -> Choice | Diagnostic:
 
 
 def _explain_losers(selector: VersionSelector, every: Sequence[Candidate]) -> Iterator[str]:
-    """Why each candidate, newest first, isn't chosen; empty for those that fit. Candidates with an obstacle
-    aren't evaluated."""
+    """Why each candidate, newest first, isn't chosen; empty for those that fit."""
     fits = _test(selector)
     first = 0
     for candidate in every:
@@ -205,7 +195,7 @@ def _test(selector: VersionSelector) -> Callable[[Facts], str]:
         condition = compile_condition(selector.where)
         return lambda facts: _unmet(condition(facts))
     if (run := selector.run_id) is not None:
-        return lambda facts: "" if facts.run_id == run else _of_run(facts)
+        return lambda facts: "" if facts.run_id == run else f"of {_describe_run(facts)}"
     return lambda _: ""
 
 
@@ -215,11 +205,8 @@ def _unmet(answer: Answer) -> str:
     return "" if answer.met else "`where` is false"
 
 
-def _of_run(facts: Facts) -> str:
-    return f"of run {shorten(facts.run_id, 40)}" if facts.run_id else "of no run"
-
-
-# --- texts
+def _describe_run(facts: Facts) -> str:
+    return f"run {shorten(facts.run_id, 40)}" if facts.run_id else "no run"
 
 
 def _choice(slot: Slot, version: int, losers: Iterable[tuple[int, str]] = ()) -> Choice:
@@ -237,12 +224,6 @@ def _nothing(slot: Slot, detail: str, hint: str) -> Diagnostic:
 
 def _head(slot: Slot) -> str:
     return f"{slot.address}: `{slot.field}: {shorten(str(slot.selector), 200)}`"
-
-
-def _describe_versions(slot: Slot, outcomes: Sequence[tuple[Facts, str]]) -> str:
-    if not outcomes:
-        return f"Model `{slot.model}` has no version."
-    return f"Model `{slot.model}` has:\n{_lines(outcomes)}"
 
 
 def _lines(outcomes: Sequence[tuple[Facts, str]]) -> str:

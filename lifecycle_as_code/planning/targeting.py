@@ -50,8 +50,7 @@ def check_patterns(selection: Selection, known: Collection[Address]) -> Iterator
 
 def select_addresses(changes: Sequence[Change], selection: Selection) -> frozenset[Address]:
     """The addresses of the selected changes: targets with all that they wait for, without the excluded
-    changes and all that wait for those. An endpoint includes the aliases that it follows: it serves their
-    versions."""
+    changes and all that wait for those. An endpoint includes the aliases that it follows."""
     needs: dict[Address, set[Address]] = {change.address: set(change.waits_for) for change in changes}
     for change in changes:
         needs[change.address] |= {*change.after.follows()} & needs.keys() if change.after else set()
@@ -71,15 +70,13 @@ def _find_targets(needs: Mapping[Address, Collection[Address]], selection: Selec
 
 def _queue(needs: dict[Address, set[Address]], specs: Iterable[Spec]) -> None:
     """Make each of `specs` depend on the one that is created right before it."""
-    placed = [(place, spec.address) for spec in specs if (place := spec.queued()) is not None]
-    for (place, address), (before, earlier) in pairwise(sorted(placed, key=_place, reverse=True)):
-        if address.kind == earlier.kind and place[0] == before[0]:
+    queues: dict[tuple[str, str], list[tuple[int, Address]]] = defaultdict(list)
+    for spec in specs:
+        if (place := spec.queued()) is not None:
+            queues[spec.kind, place[0]].append((place[1], spec.address))
+    for queue in queues.values():
+        for (_, earlier), (_, address) in pairwise(sorted(queue)):
             needs[address].add(earlier)
-
-
-def _place(item: tuple[tuple[str, int], Address]) -> tuple[str, str, int]:
-    (queue, number), address = item
-    return address.kind, queue, number
 
 
 def cut_desired(desired: Desired, selection: Selection, recorded: Recorded = Recorded()) -> Desired:

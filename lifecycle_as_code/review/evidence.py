@@ -1,7 +1,5 @@
-"""Compare what MLflow knows about two versions of a model. Pure.
-
-Nothing here decides whether a change is good: a reviewer does, or a policy.
-"""
+"""Compare what MLflow knows about two versions of a model; whether a change is good isn't decided here.
+Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """The dependency graph of a stack's objects, with a plan's changes and the endpoints that they reach. Pure.
-
-An edge goes from an object to one that it needs, as in Terraform's graphs. Views draw it: DOT, Mermaid, SVG.
-"""
+An edge goes from an object to one that it needs, as in Terraform's graphs."""
 
 from __future__ import annotations
 
@@ -10,8 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from ..model.diagnostics import Diagnostic, LacError, did_you_mean
-from ..model.plan import Action, Change, Plan
+from ..model.diagnostics import Diagnostic, did_you_mean, refuse
+from ..model.plan import Action, Plan
 from ..model.review import Impact, Traffic
 from ..model.snapshot import Desired
 from ..model.spec import Address, Spec
@@ -29,13 +27,9 @@ class Relation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One object.
-
-    `declared`: whether the manifests declare it or the plan changes it; otherwise other objects only refer
-    to it. `action`: the plan's action on it, or None. `stack`: the stack that owns it; empty for this stack.
-    `within`: its parent, as an alias's model. `served`: the served entities of an endpoint that the plan
-    reaches. `parts`: how many of its parts are folded into it.
-    """
+    """One object. `declared`: whether the manifests declare it or the plan changes it, not only refer to it.
+    `action`: the plan's. `stack`: its owner; empty for this stack. `within`: its parent, as an alias's model.
+    `served`: the entities of an endpoint that the plan reaches. `parts`: how many are folded into it."""
 
     address: Address
     declared: bool = True
@@ -66,15 +60,14 @@ class Graph:
 
 
 def make_graph(desired: Desired = Desired(), plan: Plan | None = None) -> Graph:
-    """The objects of `desired`, those that `plan` changes or reaches, and everything that they refer to.
-    Without the edges that others imply."""
+    """The objects of `desired`, those that `plan` changes or reaches, and all references to others."""
     changes = {change.address: change for change in plan.differences} if plan else {}
     objects = dict(desired.objects)
     for change in changes.values():
         if change.side is not None:
             objects[change.address] = change.side
     edges = _needs(objects)
-    nodes = {address: Node(address, action=_action(changes.get(address))) for address in objects}
+    nodes = {a: Node(a, action=changes[a].action if a in changes else None) for a in objects}
     for edge in edges:
         nodes.setdefault(edge.target, Node(edge.target, declared=False))
     if plan is not None:
@@ -89,14 +82,20 @@ def make_graph(desired: Desired = Desired(), plan: Plan | None = None) -> Graph:
 
 
 def select_part(graph: Graph, patterns: Sequence[str]) -> Graph:
-    """The part of the graph around these addresses or patterns: their dependencies and dependents. LacError
-    with every pattern that matches nothing."""
+    """The graph around these addresses or patterns. LacError with every pattern that matches nothing."""
     if not patterns:
         return graph
     addresses = [node.address for node in graph.nodes]
     unknown = [p for p in patterns if not any(matches(address, (p,)) for address in addresses)]
-    if unknown:
-        raise LacError(*(_unknown(pattern, addresses) for pattern in unknown))
+    refuse(
+        Diagnostic(
+            "no-such-address",
+            "no object has this address",
+            f"{pattern}: no object in the graph matches it.",
+            hint=did_you_mean(pattern, list(map(str, addresses))) if len(addresses) <= 1000 else "",
+        )
+        for pattern in unknown
+    )
     needs, needed_by = _neighbours(graph.edges)
     roots = [address for address in addresses if matches(address, patterns)]
     return _cut(graph, {*find_reachable(roots, needs), *find_reachable(roots, needed_by)})
@@ -147,10 +146,6 @@ def fold_parts(graph: Graph) -> Graph:
     return replace(graph, nodes=tuple(nodes), edges=tuple(_in_order(edges.values())))
 
 
-def _action(change: Change | None) -> Action | None:
-    return change.action if change else None
-
-
 def _needs(objects: Mapping[Address, Spec]) -> list[Edge]:
     edges = []
     for address, spec in objects.items():
@@ -183,8 +178,7 @@ def _with_reach(nodes: dict[Address, Node], edges: Iterable[Edge], impacts: Iter
 
 
 def _within(objects: Mapping[Address, Spec], edges: Iterable[Edge]) -> dict[Address, Address]:
-    """The parent of each part: the object that it may be nested in. An undeclared part shares the
-    beginning of its parent's key."""
+    """The parent of each part: the object that it may be nested in; for undeclared ones, by their keys."""
     owners: dict[Address, Address] = {}
     for address, spec in objects.items():
         sections = {nest.section for nest in spec.nests}
@@ -237,8 +231,7 @@ def _nearest_first(
     needs: Mapping[Address, Collection[Address]],
     needed_by: Mapping[Address, Collection[Address]],
 ) -> Iterator[Node]:
-    """The nodes along which changes reach endpoints, then other changes, then their neighbours by distance,
-    then the rest, each next to its neighbours."""
+    """The nodes that changes reach, then other changes, their neighbours by distance, and the rest."""
     by_address = {node.address: node for node in graph.nodes}
     reaching = {address for edge in graph.edges if edge.reached for address in (edge.source, edge.target)}
     endpoints = [node.address for node in graph.nodes if node.served or node.address in reaching]
@@ -264,12 +257,3 @@ def _nearest_first(
 
 def _in_order(edges: Iterable[Edge]) -> list[Edge]:
     return sorted(edges, key=lambda edge: (sort_key(edge.source), sort_key(edge.target)))
-
-
-def _unknown(pattern: str, addresses: Sequence[Address]) -> Diagnostic:
-    return Diagnostic(
-        "no-such-address",
-        "no object has this address",
-        f"{pattern}: no object in the graph matches it.",
-        hint=did_you_mean(pattern, list(map(str, addresses))) if len(addresses) <= 1000 else "",
-    )

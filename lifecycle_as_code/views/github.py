@@ -9,16 +9,21 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from ..model.diagnostics import Diagnostic, Source, in_file_order
 from ..model.plan import Plan
 from ..model.review import Outcome, Verdict
 from . import summary, versions
-from .summary import OUTCOMES
 from .text import pluralize, safe, safe_lines, shorten_middle
 
 Level = Literal["error", "warning", "notice"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+_OUTCOME_LEVELS: dict[Outcome, Level] = {
+    Outcome.DENIED: "error",
+    Outcome.WARNED: "warning",
+    Outcome.WAIVED: "notice",
+}
 
 MOST = 10
 """GitHub's limit for each level in one step."""
@@ -51,37 +56,22 @@ def problems(diagnostics: Iterable[Diagnostic], root: str = "") -> str:
 
 def _commands(annotations: Iterable[Annotation], root: str) -> str:
     every = [*annotations]
-    levels: tuple[Level, ...] = ("error", "warning", "notice")
-    return "\n".join(
-        _command(annotation, root)
-        for level in levels
-        for annotation in _first([a for a in every if a.level == level])
-    )
-
-
-def _first(annotations: list[Annotation]) -> list[Annotation]:
-    if len(annotations) <= MOST:
-        return annotations
-    level = annotations[0].level
-    left = pluralize(len(annotations) - MOST + 1, f"more {level}")
-    rest = Annotation(
-        level, f"{left}: GitHub shows at most {MOST} per step", "`lac plan` and `lac show FILE` list all."
-    )
-    return [*annotations[: MOST - 1], rest]
+    lines: list[str] = []
+    for level in LEVELS:
+        group = [annotation for annotation in every if annotation.level == level]
+        if len(group) > MOST:
+            left = pluralize(len(group) - MOST + 1, f"more {level}")
+            title = f"{left}: GitHub shows at most {MOST} per step"
+            group[MOST - 1 :] = [Annotation(level, title, "`lac plan` and `lac show FILE` list all.")]
+        lines += [_command(annotation, root) for annotation in group]
+    return "\n".join(lines)
 
 
 def _verdicts(plan: Plan) -> Iterator[Annotation]:
-    levels: dict[Outcome, Level] = {
-        Outcome.DENIED: "error",
-        Outcome.WARNED: "warning",
-        Outcome.WAIVED: "notice",
-    }
-    for outcome in OUTCOMES:
-        for verdict in plan.review.verdicts:
-            if verdict.outcome is outcome and outcome in levels:
-                title = f"{outcome} by {verdict.policy}: {verdict.address}"
-                at = verdict.line or verdict.at
-                yield Annotation(levels[outcome], title, "\n".join(_details(verdict)), at)
+    for verdict in summary.sort_verdicts(plan.review.verdicts):
+        if level := _OUTCOME_LEVELS.get(verdict.outcome):
+            title = f"{verdict.outcome} by {verdict.policy}: {verdict.address}"
+            yield Annotation(level, title, "\n".join(_details(verdict)), verdict.line or verdict.at)
 
 
 def _details(verdict: Verdict) -> Iterator[str]:

@@ -86,17 +86,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from re import sub
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..model.diagnostics import Diagnostic, in_file_order
 from ..model.events import Event, Finished
-from ..model.history import Apply
-from ..model.plan import Change, Plan
-from ..model.review import Verdict
-from ..model.snapshot import Observed, Record
-from ..model.spec import Address, Spec
-from ..planning.encoding import as_plain, change_data, diagnostic_data, fields_data, place_data, plan_data
+from ..model.plan import Plan
+from ..planning.drift import Drift
+from ..planning.encoding import as_plain, change_data, fields_data, place_data, plan_data
 from ..planning.explanation import Explanation
 
 if TYPE_CHECKING:
@@ -115,33 +111,22 @@ def plan(plan: Plan) -> str:
     return document(plan_data(plan))
 
 
-def drift(
-    outside: Plan,
-    pending: Plan | None,
-    obstacles: Iterable[Diagnostic] = (),
-    write_times: Mapping[Address, int] = MappingProxyType({}),
-) -> str:
+def drift(drift: Drift) -> str:
     """Both parts of a drift report."""
     return document(
         {
-            "drift": bool(outside.changes),
-            "outside": plan_data(outside),
-            "updated_ms": {str(address): at for address, at in sorted(write_times.items())},
-            "pending": None if pending is None else plan_data(pending),
-            "diagnostics": [diagnostic_data(d) for d in in_file_order(obstacles)],
+            "drift": drift.exists,
+            "outside": plan_data(drift.outside),
+            "updated_ms": {str(address): at for address, at in sorted(drift.updated.items())},
+            "pending": None if drift.pending is None else plan_data(drift.pending),
+            "diagnostics": in_file_order(drift.problems),
         }
     )
 
 
 def problems(diagnostics: Iterable[Diagnostic], *, indent: int | None = 2) -> str:
     """The errors of a command that failed."""
-    data = [diagnostic_data(problem) for problem in in_file_order(diagnostics)]
-    return document({"diagnostics": data}, indent=indent)
-
-
-def plan_line(plan: Plan) -> str:
-    """The first line of an apply: its plan."""
-    return document({"type": "plan", "plan": plan_data(plan)}, indent=None)
+    return document({"diagnostics": in_file_order(diagnostics)}, indent=indent)
 
 
 def event(item: Event) -> str:
@@ -153,53 +138,29 @@ def event(item: Event) -> str:
     return document({"type": kind, **body}, indent=None)
 
 
-def snapshots(address: Address, desired: Spec | None, recorded: Record | None, live: Observed | None) -> str:
-    """One object in all three snapshots."""
-    return document({"address": str(address), "desired": desired, "recorded": recorded, "live": live})
-
-
 def explanation(item: Explanation) -> str:
     """Why the plan changes an object; `change` is null where it doesn't."""
-    apply, line = item.last or (None, None)
+    last = None
+    if item.last is not None:
+        apply, line = item.last
+        last = {
+            "apply": apply.apply_id,
+            "action": line.action,
+            "at_ms": line.at_ms,
+            "actor": str(apply.actor),
+            "commit": apply.actor.commit,
+        }
     return document(
         {
             "address": str(item.address),
             "why": item.why,
             "change": None if item.change is None else change_data(item.change),
-            "fields": list(item.fields),
-            "choices": list(item.choices),
+            "fields": item.fields,
+            "choices": item.choices,
             "at": place_data(item.at),
-            "last": None
-            if apply is None or line is None
-            else {
-                "apply": apply.apply_id,
-                "action": line.action,
-                "at_ms": line.at_ms,
-                "actor": str(apply.actor),
-                "commit": apply.actor.commit,
-            },
+            "last": last,
         }
     )
-
-
-def difference(before: str, after: str, changes: Iterable[Change]) -> str:
-    """The changes from one state to another."""
-    return document({"from": before, "to": after, "changes": [change_data(change) for change in changes]})
-
-
-def history(applies: Iterable[Apply]) -> str:
-    """Applies with all their lines; times in ms since 1970."""
-    return document({"applies": list(applies)})
-
-
-def records_at(at_ms: int, specs: Mapping[Address, Spec]) -> str:
-    """The records at a time."""
-    return document({"at_ms": at_ms, "objects": {str(address): spec for address, spec in specs.items()}})
-
-
-def records(items: Iterable[Record]) -> str:
-    """This stack's records."""
-    return document({"records": list(items)})
 
 
 def trials(results: Iterable[Trial]) -> str:
@@ -210,18 +171,17 @@ def trials(results: Iterable[Trial]) -> str:
             "name": trial.name,
             "passed": trial.passed,
             "wrong": trial.wrong,
-            "verdicts": [_verdict_data(verdict) for verdict in trial.verdicts],
+            "verdicts": [
+                {
+                    "policy": verdict.policy,
+                    "address": str(verdict.address),
+                    "outcome": verdict.outcome,
+                    "failed": verdict.failed,
+                    "message": verdict.message,
+                }
+                for verdict in trial.verdicts
+            ],
         }
         for trial in results
     ]
     return document({"tests": tests, "failed": sum(not test["passed"] for test in tests)})
-
-
-def _verdict_data(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "policy": verdict.policy,
-        "address": str(verdict.address),
-        "outcome": str(verdict.outcome),
-        "failed": verdict.failed,
-        "message": verdict.message,
-    }

@@ -52,22 +52,18 @@ def share(row: Traffic) -> str:
 def fit(row: Capacity) -> str:
     """`fits: needs 2 CPUs more while both versions run, 4 CPUs free`."""
     verdict = {True: "fits", False: "does not fit", None: "capacity unknown"}[row.fits]
-    needs_and_free = (("CPU", row.peak_cpus, row.free_cpus), ("GPU", row.peak_gpus, row.free_gpus))
-    peak = " and ".join(_amount(need, unit) for unit, need, _ in needs_and_free if need)
-    free = " and ".join(
-        _amount(rest, unit) for unit, need, rest in needs_and_free if need and rest is not None
-    )
-    needs = f": needs {peak} more {peak_time(row)}" if peak else ""
+    both = (("CPU", row.peak_cpus, row.free_cpus), ("GPU", row.peak_gpus, row.free_gpus))
+    units = [unit for unit in both if unit[1]]
+    peak = " and ".join(_amount(need, unit) for unit, need, _ in units)
+    free = " and ".join(_amount(rest, unit) for unit, _, rest in units if rest is not None)
+    # a new endpoint has no other version beside it
+    when = "while both versions run" if row.replicas_before else "when it starts"
+    needs = f": needs {peak} more {when}" if peak else ""
     return f"{verdict}{needs}" + (f", {free} free" if free else "")
 
 
 def _amount(number: float, unit: str) -> str:
     return f"{number:g} {unit}" if number == 1 else f"{number:g} {unit}s"
-
-
-def peak_time(row: Capacity) -> str:
-    """When an endpoint needs the most: a new one has no other version beside it."""
-    return "while both versions run" if row.replicas_before else "when it starts"
 
 
 def pair(before: float, after: float) -> str:

@@ -6,16 +6,19 @@ Only `describe_stack` and `list_record_changes` escape what they print; the rest
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import unified_diff
 from typing import NamedTuple
 
+from ..model.diagnostics import Diagnostic
 from ..model.diff import FieldChange, list_leaves
 from ..model.plan import Action, Change, Mode, Plan, Step
 from ..model.review import Outcome, Review, Verdict
 from ..model.signature import SignatureClass
 from ..model.spec import Address, Store
 from ..model.text import join_first
+from ..planning.drift import Drift
 from .text import PLAIN, Paint, Style, pluralize, safe
 from .versions import Tone
 
@@ -71,9 +74,8 @@ def tally(plan: Plan, paint: Paint = PLAIN) -> str:
             " No resources change"
         )
     if not plan.differences:
-        if plan.destroy:
-            return f"{nothing} No objects need to be destroyed"
-        return f"{nothing} Live state matches the manifests"
+        why = "No objects need to be destroyed" if plan.destroy else "Live state matches the manifests"
+        return f"{nothing} {why}"
     return f"{paint('Plan:', 'strong')} {count_actions(plan)}"
 
 
@@ -94,11 +96,8 @@ def badges(plan: Plan) -> Iterator[Badge]:
     if number := len(endpoints(plan)):
         yield Badge(f"{pluralize(number, 'endpoint')} affected", "plain")
     access = [a for impact in review.impacts for a in impact.access]
-    for verb, users in (
-        ("gain", {a.user for a in access if a.gains}),
-        ("lose", {a.user for a in access if not a.gains}),
-    ):
-        if users:
+    for verb, gains in (("gain", True), ("lose", False)):
+        if users := {a.user for a in access if a.gains is gains}:
             yield Badge(f"{pluralize(len(users), f'user {verb}s', f'users {verb}')} access", "plain")
 
 
@@ -149,16 +148,12 @@ def list_record_changes(plan: Plan) -> Iterator[str]:
     groups: dict[str, list[str]] = {}
     for change in plan.changes:
         if not change.action.is_difference:
-            groups.setdefault(_describe_record_change(change), []).append(safe(change.address))
+            what = safe(change.reason)
+            if change.reason not in _RECORD_REASONS:
+                what += f" (only {'updates' if change.action is Action.RECORD else 'removes'} the record)"
+            groups.setdefault(what, []).append(safe(change.address))
     for what, names in groups.items():
         yield f"{pluralize(len(names), 'object')} {what}: {join_first(names)}"
-
-
-def _describe_record_change(change: Change) -> str:
-    if change.reason in _RECORD_REASONS:
-        return safe(change.reason)
-    effect = "updates" if change.action is Action.RECORD else "removes"
-    return f"{safe(change.reason)} (only {effect} the record)"
 
 
 def urgent(part: Review) -> bool:
@@ -173,13 +168,11 @@ def urgent(part: Review) -> bool:
 
 def sort_by_weight(changes: Sequence[Change], parts: Mapping[Address, Review]) -> list[Change]:
     """Changes that need attention first, then those with evidence or an impact, then the rest."""
-    return sorted(changes, key=lambda change: -weight(parts.get(change.address)))
+    return sorted(changes, key=lambda change: -weight(parts.get(change.address, Review())))
 
 
-def weight(part: Review | None) -> int:
+def weight(part: Review) -> int:
     """How much a change with this review has to say: 0, 1, or 2 where it needs attention."""
-    if part is None:
-        return 0
     return 2 if urgent(part) else 1 if part.evidence or part.impacts else 0
 
 
@@ -216,10 +209,21 @@ def why(change: Change) -> str:
     return change.reason
 
 
+def drift_problems(drift: Drift) -> list[Diagnostic]:
+    """The problems of both plans, and why there is no second one."""
+    plans = [plan for plan in (drift.outside, drift.pending) if plan is not None]
+    return [*(problem for plan in plans for problem in plan.diagnostics), *drift.problems]
+
+
+def sort_verdicts(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """The most severe first."""
+    return sorted(verdicts, key=lambda verdict: [*OUTCOMES].index(verdict.outcome))
+
+
 def count_outcomes(verdicts: Sequence[Verdict]) -> str:
     """`1 denied, 2 passed`."""
-    numbers = ((o, sum(v.outcome is o for v in verdicts)) for o in OUTCOMES)
-    return ", ".join(f"{number:,} {outcome}" for outcome, number in numbers if number)
+    numbers = Counter(verdict.outcome for verdict in verdicts)
+    return ", ".join(f"{numbers[outcome]:,} {outcome}" for outcome in OUTCOMES if numbers[outcome])
 
 
 def rollout(plan: Plan) -> list[tuple[Step, list[Change]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -55,7 +55,9 @@ def safe(text: object) -> str:
     plain = str(text)
     if plain.isascii() and plain.isprintable():
         return plain
-    return "".join(char if is_visible(char) else _escape(char) for char in plain)
+    return "".join(
+        char if is_visible(char) else char.encode("unicode_escape").decode("ascii") for char in plain
+    )
 
 
 def safe_lines(text: str) -> list[str]:
@@ -63,20 +65,21 @@ def safe_lines(text: str) -> list[str]:
     return [safe(line) for line in text.splitlines()]
 
 
-def _escape(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
+def split_code(line: str) -> list[tuple[bool, str]]:
+    """The pieces of a line, and whether each is code: between a pair of backticks."""
+    pieces = line.split("`")
+    if len(pieces) % 2 == 0:
+        return [(False, line)]
+    return [(number % 2 == 1, piece) for number, piece in enumerate(pieces) if piece]
 
 
 def value(item: Any) -> str:
     """A field's value on one line; a string that could be read as something else is quoted."""
     if isinstance(item, str):
         bare = item and item == item.strip() and safe(item) == item and "→" not in item
-        return item if bare and not _NOT_A_STRING.fullmatch(item) else safe(_json(item))
-    return safe(_json(item))
-
-
-def _json(item: Any) -> str:
-    return json.dumps(item, ensure_ascii=False, default=_plain)
+        if bare and not _NOT_A_STRING.fullmatch(item):
+            return item
+    return safe(json.dumps(item, ensure_ascii=False, default=_plain))
 
 
 def _plain(item: Any) -> Any:
@@ -96,6 +99,16 @@ def cells(text: str) -> int:
 def pad(text: str, width: int) -> str:
     """`text` with spaces up to `width` columns."""
     return text + " " * (width - cells(text))
+
+
+def three_columns(rows: Iterable[tuple[str, str, str]], paint: Paint) -> str:
+    """A name, a word about it, and a sentence, on a line each."""
+    table = [*rows]
+    widths = [max((len(row[n]) for row in table), default=0) for n in (0, 1)]
+    return "\n".join(
+        f"{paint(name.ljust(widths[0]), 'strong')}  {paint(word.ljust(widths[1]), 'cyan')}  {what}"
+        for name, word, what in table
+    )
 
 
 def shorten_middle(text: str, room: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Literal, NamedTuple
@@ -80,20 +80,14 @@ def title(comparison: Comparison) -> str:
 
 def versions(comparison: Comparison) -> str:
     """`version 3 → 4`, `version 4` at a creation, `version 3 → nothing` at a deletion."""
-    match comparison.before, comparison.after:
-        case None, after if after is not None:
-            return _version(after)
-        case before, None if before is not None:
-            return f"{_version(before)} → nothing"
-        case before, after if before is not None and after is not None:
-            same = before.version == after.version and before.model == after.model
-            return _version(after) if same else f"{_version(before)} → {_version(after, bare=True)}"
-    return ""
-
-
-def _version(side: Evidence, *, bare: bool = False) -> str:
-    number = str(side.version) if side.version else "(not numbered yet)"
-    return number if bare else f"version {number}"
+    before, after = comparison.before, comparison.after
+    was, will_be = (
+        f"version {side.version or '(not numbered yet)'}" if side else "" for side in (before, after)
+    )
+    if before is None or after is None:
+        return will_be or (was and f"{was} → nothing")
+    same = before.version == after.version and before.model == after.model
+    return will_be if same else f"{was} → {will_be.removeprefix('version ')}"
 
 
 def metric_rows(comparison: Comparison) -> list[MetricRow]:
@@ -148,13 +142,24 @@ def _number(number: float, digits: int, sign: str = "") -> str:
 
 def facts(comparison: Comparison) -> list[Row]:
     """Everything about the run and the data, and what differs in the environment."""
-    was, will_be = (_provenance(side) if side else {} for side in (comparison.before, comparison.after))
-    rows = [Row(name, was.get(name, ""), will_be.get(name, "")) for name in {**was, **will_be}]
-    rows += _environment(comparison.before, comparison.after)
+    before, after = comparison.before, comparison.after
+    rows = _rows(_provenance(before), _provenance(after))
+    # without the other side there is nothing to differ from
+    rows += [
+        row
+        for row in _rows(_environment(before), _environment(after))
+        if row.before != row.after or not (before and after)
+    ]
     return [row for row in rows if row.before or row.after]
 
 
-def _provenance(side: Evidence) -> dict[str, str]:
+def _rows(before: Mapping[str, str], after: Mapping[str, str]) -> list[Row]:
+    return [Row(name, before.get(name, ""), after.get(name, "")) for name in {**before, **after}]
+
+
+def _provenance(side: Evidence | None) -> dict[str, str]:
+    if side is None:
+        return {}
     run = side.run or Run("")
     return {
         "source": side.source,
@@ -175,16 +180,7 @@ def _dataset(dataset: Dataset) -> str:
     return f"{dataset.name} ({more})" if more else dataset.name
 
 
-def _environment(before: Evidence | None, after: Evidence | None) -> Iterator[Row]:
-    was, will_be = _libraries(before), _libraries(after)
-    for name in [*was, *(name for name in will_be if name not in was)]:
-        row = Row(name, was.get(name, ""), will_be.get(name, ""))
-        # without the other side there is nothing to differ from
-        if row.before != row.after or not (before and after):
-            yield row
-
-
-def _libraries(side: Evidence | None) -> dict[str, str]:
+def _environment(side: Evidence | None) -> dict[str, str]:
     if side is None:
         return {}
     # a caller can load a flavor whose library has no version, too

@@ -170,7 +170,7 @@ def somebody_there(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     def answers(line: str) -> None:
         stdin = io.StringIO(f"{line}\n")
-        stdin.isatty = lambda: True  # type: ignore[method-assign]
+        stdin.isatty = lambda: True  # type: ignore[method-assign]  # a terminal of this test's own
         monkeypatch.setattr(sys, "stdin", stdin)
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
 
@@ -835,6 +835,38 @@ def test_schemas_are_printed_or_written(tmp_path: Path, capsys: Said) -> None:
         assert json.loads(capsys.readouterr().out)["title"] == title
     assert run(["schema", "--out", str(tmp_path / "schemas")]) == 0
     assert {path.name for path in tmp_path.glob("schemas/*")} == {"manifest.schema.json", "lac.schema.json"}
+
+
+@pytest.mark.parametrize("args", [["init", "{}"], ["init", "{}/new"], ["schema", "--out", "{}"]])
+def test_a_file_in_the_place_of_a_directory_is_named(args: list[str], tmp_path: Path, capsys: Said) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert run([arg.format(file) for arg in args]) == 1
+    error = capsys.readouterr().err
+    assert str(file) in error
+    assert "hint: choose another path" in error
+    assert "Errno" not in error
+
+
+@pytest.mark.parametrize("command", ["schema --out /proc/lac", "plan -o /proc/lac"])
+def test_a_path_that_cannot_be_written_has_a_way_out(tmp_path: Path, capsys: Said, command: str) -> None:
+    assert run(["-C", str(tmp_path), "init"]) == 0
+    assert run(["-C", str(tmp_path), *command.split()]) == 1
+    error = capsys.readouterr().err
+    assert "/proc/lac: " in error
+    assert "hint: check the path and its permissions, or choose another one" in error
+
+
+@pytest.mark.parametrize("moves", [["a a"], ["a b", "b a"]], ids=["to itself", "a swap"])
+def test_validate_refuses_moves_that_cannot_be(tmp_path: Path, capsys: Said, moves: list[str]) -> None:
+    (tmp_path / "lac.yaml").write_text("name: test\nstore: sqlite:///mlflow.db\n")
+    blocks = [
+        "  - {{from: registered_model.{}, to: registered_model.{}}}\n".format(*move.split()) for move in moves
+    ]
+    models = "registered_models:\n  - name: a\n  - name: b\n"
+    (tmp_path / "models.yaml").write_text(models + "moved:\n" + "".join(blocks))
+    assert run(["-C", str(tmp_path), "validate"]) == 1
+    assert capsys.readouterr().err.count("error[cannot-move]") == len(moves)
 
 
 def test_the_starter_is_a_valid_stack_with_something_to_make(tmp_path: Path, capsys: Said) -> None:

@@ -114,7 +114,7 @@ def test_what_is_ignored_is_given_to_a_new_object_and_then_left_alone(
     expected = {} if "tags" in fields else {"tier": "gold"}
     converge(bench.stack([changed], **said))
     now = bench.live()[model.address].spec
-    assert now == theirs.model_copy(update={"tags": {**theirs.tags, **expected}})  # type: ignore[attr-defined]
+    assert now == theirs.model_copy(update={"tags": {**theirs.tags, **expected}})  # type: ignore[attr-defined]  # it is a model
     assert clean(bench.stack([changed], **said))
 
 
@@ -126,7 +126,7 @@ def test_what_others_put_beside_ignored_tags_never_becomes_ours(bench: Bench) ->
     described = FRAUD.model_copy(update={"description": "Scores payments."})
     converge(bench.stack([described], **said))
     assert clean(bench.stack([described]))
-    assert bench.live()[FRAUD.address].spec.tags == {"team": "risk", "cost": "12"}  # type: ignore[attr-defined]
+    assert bench.live()[FRAUD.address].spec.tags == {"team": "risk", "cost": "12"}  # type: ignore[attr-defined]  # it is a model
 
 
 @pytest.mark.any_store
@@ -606,7 +606,7 @@ def test_an_object_that_differs_is_updated_at_once(bench: Bench) -> None:
     plan, _ = converge(bench.stack([wanted], **said))
     assert told(plan) == {"registered_model.fraud": ("update", "imported")}
     # a tag that others set is left alone
-    assert bench.live()[FRAUD.address].spec.tags == {"team": "risk", "tier": "gold"}  # type: ignore[attr-defined]
+    assert bench.live()[FRAUD.address].spec.tags == {"team": "risk", "tier": "gold"}  # type: ignore[attr-defined]  # it is a model
     assert clean(bench.stack([wanted], **said))
 
 

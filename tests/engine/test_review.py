@@ -87,7 +87,7 @@ def ready(tmp_path: Path) -> Bench:
 
 
 def champion(bench: Bench) -> int:
-    return bench.live()[CHAMPION].spec.version  # type: ignore[attr-defined]
+    return bench.live()[CHAMPION].spec.version  # type: ignore[attr-defined]  # it is an alias
 
 
 def refused(work: Any) -> str:

@@ -108,6 +108,18 @@ def test_it_does_not_come_back_after_it_was_undone(begun: Bench, undone: str) ->
     assert tables(begun) == before
 
 
+def test_a_plan_that_was_never_saved_does_not_come_back_either(once: Bench) -> None:
+    stack = once.stack(declared(later=True))
+    plan = stack.plan(targets=["model_alias.fraud/champion"])
+    list(stack.apply(plan))
+    list(stack.apply(stack.rollback("model_alias.fraud/champion").plan))
+    before = tables(once)
+    with pytest.raises(LacError) as raised:
+        list(stack.apply(plan))
+    assert codes(raised.value) == {"plan-already-applied"}
+    assert tables(once) == before
+
+
 def test_the_same_plan_made_anew_is_another_file(begun: Bench) -> None:
     stack = begun.stack(declared(later=True))
     targets = ["model_alias.fraud/champion"]

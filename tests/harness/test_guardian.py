@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,21 +85,31 @@ class Inner:
 
 
 @contextmanager
-def running(home: Path, part: str) -> Iterator[Inner]:
-    """A run whose one test has started its part, and waits."""
+def running(home: Path, part: str) -> Iterator[Callable[[], Inner]]:
+    """A run whose one test starts its part, and waits. What is called returns once the test is there."""
+    home.mkdir()
     file = home / "test_inner.py"
     file.write_text(BEGIN + PARTS[part] + END)
     own = {name for name in os.environ if name.startswith(MARK)}
-    command = [sys.executable, "-m", "pytest", "-p", "support.guardian", "-p", "no:cacheprovider"]
+    # what else is installed isn't needed, and takes most of the time to load
+    plugins = [f"-p{name}" for name in ("xdist", "support.guardian", "no:cacheprovider")]
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [*command, "-n", "1", "-c", os.devnull, "--rootdir", str(home), str(file)],
+        [
+            *(sys.executable, "-m", "pytest", *plugins, "-n", "1"),
+            *("-c", os.devnull, "--rootdir", str(home), str(file)),
+        ],
         preexec_fn=lambda: lead(slave),
-        env={**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"},
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        },
         cwd=home,
     )
     os.close(slave)
-    try:
+
+    def wait() -> Inner:
         until = time.monotonic() + PATIENCE
         while not (home / "ready").exists():
             assert process.poll() is None, os.read(master, 9999).decode()
@@ -107,7 +117,10 @@ def running(home: Path, part: str) -> Iterator[Inner]:
             time.sleep(0.1)
         directory, marks, worker = (home / "ready").read_text().splitlines()
         (mark,) = {*marks.split()} - own
-        yield Inner(process, master, Path(directory), mark, int(worker))
+        return Inner(process, master, Path(directory), mark, int(worker))
+
+    try:
+        yield wait
     finally:
         process.kill()
         process.wait()
@@ -134,35 +147,51 @@ WAYS: dict[str, Callable[[Inner], None]] = {
     "its terminal closed": close_terminal,
     "a worker's SIGKILL": lambda inner: os.kill(inner.worker, signal.SIGKILL),
 }
-CASES = [(way, "processes") for way in WAYS] + [("SIGKILL", "postgresql")]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Each way with cheap processes, the hardest with PostgreSQL; `--everywhere`: each with each."""
-    everywhere = metafunc.config.getoption("--everywhere")
-    cases = [(way, part) for way in WAYS for part in PARTS] if everywhere else CASES
+    """All ways with cheap processes, the hardest with PostgreSQL; `--everywhere`: each with each. Runs that
+    are ended at once wait at once; of Rays there is no room for two."""
+    cases: list[tuple[str, list[str]]] = [("processes", [*WAYS]), ("postgresql", ["SIGKILL"])]
+    if metafunc.config.getoption("--everywhere"):
+        cases = [("processes", [*WAYS]), ("postgresql", [*WAYS]), *(("ray", [way]) for way in WAYS)]
     own_ray = pytest.mark.own_ray
     metafunc.parametrize(
-        ("way", "part"),
-        [pytest.param(*case, marks=own_ray if case[1] == "ray" else (), id=" ".join(case)) for case in cases],
+        ("part", "ways"),
+        [
+            pytest.param(part, ways, marks=own_ray if part == "ray" else (), id=f"{part} {', '.join(ways)}")
+            for part, ways in cases
+        ],
     )
 
 
-def test_nothing_is_left_of_a_run_that_was_ended(way: str, part: str, tmp_path: Path) -> None:
-    with running(tmp_path, part) as inner:
-        members = inner.members()
-        assert len(members.list()) >= 3
-        assert len(members.directories) == (part == "ray")
-        directories = [inner.directory, *map(os.fsdecode, members.directories)]
-        assert all(map(os.path.exists, directories))
-        WAYS[way](inner)
-        inner.process.wait(PATIENCE)
-        # a test that lost its process has failed: what it wrote is kept
-        kept = inner.process.returncode == pytest.ExitCode.TESTS_FAILED
-        assert kept == (way == "a worker's SIGKILL")
-        until = time.monotonic() + PATIENCE
-        while time.monotonic() < until and (members.list() or any(map(os.path.exists, directories[kept:]))):
-            time.sleep(0.1)
-        assert not members.list()
-        assert [*map(os.path.exists, directories)] == [kept, *(False for _ in directories[1:])]
-        shutil.rmtree(inner.directory, ignore_errors=True)
+def test_nothing_is_left_of_a_run_that_was_ended(part: str, ways: list[str], tmp_path: Path) -> None:
+    with ExitStack() as until_done:
+        begun = {
+            way: until_done.enter_context(running(tmp_path / str(n), part)) for n, way in enumerate(ways)
+        }
+        runs = {way: wait() for way, wait in begun.items()}
+        there = {way: inner.members() for way, inner in runs.items()}
+        for members in there.values():
+            assert len(members.list()) >= 3
+            assert len(members.directories) == (part == "ray")
+        left = {
+            way: [runs[way].directory, *map(os.fsdecode, members.directories)]
+            for way, members in there.items()
+        }
+        assert all(os.path.exists(path) for paths in left.values() for path in paths)
+        for way, inner in runs.items():
+            WAYS[way](inner)
+        for way, inner in runs.items():
+            inner.process.wait(PATIENCE)
+            # a test that lost its process has failed: what it wrote is kept
+            kept = inner.process.returncode == pytest.ExitCode.TESTS_FAILED
+            assert kept == (way == "a worker's SIGKILL"), way
+            until = time.monotonic() + PATIENCE
+            while time.monotonic() < until and (
+                there[way].list() or any(map(os.path.exists, left[way][kept:]))
+            ):
+                time.sleep(0.3)
+            assert not there[way].list(), way
+            assert [*map(os.path.exists, left[way])] == [kept, *(False for _ in left[way][1:])], way
+            shutil.rmtree(inner.directory, ignore_errors=True)

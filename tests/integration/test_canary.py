@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -96,8 +96,8 @@ def leaks(data: bytes) -> list[str]:
     ],
     ids=["plain", "in an address", "in JSON", "in Python", "base64", "base64url", "hex", "HEX"],
 )
-def test_the_search_finds_it_in_every_form(before: str, encode: object) -> None:
-    assert leaks(encode(before + CANARY))  # type: ignore[operator]
+def test_the_search_finds_it_in_every_form(before: str, encode: Callable[[str], bytes]) -> None:
+    assert leaks(encode(before + CANARY))
 
 
 @dataclass
@@ -242,28 +242,29 @@ def _written(root: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _everything_works(house: House) -> None:
+    """What starts other processes, or prints what it plans or did, is watched as a process of its own."""
     plan = str(house.root / "plan.json")
-    house.lac("validate")
+    house.fork_lac("validate")
     house.lac("plan", "--json", "-o", plan)
-    house.lac("show", plan)
+    house.fork_lac("show", plan)
     house.lac("apply", plan, "--json")
     house.declare(2)
     house.lac("drift", "--json")
     stale = str(house.root / "stale.json")
-    house.lac("plan", "-o", stale)
+    house.fork_lac("plan", "-o", stale)
     house.lac("apply", "--auto-approve")
-    assert "error[stale-plan]" in house.lac("apply", stale, expect=1)
+    assert "error[stale-plan]" in house.fork_lac("apply", stale, expect=1)
     told = house.lac("history", "--json")
     assert '"remote": "https://git.example/registry.git"' in told
-    house.lac("history", "serving_endpoint.fraud")
-    house.lac("show", "serving_endpoint.fraud", "--json")
-    house.lac("show", "--at", "2999-01-01")
-    house.lac("state", "list")
-    house.lac("state", "show", "serving_endpoint.fraud")
+    house.fork_lac("history", "serving_endpoint.fraud")
+    house.fork_lac("show", "serving_endpoint.fraud", "--json")
+    house.fork_lac("show", "--at", "2999-01-01")
+    house.fork_lac("state", "list")
+    house.fork_lac("state", "show", "serving_endpoint.fraud")
     house.lac("rollback", "model_alias.fraud/champion", "--json", "-o", str(house.root / "back.json"))
-    house.lac("force-unlock", "--force", "nonsense", expect=1)
+    house.fork_lac("force-unlock", "--force", "nonsense", expect=1)
     MlflowClient(house.store, house.store).create_registered_model("another")
-    house.lac("import", "registered_model.another")
+    house.fork_lac("import", "registered_model.another")
 
 
 def _failures_tell_nothing(house: House) -> None:

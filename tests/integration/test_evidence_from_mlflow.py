@@ -528,11 +528,12 @@ def test_postgresql_reads_the_same(filled: Shop, postgres: str, tmp_path: Path) 
 class Files(BaseHTTPRequestHandler):
     """`/m/MLmodel` is there, `/slow` never answers, `/broken` has trouble."""
 
+    server: Remote
+
     def do_GET(self) -> None:
         if self.path.startswith("/slow"):
-            # the test's own server, which has these: hence the ignores
-            self.server.asked.set()  # type: ignore[attr-defined]
-            self.server.over.wait(30)  # type: ignore[attr-defined]
+            self.server.asked.set()
+            self.server.over.wait(30)
             return
         status = 200 if self.path == "/m/MLmodel" else 500 if self.path.startswith("/broken") else 404
         body = b"flavors: {}" if status == 200 else SECRET.encode()
@@ -545,14 +546,21 @@ class Files(BaseHTTPRequestHandler):
         """Nobody reads it."""
 
 
+class Remote(ThreadingHTTPServer):
+    """`asked` once somebody waits for `/slow`, until it is `over`."""
+
+    def __init__(self) -> None:
+        self.asked, self.over = threading.Event(), threading.Event()
+        super().__init__(("127.0.0.1", 0), Files)
+
+
 @pytest.fixture
-def remote() -> Iterator[ThreadingHTTPServer]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
-        server.asked, server.over = threading.Event(), threading.Event()  # type: ignore[attr-defined]
+def remote() -> Iterator[Remote]:
+    with Remote() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
-        server.over.set()  # type: ignore[attr-defined]
+        server.over.set()
         server.shutdown()
         thread.join()
 
@@ -567,7 +575,7 @@ def children() -> set[int]:
     return {int(pid) for pid, parent, name in rows if int(parent) == os.getpid() and name.strip() != "ps"}
 
 
-def test_remote_files_are_read_by_fsspec(remote: ThreadingHTTPServer) -> None:
+def test_remote_files_are_read_by_fsspec(remote: Remote) -> None:
     there, absent, broken = (at(remote, name) for name in ("m", "none", f"broken?token={SECRET}"))
     found = dict(read_files([there, absent, broken], seconds=30, root=at(remote, "")))
     assert found[there] == b"flavors: {}"
@@ -578,7 +586,7 @@ def test_remote_files_are_read_by_fsspec(remote: ThreadingHTTPServer) -> None:
 
 
 def test_a_store_that_never_answers_is_given_up_in_time_and_leaves_no_process(
-    remote: ThreadingHTTPServer, tmp_path: Path
+    remote: Remote, tmp_path: Path
 ) -> None:
     before = children()
     slow, there = at(remote, "slow"), at(remote, "m")
@@ -587,7 +595,7 @@ def test_a_store_that_never_answers_is_given_up_in_time_and_leaves_no_process(
     found = dict(read_files([slow, there, str(tmp_path)], seconds=3, root=at(remote, "")))
     # left alone, the process would end itself after seven seconds
     assert time.monotonic() - started < 6
-    assert remote.asked.is_set()  # type: ignore[attr-defined]
+    assert remote.asked.is_set()
     assert found == {
         slow: ReadFailure("there was no answer within 3 s"),
         there: b"flavors: {}",
@@ -596,7 +604,7 @@ def test_a_store_that_never_answers_is_given_up_in_time_and_leaves_no_process(
     assert children() <= before
 
 
-def test_whoever_stops_reading_leaves_no_process(remote: ThreadingHTTPServer) -> None:
+def test_whoever_stops_reading_leaves_no_process(remote: Remote) -> None:
     before = children()
     with (
         suppress(KeyboardInterrupt),
@@ -608,7 +616,7 @@ def test_whoever_stops_reading_leaves_no_process(remote: ThreadingHTTPServer) ->
     assert children() <= before
 
 
-def test_a_reader_that_dies_is_no_error(remote: ThreadingHTTPServer) -> None:
+def test_a_reader_that_dies_is_no_error(remote: Remote) -> None:
     environ = {"PYTHONHOME": "/nowhere"}
     found = dict(read_files([at(remote, "m")], seconds=30, root=at(remote, ""), environ=environ))
     assert found == {at(remote, "m"): ReadFailure("the process that reads it ended early")}

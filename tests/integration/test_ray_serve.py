@@ -33,8 +33,9 @@ from lifecycle_as_code.stores.ray.apps import (
     revision,
     target,
 )
-from lifecycle_as_code.stores.ray.client import Application, Cluster
+from lifecycle_as_code.stores.ray.client import Cluster
 from lifecycle_as_code.stores.ray.rollout import Edit, Move, deploy_edits
+from lifecycle_as_code.stores.ray.state import Application
 
 STACK = "tests"
 # long: a wait that takes its time on a busy machine is no failure, and one that fails ends at once
@@ -346,16 +347,20 @@ def test_what_others_run_stays_as_it_is_and_their_names_are_theirs(ray: RayForTe
     assert {"somebody-elses", "lac.beside"} <= ray.cluster.applications().keys()
 
 
-def test_deployers_at_the_same_moment_all_stand(ray: RayForTests, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray's PUT is last-writer-wins. Without our lock, as from three machines, looking again mends it."""
+def test_deployers_at_the_same_moment_all_stand(
+    ray: RayForTests, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+) -> None:
+    """Ray's PUT is last-writer-wins. Without our lock, as from two machines (`--everywhere`: three), looking
+    again mends it."""
     from contextlib import nullcontext
 
     from lifecycle_as_code.stores.ray import client as store
 
     monkeypatch.setattr(store, "_one_at_a_time", nullcontext)
-    ingresses = [front(f"racer-{i}", []) for i in range(3)]
+    racing = 3 if pytestconfig.getoption("--everywhere") else 2
+    ingresses = [front(f"racer-{i}", []) for i in range(racing)]
     problems: list[object] = []
-    barrier = threading.Barrier(3)
+    barrier = threading.Barrier(racing)
 
     def race(app: AppConfig) -> None:
         edit = Edit({app["name"]: app})
@@ -372,9 +377,9 @@ def test_deployers_at_the_same_moment_all_stand(ray: RayForTests, monkeypatch: p
         thread.start()
     for thread in threads:
         thread.join()
-    assert problems == [{}, {}, {}]
+    assert problems == [{}] * racing
     found = ray.cluster.applications()
-    assert [found[a["name"]].status for a in ingresses] == ["RUNNING"] * 3
+    assert [found[a["name"]].status for a in ingresses] == ["RUNNING"] * racing
     ray.cluster.merge({}, [a["name"] for a in ingresses], owner=STACK)
 
 
@@ -429,7 +434,8 @@ def test_two_rays_on_one_machine_dont_disturb_each_other_and_a_killed_one_leaves
     ray: RayForTests, served: Served, second_ray: Path
 ) -> None:
     served.begin()
-    with Load(ray.url("iris")) as load:
+    # it takes as long as a Ray needs to start, which isn't to wait for thousands of answers
+    with Load(ray.url("iris"), pause=0.5) as load:
         other = local.up(second_ray)
         assert local.up(second_ray) == other == local.status(second_ray)
         assert other.address != ray.ray.address

@@ -96,6 +96,20 @@ def test_a_new_version_needs_its_run(registry: Bench) -> None:
     assert codes(registry, manifest()) == ["source-not-found"]
 
 
+@pytest.mark.parametrize("root", [STANDARD, ELSEWHERE], ids=["where MLflow puts files", "elsewhere"])
+def test_a_destroyed_version_is_created_again_without_its_run(registry: Bench, root: str) -> None:
+    execute(registry, f"update runs set artifact_uri = '{root}'")
+    stack = registry.stack(manifest())
+    converge(stack)
+    before = registry.live()
+    list(stack.apply(stack.plan(destroy=True)))
+    execute(registry, *FATES["purged"])
+    plan = stack.check_plan(stack.read_plan(stack.save_plan(stack.plan())))
+    list(stack.apply(plan))
+    assert {a: seen.spec for a, seen in registry.live().items()} == {a: s.spec for a, s in before.items()}
+    assert codes(registry, manifest()) == []
+
+
 def test_a_run_may_be_another_servers(registry: Bench) -> None:
     specs = manifest("s3://elsewhere/churn/1", OTHER)
     converge(registry.stack(specs))

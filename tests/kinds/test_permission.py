@@ -35,7 +35,7 @@ GRANTS = PermissionKind()
 
 
 def grant(resource_type: str, resource: str, level: str = "READ", role: str = "analysts") -> Permission:
-    return Permission(role=role, resource_type=resource_type, resource=resource, level=level)  # type: ignore[arg-type]
+    return Permission(role=role, resource_type=resource_type, resource=resource, level=level)  # type: ignore[arg-type]  # pydantic checks the literals
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def stocked(writing_both: Writing) -> Writing:
 def live(db: Databases, wanted: Filter = ALL) -> dict[str, str]:
     """Address to level."""
     found = GRANTS.observe(db, wanted).objects
-    return {str(address): observed.spec.level for address, observed in found.items()}  # type: ignore[attr-defined]
+    return {str(address): observed.spec.level for address, observed in found.items()}  # type: ignore[attr-defined]  # they are grants
 
 
 def patterns(db: Databases) -> list[tuple[str, str, str]]:
@@ -170,7 +170,7 @@ def test_a_grant_on_an_id_that_names_nothing_is_shown_and_can_be_revoked(stocked
             "permission.analysts/experiment/07",
             "permission.analysts/gateway_endpoint/e-9",
         }
-        GRANTS.delete(db, [observed.spec for observed in found.values()])  # type: ignore[misc]
+        GRANTS.delete(db, [observed.spec for observed in found.values()])  # type: ignore[misc]  # they are grants
         assert patterns(db) == []
 
 

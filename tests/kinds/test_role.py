@@ -25,7 +25,7 @@ ROLES = RoleKind()
 
 
 def live(db: Databases, wanted: Filter = ALL) -> dict[str, Role]:
-    return {str(a.key[0]): found.spec for a, found in ROLES.observe(db, wanted).objects.items()}  # type: ignore[misc]
+    return {str(a.key[0]): found.spec for a, found in ROLES.observe(db, wanted).objects.items()}  # type: ignore[misc]  # they are roles
 
 
 def test_members_are_a_set() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from support.manifests import Problems, Read
 
-from lifecycle_as_code.manifest.yaml.invisible import visible_form
+from lifecycle_as_code.manifest.bind import visible_form
 from lifecycle_as_code.model.diagnostics import Diagnostic, LacError
 
 Errors = Callable[..., tuple[Diagnostic, ...]]

@@ -19,6 +19,7 @@ from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.permission import Permission
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.role import Role
+from lifecycle_as_code.manifest.format import format_text
 from lifecycle_as_code.manifest.load import load
 from lifecycle_as_code.manifest.write import write
 from lifecycle_as_code.model.spec import Address, Spec
@@ -53,6 +54,12 @@ def test_an_odd_text_is_read_back_to_the_letter(text: str) -> None:
 @pytest.mark.parametrize("key", ["no", "1.10", "0755", "null", "a b", "a.b", "a/b", "Größe", "y"])
 def test_an_odd_key_is_read_back_to_the_letter(key: str) -> None:
     the_same(RegisteredModel(name="fraud", tags={key: "x"}))
+
+
+@pytest.mark.parametrize("key", ["k" * 250, "ü: " * 83], ids=["plain", "quoted"])
+def test_a_long_key_is_as_fmt_writes_it(key: str) -> None:
+    text = the_same(RegisteredModel(name="fraud", tags={key: "x"}))
+    assert format_text(text) == text
 
 
 texts = st.text(

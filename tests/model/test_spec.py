@@ -275,8 +275,8 @@ def test_stored_data_is_taken_as_it_is(data: dict[str, Any]) -> None:
 
 def test_specs_are_closed_strict_and_frozen() -> None:
     with pytest.raises(ValueError, match="extra"):
-        Model(name="fraud", descripton="x")  # type: ignore[call-arg]
+        Model(name="fraud", descripton="x")  # type: ignore[call-arg]  # what pydantic is to refuse
     with pytest.raises(ValueError, match="valid integer"):
-        Version(model="fraud", version="3")  # type: ignore[arg-type]
+        Version(model="fraud", version="3")  # type: ignore[arg-type]  # what pydantic is to refuse
     with pytest.raises(ValueError, match="frozen"):
-        Model(name="fraud").name = "other"  # type: ignore[misc]
+        Model(name="fraud").name = "other"  # type: ignore[misc]  # what pydantic is to refuse

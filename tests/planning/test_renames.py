@@ -12,7 +12,7 @@ from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.model.diagnostics import Source
 from lifecycle_as_code.model.snapshot import Desired, Live, Move, Observed, Recorded
 from lifecycle_as_code.model.spec import Address, Spec
-from lifecycle_as_code.planning.renames import Renaming, apply_moves
+from lifecycle_as_code.planning.renames import Renaming, apply_moves, check_moves
 
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
 SCORER = RegisteredModel(name="scorer")
@@ -83,6 +83,8 @@ def test_what_cannot_be_moved_is_told_at_its_block(
     assert why in found.problems[0][1].detail
     assert found.pairs == ()
     assert found.recorded.ours.keys() == {FRAUD.address}
+    desired = Desired({spec.address: spec for spec in declared}, moves=tuple(blocks))
+    assert [*check_moves(desired, SPECS)] == [problem for _, problem in found.problems]
 
 
 TAKEN: dict[str, tuple[Sequence[Spec | Observed], Sequence[Spec], Sequence[Spec], str]] = {

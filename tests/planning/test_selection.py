@@ -585,7 +585,8 @@ def test_what_is_selected_moves_with_the_world_and_else_stays(bench: Bench) -> N
     assert versions_of(bench.stack(specs)) == {"challenger": (4, "selected by {latest: true}")}
     drift = bench.stack(specs).drift()
     assert not drift.exists
-    assert [str(c.address) for c in drift.pending.changes] == ["model_alias.fraud/challenger"]  # type: ignore[union-attr]
+    assert drift.pending
+    assert [str(c.address) for c in drift.pending.changes] == ["model_alias.fraud/challenger"]
     converge(bench.stack(specs))
     assert bench.stack(specs).plan().changes == ()
     MlflowClient(bench.store, bench.store).set_model_version_tag(

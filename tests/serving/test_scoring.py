@@ -32,8 +32,8 @@ def _save(path: Path) -> Any:
     import pandas as pd
     from mlflow.models import infer_signature
 
-    class Sum(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
-        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    class Sum(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow is untyped
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # mlflow is untyped
             import numpy as np
 
             if params and params["fail"]:

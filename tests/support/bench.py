@@ -57,8 +57,7 @@ class Bench:
         )
         desired = Desired({spec.address: spec for spec in specs}, scopes=scopes or {}, **desired_too)
         manifest = SimpleNamespace(settings=settings, desired=desired, digest=lambda: "", files=())
-        # what stands in for a manifest has only what a stack reads of one: hence the ignore
-        return Stack(manifest, self.kinds, self.environ)  # type: ignore[arg-type]
+        return Stack(manifest, self.kinds, self.environ)  # type: ignore[arg-type]  # it has what a stack reads of a manifest
 
     def live(self) -> dict[Address, Observed]:
         """Everything that is there, tombstones apart."""

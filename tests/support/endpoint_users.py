@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
+
+from support.mlflow_fixture import fresh_sqlite
+from support.shared import directory, once
 
 PASSWORD = "correct-horse-battery"
 ENDPOINT = "fraud"
 
 
 def make_auth_database(path: Path) -> Path:
-    """MLflow's own tables, users and roles; the grants on endpoints by SQL, since MLflow refuses the type."""
+    """MLflow's own tables, users and roles; the grants on endpoints by SQL, since MLflow refuses the type. A
+    copy of what is made once for all processes of a run."""
+    shutil.copyfile(once("endpoint-users", _make_template), path)
+    return path
+
+
+def _make_template() -> str:
     import warnings
 
+    path = directory() / "endpoint-users.db"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
         store = SqlAlchemyStore()
-        store.init_db(f"sqlite:///{path}")
+        store.init_db(fresh_sqlite(path.parent, "auth", name=path.name))
     grants: dict[str, tuple[str, str, str]] = {
         "user": ("USE", ENDPOINT, "default"),
         "denied": ("DENY", "*", "default"),
@@ -45,4 +56,4 @@ def make_auth_database(path: Path) -> Path:
     store.create_user("admin", PASSWORD, is_admin=True)
     store.create_user("legacy", "password1234", is_admin=True)
     store.engine.dispose()
-    return path
+    return str(path)

@@ -33,6 +33,7 @@ from lifecycle_as_code.planning import planfile
 from lifecycle_as_code.stack import Stack
 from lifecycle_as_code.stores.ray.client import Cluster
 from support.bench import Bench
+from support.compiled import share_statements
 
 Side = Literal["before", "after"]
 SPECS = {name: kind.spec for name, kind in KINDS.items()}
@@ -132,8 +133,8 @@ def unanswered(place: Place, plan: bytes, number: int, done: bool, settle: float
 
         commits.CONFIRM_SECONDS = settle
     _mark_writers()
-    # methods are replaced, in a process that ends here: hence this ignore and those below
-    DefaultDialect.do_commit = drop  # type: ignore[method-assign]
+    # methods are replaced, in a process that ends here
+    DefaultDialect.do_commit = drop  # type: ignore[method-assign]  # a failpoint
     outcome = applied(place, plan)
     return outcome if lost else "none"
 
@@ -144,7 +145,7 @@ def _go_away() -> None:
     def refuse(*_: Any, **__: Any) -> Any:
         raise OperationalError("connect", None, sqlite3.OperationalError("unable to open database file"))
 
-    Engine.connect = refuse  # type: ignore[method-assign]
+    Engine.connect = refuse  # type: ignore[method-assign]  # a failpoint
 
 
 def warm(place: Place, plan: bytes) -> None:
@@ -153,6 +154,7 @@ def warm(place: Place, plan: bytes) -> None:
     import httpx  # noqa: F401
 
     event.listen(Pool, "connect", hurried)
+    share_statements()
     applied(place, plan)
     standing(place)
 
@@ -215,8 +217,8 @@ def _watch(before: Callable[[int], None], after: Callable[[int], None], *, state
     if statements:
         event.listen(Engine, "before_cursor_execute", executing)
         event.listen(Engine, "after_cursor_execute", executed)
-    DefaultDialect.do_commit = do_commit  # type: ignore[method-assign]
-    Cluster._put = do_put  # type: ignore[method-assign]
+    DefaultDialect.do_commit = do_commit  # type: ignore[method-assign]  # a failpoint
+    Cluster._put = do_put  # type: ignore[method-assign]  # a failpoint
 
 
 # --- what stands

@@ -94,9 +94,8 @@ class Side(Paper):
         self._cluster = cluster
         super().__init__()
 
-    # a property where the other one has an attribute: hence the ignore
     @property
-    def apps(self) -> dict[str, dict[str, Any]]:  # type: ignore[override]
+    def apps(self) -> dict[str, dict[str, Any]]:
         """The cluster's."""
         return self._cluster.apps
 

@@ -28,9 +28,8 @@ import pytest
 from sqlalchemy import create_engine, text, update
 from sqlalchemy.engine import make_url
 
-from lifecycle_as_code.stores.mlflow.bootstrap import create_database
 from lifecycle_as_code.stores.mlflow.tables import users
-from lifecycle_as_code.stores.sql.store import Role, open_store
+from lifecycle_as_code.stores.sql.store import Role
 from support.shared import directory, once
 
 ADMIN, ADMIN_PASSWORD = "admin", "correct-horse-battery"
@@ -49,9 +48,28 @@ def template(role: Role) -> Path:
 
 
 def _make_template(role: Role) -> str:
-    store = open_store(f"sqlite:///{role}.db", role=role, base=directory())
-    create_database(store)
-    return str(store.path)
+    path = directory() / f"{role}.db"
+    _migrate(f"sqlite:///{path}", role, str(path.parent / "mlruns"))
+    return str(path)
+
+
+def _migrate(url: str, role: Role, artifact_root: str) -> None:
+    """As `create_database` does, but in this process: what importing MLflow costs is paid once, and most
+    tests that follow need it anyway."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if role == "tracking":
+            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+            engine = SqlAlchemyStore(url, artifact_root).engine
+        else:
+            import mlflow  # noqa: F401 - what follows can't be imported first
+            from mlflow.server.auth.db.utils import migrate
+
+            engine = create_engine(url)
+            migrate(engine, "head")
+    # who copies a database must be alone with it
+    engine.dispose()
 
 
 def fresh_sqlite(directory: Path, role: Role = "tracking", name: str = "") -> str:
@@ -110,7 +128,7 @@ def _make_postgres_template() -> str:
     name = "mlflow_template"
     _execute_on_postgres(f"CREATE DATABASE {name}")
     for role in ("tracking", "auth"):
-        create_database(open_store(_database(name), role=role, base=directory()))
+        _migrate(_database(name), role, "mlflow-artifacts:/")
     return name
 
 

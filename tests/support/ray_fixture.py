@@ -51,12 +51,13 @@ def ray(tmp_path_factory: pytest.TempPathFactory) -> RayForTests:
 
 
 class Load:
-    """Two clients that ask some thirty times a second while the block runs."""
+    """Two clients that ask while the block runs: some thirty times a second, where each pauses briefly."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, pause: float = 0.05) -> None:
         self.answered: Counter[tuple[str, str]] = Counter()
         self.failed: list[object] = []
         self._url = url
+        self._pause = pause
         self._end = threading.Event()
         self._threads = [threading.Thread(target=self._ask) for _ in range(2)]
 
@@ -73,7 +74,7 @@ class Load:
     def _ask(self) -> None:
         with httpx.Client(timeout=60, trust_env=False) as http:
             # a pause, so that what is under test gets the machine, too
-            while not self._end.wait(0.05):
+            while not self._end.wait(self._pause):
                 try:
                     reply = http.post(self._url, json=SPLIT)
                 except httpx.HTTPError as e:
@@ -110,9 +111,8 @@ def _train(home: Path) -> Models:
     from sklearn.datasets import load_iris
     from sklearn.linear_model import LogisticRegression
 
-    # mlflow is untyped: hence the ignores
-    class Obedient(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
-        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    class Obedient(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow is untyped
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # mlflow is untyped
             import os
             import time
 
@@ -127,14 +127,18 @@ def _train(home: Path) -> Models:
     try:
         mlflow.set_experiment(experiment_id=mlflow.create_experiment("serving", f"{home}/artifacts"))
         data, target = load_iris(return_X_y=True, as_frame=True)
+        # nobody installs them, and MLflow would load each model in a process of its own to find them out
+        needs = {"pip_requirements": ["mlflow", "scikit-learn"]}
         uris = []
         for strength in (0.01, 1.0):
             model = LogisticRegression(C=strength, max_iter=500).fit(data, target)
-            logged = mlflow.sklearn.log_model(model, name="iris", input_example=data.head(2))
+            logged = mlflow.sklearn.log_model(model, name="iris", input_example=data.head(2), **needs)
             uris.append(logged.artifact_path)
         frame = pd.DataFrame({"a": [1.0]})
         signature = infer_signature(frame, frame, params={"sleep": 0.0, "factor": 1.0, "fail": False})
-        logged = mlflow.pyfunc.log_model(name="obedient", python_model=Obedient(), signature=signature)
+        logged = mlflow.pyfunc.log_model(
+            name="obedient", python_model=Obedient(), signature=signature, **needs
+        )
         return Models(*uris, logged.artifact_path)
     finally:
         mlflow.set_tracking_uri(before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -103,9 +103,9 @@ def make_change(
     )
 
 
-def make_plan(*changes: Change, **settings: object) -> Plan:
+def make_plan(*changes: Change, **settings: Any) -> Plan:
     ordered = sort_changes(link_changes({change.address: change for change in changes}))
-    return replace(Plan("payments", "prod", tuple(ordered), build_steps(ordered)), **settings)  # type: ignore[arg-type]
+    return replace(Plan("payments", "prod", tuple(ordered), build_steps(ordered)), **settings)
 
 
 WARNING = Diagnostic(

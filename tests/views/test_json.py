@@ -112,7 +112,7 @@ def test_every_event_is_one_line_with_type_and_version() -> None:
 
 
 def test_what_is_nested_read_only_or_unvalidated_is_json_too() -> None:
-    spec = Model.model_construct(name="m", description=None, tags={"a": 1})  # type: ignore[arg-type]
+    spec = Model.model_construct(name="m", description=None, tags={"a": 1})  # type: ignore[arg-type]  # as a store may hold it
     endpoint = Endpoint(name="e", entities=(Entity(name="c", version="1"),))
     documents = json.loads(json_view.plan(make_plan(make_change(None, spec), make_change(None, endpoint))))
     assert [change["after"] for change in documents["changes"]] == [
@@ -120,6 +120,6 @@ def test_what_is_nested_read_only_or_unvalidated_is_json_too() -> None:
         {"name": "m", "description": None, "tags": {"a": 1}},
     ]
     record = Record(endpoint.address, endpoint.store, endpoint, Pending("id", ("app",)))
-    document = json.loads(json_view.records([record]))
+    document = json.loads(json_view.document({"records": [record]}))
     assert document["records"][0]["address"] == "endpoint.e"
     assert document["records"][0]["pending"] == {"apply_id": "id", "names": ["app"]}

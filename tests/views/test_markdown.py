@@ -16,6 +16,7 @@ from lifecycle_as_code.model.diagnostics import Diagnostic, Source
 from lifecycle_as_code.model.plan import Mode, Plan
 from lifecycle_as_code.model.review import Outcome, Review, Verdict
 from lifecycle_as_code.model.spec import Address
+from lifecycle_as_code.planning.drift import Drift
 from lifecycle_as_code.views.markdown import drift, gfm
 from lifecycle_as_code.views.markdown import plan as markdown
 from lifecycle_as_code.views.markdown.draft import Draft, Section, Weight, fit
@@ -222,7 +223,7 @@ def test_drift_tells_what_would_put_it_back_and_what_is_only_pending() -> None:
     drifted = [c for c in plan.changes if c.address in (ALIAS, Address("registered_model", ("fraud",)))]
     outside = replace(plan, changes=tuple(replace(c, reason="changed outside") for c in drifted))
     text = drift.drift(
-        outside, plan, [Diagnostic("a-code", "a summary", "@bob")], write_times={ALIAS: 1_790_000_000_000}
+        Drift(outside, plan, (Diagnostic("a-code", "a summary", "@bob"),), {ALIAS: 1_790_000_000_000})
     )
     assert text.startswith(
         "**Drift:** 2 objects changed outside lac · pending: 1 to create, 3 to update, 1 to delete\n\n"
@@ -244,7 +245,7 @@ def test_drift_tells_what_would_put_it_back_and_what_is_only_pending() -> None:
 
 
 def test_no_drift_says_so_even_where_the_manifests_cannot_be_planned() -> None:
-    text = drift.drift(planned(), None)
+    text = drift.drift(Drift(planned(), None))
     assert text == (
         "**No drift.** Live state matches the last apply"
         " · pending: unknown, because the manifests can't be planned\n\nStack `payments`, environment `prod`"
@@ -253,7 +254,7 @@ def test_no_drift_says_so_even_where_the_manifests_cannot_be_planned() -> None:
 
 def test_very_much_drift_fits() -> None:
     plan = huge(3_000)
-    text = drift.drift(plan, plan)
+    text = drift.drift(Drift(plan, plan))
     assert gfm.length(text) <= markdown.LIMIT
     assert text.startswith("**Drift:** 3,000 objects changed outside lac · pending: 3,000 to create")
     assert "`lac drift` prints everything." in text

@@ -9,6 +9,7 @@ from support.sample_plans import HOSTILE, always, changed, planned, rich
 
 from lifecycle_as_code import stack  # noqa: F401 - what opens a stack is what makes its types show themselves
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
+from lifecycle_as_code.model.plan import Plan
 from lifecycle_as_code.planning.drift import Drift
 from lifecycle_as_code.views import html
 
@@ -54,8 +55,8 @@ def test_drift_shows_a_table_with_a_row_for_each_field() -> None:
 @pytest.mark.parametrize(
     ("pending", "says"), [(planned(), "0 changes"), (None, "unknown, because the manifests can't be planned")]
 )
-def test_without_drift_it_is_said(pending: object, says: str) -> None:
-    told = shown(Drift(planned(), pending))  # type: ignore[arg-type]
+def test_without_drift_it_is_said(pending: Plan | None, says: str) -> None:
+    told = shown(Drift(planned(), pending))
     assert told.texts == ["No drift. Live state matches the last apply.", f"Pending: {says}."]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from ..execution import ApplyOptions, apply_new_plan, apply_options, apply_saved_plan
@@ -23,28 +21,17 @@ from ..plan_options import PlanOptions, plan_options
 )
 @click.pass_obj
 def command(
-    options: Options,
-    /,
-    file: str | None,
-    auto_approve: bool,
-    no_input: bool,
-    lock_timeout: float,
-    as_json: bool,
-    same_manifests: bool,
-    **values: Any,
+    options: Options, request: PlanOptions, apply: ApplyOptions, file: str | None, same_manifests: bool
 ) -> int:
     """Make a plan, ask for approval, and apply it. With FILE, apply exactly the plan saved by `lac plan -o
     FILE`, without asking; variables then affect only the connections in lac.yaml.
 
     The first Ctrl-C finishes or rolls back the current operation and stops; the second aborts. Completed
-    changes are recorded in both cases, and the next apply makes the remaining ones.
-    """
-    apply = ApplyOptions(auto_approve, no_input, lock_timeout, as_json)
-    plan = PlanOptions.of(**values)
+    changes are recorded in both cases, and the next apply makes the remaining ones."""
     if file is None:
         if same_manifests:
             raise click.UsageError("--same-manifests requires a saved plan's FILE")
-        return apply_new_plan(options, plan.plan, apply)
-    if plan:
+        return apply_new_plan(options, request.plan, apply)
+    if request:
         raise click.UsageError("options that make a plan can't be combined with a saved plan's FILE")
     return apply_saved_plan(options, file, apply, same_manifests=same_manifests)

@@ -14,17 +14,9 @@ from ..plan_options import PlanOptions, allow_option
 @allow_option
 @apply_options
 @click.pass_obj
-def command(
-    options: Options,
-    allow: tuple[str, ...],
-    auto_approve: bool,
-    no_input: bool,
-    lock_timeout: float,
-    as_json: bool,
-) -> int:
+def command(options: Options, allow: tuple[str, ...], apply: ApplyOptions) -> int:
     """Delete every object that this stack manages, imported ones included, after showing the plan and asking.
 
-    Objects of other stacks stay. `lac plan --destroy` shows the same plan and deletes nothing.
-    """
-    plan = PlanOptions.of(destroy=True, allow=allow)
-    return apply_new_plan(options, plan.plan, ApplyOptions(auto_approve, no_input, lock_timeout, as_json))
+    Objects of other stacks stay. `lac plan --destroy` shows the same plan and deletes nothing."""
+    request = PlanOptions(destroy=True, allow=allow)
+    return apply_new_plan(options, request.plan, apply)

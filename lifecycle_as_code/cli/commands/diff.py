@@ -12,7 +12,7 @@ from ..display import json_option
 from ..group import Verb
 from ..options import Options
 from ..output import paint, say, tell, width
-from ..stacks import open_stack
+from ..stacks import open_plan, open_stack
 
 if TYPE_CHECKING:
     from ...planning.comparison import Side, States
@@ -32,6 +32,7 @@ def command(options: Options, before: str, after: str | None, detailed_exitcode:
     `FILE:after`, the state that it makes); a time such as `2026-11-24`, by default in UTC (the records at
     that time); the id of an apply (the records after it)."""
     from ...planning.comparison import compare_states
+    from ...planning.encoding import change_data
     from ...views import json
     from ...views.terminal import diff as view
 
@@ -42,24 +43,21 @@ def command(options: Options, before: str, after: str | None, detailed_exitcode:
     written = all(side.what == "manifests" for side in sides)
     states = [_states(side, _environment(options, sides), written=written) for side in sides]
     # a plan knows only the objects that it changes
-    plans = [side_states for side, side_states in zip(sides, states, strict=True) if side.what in _PLAN]
-    if plans:
-        addresses = {address for plan in plans for address in plan}
-        states = [{a: spec for a, spec in one.items() if a in addresses} for one in states]
-    changes = compare_states(_existing(states[0]), _existing(states[1]))
+    plans = [plan for side, plan in zip(sides, states, strict=True) if side.what in _PLAN]
+    addresses = {address for one in plans or states for address in one}
+    changes = compare_states(
+        *({a: spec for a, spec in one.items() if spec is not None and a in addresses} for one in states)
+    )
     names = str(sides[0]), str(sides[1])
     if as_json:
-        say(json.difference(*names, changes))
+        data = [change_data(change) for change in changes]
+        say(json.document({"from": names[0], "to": names[1], "changes": data}))
     else:
         tell(view.difference(*names, changes, paint(options), width=width()))
     return 2 if detailed_exitcode and changes else 0
 
 
 _PLAN = ("plan", "planned")
-
-
-def _existing(states: States) -> States:
-    return {address: spec for address, spec in states.items() if spec is not None}
 
 
 def _side(text: str, environments: frozenset[str]) -> Side:
@@ -75,8 +73,6 @@ def _side(text: str, environments: frozenset[str]) -> Side:
 
 def _environment(options: Options, sides: list[Side]) -> Options:
     """The options, in the environment of the first side that is a saved plan."""
-    from ..plan_files import open_plan
-
     own = copy(options)
     for side in sides:
         if side.what in _PLAN and not own.environment:
@@ -85,8 +81,6 @@ def _environment(options: Options, sides: list[Side]) -> Options:
 
 
 def _states(side: Side, options: Options, *, written: bool) -> States:
-    from ..plan_files import open_plan
-
     if side.what in _PLAN:
         plan = open_plan(options, side.name)[1].plan
         return {c.address: c.before if side.what == "plan" else c.after for c in plan.changes}

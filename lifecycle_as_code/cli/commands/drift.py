@@ -24,23 +24,21 @@ def command(options: Options, ignore: tuple[str, ...], view: str | None) -> int:
     """Detect changes made outside lac since the last apply, and list pending changes of the
     manifests separately.
 
-    Reads the stores and changes nothing. Exits with 2 if there is drift.
-    """
+    Reads the stores and changes nothing. Exits with 2 if there is drift."""
     drift = open_stack(options).drift(ignore)
-    parts = drift.outside, drift.pending, drift.problems
     match view:
         case "json":
             from ...views import json
 
-            say(json.drift(*parts, drift.updated))
+            say(json.drift(drift))
         case "markdown":
             from ...views.markdown import drift as markdown_view
 
-            say(markdown_view.drift(*parts, write_times=drift.updated))
+            say(markdown_view.drift(drift))
         case _:
             from ...views.terminal import drift as terminal_view
 
-            tell(terminal_view.drift(*parts, paint(options), write_times=drift.updated, width=width()))
+            tell(terminal_view.drift(drift, paint(options), width=width()))
     if drift.exists:
         return 2
     return 1 if drift.problems else 0

@@ -5,16 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
+from ...model.diagnostics import Diagnostic, LacError, Source, refuse
+from ...views.text import safe
+from ..files import replace
 from ..group import Verb
 from ..options import Options
 from ..output import note, paint, say, warn, write_bytes
-
-if TYPE_CHECKING:
-    from ...model.diagnostics import Diagnostic
 
 STDIN: Final = "-"
 _TEMPLATE: Final = ".j2"
@@ -31,8 +31,6 @@ def command(options: Options, paths: tuple[str, ...], check: bool, diff: bool) -
     PATH is a file, a directory (with all YAML files below it that a stack would read), or `-` to read stdin
     and write stdout; by default the stack's directory. Content and comments stay the same. Templates (*.j2)
     are skipped."""
-    from ...model.diagnostics import LacError, refuse
-
     if STDIN in paths:
         if len(paths) > 1:
             raise click.UsageError(f"`{STDIN}` can't be combined with another PATH")
@@ -53,7 +51,6 @@ def _files(paths: Sequence[str]) -> Iterator[Path]:
     from ...manifest.files import PROJECT, SUFFIXES, list_manifests
     from ...manifest.project import INCLUDE
     from ...manifest.yaml.report import problem, quote
-    from ...model.diagnostics import LacError, Source
 
     known: set[Path] = set()
     for text in paths:
@@ -79,8 +76,6 @@ def _format_file(path: Path, options: Options, *, check: bool, diff: bool) -> bo
     """Format a file. Whether it changes. LacError where it can't be read."""
     from ...manifest.files import read
     from ...views.terminal import edits
-    from ...views.text import safe
-    from ..files import replace
 
     name = str(path)
     if name.endswith(_TEMPLATE):
@@ -118,7 +113,6 @@ def _format_text(data: bytes, name: str, options: Options) -> str:
     from ...manifest.format import CannotFormatError, format_text
     from ...manifest.yaml.reader import parse
     from ...manifest.yaml.report import Report, problem
-    from ...model.diagnostics import Source, refuse
 
     report = Report(name)
     parse(data, report)

@@ -6,7 +6,7 @@ import click
 
 from ..group import Verb
 from ..options import Options
-from ..output import approval_error, confirm, is_interactive, note, say
+from ..output import confirm, failure, is_interactive, note, say
 from ..stacks import open_stack
 
 
@@ -21,9 +21,8 @@ def command(options: Options, lock_id: str, force: bool) -> int:
     lease expires. If that process is still running, it can't write any more."""
     if not force:
         if not is_interactive():
-            raise approval_error(
-                "the unlock needs approval", "There is no terminal to ask on.", "add `--force`"
-            )
+            detail = "There is no terminal to ask on."
+            raise failure("approval-needed", "the unlock needs approval", detail, "add `--force`")
         if not confirm("The lock's holder will not be able to write any more. Unlock the stack?"):
             note("Nothing was unlocked.")
             return 1

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ...views.text import pluralize, safe
+from ..files import write
 from ..group import Verb
 from ..options import Options
 from ..output import note, say
-from ..stacks import open_stack
+from ..stacks import open_plan, open_stack
 
 if TYPE_CHECKING:
     from ...review.graph import Graph
@@ -45,8 +48,7 @@ def command(
     dependents. Arrows point to dependencies.
 
     Reads the stores only with --plan. The graph of a saved plan has the objects that it changes or affects.
-    `lac graph --format svg -o graph.svg` doesn't need Graphviz.
-    """
+    `lac graph --format svg -o graph.svg` doesn't need Graphviz."""
     from ...review.graph import select_part
     from ...views.graph.drawing import svg
     from ...views.graph.text import dot, mermaid
@@ -56,11 +58,6 @@ def command(
     if out is None:
         say(text.rstrip("\n"))
         return 0
-    from pathlib import Path
-
-    from ...views.text import pluralize, safe
-    from ..files import write
-
     write(Path(out), text.encode())
     note(f"Wrote {pluralize(len(graph.nodes), 'object')} to {safe(out)}.")
     return 0
@@ -70,8 +67,6 @@ def _graph(options: Options, plan: str | None) -> Graph:
     from ...review.graph import make_graph
 
     if plan:
-        from ..plan_files import open_plan
-
         return make_graph(plan=open_plan(options, plan)[1].plan)
     stack = open_stack(options)
     return make_graph(stack.desired, None if plan is None else stack.plan())

@@ -29,7 +29,7 @@ def command(options: Options, address: str | None, limit: int | None, as_json: b
     applies = stack.history(target)
     latest = list(reversed(applies))[:limit]
     if as_json:
-        say(json.history(latest))
+        say(json.document({"applies": latest}))
     elif not latest:
         note("No applies yet." if target is None else "No apply of this stack has changed this object.")
     elif target is None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from contextlib import ExitStack
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ...views.text import pluralize, safe
 from ..group import Verb
 from ..options import Options
-from ..output import note, say, warn
+from ..output import failure, note, say, warn
 from ..stacks import open_stack, warn_of_commit
 
 if TYPE_CHECKING:
@@ -34,10 +35,7 @@ def command(
     """Import live objects: record them as this stack's, and write the YAML that declares them.
 
     The next plan is then empty. Without --out, the YAML goes to a new file beside the other manifests, where
-    `include` in lac.yaml includes it. Existing files are never overwritten.
-    """
-    from ...views.text import pluralize, safe
-
+    `include` in lac.yaml includes it. Existing files are never overwritten."""
     if everything == bool(addresses):
         raise click.UsageError("pass either ADDRESS... or --all")
     if everything and take_over:
@@ -74,7 +72,7 @@ def _adopt(
             say(adoption.yaml.rstrip("\n"))
         return adoption, None
     file: Path | None = None
-    new_paths: list[Path] = []
+    undo = ExitStack()
 
     def write(text: str) -> None:
         nonlocal file
@@ -82,23 +80,26 @@ def _adopt(
         for path in paths:
             try:
                 if not out:
-                    _make_folder(path.parent, new_paths)
+                    _make_folder(path.parent, undo)
                 with path.open("x", encoding="utf-8") as stream:
-                    new_paths.append(path)
+                    undo.callback(path.unlink, missing_ok=True)
                     stream.write(text)
             except OSError as error:
                 raise _cannot_write(path, error) from None
             if path.resolve() in open_stack(options).files:
                 file = path
                 return
-            _remove(new_paths)
-        raise _include_error(paths[0])
+            undo.close()
+        raise failure(
+            "not-included",
+            "the stack doesn't include the new file",
+            f"No pattern of `include` in lac.yaml matches {paths[0]}. Nothing was imported.",
+            "add the file to `include`, or pass another file with `--out`",
+        )
 
-    try:
+    with undo:
         adoption = stack.import_objects(targets, write=write, take_over=take_over)
-    except BaseException:
-        _remove(new_paths)
-        raise
+        undo.pop_all()
     return adoption, file
 
 
@@ -107,62 +108,28 @@ def _free_paths(stack: Stack, directory: Path) -> list[Path]:
     pattern of `include`."""
     from ...manifest.files import propose_name
 
-    def free(make_path: Callable[[str], Path | None]) -> Path | None:
-        stems = chain(["imported"], (f"imported-{number}" for number in count(2)))
-        return next(path for stem in stems if (path := make_path(stem)) is None or not path.exists())
-
-    def below(folder: Path) -> Callable[[str], Path]:
-        return lambda stem: folder / f"{stem}.yaml"
-
-    def match(pattern: str) -> Callable[[str], Path | None]:
-        return lambda stem: directory / name if (name := propose_name(pattern, stem)) else None
-
     folders = Counter(Path(place.file).parent for place in stack.desired.places.values())
-    places = [*(below(folder) for folder, _ in folders.most_common(1)), below(directory)]
-    paths = [free(place) for place in (*places, *map(match, stack.settings.include))]
-    return [path for path in dict.fromkeys(paths) if path is not None]
+    places = [(folder, "*.yaml") for folder, _ in folders.most_common(1)]
+    places += [(directory, pattern) for pattern in ("*.yaml", *stack.settings.include)]
+    paths: list[Path] = []
+    for folder, pattern in places:
+        stems = chain(["imported"], (f"imported-{number}" for number in count(2)))
+        names = (propose_name(pattern, stem) for stem in stems)
+        name = next(name for name in names if name is None or not (folder / name).exists())
+        paths += [folder / name] if name else []
+    return list(dict.fromkeys(paths))
 
 
-def _make_folder(folder: Path, new_paths: list[Path]) -> None:
-    """Make a directory and its missing parents, and add them to `new_paths`."""
+def _make_folder(folder: Path, undo: ExitStack) -> None:
+    """Make a directory and its missing parents, which `undo` removes."""
     if not folder.exists():
-        _make_folder(folder.parent, new_paths)
+        _make_folder(folder.parent, undo)
         folder.mkdir()
-        new_paths.append(folder)
-
-
-def _remove(new_paths: list[Path]) -> None:
-    """Remove the paths, the last one first."""
-    while new_paths:
-        path = new_paths.pop()
-        if path.is_dir():
-            path.rmdir()
-        else:
-            path.unlink(missing_ok=True)
+        undo.callback(folder.rmdir)
 
 
 def _cannot_write(path: Path, error: OSError) -> Exception:
-    from ...model.diagnostics import Diagnostic, LacError
-
     exists = isinstance(error, FileExistsError)
-    return LacError(
-        Diagnostic(
-            "cannot-write",
-            "cannot write the file",
-            f"{path}: {'the file exists already' if exists else error.strerror or error}.",
-            hint="pass another file with `--out`; existing files are never overwritten" if exists else "",
-        )
-    )
-
-
-def _include_error(path: Path) -> Exception:
-    from ...model.diagnostics import Diagnostic, LacError
-
-    return LacError(
-        Diagnostic(
-            "not-included",
-            "the stack doesn't include the new file",
-            f"No pattern of `include` in lac.yaml matches {path}. Nothing was imported.",
-            hint="add the file to `include`, or pass another file with `--out`",
-        )
-    )
+    reason = "the file exists already" if exists else error.strerror or error
+    hint = "pass another file with `--out`; existing files are never overwritten" if exists else ""
+    return failure("cannot-write", "cannot write the file", f"{path}: {reason}.", hint)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from ...model.diagnostics import Diagnostic, refuse
+from ...views.text import safe
 from ..group import Verb
 from ..options import Options
 from ..output import say
@@ -63,28 +65,18 @@ def command(options: Options, below: str | None, name: str | None) -> int:
     """Create a starter stack in DIR: lac.yaml and one model. DIR is created if it doesn't exist; existing
     files are never overwritten.
 
-    `.lac/schemas` gets the JSON Schemas with which an editor checks manifests.
-    """
-    from ...model.diagnostics import Diagnostic, LacError
-    from ...views.text import safe
-
+    `.lac/schemas` gets the JSON Schemas with which an editor checks manifests."""
     home = Path(options.directory, below or ".")
     files = {
         "lac.yaml": _PROJECT.format(name=name or _default_name(home)),
         "models/hello.yaml": _MODELS,
     }
-    if conflicts := [file for file in files if (home / file).exists()]:
-        raise LacError(
-            *(
-                Diagnostic(
-                    "already-there",
-                    "the file exists already",
-                    f"{home / file} was not overwritten.",
-                    hint="use another directory: `lac init DIR`",
-                )
-                for file in conflicts
-            )
-        )
+    hint = "use another directory: `lac init DIR`"
+    refuse(
+        Diagnostic("already-there", "the file exists already", f"{home / file} was not overwritten.", hint)
+        for file in files
+        if (home / file).exists()
+    )
     # an existing .gitignore stays as it is
     if not (home / ".gitignore").exists():
         files[".gitignore"] = _IGNORED

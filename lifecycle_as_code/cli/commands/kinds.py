@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ...model.diagnostics import did_you_mean
 from ..group import Verb
 from ..options import Options
 from ..output import paint, say
@@ -16,7 +17,6 @@ from ..stacks import spec_classes
 @click.pass_obj
 def command(options: Options, names: tuple[str, ...], everything: bool) -> int:
     """List the kinds of objects and their sections in manifests. With KIND, show all fields of that kind."""
-    from ...model.diagnostics import did_you_mean
     from ...views.terminal import reference
 
     specs = spec_classes()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from ..display import plan_views, show, warn_of_denials
 from ..group import Verb
 from ..options import Options
-from ..plan_files import save_plan
 from ..plan_options import PlanOptions, out_option, plan_options
-from ..stacks import open_stack
+from ..stacks import open_stack, save_plan
 
 
 @click.command(cls=Verb)
@@ -22,13 +19,11 @@ from ..stacks import open_stack
 @plan_views
 @click.pass_obj
 def command(
-    options: Options, /, out: str | None, detailed_exitcode: bool, view: str | None, **values: Any
+    options: Options, request: PlanOptions, out: str | None, detailed_exitcode: bool, view: str | None
 ) -> int:
     """Show the changes that `lac apply` would make. Reads the stores and changes nothing.
 
-    Exits with 1 if a policy denies the plan, which is still shown, and saved with -o.
-    """
-    request = PlanOptions.of(**values)
+    Exits with 1 if a policy denies the plan, which is still shown, and saved with -o."""
     stack = open_stack(options)
     plan = request.plan(stack)
     show(plan, options, view)

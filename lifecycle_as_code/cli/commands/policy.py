@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from copy import copy
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..display import json_option
+from ..files import read
 from ..group import Group
 from ..options import Options
-from ..output import paint, say, tell
-from ..stacks import open_stack
+from ..output import failure, paint, say, tell, warn
+from ..stacks import open_stack, spec_classes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ...review.policy.tests import Trial
     from ...stack import Stack
 
@@ -33,11 +36,8 @@ def command() -> None:
 @click.pass_obj
 def list_(options: Options) -> int:
     """List the policies and waivers in the manifests."""
-    from datetime import UTC, datetime
-
     from ...review.policy.judge import list_expired_waivers
     from ...views.terminal import policy as view
-    from ..output import warn
 
     stack = open_stack(options)
     warn(list_expired_waivers(stack.desired.rules, datetime.now(UTC)), options)
@@ -70,8 +70,6 @@ def test(options: Options, files: tuple[str, ...], as_json: bool) -> int:
     FILE has tests (by default every `*.policytest.yaml` below the stack's directory), or is a saved plan,
     which passes if no policy of its environment denies it, as of the time it was made. Exits with 1 if a test
     fails."""
-    from pathlib import Path
-
     from ...views import json
     from ...views.terminal import policy as view
 
@@ -85,35 +83,24 @@ def test(options: Options, files: tuple[str, ...], as_json: bool) -> int:
 def _tests(stack: Stack) -> list[Path]:
     """The files of tests below the stack's directory, relative to the working directory. LacError for
     none."""
-    from pathlib import Path
-
     from ...manifest.files import TESTS, list_tests
-    from ...model.diagnostics import Diagnostic, LacError
 
     here = Path.cwd()
     paths = list_tests(stack.directory)
     if not paths:
-        raise LacError(
-            Diagnostic(
-                "no-policy-tests",
-                "no policy tests found",
-                f"No file below {stack.directory} ends in {' or '.join(TESTS)}.",
-                hint="write a test, or test a saved plan: `lac plan -o FILE`, then `lac policy test FILE`",
-            )
+        raise failure(
+            "no-policy-tests",
+            "no policy tests found",
+            f"No file below {stack.directory} ends in {' or '.join(TESTS)}.",
+            "write a test, or test a saved plan: `lac plan -o FILE`, then `lac policy test FILE`",
         )
     return [path.relative_to(here) if path.is_relative_to(here) else path for path in paths]
 
 
 def _run(path: Path, stack: Stack, options: Options) -> Iterator[Trial]:
-    import os
-    from copy import copy
-    from datetime import UTC, datetime
-
     from ...manifest.policy_tests.reader import read_policy_tests
     from ...planning import planfile
     from ...review.policy.tests import judge_saved_plan, run_case
-    from ..files import read
-    from ..stacks import spec_classes
 
     rules, specs = stack.desired.rules, spec_classes()
     data = read(path, planfile.MAX_BYTES)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ...views.text import safe
 from ..display import show
+from ..files import replace
 from ..group import Verb
 from ..options import Options
 from ..output import note, paint, say
@@ -55,56 +57,46 @@ def command(
     Nothing else in the file changes. The plan is shown before the file is written; if planning fails, the
     file stays unchanged. Applies nothing."""
     from ...views.terminal import edits
-    from ...views.text import safe
 
     if where is not None and version is not None:
         raise click.UsageError("--version and --where: choose one")
     stack = open_stack(options)
     promotion = stack.promote(model, to=alias, version=version, where=where)
     if not promotion.changes:
-        return _report_up_to_date(promotion, as_json=as_json)
+        if as_json:
+            _print_json(promotion, None, written=False, branch=None, commit=None)
+        else:
+            pending = "" if promotion.live == promotion.version else "; run `lac apply` to apply it"
+            address, at = safe(promotion.address), safe(promotion.at)
+            say(f"{address} is already at version {promotion.version} ({at}){pending}.")
+        return 0
     new_branch = None if branch is None else stack.branch(promotion, branch)
     if not as_json:
         say(edits.difference(promotion.file, promotion.text_before, promotion.text, paint(options)))
-    plan = None
-    if not (dry_run or no_plan):
-        plan = stack.plan_promotion(promotion)
-        if not as_json:
-            say("")
-            show(plan, options, None)
+    plan = None if dry_run or no_plan else stack.plan_promotion(promotion)
+    if plan is not None and not as_json:
+        say("")
+        show(plan, options, None)
     commit = None if dry_run else _write(promotion, plan, new_branch)
+    name = new_branch.name if new_branch else None
     if as_json:
-        name = new_branch.name if new_branch else None
         _print_json(promotion, plan, written=not dry_run, branch=name, commit=commit)
         return 0
     if plan is not None and plan.review.denied:
         note("\nA policy denies this plan: `lac apply` would fail.")
     if dry_run:
         note("\nNothing was written.")
-    elif new_branch is None:
+    elif name is None:
         note(f"\nEdited {safe(promotion.at or promotion.file)}. Commit it for review, or run `lac apply`.")
     else:
-        file, name = safe(promotion.file), safe(new_branch.name)
-        note(f"\nCommitted {file} to the new branch {name}. Nothing was pushed.")
-    return 0
-
-
-def _report_up_to_date(promotion: Promotion, *, as_json: bool) -> int:
-    from ...views.text import safe
-
-    if as_json:
-        _print_json(promotion, None, written=False, branch=None, commit=None)
-        return 0
-    pending = "" if promotion.live == promotion.version else "; run `lac apply` to apply it"
-    address, at = safe(promotion.address), safe(promotion.at)
-    say(f"{address} is already at version {promotion.version} ({at}){pending}.")
+        file = safe(promotion.file)
+        note(f"\nCommitted {file} to the new branch {safe(name)}. Nothing was pushed.")
     return 0
 
 
 def _write(promotion: Promotion, plan: Plan | None, branch: Branch | None) -> str | None:
     """Write the file; its commit, where there is a branch. LacError where the file has changed meanwhile."""
     from ...views.terminal import edits
-    from ..files import replace
 
     def write() -> None:
         replace(Path(promotion.file), promotion.text_before.encode(), promotion.text.encode())
@@ -120,25 +112,22 @@ def _write(promotion: Promotion, plan: Plan | None, branch: Branch | None) -> st
 def _print_json(
     promotion: Promotion, plan: Plan | None, *, written: bool, branch: str | None, commit: str | None
 ) -> None:
-    from ...planning.encoding import plan_data
+    from ...planning.encoding import place_data, plan_data
     from ...views import json
     from ...views.terminal import edits
 
-    say(
-        json.document(
-            {
-                "address": str(promotion.address),
-                "version": promotion.version,
-                "before": promotion.before,
-                "live": promotion.live,
-                "changes": promotion.changes,
-                "written": written,
-                "at": promotion.at._asdict() if promotion.at else None,
-                "file": promotion.file,
-                "patch": edits.patch(promotion.file, promotion.text_before, promotion.text),
-                "branch": branch,
-                "commit": commit,
-                "plan": None if plan is None else plan_data(plan),
-            }
-        )
-    )
+    data = {
+        "address": str(promotion.address),
+        "version": promotion.version,
+        "before": promotion.before,
+        "live": promotion.live,
+        "changes": promotion.changes,
+        "written": written,
+        "at": place_data(promotion.at),
+        "file": promotion.file,
+        "patch": edits.patch(promotion.file, promotion.text_before, promotion.text),
+        "branch": branch,
+        "commit": commit,
+        "plan": None if plan is None else plan_data(plan),
+    }
+    say(json.document(data))

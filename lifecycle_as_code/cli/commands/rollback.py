@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from ...views.text import safe
 from ..display import plan_views, show, warn_of_denials
+from ..files import write
 from ..group import Verb
 from ..options import Options
 from ..output import note
-from ..plan_files import save_plan
-from ..plan_options import allow_option, out_option, refuse_unknown_guards
-from ..stacks import open_stack
+from ..plan_options import allow_option, out_option
+from ..stacks import open_stack, save_plan
 
 
 @click.command(cls=Verb)
@@ -30,10 +31,6 @@ def command(
     APPLY is an id from `lac history`, or the beginning of one. Endpoints that follow a restored alias are
     restored with it. Applies nothing: save the plan with `-o FILE` and run `lac apply FILE`, or edit the
     manifests with --write and have them reviewed."""
-    from ...views.text import safe
-    from ..files import write
-
-    refuse_unknown_guards(allow)
     stack = open_stack(options)
     rollback = stack.rollback(what, allow=allow)
     plan = rollback.plan

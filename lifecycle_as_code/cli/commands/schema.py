@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ...views.text import safe
 from ..group import Verb
 from ..output import say
 from ..stacks import spec_classes
@@ -20,10 +21,7 @@ FILES = {"manifest": "manifest.schema.json", "project": "lac.schema.json"}
 def command(which: str, out: str | None) -> int:
     """Print the JSON Schema of manifests, or of lac.yaml (`project`).
 
-    An editor uses it for files that start with `# yaml-language-server: $schema=PATH`.
-    """
-    from ...views.text import safe
-
+    An editor uses it for files that start with `# yaml-language-server: $schema=PATH`."""
     if out is None:
         say(schema_texts()[FILES[which]].rstrip("\n"))
         return 0

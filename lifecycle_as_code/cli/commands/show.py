@@ -11,7 +11,7 @@ from ..display import plan_views, show
 from ..group import Verb
 from ..options import Options
 from ..output import note, paint, say, tell, width
-from ..stacks import open_stack
+from ..stacks import open_plan, open_stack, spec_classes
 
 
 @click.command(cls=Verb)
@@ -25,8 +25,7 @@ def command(options: Options, what: str | None, time: str | None, view: str | No
     """Show the object at ADDRESS, such as `model_alias.fraud/champion`, as declared, recorded and live; or
     the plan in FILE, saved by `lac plan -o FILE`; or, with --at, the records at a time, by default in UTC.
 
-    Exits with 1 if there is nothing to show.
-    """
+    Exits with 1 if there is nothing to show."""
     as_json = view == "json"
     # os.path.isfile: False for a name that is too long for a file
     is_plan = time is None and what is not None and os.path.isfile(what)
@@ -37,14 +36,13 @@ def command(options: Options, what: str | None, time: str | None, view: str | No
     if what is None:
         raise click.UsageError("pass an ADDRESS, a FILE, or --at TIME")
     if is_plan:
-        from ..plan_files import open_plan
-
         show(open_plan(options, what)[1].plan, options, view)
         return 0
     return _object(options, what, as_json=as_json)
 
 
 def _object(options: Options, address: str, *, as_json: bool) -> int:
+    from ...planning.encoding import fields_data
     from ...views import json
     from ...views.terminal import show as view
 
@@ -52,7 +50,7 @@ def _object(options: Options, address: str, *, as_json: bool) -> int:
     item = stack.show(stack.parse_address(address))
     sides = item.desired, item.recorded, item.live
     if as_json:
-        say(json.snapshots(item.address, *sides))
+        say(json.document(fields_data(item)))
     else:
         at = stack.desired.places.get(item.address)
         tell(view.snapshots(item.address, *sides, at=at, paint=paint(options), width=width()))
@@ -65,7 +63,6 @@ def _object(options: Options, address: str, *, as_json: bool) -> int:
 def _records_at(options: Options, address: str | None, time: str, *, as_json: bool) -> int:
     from ...manifest.write import write
     from ...views import json
-    from ..stacks import spec_classes
 
     at_ms = _milliseconds(time)
     stack = open_stack(options, manifests=False)
@@ -74,7 +71,8 @@ def _records_at(options: Options, address: str | None, time: str, *, as_json: bo
         target = stack.parse_address(address)
         specs = {target: specs[target]} if target in specs else {}
     if as_json:
-        say(json.records_at(at_ms, specs))
+        objects = {str(target): spec for target, spec in specs.items()}
+        say(json.document({"at_ms": at_ms, "objects": objects}))
     elif specs:
         say(write(list(specs.values()), spec_classes()).rstrip("\n"))
     if not specs:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
+from ...model.diagnostics import Diagnostic, LacError, refuse
+from ...views.text import pluralize, safe
 from ..display import json_option
 from ..group import Group
 from ..options import Options
 from ..output import note, paint, say, width
 from ..stacks import open_stack, warn_of_commit
-
-if TYPE_CHECKING:
-    from ...model.snapshot import Record
 
 
 @click.group(cls=Group)
@@ -28,12 +25,14 @@ def command() -> None:
 def list_(options: Options, patterns: tuple[str, ...], as_json: bool) -> int:
     """List the addresses of the objects that this stack manages. PATTERN, such as `model_alias.*`, filters
     them."""
+    from ...planning.targeting import matches
     from ...views import json
-    from ...views.text import safe
 
-    records = [record for record in open_stack(options).records() if _matches(record, patterns)]
+    records = open_stack(options).records()
+    if patterns:
+        records = tuple(record for record in records if matches(record.address, patterns))
     if as_json:
-        say(json.records(records))
+        say(json.document({"records": records}))
     elif records:
         say("\n".join(safe(record.address) for record in records))
     return 0
@@ -52,8 +51,11 @@ def show(options: Options, address: str, as_json: bool) -> int:
     target = stack.parse_address(address)
     records = [record for record in stack.records() if record.address == target]
     if not records:
-        raise _record_error(address)
-    say(json.records(records) if as_json else view.record(records[0], paint(options), width=width()))
+        raise LacError(_record_error(address))
+    if as_json:
+        say(json.document({"records": records}))
+    else:
+        say(view.record(records[0], paint(options), width=width()))
     return 0
 
 
@@ -65,16 +67,12 @@ def rm(options: Options, addresses: tuple[str, ...], dry_run: bool) -> int:
     """Remove records: the objects stay as they are, and this stack stops managing them.
 
     Remove the objects from the manifests, too: otherwise the next plan fails, because they exist and no stack
-    manages them.
-    """
-    from ...views.text import pluralize, safe
-
+    manages them."""
     stack = open_stack(options)
     targets = list(dict.fromkeys(stack.parse_address(address) for address in addresses))
     if dry_run:
         own = {record.address for record in stack.records()}
-        if unknown := [address for address in targets if address not in own]:
-            raise _record_error(*map(str, unknown))
+        refuse([_record_error(address) for address in targets if address not in own])
     else:
         warn_of_commit(stack, options)
         stack.forget(targets)
@@ -84,23 +82,10 @@ def rm(options: Options, addresses: tuple[str, ...], dry_run: bool) -> int:
     return 0
 
 
-def _matches(record: Record, patterns: tuple[str, ...]) -> bool:
-    from ...planning.targeting import matches
-
-    return not patterns or matches(record.address, patterns)
-
-
-def _record_error(*addresses: str) -> Exception:
-    from ...model.diagnostics import Diagnostic, LacError
-
-    return LacError(
-        *(
-            Diagnostic(
-                "not-recorded",
-                "this stack doesn't manage the object",
-                f"{address} has no record.",
-                hint="run `lac state list` to list the objects that it manages",
-            )
-            for address in addresses
-        )
+def _record_error(address: object) -> Diagnostic:
+    return Diagnostic(
+        "not-recorded",
+        "this stack doesn't manage the object",
+        f"{address} has no record.",
+        hint="run `lac state list` to list the objects that it manages",
     )

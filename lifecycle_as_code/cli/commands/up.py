@@ -17,8 +17,7 @@ from ..output import note, say
 def command(options: Options, num_cpus: int | None, as_json: bool) -> int:
     """Start this stack's Ray on this machine, on loopback addresses only. Does nothing if it is running.
 
-    With `serve: local` in lac.yaml, `lac apply` starts it, too.
-    """
+    With `serve: local` in lac.yaml, `lac apply` starts it, too."""
     from ...stores.ray import local
     from ...views import json
 

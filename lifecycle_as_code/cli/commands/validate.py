@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ...views.text import pluralize
 from ..group import Verb
 from ..options import Options
 from ..output import say, warn
@@ -19,7 +20,6 @@ def command(options: Options, as_json: bool) -> int:
 
     from ...review.policy.judge import list_expired_waivers, require_valid_rules
     from ...views import json
-    from ...views.text import pluralize
 
     stack = open_stack(options)
     # reading the manifests doesn't load CEL, but checking their policies does

@@ -1,12 +1,9 @@
-"""The executor of a plan: step by step, with an event for each change.
-
-SQL steps are transactions; Ray has none, so its steps are recorded before they begin, and undone by name
-where they fail. Nothing here decides what to change.
-"""
+"""The executor of a plan: step by step, with an event for each change. It decides nothing. SQL steps are
+transactions; Ray has none, so its steps are recorded before they begin, and undone by name on failure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
@@ -33,12 +30,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class Executor:
-    """One apply in progress. `cluster` is None where the plan touches no endpoint.
-
-    `remembered`: our records before the first Ray step. `failures`: the problems of failed changes.
-    `blockers`: for each skipped change, the address that failed or was skipped before it. `warm`: the changes
-    whose new replicas are up without traffic.
-    """
+    """One apply in progress. `cluster` is None where the plan touches no endpoint. `remembered`: our records
+    before the first Ray step. `blockers`: for each skipped change, the address that failed or was skipped
+    before it. `warm`: the changes whose new replicas are up without traffic."""
 
     plan: Plan
     journal: Journal
@@ -62,7 +56,7 @@ class Executor:
             if self.stop() and phase in (Phase.PREPARE, Phase.WARM_UP, Phase.SWITCH):
                 yield from self._give_up()
                 break
-            yield StepStarted(phase, sum(len(self._left(step)) for step in steps))
+            yield StepStarted(phase, len(self._left(steps)))
             match phase:
                 case Phase.PREPARE:
                     yield from self._sql(steps)
@@ -86,14 +80,15 @@ class Executor:
             stopped=self.is_stopped,
         )
 
-    def _left(self, step: Step) -> list[Change]:
-        """The step's changes that neither failed nor are skipped."""
-        return [c for c in step.changes if c.address not in self.failures and c.address not in self.blockers]
+    def _left(self, steps: Sequence[Step]) -> list[Change]:
+        """The steps' changes that neither failed nor are skipped."""
+        out = {*self.failures, *self.blockers}
+        return [change for step in steps for change in step.changes if change.address not in out]
 
     # --- SQL
 
     def _sql(self, steps: Sequence[Step]) -> Iterator[Event]:
-        changes = [change for step in steps for change in self._left(step)]
+        changes = self._left(steps)
         if not changes:
             return
         with self.journal.writing() as db:
@@ -108,8 +103,7 @@ class Executor:
             yield self._finish(change)
 
     def _check(self, db: Any, changes: Sequence[Change]) -> None:
-        """LacError `stale-plan`: the first transaction compares the whole plan with live state, a later one
-        its own changes."""
+        """LacError `stale-plan`: the first transaction compares the whole plan, a later one its own part."""
         specs = {kind.spec.kind: kind.spec for kind in self.kinds}
         self.recorded = self.journal.ledger.read_records(db, specs)
         part = changes if self.is_checked else self.plan.changes
@@ -133,7 +127,7 @@ class Executor:
     # --- Ray Serve
 
     def _warm_up(self, steps: Sequence[Step]) -> Iterator[Event]:
-        changes = [change for step in steps for change in self._left(step)]
+        changes = self._left(steps)
         refuse_stale(changes, with_cluster(self.kinds, self._at[0], Live()))
         with self.journal.writing() as db:
             self._check(db, [])
@@ -171,21 +165,18 @@ class Executor:
         """Skip every endpoint whose alias can't move, and what waits for it."""
         while True:
             yield from self._skip()
-            stuck = [
-                c for c in self.warm if c.after is not None and self._blocker(c.after.follows()) is not None
-            ]
+            stuck = [c for c in self.warm if c.after and self._block(c, c.after.follows())]
             if not stuck:
                 return
-            for change in stuck:
-                assert change.after is not None
-                because = self._blocker(change.after.follows())
-                assert because is not None
-                self.blockers[change.address] = because
-                yield HeldBack(change.address, because)
+            yield from (HeldBack(c.address, self.blockers[c.address]) for c in stuck)
             yield from self._undo(stuck)
 
-    def _blocker(self, addresses: Any) -> Address | None:
-        return next((a for a in addresses if a in self.failures or a in self.blockers), None)
+    def _block(self, change: Change, needs: Iterable[Address]) -> bool:
+        """Whether one of `needs` failed or is skipped, so that the change is skipped."""
+        because = next((a for a in needs if a in self.failures or a in self.blockers), None)
+        if because is not None:
+            self.blockers[change.address] = because
+        return because is not None
 
     def _skip(self) -> Iterator[Event]:
         """Skip the changes that wait for one that failed or is skipped."""
@@ -196,21 +187,20 @@ class Executor:
                 address = change.address
                 if address in self.failures or address in self.blockers or address in self.done:
                     continue
-                if (because := self._blocker(sorted(change.waits_for, key=str))) is not None:
-                    self.blockers[address] = because
+                if self._block(change, sorted(change.waits_for, key=str)):
                     again = True
-                    yield HeldBack(address, because)
+                    yield HeldBack(address, self.blockers[address])
                     if change in self.warm:
                         yield from self._undo([change])
 
     def _cut_over(self, steps: Sequence[Step]) -> Iterator[Event]:
-        changes = [change for step in steps for change in self._left(step)]
+        changes = self._left(steps)
         results = yield from self._phase(changes, lambda kind: kind.cut_over)
         yield from self._undo((yield from self._report(results)))
         yield from self._skip()
 
     def _retire(self, steps: Sequence[Step]) -> Iterator[Event]:
-        changes = [change for step in steps for change in self._left(step)]
+        changes = self._left(steps)
         if not changes:
             return
         if deletions := [c for c in changes if c.after is None]:
@@ -276,7 +266,7 @@ class Executor:
         for kind in self._serving:
             mine = [c for c in changes if c.address.kind == kind.spec.kind]
             if mine:
-                stop = _never if final else self.stop
+                stop = (lambda: False) if final else self.stop
                 work = partial(effect(kind), *self._at, mine)
                 results += (yield from run_in_background(work, stop)) or []
         return results
@@ -300,7 +290,3 @@ def _records(changes: Sequence[Change]) -> list[Record]:
     return [
         Record(c.address, c.store, c.after, protected=c.protected) for c in changes if c.after is not None
     ]
-
-
-def _never() -> bool:
-    return False

@@ -77,9 +77,8 @@ class Journal:
             yield
             outcome = self.outcome
         except LacError as error:
-            wrote = any(self._counts.values())
-            outcome = "failed" if isinstance(error, DatabaseError) else "refused"
-            outcome = "partial" if wrote else outcome
+            unwritten = "failed" if isinstance(error, DatabaseError) else "refused"
+            outcome = "partial" if any(self._counts.values()) else unwritten
             raise
         except Exception:
             outcome = "failed"
@@ -93,17 +92,11 @@ class Journal:
         self, db: Databases, former: Mapping[Address, str], records: Mapping[Address, Record]
     ) -> None:
         """Drop other stacks' records of these objects, with a line in their histories."""
+        reason = f"taken over by stack {self.ledger.stack}"
         for stack in sorted({*former.values()}):
             mine = [records[address] for address, owner in former.items() if owner == stack]
-            for connection, in_auth in ((db.registry, False), (db.auth, True)):
-                part = [r for r in mine if (r.store is Store.AUTH) is in_auth]
-                if connection is None or not part:
-                    continue
-                place = (stack, self.ledger.workspace)
-                state.save(connection, *place, self.apply_id, self.now_ms, (), [r.address for r in part])
-                reason = f"taken over by stack {self.ledger.stack}"
-                lines = [Change(r.address, r.store, Action.FORGET, reason, r.spec, None) for r in part]
-                history.note(connection, self.apply_id, *place, lines)
+            lines = [Change(r.address, r.store, Action.FORGET, reason, r.spec) for r in mine]
+            self.record(db, (), [(r.address, r.store) for r in mine], lines, stack)
 
     @contextmanager
     def writing(self) -> Iterator[Databases]:
@@ -137,15 +130,15 @@ class Journal:
         records: Sequence[Record],
         obsolete: Sequence[tuple[Address, Store]] = (),
         changes: Sequence[Change] = (),
+        stack: str = "",
     ) -> None:
-        """Write `records`, drop those of `obsolete`, and enter `changes` in history: each in the database of
-        the object; the registry has those of Ray's."""
+        """Write records, drop obsolete ones, and note changes in history, each in its object's database."""
         for connection, in_auth in ((db.registry, False), (db.auth, True)):
             keep = [r for r in records if (r.store is Store.AUTH) is in_auth]
             drop = [address for address, store in obsolete if (store is Store.AUTH) is in_auth]
             lines = [c for c in changes if (c.store is Store.AUTH) is in_auth]
             if connection is not None and (keep or drop or lines):
-                place = (self.ledger.stack, self.ledger.workspace)
+                place = (stack or self.ledger.stack, self.ledger.workspace)
                 state.save(connection, *place, self.apply_id, self.now_ms, keep, drop)
                 history.note(connection, self.apply_id, *place, lines)
 

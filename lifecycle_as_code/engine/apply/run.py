@@ -11,7 +11,6 @@ from ...model.diagnostics import refuse
 from ...model.events import Event, Finished, Locked, Warned
 from ...model.plan import Mode, Plan
 from ...model.spec import Store
-from ...planning import planfile
 from ...stores.state import lock
 from ..actor import actor, commit_warning
 from ..background import run_in_background
@@ -57,8 +56,7 @@ def writing(
 def apply_plan(
     session: Session, plan: Plan, *, lock_timeout: float, stop: Callable[[], bool]
 ) -> Iterator[Event]:
-    """Apply `plan`; the stores and the Ray that it needs are made first. LacError where a policy denies it,
-    by the plan's verdicts or by live state."""
+    """Apply `plan`; makes the stores and the Ray that it needs. LacError where a policy denies it."""
     if plan.review.denied:
         # imported here: most plans are judged by no policy
         from ...review.policy.judge import list_denials
@@ -78,9 +76,10 @@ def apply_plan(
 
     with ExitStack() as contexts:
         yield from connections.create_stores(stop)
-        digest = plan.file_id or planfile.digest(plan)
         journal = yield from run_in_background(
-            lambda tell: contexts.enter_context(writing(session, command, digest, lock_timeout, tell, check)),
+            lambda tell: contexts.enter_context(
+                writing(session, command, plan.plan_id, lock_timeout, tell, check)
+            ),
             stop,
         )
         yield Locked(journal.apply_id)

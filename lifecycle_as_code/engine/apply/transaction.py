@@ -17,8 +17,7 @@ from ..refresh import naming, observe
 
 
 def write_rows(kinds: Sequence[Kind[Any]], db: Databases, changes: Sequence[Change]) -> None:
-    """Make the changes, kind by kind: renames, then creations and updates, then deletions in the opposite
-    order."""
+    """Make the changes by kind: renames, creations and updates, then deletions in the opposite order."""
     rows = [kind for kind in kinds if isinstance(kind, SqlKind)]
     for kind in rows:
         mine = [c for c in changes if c.address.kind == kind.spec.kind and kind.spec.movable]

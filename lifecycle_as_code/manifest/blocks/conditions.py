@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from ...model.pattern import matches
 from ...model.plan import Action, Mode
@@ -14,13 +14,17 @@ from ..yaml.nodes import Map, Mark, Seq
 from ..yaml.report import Report, guess, quote
 from .objects import is_mapping
 
+_ACTIONS: Final = [str(action) for action in Action if action.is_difference]
+# a refresh is never judged
+_MODES: Final = [str(mode) for mode in Mode if mode is not Mode.REFRESH_ONLY]
+
 
 def check_conditions(
     node: Map, when: Mapping[str, Any], specs: Mapping[str, type[Spec]], report: Report
 ) -> None:
     """Report conditions that no change can match: unknown kinds, actions, modes and fields."""
     kinds = list(specs)
-    for name, known in (("kind", kinds), ("action", _actions()), ("mode", _modes())):
+    for name, known in (("kind", kinds), ("action", _ACTIONS), ("mode", _MODES)):
         for text, mark in each(node, name, when):
             if not any(matches(one, text) for one in known):
                 report.add("bad-value", mark, f"There is no {name} {quote(text)}.", guess(text, known))
@@ -32,32 +36,17 @@ def check_conditions(
         kind, dot, _ = plain.partition(".")
         known = [spec.kind for spec in classes]
         if known and kind not in known and (dot or plain == text):
-            report.add(
-                "bad-value",
-                mark,
-                f"{quote(text)} is not an address of {_join_kinds(classes)}.",
-                guess(kind, known),
-            )
+            detail = f"{quote(text)} is not an address of {_join_kinds(classes)}."
+            report.add("bad-value", mark, detail, guess(kind, known))
     for name in when:
         if classes and name not in ABOUT_CHANGE and (wrong := _unknown_condition(classes, name)):
             report.add("unknown-field", node.place_of_key(name), *wrong)
     for name, value in when.items():
-        if isinstance(value, Mapping) or any(
-            isinstance(one, list | Mapping) for one in (value if isinstance(value, list) else ())
-        ):
+        if any(isinstance(one, list | Mapping) for one in (value if isinstance(value, list) else [value])):
             detail = f"`{name}` must be a value, a pattern, or a list of them."
             report.add("bad-value", node.place(name), detail)
         elif value == []:
             report.add("bad-value", node.place(name), f"`{name}` matches nothing: the list is empty.")
-
-
-def _actions() -> list[str]:
-    return [str(action) for action in Action if action.is_difference]
-
-
-def _modes() -> list[str]:
-    # a refresh is never judged
-    return [str(mode) for mode in Mode if mode is not Mode.REFRESH_ONLY]
 
 
 def _join_kinds(specs: Collection[type[Spec]]) -> str:

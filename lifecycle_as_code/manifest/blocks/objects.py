@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
 from ...model.diagnostics import Diagnostic, Source
 from ...model.snapshot import Lifecycle, Move
-from ...model.spec import Address, Derived, Part, Spec, find_fields, key_fields, parse_address
+from ...model.spec import Address, Derived, Part, Spec, find_fields, key_fields
 from ..convert import read_part
-from ..value_errors import REFUSED, bad_value
+from ..value_errors import REFUSED, bad_value, read_address
 from ..yaml.nodes import Map, Seq
 from ..yaml.report import Report, guess, problem, quote
 
@@ -55,7 +55,7 @@ class ImportBlock(Part):
     """Its address, which must be declared. The same apply also updates fields that differ."""
 
 
-BLOCKS: Final[Mapping[str, type[Part]]] = {
+BLOCKS: Final[dict[str, type[Part]]] = {
     "moved": MovedBlock,
     "removed": RemovedBlock,
     "import": ImportBlock,
@@ -77,11 +77,9 @@ class Blocks:
         """Read `lifecycle:` of one object."""
         node = holder[LIFECYCLE]
         values = read_part(node, LifecycleBlock, LIFECYCLE, holder, LIFECYCLE, report)
-        if values is REFUSED or not isinstance(values, Mapping) or REFUSED in values.values():
+        if values is REFUSED or REFUSED in values.values():
             return
-        names = tuple(values.get("ignore_changes", ()))
-        if REFUSED in names:
-            return
+        names = values.get("ignore_changes", ())
         for index, name in enumerate(names):
             if wrong := _unknown_field(type(spec), name):
                 report.add("unknown-field", node["ignore_changes"].place(index), *wrong)
@@ -94,31 +92,20 @@ class Blocks:
             return
         for index, node in enumerate(items):
             values = read_part(node, BLOCKS[name], name, items, index, report)
-            if values is REFUSED or not isinstance(values, Mapping):
+            if values is REFUSED:
                 continue
             read = {
-                key: self._address(values[key], node, key, report) for key in ("from", "to") if key in values
+                key: read_address(text, node, key, self._specs, report) if isinstance(text, str) else None
+                for key, text in values.items()
             }
-            if None not in read.values():
-                self._store(name, read, report.source(node.at))
-
-    def _store(self, name: str, read: Mapping[str, Any], at: Source) -> None:
-        match name, read:
-            case "moved", {"from": before, "to": after}:
-                self.moves.append(Move(before, after, at))
-            case "removed", {"from": before}:
-                self.removals[before] = at
-            case "import", {"to": after}:
-                self.imports[after] = at
-
-    def _address(self, text: Any, node: Map, key: str, report: Report) -> Address | None:
-        if not isinstance(text, str):
-            return None
-        try:
-            return parse_address(text, self._specs)
-        except ValueError as error:
-            report.add("bad-value", node.place(key), f"{error}.")
-            return None
+            at = report.source(node.at)
+            match name, read:
+                case "moved", {"from": Address() as before, "to": Address() as after}:
+                    self.moves.append(Move(before, after, at))
+                case "removed", {"from": Address() as before}:
+                    self.removals[before] = at
+                case "import", {"to": Address() as after}:
+                    self.imports[after] = at
 
     def conflicts(self, objects: Mapping[Address, Spec]) -> Iterator[Diagnostic]:
         """Contradictions between blocks and declarations. For use after all files are read."""
@@ -146,7 +133,4 @@ def _unknown_field(spec: type[Spec], name: str) -> tuple[str, str] | None:
 
 def is_mapping(annotation: Any) -> bool:
     """Whether a field of this type takes a mapping."""
-    return any(
-        getattr(inner, "__origin__", inner) is Mapping or "Mapping" in str(inner)
-        for inner in (annotation, *get_args(annotation))
-    )
+    return "Mapping" in str(annotation)

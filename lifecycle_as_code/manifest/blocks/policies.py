@@ -16,15 +16,18 @@ from ...model.policy import BUILTIN, Expression, Policy, PolicyWaiver, Rules, Te
 from ...model.spec import Spec, parse_address
 from ..convert import converter, read_part
 from ..value_errors import REFUSED, bad_value
-from ..yaml.nodes import Map, Mark, Seq
+from ..yaml.nodes import Map, Mark, Seq, plain_data
 from ..yaml.report import Report, guess, problem, quote
 from .conditions import check_conditions, each
 from .policy_shapes import MAX_EXPRESSIONS, MAX_POLICIES, MAX_TEXT, MAX_WAIVERS, NAME, RULES, TEAMS
 
-__all__ = ["RULES", "TEAMS", "RuleBook"]
-
 _as_teams: Final = converter(Mapping[str, tuple[str, ...]])
-_LIMITS: Final = {"policies": MAX_POLICIES, "waivers": MAX_WAIVERS, "metrics": MAX_WAIVERS}
+_SECTIONS: Final = {
+    "policies": ("policy", MAX_POLICIES),
+    "waivers": ("waiver", MAX_WAIVERS),
+    "metrics": ("metric", MAX_WAIVERS),
+}
+"""What an entry is called, and how many there may be."""
 
 
 class RuleBook:
@@ -59,32 +62,29 @@ class RuleBook:
         if items.__class__ is not Seq:
             bad_value(items, holder, name, report, "a list", secret=False)
             return
-        lines = _Lines(report)
+        what, most = _SECTIONS[name]
+        known = {"policies": self._policies, "waivers": self._waivers, "metrics": self._directions}[name]
         for index, node in enumerate(items):
-            if self._full(name):
-                report.add("too-large", node.at if isinstance(node, Map) else items.at, _too_many(name))
+            if len(known) >= most:
+                mark = node.at if isinstance(node, Map) else items.at
+                report.add("too-large", mark, f"More than {most:,} {name}.")
                 return
             before = len(report.problems)
-            values = read_part(node, RULES[name], _SINGULAR[name], items, index, report)
+            values = read_part(node, RULES[name], what, items, index, report)
             # further problems would follow from these
-            if len(report.problems) > before or not isinstance(values, Mapping):
+            if len(report.problems) > before:
                 continue
             match name:
                 case "policies":
-                    self._policy(node, values, lines, report)
+                    self._policy(node, values, report)
                 case "waivers":
                     self._waiver(node, values, report)
                 case _:
                     model = values.get("model", "*")
                     self._directions.append(Direction(values["name"], Better(values["better"]), model))
 
-    def _full(self, name: str) -> bool:
-        entries = {"policies": self._policies, "waivers": self._waivers, "metrics": self._directions}
-        return len(entries[name]) >= _LIMITS[name]
-
     def conflicts(self, environments: Collection[str]) -> Iterator[Diagnostic]:
-        """Undefined names: of policies in waivers, of teams, of environments. For use after all files are
-        read."""
+        """Undefined names of policies, teams and environments. For use after all files are read."""
         for policy, at in self._policy_refs:
             if policy not in self._names:
                 detail = f"There is no policy {quote(policy)}."
@@ -98,9 +98,7 @@ class RuleBook:
                 hint = guess(pattern, environments)
                 yield problem("unknown-environment", f"No environment matches {quote(pattern)}.", hint, at)
 
-    # --- policies
-
-    def _policy(self, node: Map, values: Mapping[str, Any], lines: _Lines, report: Report) -> None:
+    def _policy(self, node: Map, values: Mapping[str, Any], report: Report) -> None:
         before = len(report.problems)
         name = values["name"]
         if not re.fullmatch(NAME, name):
@@ -111,7 +109,7 @@ class RuleBook:
             report.add("declared-twice", node.place("name"), detail, "rename one of them")
         self._names.setdefault(name, report.source(node.at))
         _length(node, "message", values, report)
-        builtin = {key: values[key] for key in (*BUILTIN, "allow_unknown") if _is_set(values.get(key))}
+        builtin = {key: values[key] for key in (*BUILTIN, "allow_unknown") if values.get(key) not in _UNSET}
         require = values.get("require", ())
         if not require and not any(name in builtin for name in BUILTIN):
             hint = f"add `require:`, or one of {', '.join(f'`{key}`' for key in BUILTIN)}"
@@ -128,12 +126,11 @@ class RuleBook:
             ]
         if len(report.problems) > before:
             return
-        items = node["require"] if require else Seq(node.at)
         self._policies[name] = Policy(
             name,
             when,
-            tuple(lines.expression(text, items.place(i)) for i, text in enumerate(require)),
-            {key: _plain(value) for key, value in builtin.items()},
+            tuple(_expression(text, node["require"].place(i), report) for i, text in enumerate(require)),
+            plain_data(builtin),
             values.get("message", ""),
             values.get("level", "deny"),
             report.source(node.at),
@@ -146,13 +143,10 @@ class RuleBook:
             report.add("bad-value", node["soak"].place("hours"), "`hours` must be greater than 0.")
         if only is not None:
             if not only.get("actors") and not only.get("teams"):
-                report.add(
-                    "missing-field", node["only"].at, "`only` needs `actors` or `teams`.", "add one of them"
-                )
+                detail = "`only` needs `actors` or `teams`."
+                report.add("missing-field", node["only"].at, detail, "add one of them")
             for index, team in enumerate(only.get("teams", ())):
                 self._team_refs.append((team, report.source(node["only"]["teams"].place(index))))
-
-    # --- waivers and teams
 
     def _waiver(self, node: Map, values: Mapping[str, Any], report: Report) -> None:
         before = len(report.problems)
@@ -165,15 +159,9 @@ class RuleBook:
         if wrong := self._too_wide(address):
             report.add("bad-value", node.place("address"), *wrong)
         if len(report.problems) == before:
-            self._waivers.append(
-                PolicyWaiver(
-                    values["policy"],
-                    address,
-                    values["reason"].strip(),
-                    values["expires"].isoformat(),
-                    report.source(node.at),
-                )
-            )
+            reason, expires = values["reason"].strip(), values["expires"].isoformat()
+            at = report.source(node.at)
+            self._waivers.append(PolicyWaiver(values["policy"], address, reason, expires, at))
 
     def _too_wide(self, address: str) -> tuple[str, str] | None:
         """The error in a waiver's address, and a hint. A pattern must name more than a kind."""
@@ -204,45 +192,15 @@ class RuleBook:
                 self._teams[name] = Team(name, actors, at)
 
 
-_SINGULAR: Final = {"policies": "policy", "waivers": "waiver", "metrics": "metric"}
+_UNSET: Final = (None, False, ())
 
 
-def _too_many(name: str) -> str:
-    return f"More than {_LIMITS[name]:,} {name}."
-
-
-class _Lines:
-    """The lines of a file, to find where an expression begins."""
-
-    def __init__(self, report: Report) -> None:
-        self._report = report
-        self._lines: list[str] | None = None
-
-    def expression(self, text: str, mark: Mark) -> Expression:
-        """An expression at its place, with its offset if it is written there verbatim."""
-        at = self._report.source(mark)
-        line = self._rest_of_line(mark)
-        if line.startswith(text):
-            return Expression(text, at, 0)
-        if line[:1] in ("'", '"') and line.startswith(f"{line[0]}{text}{line[0]}"):
-            return Expression(text, at, 1)
-        return Expression(text, at)
-
-    def _rest_of_line(self, mark: Mark) -> str:
-        if self._lines is None:
-            self._lines = self._report.data.decode(errors="replace").splitlines()
-        return self._lines[mark.line][mark.column :] if mark.line < len(self._lines) else ""
-
-
-def _is_set(value: Any) -> bool:
-    return value is not None and value is not False and value != ()
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON data."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+def _expression(text: str, mark: Mark, report: Report) -> Expression:
+    """An expression at its place, with its offset if it is written there verbatim."""
+    line = report.text[mark.line][mark.column :] if mark.line < len(report.text) else ""
+    quotes = line[:1] if line[:1] in ("'", '"') else ""
+    is_verbatim = line.startswith(f"{quotes}{text}{quotes}")
+    return Expression(text, report.source(mark), len(quotes) if is_verbatim else None)
 
 
 def _length(node: Map, name: str, values: Mapping[str, Any], report: Report) -> None:

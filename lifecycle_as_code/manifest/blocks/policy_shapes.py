@@ -101,7 +101,7 @@ class MetricBlock(Part):
     """The registered model, or a pattern. The last matching entry counts."""
 
 
-RULES: Final[Mapping[str, type[Part]]] = {
+RULES: Final[dict[str, type[Part]]] = {
     "policies": PolicyBlock,
     "waivers": WaiverBlock,
     "metrics": MetricBlock,

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from ..templates import has_template
 from ..write import in_blocks, in_line, in_quotes
-from ..yaml.outline import BLOCK, Node, Outline, comments, outline
+from ..yaml.outline import BLOCK, Node, Outline
 from .splices import CannotEditError, Lines, Splice, apply_splices
 
 _LITERAL: Final = re.compile(r"\{\{\s*'[^'\\]*'\s*\}\}")
@@ -27,8 +27,7 @@ _COLON: Final = re.compile(r"[ \t]*:")
 
 @dataclass(slots=True)
 class _Edit:
-    """The changes of one collection: removed entries, and those appended, each as a list or a mapping of one.
-    `keep`: it stays if it is empty."""
+    """A collection's removed entries, and new ones, each as a list or a mapping. `keep`: even if empty."""
 
     removals: set[int] = field(default_factory=set)
     additions: list[Any] = field(default_factory=list)
@@ -36,11 +35,8 @@ class _Edit:
 
 
 class Document:
-    """An edited text: make all changes, then take its `text`.
-
-    Each change raises CannotEditError for a value that is shared through an anchor, comes from an alias or
-    from a template.
-    """
+    """An edited text: make all changes, then take its `text`. Each change raises CannotEditError for a value
+    that is shared through an anchor, comes from an alias or from a template."""
 
     def __init__(self, text: str) -> None:
         """`text`: one in which `reader.parse` finds no problem."""
@@ -48,7 +44,7 @@ class Document:
         text = text.removeprefix(self._mark)
         self._has_final_newline = not text or text.endswith("\n")
         self._lines = Lines(text)
-        self._outline: Outline = outline(self._lines.text)
+        self._outline = Outline(self._lines.text)
         self._edits: defaultdict[Node, _Edit] = defaultdict(_Edit)
         self._splices: list[Splice] = []
         self._fields: defaultdict[tuple[Node | None, str], list[Any]] = defaultdict(list)
@@ -115,7 +111,7 @@ class Document:
         text = apply_splices(self._lines.text, self._splices)
         for name, value in sections.items():
             between = self._lines.newline if text else ""
-            text += between + self._lines.indent(in_blocks({name: value}), 0)
+            text += between + self._lines.insert(0, 0, in_blocks({name: value})).text
         return self._mark + (text if self._has_final_newline else text.removesuffix("\n").removesuffix("\r"))
 
     def _check(self, node: Node) -> None:
@@ -208,7 +204,7 @@ class Document:
 
     @cached_property
     def _comments(self) -> list[int]:
-        return [comment.start() for comment in comments(self._lines.text, self._outline)]
+        return [comment.start() for comment in self._outline.comments()]
 
     def _replace(self, start: int, end: int, text: str, *, apart: bool = False) -> None:
         """`apart`: with a blank before it if it follows a colon or a dash."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from ...model.diagnostics import Source
 from ...model.diff import Path
@@ -15,8 +14,6 @@ from ..yaml.reader import parse
 from ..yaml.report import Report, quote
 from .document import Document
 from .splices import CannotEditError
-
-TEMPLATES: Final = ".j2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,7 @@ class Page:
 
 def open_page(file: str, texts: Mapping[str, str], sections: Mapping[str, Shape]) -> Page:
     """The page of a file. CannotEditError if its text isn't a manifest that can be edited."""
-    if file.endswith(TEMPLATES):
+    if file.endswith(".j2"):
         raise CannotEditError(f"{quote(file)} is a template")
     if file not in texts:
         raise CannotEditError(f"the text of {quote(file)} is unknown")
@@ -77,10 +74,8 @@ def open_page(file: str, texts: Mapping[str, str], sections: Mapping[str, Shape]
 def places_of(
     paths: Sequence[Path], at: Source, text: str, spec: type[Spec], specs: Mapping[str, type[Spec]]
 ) -> dict[Path, Source]:
-    """The place of each field's value, or of the nearest value around it, in the object at `at`.
-
-    `text`: the file's. Empty if the places are unknown: a template's lines aren't the manifest's.
-    """
+    """The place of each field's value, or of the nearest value around it, in the object at `at`. Empty if the
+    places are unknown: a template's lines aren't the manifest's."""
     try:
         page = open_page(at.file, {at.file: text}, shapes_of(specs))
     except CannotEditError:
@@ -93,19 +88,13 @@ def places_of(
 
 def _nearest(node: Node, path: Path, spec: type[Spec]) -> Node:
     """The innermost existing node along the path; for sugar such as `champion: 3`, the entry."""
-    by: Mapping[str, ByKey] = dict(find_markers(spec, ByKey))
+    keys: Mapping[str, ByKey] = dict(find_markers(spec, ByKey))
     for depth, step in enumerate(path):
-        inner = _step(node, step, by.get(str(path[0])) if depth == 1 else None)
+        inner = node.get(str(step))
+        if depth == 1 and node.sort == "list" and (key := keys.get(str(path[0]))):
+            names = (entry.get(key.field) for entry in node.items)
+            inner = next((name.parent for name in names if name and name.value == str(step)), None)
         if inner is None:
             return node
         node = inner
     return node
-
-
-def _step(node: Node, step: str | int, by: ByKey | None) -> Node | None:
-    if node.sort == "mapping":
-        return node.get(str(step))
-    if node.sort != "list" or by is None:
-        return None
-    pairs = ((entry, entry.get(by.field)) for entry in node.items)
-    return next((entry for entry, name in pairs if name is not None and name.value == str(step)), None)

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 from ...model.diagnostics import Diagnostic, refuse
 from ...model.spec import (
@@ -35,15 +35,13 @@ from ...model.spec import (
 from ..load import Manifest
 from ..shapes import shapes_of
 from ..write import in_line, nest_items, parent_of, remaining_fields
+from ..yaml.nodes import plain_data
 from ..yaml.outline import Node
 from ..yaml.report import quote
 from .document import Document
 from .index import Item, Page, open_page
 from .splices import CannotEditError
 from .verify import differ, differences
-
-CODE: Final = "cannot-edit"
-SUMMARY: Final = "manifest can't be edited safely"
 
 Changes = Mapping[Address, Spec | None]
 """The new declaration of each object; None removes it."""
@@ -124,7 +122,8 @@ class _Patch:
         if address in self._changes:
             hint = _by_hand(self._objects.get(address), self._changes[address])
         if not any(problem.detail.startswith(f"{address}: ") for problem in self.problems):
-            self.problems.append(Diagnostic(CODE, SUMMARY, detail, hint, at))
+            summary = "manifest can't be edited safely"
+            self.problems.append(Diagnostic("cannot-edit", summary, detail, hint, at))
 
     def _page(self, file: str) -> Page:
         if file not in self._pages:
@@ -192,11 +191,9 @@ class _Patch:
     def _parents(self, spec: Spec, item: dict[str, Any]) -> Iterator[tuple[Document, Node, Nest]]:
         """The places of the declared, remaining objects that can contain this one with all of its fields."""
         for nest in spec.nests:
-            if nest.section not in self._by_section:
-                continue
-            if any(getattr(spec, name) != value for name, value in nest.constants.items()):
-                continue
-            if nest.map_to is not None and remaining_fields(item, nest).keys() != set(nest.map_to):
+            fits = all(getattr(spec, name) == value for name, value in nest.constants.items())
+            is_whole = nest.map_to is None or remaining_fields(item, nest).keys() == set(nest.map_to)
+            if not fits or not is_whole or nest.section not in self._by_section:
                 continue
             parent = parent_of(spec, nest, self._by_section[nest.section])
             if self._changes.get(parent, self._objects.get(parent)) is None or parent not in self._objects:
@@ -251,7 +248,7 @@ def amend(
             assert index is not None
             document.drop(node, index)
         elif index is None:
-            document.add(node, {name: _plain(after[name])})
+            document.add(node, {name: plain_data(after[name])})
         else:
             _change_value(document, node.items[index], before.get(name), after[name], part, name)
 
@@ -266,7 +263,7 @@ def _change_value(
     key = dict(find_markers(part, ByKey)).get(name) if part else None
     unordered = part is not None and name in find_fields(part, Unordered)
     if node.sort != "list" or not (key or unordered):
-        document.put(node, _plain(after))
+        document.put(node, plain_data(after))
         return
 
     # a list whose order means nothing
@@ -283,14 +280,7 @@ def _change_value(
             amend(document, node.items[index], olds[name], news[name], inner)
     for name, item in news.items():
         if name not in olds:
-            document.add(node, [_plain(item)])
-
-
-def _plain(value: Any) -> Any:
-    """As lists and dicts, which the dumper and the document support."""
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+            document.add(node, [plain_data(item)])
 
 
 def _by_hand(before: Spec | None, after: Spec | None) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from textwrap import indent
 from typing import Final, NamedTuple
 
 _REST: Final = re.compile(r"[ \t]*(?:\r?$|[ \t]#[^\n]*$)", re.MULTILINE)
@@ -47,15 +48,10 @@ class Lines:
         """The distance from the beginning of the line."""
         return at - self.begin(at)
 
-    def indent(self, text: str, column: int) -> str:
-        """A text with these line ends, all lines but the first moved to the right."""
-        first, *others = text.split("\n")
-        shifted = [" " * column + line if line else line for line in others]
-        return self.newline.join([first, *shifted])
-
     def insert(self, at: int, column: int, lines: str) -> Splice:
         """A splice of whole lines, indented, before the line that begins at `at`."""
-        return Splice(at, at, " " * column + self.indent(lines, column), column)
+        text = indent(lines, " " * column).replace("\n", self.newline)
+        return Splice(at, at, text, column)
 
 
 def apply_splices(text: str, splices: Iterable[Splice]) -> str:

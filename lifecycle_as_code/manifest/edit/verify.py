@@ -20,10 +20,8 @@ def differ(one: Spec | None, other: Spec | None) -> bool:
 def differences(
     manifest: Manifest, texts: Mapping[str, str], changes: Mapping[Address, Spec | None]
 ) -> Iterator[tuple[Address, str]]:
-    """Objects whose declarations in these texts aren't the intended ones, each with the reason.
-
-    Reads the whole stack again, as the next command does.
-    """
+    """Objects whose declarations in these texts aren't the intended ones, each with the reason. Reads the
+    whole stack again, as the next command does."""
     before = manifest.desired
     try:
         after = manifest.again({file: text.encode() for file, text in texts.items()}).desired

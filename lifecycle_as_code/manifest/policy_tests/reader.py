@@ -19,14 +19,14 @@ from ...model.history import Actor
 from ...model.plan import Action, Change, Plan
 from ...model.review import Access, Impact, Review, Traffic
 from ...model.signature import Signature, SignatureChange, SignatureClass
-from ...model.spec import Address, Spec, Trait, key_fields, parse_address, spec_with
-from ..convert import fields_of, read_part
-from ..value_errors import REFUSED, describe_error
-from ..yaml.nodes import Map, Seq
+from ...model.spec import Address, Spec, Trait, key_fields, spec_with
+from ..convert import read_fields, read_part
+from ..value_errors import REFUSED, describe_error, read_address
+from ..yaml.nodes import Map, Mark, Seq
 from ..yaml.reader import parse
 from ..yaml.report import Report, TooManyError, guess, quote
 from ..yaml.text import START
-from .shapes import EvidenceCase, Expected, PolicyTest, PolicyTests, SideCase
+from .shapes import Expected, PolicyTest, PolicyTests, SideCase
 
 MAX_CASES: Final = 5_000
 
@@ -94,19 +94,15 @@ def _cases(
         try:
             case = PolicyTest.model_validate(fields)
         except ValidationError as error:
-            for item in error.errors(include_url=False, include_input=False):
-                path = ".".join(map(str, item["loc"]))
-                report.add("bad-value", node.at, describe_error(item, None, path, False))
+            _refuse_values(error, (), node.at, report)
             continue
         if not case.expect:
             detail = f"Test {quote(case.name)} expects no verdict."
             report.add("bad-value", node.place("expect"), detail, "add a policy and its verdict")
         for name in case.expect:
             if name not in policies:
-                mark = node["expect"].place_of_key(name)
-                report.add(
-                    "undefined-name", mark, f"There is no policy {quote(name)}.", guess(name, policies)
-                )
+                mark, detail = node["expect"].place_of_key(name), f"There is no policy {quote(name)}."
+                report.add("undefined-name", mark, detail, guess(name, policies))
         result = _Builder(node, case, specs, report).plan(stack, now)
         if result is not None:
             yield result
@@ -130,30 +126,22 @@ class _Builder:
         if before is REFUSED or after is REFUSED:
             return None
         if before is None and after is None:
-            self._report.add(
-                "missing-field",
-                self._node["change"].at,
-                "The change has neither `before` nor `after`.",
-                "add one of them",
-            )
+            detail = "The change has neither `before` nor `after`."
+            self._report.add("missing-field", self._node["change"].at, detail, "add one of them")
             return None
         at = self._report.source(self._node.at)
         change = _change(address, before, after, at)
         review = Review(self._evidence(change, moment), self._impacts(address))
         plan = Plan(stack, case.environment, (change,), (), mode=case.mode, review=review)
         actor = Actor(**case.actor.model_dump())
-        return PolicyCase(case.name, plan, actor, moment, dict(self._expectations()), at)
-
-    def _expectations(self) -> Iterator[tuple[str, tuple[str, tuple[str, ...]]]]:
-        for name, it in self._case.expect.items():
-            yield name, (it.outcome, it.failed) if isinstance(it, Expected) else (it, ())
+        expected = {
+            name: (verdict.outcome, verdict.failed) if isinstance(verdict, Expected) else (verdict, ())
+            for name, verdict in case.expect.items()
+        }
+        return PolicyCase(case.name, plan, actor, moment, expected, at)
 
     def _address(self, text: str, holder: Map, key: str) -> Address | None:
-        try:
-            return parse_address(text, self._specs)
-        except ValueError as error:
-            self._report.add("bad-value", holder.place(key), f"{error}.")
-            return None
+        return read_address(text, holder, key, self._specs, self._report)
 
     def _spec(
         self, address: Address, side: str, fields: Mapping[str, Any] | None, evidence: SideCase | None
@@ -167,16 +155,7 @@ class _Builder:
         if fields is not None:
             # read again by the kind's own fields
             before = len(self._report.problems)
-            node = holder[side]
-            for name, value in node.items():
-                convert = fields_of(kind).get(name)
-                if convert is None:
-                    detail = f"{quote(name)} is not a field of {kind.kind}."
-                    self._report.add(
-                        "unknown-field", node.place_of_key(name), detail, guess(name, fields_of(kind))
-                    )
-                else:
-                    values[name] = convert(value, node, name, self._report)
+            values |= read_fields(holder[side], kind, kind.kind, self._report)
             if len(self._report.problems) > before:
                 return REFUSED
         if evidence is not None and evidence.version and "version" in kind.model_fields:
@@ -185,34 +164,28 @@ class _Builder:
             return kind.model_validate(values)
         except ValidationError as error:
             mark = holder[side].at if fields is not None else holder.at
-            for item in error.errors(include_url=False, include_input=False):
-                path = ".".join(map(str, (side, *item["loc"])))
-                if item["type"] == "missing":
-                    self._report.add("missing-field", mark, f"`{path}` is required.", "add it under `change`")
-                else:
-                    self._report.add("bad-value", mark, describe_error(item, None, path, False))
+            _refuse_values(error, (side,), mark, self._report)
             return REFUSED
 
     def _evidence(self, change: Change, now: datetime) -> tuple[Comparison, ...]:
         case = self._case
         if case.before is None and case.after is None:
             return ()
-        model = str(change.address.key[0])
-        for spec in (change.after, change.before):
-            model = str(getattr(spec, "model", model))
-        before, after = (
-            _evidence_of(model, side, now) if side else None for side in (case.before, case.after)
+        model = str(getattr(change.before or change.after, "model", change.address.key[0]))
+        sides = case.before, case.after
+        before, after = (_evidence_of(model, side, now) if side else None for side in sides)
+        verdict = SignatureClass.SAME if before and after else SignatureClass.NONE
+        evidence = case.evidence
+        signature = SignatureChange(
+            evidence.signature or verdict, evidence.findings or evidence.breaking, evidence.breaking
         )
-        signature = _signature(case.evidence, before, after)
         # metrics are compared by the manifests' directions when the test runs
         return (Comparison(change.address, model, before, after, (), signature, case.entity),)
 
     def _impacts(self, address: Address) -> tuple[Impact, ...]:
         case = self._case
-        traffic = tuple(
-            Traffic(Address(spec_with(Trait.ENDPOINT, self._specs).kind, (name,)), case.entity, moves=True)
-            for name in case.endpoints
-        )
+        kind = spec_with(Trait.ENDPOINT, self._specs).kind
+        traffic = tuple(Traffic(Address(kind, (name,)), case.entity, moves=True) for name in case.endpoints)
         access: list[Access] = []
         for index, row in enumerate(case.access):
             resource = self._address(row.resource, self._node["access"][index], "resource")
@@ -221,14 +194,18 @@ class _Builder:
         return (Impact(address, traffic, (), tuple(access)),) if traffic or access else ()
 
 
+def _refuse_values(error: ValidationError, above: tuple[str, ...], mark: Mark, report: Report) -> None:
+    """Report pydantic's errors about a value below `above`."""
+    for item in error.errors(include_url=False, include_input=False):
+        path = ".".join(map(str, (*above, *item["loc"])))
+        if item["type"] == "missing":
+            report.add("missing-field", mark, f"`{path}` is required.", "add it under `change`")
+        else:
+            report.add("bad-value", mark, describe_error(item, None, path, False))
+
+
 def _change(address: Address, before: Spec | None, after: Spec | None, at: Source) -> Change:
-    match before, after:
-        case None, Spec():
-            action = Action.CREATE
-        case Spec(), None:
-            action = Action.DELETE
-        case _:
-            action = Action.UPDATE
+    action = Action.CREATE if before is None else Action.DELETE if after is None else Action.UPDATE
     fields = diff(before, after) if before is not None and after is not None else ()
     store = (after or before).store  # type: ignore[union-attr]  # there is one of them
     return Change(address, store, action, "a test", before, after, fields, at=at)
@@ -257,9 +234,3 @@ def _evidence_of(model: str, side: SideCase, now: datetime) -> Evidence:
         side.missing,
         {alias: round((now.timestamp() - hours * 3600) * 1000) for alias, hours in side.held_hours.items()},
     )
-
-
-def _signature(case: EvidenceCase, before: Evidence | None, after: Evidence | None) -> SignatureChange:
-    both = before is not None and after is not None
-    verdict = case.signature or (SignatureClass.SAME if both else SignatureClass.NONE)
-    return SignatureChange(verdict, case.findings or case.breaking, case.breaking)

@@ -6,6 +6,6 @@ exactly one expression keeps its type. See `sandbox` for the supported features 
 """
 
 from .budget import TemplateError
-from .values import MARKERS, Renderer, TreeRenderer, has_template, report_file_error
+from .values import Renderer, TreeRenderer, has_template, report_file_error
 
-__all__ = ["MARKERS", "Renderer", "TemplateError", "TreeRenderer", "has_template", "report_file_error"]
+__all__ = ["Renderer", "TemplateError", "TreeRenderer", "has_template", "report_file_error"]

@@ -27,8 +27,8 @@ class TemplateError(Exception):
 
 
 def look_up(value: Any, key: Any) -> Any:
-    """The item of a mapping by its key, or of a list or a text by its index. TemplateError if there is none,
-    or the value has no items: attributes of Python's objects don't count."""
+    """The item of a mapping by its key, or of a list or a text by its index. TemplateError without one:
+    attributes of Python's objects don't count."""
     if isinstance(value, Mapping) and isinstance(key, str):
         if key in value:
             return value[key]
@@ -45,8 +45,7 @@ Charge = Callable[[int], None]
 
 
 class Budget:
-    """The remaining steps for all templates of a stack: evaluated nodes, iterated items, and characters. Many
-    small templates cost as much as a large one."""
+    """The remaining steps for all templates of a stack: evaluated nodes, iterated items, and characters."""
 
     def __init__(self, steps: int = STEPS) -> None:
         self._steps = self._left = steps
@@ -65,9 +64,8 @@ class Budget:
         """Subtract `cost`. TemplateError if nothing is left."""
         self._left -= cost
         if self._left < 0:
-            raise TemplateError(
-                f"The stack's templates take more than {self._steps:,} steps.", "use smaller loops"
-            )
+            detail = f"The stack's templates take more than {self._steps:,} steps."
+            raise TemplateError(detail, "use smaller loops")
 
 
 def text_of(value: Any) -> str:

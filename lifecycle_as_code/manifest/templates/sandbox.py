@@ -115,20 +115,16 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 self._templates[tokens] = self._compile_tokens(tokens, check)
             self.charge(self._templates[tokens].size)
         except TemplateSyntaxError as error:
-            message = error.message or "Invalid template"
-            raise TemplateError(
-                f"{message[:1].upper()}{message[1:].rstrip('.')}.", line=error.lineno
-            ) from None
+            message = (error.message or "Invalid template").rstrip(".")
+            raise TemplateError(f"{message[:1].upper()}{message[1:]}.", line=error.lineno) from None
         except (RecursionError, ValueError, SyntaxError, MemoryError):
-            raise TemplateError(
-                "The template is nested too deeply, or contains too large a number.", line=1
-            ) from None
+            detail = "The template is nested too deeply, or contains too large a number."
+            raise TemplateError(detail, line=1) from None
         return self._templates[tokens]._replace(literals=literals)
 
     def _read_tokens(self, text: str) -> tuple[tuple[Token, ...], list[Any]]:
-        """The words and signs of a template, each charged for before it is parsed, and its literals: each is
-        replaced by the Python code that looks it up, so templates that differ only in literals share their
-        code."""
+        """The words and signs of a template, each charged for before it is parsed, and its literals. Python
+        code that looks a literal up replaces it: templates that differ only in literals share their code."""
         tokens: list[Token] = []
         literals: list[Any] = []
         for token in self.lexer.tokenize(text):
@@ -180,7 +176,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return look_up(obj, argument)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """The same: there are no attributes."""
+        """An item: there are no attributes."""
         return self.getitem(obj, attribute)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
@@ -260,14 +256,12 @@ class _Text(str):
 
 
 class _Generator(CodeGenerator):
-    """Python for a template: literals are taken from a list, operations from the sandbox. Its visitors are
-    called as Jinja calls them."""
+    """Python for a template: literals are taken from a list, operations from the sandbox."""
 
     environment: Sandbox
 
     def visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> Any:
-        """Generate code for a node, on a line of its own where the template has one. TemplateError for what
-        isn't supported."""
+        """Generate a node's code, on a line of its own where the template has one, or raise TemplateError."""
         try:
             if type(node) not in _SUPPORTED or getattr(node, "recursive", False):
                 raise TemplateError(f"`{type(node).__name__.lower()}` is not supported here.")
@@ -312,9 +306,8 @@ class _Generator(CodeGenerator):
             case nodes.Call(node=nodes.Getattr() as method, args=[]) if method.attr in _OF_MAPPINGS:
                 return _operation(node, "list_parts", method.attr, method.node, *_arguments(node))
             case nodes.Call() if not isinstance(node.node, nodes.EnvironmentAttribute):
-                raise TemplateError(
-                    "Only `range(…)` can be called.", "use a filter: `{{ var.team | upper }}`"
-                )
+                hint = "use a filter: `{{ var.team | upper }}`"
+                raise TemplateError("Only `range(…)` can be called.", hint)
         return node
 
     def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:
@@ -388,8 +381,7 @@ class Template(NamedTuple):
             return next(run)[1]
 
     def pieces(self, names: Mapping[str, Any]) -> Iterator[tuple[int, str, bool]]:
-        """The output, piece by piece: the template's line (from one), the text, and whether it is copied
-        verbatim."""
+        """The output's pieces: the template's line (from one), the text, whether it is copied verbatim."""
         with self._run(names) as run:
             for line, value in run:
                 text = text_of(value)
@@ -410,12 +402,9 @@ class Template(NamedTuple):
                 known = {*names, *(use.name for use in self.uses)}
                 problem.hint = guess(problem.name, known - {problem.name})
             lines = [at for frame, at in walk_tb(error.__traceback__) if frame.f_code.co_filename == _FILE]
-            problem.line = self._line(lines[-1] if lines else run.gi_frame.f_lineno)
+            line = lines[-1] if lines else run.gi_frame.f_lineno
+            problem.line, _ = self.lines[bisect_right(self.lines, line, key=itemgetter(1)) - 1]
             raise problem from None
-
-    def _line(self, line: int) -> int:
-        """The template's line for one of its code."""
-        return self.lines[bisect_right(self.lines, line, key=itemgetter(1)) - 1][0]
 
 
 def _list_uses(tree: nodes.Template) -> Iterator[Use]:

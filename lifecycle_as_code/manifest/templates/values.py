@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ...serving.references import is_reference
 from ..convert import SECRET_FIELDS
 from ..value_errors import REFUSED
-from ..yaml.nodes import Map, Plain, Seq, graft
+from ..yaml.nodes import Map, Seq, graft
 from ..yaml.report import Report, guess
 from ..yaml.text import MAX_BYTES, Place
 from .budget import Budget, TemplateError, charge_text, look_up, text_of, weigh
@@ -22,7 +22,6 @@ from .budget import Budget, TemplateError, charge_text, look_up, text_of, weigh
 if TYPE_CHECKING:
     from .sandbox import Sandbox, Template, Use
 
-MARKERS: Final = ("{{", "{%", "{#")
 _SIMPLE: Final = re.compile(
     r"\{\{\s*(?:'([^'\\]*)'|((?:var|env|environment)(?:\.[A-Za-z_]\w*)*))\s*\}\}", re.ASCII
 )
@@ -43,10 +42,8 @@ class Renderer:
         self.budget = Budget()
 
     def value(self, text: str, env: Mapping[str, str] | None = None) -> Any:
-        """The result of `text`: plain data if it is exactly one expression, otherwise text.
-
-        `env` allows environment variables. TemplateError if it can't be rendered.
-        """
+        """The result of `text`: plain data if it is exactly one expression, otherwise text. `env` allows
+        environment variables. TemplateError if it can't be rendered."""
         if env is not None:
             return self._fill(text, {**self._names, "env": env})
         if text not in self._values:
@@ -54,9 +51,7 @@ class Renderer:
         return self._values[text]
 
     def file(self, text: str) -> tuple[str, list[int]]:
-        """The YAML of a `*.j2` file, and for each of its lines the template's line (from one).
-
-        TemplateError if it can't be rendered."""
+        """The YAML of a `*.j2` file, and each line's line in the template (from one); or TemplateError."""
         template = self._compile(text, self._names)
         parts: list[str] = []
         lines = [1]
@@ -120,20 +115,17 @@ def _check_uses(names: Mapping[str, Any], uses: list[Use]) -> None:
 def _check_name(name: str, attribute: str | None, names: Mapping[str, Any]) -> None:
     if name == "env" and "env" not in names:
         use = name if attribute is None else f"{name}.{attribute}"
-        raise TemplateError(
-            f"`{use}` would put an environment variable of this machine into the plan.",
+        detail = f"`{use}` would put an environment variable of this machine into the plan."
+        hint = (
             "use a variable: `var.…`, set with `LAC_VAR_…`; `env` is allowed in lac.yaml's connection "
-            "settings, and as the whole value of an endpoint's environment variable",
-            code="env-not-allowed",
+            "settings, and as the whole value of an endpoint's environment variable"
         )
+        raise TemplateError(detail, hint, code="env-not-allowed")
     if name == "env" and attribute is not None and attribute not in names["env"]:
         raise TemplateError(f"The environment variable `{attribute}` is not set.", code="env-not-set")
     if name == "var" and attribute is not None and attribute not in names["var"]:
-        raise TemplateError(
-            f"There is no variable `{attribute}`.",
-            guess(attribute, names["var"]) or "declare it under `variables` in lac.yaml",
-            code="undefined-name",
-        )
+        hint = guess(attribute, names["var"]) or "declare it under `variables` in lac.yaml"
+        raise TemplateError(f"There is no variable `{attribute}`.", hint, code="undefined-name")
 
 
 class TreeRenderer:
@@ -154,23 +146,19 @@ class TreeRenderer:
             return
         self._done.add(id(node))
         if isinstance(node, Map):
-            for key, value in node.items():
+            for key in node:
                 if "{{" in key or "{%" in key:
-                    self._report.add(
-                        "template-in-key", node.place_of_key(key), "Templates are allowed in values only."
-                    )
-                if not isinstance(value, Plain):
-                    node[key] = self._child(node, key, value, secret or key in SECRET_FIELDS)
-        elif isinstance(node, Seq):
-            for index, value in enumerate(node):
-                node[index] = self._child(node, index, value, secret)
-
-    def _child(self, holder: Map | Seq, key: Any, value: Any, secret: bool) -> Any:
-        if isinstance(value, Map | Seq):
-            self.render(value, secret)
-        elif isinstance(value, str) and has_template(value) and not (secret and is_reference(value)):
-            return self.fill(holder, key, value)
-        return value
+                    mark, detail = node.place_of_key(key), "Templates are allowed in values only."
+                    self._report.add("template-in-key", mark, detail)
+        elif not isinstance(node, Seq):
+            return
+        entries: Any = node.items() if isinstance(node, Map) else enumerate(node)
+        for key, value in entries:
+            is_secret = secret or key in SECRET_FIELDS
+            if isinstance(value, Map | Seq):
+                self.render(value, is_secret)
+            elif isinstance(value, str) and has_template(value) and not (is_secret and is_reference(value)):
+                node[key] = self.fill(node, key, value)
 
     def fill(self, holder: Map | Seq, key: Any, text: str, env: Mapping[str, str] | None = None) -> Any:
         """The result of the template at `holder[key]`; REFUSED if it can't be rendered."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
-from itertools import count, islice
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Protocol
 
 
 class Mark(Protocol):
@@ -28,49 +27,31 @@ MAX_NUMBER = 2**63
 
 
 class Map(dict[str, Any]):
-    """A mapping. `marks` holds the key's and the value's mark in turn, in the order of the keys.
+    """A mapping. `marks`: the marks of each key and its value.
 
     `odd`: unquoted keys that some parsers don't read as text (`no`, `1.10`).
     """
 
-    __slots__ = ("_indexes", "at", "marks", "odd")
+    __slots__ = ("at", "marks", "odd")
 
     def __init__(self, at: Mark) -> None:
         self.at = at
-        self._indexes: dict[str, int] | None = None
-        self.marks: list[Mark] = []
-        self.odd: list[str] | None = None
+        self.marks: dict[object, tuple[Mark, Mark]] = {}
+        self.odd: tuple[str, ...] = ()
 
     def place(self, key: object) -> Mark:
         """The place of the value under `key`."""
-        return self._mark(key, 1)
+        return self.marks[key][1] if key in self.marks else self.at
 
     def place_of_key(self, key: object) -> Mark:
         """The place of `key` itself."""
-        return self._mark(key, 0)
-
-    def _mark(self, key: object, offset: int) -> Mark:
-        if key not in self:
-            return self.at
-        # built for the first place: most mappings have no problem
-        known = self._indexes = self._indexes or {}
-        if key not in known:
-            known.update(zip(islice(self, len(known), None), count(len(known)), strict=False))
-        return self.marks[2 * known[str(key)] + offset]
-
-    def entries(self) -> Iterator[tuple[str, Any, tuple[Mark, Mark]]]:
-        """Each key and value with both their marks."""
-        for index, (key, value) in enumerate(self.items()):
-            yield key, value, (self.marks[2 * index], self.marks[2 * index + 1])
+        return self.marks[key][0] if key in self.marks else self.at
 
     def absorb(self, other: Map) -> None:
         """Add the keys of `other` that are missing here, with their places, as for YAML's `<<`."""
-        for index, (key, value) in enumerate(other.items()):
-            if key not in self:
-                self[key] = value
-                self.marks += other.marks[2 * index : 2 * index + 2]
-        if other.odd:
-            self.odd = [*(self.odd or ()), *other.odd]
+        for key in [key for key in other if key not in self]:
+            self[key], self.marks[key] = other[key], other.marks[key]
+        self.odd += other.odd
 
 
 class Seq(list[Any]):
@@ -87,14 +68,8 @@ class Seq(list[Any]):
         return self.marks[key] if isinstance(key, int) and key < len(self.marks) else self.at
 
 
-class _Unclear:
-    """No value: YAML 1.1 and 1.2 differ, or 1.1's value has no use here (dates)."""
-
-    def __repr__(self) -> str:
-        return "UNCLEAR"
-
-
-UNCLEAR = _Unclear()
+UNCLEAR: Final[Any] = object()
+"""No value: YAML 1.1 and 1.2 differ, or 1.1's value has no use here (dates)."""
 
 
 class Plain:
@@ -110,15 +85,18 @@ class Plain:
         return f"Plain({self.text!r})"
 
 
-_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
-_BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_CONSTANTS: Final[dict[str, bool | None]] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,39})")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 
 # All that YAML 1.1 (its bools, octals, base 60, `_`, dates, `=` and `<<` too) or 1.2's core schema reads as
 # something else than a string. Being too wide costs a pair of quotes, being too narrow costs a git sha.
 _BOOLS_OF_1_1 = "y Y yes Yes YES n N no No NO on On ON off Off OFF"
-_WORDS = frozenset({"=", "<<", *_NULLS, *_BOOLS, *_BOOLS_OF_1_1.split()})
+_WORDS = frozenset({"=", "<<", *_CONSTANTS, *_BOOLS_OF_1_1.split()})
 _BEGINS_NUMBER = frozenset("+-.0123456789")
 _is_number = re.compile(
     r"""
@@ -154,15 +132,11 @@ def fraction(text: str) -> float | None:
 
 
 def _value(text: str) -> Any:
-    if text in _NULLS:
-        return None
-    if text in _BOOLS:
-        return _BOOLS[text]
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
     whole = decimal(text)
-    if whole is not None:
-        return whole
-    part = fraction(text)
-    return UNCLEAR if part is None else part
+    number = fraction(text) if whole is None else whole
+    return UNCLEAR if number is None else number
 
 
 def graft(value: Any, at: Mark) -> Any:
@@ -170,16 +144,21 @@ def graft(value: Any, at: Mark) -> Any:
     if isinstance(value, dict):
         node = Map(at)
         for key, inner in value.items():
-            node[key] = graft(inner, at)
-            node.marks += (at, at)
+            node[key], node.marks[key] = graft(inner, at), (at, at)
         return node
     if isinstance(value, list | tuple):
         items = Seq(at)
-        for inner in value:
-            items.append(graft(inner, at))
-            items.marks.append(at)
+        items += [graft(inner, at) for inner in value]
+        items.marks += [at] * len(items)
         return items
     return value
+
+
+def plain_data(value: Any) -> Any:
+    """Mappings and sequences of any type as dicts and lists."""
+    if isinstance(value, Mapping):
+        return {name: plain_data(item) for name, item in value.items()}
+    return [plain_data(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def inside(node: Any) -> Iterator[Any]:

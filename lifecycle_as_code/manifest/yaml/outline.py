@@ -12,19 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import yaml
-from yaml.events import (
-    AliasEvent,
-    MappingEndEvent,
-    MappingStartEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
-    StreamEndEvent,
-)
+
+from .text import LOADER
 
 BLOCK: Final = ("|", ">")
-_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's parser, if PyYAML has it. Only its events are used."""
 _ANCHOR: Final = re.compile(r"&[^\s,\[\]{}]+(?:\s+(?:#[^\n]*)?)*")
 _COMMENT: Final = re.compile(r"(?:^|(?<=\s))#[^\r\n]*")
 _COLON: Final = re.compile(r"[ \t]*:")
@@ -75,50 +66,51 @@ class Node:
             yield from item.inside()
 
 
-@dataclass(frozen=True, slots=True)
 class Outline:
     """A text's document. `shared`: the anchors that aliases refer to."""
 
-    root: Node | None
-    shared: frozenset[str]
-
-
-def outline(text: str) -> Outline:
-    """The outline of a text without byte order mark in which `reader.parse` finds no problem."""
-    reader = _Reader(text)
-    return Outline(reader.root(), frozenset(reader.aliases))
-
-
-class _Reader:
     def __init__(self, text: str) -> None:
+        """`text`: one without byte order mark in which `reader.parse` finds no problem."""
         self._text = text
-        self._next: Callable[[], Any] = yaml.parse(text, Loader=_LOADER).__next__
-        self.aliases: set[str] = set()
+        self._next: Callable[[], Any] = LOADER(text).get_event
+        self.shared: set[str] = set()
+        self.root: Node | None = None
+        while self.root is None and not isinstance(event := self._next(), yaml.StreamEndEvent):
+            if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
+                self.root = self._node(event, None)
 
-    def root(self) -> Node | None:
-        while not isinstance(event := self._next(), StreamEndEvent):
-            if isinstance(event, ScalarEvent | MappingStartEvent | SequenceStartEvent):
-                return self._node(event, None)
-        return None
+    def comments(self) -> list[re.Match[str]]:
+        """Every comment in order, with trailing blanks. Scalars contain no comments, except the first line of
+        a block."""
+        nodes = self.root.inside() if self.root else ()
+        scalars = [scalar for node in nodes for scalar in (*node.keys, node) if scalar.sort == "scalar"]
+        matches: list[re.Match[str]] = []
+        done = 0
+        for scalar in sorted(scalars, key=lambda scalar: scalar.start):
+            start = self._text.find("\n", scalar.start) if scalar.style in BLOCK else scalar.start
+            matches += _COMMENT.finditer(self._text, done, max(done, start))
+            done = scalar.end
+        return [*matches, *_COMMENT.finditer(self._text, done)]
 
     def _node(self, event: Any, parent: Node | None) -> Node:
         mark = event.start_mark
         at = mark.line + 1, mark.column + 1
         start, end, anchor = mark.index, event.end_mark.index, event.anchor or ""
-        if isinstance(event, AliasEvent):
-            self.aliases.add(anchor)
+        if isinstance(event, yaml.AliasEvent):
+            self.shared.add(anchor)
             return Node("alias", at, start, end, parent)
         if anchor and (match := _ANCHOR.match(self._text, start)):
             start = match.end()
-        if isinstance(event, ScalarEvent):
+        if isinstance(event, yaml.ScalarEvent):
             node = Node("scalar", at, min(start, end), end, parent, event.value, event.style or "")
             node.end = max(node.start, self._end_of_scalar(node))
-        elif isinstance(event, MappingStartEvent):
-            node = Node("mapping", at, start, end, parent, flow=bool(event.flow_style))
-            self._mapping(node)
         else:
-            node = Node("list", at, start, end, parent, flow=bool(event.flow_style))
-            self._list(node)
+            sort: Literal["mapping", "list"]
+            sort = "mapping" if isinstance(event, yaml.MappingStartEvent) else "list"
+            node = Node(sort, at, start, end, parent, flow=bool(event.flow_style))
+            last = self._mapping(node) if sort == "mapping" else self._list(node)
+            # its bracket, or the end of its last value
+            node.end = last.end_mark.index if node.flow else node.items[-1].end
         node.anchor = anchor
         return node
 
@@ -129,8 +121,9 @@ class _Reader:
             return node.start + len(written.removesuffix("\n").removesuffix("\r"))
         return node.start + len(written.rstrip()) if node.style in BLOCK else node.end
 
-    def _mapping(self, node: Node) -> None:
-        while not isinstance(event := self._next(), MappingEndEvent):
+    def _mapping(self, node: Node) -> Any:
+        """Add the entries; the event of its end."""
+        while not isinstance(event := self._next(), yaml.MappingEndEvent):
             node.heads.append(event.start_mark.index)
             key = self._node(event, node)
             value = self._node(self._next(), node)
@@ -140,23 +133,19 @@ class _Reader:
                 value.start = value.end = colon.end() if colon else key.end
             node.keys.append(key)
             node.items.append(value)
-        self._close(node, event)
+        return event
 
-    def _list(self, node: Node) -> None:
+    def _list(self, node: Node) -> Any:
         before = node.start
         column = node.start - self._text.rfind("\n", 0, node.start) - 1
-        while not isinstance(event := self._next(), SequenceEndEvent):
+        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
             head = event.start_mark.index
             if not node.flow:
                 head = self._dash(before, column) if node.items else node.start
             node.heads.append(head)
             node.items.append(self._node(event, node))
             before = node.items[-1].end
-        self._close(node, event)
-
-    def _close(self, node: Node, event: Any) -> None:
-        """Where a collection ends: at its bracket, or with its last value."""
-        node.end = event.end_mark.index if node.flow else node.items[-1].end
+        return event
 
     def _dash(self, after: int, column: int) -> int:
         """The dash in this column of the first line after an item that has one; comments have none."""
@@ -166,17 +155,3 @@ class _Reader:
             if self._text[dash : dash + 1] == "-" and not self._text[line:dash].strip(" "):
                 return dash
         return after
-
-
-def comments(text: str, document: Outline) -> list[re.Match[str]]:
-    """Every comment in order, with trailing blanks. Scalars contain no comments, except the first line of a
-    block."""
-    nodes = document.root.inside() if document.root else ()
-    scalars = [scalar for node in nodes for scalar in (*node.keys, node) if scalar.sort == "scalar"]
-    matches: list[re.Match[str]] = []
-    done = 0
-    for scalar in sorted(scalars, key=lambda scalar: scalar.start):
-        start = text.find("\n", scalar.start) if scalar.style in BLOCK else scalar.start
-        matches += _COMMENT.finditer(text, done, max(done, start))
-        done = scalar.end
-    return [*matches, *_COMMENT.finditer(text, done)]

@@ -13,28 +13,10 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 import yaml
-from yaml.events import (
-    AliasEvent,
-    DocumentEndEvent,
-    DocumentStartEvent,
-    MappingEndEvent,
-    MappingStartEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
-    StreamEndEvent,
-    StreamStartEvent,
-)
 
 from .nodes import Map, Mark, Plain, Seq, inside, scalar
 from .report import Report, TooManyError, quote
-from .text import MAX_DEPTH, START, explain, readable, unstorable, without
-
-try:
-    from yaml._yaml import CParser as Parser
-except ImportError:
-    # PyYAML without libyaml: slower, with the same events, which its types don't know
-    from yaml import SafeLoader as Parser  # type: ignore[assignment]
+from .text import LOADER, MAX_DEPTH, START, explain, readable, unstorable, without
 
 NODES = 300_000
 """How many nodes any file may hold; larger files get one more for every eight bytes."""
@@ -45,6 +27,8 @@ CHARACTERS = 16
 
 _DISCARD: Any = object()
 """The key of a value that is discarded because its key was refused."""
+_MERGE: Any = object()
+"""The key `<<`."""
 
 
 class _AbortedError(Exception):
@@ -54,8 +38,8 @@ class _AbortedError(Exception):
 def parse(data: bytes, report: Report, most: int | None = None) -> Any:
     """The file's only document as nodes; None if it is empty or can't be read.
 
-    Every problem is in `report`. Reading continues after a duplicate key, a tag or a complex key. `most`: how
-    many nodes the file may have, if not the limit for a manifest of its size.
+    Every problem is in `report`. `most`: how many nodes the file may have, if not the limit for a manifest of
+    its size.
     """
     try:
         if not readable(data, report):
@@ -92,7 +76,7 @@ class _Builder:
     """One pass over the events, with as little work per event as possible."""
 
     def __init__(self, data: bytes, report: Report, most: int | None) -> None:
-        self._next: Callable[[], Any] = Parser(data).get_event
+        self._next: Callable[[], Any] = LOADER(data).get_event
         self._report = report
         self._anchors: dict[str, Any] = {}
         self._sizes: dict[int, _Size] = {}
@@ -102,30 +86,22 @@ class _Builder:
 
     def document(self) -> Any:
         """The only document of the stream; None if it is empty."""
-        root: Any = None
-        has_document = False
-        while True:
-            event = self._next()
-            kind = event.__class__
-            if kind is StreamEndEvent:
-                return root
-            if kind is DocumentStartEvent:
-                if has_document:
-                    self._report.add(
-                        "several-documents",
-                        event.start_mark,
-                        "`---` starts a second document.",
-                        "move it into its own file",
-                    )
-                    raise _AbortedError
-                has_document = True
-                root = self._node()
-            elif kind is not StreamStartEvent and kind is not DocumentEndEvent:  # pragma: no branch
-                raise AssertionError(kind)
+        roots: list[Any] = []
+        while not isinstance(event := self._next(), yaml.StreamEndEvent):
+            if isinstance(event, yaml.DocumentStartEvent):
+                if roots:
+                    detail, hint = "`---` starts a second document.", "move it into its own file"
+                    raise self._failure("several-documents", event, detail, hint)
+                roots.append(self._node())
+        return roots[0] if roots else None
+
+    def _failure(self, code: str, event: Any, detail: str, hint: str = "") -> _AbortedError:
+        self._report.add(code, event.start_mark, detail, hint)
+        return _AbortedError()
 
     def _node(self) -> Any:
         """Read one node with everything below it. Iterative: depth costs memory, not stack."""
-        read, report = self._next, self._report
+        read = self._next
         stack: list[_Open] = []
         top: _Open | None = None
         node: Any
@@ -133,7 +109,7 @@ class _Builder:
         for _ in repeat(None, self._most):
             event = read()
             kind = event.__class__
-            if kind is ScalarEvent:
+            if kind is yaml.ScalarEvent:
                 # implicit[0]: plain and without a tag
                 value = scalar(event.value) if event.implicit[0] else self._text(event)
                 if event.tag is not None:
@@ -141,24 +117,22 @@ class _Builder:
                 if event.anchor is not None:
                     self._anchors[event.anchor] = value
                 mark = event.start_mark
-            elif kind is MappingStartEvent or kind is SequenceStartEvent:
+            elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
                 if event.tag is not None:
                     self._refuse_tag(event)
                 mark = event.start_mark
                 if len(stack) >= MAX_DEPTH:
-                    report.add("too-deep", mark, f"More than {MAX_DEPTH} levels.")
-                    raise _AbortedError
-                collection: Map | Seq = Map(mark) if kind is MappingStartEvent else Seq(mark)
+                    raise self._failure("too-deep", event, f"More than {MAX_DEPTH} levels.")
+                collection: Map | Seq = Map(mark) if kind is yaml.MappingStartEvent else Seq(mark)
                 if event.anchor is not None:
                     self._anchors[event.anchor] = _DISCARD  # until its end: a use before that is a cycle
                 top = _Open(collection, event.anchor)
                 stack.append(top)
                 continue
-            elif kind is AliasEvent:
+            elif kind is yaml.AliasEvent:
                 value = self._alias(event, len(stack))
                 mark = event.start_mark
             else:
-                assert kind is MappingEndEvent or kind is SequenceEndEvent
                 ended = stack.pop()
                 value = ended.node
                 if ended.merge_mark is not None:
@@ -188,9 +162,8 @@ class _Builder:
                 top.merge = value
             elif key is not _DISCARD:
                 node[key] = value
-                node.marks += (top.key_mark, mark)
-        report.add("too-large", event.start_mark, f"More than {self._most:,} values.", "split the file")
-        raise _AbortedError
+                node.marks[key] = top.key_mark, mark
+        raise self._failure("too-large", event, f"More than {self._most:,} values.", "split the file")
 
     def _text(self, event: Any) -> str:
         """A quoted scalar or a block: only there an escape may produce an invalid character."""
@@ -216,16 +189,10 @@ class _Builder:
                 return
             # as keys, every parser reads `y` and `n` as names
             if name not in ("y", "Y", "n", "N"):
-                if node.odd is None:
-                    node.odd = []
-                node.odd.append(name)
+                node.odd += (name,)
         else:
-            self._report.add(
-                "key-not-text",
-                mark,
-                "A mapping or list is used as a key.",
-                'quote a template: "{{ … }}"',
-            )
+            detail, hint = "A mapping or list is used as a key.", 'quote a template: "{{ … }}"'
+            self._report.add("key-not-text", mark, detail, hint)
             top.key = _DISCARD
             return
         if name in node:
@@ -235,79 +202,54 @@ class _Builder:
         top.key = name
 
     def _report_duplicate(self, name: str, mark: Mark, first: Mark) -> None:
-        self._report.add(
-            "duplicate-key", mark, f"{quote(name)} is already defined at {self._report.source(first)}."
-        )
+        detail = f"{quote(name)} is already defined at {self._report.source(first)}."
+        self._report.add("duplicate-key", mark, detail)
 
     def _alias(self, event: Any, levels: int) -> Any:
         """The alias's value, in a collection at level `levels`."""
         name = event.anchor
         if name not in self._anchors:
             detail = f"There is no {quote('&' + name)} before {quote('*' + name)}."
-            self._report.add("unknown-alias", event.start_mark, detail)
-            raise _AbortedError
+            raise self._failure("unknown-alias", event, detail)
         value = self._anchors[name]
         if value is _DISCARD:
-            detail = f"{quote('*' + name)} is inside {quote('&' + name)}."
-            self._report.add("alias-cycle", event.start_mark, detail)
-            raise _AbortedError
+            raise self._failure("alias-cycle", event, f"{quote('*' + name)} is inside {quote('&' + name)}.")
         size = self._size(value)
         if levels + size.depth > MAX_DEPTH:
-            self._report.add(
-                "too-deep",
-                event.start_mark,
-                f"With aliases expanded, there are more than {MAX_DEPTH} levels.",
-            )
-            raise _AbortedError
+            detail = f"With aliases expanded, there are more than {MAX_DEPTH} levels."
+            raise self._failure("too-deep", event, detail)
         self._expanded += size.weight
         if self._expanded > self._expandable:
-            self._report.add(
-                "too-large",
-                event.start_mark,
-                f"The aliases up to here expand to more than {self._expandable:,} values.",
-            )
-            raise _AbortedError
+            detail = f"The aliases up to here expand to more than {self._expandable:,} values."
+            raise self._failure("too-large", event, detail)
         return value
 
     def _size(self, node: Any) -> _Size:
         """The size of `node` with aliases expanded. Shared parts count each time but are walked once."""
         if not isinstance(node, Map | Seq):
             return _Size(1 + len(node) // CHARACTERS if isinstance(node, str) else 1, 0)
-        known = self._sizes.get(id(node))
-        if known is not None:
-            return known
-        weight, depth = 1, 0
-        if isinstance(node, Map):
-            weight += sum(map(len, node)) // CHARACTERS
+        if id(node) in self._sizes:
+            return self._sizes[id(node)]
+        depth = 0
+        weight = 1 + (sum(map(len, node)) // CHARACTERS if isinstance(node, Map) else 0)
         for inner in inside(node):
-            if inner.__class__ is str:
-                weight += 1 + len(inner) // CHARACTERS
-            else:
-                size = self._size(inner)
-                weight += size.weight
-                depth = max(depth, size.depth)
-        known = self._sizes[id(node)] = _Size(weight, depth + 1, node)
-        return known
+            size = self._size(inner)
+            weight += size.weight
+            depth = max(depth, size.depth)
+        self._sizes[id(node)] = _Size(weight, depth + 1, node)
+        return self._sizes[id(node)]
 
     def _merge(self, collection: _Open) -> None:
         """Merge `<<`: own keys win over merged ones, and earlier sources over later ones."""
-        merge = collection.merge
-        sources = list(merge) if isinstance(merge, Seq) else [merge]
-        for source in sources:
-            if isinstance(source, Map) and isinstance(collection.node, Map):
-                collection.node.absorb(source)
+        merge: Any = collection.merge
+        node: Any = collection.node
+        for source in merge if isinstance(merge, Seq) else [merge]:
+            if isinstance(source, Map):
+                node.absorb(source)
             else:
-                mark = collection.merge_mark or collection.node.at
+                mark = collection.merge_mark or node.at
                 self._report.add("bad-merge", mark, "`<<` takes a mapping or a list of mappings.")
 
     def _refuse_tag(self, event: Any) -> None:
-        self._report.add(
-            "tag-refused",
-            event.start_mark,
-            f"The tag {quote(str(event.tag))} is not supported.",
-            "remove it; quote the value if it is text",
-        )
-
-
-_MERGE: Any = object()
-"""The key `<<`."""
+        detail = f"The tag {quote(str(event.tag))} is not supported."
+        self._report.add("tag-refused", event.start_mark, detail, "remove it; quote the value if it is text")

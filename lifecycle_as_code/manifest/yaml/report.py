@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import cached_property
 
 from ...model.diagnostics import Diagnostic, Severity, Source, did_you_mean
 from ...model.text import shorten
@@ -68,15 +69,12 @@ def problem(
     code: str, detail: str, hint: str = "", at: Source | None = None, severity: Severity = "error"
 ) -> Diagnostic:
     """A diagnostic with its code's summary."""
-    return Diagnostic(code, SUMMARIES[code], _cut(detail), _cut(hint), at, severity)
-
-
-def _cut(sentence: str) -> str:
-    return shorten(sentence, MAX_SENTENCE)
+    return _shorten(Diagnostic(code, SUMMARIES[code], detail, hint, at, severity))
 
 
 def _shorten(diagnostic: Diagnostic) -> Diagnostic:
-    return replace(diagnostic, detail=_cut(diagnostic.detail), hint=_cut(diagnostic.hint))
+    detail, hint = (shorten(text, MAX_SENTENCE) for text in (diagnostic.detail, diagnostic.hint))
+    return replace(diagnostic, detail=detail, hint=hint)
 
 
 def guess(name: str, known: Collection[str]) -> str:
@@ -91,7 +89,7 @@ def is_typo(name: str, known: Collection[str]) -> bool:
     return len(name) <= _MAX_GUESSED_NAME and bool(get_close_matches(name, known, 1, 0.8))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Report:
     """The problems in `file` so far. `lines`: for a rendered text, the template's line (from one) of each of
     its lines; columns are then the rendered text's. `data`: the file's bytes; empty for a rendered text."""
@@ -101,12 +99,15 @@ class Report:
     problems: list[Diagnostic] = field(default_factory=list)
     data: bytes = field(default=b"", repr=False)
 
+    @cached_property
+    def text(self) -> list[str]:
+        """The lines of the file's text."""
+        return self.data.decode(errors="replace").splitlines()
+
     def source(self, mark: Mark) -> Source:
         """The place of `mark` in the file."""
-        line = mark.line
-        if self.lines:
-            return Source(self.file, self.lines[min(line, len(self.lines) - 1)], mark.column + 1)
-        return Source(self.file, line + 1, mark.column + 1)
+        line = self.lines[min(mark.line, len(self.lines) - 1)] if self.lines else mark.line + 1
+        return Source(self.file, line, mark.column + 1)
 
     def add(self, code: str, mark: Mark, detail: str, hint: str = "") -> None:
         """Note an error at `mark`."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import yaml
 
 from .nodes import Mark
 from .report import Report
 
+LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's parser, if PyYAML has it; otherwise a slower one. Only its events are used."""
 MAX_BYTES = 16 * 1024 * 1024
 """The largest file. The benchmark's 10,000 models take 10.9 MB."""
 
@@ -42,19 +44,14 @@ def without(text: str) -> str:
 def readable(data: bytes, report: Report) -> bool:
     """Whether size and encoding are valid. (libyaml guesses encodings, and stops at a NUL.)"""
     if len(data) > MAX_BYTES:
-        report.add(
-            "too-large",
-            START,
-            f"The file has {len(data):,} bytes; the limit is {MAX_BYTES:,}.",
-            "split the file",
-        )
+        detail = f"The file has {len(data):,} bytes; the limit is {MAX_BYTES:,}."
+        report.add("too-large", START, detail, "split the file")
         return False
     try:
         data.decode()
     except UnicodeDecodeError as error:
-        report.add(
-            "not-utf-8", _place_of(data, error.start), f"Byte 0x{data[error.start]:02x} is not valid UTF-8."
-        )
+        detail = f"Byte 0x{data[error.start]:02x} is not valid UTF-8."
+        report.add("not-utf-8", _place_of(data, error.start), detail)
         return False
     if (at := data.find(b"\0")) >= 0:
         report.add("yaml-syntax", _place_of(data, at), "The file contains a NUL character.")
@@ -91,11 +88,8 @@ def explain(error: yaml.YAMLError, data: bytes, report: Report) -> None:
         report.add("yaml-syntax", mark, f"{message[:1].upper()}{message[1:]}.", _advice(line, mark.column))
     elif isinstance(error, yaml.reader.ReaderError):
         offset = error.position if isinstance(error.position, int) else 0
-        report.add(
-            "yaml-syntax",
-            _place_of(data, offset),
-            f"The file contains a character that YAML forbids: {error.reason}.",
-        )
+        detail = f"The file contains a character that YAML forbids: {error.reason}."
+        report.add("yaml-syntax", _place_of(data, offset), detail)
     else:
         report.add("yaml-syntax", START, str(error))
 

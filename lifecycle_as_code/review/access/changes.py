@@ -1,13 +1,10 @@
-"""The users who gain or lose access by a plan: those whose effective level differs after it. Pure.
-
-A grant alone doesn't show who gains access: another role may give the same, a DENY may override it, an
-administrator doesn't need it. So both states are resolved whole, and the levels compared.
-"""
+"""The users who gain or lose access by a plan: those whose effective level differs after it. Pure. Both
+states are resolved whole, because another role may give the same, or a DENY may override it."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -60,14 +57,13 @@ def list_access_changes(
     The resource `*`, as in `registered_model.*`, stands for every resource of its type without a row of its
     own for that user, future ones included; `registered_model_version.fraud/*` for the versions of `fraud`,
     listed if their level differs from the model's; `workspace.*` for the workspace itself. A resource that is
-    created or deleted is listed for users with a grant on its name. Users without a change have no row.
+    created or deleted is listed for users with a grant on its name.
 
-    A row belongs to the first change, in the plan's order, that touches a grant on that resource or a role
-    with one which the user has or had; otherwise to the resource's own. At most `MOST` rows per change and
-    about `MOST_IN_ALL` per plan, the weightiest; a change's last `why` then ends with the number of others.
-
-    `existing`: the names of existing resources, by type. For the types in it, names that are neither there
-    nor in the plan are skipped: MLflow keeps a role's grants when the resource that they name is deleted.
+    A row belongs to the first change that touches a grant on that resource or a role with one which the user
+    has or had; otherwise to the resource's own. At most `MOST` rows per change and about `MOST_IN_ALL` per
+    plan, the weightiest; a change's last `why` then ends with the number of others. `existing`: the names of
+    resources, by type; other names of these types are skipped, because MLflow keeps grants on deleted
+    resources.
     """
     if not touches_access(plan):
         return {}
@@ -157,6 +153,7 @@ class _Reach(NamedTuple):
 _BEFORE_CREATION: Final = Decision(NOTHING, "doesn't exist yet")
 _AFTER_DELETION: Final = Decision(NOTHING, "deleted")
 _NOBODY: Final = frozenset[str]()
+_NO_ROLE: Final = Role("")
 _Holders = Mapping[Address, frozenset[str]]
 """The members of all roles with a grant on a resource, by the resource."""
 
@@ -167,7 +164,8 @@ class _Sides:
 
     before: Effective
     after: Effective
-    roles: Mapping[str, tuple[Role | None, Role | None]]
+    roles: Mapping[str, tuple[Role, Role]]
+    """Each on both sides; without members and grants on a side where it doesn't exist."""
     holders: tuple[_Holders, _Holders]
     created: frozenset[Address]
     deleted: frozenset[Address]
@@ -191,13 +189,17 @@ class _Sides:
         )
         own = [change for change in changes if _is_resource(change)]
         known = {kind: set(names) for kind, names in existing.items()}
-        for address in {change.address for change in own} | _resources_of_grants(changes):
+        grants = [c.address.key for c in changes if _trait(c) is Trait.GRANT]
+        for address in (*(change.address for change in own), *(Address(str(k[1]), k[2:]) for k in grants)):
             if address.kind in known:
                 known[address.kind].add(str(address.key[0]))
         return cls(
             Effective(before, workspace),
             Effective(after, workspace),
-            {n: (roles_before.get(n), roles_after.get(n)) for n in {**roles_before, **roles_after}},
+            {
+                n: (roles_before.get(n, Role(n)), roles_after.get(n, Role(n)))
+                for n in {**roles_before, **roles_after}
+            },
             (_holders(before), _holders(after)),
             frozenset(c.address for c in own if c.action is Action.CREATE),
             frozenset(c.address for c in own if c.action is Action.DELETE),
@@ -217,27 +219,19 @@ class _Sides:
     def _reaches(self, change: Change) -> Iterator[_Reach]:
         match _trait(change), change.address.key:
             case Trait.GRANT, (role, resource_type, resource):
-                both = self.roles.get(str(role), (None, None))
-                users = _NOBODY.union(*(side.members for side in both if side is not None))
-                yield from _reaches(users, str(resource_type), str(resource))
+                before, after = self.roles.get(str(role), (_NO_ROLE, _NO_ROLE))
+                yield from _reaches(before.members | after.members, str(resource_type), str(resource))
             case Trait.HOLDER, (role,):
-                before, after = self.roles.get(str(role), (None, None))
-                members_before = before.members if before else _NOBODY
-                members_after = after.members if after else _NOBODY
-                sides = [side for side in (before, after) if side is not None]
-                for on in {(g.resource_type, g.pattern) for side in sides for g in side.grants}:
-                    yield from _reaches(members_before ^ members_after, *on)
-            case _, (name,) if _is_resource(change) and self._is_one_sided(change.address):
-                yield _Reach(self._users_of_grants(change.address), change.address.kind, str(name))
-
-    def _is_one_sided(self, address: Address) -> bool:
-        return address in self.created or address in self.deleted or address in self.origins
-
-    def _users_of_grants(self, resource: Address) -> frozenset[str]:
-        """Members of roles with a grant on this very resource, on either side."""
-        before, after = self.holders
-        former = self.origins.get(resource, resource)
-        return before.get(former, _NOBODY) | after.get(resource, _NOBODY)
+                before, after = self.roles.get(str(role), (_NO_ROLE, _NO_ROLE))
+                for on in {(g.resource_type, g.pattern) for g in (*before.grants, *after.grants)}:
+                    yield from _reaches(before.members ^ after.members, *on)
+            case _, (name,) if _is_resource(change):
+                own = change.address
+                if own in self.created or own in self.deleted or own in self.origins:
+                    holders_before, holders_after = self.holders
+                    former = self.origins.get(own, own)
+                    users = holders_before.get(former, _NOBODY) | holders_after.get(own, _NOBODY)
+                    yield _Reach(users, own.kind, str(name))
 
     def _rows_of_user(self, user: str, reach: _Reach) -> Iterator[_Row]:
         names = [reach.name] if reach.name != ALL else [ALL, *sorted(self._names(user, reach.type))]
@@ -262,8 +256,7 @@ class _Sides:
         )
 
     def _names(self, user: str, kind: str) -> set[str]:
-        """The resources to list that the user's grants of this type name on either side, by their names after
-        the plan."""
+        """The names to list on which the user has grants of this type on either side, as after the plan."""
         onward = {former: address for address, former in self.origins.items()}
         names: set[str] = set()
         for side in (self.before, self.after):
@@ -293,10 +286,6 @@ def _holders(state: AccessState) -> _Holders:
             if grant.pattern != ALL:
                 holders[Address(grant.resource_type, (grant.pattern,))] |= role.members
     return {resource: frozenset(members) for resource, members in holders.items()}
-
-
-def _resources_of_grants(changes: Iterable[Change]) -> set[Address]:
-    return {Address(str(c.address.key[1]), c.address.key[2:]) for c in changes if _trait(c) is Trait.GRANT}
 
 
 def _differences(pairs: Mapping[str, _Pair]) -> Iterator[tuple[str, _Pair]]:

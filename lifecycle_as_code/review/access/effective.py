@@ -7,7 +7,7 @@ The rules are MLflow's (mlflow/server/auth: `resolve_permissions`; requirements:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ...model.access import (
     ALL,
@@ -52,23 +52,20 @@ class Effective:
                 self._roles.setdefault((member, role.workspace), []).append(role)
 
     def decide(self, user: str, resource_type: str, resource_id: str) -> Decision:
-        """The user's level on a resource, one of `serving.levels.LEVELS`, and the reason: `role analysts:
-        READ`, `DENY by role x`, `default permission`, …
-
+        """The user's level on a resource, and the reason: `role analysts: READ`, `default permission`, …
         `resource_id` `*` stands for any resource that no grant names. For a type of versions it is the
-        model's name, and the level applies to the model's versions.
-        """
+        model's name, and the level applies to the model's versions."""
         if user not in self.state.users:
             return Decision(NOTHING, "no such user")
         if self.state.users[user]:
             return Decision(MANAGE, "administrator")
-        if resource_type == endpoints.RESOURCE_TYPE:
-            return self._decide_endpoint(user, resource_id)
-        grants = self.grants(user, self.workspace)
+        grants = self.grants(user, self.workspace_of(resource_type))
         if admin := _workspace_admin(grants):
             return admin
+        if resource_type == endpoints.RESOURCE_TYPE:
+            return _decide_endpoint(grants, resource_id)
         if resource_type == WORKSPACE:
-            return _fold(grants, WORKSPACE, ALL) or Decision(NOTHING, "no grant")
+            return _fold(grants, WORKSPACE, ALL) or _NO_GRANT
         if parent := VERSIONS.get(resource_type):
             return self._decide_versions(grants, resource_type, parent, resource_id)
         return self._decide_resource(grants, resource_type, resource_id)
@@ -93,10 +90,9 @@ class Effective:
         return self._default() if decision is None else self._raise_to_default(decision)
 
     def _default(self) -> Decision:
-        """The decision without a grant. With workspaces enabled, MLflow gives nothing; a workspace other than
-        `default` shows that they are enabled."""
+        """Without a grant: nothing with MLflow's workspaces, which any but `default` shows to be enabled."""
         if self.workspace != DEFAULT_WORKSPACE:
-            return Decision(NOTHING, "no grant")
+            return _NO_GRANT
         return Decision(self.state.default_permission, "default permission")
 
     def _raise_to_default(self, decision: Decision) -> Decision:
@@ -117,18 +113,16 @@ class Effective:
             return decision if decision.level != NOTHING else Decision(READ, model.why)
         return model
 
-    def _decide_endpoint(self, user: str, endpoint: str) -> Decision:
-        """As the endpoint's replicas decide: by roles of the workspace `default` alone, with no default."""
-        grants = self.grants(user, endpoints.WORKSPACE)
-        if admin := _workspace_admin(grants):
-            return admin
-        kind = endpoints.RESOURCE_TYPE
-        matches = [each.grant for pattern in {ALL, endpoint} for each in grants.get((kind, pattern), ())]
-        level = endpoints.resolve(matches, endpoint)
-        if level == NOTHING:
-            return Decision(NOTHING, "no grant")
-        decision = _fold(grants, kind, endpoint)
-        return Decision(level, decision.why if decision else "")
+
+_NO_GRANT: Final = Decision(NOTHING, "no grant")
+
+
+def _decide_endpoint(grants: _Grants, endpoint: str) -> Decision:
+    """As the endpoint's replicas decide: by roles of the workspace `default` alone, with no default."""
+    kind = endpoints.RESOURCE_TYPE
+    matches = [each.grant for pattern in {ALL, endpoint} for each in grants.get((kind, pattern), ())]
+    level, decision = endpoints.resolve(matches, endpoint), _fold(grants, kind, endpoint)
+    return Decision(level, decision.why) if decision and level != NOTHING else _NO_GRANT
 
 
 def _workspace_admin(grants: _Grants) -> Decision | None:
@@ -138,11 +132,8 @@ def _workspace_admin(grants: _Grants) -> Decision | None:
 
 
 def _fold(grants: _Grants, resource_type: str, name: str) -> Decision | None:
-    """The decision of the user's grants of one type that match: DENY wins, otherwise the highest. None
-    without any.
-
-    A level that MLflow doesn't know gives nothing: its server fails on it.
-    """
+    """The decision of the user's grants of one type that match, if any: DENY wins, otherwise the highest. A
+    level that MLflow doesn't know gives nothing: its server fails on it."""
     by_name = grants.get((resource_type, name), []) if resource_type not in ON_ALL_ONLY else []
     on_all = grants.get((resource_type, ALL), [])
     if not by_name and not on_all:

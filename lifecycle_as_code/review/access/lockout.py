@@ -1,17 +1,14 @@
-"""Whether a plan takes `MANAGE` from the last user who has it, or from the user who applies it. Pure.
-
-Granting on a resource requires `MANAGE` on it: once nobody has it, only MLflow's administrators can grant it
-again. They need no grant and aren't counted here. Grants and members are those in the plan's live state.
-"""
+"""Whether a plan takes `MANAGE` from the last user who has it, or from the user who applies it. Pure. Once
+nobody has it, only MLflow's administrators can grant on the resource; they aren't counted here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from ...model.access import ALL, DEFAULT_WORKSPACE, DENY, MANAGE, AccessState
-from ...model.diagnostics import Diagnostic, Source
+from ...model.diagnostics import Diagnostic
 from ...model.plan import Action, Change
 from ...model.spec import Address
 from ...model.text import take_first
@@ -86,9 +83,7 @@ class GrantKinds(NamedTuple):
 
 def list_lockouts(world: PlanContext, kinds: GrantKinds) -> Iterator[Diagnostic]:
     """The remaining resources on which users would lose `MANAGE`: `last-manage` if no user would have it any
-    more, and some user has a grant of it by name; `own-manage` if `world.principal` would lose it. Nothing if
-    the plan changes no grant and no role.
-    """
+    more, and some user has a grant of it by name; `own-manage` if `world.principal` would lose it."""
     touched = {
         address: change
         for address, change in world.changes.items()
@@ -140,36 +135,38 @@ class _Loss:
     resource: Resource
 
     def report_last(self, users: Sequence[str]) -> Diagnostic:
-        return Diagnostic(
+        return self._report(
             LAST,
             "nobody could manage a resource any more",
-            f"No user would have MANAGE on {self.resource} any more:\n{self._describe(users)}",
-            hint="keep MANAGE on it in a role with members; if only MLflow's administrators should "
-            f"manage it, use `--allow={LAST}`",
-            at=self._place(users),
-            guard=LAST,
+            f"No user would have MANAGE on {self.resource} any more",
+            "keep MANAGE on it in a role with members; if only MLflow's administrators should manage it",
+            users,
         )
 
     def report_own(self) -> Diagnostic:
         me = self.world.principal
-        return Diagnostic(
+        return self._report(
             OWN,
             "you would lock yourself out",
-            f"User `{me}`, who applies this plan, would lose MANAGE on {self.resource}:\n"
-            f"{self._describe([me])}",
-            hint=f"keep a role with MANAGE on it; if this is intended, use `--allow={OWN}`",
-            at=self._place([me]),
-            guard=OWN,
+            f"User `{me}`, who applies this plan, would lose MANAGE on {self.resource}",
+            "keep a role with MANAGE on it; if this is intended",
+            [me],
         )
 
-    def _describe(self, users: Sequence[str]) -> str:
-        """One line per user, even if a name holds line breaks."""
-        lines = [f"`{u}` loses it: {'; '.join(self._causes(u).values())}" for u in users]
-        return "\n".join(take_first([" ".join(line.splitlines()) for line in lines], _LISTED))
-
-    def _place(self, users: Iterable[str]) -> Source | None:
-        causes = [address for user in users for address in self._causes(user)]
-        return next((self.world.places[a] for a in causes if a in self.world.places), None)
+    def _report(self, code: str, summary: str, loss: str, hint: str, users: Sequence[str]) -> Diagnostic:
+        causes = {user: self._causes(user) for user in users}
+        lines = [f"`{user}` loses it: {'; '.join(why.values())}" for user, why in causes.items()]
+        # one line per user, even if a name holds line breaks
+        listing = take_first([" ".join(line.splitlines()) for line in lines], _LISTED)
+        places = [at for why in causes.values() for address in why if (at := self.world.places.get(address))]
+        return Diagnostic(
+            code,
+            summary,
+            "\n".join([f"{loss}:", *listing]),
+            hint=f"{hint}, use `--allow={code}`",
+            at=places[0] if places else None,
+            guard=code,
+        )
 
     def _causes(self, user: str) -> dict[Address, str]:
         """The changes that take it from this user: revoked grants, lost roles, and DENY."""

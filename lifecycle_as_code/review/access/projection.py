@@ -14,9 +14,7 @@ from ...serving.levels import Grant
 
 
 def derive_state(live: Live) -> AccessState:
-    """The roles in a plan's live state: the observed ones with their grants, and those in the facts that
-    kinds add. It knows neither workspaces nor users.
-    """
+    """The roles in a plan's live state: the observed ones, and those in the facts that kinds add."""
     roles = {role: _Draft(frozenset(names)) for role, names in live.facts.get("members", {}).items()}
     for address, level in live.facts.get("grants_on_all", {}).items():
         role, *on = map(str, address.key)

@@ -1,8 +1,5 @@
-"""The built-in rules: what most teams require of a change, without an expression. Pure.
-
-A rule takes a `Case` and its setting and yields each unmet requirement as a sentence. Rules about versions
-are checked for each version that the change promotes.
-"""
+"""The built-in rules: what most teams require of a change, without an expression. Pure. A rule takes a `Case`
+and its setting and yields each unmet requirement as a sentence."""
 
 from __future__ import annotations
 
@@ -24,10 +21,7 @@ from .facts import fields_of, hours_held, name_of
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A change under one policy, and the comparison for each version that it promotes.
-
-    `lenient`: unknown signatures and artifacts pass.
-    """
+    """A change under one policy. `lenient`: unknown signatures and artifacts pass."""
 
     change: Change
     comparisons: tuple[Comparison, ...]

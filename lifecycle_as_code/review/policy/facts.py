@@ -1,25 +1,22 @@
-"""The names that a policy's expression may use: their types, and their values for one change.
-
-A missing version has empty maps, version 0 and `exists == false`. An unknown fact has no value, and an
-expression that reads it isn't met. Pure.
-"""
+"""The names that a policy's expression may use: their types, and their values for one change. Pure. A missing
+version has empty maps, version 0 and `exists == false`; an unknown fact has no value."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from ...model.evidence import NOTHING, Comparison, Evidence
+from ...model.evidence import NOTHING, Comparison, Evidence, Run
 from ...model.history import Actor
 from ...model.plan import Change, Plan
-from ...model.review import Access, Impact
+from ...model.review import Impact
 from ...model.spec import Spec
 
 
 class Name(NamedTuple):
-    """A name, its type in CEL, and its description. A name that begins with `*.` stands for two: `before.`
-    and `after.`."""
+    """A name, its type in CEL, and its description. `*.` stands for both `before.` and `after.`."""
 
     name: str
     type: str
@@ -31,11 +28,7 @@ CONTEXT: Final[tuple[Name, ...]] = (
     Name("*.version", "int", "Its number; 0 if there is no version."),
     Name("*.model", "string", "The registered model."),
     Name("*.source", "string", "The URI of its files."),
-    Name(
-        "*.tags",
-        "map(string, string)",
-        "Its tags after the plan; also a model's tags.",
-    ),
+    Name("*.tags", "map(string, string)", "Its tags after the plan; also a model's tags."),
     Name("*.params", "map(string, string)", "The run's parameters."),
     Name(
         "*.metrics",
@@ -110,15 +103,7 @@ CONTEXT: Final[tuple[Name, ...]] = (
 
 def types() -> dict[str, str]:
     """Each name's type, with both `before.` and `after.`."""
-    return {
-        name: entry.type
-        for entry in CONTEXT
-        for name in (
-            [entry.name.replace("*", side, 1) for side in ("before", "after")]
-            if entry.name.startswith("*.")
-            else [entry.name]
-        )
-    }
+    return {entry.name.replace("*", side): entry.type for entry in CONTEXT for side in ("before", "after")}
 
 
 def plan_facts(plan: Plan, actor: Actor) -> dict[str, Any]:
@@ -135,13 +120,7 @@ def plan_facts(plan: Plan, actor: Actor) -> dict[str, Any]:
         "plan.losses": _access(impacts, gains=False),
         "environment": plan.environment,
         "actor.name": name_of(actor),
-        "actor.user": actor.user,
-        "actor.ci": actor.ci,
-        "actor.host": actor.host,
-        "actor.run": actor.run,
-        "actor.commit": actor.commit,
-        "actor.remote": actor.remote,
-        "actor.dirty": actor.dirty,
+        **{f"actor.{name}": value for name, value in asdict(actor).items()},
     }
 
 
@@ -150,29 +129,27 @@ def change_facts(
 ) -> dict[str, Any]:
     """The facts of one change, or of one served entity in it. `impacts`: the change's. `known`: whether there
     is evidence about each version that it adds; otherwise `signature` has no value."""
+    it = comparison or Comparison(change.address, "", None, None)
     facts: dict[str, Any] = {
         "change.address": str(change.address),
         "change.kind": change.address.kind,
         "change.action": str(change.action),
         "change.reason": change.reason,
         "change.fields": [field.name for field in change.fields],
-        "change.entity": comparison.entity if comparison else "",
+        "change.entity": it.entity,
         "change.endpoints": _endpoints(impacts),
         "change.gains": _access(impacts, gains=True),
         "change.losses": _access(impacts, gains=False),
-        "evidence.missing": list(comparison.after.missing) if comparison and comparison.after else [],
-        "evidence.findings": list(comparison.signature.findings) if comparison else [],
-        "evidence.breaking": list(comparison.signature.breaking) if comparison else [],
-        "evidence.better": _changed_metrics(comparison, better=True),
-        "evidence.worse": _changed_metrics(comparison, better=False),
-        "evidence.params": [name for name, _, _ in comparison.params] if comparison else [],
+        "evidence.missing": list(it.after.missing) if it.after else [],
+        "evidence.findings": list(it.signature.findings),
+        "evidence.breaking": list(it.signature.breaking),
+        "evidence.better": sorted({metric.name for metric in it.metrics if metric.better is True}),
+        "evidence.worse": sorted({metric.name for metric in it.metrics if metric.better is False}),
+        "evidence.params": [name for name, _, _ in it.params],
     }
     if known:
-        facts["signature"] = str(comparison.signature.verdict) if comparison else "none"
-    for side, spec, version in (
-        ("before", change.before, comparison.before if comparison else None),
-        ("after", change.after, comparison.after if comparison else None),
-    ):
+        facts["signature"] = str(it.signature.verdict)
+    for side, spec, version in (("before", change.before, it.before), ("after", change.after, it.after)):
         exists = (version if comparison else spec) is not None
         evidence = version or (NO_VERSION if comparison else _evidence_from(spec))
         facts.update((f"{side}.{name}", value) for name, value in _side(spec, evidence, exists, now))
@@ -196,6 +173,17 @@ def hours_held(evidence: Evidence, alias: str, now: datetime) -> float | None:
     return None if since is None else max(now.timestamp() - since / 1000, 0.0) / 3600
 
 
+MISSING: Final = object()
+"""The result of `look_up` without a value."""
+
+
+def look_up(value: Any, steps: Iterable[str]) -> Any:
+    """The value at these keys of nested mappings, or MISSING."""
+    for step in steps:
+        value = value.get(step, MISSING) if isinstance(value, Mapping) else MISSING
+    return value
+
+
 def aware(moment: datetime) -> datetime:
     """A moment in UTC; one without a time zone is taken as UTC."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
@@ -205,8 +193,7 @@ NO_VERSION: Final = Evidence("")
 
 
 def _evidence_from(spec: Spec | None) -> Evidence:
-    """The evidence in an object's own fields, for a change that replaces no version: a model's tags, a
-    version whose description changes."""
+    """The evidence in an object's own fields, for a change that replaces no version."""
     version = getattr(spec, "version", 0)
     return Evidence(
         getattr(spec, "model", ""),
@@ -217,54 +204,42 @@ def _evidence_from(spec: Spec | None) -> Evidence:
 
 
 def _side(spec: Spec | None, evidence: Evidence, exists: bool, now: datetime) -> Iterator[tuple[str, Any]]:
-    run = evidence.run
     yield "exists", exists
-    yield "version", evidence.version
-    yield "model", evidence.model
-    yield "source", evidence.source
-    yield "tags", {str(key): str(value) for key, value in evidence.tags.items()}
-    yield "params", {str(key): str(value) for key, value in evidence.params.items()}
+    for name in ("version", "model", "source", "python", "mlflow"):
+        yield name, getattr(evidence, name)
+    for name in ("tags", "params", "flavors"):
+        yield name, {str(key): str(value) for key, value in getattr(evidence, name).items()}
     yield "metrics", _metrics(evidence)
     yield "aliases", list(evidence.aliases)
     yield "held_hours", {alias: hours_held(evidence, alias, now) for alias in evidence.since_ms}
     yield "datasets", [dataset.name for dataset in evidence.datasets]
-    yield "flavors", {str(key): str(value) for key, value in evidence.flavors.items()}
-    yield "python", evidence.python
-    yield "mlflow", evidence.mlflow
     if evidence.size is not None:
         yield "size", evidence.size
     yield "artifact", {True: "present", False: "missing", None: "unknown"}[evidence.artifact]
     yield "signature.present", evidence.signature is not None
-    yield "run.exists", run is not None
-    yield "run.id", run.run_id if run else ""
-    yield "run.name", run.name if run else ""
-    yield "run.status", run.status if run else ""
-    yield "run.user", run.user if run else ""
-    yield "run.commit", run.commit if run else ""
-    yield "run.experiment", run.experiment if run else ""
-    yield "run.deleted", run.deleted if run else False
+    run = evidence.run or Run("")
+    yield "run.exists", evidence.run is not None
+    yield "run.id", run.run_id
+    yield "run.experiment", run.experiment
+    for name in ("name", "status", "user", "commit", "deleted"):
+        yield f"run.{name}", getattr(run, name)
     yield "fields", fields_of(spec) if spec is not None else {}
 
 
 def _metrics(evidence: Evidence) -> dict[str, float]:
-    """By name, and by name and dataset. A metric measured on several datasets has no plain name: choosing one
-    of them would be arbitrary."""
+    """By name, and by name and dataset; no plain name for several datasets: a choice would be arbitrary."""
     values: dict[str, list[float]] = {}
+    own: dict[str, float] = {}
     for metric in evidence.metrics:
         if metric.value is None:
             continue
-        names = [metric.name, f"{metric.name}@{metric.dataset}"] if metric.dataset else [metric.name]
-        for name in names:
+        if not metric.dataset:
+            own[metric.name] = float(metric.value)
+            continue
+        for name in (metric.name, f"{metric.name}@{metric.dataset}"):
             values.setdefault(name, []).append(float(metric.value))
     # the run's own value takes precedence over those of datasets
-    own = {m.name: float(m.value) for m in evidence.metrics if not m.dataset and m.value is not None}
     return {**{name: several[0] for name, several in values.items() if len(several) == 1}, **own}
-
-
-def _changed_metrics(comparison: Comparison | None, *, better: bool) -> list[str]:
-    if comparison is None:
-        return []
-    return sorted({metric.name for metric in comparison.metrics if metric.better is better})
 
 
 def _endpoints(impacts: tuple[Impact, ...]) -> list[str]:
@@ -272,13 +247,9 @@ def _endpoints(impacts: tuple[Impact, ...]) -> list[str]:
 
 
 def _access(impacts: tuple[Impact, ...], *, gains: bool) -> list[Mapping[str, str]]:
-    return [_entry(access) for it in impacts for access in it.access if access.gains is gains]
-
-
-def _entry(access: Access) -> Mapping[str, str]:
-    return {
-        "user": access.user,
-        "resource": str(access.resource),
-        "before": access.before,
-        "after": access.after,
-    }
+    return [
+        {"user": row.user, "resource": str(row.resource), "before": row.before, "after": row.after}
+        for it in impacts
+        for row in it.access
+        if row.gains is gains
+    ]

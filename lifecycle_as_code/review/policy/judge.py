@@ -1,24 +1,21 @@
-"""Verdicts of policies over a plan and its evidence. Pure: the caller passes the moment and the actor.
-
-Anything other than `true` counts as a failure: an expression without a value, a missing key, a version
-without evidence.
-"""
+"""Verdicts of policies over a plan and its evidence. Pure. Anything other than `true` counts as a failure: an
+expression without a value, a missing key, a version without evidence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ...model.cel import Engine, EngineMissingError, FaultyError, Program
 from ...model.diagnostics import Diagnostic, LacError, did_you_mean, refuse
-from ...model.evidence import Comparison
 from ...model.history import Actor
 from ...model.pattern import matches
 from ...model.plan import Change, Mode, Plan
 from ...model.policy import Expression, Policy, PolicyWaiver, Rules, bad_policy
-from ...model.review import Impact, Outcome, Verdict, Waiver
+from ...model.review import Impact, Outcome, Review, Verdict, Waiver
 from .builtin import RULES, Case
 from .facts import aware, change_facts, plan_facts, types
 from .matching import concerns
@@ -26,15 +23,9 @@ from .trace import describe_failure
 
 
 def check_rules(rules: Rules) -> Iterator[Diagnostic]:
-    """Every error in the policies' expressions, at its place. Nothing if no engine is
-    installed: a command that doesn't judge needs none."""
+    """Every error in the policies' expressions. Nothing without an engine: only judging needs one."""
     with suppress(EngineMissingError):
         yield from _compile(rules)[1]
-
-
-def require_valid_rules(rules: Rules) -> None:
-    """LacError if an expression doesn't compile, or the engine isn't installed."""
-    _ready(rules)
 
 
 def list_expired_waivers(rules: Rules, now: datetime) -> Iterator[Diagnostic]:
@@ -52,13 +43,11 @@ def list_expired_waivers(rules: Rules, now: datetime) -> Iterator[Diagnostic]:
 
 
 def judge(plan: Plan, rules: Rules, *, actor: Actor, now: datetime) -> tuple[Verdict, ...]:
-    """The verdict of each policy on each change that it applies to, in the plan's order.
-
-    Only changes that are differences are judged. LacError if an expression doesn't compile.
-    """
+    """The verdict of each policy on each difference that it applies to, in the plan's order. LacError if an
+    expression doesn't compile."""
     if not rules.policies:
         return ()
-    docket = _Docket(plan, rules, _ready(rules), actor, aware(now))
+    docket = _Docket(plan, rules, require_valid_rules(rules), actor, aware(now))
     return tuple(
         verdict
         for change in plan.changes
@@ -106,25 +95,21 @@ def _way_back(verdict: Verdict, plan: Plan) -> str:
     return f"to go back, use {command}, to which this policy doesn't apply; otherwise "
 
 
-# --- compiling
-
-
-class _Programs:
+@dataclass(frozen=True, slots=True)
+class Programs:
     """The engine and each expression's program; no engine without expressions."""
 
-    def __init__(self, engine: Engine | None = None) -> None:
-        self.engine = engine
-        self.by_text: dict[str, Program] = {}
+    engine: Engine | None = None
+    by_text: dict[str, Program] = field(default_factory=dict)
 
 
-def _compile(rules: Rules) -> tuple[_Programs, list[Diagnostic]]:
-    """Every expression, compiled once, and the errors in them. EngineMissingError if there is an expression
-    and no engine."""
+def _compile(rules: Rules) -> tuple[Programs, list[Diagnostic]]:
+    """Every expression, compiled once, and the errors in them. EngineMissingError without an engine."""
     expressions = [(policy, expression) for policy in rules.policies for expression in policy.require]
     if not expressions:
-        return _Programs(), []
+        return Programs(), []
     engine = Engine(types())
-    programs = _Programs(engine)
+    programs = Programs(engine)
     faults: list[Diagnostic] = []
     for policy, expression in expressions:
         if expression.text in programs.by_text:
@@ -136,12 +121,21 @@ def _compile(rules: Rules) -> tuple[_Programs, list[Diagnostic]]:
     return programs, faults
 
 
-def _ready(rules: Rules) -> _Programs:
+def require_valid_rules(rules: Rules) -> Programs:
+    """LacError if an expression doesn't compile, or the engine isn't installed."""
     try:
         programs, faults = _compile(rules)
     except EngineMissingError:
         first = next(expression for policy in rules.policies for expression in policy.require)
-        raise LacError(_no_engine(first)) from None
+        raise LacError(
+            Diagnostic(
+                "policy-engine-missing",
+                "the engine for policies' expressions isn't installed",
+                "Expressions under `require` are CEL, which requires cel-expr-python.",
+                hint="pip install 'lifecycle-as-code[policy]'; built-in rules don't need it",
+                at=first.at,
+            )
+        ) from None
     refuse(faults)
     return programs
 
@@ -167,75 +161,57 @@ def _suggest(name: str) -> str:
     return "`lac policy context` lists all names"
 
 
-def _no_engine(expression: Expression) -> Diagnostic:
-    return Diagnostic(
-        "policy-engine-missing",
-        "the engine for policies' expressions isn't installed",
-        "Expressions under `require` are CEL, which requires cel-expr-python.",
-        hint="pip install 'lifecycle-as-code[policy]'; built-in rules don't need it",
-        at=expression.at,
-    )
-
-
-# --- judging
-
-
 class _Docket:
     """One plan, with the evidence and impacts for its changes."""
 
-    def __init__(self, plan: Plan, rules: Rules, programs: _Programs, actor: Actor, now: datetime) -> None:
+    def __init__(self, plan: Plan, rules: Rules, programs: Programs, actor: Actor, now: datetime) -> None:
         self._plan, self._rules, self._actor, self._now = plan, rules, actor, now
         self._programs = programs
         self._common = plan_facts(plan, actor)
-        self._comparisons: dict[Any, list[Comparison]] = {}
-        for comparison in plan.review.evidence:
-            self._comparisons.setdefault(comparison.address, []).append(comparison)
-        self._impacts: dict[Any, list[Impact]] = {}
-        for impact in plan.review.impacts:
-            self._impacts.setdefault(impact.address, []).append(impact)
+        self._parts = plan.review.by_address()
 
     def verdicts(self, change: Change) -> Iterator[Verdict]:
         """The verdicts of all policies that apply to a change."""
+        part = self._parts.get(change.address, Review())
         facts: list[_Facts] = []
         for policy in self._rules.policies:
             if not concerns(policy.when, change, self._plan):
                 continue
-            case = Case(
-                change,
-                tuple(self._comparisons.get(change.address, ())),
-                self._actor,
-                self._now,
-                self._rules.teams,
-                bool(policy.builtin.get("allow_unknown")),
-            )
+            lenient = bool(policy.builtin.get("allow_unknown"))
+            case = Case(change, part.evidence, self._actor, self._now, self._rules.teams, lenient)
             if policy.require and not facts:
-                facts = list(self._facts(case))
-            failures = [
-                *_unmet_expressions(policy, self._programs.by_text, facts),
-                *_unmet_rules(policy, case),
-            ]
+                facts = list(self._facts(case, part.impacts))
+            failures = [*self._unmet_expressions(policy, facts)]
+            for name, rule in RULES.items():
+                if name in policy.builtin:
+                    failures += rule(case, policy.builtin[name])
             yield self._verdict(policy, change, tuple(dict.fromkeys(failures)))
 
-    def _facts(self, case: Case) -> Iterator[_Facts]:
-        impacts = tuple(self._impacts.get(case.change.address, ()))
+    def _facts(self, case: Case, impacts: tuple[Impact, ...]) -> Iterator[_Facts]:
         known = not case.unknown_versions
         engine = self._programs.engine
         assert engine is not None
         for comparison in case.comparisons or (None,):
-            values = change_facts(case.change, comparison, impacts, self._now, known=known)
-            yield _Facts(comparison, {**self._common, **values}, engine)
+            about = change_facts(case.change, comparison, impacts, self._now, known=known)
+            values = {**self._common, **about}
+            yield _Facts(comparison.entity if comparison else "", values, engine.facts(values))
+
+    def _unmet_expressions(self, policy: Policy, places: Iterable[_Facts]) -> Iterator[str]:
+        for facts in places:
+            for expression in policy.require:
+                answer = self._programs.by_text[expression.text].ask(facts.activation)
+                if not answer.met:
+                    entity = f"served entity `{facts.entity}`: " if facts.entity else ""
+                    yield entity + describe_failure(expression.text, answer, facts.values)
 
     def _verdict(self, policy: Policy, change: Change, failures: tuple[str, ...]) -> Verdict:
         waiver = self._waiver(policy, change) if failures else None
-        match bool(failures), waiver is not None, policy.level:
-            case False, _, _:
-                outcome = Outcome.PASSED
-            case True, True, _:
-                outcome = Outcome.WAIVED
-            case True, False, "warn":
-                outcome = Outcome.WARNED
-            case _:
-                outcome = Outcome.DENIED
+        if not failures:
+            outcome = Outcome.PASSED
+        elif waiver is not None:
+            outcome = Outcome.WAIVED
+        else:
+            outcome = Outcome.WARNED if policy.level == "warn" else Outcome.DENIED
         return Verdict(
             policy.name, change.address, outcome, failures, policy.message, policy.at, change.at, waiver
         )
@@ -253,30 +229,12 @@ class _Docket:
         return None if best is None else Waiver(best.reason, best.expires, best.at)
 
 
-class _Facts:
-    """The values for one version in one place, ready for evaluation."""
+class _Facts(NamedTuple):
+    """The values for one version in one place; `activation`: in the engine's form."""
 
-    def __init__(self, comparison: Comparison | None, values: Mapping[str, Any], engine: Engine) -> None:
-        self.entity = comparison.entity if comparison else ""
-        self.values = values
-        self.activation = engine.facts(values)
-
-
-def _unmet_expressions(
-    policy: Policy, programs: Mapping[str, Program], places: Iterable[_Facts]
-) -> Iterator[str]:
-    for facts in places:
-        for expression in policy.require:
-            answer = programs[expression.text].ask(facts.activation)
-            if not answer.met:
-                entity = f"served entity `{facts.entity}`: " if facts.entity else ""
-                yield entity + describe_failure(expression.text, answer, facts.values)
-
-
-def _unmet_rules(policy: Policy, case: Case) -> Iterator[str]:
-    for name, rule in RULES.items():
-        if name in policy.builtin:
-            yield from rule(case, policy.builtin[name])
+    entity: str
+    values: Mapping[str, Any]
+    activation: Any
 
 
 def _holds(waiver: PolicyWaiver, now: datetime) -> bool:

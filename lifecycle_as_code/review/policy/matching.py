@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from ...model.pattern import matches
 from ...model.plan import Change, Plan
 from ...model.spec import Spec
-from .facts import fields_of
-
-_MISSING: Final = object()
+from .facts import MISSING, fields_of, look_up
 
 
 def concerns(when: Mapping[str, Any], change: Change, plan: Plan) -> bool:
@@ -32,20 +30,12 @@ def concerns(when: Mapping[str, Any], change: Change, plan: Plan) -> bool:
 
 def _fits(spec: Spec, fields: Mapping[str, Any]) -> bool:
     values = fields_of(spec)
-    return all(_field_fits(_look_up(values, name), patterns) for name, patterns in fields.items())
-
-
-def _look_up(values: Mapping[str, Any], name: str) -> Any:
-    """A field, or a key of a mapping: `tags.team`; the key may hold dots."""
-    field, dot, key = name.partition(".")
-    value = values.get(field, _MISSING)
-    if not dot:
-        return value
-    return value.get(key, _MISSING) if isinstance(value, Mapping) else _MISSING
+    # a field, or a key of a mapping: `tags.team`; the key may hold dots
+    return all(_field_fits(look_up(values, name.split(".", 1)), it) for name, it in fields.items())
 
 
 def _field_fits(value: Any, patterns: Any) -> bool:
-    if value is _MISSING:
+    if value is MISSING:
         return False
     if isinstance(value, list):
         return any(_field_fits(item, patterns) for item in value)

@@ -1,7 +1,4 @@
-"""The values of the names in an expression that isn't met. Pure.
-
-A value that looks like a secret isn't shown.
-"""
+"""The values of the names in an expression that isn't met, without those that look like secrets. Pure."""
 
 from __future__ import annotations
 
@@ -12,10 +9,9 @@ from typing import Any, Final
 from ...model.cel import Answer, names_in
 from ...model.redaction import secrets_in
 from ...model.text import shorten, take_first
-from .facts import types
+from .facts import MISSING, look_up, types
 
 _MAX_VALUE, _MAX_VALUES = 120, 12
-_MISSING: Final = object()
 
 
 def describe_failure(text: str, answer: Answer, facts: Mapping[str, Any]) -> str:
@@ -26,20 +22,14 @@ def describe_failure(text: str, answer: Answer, facts: Mapping[str, Any]) -> str
         known = next((n for n in range(len(steps), 0, -1) if ".".join(steps[:n]) in _TYPES), 0)
         if not known:
             continue
-        value = _look_up(facts.get(".".join(steps[:known]), _MISSING), steps[known:])
+        value = look_up(facts.get(".".join(steps[:known]), MISSING), steps[known:])
         name = ".".join(steps)
-        is_incomplete = is_incomplete or value is _MISSING
-        values.append(f"{name} is missing" if value is _MISSING else f"{name} = {_format(steps[-1], value)}")
+        is_incomplete = is_incomplete or value is MISSING
+        values.append(f"{name} is missing" if value is MISSING else f"{name} = {_format(steps[-1], value)}")
     if answer.why and not is_incomplete:
         values.append(answer.why)
     listing = ", ".join(take_first(values, _MAX_VALUES))
     return f"{' '.join(text.split())}{f' ({listing})' if listing else ''}"
-
-
-def _look_up(value: Any, steps: tuple[str, ...]) -> Any:
-    for step in steps:
-        value = value.get(step, _MISSING) if isinstance(value, Mapping) else _MISSING
-    return value
 
 
 def _format(name: str, value: Any) -> str:

@@ -1,7 +1,5 @@
-"""Read the columns, tensors and parameters of a signature from MLmodel's JSON. Pure.
-
-The format is MLflow's (`mlflow.types.schema`). This module compares nothing.
-"""
+"""Read the columns, tensors and parameters of a signature from MLmodel's JSON, in MLflow's format
+(`mlflow.types.schema`). Pure."""
 
 from __future__ import annotations
 
@@ -94,10 +92,8 @@ Type: TypeAlias = Scalar | AnyType | Array | Map | Object | Tensor
 
 
 class Label(NamedTuple):
-    """A column's name that isn't text: a number, a boolean, or a tuple of labels (pandas' MultiIndex).
-
-    Two are equal if pandas treats them as the same label: 1 is 1.0, but not True; NaN is NaN.
-    """
+    """A column's name that isn't text: a number, a boolean, or a tuple of labels (pandas' MultiIndex). Two
+    are equal if pandas treats them as the same label: 1 is 1.0, but not True; NaN is NaN."""
 
     kind: str
     value: bool | float | tuple[Name | None, ...]
@@ -137,9 +133,9 @@ class MalformedError(ValueError):
     """MLflow couldn't have written this signature; the message is the reason."""
 
 
-def cut(text: str, limit: int = MAX_TEXT) -> str:
-    """`text`, shortened."""
-    return shorten(text, limit)
+def cut(text: str) -> str:
+    """`text`, shortened for a finding."""
+    return shorten(text, MAX_TEXT)
 
 
 def quote(name: Name) -> str:

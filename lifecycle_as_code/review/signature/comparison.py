@@ -1,7 +1,5 @@
-"""Whether a caller of one version can call another. Pure.
-
-The rules are those of MLflow's schema enforcement (see the package), read from the caller's side.
-"""
+"""Whether a caller of one version can call another, by MLflow's schema enforcement (see the package).
+Pure."""
 
 from __future__ import annotations
 
@@ -24,8 +22,7 @@ MAX_FINDINGS: Final = 100
 def compare_signatures(
     before: Signature | None, after: Signature | None, *, was_there: bool, will_be_there: bool
 ) -> SignatureChange:
-    """How a caller of `before` fares with `after`. `was_there`, `will_be_there`: whether there is a version
-    at all, whose signature may be unknown."""
+    """How a caller of `before` fares with `after`. `was_there`, `will_be_there`: is there a version?"""
     if not (was_there and will_be_there):
         return SignatureChange()
     if before is None or after is None:
@@ -36,13 +33,8 @@ def compare_signatures(
     except MalformedError as error:
         return SignatureChange(SignatureClass.UNKNOWN, (f"a signature can't be compared: {error}",))
     breaking = _limit(finding.text for finding in findings if finding.breaks)
-    verdict = (
-        SignatureClass.BREAKING
-        if breaking
-        else SignatureClass.COMPATIBLE
-        if findings
-        else SignatureClass.SAME
-    )
+    unbroken = SignatureClass.COMPATIBLE if findings else SignatureClass.SAME
+    verdict = SignatureClass.BREAKING if breaking else unbroken
     return SignatureChange(verdict, _limit(finding.text for finding in findings), breaking)
 
 
@@ -57,6 +49,4 @@ def _findings(before: Signature, after: Signature) -> Iterable[Finding]:
 
 def _limit(sentences: Iterable[str]) -> tuple[str, ...]:
     texts = tuple(sentences)
-    if len(texts) <= MAX_FINDINGS:
-        return texts
-    return tuple(take_first(texts, MAX_FINDINGS - 1))
+    return texts if len(texts) <= MAX_FINDINGS else tuple(take_first(texts, MAX_FINDINGS - 1))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from .columns import AnyType, Array, Column, Label, Map, Name, Object, Scalar, Tensor, Type, quote
 from .findings import (
@@ -41,7 +41,7 @@ def input_findings(before: Sequence[Column] | None, after: Sequence[Column] | No
             yield from type_findings("input 0", before[0].type, after[0].type)
             yield from _dicts(before, after)
         case "unnamed columns", "unnamed columns":
-            yield from _by_position(before, after)
+            yield from _by_key(dict(enumerate(before)), dict(enumerate(after)))
         case "named tensors", "named tensors":
             frames = all(from_frames(column.type) for column in before)
             yield from _by_name(before, after, frames)
@@ -57,20 +57,26 @@ def input_findings(before: Sequence[Column] | None, after: Sequence[Column] | No
 
 
 def _by_name(before: Sequence[Column], after: Sequence[Column], frames: bool = False) -> Iterator[Finding]:
-    """Order doesn't count, and MLflow drops columns and tensors that the schema doesn't name. `frames`: a
-    DataFrame fits all of the tensors."""
-    was, will_be = _names(before), _names(after)
-    for name, column in was.items():
-        label = name_column("input", name)
-        if name not in will_be:
+    """`frames`: a DataFrame fits all of the tensors."""
+    yield from _by_key(_names(before), _names(after), frames)
+    yield from _lookup_failures(before, after)
+
+
+def _by_key(
+    before: Mapping[Any, Column], after: Mapping[Any, Column], frames: bool = False
+) -> Iterator[Finding]:
+    """By name or by position: order doesn't count, all columns without names are required, and MLflow drops
+    columns and tensors that the schema doesn't have."""
+    for key, column in before.items():
+        label = name_column("input", key)
+        if key not in after:
             yield report_removal(label, column.type, is_dropped=True)
             continue
-        yield from _presence(label, column.required, will_be[name].required)
-        yield from _types(label, column, will_be[name], frames)
-    for name, column in will_be.items():
-        if name not in was:
-            yield report_new_input(name_column("input", name), column.type, required=column.required)
-    yield from _lookup_failures(before, after)
+        yield from _presence(label, column.required, after[key].required)
+        yield from _types(label, column, after[key], frames)
+    for key, column in after.items():
+        if key not in before:
+            yield report_new_input(name_column("input", key), column.type, required=column.required)
 
 
 def _name(column: Column) -> Name:
@@ -105,18 +111,6 @@ def _unusable_names(columns: Sequence[Column]) -> Iterator[tuple[Name, str]]:
             yield name, "can't be looked up: MLflow reads its name as a list"
         elif not value and name != Label("number", index):
             yield name, f"can't be looked up: MLflow looks for {index}, its position"
-
-
-def _by_position(before: Sequence[Column], after: Sequence[Column]) -> Iterator[Finding]:
-    """All are required, and MLflow drops those behind the last one of the schema."""
-    for index, column in enumerate(before):
-        label = name_column("input", index)
-        if index < len(after):
-            yield from type_findings(label, column.type, after[index].type)
-        else:
-            yield report_removal(label, column.type, is_dropped=True)
-    for index in range(len(before), len(after)):
-        yield report_new_input(name_column("input", index), after[index].type, required=True)
 
 
 def _dicts(before: Sequence[Column], after: Sequence[Column]) -> Iterator[Finding]:

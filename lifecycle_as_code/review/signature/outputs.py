@@ -1,14 +1,12 @@
-"""Outputs: whether a reader of the predictions before can read those after. Pure.
-
-MLflow doesn't enforce outputs, so the rule is lac's: every promised output must remain, with the same type.
-New outputs and narrower types are compatible.
-"""
+"""Outputs: whether a reader of the predictions before can read those after. Pure. MLflow doesn't enforce
+outputs, so the rule is lac's: every promised output remains, with the same or a narrower type."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-from .columns import AnyType, Array, Column, Map, Object, Tensor, Type, cut
+from .columns import AnyType, Array, Column, Map, Object, Property, Tensor, Type, cut
 from .findings import (
     Finding,
     add_property,
@@ -18,6 +16,7 @@ from .findings import (
     report_removal,
     report_type,
 )
+from .tensors import fits
 
 
 def output_findings(before: Sequence[Column] | None, after: Sequence[Column] | None) -> Iterator[Finding]:
@@ -42,22 +41,28 @@ def _columns(before: Sequence[Column], after: Sequence[Column]) -> Iterator[Find
         {index if column.name is None else column.name: column for index, column in enumerate(side)}
         for side in (before, after)
     )
-    for key, column in was.items():
-        label = name_column("output", key)
-        if key not in will_be:
-            yield report_removal(label, column.type)
-            continue
-        yield from _presence(label, column.required, will_be[key].required)
-        yield from _types(label, column.type, will_be[key].type)
-    for key, column in will_be.items():
-        if key not in was:
-            yield _report_new(name_column("output", key), column.type)
+    yield from _members(was, will_be, lambda key: (name_column("output", key), ""))
     if [key for key in was if key in will_be] != [key for key in will_be if key in was]:
         yield Finding("outputs are in another order", breaks=False)
 
 
-def _report_new(label: str, type_: Type) -> Finding:
-    return Finding(f"{label} ({cut(str(type_))}) was added", breaks=False)
+def _members(
+    before: Mapping[Any, Column | Property],
+    after: Mapping[Any, Column | Property],
+    locate: Callable[[Any], tuple[str, str]],
+) -> Iterator[Finding]:
+    """The differences between columns or properties. `locate`: the label and the path of a key."""
+    for key, was in before.items():
+        label, path = locate(key)
+        if key not in after:
+            yield report_removal(join_path(label, path), was.type)
+            continue
+        yield from _presence(join_path(label, path), was.required, after[key].required)
+        yield from _types(label, was.type, after[key].type, path)
+    for key, member in after.items():
+        if key not in before:
+            what = f"{join_path(*locate(key))} ({cut(str(member.type))})"
+            yield Finding(f"{what} was added", breaks=False)
 
 
 def _presence(label: str, was_required: bool, required: bool) -> Iterator[Finding]:
@@ -76,30 +81,11 @@ def _types(label: str, before: Type, after: Type, path: str = "") -> Iterator[Fi
         case Map(was), Map(will_be):
             yield from _types(label, was, will_be, f"{path}[*]")
         case Object(), Object():
-            yield from _properties(label, before, after, path)
+            yield from _members(
+                before.properties, after.properties, lambda name: (label, add_property(path, name))
+            )
         case Tensor(), Tensor():
-            yield report_type(label, before, after, breaks=not _narrower(before, after))
+            yield report_type(label, before, after, breaks=not fits(after, before))
         case _:
             # a reader of any type reads this, too
             yield report_type(join_path(label, path), before, after, breaks=not isinstance(before, AnyType))
-
-
-def _properties(label: str, before: Object, after: Object, path: str) -> Iterator[Finding]:
-    for name, was in before.properties.items():
-        inner = add_property(path, name)
-        if name not in after.properties:
-            yield report_removal(join_path(label, inner), was.type)
-            continue
-        yield from _presence(join_path(label, inner), was.required, after.properties[name].required)
-        yield from _types(label, was.type, after.properties[name].type, inner)
-    for name, prop in after.properties.items():
-        if name not in before.properties:
-            yield _report_new(join_path(label, add_property(path, name)), prop.type)
-
-
-def _narrower(before: Tensor, after: Tensor) -> bool:
-    return (
-        before.dtype == after.dtype
-        and len(before.shape) == len(after.shape)
-        and all(m in (-1, n) for m, n in zip(before.shape, after.shape, strict=True))
-    )

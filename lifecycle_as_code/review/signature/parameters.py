@@ -17,8 +17,7 @@ WIDENS_PARAMETERS: Final = WIDENS | {("integer", "float"), ("long", "float"), ("
 def parameter_findings(
     before: Sequence[Parameter] | None, after: Sequence[Parameter] | None
 ) -> Iterator[Finding]:
-    """The findings for a caller of `before`. Each parameter has a default, so none is required; MLflow drops
-    parameters that the schema doesn't have."""
+    """The findings for a caller of `before`. All have defaults, and MLflow drops unknown ones."""
     was, will_be = ({parameter.name: parameter for parameter in side or ()} for side in (before, after))
     for name, parameter in was.items():
         label = name_column("parameter", name)

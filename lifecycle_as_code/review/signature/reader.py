@@ -15,8 +15,7 @@ MAX_DEPTH: Final = 128
 
 
 def parse_signature(data: Mapping[str, Any]) -> Signature:
-    """MLmodel's `signature`, whose parts are JSON texts. MalformedError, a ValueError, names what MLflow
-    couldn't read in it either."""
+    """MLmodel's `signature`, whose parts are JSON texts. MalformedError where MLflow can't read it either."""
     signature = Signature(*(_part(data, name) for name in ("inputs", "outputs", "params")))
     _check(signature)
     return signature

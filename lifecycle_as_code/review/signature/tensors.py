@@ -20,8 +20,7 @@ def tensor_findings(label: str, before: Tensor, after: Tensor, frames: bool) -> 
 
 
 def from_frames(type_: Type) -> bool:
-    """Whether a DataFrame fits a tensor (`_reshape_and_cast_pandas_column_values`): any number of rows, and
-    all else fixed."""
+    """Whether a DataFrame fits (`_reshape_and_cast_pandas_column_values`): only the rows' number is free."""
     return isinstance(type_, Tensor) and type_.shape[:1] == (-1,) and -1 not in type_.shape[1:]
 
 
@@ -42,10 +41,15 @@ def _takes_arrays(before: Tensor, after: Tensor) -> bool:
         return False
     if before.dtype == "object" and len(before.shape) == 1 and -1 in after.shape[1:]:
         return True  # it passes for a ragged array
+    return fits(before, after)
+
+
+def fits(inner: Tensor, outer: Tensor) -> bool:
+    """Whether each array of `inner` is one of `outer`."""
     return (
-        before.dtype == after.dtype
-        and len(before.shape) == len(after.shape)
-        and all(n in (-1, m) for m, n in zip(before.shape, after.shape, strict=True))
+        inner.dtype == outer.dtype
+        and len(inner.shape) == len(outer.shape)
+        and all(n in (-1, m) for m, n in zip(inner.shape, outer.shape, strict=True))
     )
 
 

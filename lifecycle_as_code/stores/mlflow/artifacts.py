@@ -68,7 +68,7 @@ def read_files(
         elif problem := out_of_reach(place, root, environ):
             yield place, ReadFailure(problem)
         else:
-            away[place] = reader_of(place)
+            away[place] = _reader(urlparse(place).scheme)
     pending = {*here, *away}
     answers: queue.SimpleQueue[tuple[str, File]] = queue.SimpleQueue()
     with ExitStack() as running:
@@ -141,7 +141,7 @@ def out_of_reach(place: str, root: str, environ: Mapping[str, str]) -> str:
     """Why `place` can't be read from here; empty if it can. Imports nothing."""
     server = environ.get("MLFLOW_TRACKING_URI", "")
     try:
-        scheme = urlparse(place).scheme.lower()
+        scheme = urlparse(place).scheme
         target = _target(place)
         is_trusted = target is None or target in {_target(root), *_served_by(server)}
     except ValueError:
@@ -165,8 +165,8 @@ Target = tuple[str, str | None, int | None]
 def _target(uri: str) -> Target | None:
     """The host that the address names, if any. ValueError for an invalid port."""
     parts = urlparse(uri)
-    if parts.scheme.lower() in HOST_ADDRESSED and parts.netloc:
-        return parts.scheme.lower(), parts.hostname, parts.port
+    if parts.scheme in HOST_ADDRESSED and parts.netloc:
+        return parts.scheme, parts.hostname, parts.port
     return None
 
 
@@ -177,13 +177,9 @@ def _served_by(server: str) -> Iterator[Target]:
         yield "mlflow-artifacts", *target[1:]
 
 
-def reader_of(place: str) -> str:
-    """`fsspec` or `mlflow`, whichever can read it here; empty if neither can."""
-    return _reader(urlparse(place).scheme.lower())
-
-
 @cache
 def _reader(scheme: str) -> str:
+    """`fsspec` or `mlflow`, whichever can read such an address here; empty if neither can."""
     by_fsspec, by_mlflow = _NEEDS.get(scheme, ((), ()))
     if _is_installed("fsspec") and any(map(_is_installed, by_fsspec)):
         return "fsspec"
@@ -270,7 +266,8 @@ def start_reader(
             # mlflow may leave a database in the directory that it is started in
             cwd=directory,
             env={
-                **_without_ours(environ),
+                # without lac's own variables, such as the key that seals plans
+                **{name: value for name, value in environ.items() if not name.startswith("LAC_")},
                 **without_loopback(environ),
                 "MLFLOW_DISABLE_TELEMETRY": "true",
                 "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -303,13 +300,12 @@ def start_reader(
         try:
             yield
         finally:
-            _end(process)
+            if process.poll() is None:
+                # with all that it started: it leads a session of its own
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
             listening.join(1.0)
-
-
-def _without_ours(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without lac's own variables, such as the key that seals plans."""
-    return {name: value for name, value in environ.items() if not name.startswith("LAC_")}
 
 
 def _answer(line: str) -> tuple[str, File]:
@@ -318,11 +314,3 @@ def _answer(line: str) -> tuple[str, File]:
         content = b64decode(data)
         return place, content if len(content) <= LARGEST else ReadFailure("it is too large")
     return place, ReadFailure(problem) if problem else ReadFailure("no such file", absent=True)
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """With all that it started: it leads a session of its own."""
-    if process.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from sqlalchemy import Column, Connection, Table, select
 
@@ -30,10 +30,8 @@ _HIDDEN: Final = re.compile(r"__user_([0-9]+)__")
 
 
 def hidden_user(role: str) -> int | None:
-    """The id of the user whose own grants this role holds; None for any other role.
-
-    MLflow: `__user_<id>__`, made by its API for one user's grants, and never by hand.
-    """
+    """The id of the user whose own grants this role holds; None for any other role. MLflow: `__user_<id>__`,
+    made by its API for one user's grants, and never by hand."""
     match = _HIDDEN.fullmatch(role)
     return int(match[1]) if match else None
 
@@ -82,17 +80,6 @@ class GrantNames:
     id_of: Mapping[str, str] | None = None
     name_of: Mapping[str, str] | None = None
 
-    @classmethod
-    def read(cls, registry: Connection, resource_type: str, workspace: str) -> Self:
-        """Those of one type in one workspace: at most one query."""
-        if resource_type not in BY_ID:
-            return cls()
-        table, key = BY_ID[resource_type]
-        pairs = registry.execute(select(key, table.c.name).where(table.c.workspace == workspace))
-        # the name `*` would mean all of the type: such an object goes by its id
-        name_of = {str(key): name for key, name in pairs if name and name != "*"}
-        return cls({name: key for key, name in name_of.items()}, name_of)
-
     def name(self, pattern: str) -> str | None:
         """The name of the object with this id; the id itself if there is no object. None if the id is another
         object's name: the two would look the same, and a grant without an object has no effect."""
@@ -107,7 +94,14 @@ class GrantNames:
 
 def read_names(registry: Connection, types: Iterable[str], workspace: str) -> dict[str, GrantNames]:
     """Those of each type: at most one query for each."""
-    return {each: GrantNames.read(registry, each, workspace) for each in types}
+    names = {each: GrantNames() for each in types}
+    for each in names.keys() & BY_ID.keys():
+        table, key = BY_ID[each]
+        pairs = registry.execute(select(key, table.c.name).where(table.c.workspace == workspace))
+        # the name `*` would mean all of the type: such an object goes by its id
+        name_of = {str(number): name for number, name in pairs if name and name != "*"}
+        names[each] = GrantNames({name: number for number, name in name_of.items()}, name_of)
+    return names
 
 
 # --- everything
@@ -135,13 +129,11 @@ def read_access_state(
     grant_query = select(
         permissions.role_id, permissions.resource_type, permissions.resource_pattern, permissions.permission
     )
-    names: dict[str, GrantNames] = {}
+    grant_query = grant_query.join(roles, roles.c.id == permissions.role_id).where(in_scope)
+    grant_rows = auth.execute(grant_query.order_by(permissions.id)).all()
+    names = read_names(registry, {kind for _, kind, *_ in grant_rows}, workspace)
     grants: defaultdict[int, list[Grant]] = defaultdict(list)
-    for role_id, kind, pattern, permission in auth.execute(
-        grant_query.join(roles, roles.c.id == permissions.role_id).where(in_scope).order_by(permissions.id)
-    ).all():
-        if kind not in names:
-            names[kind] = GrantNames.read(registry, kind, workspace)
+    for role_id, kind, pattern, permission in grant_rows:
         # a grant without a name has no effect
         if (name := names[kind].name(pattern)) is not None:
             grants[role_id].append(Grant(kind, name, permission))

@@ -92,14 +92,14 @@ def create_database(
     # a link stays a link: the file that it names is the one to make
     path = store.path.resolve()
     if path.exists() and not path.is_file():
-        raise LacError(_creation_error(store, "this is a device, not a file", hint=OTHER_FILE))
+        raise _creation_error(store, "this is a device, not a file", hint=OTHER_FILE)
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # MLflow would retry for two minutes where no file can be made
         draft.touch()
     except OSError as error:
-        raise LacError(_creation_error(store, error.strerror or str(error), hint=OTHER_FILE)) from None
+        raise _creation_error(store, error.strerror or str(error), hint=OTHER_FILE) from None
     try:
         draft_uri = URL.create("sqlite", database=str(draft)).render_as_string()
         _migrate(store, draft_uri, root)
@@ -140,9 +140,7 @@ def _migrate(store: SqlStore, uri: str, artifact_root: str) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise LacError(
-            _creation_error(store, f"MLflow's migrations took more than {TIMEOUT_SECONDS} s.")
-        ) from None
+        raise _creation_error(store, f"MLflow's migrations took more than {TIMEOUT_SECONDS} s.") from None
     if process.returncode == NO_MLFLOW:
         raise LacError(
             Diagnostic(
@@ -157,13 +155,11 @@ def _migrate(store: SqlStore, uri: str, artifact_root: str) -> None:
         reason = lines[-1] if lines else f"exit code {process.returncode}"
         for secret in filter(None, (store.url.password, store.url.query.get("password"))):
             reason = reason.replace(str(secret), "***").replace(quote_plus(str(secret)), "***")
-        raise LacError(_creation_error(store, reason))
+        raise _creation_error(store, reason)
 
 
-def _creation_error(store: SqlStore, reason: str, *, hint: str = SAME_BY_HAND) -> Diagnostic:
-    return Diagnostic(
-        "store-not-created",
-        "MLflow's database couldn't be created",
-        f"{store.display_address}: {reason}",
-        hint=hint,
+def _creation_error(store: SqlStore, reason: str, *, hint: str = SAME_BY_HAND) -> LacError:
+    detail = f"{store.display_address}: {reason}"
+    return LacError(
+        Diagnostic("store-not-created", "MLflow's database couldn't be created", detail, hint=hint)
     )

@@ -31,51 +31,27 @@ def find_null_runs(db: Connection, workspace: str, sources: Mapping[Number, Sour
     query = select(columns.name, columns.version).where(
         columns.workspace == workspace, columns.run_id.is_(None)
     )
-    null_rows = {
-        (name, version)
-        for name, version in rows.within(db, query, columns.name, {name for name, _ in copies.values()})
-    }
+    origins = rows.within(db, query, columns.name, {name for name, _ in copies.values()})
+    null_rows = {tuple(row) for row in origins}
     return null | {number for number, origin in copies.items() if origin in null_rows | null}
 
 
 def note_versions(db: Connection, sources: Mapping[Number, SourceAddress]) -> None:
     """Note each new version on the logged model that it was made from, after those noted there.
-
     MLflow's handler does the same. (Its client's `register_model` then notes the version once more,
-    with the number as a string; that is left out.)
-    """
+    with the number as a string; that is left out.)"""
     versions_by_model: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for (name, version), source in sources.items():
         if isinstance(source, LoggedModel):
             versions_by_model[source.model_id].append({"name": name, "version": version})
     models, tags = logged_models.c, logged_model_tags.c
-    homes = dict(
-        rows.within(db, select(models.model_id, models.experiment_id), models.model_id, versions_by_model)
+    query = select(models.model_id, models.experiment_id, tags.tag_value).outerjoin(
+        logged_model_tags, (tags.model_id == models.model_id) & (tags.tag_key == LINK)
     )
-    notes = {
-        model_id: json.loads(value)
-        for model_id, value in rows.within(
-            db,
-            select(tags.model_id, tags.tag_value).where(tags.tag_key == LINK),
-            tags.model_id,
-            versions_by_model,
-        )
-    }
-    rows.put(
-        db,
-        logged_model_tags,
-        [
-            {
-                "model_id": model_id,
-                "experiment_id": homes[model_id],
-                "tag_key": LINK,
-                "tag_value": json.dumps(_append_new(notes.get(model_id, []), versions)),
-            }
-            for model_id, versions in versions_by_model.items()
-            if model_id in homes
-        ],
-    )
-
-
-def _append_new(notes: list[Any], versions: list[dict[str, Any]]) -> list[Any]:
-    return [*notes, *(version for version in versions if version not in notes)]
+    values = []
+    for model_id, home, text in rows.within(db, query, models.model_id, versions_by_model):
+        notes = json.loads(text) if text else []
+        notes += [version for version in versions_by_model[model_id] if version not in notes]
+        row = {"model_id": model_id, "experiment_id": home, "tag_key": LINK, "tag_value": json.dumps(notes)}
+        values.append(row)
+    rows.put(db, logged_model_tags, values)

@@ -36,7 +36,7 @@ def read(db: Connection, workspace: str, versions: Mapping[Number, Origin]) -> d
     ids = {model_id for model_id, _ in places.values()}
     p = logged_model_params.c
     query: Any = select(p.model_id, p.param_key, p.param_value)
-    metrics_by_id, params_by_id = _metrics(db, ids), rows.texts(db, query, p.model_id, ids)
+    metrics_by_id, params_by_id = _metrics(db, ids), rows.texts(rows.within(db, query, p.model_id, ids))
     return {
         number: ModelFacts(
             model_id, location, metrics_by_id.get(model_id, ()), params_by_id.get(model_id, NOTHING)
@@ -98,18 +98,8 @@ def _metrics(db: Connection, model_ids: Collection[str]) -> dict[str, list[Metri
         .label("latest")
     )
     by_model: defaultdict[str, list[Metric]] = defaultdict(list)
-    columns = (
-        c.model_id,
-        c.metric_name,
-        c.metric_value,
-        c.dataset_name,
-        c.dataset_digest,
-        c.run_id,
-        c.metric_timestamp_ms,
-        c.metric_step,
-    )
     for chunk in rows.portions(model_ids):
-        ranks = select(*columns, latest).where(c.model_id.in_(chunk)).subquery()
+        ranks = select(logged_model_metrics, latest).where(c.model_id.in_(chunk)).subquery()
         m = metrics.c
         # NaN is 0 here: only the run's own row marks it
         nan = (
@@ -123,15 +113,8 @@ def _metrics(db: Connection, model_ids: Collection[str]) -> dict[str, list[Metri
             )
             .exists()
         )
-        query = select(
-            ranks.c.model_id,
-            ranks.c.metric_name,
-            ranks.c.metric_value,
-            ranks.c.dataset_name,
-            ranks.c.dataset_digest,
-            nan.label("nan"),
-        ).where(ranks.c.latest == 1)
-        for model_id, name, value, dataset, digest, is_nan in db.execute(query):
-            number = None if is_nan and not value else value
-            by_model[model_id].append(Metric(name, number, dataset or "", digest or ""))
+        for row in db.execute(select(ranks, nan.label("nan")).where(ranks.c.latest == 1)):
+            number = None if row.nan and not row.metric_value else row.metric_value
+            metric = Metric(row.metric_name, number, row.dataset_name or "", row.dataset_digest or "")
+            by_model[row.model_id].append(metric)
     return by_model

@@ -26,7 +26,14 @@ def rename(db: Connection, table: Table, workspace: str, names: Names, values: M
         return
     query = select(table.c.name).where(table.c.workspace == workspace)
     conflicts = {name for (name,) in rows.within(db, query, table.c.name, {_name(a) for a in names.values()})}
-    refuse(_name_conflict(before, after) for before, after in names.items() if _name(after) in conflicts)
+    refuse(
+        _conflict(
+            f"{before} can't be renamed to `{after.name}`: MLflow already has an object with that name.",
+            "choose another name; prompts and deleted experiments keep theirs",
+        )
+        for before, after in names.items()
+        if _name(after) in conflicts
+    )
     db.execute(
         table.update()
         .where(table.c.workspace == workspace, table.c.name == bindparam("former"))
@@ -53,28 +60,21 @@ def rename_grants(db: Connection, workspace: str, names: Names) -> None:
         for number, role, kind, pattern in rows.within(db, query, grants.resource_pattern, patterns)
     }
     mine = {key: number for key, number in grant_ids.items() if key[1] in names}
-    refuse(_grant_conflict(role, names[a]) for role, a in mine if (role, names[a]) in grant_ids)
+    refuse(
+        _conflict(
+            f"Role `{role}` already has a grant on {names[a]}, left over from a deleted object.",
+            "remove one of the role's two grants first",
+        )
+        for role, a in mine
+        if (role, names[a]) in grant_ids
+    )
     updates = [{"id": number, "resource_pattern": _name(names[a])} for (_, a), number in mine.items()]
-    rows.change(db, role_permissions, ("id",), updates)
+    rows.change(db, role_permissions, updates)
 
 
 def _name(address: Address) -> str:
     return str(address.key[0])
 
 
-def _name_conflict(before: Address, after: Address) -> Diagnostic:
-    return Diagnostic(
-        "name-taken",
-        "the name is already in use",
-        f"{before} can't be renamed to `{after.name}`: MLflow already has an object with that name.",
-        hint="choose another name; prompts and deleted experiments keep theirs",
-    )
-
-
-def _grant_conflict(role: str, after: Address) -> Diagnostic:
-    return Diagnostic(
-        "name-taken",
-        "the name is already in use",
-        f"Role `{role}` already has a grant on {after}, left over from a deleted object.",
-        hint="remove one of the role's two grants first",
-    )
+def _conflict(detail: str, hint: str) -> Diagnostic:
+    return Diagnostic("name-taken", "the name is already in use", detail, hint=hint)

@@ -10,40 +10,18 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from ...model.access import ON_ALL_ONLY
 from ...serving.levels import ResourceType
 from .uris import FOREIGN_FILE, climbs, is_foreign_file, local_path, parse_source
 
-MODEL_NAME_LENGTH: Final = 256
-DESCRIPTION_LENGTH: Final = 5000
-ALIAS_LENGTH: Final = 255
-TAG_KEY_LENGTH: Final = 250
-MODEL_TAG_VALUE_LENGTH: Final = 5000
-"""The column's; MLflow checks 100,000."""
-VERSION_TAG_VALUE_LENGTH: Final = 100_000
-EXPERIMENT_TAG_VALUE_LENGTH: Final = 20_000
-EXPERIMENT_NAME_LENGTH: Final = 256
-"""The column's; MLflow checks 500."""
-SOURCE_LENGTH: Final = 500
 ARTIFACT_LOCATION_LENGTH: Final = 256
 """The column's; MLflow's own limit is set by MLFLOW_ARTIFACT_LOCATION_MAX_LENGTH, 2048 by default."""
-ROLE_NAME_LENGTH: Final = 255
-ROLE_DESCRIPTION_LENGTH: Final = 1024
-RESOURCE_LENGTH: Final = 255
 
 LAST_VERSION: Final = 2**31 - 1
 """The column's maximum on PostgreSQL."""
-STAGES: Final = ("None", "Staging", "Production", "Archived")
-
-MODEL_TAGS_OF_MLFLOW: Final = frozenset({"mlflow.prompt.is_prompt"})
-"""Would turn a model into a prompt."""
-
-EXPERIMENT_TAGS_OF_MLFLOW: Final = frozenset(
-    {"mlflow.note.content", "mlflow.trace.archivalRetention", "mlflow.trace.archiveNow"}
-)
-"""The first is the description; the others are settings that MLflow checks in ways of their own."""
 
 WORKSPACE_LEVELS: Final = frozenset({"USE", "MANAGE"})
 RESOURCE_LEVELS: Final = frozenset({"READ", "USE", "EDIT", "MANAGE", "DENY"})
@@ -55,6 +33,27 @@ _KEY: Final = re.compile(r"[/\w.\- :]*")
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 
+def _unstorable(what: str, value: str, limit: int) -> str | None:
+    """PostgreSQL stores no NUL, and half of a surrogate pair is in no encoding."""
+    if len(value) > limit:
+        return f"{what} has at most {limit} characters; this one has {len(value)}"
+    if _UNSTORABLE.search(value):
+        return f"{what} contains a character that a database can't store"
+    return None
+
+
+description: Final = partial(_unstorable, "a description", limit=5000)
+"""The column of models and versions: 5000 characters."""
+role_description: Final = partial(_unstorable, "a role's description", limit=1024)
+"""The column: 1024 characters."""
+model_tag_value: Final = partial(_unstorable, "a model's tag", limit=5000)
+"""The column: 5000 characters (MLflow checks 100,000)."""
+version_tag_value: Final = partial(_unstorable, "a version's tag", limit=100_000)
+"""MLflow: 100,000 characters."""
+experiment_tag_value: Final = partial(_unstorable, "an experiment's tag", limit=20_000)
+"""MLflow: 20,000 characters."""
+
+
 def model_name(name: str) -> str | None:
     """MLflow: not blank, no `/` or `:`, doesn't read as another path. The column: 256 characters."""
     if not name.strip():
@@ -63,7 +62,7 @@ def model_name(name: str) -> str | None:
         return "a model's name can't contain `/` or `:`"
     if _reads_as_path(name):
         return "a model's name can't read as a path such as `.` or `..`"
-    return _too_long("a model's name", name, MODEL_NAME_LENGTH) or _unstorable("a model's name", name)
+    return _unstorable("a model's name", name, 256)
 
 
 def alias(name: str) -> str | None:
@@ -74,7 +73,7 @@ def alias(name: str) -> str | None:
         return "`latest` is MLflow's own name for the highest version"
     if _VERSION_ALIAS.fullmatch(name):
         return "`v<number>` is MLflow's own name for a version"
-    return _too_long("an alias", name, ALIAS_LENGTH)
+    return _unstorable("an alias", name, 255)
 
 
 def new_alias(name: str) -> str | None:
@@ -91,12 +90,12 @@ def tag_key(key: str) -> str | None:
         return "a tag's key may only contain letters, digits, spaces and `_ - . : /`"
     if _reads_as_path(key):
         return "a tag's key can't read as a path such as `.`, `../x`, `/x` or `x//y`"
-    return _too_long("a tag's key", key, TAG_KEY_LENGTH)
+    return _unstorable("a tag's key", key, 250)
 
 
 def model_tag_key(key: str) -> str | None:
     """`tag_key`, and not the mark of a prompt. MLflow: prompts cannot be registered as models."""
-    if key in MODEL_TAGS_OF_MLFLOW:
+    if key == "mlflow.prompt.is_prompt":
         return f"`{key}` is MLflow's own mark of a prompt"
     return tag_key(key)
 
@@ -105,32 +104,11 @@ def experiment_tag_key(key: str) -> str | None:
     """`tag_key`, and not a key that MLflow gives a meaning of its own."""
     if key == "mlflow.note.content":
         return f"`{key}` is the description: write `description:`"
-    if key in EXPERIMENT_TAGS_OF_MLFLOW or key.startswith("mlflow.customView"):
+    settings = "mlflow.trace.archivalRetention", "mlflow.trace.archiveNow"
+    # MLflow checks their values in ways of their own
+    if key in settings or key.startswith("mlflow.customView"):
         return f"`{key}` is a setting of MLflow's own"
     return tag_key(key)
-
-
-def model_tag_value(value: str) -> str | None:
-    """The column: 5000 characters (MLflow checks 100,000)."""
-    return _too_long("a model's tag", value, MODEL_TAG_VALUE_LENGTH) or _unstorable("a model's tag", value)
-
-
-def version_tag_value(value: str) -> str | None:
-    """MLflow: 100,000 characters."""
-    return _too_long("a version's tag", value, VERSION_TAG_VALUE_LENGTH) or _unstorable(
-        "a version's tag", value
-    )
-
-
-def experiment_tag_value(value: str) -> str | None:
-    """MLflow: 20,000 characters."""
-    what = "an experiment's tag"
-    return _too_long(what, value, EXPERIMENT_TAG_VALUE_LENGTH) or _unstorable(what, value)
-
-
-def description(text: str) -> str | None:
-    """The column of models and versions: 5000 characters."""
-    return _too_long("a description", text, DESCRIPTION_LENGTH) or _unstorable("a description", text)
 
 
 def source(uri: str) -> str | None:
@@ -143,7 +121,7 @@ def source(uri: str) -> str | None:
         return "a version's source can't be blank"
     if uri.startswith("models:") and (problem := new_source(uri)):
         return problem
-    return _too_long("a version's source", uri, SOURCE_LENGTH) or _unstorable("a version's source", uri)
+    return _unstorable("a version's source", uri, 500)
 
 
 def new_source(uri: str) -> str | None:
@@ -160,17 +138,11 @@ def run_id(text: str) -> str | None:
     return None if _RUN_ID.fullmatch(text) else "a run id is up to 32 letters, digits, `_` and `-`"
 
 
-def stage(name: str) -> str | None:
-    """MLflow's four stages, spelled as it stores them."""
-    return None if name in STAGES else f"a stage is one of {', '.join(STAGES)}"
-
-
 def experiment_name(name: str) -> str | None:
     """MLflow: not empty. The column: 256 characters (MLflow checks 500). Blank is ours to refuse."""
     if not name.strip():
         return "an experiment's name can't be blank"
-    what = "an experiment's name"
-    return _too_long(what, name, EXPERIMENT_NAME_LENGTH) or _unstorable(what, name)
+    return _unstorable("an experiment's name", name, 256)
 
 
 def artifact_location(uri: str) -> str | None:
@@ -191,8 +163,7 @@ def artifact_location(uri: str) -> str | None:
         return "an artifact location can't contain `..`"
     if here is not None and not here.is_absolute():
         return "an artifact location must be an absolute path or a URI"
-    what = "an artifact location"
-    return _too_long(what, uri, ARTIFACT_LOCATION_LENGTH) or _unstorable(what, uri)
+    return _unstorable("an artifact location", uri, ARTIFACT_LOCATION_LENGTH)
 
 
 def role_name(name: str) -> str | None:
@@ -201,13 +172,7 @@ def role_name(name: str) -> str | None:
         return "a role's name can't be blank"
     if name.startswith("__user_"):
         return "names that begin with `__user_` are MLflow's own, for one user's grants"
-    return _too_long("a role's name", name, ROLE_NAME_LENGTH) or _unstorable("a role's name", name)
-
-
-def role_description(text: str) -> str | None:
-    """The column: 1024 characters."""
-    what = "a role's description"
-    return _too_long(what, text, ROLE_DESCRIPTION_LENGTH) or _unstorable(what, text)
+    return _unstorable("a role's name", name, 255)
 
 
 def grant(resource_type: str, resource: str, level: str) -> str | None:
@@ -221,7 +186,7 @@ def grant(resource_type: str, resource: str, level: str) -> str | None:
         return f"the levels on {resource_type} are {', '.join(sorted(levels))}"
     if not resource:
         return "a grant needs a resource, or `*`"
-    return _too_long("a resource", resource, RESOURCE_LENGTH) or _unstorable("a resource", resource)
+    return _unstorable("a resource", resource, 255)
 
 
 def validator(rule: Callable[[str], str | None]) -> Callable[[str], str]:
@@ -239,14 +204,3 @@ def _reads_as_path(name: str) -> bool:
     """MLflow: a name may become a file's, so it must be its own normal form and stay where it is."""
     normal = posixpath.normpath(name)
     return normal != name or normal == "." or normal.startswith(("..", "/"))
-
-
-def _too_long(what: str, value: str, limit: int) -> str | None:
-    return f"{what} has at most {limit} characters; this one has {len(value)}" if len(value) > limit else None
-
-
-def _unstorable(what: str, value: str) -> str | None:
-    """PostgreSQL stores no NUL, and half of a surrogate pair is in no encoding."""
-    if _UNSTORABLE.search(value):
-        return f"{what} contains a character that a database can't store"
-    return None

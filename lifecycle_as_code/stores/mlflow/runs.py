@@ -51,7 +51,7 @@ def read(db: Connection, workspace: str, run_ids: Collection[str]) -> dict[str, 
     runs_by_id = _runs(db, workspace, run_ids)
     metrics, of_models = _metrics(db, runs_by_id)
     query: Any = select(params.c.run_uuid, params.c.key, params.c.value)
-    params_by_run = rows.texts(db, query, params.c.run_uuid, runs_by_id)
+    params_by_run = rows.texts(rows.within(db, query, params.c.run_uuid, runs_by_id))
     datasets_by_run = _datasets(db, runs_by_id)
     return {
         run_id: RunFacts(
@@ -70,26 +70,15 @@ def _runs(db: Connection, workspace: str, run_ids: Collection[str]) -> dict[str,
     """Each run, and the address of its artifacts."""
     t, c = run_tags.c, runs.c
     query: Any = select(t.run_uuid, t.key, t.value).where(t.key.in_((COMMIT, SOURCE, NAME, USER)))
-    tags = rows.texts(db, query, t.run_uuid, run_ids)
+    tags = rows.texts(rows.within(db, query, t.run_uuid, run_ids))
     query = (
-        select(
-            c.run_uuid,
-            c.name,
-            c.user_id,
-            c.status,
-            c.start_time,
-            c.end_time,
-            c.lifecycle_stage,
-            c.artifact_uri,
-            c.experiment_id,
-            experiments.c.name.label("experiment_name"),
-        )
-        .join_from(runs, experiments, experiments.c.experiment_id == c.experiment_id)
+        select(runs, experiments.c.name.label("experiment_name"))
+        .join(experiments, experiments.c.experiment_id == c.experiment_id)
         .where(experiments.c.workspace == workspace)
     )
     by_id = {}
     for row in rows.within(db, query, c.run_uuid, run_ids):
-        values = tags.get(row.run_uuid, {})
+        values = tags[row.run_uuid]
         run = Run(
             row.run_uuid,
             name=row.name or values.get(NAME, ""),

@@ -44,6 +44,15 @@ AUTH_TOO_OLD: Final = frozenset(
 )
 """Revisions in which grants are still in tables of their own (the last has roles as well)."""
 
+_TRACKING_NEED: Final = (
+    "the workspaces that MLflow 3.10 added",
+    "`mlflow db upgrade <store>` with MLflow 3.10 or later",
+)
+_AUTH_NEED: Final = (
+    "one in which roles hold every grant",
+    "`python -m mlflow.server.auth db upgrade --url <auth_store>` with the latest MLflow",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Schema:
@@ -59,23 +68,33 @@ class Schema:
 
 def check_schema(db: Connection, role: Role) -> Schema:
     """The schema of an open store. LacError if it is too old; a warning if it is newer than lac knows.
-
-    Columns decide, not the head: a newer MLflow may add tables that lac doesn't use.
-    """
-    table, column, versions = {
-        "tracking": ("registered_models", "workspace", "alembic_version"),
-        "auth": ("roles", "workspace", "alembic_version_auth"),
-    }[role]
-    columns = _columns(db, table)
-    has_tables = columns or _columns(db, "users" if role == "auth" else "experiments")
-    if not has_tables:
+    Columns decide, not the head: a newer MLflow may add tables that lac doesn't use."""
+    is_auth = role == "auth"
+    name = "MLflow's auth schema" if is_auth else "MLflow's schema"
+    columns = _columns(db, "roles" if is_auth else "registered_models")
+    if not (columns or _columns(db, "users" if is_auth else "experiments")):
         return Schema(None)
-    revision = _revision(db, versions)
-    if column not in columns or (role == "auth" and revision in AUTH_TOO_OLD):
-        raise LacError(_too_old(role, revision))
-    if revision not in (TRACKING_HEADS if role == "tracking" else AUTH_HEADS):
-        return Schema(revision, (_unknown(role, revision),))
-    return Schema(revision)
+    revision = _revision(db, "alembic_version_auth" if is_auth else "alembic_version")
+    if "workspace" not in columns or (is_auth and revision in AUTH_TOO_OLD):
+        need, upgrade = _AUTH_NEED if is_auth else _TRACKING_NEED
+        raise LacError(
+            Diagnostic(
+                "store-too-old",
+                "the store's MLflow schema is too old",
+                f"{name} is at {revision}; lac needs {need}.",
+                hint=f"take a backup, then run {upgrade}",
+            )
+        )
+    if revision in (AUTH_HEADS if is_auth else TRACKING_HEADS):
+        return Schema(revision)
+    unknown = Diagnostic(
+        "unknown-store-revision",
+        "the store's MLflow schema is newer than lac was tested with",
+        f"{name} is at {revision}, which this lac doesn't know.",
+        hint="upgrade lifecycle-as-code; the columns that lac needs exist, so the command continues",
+        severity="warning",
+    )
+    return Schema(revision, (unknown,))
 
 
 def _columns(db: Connection, table: str) -> frozenset[str]:
@@ -97,38 +116,9 @@ def _revision(db: Connection, table: str) -> str:
     return db.scalar(text(f"SELECT version_num FROM {table}")) or "unversioned"
 
 
-def _too_old(role: Role, revision: str) -> Diagnostic:
-    if role == "tracking":
-        return Diagnostic(
-            "store-too-old",
-            "the store's MLflow schema is too old",
-            f"MLflow's schema is at {revision}; lac needs the workspaces that MLflow 3.10 added.",
-            hint="take a backup, then run `mlflow db upgrade <store>` with MLflow 3.10 or later",
-        )
-    return Diagnostic(
-        "store-too-old",
-        "the store's MLflow schema is too old",
-        f"MLflow's auth schema is at {revision}; lac needs one in which roles hold every grant.",
-        hint="take a backup, then run `python -m mlflow.server.auth db upgrade --url <auth_store>` "
-        "with the latest MLflow",
-    )
-
-
-def _unknown(role: Role, revision: str) -> Diagnostic:
-    return Diagnostic(
-        "unknown-store-revision",
-        "the store's MLflow schema is newer than lac was tested with",
-        f"MLflow's {'auth ' if role == 'auth' else ''}schema is at {revision}, which this lac doesn't know.",
-        hint="upgrade lifecycle-as-code; the columns that lac needs exist, so the command continues",
-        severity="warning",
-    )
-
-
 def check_workspace(db: Connection, workspace: str) -> None:
-    """LacError `unknown-workspace` where MLflow has no such workspace. `default` is always there.
-
-    MLflow: rows of another workspace make a server without workspaces refuse to start.
-    """
+    """LacError `unknown-workspace` where MLflow has no such workspace. `default` is always there. MLflow:
+    rows of another workspace make a server without workspaces refuse to start."""
     if workspace == "default":
         return
     names = sorted(db.execute(select(tables.workspaces.c.name)).scalars())

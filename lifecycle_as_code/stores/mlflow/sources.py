@@ -85,13 +85,8 @@ def look_up(
     named_models = {*model_ids, *(s.model_id for s in sources if isinstance(s, LoggedModel))}
     names = {s.name for s in sources if isinstance(s, Version)}
     ours = select(experiments.c.experiment_id).where(experiments.c.workspace == workspace)
-    found_runs = rows.within(
-        db,
-        select(runs.c.run_uuid, runs.c.artifact_uri).where(runs.c.experiment_id.in_(ours)),
-        runs.c.run_uuid,
-        named_runs,
-    )
-    artifacts = {run: uri or "" for run, uri in found_runs}
+    uris = select(runs.c.run_uuid, runs.c.artifact_uri).where(runs.c.experiment_id.in_(ours))
+    artifacts = {run: uri or "" for run, uri in rows.within(db, uris, runs.c.run_uuid, named_runs)}
     query = select(
         logged_models.c.model_id,
         logged_models.c.name,
@@ -128,18 +123,13 @@ def _by_step(db: Connection, models: list[ModelRow]) -> dict[tuple[str, str], li
 def _versions(db: Connection, workspace: str, names: set[str]) -> dict[tuple[str, int], Resolution]:
     if not names:
         return {}
-    query = select(
-        model_versions.c.name,
-        model_versions.c.version,
-        model_versions.c.source,
-        model_versions.c.storage_location,
-        model_versions.c.run_id,
-    ).where(model_versions.c.workspace == workspace, model_versions.c.current_stage != DELETED)
+    columns = model_versions.c
+    query = select(model_versions).where(columns.workspace == workspace, columns.current_stage != DELETED)
     prompts = prompt_names(db, workspace)
     return {
-        (name, version): Resolution(source, location or source, run_id)
-        for name, version, source, location, run_id in rows.within(db, query, model_versions.c.name, names)
-        if name not in prompts
+        (row.name, row.version): Resolution(row.source, row.storage_location or row.source, row.run_id)
+        for row in rows.within(db, query, columns.name, names)
+        if row.name not in prompts
     }
 
 

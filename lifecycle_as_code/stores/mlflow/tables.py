@@ -32,23 +32,24 @@ and its tags, and the logged model's tag keeps naming it.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, MetaData, String, Table, Text
-
-DEFAULT_WORKSPACE: Final = "default"
-"""The only workspace of a server without `--enable-workspaces`. MLflow refuses to start on another."""
 
 DELETED: Final = "Deleted_Internal"
 """`current_stage` of a version that was deleted: the row stays, its number is never used again."""
 
 metadata: Final = MetaData()
 
+
+def _table(name: str, *columns: Column[Any]) -> Table:
+    return Table(name, metadata, *columns)
+
+
 # registry
 
-registered_models: Final = Table(
+registered_models: Final = _table(
     "registered_models",
-    metadata,
     Column("workspace", String(63), primary_key=True),
     Column("name", String(256), primary_key=True),
     Column("creation_time", BigInteger),
@@ -56,27 +57,24 @@ registered_models: Final = Table(
     Column("description", String(5000)),
 )
 
-registered_model_tags: Final = Table(
+registered_model_tags: Final = _table(
     "registered_model_tags",
-    metadata,
     Column("workspace", String(63), primary_key=True),
     Column("key", String(250), primary_key=True),
     Column("name", String(256), primary_key=True),
     Column("value", String(5000)),
 )
 
-registered_model_aliases: Final = Table(
+registered_model_aliases: Final = _table(
     "registered_model_aliases",
-    metadata,
     Column("workspace", String(63), primary_key=True),
     Column("name", String(256), primary_key=True),
     Column("alias", String(256), primary_key=True),
     Column("version", Integer, nullable=False),
 )
 
-model_versions: Final = Table(
+model_versions: Final = _table(
     "model_versions",
-    metadata,
     Column("workspace", String(63), primary_key=True),
     Column("name", String(256), primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
@@ -93,9 +91,8 @@ model_versions: Final = Table(
     Column("status_message", String(500)),
 )
 
-model_version_tags: Final = Table(
+model_version_tags: Final = _table(
     "model_version_tags",
-    metadata,
     Column("workspace", String(63), primary_key=True),
     Column("key", String(250), primary_key=True),
     Column("name", String(256), primary_key=True),
@@ -103,20 +100,17 @@ model_version_tags: Final = Table(
     Column("value", Text),
 )
 
-webhooks: Final = Table(
+webhooks: Final = _table(
     "webhooks",
-    metadata,
     Column("webhook_id", String(256), primary_key=True),
     Column("workspace", String(63), nullable=False),
     Column("name", String(256), nullable=False),
-    Column("url", String(500), nullable=False),
     Column("status", String(20), nullable=False),
     Column("deleted_timestamp", BigInteger),
 )
 
-webhook_events: Final = Table(
+webhook_events: Final = _table(
     "webhook_events",
-    metadata,
     Column("webhook_id", String(256), primary_key=True),
     Column("entity", String(50), primary_key=True),
     Column("action", String(50), primary_key=True),
@@ -124,16 +118,14 @@ webhook_events: Final = Table(
 
 # tracking
 
-workspaces: Final = Table(
+workspaces: Final = _table(
     "workspaces",
-    metadata,
     Column("name", String(63), primary_key=True),
     Column("default_artifact_root", Text),
 )
 
-experiments: Final = Table(
+experiments: Final = _table(
     "experiments",
-    metadata,
     Column("experiment_id", Integer, primary_key=True, autoincrement=True),
     Column("name", String(256), nullable=False),
     Column("workspace", String(63), nullable=False),
@@ -143,17 +135,15 @@ experiments: Final = Table(
     Column("last_update_time", BigInteger),
 )
 
-experiment_tags: Final = Table(
+experiment_tags: Final = _table(
     "experiment_tags",
-    metadata,
     Column("key", String(250), primary_key=True),
     Column("experiment_id", Integer, primary_key=True, autoincrement=False),
     Column("value", Text),
 )
 
-runs: Final = Table(
+runs: Final = _table(
     "runs",
-    metadata,
     Column("run_uuid", String(32), primary_key=True),
     Column("name", String(250)),
     Column("user_id", String(256)),
@@ -166,17 +156,15 @@ runs: Final = Table(
     Column("deleted_time", BigInteger),
 )
 
-run_tags: Final = Table(
+run_tags: Final = _table(
     "tags",
-    metadata,
     Column("key", String(250), primary_key=True),
     Column("run_uuid", String(32), primary_key=True),
     Column("value", String(8000)),
 )
 
-metrics: Final = Table(
+metrics: Final = _table(
     "metrics",
-    metadata,
     Column("key", String(250), primary_key=True),
     Column("timestamp", BigInteger, primary_key=True, autoincrement=False),
     Column("step", BigInteger, primary_key=True, autoincrement=False),
@@ -186,9 +174,8 @@ metrics: Final = Table(
 )
 """Every value that a run logged. NaN is 0 here with `is_nan` set; the same in `latest_metrics`."""
 
-latest_metrics: Final = Table(
+latest_metrics: Final = _table(
     "latest_metrics",
-    metadata,
     Column("key", String(250), primary_key=True),
     Column("run_uuid", String(32), primary_key=True),
     Column("value", Float(53), nullable=False),
@@ -197,49 +184,40 @@ latest_metrics: Final = Table(
     Column("is_nan", Boolean, nullable=False),
 )
 
-params: Final = Table(
+params: Final = _table(
     "params",
-    metadata,
     Column("key", String(250), primary_key=True),
     Column("run_uuid", String(32), primary_key=True),
     Column("value", String(8000), nullable=False),
 )
 
-datasets: Final = Table(
+datasets: Final = _table(
     "datasets",
-    metadata,
-    Column("experiment_id", Integer, primary_key=True, autoincrement=False),
     Column("name", String(500), primary_key=True),
     Column("digest", String(36), primary_key=True),
     Column("dataset_uuid", String(36), nullable=False),
 )
 
-logged_models: Final = Table(
+logged_models: Final = _table(
     "logged_models",
-    metadata,
     Column("model_id", String(36), primary_key=True),
     Column("experiment_id", Integer, nullable=False),
     Column("name", String(500), nullable=False),
     Column("artifact_location", String(1000), nullable=False),
-    Column("creation_timestamp_ms", BigInteger, nullable=False),
-    Column("last_updated_timestamp_ms", BigInteger, nullable=False),
-    Column("status", Integer, nullable=False),
     Column("lifecycle_stage", String(32)),
     Column("source_run_id", String(32)),
 )
 
-logged_model_tags: Final = Table(
+logged_model_tags: Final = _table(
     "logged_model_tags",
-    metadata,
     Column("model_id", String(36), primary_key=True),
     Column("experiment_id", Integer, nullable=False),
     Column("tag_key", String(255), primary_key=True),
     Column("tag_value", Text, nullable=False),
 )
 
-logged_model_metrics: Final = Table(
+logged_model_metrics: Final = _table(
     "logged_model_metrics",
-    metadata,
     Column("model_id", String(36), primary_key=True),
     Column("metric_name", String(500), primary_key=True),
     Column("metric_timestamp_ms", BigInteger, primary_key=True, autoincrement=False),
@@ -251,17 +229,15 @@ logged_model_metrics: Final = Table(
 )
 """Every value that was logged for a model. NaN is 0 here; only `metrics` marks it."""
 
-logged_model_params: Final = Table(
+logged_model_params: Final = _table(
     "logged_model_params",
-    metadata,
     Column("model_id", String(36), primary_key=True),
     Column("param_key", String(255), primary_key=True),
     Column("param_value", Text, nullable=False),
 )
 
-inputs: Final = Table(
+inputs: Final = _table(
     "inputs",
-    metadata,
     Column("input_uuid", String(36), nullable=False),
     Column("source_type", String(36), primary_key=True),
     Column("source_id", String(36), primary_key=True),
@@ -270,24 +246,20 @@ inputs: Final = Table(
     Column("step", BigInteger),
 )
 
-input_tags: Final = Table(
+input_tags: Final = _table(
     "input_tags",
-    metadata,
     Column("input_uuid", String(36), primary_key=True),
     Column("name", String(255), primary_key=True),
     Column("value", String(500), nullable=False),
 )
 
-assessments: Final = Table(
+assessments: Final = _table(
     "assessments",
-    metadata,
-    Column("assessment_id", String(50), primary_key=True),
     Column("assessment_metadata", Text),
 )
 
-endpoints: Final = Table(
+endpoints: Final = _table(
     "endpoints",
-    metadata,
     Column("endpoint_id", String(36), primary_key=True),
     Column("name", String(255)),
     Column("workspace", String(63), nullable=False),
@@ -296,27 +268,24 @@ endpoints: Final = Table(
 
 # auth: possibly another database
 
-users: Final = Table(
+users: Final = _table(
     "users",
-    metadata,
     Column("id", Integer, primary_key=True),
     Column("username", String(255), unique=True),
     Column("password_hash", String(255)),
     Column("is_admin", Boolean),
 )
 
-roles: Final = Table(
+roles: Final = _table(
     "roles",
-    metadata,
     Column("id", Integer, primary_key=True),
     Column("name", String(255), nullable=False),
     Column("workspace", String(63), nullable=False),
     Column("description", String(1024)),
 )
 
-role_permissions: Final = Table(
+role_permissions: Final = _table(
     "role_permissions",
-    metadata,
     Column("id", Integer, primary_key=True),
     Column("role_id", Integer, nullable=False),
     Column("resource_type", String(64), nullable=False),
@@ -324,9 +293,8 @@ role_permissions: Final = Table(
     Column("permission", String(255), nullable=False),
 )
 
-user_role_assignments: Final = Table(
+user_role_assignments: Final = _table(
     "user_role_assignments",
-    metadata,
     Column("id", Integer, primary_key=True),
     Column("user_id", Integer, nullable=False),
     Column("role_id", Integer, nullable=False),

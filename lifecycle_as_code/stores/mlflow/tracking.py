@@ -66,12 +66,7 @@ def read(
     by_version = logged_models.read(
         db, workspace, {n: (read_source(v.source), v.run_id, v.location) for n, v in alive.items()}
     )
-    return {
-        number: _combine(
-            number, registrations.get(number), complete.get(number), by_run, by_version.get(number)
-        )
-        for number in numbers
-    }
+    return {n: _combine(n, registrations.get(n), complete.get(n), by_run, by_version.get(n)) for n in numbers}
 
 
 # --- the registry
@@ -82,12 +77,13 @@ def _read_registrations(
 ) -> dict[Number, Registration]:
     names = {name for name, _ in numbers}
     versions = _versions(db, workspace, names)
-    tags: defaultdict[Number, dict[str, str]] = defaultdict(dict)
     c = model_version_tags.c
     query: Any = select(c.name, c.version, c.key, c.value).where(c.workspace == workspace)
-    for name, version, key, value in rows.within(db, query, c.name, names):
-        if (name, version) in numbers:
-            tags[name, version][key] = value or ""
+    tags = rows.texts(
+        ((name, version), *tag)
+        for name, version, *tag in rows.within(db, query, c.name, names)
+        if (name, version) in numbers
+    )
     aliases: defaultdict[Number, list[str]] = defaultdict(list)
     a = registered_model_aliases.c
     query = select(a.name, a.version, a.alias).where(a.workspace == workspace)
@@ -160,52 +156,44 @@ def _combine(
     by_run: Mapping[str, RunFacts],
     model: ModelFacts | None,
 ) -> VersionFacts:
-    name, version = number
     if registration is None or whole is None:
         why = "the version: MLflow has no version with this number"
-        return VersionFacts(Evidence(name, version, artifact=False, missing=(why,)))
-    tags, aliases = registration.tags, registration.aliases
+        return VersionFacts(Evidence(*number, artifact=False, missing=(why,)))
+    evidence = Evidence(*number, tags=registration.tags, aliases=registration.aliases)
     if registration.deleted:
         why = "the version: it was deleted in MLflow, which doesn't keep its source or run"
-        return VersionFacts(
-            Evidence(name, version, tags=tags, aliases=aliases, artifact=False, missing=(why,))
-        )
+        return VersionFacts(replace(evidence, artifact=False, missing=(why,)))
     run = by_run.get(whole.run_id) if whole.run_id else None
-    missing = [*_no_run(whole, run), *_no_model(whole, model)]
+    missing = [*_list_missing(whole, run, model)]
     of_run, of_model = run.metrics if run else (), model.metrics if model else ()
     if run and model is None:
         of_run = (*of_run, *run.model_metrics)
     names = {metric.name for metric in of_model}
     metrics = [*of_model, *(metric for metric in of_run if metric.name not in names)]
+    metrics.sort(key=lambda metric: (metric.name, metric.dataset, metric.digest))
     params = {**(run.params if run else {}), **(model.params if model else {})}
     datasets = _list_datasets(run.datasets if run else (), of_model)
     return VersionFacts(
-        Evidence(
-            name,
-            version,
+        replace(
+            evidence,
             source=without_credentials(registration.source),
             run=run.run if run else None,
-            metrics=tuple(_first(sorted(metrics, key=_by_name), "metrics", missing)),
+            metrics=tuple(_first(metrics, "metrics", missing)),
             params=dict(_first(sorted(params.items()), "parameters", missing)),
             datasets=tuple(_first(datasets, "data sets", missing)),
-            tags=tags,
-            aliases=aliases,
             missing=tuple(missing),
         ),
         _location(whole, run, model),
     )
 
 
-def _no_run(version: Registration, run: RunFacts | None) -> Iterator[str]:
+def _list_missing(version: Registration, run: RunFacts | None, model: ModelFacts | None) -> Iterator[str]:
     if not version.run_id:
         yield "the run: the version doesn't name one"
     elif run is None:
         yield f"the run: {version.run_id} isn't in this MLflow workspace"
     elif run.run.deleted:
         yield f"the run: {version.run_id} was deleted in MLflow"
-
-
-def _no_model(version: Registration, model: ModelFacts | None) -> Iterator[str]:
     source = read_source(version.source)
     if isinstance(source, LoggedModel) and model is None:
         yield f"the logged model: {source.model_id} isn't in this MLflow workspace, or was deleted"
@@ -224,10 +212,6 @@ def _first(items: Sequence[T], what: str, missing: list[str]) -> Iterator[T]:
     if len(items) > MOST:
         missing.append(f"{what}: there are {len(items)}, and only the first {MOST} by name are listed")
     return islice(items, MOST)
-
-
-def _by_name(metric: Metric) -> tuple[str, str, str]:
-    return metric.name, metric.dataset, metric.digest
 
 
 def _location(version: Registration, run: RunFacts | None, model: ModelFacts | None) -> str:

@@ -193,8 +193,9 @@ def _start(
 ) -> tuple[LocalRay, subprocess.Popen[bytes]]:
     secret = token(directory) or secrets.token_hex(32)
     _write_private(directory / TOKEN, secret)
-    # sockets live below it, and a socket's path may hold some 100 bytes: `.lac/` may lie too deep
-    temp_dir = tempfile.mkdtemp(prefix="lac-ray-")
+    # HAProxy's socket lives below it, and its path may have 97 bytes: as many as it has in /tmp, so neither
+    # `.lac/` nor TMPDIR will do
+    temp_dir = tempfile.mkdtemp(prefix="lac-ray-", dir="/tmp")
     mark = secrets.token_hex(8)
     dashboard, data, gcs, client, agent, agent_grpc, env_agent, metrics, *proxy = _ports(
         DASHBOARD_PORT, DATA_PORT, *[0] * 10

@@ -20,10 +20,8 @@ IsThere = Callable[[Connection], bool]
 
 @contextmanager
 def confirm_commit(store: SqlStore, apply_id: str, is_there: IsThere) -> Iterator[Connection]:
-    """`writing`, which succeeds after a lost answer if `is_there` finds what the block wrote.
-
-    LacError `commit-unknown` if the store doesn't answer for CONFIRM_SECONDS.
-    """
+    """`writing`, which succeeds after a lost answer if `is_there` finds what the block wrote. LacError
+    `commit-unknown` if the store doesn't answer for CONFIRM_SECONDS."""
     is_committing = False
     try:
         with writing(store) as db:
@@ -43,15 +41,13 @@ def _has_arrived(store: SqlStore, apply_id: str, is_there: IsThere, error: LacEr
                 return is_there(db)
         except LacError:
             if time.monotonic() > deadline:
-                raise LacError(_unknown(apply_id, error)) from error
+                raise LacError(
+                    Diagnostic(
+                        "commit-unknown",
+                        "the store didn't confirm whether it committed",
+                        f"Apply {apply_id}: {error.diagnostics[0].detail}",
+                        hint="when the store answers again, `lac history` and `lac plan` show the current"
+                        " state; the commit happened entirely or not at all",
+                    )
+                ) from error
             time.sleep(0.5)
-
-
-def _unknown(apply_id: str, error: LacError) -> Diagnostic:
-    return Diagnostic(
-        "commit-unknown",
-        "the store didn't confirm whether it committed",
-        f"Apply {apply_id}: {error.diagnostics[0].detail}",
-        hint="when the store answers again, `lac history` and `lac plan` show the current state;"
-        " the commit happened entirely or not at all",
-    )

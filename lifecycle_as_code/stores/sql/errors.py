@@ -11,7 +11,7 @@ import re
 import sqlite3
 from collections.abc import Collection
 from difflib import get_close_matches
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -22,18 +22,13 @@ class DatabaseError(LacError):
     """A database, or the driver on the way to it, reported an error."""
 
 
-FULL = "store-full"
-READ_ONLY = "store-read-only"
 FORBIDDEN = "store-forbidden"
 LOCKED = "store-locked"
 CONFLICT = "write-conflict"
-TIMEOUT = "store-timeout"
 LOGIN = "store-login-failed"
 UNREACHABLE = "store-unreachable"
 LOST = "store-disconnected"
 INCOMPLETE = "store-incomplete"
-DAMAGED = "store-damaged"
-IO = "store-io-error"
 VALUE = "store-refused-value"
 OPTION = "invalid-store-option"
 OTHER = "store-error"
@@ -43,117 +38,111 @@ ENCODE: Final = (
     " `?` as %3F and `%` as %25"
 )
 
-_TEXTS = {
-    FULL: ("the store's disk is full", "free space on the disk of the database, then run the command again"),
-    READ_ONLY: (
+
+class _Fault(NamedTuple):
+    """`results`: SQLite's codes (https://sqlite.org/rescode.html). `states`: PostgreSQL's SQLSTATEs or their
+    classes (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
+
+    summary: str
+    hint: str
+    results: tuple[int, ...] = ()
+    states: tuple[str, ...] = ()
+
+
+_FAULTS = {
+    "store-full": _Fault(
+        "the store's disk is full",
+        "free space on the disk of the database, then run the command again",
+        (13,),
+        ("53100",),
+    ),
+    "store-read-only": _Fault(
         "the store can't be written",
         "SQLite: check the permissions of the file and its directory; PostgreSQL: connect to the primary, not"
         " to a standby, as a role without `default_transaction_read_only`",
+        (8,),
+        ("25006",),
     ),
-    FORBIDDEN: (
+    FORBIDDEN: _Fault(
         "the database user lacks a privilege",
         "examples/postgresql/grants.sql lists the GRANTs that plan and apply need",
+        (3, 23),
+        ("42501",),
     ),
-    LOCKED: (
+    LOCKED: _Fault(
         "another program is writing to the store",
         "run the command again when the other writer is done",
+        (5, 6, 15),
+        ("40P01", "55P03"),
     ),
-    CONFLICT: (
+    CONFLICT: _Fault(
         "another transaction changed the same rows",
         "this transaction wrote nothing; run `lac plan` again",
+        (19,),
+        ("40001", "23"),
     ),
-    TIMEOUT: (
+    "store-timeout": _Fault(
         "the database cancelled a statement",
         "run the command again, or raise `statement_timeout` for this database user",
+        states=("57014",),
     ),
-    LOGIN: (
+    LOGIN: _Fault(
         "the database refused the login",
         f"check the user and the password in `store:` and `auth_store:`; {ENCODE}",
+        states=("28",),
     ),
-    UNREACHABLE: (
+    UNREACHABLE: _Fault(
         "the store can't be opened",
         "check `store:` and `auth_store:` in lac.yaml, and that the server runs",
+        (14, 26),
+        ("53300", "3D000"),
     ),
-    LOST: (
+    LOST: _Fault(
         "the connection to the store was lost",
         "check the server and the network, then run `lac plan` to see the current state",
+        states=("25P03", "25P04", "08", "57"),
     ),
-    INCOMPLETE: (
+    INCOMPLETE: _Fault(
         "the store lacks a table or a column",
         "check that this is MLflow's database, and run `mlflow db upgrade <store>`; restore missing `lac_*`"
         " tables from a backup",
+        states=("42703", "42883", "42P01", "3F000"),
     ),
-    DAMAGED: (
+    "store-damaged": _Fault(
         "the database is damaged",
         "restore it from a backup; on SQLite, `sqlite3 <file> .recover` saves what can be read",
+        (11,),
+        ("XX001", "XX002"),
     ),
-    IO: (
+    "store-io-error": _Fault(
         "the database can't access its files",
         "check the disk and the file system of the database; SQLite is unsafe on network file systems",
+        (10,),
+        ("58",),
     ),
-    VALUE: (
+    VALUE: _Fault(
         "the database refused a value",
         "shorten the value, or remove characters that the database can't hold",
+        (18, 20),
+        ("22",),
     ),
-    OPTION: (
+    OPTION: _Fault(
         "the store's address has an invalid option",
         "remove the option from `store:` or `auth_store:`, or correct its value",
     ),
-    OTHER: ("the database reported an error", "see the database's log; LAC_DEBUG=1 shows where it happened"),
+    OTHER: _Fault(
+        "the database reported an error", "see the database's log; LAC_DEBUG=1 shows where it happened"
+    ),
 }
-
-_SQLITE = {
-    # https://sqlite.org/rescode.html
-    3: FORBIDDEN,
-    5: LOCKED,
-    6: LOCKED,
-    8: READ_ONLY,
-    10: IO,
-    11: DAMAGED,
-    13: FULL,
-    14: UNREACHABLE,
-    15: LOCKED,
-    18: VALUE,
-    19: CONFLICT,
-    20: VALUE,
-    23: FORBIDDEN,
-    26: UNREACHABLE,
-}
-
-_POSTGRES = {
-    # https://www.postgresql.org/docs/current/errcodes-appendix.html: whole codes before classes
-    "25006": READ_ONLY,
-    "40P01": LOCKED,
-    "55P03": LOCKED,
-    "40001": CONFLICT,
-    "42501": FORBIDDEN,
-    "42703": INCOMPLETE,
-    "42883": INCOMPLETE,
-    "42P01": INCOMPLETE,
-    "3F000": INCOMPLETE,
-    "53100": FULL,
-    "53300": UNREACHABLE,
-    "3D000": UNREACHABLE,
-    "57014": TIMEOUT,
-    "25P03": LOST,
-    "25P04": LOST,
-    "08": LOST,
-    "22": VALUE,
-    "23": CONFLICT,
-    "28": LOGIN,
-    "57": LOST,
-    "58": IO,
-    "XX001": DAMAGED,
-    "XX002": DAMAGED,
-}
+_BY_RESULT = {result: code for code, fault in _FAULTS.items() for result in fault.results}
+_BY_STATE = {state: code for code, fault in _FAULTS.items() for state in fault.states}
 
 _CONNECTING = (
     ('role ".*" does not exist', LOGIN, "create the role, or correct the user in the address"),
     ("no encryption|SSL off", UNREACHABLE, "the server requires SSL: add `?sslmode=require` to the address"),
     ("no pg_hba.conf entry", LOGIN, "allow this user, database and machine in the server's pg_hba.conf"),
-    ("no such user", LOGIN, ""),
     ("not permitted to log in", LOGIN, "give the role LOGIN"),
-    ("authentication failed|no password supplied", LOGIN, ""),
+    ("no such user|authentication failed|no password supplied", LOGIN, ""),
     ("permission denied for database", FORBIDDEN, "grant the role CONNECT on the database"),
     ('database ".*" does not exist|no such database', UNREACHABLE, "create the database or correct its name"),
     ("certificate|SSL error", UNREACHABLE, "check `sslmode`, `sslrootcert` and the server's certificate"),
@@ -168,7 +157,7 @@ _CONNECTING = (
         OPTION,
         "remove it from the address, or add it to `ignore_startup_parameters` in pgbouncer.ini",
     ),
-    ("unrecognized configuration parameter|invalid value for parameter", OPTION, ""),
+    ("(unrecognized configuration|invalid value for) parameter", OPTION, ""),
     ("connection is bad: (invalid|definition of service)", OPTION, ""),
 )
 """What a server or libpq says while connecting, the code, and a hint where the code's own is too general."""
@@ -177,44 +166,35 @@ _LONGEST = 300
 
 
 def diagnose(error: Exception, address: str, *, connected: bool) -> Diagnostic:
-    """The diagnostic of what SQLAlchemy or its driver raised.
-
-    `address`: the store's address without its password. `connected`: whether the transaction had begun.
-    """
+    """The diagnostic of what SQLAlchemy or its driver raised. `address`: the store's address without its
+    password. `connected`: whether the transaction had begun."""
     cause: BaseException = getattr(error, "orig", None) or error
     code, hint = _classify(error, cause, connected)
-    summary, usual_hint = _TEXTS[code]
     sqlstate = getattr(cause, "sqlstate", None)
     # PostgreSQL's message would quote the value
     message = f"SQLSTATE {sqlstate}" if code == VALUE and sqlstate else _message(cause)
-    return Diagnostic(code, summary, f"{address}: {message.rstrip('.')}.", hint=hint or usual_hint)
+    return report(code, f"{address}: {message.rstrip('.')}.", hint)
+
+
+def report(code: str, detail: str, hint: str = "") -> Diagnostic:
+    """The diagnostic of a fault, with its usual hint unless another is given."""
+    return Diagnostic(code, _FAULTS[code].summary, detail, hint=hint or _FAULTS[code].hint)
 
 
 def unknown_option(address: str, name: str, known: Collection[str]) -> Diagnostic:
     """An option in the store's address that PostgreSQL's libpq, which has the `known` ones, doesn't have."""
-    summary, hint = _TEXTS[OPTION]
     near = get_close_matches(name, known, 1)
-    return Diagnostic(
-        OPTION,
-        summary,
-        f"{address}: PostgreSQL has no connection option `{name}`.",
-        hint=f"did you mean `{near[0]}`?" if near else hint,
-    )
-
-
-def changed_meanwhile(address: str) -> Diagnostic:
-    """Another program wrote to a file while lac read it without locks, which its directory doesn't allow."""
-    summary, hint = _TEXTS[LOCKED]
-    return Diagnostic(LOCKED, summary, f"{address} changed while it was read.", hint=hint)
+    hint = f"did you mean `{near[0]}`?" if near else ""
+    return report(OPTION, f"{address}: PostgreSQL has no connection option `{name}`.", hint)
 
 
 def _classify(error: Exception, cause: BaseException, connected: bool) -> tuple[str, str]:
     """The code, and a hint where the code's own is too general."""
     if sqlstate := getattr(cause, "sqlstate", None):
-        return _POSTGRES.get(sqlstate) or _POSTGRES.get(sqlstate[:2]) or OTHER, ""
+        return _BY_STATE.get(sqlstate) or _BY_STATE.get(sqlstate[:2]) or OTHER, ""
     text = str(cause)
     if isinstance(cause, sqlite3.Error):
-        code = _SQLITE.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF, OTHER)
+        code = _BY_RESULT.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF, OTHER)
         missing = re.search("no such (table|column)|has no column named", text)
         hint = "check `store:` and `auth_store:` in lac.yaml, and the permissions of the file's directory"
         return INCOMPLETE if missing else code, hint if code == UNREACHABLE else ""

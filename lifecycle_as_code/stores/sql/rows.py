@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -70,14 +71,11 @@ def within(
         yield from db.execute(query.where(column.in_(portion)))
 
 
-def texts(
-    db: Connection, query: Select[*tuple[Any, ...]], column: ColumnElement[Any], owners: Collection[Any]
-) -> dict[Any, dict[str, str]]:
-    """Texts by key, for each of `owners`. The rows of `query` are owner, key, text; `column` holds the owner.
-    NULL becomes an empty text."""
-    by_owner: dict[Any, dict[str, str]] = {}
-    for owner, key, text in within(db, query, column, owners):
-        by_owner.setdefault(owner, {})[key] = text or ""
+def texts(triples: Iterable[Any]) -> defaultdict[Any, dict[str, str]]:
+    """Texts by owner and key, from (owner, key, text). NULL becomes an empty text."""
+    by_owner: defaultdict[Any, dict[str, str]] = defaultdict(dict)
+    for owner, key, text in triples:
+        by_owner[owner][key] = text or ""
     return by_owner
 
 
@@ -94,18 +92,19 @@ def put(db: Connection, table: Table, rows: Rows) -> None:
     if db.dialect.name == "postgresql":
         from sqlalchemy.dialects.postgresql import insert
     else:
-        # the same clause under the same names, in a class of its own: hence the ignore
-        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
+        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]  # another class for the same clause
     statement = insert(table)
     keys = [column.name for column in table.primary_key]
     values = {name: statement.excluded[name] for name in rows[0] if name not in keys}
     db.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), rows)
 
 
-def change(db: Connection, table: Table, keys: Sequence[str], rows: Rows) -> None:
-    """UPDATE by `keys`; a row's other columns are the new values. All rows name the same columns."""
+def change(db: Connection, table: Table, rows: Rows, keys: Sequence[str] = ()) -> None:
+    """UPDATE by `keys`, the primary key by default; a row's other columns are the new values. All rows name
+    the same columns."""
     if not rows:
         return
+    keys = keys or [column.name for column in table.primary_key]
     matches = and_(*(table.c[key] == bindparam(f"key_{key}") for key in keys))
     values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in rows[0] if name not in keys}
     db.execute(
@@ -123,13 +122,18 @@ def drop(db: Connection, table: Table, rows: Rows) -> None:
         )
 
 
-def tag_changes(
-    pairs: Iterable[tuple[Mapping[str, Any], Mapping[str, str], Mapping[str, str]]],
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """From (columns of the owner, tags before, tags after): the rows to put, and the rows to drop."""
-    put_rows: list[dict[str, Any]] = []
-    drop_rows: list[dict[str, Any]] = []
-    for owner, before, after in pairs:
-        put_rows += [{**owner, "key": k, "value": v} for k, v in after.items() if before.get(k) != v]
-        drop_rows += [{**owner, "key": k} for k in before if k not in after]
-    return put_rows, drop_rows
+def retag(
+    db: Connection,
+    table: Table,
+    tags: Iterable[tuple[Mapping[str, Any], Mapping[str, str], Mapping[str, str]]],
+) -> None:
+    """Change tags, given as (columns of the owner, tags before, tags after)."""
+    tags = list(tags)
+    values = [
+        {**owner, "key": key, "value": value}
+        for owner, before, after in tags
+        for key, value in after.items()
+        if before.get(key) != value
+    ]
+    put(db, table, values)
+    drop(db, table, [{**o, "key": k} for o, before, after in tags for k in before if k not in after])

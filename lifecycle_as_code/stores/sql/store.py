@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from ...model.diagnostics import Diagnostic, LacError
-from .errors import ENCODE, DatabaseError, changed_meanwhile, diagnose, unknown_option
+from .errors import ENCODE, LOCKED, DatabaseError, diagnose, report, unknown_option
 
 Role = Literal["tracking", "auth"]
 Dialect = Literal["sqlite", "postgresql"]
@@ -83,14 +83,11 @@ def open_store(url: str, *, role: Role, base: Path, read_only: bool = False) -> 
 @contextmanager
 def reading(store: SqlStore) -> Iterator[Connection]:
     """One consistent snapshot. Close it before anything slow: on SQLite it blocks MLflow's writers."""
-    options: dict[str, Any] = {}
-    if store.dialect == "postgresql":
-        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     stamp = _immutable_stamp(store.path)
-    with _transaction(store, options) as db:
+    with _transaction(store, {"postgresql_readonly": True}) as db:
         yield db
     if stamp is not None and stamp != _immutable_stamp(store.path):
-        raise DatabaseError(changed_meanwhile(store.display_address))
+        raise DatabaseError(report(LOCKED, f"{store.display_address} changed while it was read."))
 
 
 @contextmanager
@@ -101,10 +98,7 @@ def writing(store: SqlStore) -> Iterator[Connection]:
     On PostgreSQL (REPEATABLE READ) it ends with `write-conflict` if another transaction has changed a row
     since the first read.
     """
-    options: dict[str, Any] = {"lac_immediate": True}
-    if store.dialect == "postgresql":
-        options = {"isolation_level": "REPEATABLE READ", "lac_prepare": True}
-    with _transaction(store, options) as db:
+    with _transaction(store, {"lac_write": True}) as db:
         yield db
 
 
@@ -176,8 +170,9 @@ def _immutable_stamp(path: Path | None) -> tuple[int, int, int] | None:
     try:
         with path.open("rb") as file:
             header = file.read(20)
+        log = path.with_name(f"{path.name}-wal")
         # https://sqlite.org/fileformat.html: the versions for writing and reading, 2 in WAL mode
-        if header[18:20] != b"\x02\x02" or _size(path.with_name(f"{path.name}-wal")):
+        if header[18:20] != b"\x02\x02" or (log.exists() and log.stat().st_size):
             return None
         stat = path.stat()
     except OSError:
@@ -185,13 +180,9 @@ def _immutable_stamp(path: Path | None) -> tuple[int, int, int] | None:
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
 def _begin_sqlite(db: Connection) -> None:
     """Begin for real: Python's sqlite3 would otherwise begin at the first write only."""
-    immediate = db.get_execution_options().get("lac_immediate", False)
+    immediate = db.get_execution_options().get("lac_write", False)
     db.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
@@ -262,10 +253,12 @@ def _transaction(store: SqlStore, options: dict[str, Any]) -> Iterator[Connectio
 
     The error keeps the traceback and drops its cause, whose text holds the statement and its parameters.
     """
+    if store.dialect == "postgresql":
+        options["isolation_level"] = "REPEATABLE READ"
     connected = False
     try:
         with store.engine.connect().execution_options(**options) as db:
-            if options.get("lac_prepare"):
+            if "lac_write" in options and store.dialect == "postgresql":
                 _prepare_unless_pooled(db)
             with db.begin():
                 connected = True

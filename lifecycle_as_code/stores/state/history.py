@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
 from ...model.history import Actor, Apply, Line, describe_move, join_names
 from ...model.plan import Action, Change
@@ -18,7 +18,7 @@ from ..sql.rows import within
 from .tables import applies, as_text, changes, from_text, schema_version
 
 
-def begin(db: Connection, apply: Apply, workspace: str) -> None:
+def begin(db: Connection, apply: Apply, workspace: str, transactions: int = 0) -> None:
     """Record the begin of an apply. The caller has read its times from the database's clock."""
     db.execute(
         insert(applies).values(
@@ -28,9 +28,7 @@ def begin(db: Connection, apply: Apply, workspace: str) -> None:
             environment=apply.environment,
             command=apply.command,
             started_ms=apply.started_ms,
-            ended_ms=None,
-            outcome=None,
-            transactions=0,
+            transactions=transactions,
             actor=json.dumps(asdict(apply.actor), sort_keys=True),
             plan_digest=apply.plan_digest,
         )
@@ -47,16 +45,13 @@ def end(db: Connection, apply_id: str, outcome: str) -> None:
 def note_transaction(db: Connection, apply: Apply, workspace: str, transactions: int) -> None:
     """Record, in the transaction itself, that it is the apply's n-th on this database."""
     this = applies.c.apply_id == apply.apply_id
-    result = db.execute(update(applies).where(this).values(transactions=transactions))
-    if not result.rowcount:
-        begin(db, apply, workspace)
-        db.execute(update(applies).where(this).values(transactions=transactions))
+    if not db.execute(update(applies).where(this).values(transactions=transactions)).rowcount:
+        begin(db, apply, workspace, transactions)
 
 
 def has_apply(db: Connection, apply_id: str) -> bool:
     """Whether this database has that apply."""
-    this = select(applies.c.apply_id).where(applies.c.apply_id == apply_id)
-    return db.execute(this).first() is not None
+    return db.scalar(select(applies.c.apply_id).where(applies.c.apply_id == apply_id)) is not None
 
 
 def count_transactions(db: Connection, apply_id: str) -> int:
@@ -73,7 +68,7 @@ def of_plan(db: Connection, stack: str, workspace: str, plan_digest: str) -> lis
     mine = (applies.c.stack == stack) & (applies.c.workspace == workspace)
     has_changes = select(changes.c.apply_id).where(changes.c.apply_id == applies.c.apply_id).exists()
     query = select(applies).where(mine, applies.c.plan_digest == plan_digest, has_changes)
-    return [_apply(row, ()) for row in db.execute(query).mappings()]
+    return [_apply(row) for row in db.execute(query)]
 
 
 def note(db: Connection, apply_id: str, stack: str, workspace: str, changes_made: Iterable[Change]) -> None:
@@ -120,27 +115,23 @@ def read(
     specs: Mapping[str, type[Spec]],
     address: Address | None = None,
 ) -> list[Apply]:
-    """The applies of a stack, and those of others that took objects from it, the first one first.
-
-    With `address`, only that object's lines, and only the applies that have any.
-    """
+    """The applies of a stack, and those of others that took objects from it, the first one first. With
+    `address`, only that object's lines, and only the applies that have any."""
     if schema_version(db) < 2:
         return []
     query = select(changes).where(changes.c.workspace == workspace, changes.c.stack == stack)
     if address is not None:
         query = query.where(changes.c.kind == address.kind, changes.c.name == address.name)
     lines: dict[str, list[Line]] = defaultdict(list)
-    for row in db.execute(query.order_by(changes.c.apply_id, changes.c.number)).mappings():
-        if row["kind"] in specs:
-            lines[row["apply_id"]].append(_line(row, specs))
+    for line in _lines(db.execute(query.order_by(changes.c.apply_id, changes.c.number)), specs):
+        lines[line.apply_id].append(line)
     mine = applies.c.workspace == workspace
     if address is None:
-        mine &= or_(applies.c.stack == stack, applies.c.apply_id.in_(_touching(stack, workspace)))
+        touching = query.with_only_columns(changes.c.apply_id)
+        mine &= or_(applies.c.stack == stack, applies.c.apply_id.in_(touching))
     rows = db.execute(select(applies).where(mine).order_by(applies.c.started_ms, applies.c.apply_id))
     return [
-        _apply(row, lines.get(row["apply_id"], []))
-        for row in rows.mappings()
-        if address is None or row["apply_id"] in lines
+        _apply(row, lines.get(row.apply_id, ())) for row in rows if address is None or row.apply_id in lines
     ]
 
 
@@ -169,43 +160,32 @@ def of(
 
 
 def _lines(rows: Iterable[Any], specs: Mapping[str, type[Spec]]) -> Iterator[Line]:
-    return (_line(row._mapping, specs) for row in rows)
+    """The rows of kinds that this lac knows."""
+    for row in rows:
+        if kind := specs.get(row.kind):
+            yield Line(
+                row.apply_id,
+                row.number,
+                row.stack,
+                parse_name(row.kind, row.name, specs),
+                row.action,
+                row.reason,
+                from_text(kind, row.before),
+                from_text(kind, row.after),
+                row.at_ms,
+            )
 
 
-def _touching(stack: str, workspace: str) -> Any:
-    return (
-        select(changes.c.apply_id)
-        .where(changes.c.workspace == workspace, changes.c.stack == stack)
-        .distinct()
-        .scalar_subquery()
-    )
-
-
-def _line(row: RowMapping, specs: Mapping[str, type[Spec]]) -> Line:
-    kind = specs[row["kind"]]
-    return Line(
-        row["apply_id"],
-        row["number"],
-        row["stack"],
-        parse_name(row["kind"], row["name"], specs),
-        row["action"],
-        row["reason"],
-        from_text(kind, row["before"]),
-        from_text(kind, row["after"]),
-        row["at_ms"],
-    )
-
-
-def _apply(row: RowMapping, lines: Iterable[Line]) -> Apply:
+def _apply(row: Any, lines: Iterable[Line] = ()) -> Apply:
     return Apply(
-        row["apply_id"],
-        row["stack"],
-        row["environment"],
-        row["command"],
-        row["started_ms"],
-        row["ended_ms"],
-        row["outcome"] or "",
-        Actor.of(json.loads(row["actor"])),
-        row["plan_digest"],
+        row.apply_id,
+        row.stack,
+        row.environment,
+        row.command,
+        row.started_ms,
+        row.ended_ms,
+        row.outcome or "",
+        Actor.of(json.loads(row.actor)),
+        row.plan_digest,
         tuple(lines),
     )

@@ -32,15 +32,7 @@ POLL_SECONDS = 0.2
 _Row = Mapping[str, Any]
 """A row of `lac_lock`, with `doubtful`: whether only waiting shows if its holder is alive."""
 
-_SOMEBODY: _Row = {
-    "holder": "",
-    "who": "",
-    "what": "",
-    "since": 0,
-    "token": "",
-    "expires": 0,
-    "doubtful": False,
-}
+_SOMEBODY: _Row = {**dict.fromkeys(("holder", "who", "what", "token"), ""), "since": 0, "doubtful": False}
 """A transaction that has the lock's row in this moment."""
 
 
@@ -118,22 +110,16 @@ def hold(
 
 
 def force_unlock(store: SqlStore, stack: str, lock_id: str) -> None:
-    """Free the lock with this id. Its holder can't write any more, even if it is alive.
-
-    LacError if the stack isn't locked, or its lock has another id.
-    """
+    """Free the lock with this id. Its holder can't write any more, even if it is alive. LacError if the stack
+    isn't locked, or its lock has another id."""
     with reading(store) as db:
         row = _row(db, stack) if state.schema_version(db) > 1 else None
     while row is not None and lock_id and row["token"] == lock_id:
-        try:
-            with writing(store) as db:
-                if _free(db, stack, lock_id):
-                    history.end(db, lock_id, "unlocked")
-                    return
-        except LacError as error:
-            # on PostgreSQL we have waited for its transaction, and come after it
-            if error.diagnostics[0].code != "write-conflict":
-                raise
+        # on PostgreSQL we have waited for its transaction, and come after it
+        with _ignoring("write-conflict"), writing(store) as db:
+            if _free(db, stack, lock_id):
+                history.end(db, lock_id, "unlocked")
+                return
         with reading(store) as db:
             row = _row(db, stack)
     current = (
@@ -155,7 +141,11 @@ class _Watch:
     def __init__(self, store: SqlStore, stack: str, beside: SqlStore | None = None) -> None:
         self._store = store
         self._stack = stack
-        self._floor = 0 if beside is None else _fence(beside, stack)
+        self._floor = 0
+        if beside is not None and beside.exists:
+            with reading(beside) as db:
+                row = _row(db, stack) if state.schema_version(db) > 1 else None
+            self._floor = row["fence"] if row else 0
         # of the holder: its lock's id, when its lease ends, and when we first read that
         self._heard: tuple[str, int, float] = ("", 0, 0.0)
         self._renewed = False
@@ -168,28 +158,16 @@ class _Watch:
             if version > 1 and (row := self._holder(db, _row(db, self._stack))):
                 return row
         if not version:
-            self._install(lock_id)
-        try:
-            with confirm_commit(self._store, lock_id, partial(self._has, lock_id)) as db:
+            # before a snapshot that could miss the tables of another process
+            is_there = confirm_commit(self._store, lock_id, lambda db: bool(state.schema_version(db)))
+            with _ignoring("write-conflict"), is_there as db:
                 state.install(db)
-                return self._claim(db, lock_id, labels)
-        except LacError as error:
-            # PostgreSQL doesn't wait for the row; SQLite has waited for the whole file
-            if self._store.dialect == "sqlite" or error.diagnostics[0].code not in (
-                "write-conflict",
-                "store-locked",
-            ):
-                raise
-            return _SOMEBODY
-
-    def _install(self, lock_id: str) -> None:
-        """Create the `lac_*` tables, before a snapshot that could miss those of another process."""
-        try:
-            with confirm_commit(self._store, lock_id, lambda db: bool(state.schema_version(db))) as db:
-                state.install(db)
-        except LacError as error:
-            if error.diagnostics[0].code != "write-conflict":
-                raise
+        # PostgreSQL doesn't wait for the row; SQLite has waited for the whole file
+        busy = () if self._store.dialect == "sqlite" else ("write-conflict", "store-locked")
+        with _ignoring(*busy), confirm_commit(self._store, lock_id, partial(self._has, lock_id)) as db:
+            state.install(db)
+            return self._claim(db, lock_id, labels)
+        return _SOMEBODY
 
     def _claim(self, db: Connection, lock_id: str, labels: Mapping[str, str]) -> Lease | _Row:
         row = _row(db, self._stack, lock=True)
@@ -233,13 +211,13 @@ class _Watch:
         return time.monotonic() - since
 
 
-def _fence(store: SqlStore, stack: str) -> int:
-    """The last fence that a database knows of; 0 where it knows of none."""
-    if not store.exists:
-        return 0
-    with reading(store) as db:
-        row = _row(db, stack) if state.schema_version(db) > 1 else None
-    return row["fence"] if row else 0
+@contextmanager
+def _ignoring(*codes: str) -> Iterator[None]:
+    try:
+        yield
+    except LacError as error:
+        if error.diagnostics[0].code not in codes:
+            raise
 
 
 def _row(db: Connection, stack: str, *, lock: bool = False) -> _Row | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, delete, false, insert, select
@@ -73,8 +74,7 @@ def save(
             "name": record.address.name,
             "stack": stack,
             "applied": as_text(record.spec),
-            "pending": record.pending
-            and json.dumps({"apply_id": record.pending.apply_id, "names": list(record.pending.names)}),
+            "pending": record.pending and json.dumps(asdict(record.pending)),
             "apply_id": apply_id,
             "updated_ms": now_ms,
             "protected": record.protected,

@@ -26,7 +26,8 @@ from sqlalchemy import (
 
 from ...model.diagnostics import Diagnostic, LacError
 from ...model.spec import P, Part, construct, plain
-from .upgrades import UPGRADES
+from ..sql.errors import CONFLICT, report
+from . import upgrades
 
 SCHEMA_VERSION: Final = 2
 """1: records and a lease. 2: marks of protection, history, who holds the lock and since when.
@@ -78,42 +79,9 @@ locks: Final = Table(
     Column("what", String(256)),
 )
 
-applies: Final = Table(
-    "lac_applies",
-    metadata,
-    Column("apply_id", String(36), primary_key=True),
-    Column("stack", String(63), nullable=False, index=True),
-    Column("workspace", String(63), nullable=False),
-    Column("environment", String(128), nullable=False),
-    # apply, destroy, import, …
-    Column("command", String(32), nullable=False),
-    Column("started_ms", BigInteger, nullable=False),
-    # NULL until it ends: then it runs, or it was killed
-    Column("ended_ms", BigInteger),
-    Column("outcome", String(16)),
-    # how many transactions of this apply the store has: it settles a commit whose answer was lost
-    Column("transactions", Integer, nullable=False),
-    # {"user", "host", "ci", "run", "commit", "remote", "dirty"}
-    Column("actor", Text, nullable=False),
-    Column("plan_digest", String(80), nullable=False),
-)
-
-changes: Final = Table(
-    "lac_changes",
-    metadata,
-    Column("apply_id", String(36), primary_key=True),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("stack", String(63), nullable=False),
-    Column("workspace", String(63), nullable=False),
-    Column("kind", String(64), nullable=False, index=True),
-    Column("name", String(1024), nullable=False),
-    Column("action", String(16), nullable=False),
-    Column("reason", Text, nullable=False),
-    # the object before, and as recorded after; NULL for no object
-    Column("before", Text),
-    Column("after", Text),
-    Column("at_ms", BigInteger, nullable=False),
-)
+# as version 2 made them: a change of one needs a declaration here, and leaves the step's alone
+applies: Final = upgrades.applies.to_metadata(metadata)
+changes: Final = upgrades.changes.to_metadata(metadata)
 
 STORE_ID: Final = "store_id"
 _VERSION: Final = "schema_version"
@@ -124,54 +92,37 @@ _MAKING: Final = 0x6C6163
 def install(db: Connection) -> None:
     """Create the `lac_*` tables, or upgrade older ones. LacError if a newer lac made them, and
     `write-conflict` if another process creates them at the same time."""
-    version = _version(db)
+    version = schema_version(db)
     if version == SCHEMA_VERSION:
         return
     if db.dialect.name == "postgresql":
         # two first applies at once would both find no tables
         db.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _MAKING})
         _refuse_overtaken(db, version)
-    if version is None:
+    if not version:
         metadata.create_all(db)
         db.execute(insert(meta).values(key=_VERSION, value=str(SCHEMA_VERSION)))
         db.execute(insert(meta).values(key=STORE_ID, value=uuid4().hex))
         return
     for number in range(version, SCHEMA_VERSION):
-        UPGRADES[number](db)
+        upgrades.UPGRADES[number](db)
     db.execute(update(meta).where(meta.c.key == _VERSION).values(value=str(SCHEMA_VERSION)))
 
 
-def _refuse_overtaken(db: Connection, version: int | None) -> None:
+def _refuse_overtaken(db: Connection, version: int) -> None:
     """Fail if another process created or upgraded the tables while we waited: our snapshot is too old."""
-    if version is not None:
+    if version:
         # fails by itself on a row that was written since
         db.execute(select(meta.c.value).where(meta.c.key == _VERSION).with_for_update())
     elif db.execute(text(f"SELECT to_regclass('{meta.name}')")).scalar() is not None:
-        raise LacError(
-            Diagnostic(
-                "write-conflict",
-                "another transaction changed the same rows",
-                "Another lac created the `lac_*` tables at the same time.",
-                hint="run the command again",
-            )
-        )
+        detail = "Another lac created the `lac_*` tables at the same time."
+        raise LacError(report(CONFLICT, detail, "run the command again"))
 
 
 def schema_version(db: Connection) -> int:
     """The version of the `lac_*` tables, 0 without any; LacError if it is newer than this lac."""
-    return _version(db) or 0
-
-
-def store_id(db: Connection) -> str:
-    """This database's id, which it keeps itself; empty without `lac_*` tables."""
-    if not schema_version(db):
-        return ""
-    return db.execute(select(meta.c.value).where(meta.c.key == STORE_ID)).scalar() or ""
-
-
-def _version(db: Connection) -> int | None:
     if not inspect(db).has_table(meta.name):
-        return None
+        return 0
     version = int(db.execute(select(meta.c.value).where(meta.c.key == _VERSION)).scalar_one())
     if version > SCHEMA_VERSION:
         raise LacError(
@@ -183,6 +134,13 @@ def _version(db: Connection) -> int | None:
             )
         )
     return version
+
+
+def store_id(db: Connection) -> str:
+    """This database's id, which it keeps itself; empty without `lac_*` tables."""
+    if not schema_version(db):
+        return ""
+    return db.execute(select(meta.c.value).where(meta.c.key == STORE_ID)).scalar() or ""
 
 
 # --- specs in columns: JSON, which older and newer versions of a spec's class can read

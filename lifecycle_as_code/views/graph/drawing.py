@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import pairwise
 
 from ...model.plan import Action
 from ...review.graph import Edge, Graph, Node, Relation, fit_graph
@@ -59,8 +60,7 @@ def svg(graph: Graph, *, is_embedded: bool = False) -> str:
     """The picture. `is_embedded`: an `<svg>` element for an HTML page, without a background, whose colours
     are variables (`--g-…`) that the page can set; otherwise a file.
 
-    Of a large graph, the objects nearest to the plan's changes are drawn, and a line counts the others.
-    """
+    Of a large graph, the objects nearest to the plan's changes are drawn, and a line counts the others."""
     graph = fit_graph(graph, MOST_NODES, MOST_EDGES)
     labels = [label(node) for node in graph.nodes]
     places = {node.address: number for number, node in enumerate(graph.nodes)}
@@ -70,7 +70,7 @@ def svg(graph: Graph, *, is_embedded: bool = False) -> str:
     top = layout.height + _MARGIN
     width = max(layout.width, *(_wide(line, _SMALL) for line in legend), 1.0) + 2 * _MARGIN
     height = top + len(legend) * _ROW + 2 * _MARGIN
-    about = _text(_about(graph))
+    about = f"{pluralize(len(graph.nodes), 'object')} with dependencies" if graph.nodes else "No objects"
     lines = [
         *([] if is_embedded else ['<?xml version="1.0" encoding="UTF-8"?>']),
         f'<svg xmlns="http://www.w3.org/2000/svg" class="lac-graph" role="graphics-document"'
@@ -83,19 +83,13 @@ def svg(graph: Graph, *, is_embedded: bool = False) -> str:
         *(_edge(edge, route) for edge, route in zip(graph.edges, layout.routes, strict=True)),
         *(_node(n, text, box) for n, text, box in zip(graph.nodes, labels, layout.boxes, strict=True)),
         *(
-            f'<text class="small kind" x="0" y="{_n(top + number * _ROW)}">{_text(line)}</text>'
+            f'<text class="small kind" x="0" y="{_n(top + number * _ROW)}">{escape(line)}</text>'
             for number, line in enumerate(legend, 1)
         ),
         "</g>",
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _about(graph: Graph) -> str:
-    if not graph.nodes:
-        return "No objects"
-    return f"{pluralize(len(graph.nodes), 'object')} with dependencies"
 
 
 def _legend(graph: Graph) -> Iterator[str]:
@@ -126,8 +120,8 @@ def _node(node: Node, text: Label, box: Box) -> str:
     drawn = []
     for style, line, size in rows:
         y += size * _LEADING
-        drawn.append(f'<text class="{style}" x="{_n(x)}" y="{_n(y - size * 0.3)}">{_text(line)}</text>')
-    words = _text(title(node))
+        drawn.append(f'<text class="{style}" x="{_n(x)}" y="{_n(y - size * 0.3)}">{escape(line)}</text>')
+    words = escape(title(node))
     return (
         f'<g class="{_classes(node)}" role="graphics-symbol" aria-label="{words}"><title>{words}</title>'
         f'<rect class="box" x="{_n(box.x)}" y="{_n(box.y)}" width="{_n(box.width)}"'
@@ -136,37 +130,26 @@ def _node(node: Node, text: Label, box: Box) -> str:
 
 
 def _classes(node: Node) -> str:
-    return " ".join(
-        [
-            "node",
-            *([f"acted {node.action}"] if node.action else []),
-            *(["reached"] if node.served and node.action is None else []),
-            *(["referred"] if not node.declared else []),
-        ]
-    )
+    state = f" acted {node.action}" if node.action else " reached" if node.served else ""
+    return f"node{state}{'' if node.declared else ' referred'}"
 
 
 def _edge(edge: Edge, route: Sequence[Point]) -> str:
     classes = f"edge {edge.relation}{' reached' if edge.reached else ''}"
-    (x, y), tip = route[0], route[-1]
-    before = route[-2]
+    tip = route[-1]
     # the line ends where its arrowhead begins
-    side = 7.0 if before[0] > tip[0] else -7.0
-    path = [f"M{_n(x)} {_n(y)}"]
-    for number, point in enumerate(route[1:], 1):
-        to_x = point[0] + (side if number == len(route) - 1 else 0)
+    side = 7.0 if route[-2][0] > tip[0] else -7.0
+    points = [*route[:-1], (tip[0] + side, tip[1])]
+    path = f"M{_n(points[0][0])} {_n(points[0][1])}"
+    for number, ((from_x, from_y), (x, y)) in enumerate(pairwise(points)):
         # a curve between columns, a straight line past one
-        if number % 2:
-            half = (route[number - 1][0] + to_x) / 2
-            path.append(
-                f"C{_n(half)} {_n(route[number - 1][1])} {_n(half)} {_n(point[1])} {_n(to_x)} {_n(point[1])}"
-            )
-        else:
-            path.append(f"L{_n(to_x)} {_n(point[1])}")
+        half = _n((from_x + x) / 2)
+        path += "L" if number % 2 else f"C{half} {_n(from_y)} {half} {_n(y)} "
+        path += f"{_n(x)} {_n(y)}"
     head = f"M{_n(tip[0])} {_n(tip[1])}l{_n(side)} -4v8z"
     return (
-        f'<g class="{classes}"><title>{_text(relation(edge))}</title>'
-        f'<path d="{"".join(path)}"/><path class="head" d="{head}"/></g>'
+        f'<g class="{classes}"><title>{escape(relation(edge))}</title>'
+        f'<path d="{path}"/><path class="head" d="{head}"/></g>'
     )
 
 
@@ -183,7 +166,3 @@ def _wide(line: str, size: float) -> float:
 def _n(number: float) -> str:
     """A number to a tenth of a pixel, without a trailing zero."""
     return f"{number:.1f}".removesuffix(".0")
-
-
-def _text(line: str) -> str:
-    return escape(line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...model.plan import Action
@@ -44,7 +44,7 @@ def label(node: Node) -> Label:
     return Label(
         shorten_middle(safe(kind), LONGEST),
         sign + shorten_middle(safe(node.address.name), LONGEST - len(sign)),
-        tuple(shorten_middle(safe(row), LONGEST) for row in _rows(node)),
+        tuple(shorten_middle(safe(row), LONGEST) for row in take_first(_rows(node), MOST_ROWS)),
     )
 
 
@@ -57,7 +57,7 @@ def title(node: Node) -> str:
         words.append("referenced, not declared here")
     if node.action:
         words.append(f"is {WORDS[node.action]}")
-    return "; ".join([", ".join(words), *(safe(row) for row in _all_rows(node))])
+    return "; ".join([", ".join(words), *(safe(row) for row in _rows(node))])
 
 
 def relation(edge: Edge) -> str:
@@ -74,20 +74,14 @@ def left_out(graph: Graph) -> str:
     return f"{more} not drawn. Pass ADDRESSes to draw a part, or --format dot to get everything."
 
 
-def _rows(node: Node) -> Iterator[str]:
-    yield from take_first(list(_all_rows(node)), MOST_ROWS)
-
-
-def _all_rows(node: Node) -> Iterator[str]:
-    if node.parts:
-        yield f"with {pluralize(node.parts, 'part')}"
-    for row in node.served:
-        yield _traffic(row)
+def _rows(node: Node) -> list[str]:
+    parts = [f"with {pluralize(node.parts, 'part')}"] if node.parts else []
+    return [*parts, *map(_traffic, node.served)]
 
 
 def _traffic(row: Traffic) -> str:
     """`champion: v3 → v4, 90 %`; of another stack, which changes later, `main: v3 (later v4), 90 %`."""
-    before, after = _version(row.version_before), _version(row.version_after)
+    before, after = (n if n is None else f"v{n}" for n in (row.version_before, row.version_after))
     versions = f"{before or 'nothing'} → {after or 'nothing'}"
     if before == after:
         versions = after or "version unknown"
@@ -95,7 +89,3 @@ def _traffic(row: Traffic) -> str:
         versions = f"{before} (later {after})"
     share = "" if row.share is None else f", {row.share:g} %"
     return f"{row.entity}: {versions}{share}"
-
-
-def _version(number: int | None) -> str:
-    return "" if number is None else f"v{number}"

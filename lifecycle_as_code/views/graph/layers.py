@@ -68,8 +68,7 @@ def arrange(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int
 class _Part:
     """One connected part: its own boxes and routes, from (0, 0) on.
 
-    Inside, an edge that passes layers is cut into hops by lanes: numbers from the count of all nodes on.
-    """
+    Inside, an edge that passes layers is cut into hops by lanes: numbers from the count of all nodes on."""
 
     def __init__(
         self,
@@ -87,7 +86,7 @@ class _Part:
         lane = len(sizes)
         for edge in mine:
             source, target = edges[edge]
-            high, low = max(source, target, key=layer.__getitem__), min(source, target, key=layer.__getitem__)
+            low, high = sorted((source, target), key=layer.__getitem__)
             way = [high]
             for number in range(layer[high] - 1, layer[low], -1):
                 columns[number].append(lane)

@@ -25,8 +25,7 @@ from ...model.spec import Address
 from ...review.graph import make_graph
 from .. import reach, summary, versions
 from ..graph.drawing import STYLE, svg
-from ..summary import OUTCOMES
-from ..text import pluralize, safe, value
+from ..text import pluralize, safe, split_code, value
 from .bars import bars
 
 MOST_CHANGES = 5_000
@@ -40,30 +39,26 @@ _MOST_OPEN = 3
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A change with its part of the review. `is_open`: whether its section is open at first."""
+    """A change with its part of the review. `urgent`: whether it needs attention. `is_open`: whether its
+    section is open at first."""
 
     change: Change
     part: Review
-    is_open: bool = False
+    urgent: bool
+    is_open: bool
 
     @property
     def objections(self) -> list[Verdict]:
         """The verdicts that didn't pass, the most severe first."""
-        return [v for o in OUTCOMES if o is not Outcome.PASSED for v in self.part.verdicts if v.outcome is o]
-
-    @property
-    def urgent(self) -> bool:
-        """Whether the change needs attention."""
-        return summary.urgent(self.part)
+        return summary.sort_verdicts(v for v in self.part.verdicts if v.outcome is not Outcome.PASSED)
 
 
 def plan(plan: Plan) -> str:
     """The file's text, in ASCII, so that its encoding doesn't matter."""
     changes = summary.list_changes(plan)
     parts = plan.review.by_address()
-    first = changes
-    if len(changes) > MOST_CHANGES:
-        first = summary.sort_by_weight(changes, parts)[:MOST_CHANGES]
+    is_cut = len(changes) > MOST_CHANGES
+    first = summary.sort_by_weight(changes, parts)[:MOST_CHANGES] if is_cut else changes
     entries = [*_entries(first, parts)]
     css = files(__name__).joinpath("plan.css").read_text("utf-8")
     graph = Markup(svg(make_graph(plan=plan), is_embedded=True)) if plan.differences else Markup("")
@@ -75,7 +70,7 @@ def plan(plan: Plan) -> str:
         css=Markup(css),
         policy=_policy(css, f"\n{STYLE}"),
         graph=graph,
-        verdicts=[v for outcome in OUTCOMES for v in plan.review.verdicts if v.outcome is outcome],
+        verdicts=summary.sort_verdicts(plan.review.verdicts),
         warnings=in_file_order(dict.fromkeys(plan.diagnostics)),
     )
     return page.strip().encode("ascii", "xmlcharrefreplace").decode("ascii")
@@ -85,9 +80,10 @@ def _entries(changes: Sequence[Change], parts: Mapping[Address, Review]) -> Iter
     left = _MOST_OPEN
     for change in changes:
         part = parts.get(change.address, Review())
-        is_open = left > 0 and (summary.urgent(part) or len(changes) == 1)
+        urgent = summary.urgent(part)
+        is_open = left > 0 and (urgent or len(changes) == 1)
         left -= is_open
-        yield Entry(change, part, is_open)
+        yield Entry(change, part, urgent, is_open)
 
 
 def _policy(*styles: str) -> str:
@@ -136,11 +132,4 @@ def _cut(text: object, most: int = _VALUE) -> str:
 def _lines(text: str) -> list[list[tuple[bool, str]]]:
     """Running text line by line, each in pieces of words and of code, which stands between backticks."""
     lines = [line for line in _cut(text, _TEXT).splitlines() if line.strip()]
-    return [_pieces(line) for line in lines[:_MOST]]
-
-
-def _pieces(line: str) -> list[tuple[bool, str]]:
-    pieces = line.split("`")
-    if len(pieces) % 2 == 0:
-        return [(False, line)]
-    return [(number % 2 == 1, piece) for number, piece in enumerate(pieces) if piece]
+    return [split_code(line) for line in lines[:_MOST]]

@@ -20,7 +20,7 @@ from .gfm import (
     VALUE,
     bullets,
     code,
-    fence,
+    diff_block,
     first_rows,
     html_code,
     name_code,
@@ -92,23 +92,18 @@ def change(
 
 def _fields(change: Change) -> Iterator[str]:
     fields = summary.fields(change)
-    if short := [f for f in fields if not summary.is_text(f)]:
-        whole = summary.whole(change)
-        head = ["Field", "Value"] if whole else ["Field", "Before", "After"]
-        yield first_rows(head, [_row(f, whole=whole) for f in short])
+    whole = summary.whole(change)
+    head = ["Field", "Value"] if whole else ["Field", "Before", "After"]
+    yield from first_rows(head, [_row(f, whole=whole) for f in fields if not summary.is_text(f)])
     for field in fields:
         if summary.is_text(field):
-            lines = summary.compare_lines(field)
-            if lines:
-                yield f"{name_code(field.name)}\n\n{_block(lines)}"
+            if lines := summary.compare_lines(field):
+                left = len(lines) - _MOST_LINES
+                more = [f"… {pluralize(left, 'more line')}"] if left > 0 else []
+                first = [shorten_middle(safe(line), VALUE) for line in lines[:_MOST_LINES]]
+                yield f"{name_code(field.name)}\n\n{diff_block([*first, *more])}"
             else:
                 yield f"{name_code(field.name)}: {value_code(field.before)} → {value_code(field.after)}"
-
-
-def _block(lines: Sequence[str]) -> str:
-    left = len(lines) - _MOST_LINES
-    more = [f"… {pluralize(left, 'more line')}"] if left > 0 else []
-    return fence([*(shorten_middle(safe(line), VALUE) for line in lines[:_MOST_LINES]), *more], "diff")
 
 
 def _row(field: FieldChange, *, whole: bool) -> list[str]:
@@ -127,14 +122,22 @@ def _evidence(comparison: Comparison, repeat_of: Address | None) -> Iterator[str
     if repeat_of:
         return
     rows = versions.metric_rows(comparison)
-    if differences := [_metric(row) for row in rows if row.differs]:
-        yield first_rows(["Metric", "Dataset", "Before", "After", "Δ", "Trend"], differences, right=(2, 3, 4))
+    differences = [_metric(row) for row in rows if row.differs]
+    yield from first_rows(
+        ["Metric", "Dataset", "Before", "After", "Δ", "Trend"], differences, right=(2, 3, 4)
+    )
     if others := [f"{name_code(r.name)} {r.after}".rstrip() for r in rows if not r.differs]:
         yield f"{pluralize(len(others), 'metric')} unchanged: {join_first(others, 10)}"
-    if params := [[name_code(n), value_code(b), value_code(a)] for n, b, a in comparison.params]:
-        yield first_rows(["Parameter", "Before", "After"], params)
-    if facts := [[_fact_name(f.name), _fact(f.before), _fact(f.after)] for f in versions.facts(comparison)]:
-        yield first_rows(["Fact", "Before", "After"], facts)
+    params = [[name_code(n), value_code(b), value_code(a)] for n, b, a in comparison.params]
+    yield from first_rows(["Parameter", "Before", "After"], params)
+    facts = [
+        [
+            prose(shorten_middle(safe(name), NAME)),
+            *(name_code(side, VALUE) if side else "–" for side in sides),
+        ]
+        for name, *sides in versions.facts(comparison)
+    ]
+    yield from first_rows(["Fact", "Before", "After"], facts)
     if missing := [prose_lines(what) for what in versions.missing(comparison)]:
         yield "\n".join(["Missing:", "", *bullets(missing)])
 
@@ -143,14 +146,6 @@ def _metric(row: versions.MetricRow) -> list[str]:
     trend = f"**{row.trend}**" if row.tone == "bad" else row.trend
     data = name_code(row.data) if row.data else ""
     return [name_code(row.name), data, row.before, row.after, row.delta, trend]
-
-
-def _fact_name(text: str) -> str:
-    return prose(shorten_middle(safe(text), NAME))
-
-
-def _fact(text: str) -> str:
-    return name_code(text, VALUE) if text else "–"
 
 
 def _signature(change: SignatureChange) -> Iterator[str]:

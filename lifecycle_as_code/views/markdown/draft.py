@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from ..text import pluralize
-from .gfm import details, length
+from .gfm import length
 
 _BETWEEN = 2
 """Two line ends stand between blocks."""
@@ -33,7 +33,8 @@ class Section:
     weight: Weight = Weight.LOW
 
     def __str__(self) -> str:
-        return details(self.summary, self.body or "_Truncated._")
+        body = self.body or "_Truncated._"
+        return f"<details><summary>{self.summary}</summary>\n\n{body}\n\n</details>"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from ...model.diagnostics import Source
 from ...model.text import shorten, take_first
-from ..text import pluralize, safe, safe_lines, shorten_middle, value
+from ..text import pluralize, safe, shorten_middle, split_code, value
 
 NAME = 120
 """The most columns of a name; the middle of a longer one is cut out."""
@@ -45,12 +45,7 @@ def html_code(text: object) -> str:
 
 def prose(text: str) -> str:
     """Running text on one line, with code between pairs of backticks."""
-    pieces = safe(text).split("`")
-    if len(pieces) % 2 == 0:
-        return _words(safe(text))
-    return "".join(
-        (code(piece) if piece else "") if number % 2 else _words(piece) for number, piece in enumerate(pieces)
-    )
+    return "".join(code(piece) if is_code else _words(piece) for is_code, piece in split_code(safe(text)))
 
 
 def _words(text: str) -> str:
@@ -70,31 +65,19 @@ def _words(text: str) -> str:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> str:
     """A table of cells in Markdown. `right`: columns of numbers."""
     rules = ["---:" if number in right else "---" for number in range(len(head))]
-    return "\n".join(row(cells) for cells in (head, rules, *rows))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rules, *rows))
 
 
-def row(cells: Iterable[str]) -> str:
-    """One line of a table."""
-    return f"| {' | '.join(cells)} |"
-
-
-def details(summary: str, body: str) -> str:
-    """A collapsed section. `summary` is HTML, `body` Markdown."""
-    return f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>"
-
-
-def fence(text: Sequence[str], language: str = "") -> str:
-    """Lines in a code block that none of them can end."""
-    lines = [line for part in text for line in (safe_lines(part) or [""])]
+def diff_block(lines: Sequence[str]) -> str:
+    """A diff in a code block that none of its lines can end."""
     longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
     ticks = "`" * max(3, longest + 1)
-    return "\n".join([f"{ticks}{language}", *lines, ticks])
+    return "\n".join([f"{ticks}diff", *lines, ticks])
 
 
-def quote(text: str, alert: str = "") -> str:
-    """A quotation, or one of GitHub's alerts: NOTE, WARNING, CAUTION."""
-    head = [f"[!{alert}]"] if alert else []
-    return "\n".join(f"> {line}".rstrip() for line in [*head, *text.splitlines()])
+def caution(text: str) -> str:
+    """One of GitHub's alerts."""
+    return "\n".join(f"> {line}".rstrip() for line in ["[!CAUTION]", *text.splitlines()])
 
 
 def length(text: str) -> int:
@@ -123,11 +106,15 @@ def place(at: Source | None) -> str:
     return name_code(f"{at.file}:{at.line}") if at else ""
 
 
-def first_rows(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """A table of the first rows, and the number of rows left."""
+def first_rows(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """A block with a table of the first rows and the number of rows left; none without rows."""
+    return [table(head, rows[:MOST_ROWS], right) + count_rows(rows)] if rows else []
+
+
+def count_rows(rows: Sequence[object]) -> str:
+    """The number of rows left after the first ones; empty for none."""
     left = len(rows) - MOST_ROWS
-    more = f"\n\nand {pluralize(left, 'more row')}" if left > 0 else ""
-    return table(head, rows[:MOST_ROWS], right) + more
+    return f"\n\nand {pluralize(left, 'more row')}" if left > 0 else ""
 
 
 def bullets(items: Sequence[str], most: int = MOST_ROWS, indent: str = "") -> list[str]:

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator
 
 from ...model.diagnostics import Diagnostic, in_file_order
 from ...model.plan import Plan
+from ...model.review import Review
 from ...model.text import join_first
 from .. import summary, versions
 from ..text import Paint, Style, pluralize
 from .change import change, rows
 from .draft import Draft, Section, Weight, fit
-from .gfm import bullets, code, html_code, length, name_code, place, prose, prose_lines, quote, table
+from .gfm import bullets, caution, code, html_code, length, name_code, place, prose, prose_lines, table
 from .review import review, verdict
 
 LIMIT = 65_000
@@ -41,7 +42,7 @@ def plan(plan: Plan) -> str:
     parts = plan.review.by_address()
     changes = summary.sort_by_weight(summary.list_changes(plan), parts)
     evidence = {address: part.evidence for address, part in parts.items()}
-    weights = [Weight(summary.weight(parts.get(c.address))) for c in changes]
+    weights = [Weight(summary.weight(parts.get(c.address, Review()))) for c in changes]
     repeats = versions.find_repeats(each for c in changes for each in evidence.get(c.address, ()))
     draft = Draft(
         [*_summary(plan), *_denials(plan)],
@@ -102,7 +103,7 @@ def _denials(plan: Plan) -> Iterator[str]:
             lines.append(f"- and {len(verdicts) - number:,} more")
             break
         lines.append(text)
-    yield quote("\n".join(lines), "CAUTION")
+    yield caution("\n".join(lines))
 
 
 def _rest(plan: Plan) -> Iterator[Section]:

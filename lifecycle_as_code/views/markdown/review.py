@@ -8,12 +8,10 @@ from ...model.plan import Plan
 from ...model.review import Outcome, Verdict
 from ...model.text import join_first, take_first
 from .. import reach, summary
-from ..summary import OUTCOMES
 from .draft import Section, Weight
 from .gfm import NAME, VALUE, bullets, first_rows, name_code, place, prose, prose_lines
 
 _MOST_FAILED = 12
-_REST = [outcome for outcome in OUTCOMES if outcome not in (Outcome.DENIED, Outcome.PASSED)]
 
 
 def verdict(verdict: Verdict) -> str:
@@ -33,7 +31,8 @@ def verdict(verdict: Verdict) -> str:
 def review(plan: Plan) -> Iterator[Section]:
     """The sections that have content."""
     verdicts = plan.review.verdicts
-    lines = [verdict(v) for outcome in _REST for v in verdicts if v.outcome is outcome]
+    others = (v for v in verdicts if v.outcome not in (Outcome.DENIED, Outcome.PASSED))
+    lines = [verdict(v) for v in summary.sort_verdicts(others)]
     if passed := dict.fromkeys(name_code(v.policy) for v in verdicts if v.outcome is Outcome.PASSED):
         lines.append(f"- **passed**: {join_first([*passed], 20)}")
     if lines:
@@ -44,7 +43,7 @@ def review(plan: Plan) -> Iterator[Section]:
         yield Section("Selected versions", "\n".join(_choices(plan)), Weight.MEDIUM)
 
 
-def _traffic(plan: Plan) -> Iterator[str]:
+def _traffic(plan: Plan) -> list[str]:
     rows = [
         [
             name_code(t.endpoint),
@@ -57,12 +56,11 @@ def _traffic(plan: Plan) -> Iterator[str]:
         ]
         for t, causes in reach.traffic(plan).items()
     ]
-    if rows:
-        head = ["Endpoint", "Served entity", "Traffic", "Version", "Source", "When", "Because of"]
-        yield first_rows(head, rows, right=(2,))
+    head = ["Endpoint", "Served entity", "Traffic", "Version", "Source", "When", "Because of"]
+    return first_rows(head, rows, right=(2,))
 
 
-def _capacity(plan: Plan) -> Iterator[str]:
+def _capacity(plan: Plan) -> list[str]:
     rows = [
         [
             name_code(c.endpoint),
@@ -73,11 +71,10 @@ def _capacity(plan: Plan) -> Iterator[str]:
         ]
         for c in reach.capacity(plan)
     ]
-    if rows:
-        yield first_rows(["Endpoint", "Replicas", "CPUs", "GPUs", "Cluster capacity"], rows)
+    return first_rows(["Endpoint", "Replicas", "CPUs", "GPUs", "Cluster capacity"], rows)
 
 
-def _access(plan: Plan) -> Iterator[str]:
+def _access(plan: Plan) -> list[str]:
     rows = [
         [
             reach.direction(a),
@@ -89,15 +86,14 @@ def _access(plan: Plan) -> Iterator[str]:
         ]
         for a in reach.access(plan)
     ]
-    if rows:
-        yield first_rows(["Access", "User", "Object", "Before", "After", "Why"], rows)
+    return first_rows(["Access", "User", "Object", "Before", "After", "Why"], rows)
 
 
-def _choices(plan: Plan) -> Iterator[str]:
+def _choices(plan: Plan) -> list[str]:
     lines = []
     for choice in plan.review.choices:
         where = name_code(f"{choice.address}: {choice.field}", 2 * NAME)
         head = f"{where} {name_code(choice.selector, VALUE)} → version **{choice.version}**"
         losers = [f"rejected {version}: {prose_lines(why)}" for version, why in choice.losers]
         lines.append("\n".join([head, *bullets(losers, _MOST_FAILED, indent="  ")]))
-    yield from bullets(lines)
+    return bullets(lines)

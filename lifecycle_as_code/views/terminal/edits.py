@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
+from io import StringIO
 
 from ...model.evidence import Comparison
 from ...model.signature import SignatureClass
@@ -17,7 +18,8 @@ _STYLES: dict[str, tuple[Style, ...]] = {"+": ("green",), "-": ("red",), "@": ("
 
 def patch(file: str, before: str, after: str) -> str:
     """A unified diff for `patch -p0` and `git apply -p0`; empty where the texts are equal."""
-    lines = difflib.unified_diff(_lines(before), _lines(after), file, file)
+    # a StringIO's lines end as `patch` reads them: at `\n` alone
+    lines = difflib.unified_diff(StringIO(before).readlines(), StringIO(after).readlines(), file, file)
     return "".join(
         line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
     )
@@ -39,12 +41,6 @@ def promotion(
     was = "nothing" if before is None else f"version {safe(before)}"
     body = [f"Before: {was}.", *(line for one in evidence if not one.entity for line in _evidence(one))]
     return "\n".join([f"Promote {safe(model)} version {after} to {safe(alias)}", "", *body, ""])
-
-
-def _lines(text: str) -> list[str]:
-    r"""The lines as `patch` reads them: it knows no line end but `\n`."""
-    parts = text.split("\n")
-    return [f"{part}\n" for part in parts[:-1]] + parts[-1:] * bool(parts[-1])
 
 
 def _evidence(one: Comparison) -> Iterator[str]:

@@ -63,11 +63,9 @@ def _outcome(end: Finished | None, done: str, paint: Paint) -> list[str]:
         return [f"{paint('Apply ended early:', 'strong', 'red')} {done}.", _NEXT]
     if end.complete:
         return [f"{paint('Apply complete:', 'strong', 'green')} {done}."]
-    rest = [
-        *([f"{end.failed:,} failed"] if end.failed else []),
-        *([f"{end.held_back:,} skipped"] if end.held_back else []),
-        *(["stopped on request"] if end.stopped else []),
-    ]
+    counts = ((end.failed, "failed"), (end.held_back, "skipped"))
+    rest = [f"{number:,} {what}" for number, what in counts if number]
+    rest += ["stopped on request"] if end.stopped else []
     return [
         f"{paint('Apply incomplete:', 'strong', 'red')} {done}; {', '.join(rest)}.",
         _FIX if end.failed else _NEXT,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from ...model.evidence import Comparison, Evidence, Run
 from ...model.signature import SignatureChange, SignatureClass
@@ -13,11 +13,7 @@ from ...model.text import join_first, take_first
 from ..text import Paint, Style, cells, format_time, safe, shorten_middle
 from ..versions import SHORT_ID, MetricRow, Tone, metric_rows, size, versions
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 _INDENT = 6
-_LEAST_WIDTH = 24
 _MOST_PARAMS = 12
 _LEAST_NAME = 10
 
@@ -56,15 +52,11 @@ def comparison(item: Comparison, paint: Paint, width: int, repeat_of: Address | 
     yield f"{head}  {safe(item.model)} {versions(item)}{entity}"
     yield from body
     yield from (f"{indent}  {line}" for line in _signature(item.signature, paint))
-    lines = [*_why_unknown(item), *missing]
+    lines = [*missing]
+    # what the version before lacks makes the signature unknown
+    if item.signature.verdict is SignatureClass.UNKNOWN and item.before and item.before.signature is None:
+        lines[:0] = [f"version {item.before.version}: {text}" for text in item.before.missing]
     yield from (f"{indent}  {paint('missing ', 'yellow')}  {safe(text)}" for text in lines)
-
-
-def _why_unknown(item: Comparison) -> Iterator[str]:
-    """The missing evidence of the version before that makes its signature unknown."""
-    before = item.before
-    if item.signature.verdict is SignatureClass.UNKNOWN and before and before.signature is None:
-        yield from (f"version {before.version}: {text}" for text in before.missing)
 
 
 def _metrics(item: Comparison, paint: Paint, width: int) -> list[str]:
@@ -84,12 +76,26 @@ def _metrics(item: Comparison, paint: Paint, width: int) -> list[str]:
     numbers_width = sum(max(map(cells, column)) + 1 for column in columns[names:])
     if width - numbers_width < names * _LEAST_NAME:
         return [line for row in metrics for line in _stack(row, paint, width)]
-    table = _table(heads, names)
+    # imported here: it takes a tenth of a second, and a plan without metrics doesn't need it
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for place, head in enumerate(heads):
+        number = names <= place < len(heads) - 1
+        table.add_column(
+            head, justify="right" if number else "left", no_wrap=place >= names, overflow="ellipsis"
+        )
     for row, texts in zip(metrics, rows, strict=True):
-        *others, trend = map(_plain, texts)
-        style = _TRENDS.get(row.tone) if paint.colour else None
-        table.add_row(*others, f"[{style}]{trend}[/{style}]" if style else trend)
-    return _draw(table, paint, width)
+        # as Text, a name isn't read as rich's markup
+        table.add_row(*map(Text, texts[:-1]), Text.assemble((row.trend, _TRENDS.get(row.tone, ""))))
+    out = StringIO()
+    colours: Literal["standard"] | None = "standard" if paint.colour else None
+    Console(file=out, width=width, force_terminal=paint.colour, color_system=colours, _environ={}).print(
+        table
+    )
+    return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
 def _numbers(row: MetricRow) -> tuple[str, str, str]:
@@ -128,19 +134,16 @@ def _facts(item: Comparison) -> Iterator[tuple[str, str]]:
 
 def run(item: Run) -> str:
     """A run on one line: id, status, user, day and commit."""
-    parts = [safe(item.run_id[:SHORT_ID])]
-    if item.deleted:
-        parts.append("deleted")
-    if item.status:
-        parts.append(safe(item.status))
-    if item.user:
-        parts.append(f"by {safe(item.user)}")
-    if item.ended_ms is not None:
+    parts = (
+        item.run_id[:SHORT_ID],
+        "deleted" if item.deleted else "",
+        item.status,
+        item.user and f"by {item.user}",
         # the day alone, where the time is one
-        parts.append(format_time(item.ended_ms).partition(" ")[0])
-    if item.commit:
-        parts.append(f"commit {safe(item.commit[:12])}")
-    return ", ".join(parts)
+        "" if item.ended_ms is None else format_time(item.ended_ms).partition(" ")[0],
+        item.commit and f"commit {item.commit[:12]}",
+    )
+    return ", ".join(map(safe, filter(None, parts)))
 
 
 def _libraries(before: Evidence | None, after: Evidence) -> Iterator[str]:
@@ -168,44 +171,3 @@ def _signature(change: SignatureChange, paint: Paint) -> Iterator[str]:
     findings = change.findings or change.breaking
     yield f"{paint('signature', 'faint')} {word}{': ' + safe(findings[0]) if findings else ''}"
     yield from (f"          {safe(text)}" for text in take_first(findings[1:], _MOST_PARAMS - 1))
-
-
-# --- tables
-
-
-def _table(heads: Sequence[str], names: int) -> Table:
-    """Columns of names, which may be shortened, then columns of numbers, and a last one of words."""
-    # imported here: it takes a tenth of a second, and a plan without metrics doesn't need it
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
-    for place, head in enumerate(heads):
-        number = names <= place < len(heads) - 1
-        table.add_column(
-            head, justify="right" if number else "left", no_wrap=place >= names, overflow="ellipsis"
-        )
-    return table
-
-
-def _plain(text: str) -> str:
-    # a name must not be read as rich's markup
-    return text.replace("[", "\\[")
-
-
-def _draw(table: Table, paint: Paint, width: int) -> list[str]:
-    from rich.console import Console
-
-    out = StringIO()
-    console = Console(
-        file=out,
-        width=max(width, _LEAST_WIDTH),
-        force_terminal=paint.colour,
-        color_system="standard" if paint.colour else None,
-        no_color=not paint.colour,
-        highlight=False,
-        emoji=False,
-        legacy_windows=False,
-        _environ={},
-    )
-    console.print(table)
-    return [line.rstrip() for line in out.getvalue().splitlines()]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from ...planning.explanation import Explanation, Field
 from ..text import PARTICIPLES, PLAIN, Paint, format_time, pad, safe, shorten_middle, value
 from .plan import headline
 from .review import selection
-
-_SIDES = ("manifest", "recorded", "live")
 
 
 def explanation(item: Explanation, paint: Paint = PLAIN, *, width: int = 100) -> str:
@@ -28,19 +25,15 @@ def explanation(item: Explanation, paint: Paint = PLAIN, *, width: int = 100) ->
 
 
 def _field(field: Field, paint: Paint, width: int) -> Iterator[str]:
-    sides = dict(zip(_SIDES, (field.declared, field.recorded, field.live), strict=True))
-    where = f"  {safe(field.at)}" if field.at else ""
+    where = paint(f"  {safe(field.at)}", "faint") if field.at else ""
     if field.declared == field.recorded == field.live:
-        yield f"  {safe(field.name)}  {shorten_middle(value(field.live), width // 2)}{paint(where, 'faint')}"
+        yield f"  {safe(field.name)}  {shorten_middle(value(field.live), width // 2)}{where}"
         return
     yield f"  {paint(safe(field.name), 'yellow' if field.differs else 'strong')}"
-    for side, item in sides.items():
-        place = paint(where, "faint") if side == "manifest" else ""
-        yield f"    {pad(side, 8)}  {_value(item, paint, width)}{place}"
-
-
-def _value(item: Any, paint: Paint, width: int) -> str:
-    return paint("(not set)", "faint") if item is None else shorten_middle(value(item), width // 2)
+    sides = (("manifest", field.declared, where), ("recorded", field.recorded, ""), ("live", field.live, ""))
+    for side, item, place in sides:
+        text = paint("(not set)", "faint") if item is None else shorten_middle(value(item), width // 2)
+        yield f"    {pad(side, 8)}  {text}{place}"
 
 
 def _facts(item: Explanation) -> Iterator[tuple[str, str]]:

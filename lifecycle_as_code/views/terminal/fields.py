@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ...model.diff import FieldChange
-from ..summary import compare_lines, is_text
+from ..summary import SIGNS, compare_lines, is_text
 from ..text import PLAIN, Paint, cells, pad, pluralize, safe, safe_lines, shorten_middle, shorten_pair, value
 
 _WIDEST_NAME = 40
 _WIDEST_BEFORE = 32
 _MOST_LINES = 12
 _LEAST_ROOM = 24
+_STYLES = dict(SIGNS.values())
 
 
 def rows(
@@ -24,8 +25,7 @@ def rows(
 ) -> list[str]:
     """One line a field where it fits; long pairs take two, texts of many lines a block.
 
-    `bare`: without signs, for objects that are created or deleted as a whole.
-    """
+    `bare`: without signs, for objects that are created or deleted as a whole."""
     if not changes:
         return []
     names = min(max(cells(safe(change.name)) for change in changes), _WIDEST_NAME)
@@ -43,7 +43,10 @@ def _row(
     change: FieldChange, paint: Paint, names: int, befores: int, room: int, *, bare: bool
 ) -> Iterator[str]:
     name = pad(safe(change.name), names)
-    sign = "" if bare else f"{_sign(change, paint)} "
+    sign = ""
+    if not bare:
+        mark = "~" if _is_pair(change) else "+" if change.before is None else "-"
+        sign = f"{paint(mark, _STYLES[mark])} "
     if block := list(_block(change, paint, room + names)):
         yield f"{sign}{name.rstrip()}"
         yield from (f"{'' if bare else '  '}  {line}" for line in block)
@@ -67,14 +70,6 @@ def _on_one_line(change: FieldChange, room: int) -> bool:
     return cells(value(change.before)) + 3 + cells(value(change.after)) <= room
 
 
-def _sign(change: FieldChange, paint: Paint) -> str:
-    if change.before is None:
-        return paint("+", "green")
-    if change.after is None:
-        return paint("-", "red")
-    return paint("~", "yellow")
-
-
 def _block(change: FieldChange, paint: Paint, room: int) -> Iterator[str]:
     """A text of many lines: what differs, with a line of context; or the beginning of the only side."""
     if not is_text(change):
@@ -92,12 +87,6 @@ def _block(change: FieldChange, paint: Paint, room: int) -> Iterator[str]:
 def _line(line: str, paint: Paint, room: int) -> str:
     """A line of a diff."""
     text = shorten_middle(safe(line[1:]), room)
-    match line[0]:
-        case "@":
-            return paint("…", "faint")
-        case "-":
-            return paint(f"- {text}", "red")
-        case "+":
-            return paint(f"+ {text}", "green")
-        case _:
-            return paint(f"| {text}", "faint")
+    if line[0] == "@":
+        return paint("…", "faint")
+    return paint(f"{line[0] if line[0] in _STYLES else '|'} {text}", _STYLES.get(line[0], "faint"))

@@ -20,7 +20,7 @@ def applies(log: Sequence[Apply], paint: Paint = PLAIN) -> str:
 def of_address(log: Sequence[Apply], address: Address, paint: Paint = PLAIN, *, width: int = 100) -> str:
     """Every change of one object, with its fields before → after."""
     parts = [
-        "\n".join([_head(apply, paint), *_origin(apply.actor), *_line(line, paint, width)])
+        "\n".join([*_top(apply, paint), *_line(line, paint, width)])
         for apply in log
         for line in reversed(apply.lines)
         if line.address == address
@@ -28,12 +28,18 @@ def of_address(log: Sequence[Apply], address: Address, paint: Paint = PLAIN, *, 
     return "\n\n".join([paint(safe(address), "strong"), *parts])
 
 
+def _top(apply: Apply, paint: Paint) -> Iterator[str]:
+    yield _head(apply, paint)
+    if commit := _commit(apply.actor):
+        yield f"    {commit}"
+
+
 def _apply(apply: Apply, paint: Paint) -> Iterator[str]:
     yield _head(apply, paint)
     # a renamed object has two lines; the one under its former name has no `after`
     counts = Counter(x.action for x in apply.lines if x.action != "move" or x.after is not None)
     words = [f"{counts[action]:,} {word}" for action, word in PARTICIPLES.items() if counts[action]]
-    yield f"    {', '.join(words) or 'no changes'}{_commit(apply.actor, '; ')}"
+    yield f"    {'; '.join(filter(None, (', '.join(words) or 'no changes', _commit(apply.actor))))}"
 
 
 def _head(apply: Apply, paint: Paint) -> str:
@@ -46,22 +52,10 @@ def _head(apply: Apply, paint: Paint) -> str:
     )
 
 
-def _origin(actor: Actor) -> Iterator[str]:
-    if text := _commit(actor):
-        yield f"    {text}"
-
-
-def _commit(actor: Actor, before: str = "") -> str:
-    parts = [
-        *(
-            [f"commit {actor.commit[:12]}{' with uncommitted changes' if actor.dirty else ''}"]
-            if actor.commit
-            else []
-        ),
-        *([actor.remote] if actor.remote else []),
-        *([actor.run] if actor.run else []),
-    ]
-    return f"{before}{safe(', '.join(parts))}" if parts else ""
+def _commit(actor: Actor) -> str:
+    dirty = " with uncommitted changes" if actor.dirty else ""
+    commit = actor.commit and f"commit {actor.commit[:12]}{dirty}"
+    return safe(", ".join(filter(None, (commit, actor.remote, actor.run))))
 
 
 def _line(line: Line, paint: Paint, width: int) -> Iterator[str]:

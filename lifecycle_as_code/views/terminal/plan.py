@@ -23,13 +23,14 @@ _USUAL = frozenset({"declared", "manifest changed", "no longer declared", "alrea
 
 def plan(plan: Plan, paint: Paint = PLAIN, *, width: int = 100) -> str:
     """Warnings first, then the changes, the overridden guards, the verdicts, the steps and the tally."""
+    records = ", records only (recorded → live)" if plan.mode is Mode.REFRESH_ONLY else ""
     dependent = summary.dependent_moves(plan)
     parts = plan.review.by_address()
     repeats = find_repeats(plan.review.evidence)
     return "\n\n".join(
         [
             *([problems(plan.diagnostics, paint)] if plan.diagnostics else []),
-            *([paint(f"{_heading(plan)}:", "faint")] if plan.differences else []),
+            *([paint(f"{summary.describe_stack(plan)}{records}:", "faint")] if plan.differences else []),
             *(
                 "\n".join(
                     [
@@ -46,11 +47,6 @@ def plan(plan: Plan, paint: Paint = PLAIN, *, width: int = 100) -> str:
             "\n".join([_tally(plan, paint), *(paint(x, "faint") for x in summary.list_record_changes(plan))]),
         ]
     )
-
-
-def _heading(plan: Plan) -> str:
-    records = ", records only (recorded → live)" if plan.mode is Mode.REFRESH_ONLY else ""
-    return f"{summary.describe_stack(plan)}{records}"
 
 
 def _tally(plan: Plan, paint: Paint) -> str:

@@ -5,33 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ...model.policy import Policy, Rules
-from ...model.review import Outcome, Verdict
 from ...review.policy.facts import CONTEXT
 from ...review.policy.tests import Trial
-from ..text import PLAIN, Paint, Style, pad, pluralize, safe, value
-
-_COLOURS: dict[Outcome, Style] = {
-    Outcome.PASSED: "green",
-    Outcome.WARNED: "yellow",
-    Outcome.DENIED: "red",
-    Outcome.WAIVED: "cyan",
-}
+from ..summary import OUTCOMES
+from ..text import PLAIN, Paint, Style, pad, pluralize, safe, three_columns, value
 
 
 def context(paint: Paint = PLAIN) -> str:
     """The table of names that expressions may use."""
-    widths = [max(len(row[n]) for row in CONTEXT) for n in (0, 1)]
-    return "\n".join(
-        f"{paint(name.ljust(widths[0]), 'strong')}  {paint(type_.ljust(widths[1]), 'cyan')}  {about}"
-        for name, type_, about in CONTEXT
-    )
+    return three_columns(CONTEXT, paint)
 
 
 def policies(rules: Rules, paint: Paint = PLAIN) -> str:
     """Each policy: its name, level and place, its conditions and its requirements; then the waivers."""
-    return "\n".join(
-        [*(line for policy in rules.policies for line in _policy(policy, paint)), *_waivers(rules)]
-    )
+    lines = [line for policy in rules.policies for line in _policy(policy, paint)]
+    lines += [
+        f"waiver: {safe(w.policy)} for {safe(w.address)} until {safe(w.expires)}: {safe(w.reason)}"
+        for w in rules.waivers
+    ]
+    return "\n".join(lines)
 
 
 def _policy(policy: Policy, paint: Paint) -> Iterator[str]:
@@ -46,14 +38,6 @@ def _policy(policy: Policy, paint: Paint) -> Iterator[str]:
         yield f"    {safe(name)}: {value(setting)}"
 
 
-def _waivers(rules: Rules) -> Iterator[str]:
-    for waiver in rules.waivers:
-        yield (
-            f"waiver: {safe(waiver.policy)} for {safe(waiver.address)} until {safe(waiver.expires)}: "
-            f"{safe(waiver.reason)}"
-        )
-
-
 def trials(results: Sequence[Trial], paint: Paint = PLAIN) -> str:
     """Each test on a line, with the verdicts where it failed; then the counts."""
     lines: list[str] = []
@@ -65,11 +49,8 @@ def trials(results: Sequence[Trial], paint: Paint = PLAIN) -> str:
         lines += _trial(trial, paint)
     failures = sum(not trial.passed for trial in results)
     total = pluralize(len(results), "test")
-    lines.append(
-        paint(f"{total}, all passed.", "green")
-        if not failures
-        else f"{total}, {paint(f'{failures} failed', 'red')}."
-    )
+    failed = f"{total}, {paint(f'{failures} failed', 'red')}."
+    lines.append(failed if failures else paint(f"{total}, all passed.", "green"))
     return "\n".join(lines)
 
 
@@ -78,14 +59,8 @@ def _trial(trial: Trial, paint: Paint) -> Iterator[str]:
     yield f"  {mark}  {safe(trial.name)}"
     if trial.passed:
         return
-    for sentence in trial.wrong:
-        yield f"          {safe(sentence)}"
+    yield from (f"          {safe(sentence)}" for sentence in trial.wrong)
     for verdict in trial.verdicts:
-        yield from _verdict(verdict, paint)
-
-
-def _verdict(verdict: Verdict, paint: Paint) -> Iterator[str]:
-    word = paint(pad(str(verdict.outcome), 6), _COLOURS[verdict.outcome])
-    yield f"          {word}  {safe(verdict.policy)} for {safe(verdict.address)}"
-    for sentence in verdict.failed:
-        yield f"                  not met: {safe(sentence)}"
+        word = paint(pad(str(verdict.outcome), 6), OUTCOMES[verdict.outcome][1])
+        yield f"          {word}  {safe(verdict.policy)} for {safe(verdict.address)}"
+        yield from (f"                  not met: {safe(sentence)}" for sentence in verdict.failed)

@@ -9,17 +9,12 @@ from typing import Any, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from ...model.spec import Derived, Immutable, Key, Part, Ref, Spec, WriteOnly, find_fields, find_markers
-from ..text import PLAIN, Paint
+from ..text import PLAIN, Paint, three_columns
 
 
 def kinds(specs: Iterable[type[Spec]], paint: Paint = PLAIN) -> str:
     """Each kind with its section and a summary, on one line."""
-    rows = [(spec.kind, f"{spec.section}:", _first_line(spec)) for spec in specs]
-    widths = [max((len(row[n]) for row in rows), default=0) for n in (0, 1)]
-    return "\n".join(
-        f"{paint(kind.ljust(widths[0]), 'strong')}  {paint(section.ljust(widths[1]), 'cyan')}  {what}"
-        for kind, section, what in rows
-    )
+    return three_columns([(spec.kind, f"{spec.section}:", _first_line(spec)) for spec in specs], paint)
 
 
 def kind(spec: type[Spec], paint: Paint = PLAIN) -> str:
@@ -27,12 +22,8 @@ def kind(spec: type[Spec], paint: Paint = PLAIN) -> str:
     lines = [paint(spec.kind, "strong"), *_indent(cleandoc(spec.__doc__ or ""), 2), ""]
     lines.append(f"  section  {paint(f'{spec.section}:', 'cyan')}")
     lines += [f"  nested   {paint(f'{nest.field}:', 'cyan')} under {nest.section}" for nest in spec.nests]
-    lines.append(
-        "  address  " + f"{spec.kind}.{'/'.join(f'<{name}>' for name, _ in find_markers(spec, Key))}"
-    )
-    example = (
-        ["", "  example", *(f"    {line}" for line in spec.example.splitlines())] if spec.example else []
-    )
+    lines.append(f"  address  {spec.kind}.{'/'.join(f'<{name}>' for name, _ in find_markers(spec, Key))}")
+    example = ["", "  example", *_indent(spec.example, 4)] if spec.example else []
     return "\n".join([*lines, "", *_fields(spec, paint, 2), *example])
 
 

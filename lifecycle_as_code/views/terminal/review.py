@@ -9,7 +9,7 @@ from ...model.review import Access, Capacity, Choice, Impact, Outcome, Review, T
 from ...model.spec import Address
 from ...model.text import join_first, take_first
 from .. import reach
-from ..summary import OUTCOMES
+from ..summary import OUTCOMES, sort_verdicts
 from ..text import PLAIN, Paint, pluralize, safe
 from .evidence import comparison
 
@@ -55,18 +55,13 @@ def verdicts(review: Review, paint: Paint = PLAIN) -> Iterator[str]:
     if not review.verdicts:
         return
     lines = [paint("Policies", "strong")]
-    for outcome in OUTCOMES:
-        group = [v for v in review.verdicts if v.outcome is outcome]
-        if outcome is not Outcome.PASSED:
-            for verdict in group:
-                lines += _verdict(verdict, paint)
-        elif group:
-            sign, colour = OUTCOMES[outcome]
-            names = [*dict.fromkeys(safe(v.policy) for v in group)]
-            lines.append(
-                f"  {paint(sign, colour)} {pluralize(len(group), 'check')} passed:"
-                f" {join_first(names, _MOST_NAMES)}"
-            )
+    for verdict in sort_verdicts(review.verdicts):
+        if verdict.outcome is not Outcome.PASSED:
+            lines += _verdict(verdict, paint)
+    if passed := [safe(v.policy) for v in review.verdicts if v.outcome is Outcome.PASSED]:
+        sign, colour = OUTCOMES[Outcome.PASSED]
+        names = join_first([*dict.fromkeys(passed)], _MOST_NAMES)
+        lines.append(f"  {paint(sign, colour)} {pluralize(len(passed), 'check')} passed: {names}")
     yield "\n".join(lines)
 
 
@@ -87,10 +82,8 @@ def _verdict(verdict: Verdict, paint: Paint) -> Iterator[str]:
 def selection(choice: Choice, paint: Paint, column: int) -> Iterator[str]:
     """The version that a selector selects, and why it rejects the others."""
     indent = " " * column
-    yield (
-        f"{indent}{paint('selected', 'faint')}  {safe(choice.field)} {safe(choice.selector)}"
-        f" → version {choice.version}"
-    )
+    what = f"{safe(choice.field)} {safe(choice.selector)} → version {choice.version}"
+    yield f"{indent}{paint('selected', 'faint')}  {what}"
     losers = [f"rejected {version}: {safe(why)}" for version, why in choice.losers]
     yield from (f"{indent}  {paint(line, 'faint')}" for line in take_first(losers, _MOST_LOSERS))
 

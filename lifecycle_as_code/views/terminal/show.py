@@ -28,15 +28,16 @@ def snapshots(
         "live": live.spec if live and not live.tombstone else None,
     }
     words = {
-        "declared": f"at {safe(at)}" if at else _yes(desired),
+        "declared": f"at {safe(at)}" if at else _describe(desired),
         "recorded": _describe(recorded),
-        "live": "deleted, name still reserved" if live and live.tombstone else _yes(live),
+        "live": "deleted, name still reserved" if live and live.tombstone else _describe(live),
     }
-    specs = {side: spec for side, spec in sides.items() if spec is not None}
+    specs = {side: _leaves(spec) for side, spec in sides.items() if spec is not None}
     head = [f"  {pad(side, 8)}  {paint(word, 'faint')}" for side, word in words.items()]
     parts = ["\n".join([paint(safe(address), "strong"), *head])]
-    parts += _part("Fields", _sides(specs, paint, width), paint)
-    parts += _part("Facts", _facts(live.facts if live else {}, width), paint)
+    parts += _part("Fields", _fields(specs, paint, width), paint)
+    facts = {name: value(fact) for name, fact in live.facts.items()} if live else {}
+    parts += _part("Facts", _fields({"live": facts}, paint, width), paint)
     return "\n\n".join(parts)
 
 
@@ -46,19 +47,15 @@ def record(record: Record, paint: Paint = PLAIN, *, width: int = 100) -> str:
     if record.pending is not None:
         lines[0] += paint(f"  ({_describe(record)})", "yellow")
     if record.spec is not None:
-        lines += _sides({"recorded": record.spec}, paint, width)
+        lines += _fields({"recorded": _leaves(record.spec)}, paint, width)
     return "\n".join(lines)
 
 
-def _yes(side: object) -> str:
-    return "no" if side is None else "yes"
-
-
-def _describe(record: Record | None) -> str:
-    if record is None or record.pending is None:
-        return "no" if record is None else "yes"
-    names = f", creating {', '.join(map(safe, record.pending.names))}" if record.pending.names else ""
-    return f"interrupted apply {safe(record.pending.apply_id)}{names}"
+def _describe(side: object) -> str:
+    if not isinstance(side, Record) or side.pending is None:
+        return "no" if side is None else "yes"
+    names = f", creating {', '.join(map(safe, side.pending.names))}" if side.pending.names else ""
+    return f"interrupted apply {safe(side.pending.apply_id)}{names}"
 
 
 def _part(title: str, lines: Iterator[str], paint: Paint) -> list[str]:
@@ -66,10 +63,11 @@ def _part(title: str, lines: Iterator[str], paint: Paint) -> list[str]:
     return ["\n".join([paint(title, "strong"), *body])] if body else []
 
 
-def _sides(specs: Mapping[str, Spec], paint: Paint, width: int) -> Iterator[str]:
-    sides = {
-        side: {leaf.name: value(leaf.after) for leaf in list_leaves(spec)} for side, spec in specs.items()
-    }
+def _leaves(spec: Spec) -> dict[str, str]:
+    return {leaf.name: value(leaf.after) for leaf in list_leaves(spec)}
+
+
+def _fields(sides: Mapping[str, Mapping[str, str]], paint: Paint, width: int) -> Iterator[str]:
     names = list(dict.fromkeys(name for fields in sides.values() for name in fields))
     column = max((cells(safe(name)) for name in names), default=0)
     for name in names:
@@ -83,9 +81,3 @@ def _sides(specs: Mapping[str, Spec], paint: Paint, width: int) -> Iterator[str]
         for side, item in values.items():
             text = paint("(not set)", "faint") if item is None else shorten_middle(item, width - 14)
             yield f"    {pad(side, 8)}  {text}"
-
-
-def _facts(facts: Mapping[str, object], width: int) -> Iterator[str]:
-    column = max((cells(safe(name)) for name in facts), default=0)
-    for name, fact in facts.items():
-        yield f"  {pad(safe(name), column)}  {shorten_middle(value(fact), width - column - 4)}"

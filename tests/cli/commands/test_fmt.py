@@ -20,7 +20,7 @@ from support.promotions import AWKWARD
 
 from lifecycle_as_code.cli import run
 from lifecycle_as_code.manifest.format import CannotFormatError, format_text
-from lifecycle_as_code.manifest.yaml.outline import Node, outline
+from lifecycle_as_code.manifest.yaml.outline import Node, Outline
 from lifecycle_as_code.manifest.yaml.reader import parse
 from lifecycle_as_code.manifest.yaml.report import Report
 
@@ -356,7 +356,7 @@ def test_any_manifest_is_laid_out_and_says_the_same(text: str) -> None:
     assert format_text(once) == once
     assert Counter(NOTE.findall(once)) == Counter(NOTE.findall(text))
     plain = once.replace("\r\n", "\n")
-    root = outline(plain).root
+    root = Outline(plain).root
     assert root is not None
     assert [column for column, _ in columns(root, plain)] == [wanted for _, wanted in columns(root, plain)]
     # blank lines and blanks at a line's end may be a part of a text

@@ -91,6 +91,16 @@ def test_a_test_that_fails_says_what_was_not_met(stack: Path, capsys: Said) -> N
     assert out.splitlines()[-1] == "3 tests, 2 failed."
 
 
+def test_a_test_says_how_the_signatures_compare(stack: Path, capsys: Said) -> None:
+    (stack / "rules.yaml").write_text("policies: [{name: stable, signature: same}]\n")
+    change = "{address: model_alias.fraud/champion}"
+    (stack / "champion.policytest.yaml").write_text(
+        f"tests: [{{name: x, change: {change}, before: {{version: 1}}, after: {{version: 2}},"
+        " evidence: {signature: breaking, breaking: [input amount was removed]}, expect: {stable: denied}}]\n"
+    )
+    assert run(["policy", "test"]) == 0, capsys.readouterr().err
+
+
 def test_tests_may_be_json_and_so_is_what_they_say(stack: Path, capsys: Said) -> None:
     case = {
         "name": "one",

@@ -24,7 +24,7 @@ def test_a_deleted_experiment_comes_back_with_the_description_that_is_declared(b
     converge(bench.stack([OTHER]))
     bare = Experiment(name="nightly")
     converge(bench.stack([bare, OTHER]))
-    assert bench.live()[bare.address].spec.description == ""  # type: ignore[attr-defined]
+    assert bench.live()[bare.address].spec.description == ""  # type: ignore[attr-defined]  # it is an experiment
     assert clean(bench.stack([bare, OTHER]))
 
 

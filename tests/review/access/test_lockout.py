@@ -237,7 +237,7 @@ def test_a_plan_that_changes_no_grant_and_no_role_looks_at_nothing() -> None:
 
     fraud = THERE[0]
     changes = {fraud.address: change(fraud.address, None, fraud)}
-    world = PlanContext({}, Recorded(), Live(Untouchable()), changes, {}, "ann")
+    world = PlanContext({}, Recorded(), Live(Untouchable()), changes, {}, principal="ann")
     assert not told(losses(world))
 
 

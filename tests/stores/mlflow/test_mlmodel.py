@@ -73,8 +73,8 @@ def _saved(directory: Path) -> Path:
     from pandas import DataFrame
     from sklearn.linear_model import LinearRegression
 
-    class Echo(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]  # MLflow has no types here
-        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    class Echo(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow is untyped
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # mlflow is untyped
             return model_input
 
     table = DataFrame({"age": [1.5, 2.5], "zip": ["a", "b"]})

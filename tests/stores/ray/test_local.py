@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import subprocess
+import sys
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -58,3 +60,14 @@ def test_a_session_that_nobody_vouches_for_is_left_alone(tmp_path: Path) -> None
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def test_a_long_tmpdir_leaves_room_for_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    # ends at once, in Ray's place
+    monkeypatch.setattr(sys, "executable", "/bin/true")
+    ray, process = local._start(tmp_path, None, {})
+    process.wait()
+    local.down(tmp_path)
+    node_id = "0" * 56
+    assert len(f"{ray.temp_dir}/haproxy/{node_id}/admin.sock") <= 97

@@ -12,6 +12,7 @@ from support.view_samples import (
     make_plan,
 )
 
+from lifecycle_as_code.planning.drift import Drift
 from lifecycle_as_code.views import json as json_view
 from lifecycle_as_code.views.terminal import drift as drift_view
 
@@ -21,7 +22,7 @@ def test_drift_is_told_apart_from_what_is_pending() -> None:
         make_change(Alias(name="fraud", version=4), Alias(name="fraud", version=3), "changed outside")
     )
     pending = make_plan(make_change(None, Model(name="new")))
-    shown = drift_view.drift(outside, pending)
+    shown = drift_view.drift(Drift(outside, pending))
     assert shown == (
         """\
 Changed outside lac: live → last applied
@@ -38,8 +39,9 @@ Pending: 1 to create, 0 to update, 0 to delete."""
 
 
 def test_no_drift_says_so_even_when_the_manifests_cannot_be_planned() -> None:
-    shown = drift_view.drift(make_plan(), None, [WARNING])
+    drift = Drift(make_plan(), None, (WARNING,))
+    shown = drift_view.drift(drift)
     assert "No drift." in shown
     assert "warning[open-endpoint]" in shown
     assert shown.endswith("Pending: unknown, because the manifests can't be planned.")
-    assert json.loads(json_view.drift(make_plan(), None, [WARNING]))["pending"] is None
+    assert json.loads(json_view.drift(drift))["pending"] is None

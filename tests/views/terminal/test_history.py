@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support.history import CHAMPION, FRAUD, alias, an_apply, line
 
-from lifecycle_as_code.model.history import Actor, Apply
+from lifecycle_as_code.model.history import Actor, Apply, Line
 from lifecycle_as_code.views import json as json_view
 from lifecycle_as_code.views.terminal import history as view
 from lifecycle_as_code.views.text import Paint
@@ -18,9 +19,9 @@ JOB = Actor("root", "runner-7", ci="octo", run="https://ci.example/7", commit="f
 AT = 1_795_000_000_000
 
 
-def applied(number: int, *lines: object, **said: object) -> Apply:
-    made = an_apply(number, *lines)  # type: ignore[arg-type]
-    return replace(made, started_ms=AT + number * 1000, **said)  # type: ignore[arg-type]
+def applied(number: int, *lines: Line, **said: Any) -> Apply:
+    made = an_apply(number, *lines)
+    return replace(made, started_ms=AT + number * 1000, **said)
 
 
 FIRST = applied(1, line("create", None, FRAUD), line("create", None, alias(1)), actor=ANN, environment="prod")
@@ -81,13 +82,13 @@ def test_nothing_that_somebody_wrote_repaints_a_terminal(field: str) -> None:
     for shown in (
         view.applies([strange]),
         view.of_address([strange], CHAMPION),
-        json_view.history([strange]),
+        json_view.document({"applies": [strange]}),
     ):
         assert all(char.isprintable() for char in shown.replace("\n", ""))
 
 
 def test_as_json_everything_is_there() -> None:
-    found = json.loads(json_view.history([FIRST, OPEN]))
+    found = json.loads(json_view.document({"applies": [FIRST, OPEN]}))
     assert found["format_version"]
     first, second = found["applies"]
     assert first["apply_id"] == "00000001-of-1"

@@ -33,6 +33,7 @@ from lifecycle_as_code.model.events import (
 from lifecycle_as_code.model.plan import Action, Change, Override
 from lifecycle_as_code.model.snapshot import Observed, Pending, Record
 from lifecycle_as_code.model.spec import Address, Store
+from lifecycle_as_code.planning.drift import Drift
 from lifecycle_as_code.views import json as json_view
 from lifecycle_as_code.views.terminal import drift as drift_view
 from lifecycle_as_code.views.terminal import events as events_view
@@ -240,7 +241,7 @@ def test_nothing_that_moves_turns_or_hides_is_printed(text: str) -> None:
         human.plan(plan),
         human.plan(make_plan(make_change(plain, spec, text))),
         human.plan(make_plan(make_change(spec, spec, text, Action.RECORD))),
-        drift_view.drift(plan, plan),
+        drift_view.drift(Drift(plan, plan)),
         show_view.snapshots(address, spec, Record(address, spec.store, spec), Observed(spec, {text: text})),
         show_view.record(Record(address, spec.store, spec, Pending(text, (text,)))),
         *(events_view.line(event) or "" for event in (Done(address, Action.CREATE), Progress(text, address))),
