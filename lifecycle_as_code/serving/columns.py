@@ -62,7 +62,9 @@ class Columns:
             case "dataframe_records" | "instances" if isinstance(table, list):
                 return self._records(table)
             # from records MLflow infers the types anew, and refuses 64 bits for 32
-            case "inputs" if isinstance(table, list) and all(d in (np.float64, np.int64) for d in self._dtypes):
+            case "inputs" if isinstance(table, list) and all(
+                d in (np.float64, np.int64) for d in self._dtypes
+            ):
                 return self._records(table)
             case "inputs" | "instances" if isinstance(table, dict) and table.keys() == set(self.names):
                 columns = [table[name] for name in self.names]
@@ -170,7 +172,6 @@ class Tensor:
         if any(size not in (-1, actual) for size, actual in zip(self._shape, x.shape, strict=True)):
             return None
         return _cast(x, self._dtype)
-
 
     def sample(self, rows: int) -> Request:
         """A plain request of `rows` rows, the same each time; sizes that the signature leaves open are 1."""

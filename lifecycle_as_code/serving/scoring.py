@@ -140,7 +140,10 @@ class Scorer:
             return None
         if frame is None:
             return None
-        return {"dataframe_split": {"data": frame}, **({"params": data["params"]} if "params" in data else {})}
+        return {
+            "dataframe_split": {"data": frame},
+            **({"params": data["params"]} if "params" in data else {}),
+        }
 
     def _agrees(self) -> bool:
         """Whether both ways give the same answers to generated rows and to the model's input example."""

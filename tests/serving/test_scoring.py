@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
+from support.mlflow_server import ask
 
 from lifecycle_as_code.serving.scoring import Scorer
 
@@ -102,22 +103,11 @@ BODIES: dict[str, tuple[bytes, str]] = {
 }
 
 
-async def ask(app: Any, body: bytes, content_type: str) -> httpx.Response:
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://mlflow") as client:
-        return await client.post("/invocations", content=body, headers={"Content-Type": content_type})
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("body", "content_type"), BODIES.values(), ids=BODIES)
 def test_answers_as_mlflows_server_does(model: Any, theirs: Any, body: bytes, content_type: str) -> None:
-    import asyncio
-
-    reply = asyncio.run(ask(theirs, body, content_type))
-    answer = Scorer(model).score(body, content_type)
-    assert answer.status == reply.status_code
-    assert answer.media_type == reply.headers["content-type"].partition(";")[0]
-    assert answer.body == reply.content
+    [reply] = asyncio.run(ask(theirs, [body], content_type))
+    assert Scorer(model).score(body, content_type) == reply
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -125,3 +115,42 @@ def test_a_missing_content_type_is_refused_where_mlflow_breaks(model: Any) -> No
     answer = Scorer(model).score(b"{}", None)
     assert answer.status == 415
     assert b"only supports the following content types" in answer.body
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("content_type", [CSV, "application/vnd.apache.parquet"])
+def test_a_stack_trace_is_whole_under_rays_print(
+    model: Any, theirs: Any, content_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.serve._private.logging_utils import redirected_print
+
+    [reply] = asyncio.run(ask(theirs, [b"a,b\n1.5,x\n"], content_type))
+    # as in a replica
+    monkeypatch.setattr("builtins.print", redirected_print)
+    answer = Scorer(model).score(b"a,b\n1.5,x\n", content_type)
+    assert b"stack_trace" in answer.body
+    assert answer == reply
+
+
+class Leaving:
+    """A pyfunc model that raises what would end its process."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def predict(self, data: Any) -> Any:
+        raise self.error
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("leave", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()], ids=repr)
+def test_a_model_that_wants_to_end_the_process_gets_an_error(leave: BaseException) -> None:
+    from mlflow.models import Model
+    from mlflow.pyfunc import PyFuncModel
+
+    metadata = Model(flavors={"python_function": {"loader_module": "nowhere"}})
+    scorer = Scorer(PyFuncModel(metadata, Leaving(leave)))
+    answer = scorer.score(b'{"inputs": [1.0]}', JSON)
+    assert answer.status == 500
+    assert json.loads(answer.body)["error_code"] == "INTERNAL_ERROR"
+    assert type(leave).__name__ in json.loads(answer.body)["message"]

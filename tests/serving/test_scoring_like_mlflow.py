@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 from support import flavors
+from support.mlflow_server import ask
 
 from lifecycle_as_code.serving.scoring import JSON, Scorer
 
@@ -18,16 +18,6 @@ if TYPE_CHECKING:
 MODELS = flavors.flavors()
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-async def ask(app: Any, bodies: list[bytes]) -> list[tuple[int, str, bytes]]:
-    """What MLflow's server answers."""
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://mlflow") as client:
-        replies = [
-            await client.post("/invocations", content=body, headers={"Content-Type": JSON}) for body in bodies
-        ]
-    return [(r.status_code, r.headers["content-type"].partition(";")[0], r.content) for r in replies]
 
 
 @pytest.mark.parametrize("name", MODELS)

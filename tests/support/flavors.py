@@ -143,7 +143,9 @@ def _pipelines() -> dict[str, Flavor]:
         return VotingClassifier([("a", LogisticRegression()), ("b", KNeighborsClassifier())])
 
     def search() -> Any:
-        return GridSearchCV(make_pipeline(StandardScaler(), LogisticRegression()), {"logisticregression__C": [1, 2]})
+        return GridSearchCV(
+            make_pipeline(StandardScaler(), LogisticRegression()), {"logisticregression__C": [1, 2]}
+        )
 
     def forest() -> Any:
         return RandomForestClassifier(5, random_state=0)
@@ -157,7 +159,9 @@ def _pipelines() -> dict[str, Flavor]:
         "text labels": Flavor(_sklearn(KNeighborsClassifier, labels=["Köln", 'U"lm'])),
         "search over a pipeline": Flavor(_sklearn(search)),
         "pipeline, mixed types": Flavor(
-            _sklearn(lambda: make_pipeline(StandardScaler(), GradientBoostingClassifier(n_estimators=3)), _MIXED)
+            _sklearn(
+                lambda: make_pipeline(StandardScaler(), GradientBoostingClassifier(n_estimators=3)), _MIXED
+            )
         ),
         "tensor": Flavor(_sklearn(LogisticRegression, tensor=True)),
         "columns by name": Flavor(_sklearn(by_name, text=True), fast=False),
@@ -215,14 +219,18 @@ def _request(chance: random.Random, kinds: dict[str, str], tensor: bool) -> byte
     oddities = chance.choice([0, 0, 0, 1, 1, 2])
     for _ in range(oddities):
         _spoil_table(chance, names, data)
-    form = chance.choice(["instances", "inputs"] * (3 if tensor else 1) + ["split", "split", "records", "columns"])
+    form = chance.choice(
+        ["instances", "inputs"] * (6 if tensor else 1) + ["split", "split", "records", "columns"]
+    )
     records = [dict(zip(names, row, strict=False)) for row in data]
     body: dict[str, Any]
     match form:
         case "split":
             table = {"columns": names, "data": data}
             if chance.random() < 0.3:
-                table["index"] = chance.choice([list(range(len(data))), list(range(len(data)))[::-1], [0], ["a"] * rows])
+                table["index"] = chance.choice(
+                    [list(range(len(data))), list(range(len(data)))[::-1], [0], ["a"] * rows]
+                )
             body = {"dataframe_split": table}
         case "records":
             body = {"dataframe_records": records}
@@ -232,10 +240,14 @@ def _request(chance: random.Random, kinds: dict[str, str], tensor: bool) -> byte
         case _:
             body = {form: data if tensor else records}
     if oddities and chance.random() < 0.3:
-        body |= chance.choice([{"params": {}}, {"params": None}, {"other": 1}, {"inputs": 1}, {"signature_name": "a"}])
+        body |= chance.choice(
+            [{"params": {}}, {"params": None}, {"other": 1}, {"inputs": 1}, {"signature_name": "a"}]
+        )
     text = json.dumps(body, ensure_ascii=chance.random() < 0.5)
     if oddities and chance.random() < 0.15:
-        old, new = chance.choice([("]", ""), ("0", "-0"), ("1", "1e2"), (".", "e"), (" ", "\n\t"), ("1", "11111111111111111111")])
+        old, new = chance.choice(
+            [("]", ""), ("0", "-0"), ("1", "1e2"), (".", "e"), (" ", "\n\t"), ("1", "11111111111111111111")]
+        )
         text = text.replace(old, new, 1)
     return text.encode()
 
@@ -248,7 +260,9 @@ def _value(chance: random.Random, kind: str) -> Any:
             return chance.randrange(-9, 10)
         case "string":
             return chance.choice(["Ulm", "Köln"])
-    return chance.choice([chance.gauss(0, 2), chance.gauss(0, 2), float(chance.randrange(5)), chance.randrange(-3, 4), 1e-7])
+    return chance.choice(
+        [chance.gauss(0, 2), chance.gauss(0, 2), float(chance.randrange(5)), chance.randrange(-3, 4), 1e-7]
+    )
 
 
 _ODD_VALUES = [
