@@ -3,7 +3,8 @@
 Plain means that MLflow's parsing and schema enforcement can only do one thing with it: every column named
 once, every value a number that float64 holds exactly, null where a column may hold NaN. `None` stands for
 everything else, which is MLflow's to judge. What is read here is what MLflow would have given the model, down
-to dtype and memory layout: BLAS adds up in another order where rows and columns are stored the other way round.
+to dtype and memory layout: BLAS adds up in another order where rows and columns are stored the other way
+round.
 """
 
 from __future__ import annotations
@@ -96,14 +97,13 @@ class Columns:
         import pandas as pd
 
         match request:
-            case {"dataframe_split": {"columns": self.names, "index": list(index)}}:
-                pass
-            case {"dataframe_split": {"columns": self.names}} | {"dataframe_records": [dict(), *_]}:
+            case {"dataframe_split": {"columns": self.names, **rest}}:
+                index = rest.get("index")
+            case {"dataframe_records": [first, *_]} if list(first) == self.names:
                 index = None
             case _:
                 return None
-        records = request.get("dataframe_records")
-        if (records and list(records[0]) != self.names) or not (rows := self.rows(request)):
+        if not (rows := self.rows(request)):
             return None
         if self.common is not None and len(self._groups) == 1:
             x = self.array(rows)

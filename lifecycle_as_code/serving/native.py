@@ -1,7 +1,7 @@
 """How a model of a known flavor predicts from an array, as it would from MLflow's DataFrame.
 
-An estimator is taken only if it turns its input into an array before it looks at it. `Scorer` compares the two
-ways on generated rows besides, before it uses this one.
+An estimator is taken only if it turns its input into an array before it looks at it. `Scorer` compares the
+two ways on generated rows besides, before it uses this one.
 """
 
 from __future__ import annotations

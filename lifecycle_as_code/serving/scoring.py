@@ -58,7 +58,7 @@ class Scorer:
         self._schema = model.metadata.get_input_schema()
         self._pace = _Pace()
         self._table, self._predict, self._enforced = _find_ways(model, self._schema)
-        if self._predict and not self._agrees():
+        if self._table and self._predict and not self._agrees(self._table):
             self._predict = None
 
     @classmethod
@@ -145,10 +145,10 @@ class Scorer:
             **({"params": data["params"]} if "params" in data else {}),
         }
 
-    def _agrees(self) -> bool:
+    def _agrees(self, table: Columns | Tensor) -> bool:
         """Whether both ways give the same answers to generated rows and to the model's input example."""
         same = 0
-        for body in _sample_requests(self._model, self._table):
+        for body in _sample_requests(self._model, table):
             self._from_array(body, JSON)
             start = time.thread_time()
             answer = self._from_array(body, JSON)
@@ -171,8 +171,8 @@ class Scorer:
     def stream(self, body: bytes, content_type: str | None) -> Answer | Iterator[bytes]:
         """The server-sent events of the model's `predict_stream`, by the protocol of MLflow's agent server.
 
-        `data: {…}` for each chunk, `data: {"error": …}` where the model fails on the way, `data: [DONE]` last.
-        What fails before the first event is an Answer with a status of its own.
+        `data: {…}` for each chunk, `data: {"error": …}` where the model fails on the way, and `data: [DONE]`
+        last. What fails before the first event is an Answer with a status of its own.
         """
         from mlflow.exceptions import MlflowException
         from mlflow.pyfunc import scoring_server
@@ -244,9 +244,8 @@ def _without_enforcement(model: PyFuncModel) -> PyFuncModel:
 def _sample_requests(model: PyFuncModel, table: Columns | Tensor) -> Iterator[bytes]:
     import orjson
 
-    example = getattr(model, "input_example", None)
-    if hasattr(example, "to_json"):
-        yield f'{{"dataframe_split": {example.to_json(orient="split")}}}'.encode()
+    if to_json := getattr(model.input_example, "to_json", None):
+        yield f'{{"dataframe_split": {to_json(orient="split")}}}'.encode()
     for rows in (1, 8):
         yield orjson.dumps(table.sample(rows))
 

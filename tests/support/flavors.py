@@ -115,8 +115,12 @@ def _python(path: Path) -> None:
             if (model_input["x0"] > 4).any():
                 raise ValueError(f"{dict(model_input.dtypes)}")
             numbers = model_input.drop(columns="city").to_numpy(float)
-            return {"sum": (numbers @ np.arange(1.0, 7.0)), "city": model_input["city"].tolist(),
-                    "index": list(model_input.index), "types": [str(t) for t in model_input.dtypes]}  # fmt: skip
+            return {
+                "sum": numbers @ np.arange(1.0, 7.0),
+                "city": model_input["city"].tolist(),
+                "index": list(model_input.index),
+                "types": [str(dtype) for dtype in model_input.dtypes],
+            }
 
     frame, _ = training_data(_MIXED, text=True)
     mlflow.pyfunc.save_model(path, python_model=Sum(), signature=infer_signature(frame), **_SAVE)
@@ -266,9 +270,10 @@ def _value(chance: random.Random, kind: str) -> Any:
 
 
 _ODD_VALUES = [
-    None, None, True, False, 0, 1, 2, -1, 2.5, -0.0, 1e300, -1e-300, 5e-324, 2**31, -(2**31), 2**53, 2**53 + 1, -(2**63), 2**63,
-    2**64, 16777217, 0.1, float("nan"), float("inf"), "1.5", "a", "", "nan", [], [1.0], {}, {"a": 1},
-]  # fmt: skip
+    *(None, None, True, False, 0, 1, 2, -1, 2**31, -(2**31), 2**53, 2**53 + 1, -(2**63), 2**63, 2**64),
+    *(2.5, -0.0, 1e300, -1e-300, 5e-324, 16777217, 0.1, float("nan"), float("inf")),
+    *("1.5", "a", "", "nan", [], [1.0], {}, {"a": 1}),
+]
 
 
 def _spoil_table(chance: random.Random, names: list[str], data: list[Any]) -> None:
