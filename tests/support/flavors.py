@@ -220,11 +220,11 @@ def _request(chance: random.Random, kinds: dict[str, str], tensor: bool) -> byte
     rows = chance.choice([1, 1, 1, 2, 3, 7, 0])
     names = list(kinds)
     data = [[_value(chance, kinds[name]) for name in names] for _ in range(rows)]
-    oddities = chance.choice([0, 0, 0, 1, 1, 2])
+    oddities = chance.choice([0, 0, 0, 0, 1, 1, 2])
     for _ in range(oddities):
         _spoil_table(chance, names, data)
     form = chance.choice(
-        ["instances", "inputs"] * (6 if tensor else 1) + ["split", "split", "records", "columns"]
+        ["instances", "inputs"] * (12 if tensor else 1) + ["split", "split", "records", "columns"]
     )
     records = [dict(zip(names, row, strict=False)) for row in data]
     body: dict[str, Any]
