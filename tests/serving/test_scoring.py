@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
+from support.mlflow_server import ask
 
 from lifecycle_as_code.serving.scoring import Scorer
 
@@ -102,22 +103,11 @@ BODIES: dict[str, tuple[bytes, str]] = {
 }
 
 
-async def ask(app: Any, body: bytes, content_type: str) -> httpx.Response:
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://mlflow") as client:
-        return await client.post("/invocations", content=body, headers={"Content-Type": content_type})
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("body", "content_type"), BODIES.values(), ids=BODIES)
 def test_answers_as_mlflows_server_does(model: Any, theirs: Any, body: bytes, content_type: str) -> None:
-    import asyncio
-
-    reply = asyncio.run(ask(theirs, body, content_type))
-    answer = Scorer(model).score(body, content_type)
-    assert answer.status == reply.status_code
-    assert answer.media_type == reply.headers["content-type"].partition(";")[0]
-    assert answer.body == reply.content
+    [reply] = asyncio.run(ask(theirs, [body], content_type))
+    assert Scorer(model).score(body, content_type) == reply
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -125,3 +115,113 @@ def test_a_missing_content_type_is_refused_where_mlflow_breaks(model: Any) -> No
     answer = Scorer(model).score(b"{}", None)
     assert answer.status == 415
     assert b"only supports the following content types" in answer.body
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("content_type", [CSV, "application/vnd.apache.parquet"])
+def test_a_stack_trace_is_whole_under_rays_print(
+    model: Any, theirs: Any, content_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.serve._private.logging_utils import redirected_print
+
+    [reply] = asyncio.run(ask(theirs, [b"a,b\n1.5,x\n"], content_type))
+    # as in a replica
+    monkeypatch.setattr("builtins.print", redirected_print)
+    answer = Scorer(model).score(b"a,b\n1.5,x\n", content_type)
+    assert b"stack_trace" in answer.body
+    assert answer == reply
+
+
+class Leaving:
+    """A pyfunc model that raises what would end its process."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def predict(self, data: Any) -> Any:
+        raise self.error
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("leave", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()], ids=repr)
+def test_a_model_that_wants_to_end_the_process_gets_an_error(leave: BaseException) -> None:
+    from mlflow.models import Model
+    from mlflow.pyfunc import PyFuncModel
+
+    metadata = Model(flavors={"python_function": {"loader_module": "nowhere"}})
+    scorer = Scorer(PyFuncModel(metadata, Leaving(leave)))
+    answer = scorer.score(b'{"inputs": [1.0]}', JSON)
+    assert answer.status == 500
+    assert json.loads(answer.body)["error_code"] == "INTERNAL_ERROR"
+    assert type(leave).__name__ in json.loads(answer.body)["message"]
+
+
+ROW = b'{"dataframe_split": {"columns": ["a", "b"], "data": [[1.5, 2]]}}'
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A linear model of (a: double, b: long), loaded."""
+    import mlflow
+    import pandas as pd
+    from mlflow.models import infer_signature
+    from sklearn.linear_model import LinearRegression
+
+    frame = pd.DataFrame({"a": [0.5, 1.5, 3.0], "b": [1, 2, 4]})
+    path = tmp_path_factory.mktemp("model") / "line"
+    fit = LinearRegression().fit(frame, frame["a"])
+    options = {"serialization_format": "cloudpickle", "pip_requirements": []}
+    mlflow.sklearn.save_model(fit, path, signature=infer_signature(frame), **options)
+    return mlflow.pyfunc.load_model(str(path))
+
+
+def test_a_quick_model_answers_inline_what_a_thread_would(line: Any) -> None:
+    scorer = Scorer(line)
+    scorer._pace.add_cpu(len(ROW), 0.0001)
+    assert scorer.score_inline(ROW, JSON) == scorer.score(ROW, JSON)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [(ROW, CSV), (ROW, None), (ROW.replace(b"2]", b"2.5]"), JSON), (b"", JSON), (ROW * 9, JSON)],
+)
+def test_what_isnt_plain_or_of_a_known_size_isnt_answered_inline(
+    line: Any, body: bytes, content_type: str | None
+) -> None:
+    scorer = Scorer(line)
+    scorer._pace.add_cpu(len(ROW), 0.0001)
+    assert scorer.score_inline(body, content_type) is None
+
+
+def test_a_slow_model_isnt_answered_inline(line: Any) -> None:
+    scorer = Scorer(line)
+    for _ in range(30):
+        scorer._pace.add_wall(len(ROW), 1.0)
+    assert scorer.score_inline(ROW, JSON) is None
+
+
+def test_one_slow_call_may_be_chance(line: Any) -> None:
+    scorer = Scorer(line)
+    scorer._pace.add_wall(len(ROW), 0.0001)
+    scorer._pace.add_wall(len(ROW), 1.0)
+    assert scorer.score_inline(ROW, JSON) is not None
+
+
+def test_a_python_model_isnt_answered_inline(model: Any) -> None:
+    assert Scorer(model).score_inline(ROW, JSON) is None
+
+
+def test_a_model_that_predicts_otherwise_from_an_array_keeps_to_pyfunc(line: Any) -> None:
+    import copy
+
+    class ByType(type(line.get_raw_model())):  # type: ignore[misc]
+        def predict(self, table: Any) -> Any:
+            return super().predict(table) + hasattr(table, "columns")
+
+    # a class of scikit-learn by its name, and not by what it does
+    ByType.__module__ = type(line.get_raw_model()).__module__
+    odd = copy.deepcopy(line)
+    odd.get_raw_model().__class__ = ByType
+    scorer = Scorer(odd)
+    assert scorer._predict is None
+    assert json.loads(scorer.score(ROW, JSON).body)["predictions"] == pytest.approx([2.5])
