@@ -14,7 +14,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,7 +24,7 @@ from ray.serve.handle import DeploymentHandle
 from lifecycle_as_code.serving import http, references, routing
 from lifecycle_as_code.serving.access import Gate
 from lifecycle_as_code.serving.http import Reply, Request
-from lifecycle_as_code.serving.scoring import JSON, Answer, Scorer, error
+from lifecycle_as_code.serving.scoring import EVENT_STREAM, JSON, Answer, Scorer, error
 
 _logger = logging.getLogger(__name__)
 
@@ -72,6 +72,20 @@ class Model:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._scorer.score, body, content_type)
 
+    async def stream(self, body: bytes, content_type: str | None) -> AsyncIterator[Answer | bytes]:
+        """The answer in parts: its head, with the whole body unless that is an event stream, then events."""
+        if not self._scorer.streams(body):
+            yield await self.score(body, content_type)
+            return
+        loop = asyncio.get_running_loop()
+        outcome = await loop.run_in_executor(self._threads, self._scorer.stream, body, content_type)
+        if isinstance(outcome, Answer):
+            yield outcome
+            return
+        yield Answer(200, EVENT_STREAM, b"")
+        while (event := await loop.run_in_executor(self._threads, next, outcome, None)) is not None:
+            yield event
+
 
 class Entity:
     """A replica of one model.
@@ -86,6 +100,13 @@ class Entity:
     async def score(self, body: bytes, content_type: str | None) -> tuple[int, str, bytes]:
         """Answer one request: (status, media type, body)."""
         return await self._model.score(body, content_type)
+
+    async def stream(
+        self, body: bytes, content_type: str | None
+    ) -> AsyncIterator[tuple[int, str, bytes] | bytes]:
+        """Answer one request in parts, as `Model.stream` does."""
+        async for part in self._model.stream(body, content_type):
+            yield part
 
     async def ping(self) -> bool:
         """True: a replica that can answer this has loaded its model."""
@@ -168,9 +189,13 @@ class Ingress:
                 return http.NOT_FOUND
             return _reply(_unavailable("No served entity is available yet."))
         content_type = request.header(b"content-type")
+        events = None
         try:
             async with asyncio.timeout(target.timeout):
-                if self._model is not None and target.app == self._primary:
+                if b'"stream"' in body:
+                    events = self._stream(target, body, content_type)
+                    answer = Answer(*await anext(events))
+                elif self._model is not None and target.app == self._primary:
                     answer = await self._model.score(body, content_type)
                 else:
                     handle = self._handles[target.app]
@@ -181,7 +206,16 @@ class Ingress:
         except Exception as e:
             _logger.warning("%s couldn't answer: %s", target.app, e)
             answer = _unavailable(f"Served entity {target.name} can't answer at the moment.")
-        return _reply(answer, target)
+        reply = _reply(answer, target)
+        return reply._replace(events=events) if answer.media_type == EVENT_STREAM else reply
+
+    def _stream(self, target: routing.Target, body: bytes, content_type: str | None) -> AsyncIterator[Any]:
+        """The parts of an answer, from this process or from the entity's app."""
+        if self._model is not None and target.app == self._primary:
+            return self._model.stream(body, content_type)
+        handle = self._handles[target.app].options(stream=True)
+        parts: AsyncIterator[Any] = handle.stream.remote(body, content_type)
+        return aiter(parts)
 
     async def _is_up(self, app: str) -> bool:
         """Whether an entity answers; the last answer counts for a second, however many ask."""

@@ -5,7 +5,7 @@ An endpoint's requests are small and many. Starlette's objects would cost as muc
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,10 +19,11 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class Reply(NamedTuple):
-    """An answer, and headers beside its type and length."""
+    """An answer, and headers beside its type and length. `events`: its body, where that comes in parts."""
 
     answer: Answer
     headers: tuple[tuple[str, str], ...] = ()
+    events: AsyncIterator[bytes] | None = None
 
 
 NOT_FOUND = Reply(Answer(404, JSON, b'{"detail":"Not Found"}'))
@@ -93,9 +94,14 @@ def app(answer: Callable[[Request], Awaitable[Reply]]) -> Callable[..., Awaitabl
 
 async def _send(reply: Reply, send: Send, *, with_body: bool) -> None:
     status, media_type, body = reply.answer
-    headers = [(b"content-length", b"%d" % len(body)), (b"content-type", media_type.encode())]
+    headers = [(b"content-type", media_type.encode())]
+    if reply.events is None:
+        headers.append((b"content-length", b"%d" % len(body)))
     headers += [(name.encode(), value.encode()) for name, value in reply.headers]
     await send({"type": "http.response.start", "status": status, "headers": headers})
+    if reply.events is not None:
+        async for event in reply.events:
+            await send({"type": "http.response.body", "body": event, "more_body": True})
     await send({"type": "http.response.body", "body": body if with_body else b""})
 
 

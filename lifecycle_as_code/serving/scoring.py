@@ -27,6 +27,9 @@ EVENT_STREAM = "text/event-stream"
 # how long an answer may take on the event loop, in seconds
 INLINE_LIMIT = 0.002
 
+# bytes of a wrong answer that an error repeats
+_EXCERPT = 500
+
 _JSON_TYPES = {JSON, f"{JSON}; charset=utf-8", f"{JSON};charset=utf-8"}
 # integers beyond 64 bits become floats in orjson and stay integers in json
 _HUGE_INTEGER = re.compile(rb"\d{19}")
@@ -63,18 +66,28 @@ class Scorer:
 
     @classmethod
     def load(cls, model_uri: str) -> Scorer:
-        """Load with `mlflow.pyfunc.load_model`, and raise what it raises."""
+        """Load with `mlflow.pyfunc.load_model`, and raise what it raises.
+
+        A model that was logged with an input example must answer it: RuntimeError with its answer otherwise.
+        """
         import os
 
+        import mlflow.artifacts
         import mlflow.pyfunc
 
         # as MLflow's own server does before it predicts: flavors look at it
         os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"
-        return cls(mlflow.pyfunc.load_model(model_uri))
-
-    def score_inline(self, body: bytes, content_type: str | None) -> Answer | None:
-        """The answer, where it takes microseconds; None where `score` must find it, in a thread."""
-        return None
+        path = mlflow.artifacts.download_artifacts(artifact_uri=model_uri)
+        model = mlflow.pyfunc.load_model(path)
+        scorer = cls(model)
+        if example := model.metadata.get_serving_input(path):
+            answer = scorer.score(example.encode(), JSON)
+            if answer.status != 200:
+                raise RuntimeError(
+                    f"The model answers its own input example with {answer.status}: "
+                    f"{answer.body[:_EXCERPT].decode(errors='replace')}"
+                )
+        return scorer
 
     def score(self, body: bytes, content_type: str | None) -> Answer:
         """Answer one request. Raises nothing that a request or the model can cause.
