@@ -2,7 +2,8 @@
 
 `levels.resolve` is the decision and pure. `Gate` asks MLflow's auth database and remembers each answer for
 at most `ttl` seconds. While the database can't be read the answer is 503: an endpoint never opens by
-accident.
+accident. A caller who was let in before never waits for strangers: for them a thread of their own asks, in
+time before their answer expires, and compares no password again while MLflow's hash of it is the same.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from lifecycle_as_code.serving.levels import Grant, may_use, resolve
 from lifecycle_as_code.serving.references import resolve as resolve_references
@@ -32,6 +33,8 @@ _logger = logging.getLogger(__name__)
 Verdict = Literal["allowed", "forbidden", "unknown", "unreachable"]
 
 MAX_TTL = 30.0
+# the last part of an answer's time, in which the next one is asked for
+_RENEWAL = 0.5
 # MLflow refuses the password that it once shipped for admins (_is_disabled_legacy_admin_login)
 _LEGACY_ADMIN_PASSWORD = "password1234"
 _CACHE_SIZE = 4096
@@ -52,6 +55,14 @@ def credentials(header: str | None) -> tuple[str, str] | None:
     return (user, password) if colon else None
 
 
+class _Entry(NamedTuple):
+    """An answer, the time until which it counts, and MLflow's hash that the password matched."""
+
+    verdict: Verdict
+    until: float
+    password_hash: str = ""
+
+
 class Gate:
     """The access check of one endpoint.
 
@@ -66,11 +77,13 @@ class Gate:
         self._ttl = min(float(settings.get("ttl", MAX_TTL)), MAX_TTL)
         self._clock = clock
         self._key = secrets.token_bytes(32)
-        # separate, so that a flood of wrong passwords doesn't evict the right ones
-        self._good: OrderedDict[bytes, tuple[Verdict, float]] = OrderedDict()
-        self._bad: OrderedDict[bytes, tuple[Verdict, float]] = OrderedDict()
-        self._asking: dict[bytes, asyncio.Future[Verdict]] = {}
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="lac-access")
+        # separate, so that a flood of wrong passwords doesn't evict the right ones; good ones stay beyond
+        # their time: they are known
+        self._good: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._bad: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._asking: dict[bytes, asyncio.Future[_Entry]] = {}
+        self._known = ThreadPoolExecutor(1, thread_name_prefix="lac-access-known")
+        self._strangers = ThreadPoolExecutor(1, thread_name_prefix="lac-access")
         self._engine: Engine | None = None
 
     async def check(self, authorization: str | None) -> Answer | None:
@@ -96,32 +109,48 @@ class Gate:
         # HMAC with a key of this process: neither the cache nor a dump of it holds a password to try out
         secret = b"%d:%s%s" % (len(user), user.encode(), password.encode())
         key = hmac.digest(self._key, secret, hashlib.sha256)
-        for cache in (self._good, self._bad):
-            if (entry := cache.get(key)) and entry[1] > self._clock():
-                return entry[0]
+        now = self._clock()
+        known = self._good.get(key)
+        if known and known.until > now:
+            if known.until - now < self._ttl * _RENEWAL:
+                self._question(key, user, password, known)
+            return known.verdict
+        if (entry := self._bad.get(key)) and entry.until > now:
+            return entry.verdict
+        question = self._question(key, user, password, known)
+        # one client that goes away must not cancel the answer that others wait for
+        return "unreachable" if question is None else (await asyncio.shield(question)).verdict
+
+    def _question(
+        self, key: bytes, user: str, password: str, known: _Entry | None
+    ) -> asyncio.Future[_Entry] | None:
+        """The answer that is being asked for. None where too many strangers wait."""
         if (question := self._asking.get(key)) is None:
-            if len(self._asking) >= _QUEUE_SIZE:
-                return "unreachable"
+            if known is None and len(self._asking) >= _QUEUE_SIZE:
+                return None
+            threads = self._strangers if known is None else self._known
+            former = known.password_hash if known else ""
             loop = asyncio.get_running_loop()
             # a password's hash takes some 100 ms of CPU: never on the event loop
-            question = asyncio.ensure_future(loop.run_in_executor(self._threads, self._ask, user, password))
+            question = asyncio.ensure_future(loop.run_in_executor(threads, self._ask, user, password, former))
             question.add_done_callback(lambda future: self._remember(key, future))
             self._asking[key] = question
-        # one client that goes away must not cancel the answer that others wait for
-        return await asyncio.shield(question)
+        return question
 
-    def _remember(self, key: bytes, future: asyncio.Future[Verdict]) -> None:
+    def _remember(self, key: bytes, future: asyncio.Future[_Entry]) -> None:
         self._asking.pop(key, None)
-        if future.cancelled() or (verdict := future.result()) == "unreachable":
+        if future.cancelled() or (entry := future.result()).verdict == "unreachable":
             return
-        cache = self._good if verdict == "allowed" else self._bad
-        cache[key] = (verdict, self._clock() + self._ttl)
+        self._good.pop(key, None)
+        cache = self._good if entry.verdict == "allowed" else self._bad
+        cache[key] = entry._replace(until=self._clock() + self._ttl)
         cache.move_to_end(key)
         while len(cache) > _CACHE_SIZE:
             cache.popitem(last=False)
 
-    def _ask(self, user: str, password: str) -> Verdict:
-        """Ask the database, in a thread. Never raises, and logs no secret."""
+    def _ask(self, user: str, password: str, former: str) -> _Entry:
+        """Ask the database, in a thread. Never raises, and logs no secret. `former`: the hash that the same
+        password matched before."""
         from werkzeug.security import check_password_hash
 
         try:
@@ -130,13 +159,13 @@ class Gate:
             _logger.error(
                 "The auth database of endpoint %s can't be read: %s", self._endpoint, type(e).__name__
             )
-            return "unreachable"
-        if not check_password_hash(account[0] if account else _NOBODY, password) or account is None:
-            return "unknown"
-        is_admin = account[1]
-        if is_admin and password == _LEGACY_ADMIN_PASSWORD:
-            return "unknown"
-        return "allowed" if is_admin or may_use(resolve(grants, self._endpoint)) else "forbidden"
+            return _Entry("unreachable", 0.0)
+        stored, is_admin = account or (_NOBODY, False)
+        matches = (account is not None and stored == former) or check_password_hash(stored, password)
+        if not matches or account is None or (is_admin and password == _LEGACY_ADMIN_PASSWORD):
+            return _Entry("unknown", 0.0)
+        may = is_admin or may_use(resolve(grants, self._endpoint))
+        return _Entry("allowed" if may else "forbidden", 0.0, stored)
 
     def _read(self, user: str) -> tuple[tuple[str, bool] | None, list[Grant]]:
         """A user's password hash and admin flag, and the grants of their roles in the default workspace.

@@ -93,7 +93,8 @@ def of(events: Sequence[Event], sort: type[Any]) -> list[Any]:
 
 
 def entities(ray: RayForTests, name: str) -> list[str]:
-    """The apps of an endpoint's entities that aren't on their way out, less their hashes."""
+    """The apps of an endpoint's entities that aren't on their way out, less their hashes. The ingress holds
+    the primary itself."""
     prefix = f"lac.{name}."
     apps = [a.name for a in ray.cluster.applications().values() if not a.leaving]
     return sorted(name.rsplit(".", 1)[0].removeprefix(prefix) for name in apps if name.startswith(prefix))
@@ -137,7 +138,7 @@ def test_an_endpoint_from_its_first_prediction_to_its_last(
     assert load.failed == []
     assert {version for _, version in load.answered} == {"2"}
     assert served.stack(world(2)).plan().changes == ()
-    assert entities(ray, "iris-shares") == ["challenger", "champion"]
+    assert entities(ray, "iris-shares") == ["challenger"]
 
     # in place: the same replicas and one more, other shares, fewer tags
     before = set(ray.cluster.applications())
@@ -183,7 +184,7 @@ def test_a_version_that_cannot_load_holds_back_what_depends_on_it_and_nothing_el
     assert {version for _, version in load.answered} == {"1"}
     pointing = {str(a): found.spec.version for a, found in served.live().items() if a.kind == "model_alias"}
     assert pointing == {"model_alias.sick/champion": 1, "model_alias.well/champion": 2}
-    assert entities(ray, "sick") == ["champion"]
+    assert entities(ray, "sick") == []
 
     plan = served.stack(world(2, "second")).plan()
     assert told(plan) == {
@@ -195,25 +196,26 @@ def test_a_version_that_cannot_load_holds_back_what_depends_on_it_and_nothing_el
 
 
 def test_what_was_taken_away_outside_comes_back(served: Bench, ray: RayForTests, models: Models) -> None:
-    here = endpoint("taken", (entity("iris", entity_version=1), 100))
-    world = [*model("iris", models.iris_1), here]
+    shares = (entity("iris", entity_version=1), 100), (entity("iris", "second", entity_version=2), 0)
+    world = [*model("iris", models.iris_1, models.iris_2), endpoint("taken", *shares)]
     converge(served.stack(world))
     (app,) = (name for name in ray.cluster.applications() if name.startswith("lac.taken."))
     ray.cluster.merge({}, [app], owner=owner_in(served))
     drift = served.stack(world).drift()
     (change,) = drift.outside.changes
     assert [(f.name, f.before, f.after) for f in change.fields] == [
-        ("served_entities.champion.state", "MISSING", None)
+        ("served_entities.second.state", "MISSING", None)
     ]
-    plan, _ = converge(served.stack(world))
-    assert told(plan) == {"serving_endpoint.taken": (Action.UPDATE, "changed outside")}
     assert versions(ray, "taken") == {(200, "1")}
 
+    # the ingress as well
     ray.cluster.merge({}, ["lac.taken"], owner=owner_in(served))
     plan, events = converge(served.stack(world))
-    assert told(plan) == {"serving_endpoint.taken": (Action.UPDATE, "changed outside")}
+    assert told(plan) == {"serving_endpoint.taken": (Action.CREATE, "deleted outside")}
     assert of(events, Failed) == []
     assert versions(ray, "taken") == {(200, "1")}
+    by_name = httpx.post(ray.url("taken", "served-entities/second/invocations"), json=SPLIT, timeout=30)
+    assert (by_name.status_code, by_name.headers["X-Served-Entity-Version"]) == (200, "2")
     assert served.stack(world).plan().changes == ()
 
 
@@ -264,7 +266,7 @@ def test_a_ray_that_is_killed_mid_rollout_is_started_anew_and_the_next_apply_com
     applying = threading.Thread(target=apply)
     applying.start()
     try:
-        running = _once_it_deploys(tmp_path / ".lac", "lac.struck.champion.")
+        running = _once_it_deploys(tmp_path / ".lac", "lac.struck")
         # what it started, and nobody else's
         processes.send(
             [pid for pid in processes.living() if processes.session_of(pid) == running.pid], signal.SIGKILL
@@ -351,7 +353,7 @@ def test_a_killed_apply_leaves_nothing_that_the_next_one_does_not_find(
     }, seed
     assert of(events, Failed) == [], seed
     assert served.stack(_world_of(models, 2)).plan().changes == (), seed
-    assert entities(ray, "killed") == ["champion"], seed
+    assert entities(ray, "killed") == [], seed
     assert versions(ray, "killed") == {(200, "2")}, seed
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -90,17 +91,87 @@ def test_an_answer_is_remembered_for_thirty_seconds_and_no_longer(tmp_path: Path
     path = make_auth_database(tmp_path / "auth.db")
     now = [0.0]
     gate = Gate(settings(path, ttl=3600), clock=lambda: now[0])
-    assert status(gate, basic("user")) == 200
-    assert status(gate, basic("nobody")) == 403
+
+    async def ask(user: str) -> int:
+        answer = await gate.check(basic(user))
+        return 200 if answer is None else answer.status
+
+    async def story() -> list[int]:
+        statuses = [await ask("user"), await ask("nobody")]
+        with sqlite3.connect(path) as db:
+            db.execute("DELETE FROM role_permissions")
+            db.execute("UPDATE users SET is_admin = 1 WHERE username = 'nobody'")
+        for now[0] in (14.9, 30.1):
+            statuses += [await ask("user"), await ask("nobody")]
+        return statuses
+
+    assert asyncio.run(story()) == [200, 403, 200, 403, 403, 200]
+
+
+def test_who_calls_again_and_again_never_waits_for_the_database(tmp_path: Path) -> None:
+    path = make_auth_database(tmp_path / "auth.db")
+    now = [0.0]
+    gate = Gate(settings(path), clock=lambda: now[0])
+
+    async def story() -> list[bool]:
+        assert await gate.check(basic("user")) is None
+        with sqlite3.connect(path) as db:
+            db.execute("DELETE FROM role_permissions")
+        at_once = []
+        for now[0] in (16.0, 17.0):
+            # no step of the loop passes: the answer is there
+            step = gate.check(basic("user")).__await__()
+            with pytest.raises(StopIteration) as end:
+                next(step)
+            at_once.append(end.value.value is None)
+            await asyncio.gather(*gate._asking.values())
+            await asyncio.sleep(0)
+        return at_once
+
+    # the second one knows what the first one asked for
+    assert asyncio.run(story()) == [True, False]
+
+
+def test_a_known_caller_does_not_queue_behind_strangers(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    gate = Gate(settings(database), clock=lambda: now[0])
+    ask, release = gate._ask, threading.Event()
+
+    def slow(user: str, password: str, former: str) -> Any:
+        if password != PASSWORD:
+            release.wait(60)
+        return ask(user, password, former)
+
+    monkeypatch.setattr(gate, "_ask", slow)
+
+    async def story() -> tuple[Any, list[Any]]:
+        assert await gate.check(basic("user")) is None
+        now[0] = 31.0
+        strangers = [asyncio.ensure_future(gate.check(basic("user", f"wrong-{n}"))) for n in range(100)]
+        await asyncio.sleep(0)
+        known = await gate.check(basic("user"))
+        release.set()
+        return known, await asyncio.gather(*strangers)
+
+    known, strangers = asyncio.run(story())
+    assert known is None
+    # those who queue, and those for whom there is no more room
+    assert {answer.status for answer in strangers} == {401, 503}
+
+
+def test_a_password_is_compared_again_when_mlflows_hash_of_it_has_changed(tmp_path: Path) -> None:
+    path = make_auth_database(tmp_path / "auth.db")
+    gate = Gate(settings(path))
+    entry = gate._ask("user", PASSWORD, "")
+    assert entry.verdict == "allowed"
+    assert gate._ask("user", "not compared", entry.password_hash).verdict == "allowed"
     with sqlite3.connect(path) as db:
-        db.execute("DELETE FROM role_permissions")
-        db.execute("UPDATE users SET is_admin = 1 WHERE username = 'nobody'")
-    now[0] = 29.9
-    assert status(gate, basic("user")) == 200
-    assert status(gate, basic("nobody")) == 403
-    now[0] = 30.1
-    assert status(gate, basic("user")) == 403
-    assert status(gate, basic("nobody")) == 200
+        db.execute(
+            "UPDATE users SET password_hash = (SELECT password_hash FROM users WHERE username = 'legacy')"
+        )
+    assert gate._ask("user", PASSWORD, entry.password_hash).verdict == "unknown"
 
 
 def test_an_unreachable_database_is_not_remembered(tmp_path: Path) -> None:
@@ -114,7 +185,7 @@ def test_many_requests_at_once_ask_once(database: Path, monkeypatch: pytest.Monk
     gate = Gate(settings(database))
     asked: list[str] = []
     ask = gate._ask
-    monkeypatch.setattr(gate, "_ask", lambda user, password: asked.append(user) or ask(user, password))
+    monkeypatch.setattr(gate, "_ask", lambda user, *rest: asked.append(user) or ask(user, *rest))
 
     async def flood() -> list[Any]:
         return await asyncio.gather(*(gate.check(basic("user")) for _ in range(50)))
