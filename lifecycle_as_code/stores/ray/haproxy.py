@@ -38,7 +38,7 @@ _RAYS_HEADERS = (
     "serve-multiplexed-model-id",
 )
 _ERRORS = {
-    400: ("BAD_REQUEST", "The request is malformed, or its head is too long."),
+    400: ("BAD_REQUEST", "The request is malformed."),
     408: ("BAD_REQUEST", f"The request didn't arrive within {REQUEST_SECONDS} seconds."),
     413: ("RESOURCE_LIMIT_EXCEEDED", "The request's body is longer than {max_body} bytes."),
     500: ("INTERNAL_ERROR", "The endpoint failed to answer."),
@@ -120,10 +120,11 @@ def _frontend(max_body: int) -> Iterable[str]:
     too_long = _json(_error(code, message.format(max_body=max_body)))
     not_found = _json(_detail("Not Found"))
     upgrade = _json(_error("BAD_REQUEST", "Endpoints don't speak WebSocket."))
-    yield "    option http-buffer-request"
     yield f"    http-request return status 413 {too_long} if {{ req.hdr_val(content-length) gt {max_body} }}"
     yield f"    http-request return status 404 {not_found} if {{ path_beg -i /-/ }} !{{ path /-/healthz }}"
     yield f"    http-request return status 400 {upgrade} if {{ req.hdr(upgrade) -i websocket }}"
+    # here and not by `option http-buffer-request`, which would wait before the rules above
+    yield f"    http-request wait-for-body time {REQUEST_SECONDS}s if METH_POST"
     # others, such as `h2c`, may be ignored
     yield "    http-request del-header upgrade"
     for name in _RAYS_HEADERS:
