@@ -89,7 +89,8 @@ def harden(config: str, *, max_body: int = MAX_BODY, certificate: str = "") -> s
                 continue
             case "backend default_backend", ["http-request", "return", *_]:
                 changes.add("unknown path")
-                line = f"    http-request return status 404 {_json(_detail('Not Found'))}"
+                lines += _unknown_path("use_backend " in config)
+                continue
             case _, ["log" | "option", "global" | "httplog"]:
                 continue
             case _, ["bind" | "listen" | "frontend" | "stats", *_]:
@@ -130,6 +131,14 @@ def _frontend(max_body: int) -> Iterable[str]:
     for name in _RAYS_HEADERS:
         yield f"    http-request del-header {name}"
     yield "    http-request del-header x-serve-router- -m beg"
+
+
+def _unknown_path(knows_endpoints: bool) -> Iterable[str]:
+    """Right after its start HAProxy knows no endpoint: not now, and no 404."""
+    if not knows_endpoints:
+        answer = f"status 503 {_json(_error(*_ERRORS[503]))} hdr Retry-After 1"
+        yield f"    http-request return {answer} if {{ path_beg /serving-endpoints/ }}"
+    yield f"    http-request return status 404 {_json(_detail('Not Found'))}"
 
 
 def _error(code: str, message: str) -> str:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ...model.diagnostics import Diagnostic, LacError
 from ...serving.references import LOCAL_RAY
@@ -102,6 +102,13 @@ def connect(directory: Path, ray: LocalRay) -> Cluster:
 
 def _http_options(ray: LocalRay) -> dict[str, Any]:
     return {"host": "127.0.0.1", "port": ray.data_port, "keep_alive_timeout_s": haproxy.IDLE_SECONDS}
+
+
+def state(record: LocalRay) -> Literal["running", "starting", "broken"]:
+    """What a Ray of `running` does; one whose supervisor was killed is broken, whatever is left of it."""
+    if not _is_supervised(record):
+        return "broken"
+    return "running" if record.ready else "starting"
 
 
 def running() -> list[LocalRay]:
@@ -188,6 +195,8 @@ def end(record: LocalRay, *, timeout: float = 5.0) -> None:
         members = _remaining(record, 0.05)
     processes.reap(record.pid)
     shutil.rmtree(record.temp_dir, ignore_errors=True)
+    if record.directory and (own := Path(record.directory) / RECORD).exists() and _read(own) == record:
+        own.unlink(missing_ok=True)
 
 
 def _remaining(record: LocalRay, seconds: float) -> list[int]:

@@ -16,7 +16,7 @@ from .environment import passed, python_path
 # logical ones, which Ray counts and doesn't enforce: a rollout needs room for two versions of each entity
 _CPUS = 8
 
-# what idle processes do in Ray's defaults: tenfold a second or once, for graphs and tables that nobody looks at
+# what idle processes do by default: reports for graphs and tables, some of them ten times a second
 _QUIET = {
     "RAY_enable_metrics_collection": "0",
     "RAY_metrics_report_interval_ms": "60000",
@@ -27,6 +27,8 @@ _QUIET = {
     "REPORTER_UPDATE_INTERVAL_MS": "30000",
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "10000",
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.3",
+    # else one waits for each CPU; a worker that a task has left is used again within a second
+    "RAY_num_workers_soft_limit": "1",
 }
 
 
@@ -56,7 +58,7 @@ class Node:
     launcher: Path
 
     def command(self, num_cpus: int | None) -> list[str]:
-        """`ray start`, without what serving doesn't use: the autoscaler, the log monitor."""
+        """`ray start`, without the log monitor, which serving doesn't use."""
         p = self.ports
         return [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
@@ -75,7 +77,8 @@ class Node:
             # 0: any free port, instead of the fixed range that a second Ray would share
             *("--min-worker-port", "0", "--max-worker-port", "0"),
             *("--temp-dir", f"{self.temp_dir}/r", "--disable-usage-stats"),
-            *("--no-monitor", "--include-log-monitor", "false", "--log-style", "record"),
+            # the autoscaler's monitor stays: it reports what the node has left (`Cluster.resources`)
+            *("--include-log-monitor", "false", "--log-style", "record"),
             *("--num-cpus", str(num_cpus or max(_CPUS, os.cpu_count() or 1))),
         ]
 
@@ -118,6 +121,8 @@ class Node:
             "RAY_SERVE_HAPROXY_NBTHREAD": "2",
             "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(self.ports.fallback),
             "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(self.ports.fallback_grpc),
+            # three failures in a row make Ray start HAProxy anew
+            "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.5",
             # Ray keeps a leaving replica for 30 s so that load balancers elsewhere notice: there are none
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
         }
