@@ -160,8 +160,17 @@ class Connections:
             return
         variables = {name: environ[name] for name in names if name in environ}
         yield from run_in_background(
-            lambda tell: local.up(self.local_state, environment=variables, on_progress=tell), stop
+            lambda tell: local.up(
+                self.local_state, environment=variables, tls=self.local_tls, on_progress=tell
+            ),
+            stop,
         )
+
+    @property
+    def local_tls(self) -> tuple[str, Path, Path] | None:
+        """Where a local Ray's endpoints answer over TLS, with the certificate and its key."""
+        options, base = self.settings.local, self.settings.directory
+        return None if options is None else (options.listen, base / options.tls_cert, base / options.tls_key)
 
     def replica_variables(self, desired: Desired) -> frozenset[str]:
         """The environment variables to which references in the endpoints and in `auth_store` lead: those that

@@ -24,6 +24,7 @@ from .settings import (
     DriftFile,
     EvidenceFile,
     GuardsFile,
+    LocalFile,
     ProjectFile,
     Serve,
     Settings,
@@ -115,6 +116,7 @@ def _project(
         limits=reader.limits(),
         drift_ignore=reader.drift_ignore(),
         evidence_seconds=reader.evidence_seconds(),
+        local=reader.local(),
         environments=frozenset(environments) if isinstance(environments, Map) else frozenset(),
         default_permission=reader.default_permission(),
         include=tuple(pattern for pattern, _ in include),
@@ -282,6 +284,10 @@ class _Reader:
     def evidence_seconds(self) -> float:
         """How long reading models' files may take."""
         return (self._part("evidence", EvidenceFile) or EvidenceFile()).seconds
+
+    def local(self) -> LocalFile | None:
+        """How other machines reach a local Ray's endpoints."""
+        return self._part("local", LocalFile)
 
     def default_permission(self) -> str:
         """The level that MLflow's server gives without a grant."""

@@ -25,7 +25,13 @@ def command(options: Options, num_cpus: int | None, as_json: bool) -> int:
     from ...views import json
 
     directory = state_directory(options)
-    variables = open_stack(options).replica_environment
-    ray = local.up(directory, num_cpus=num_cpus, environment=variables, on_progress=note)
+    stack = open_stack(options)
+    ray = local.up(
+        directory,
+        num_cpus=num_cpus,
+        environment=stack.replica_environment,
+        tls=stack.local_tls,
+        on_progress=note,
+    )
     say(json.document(as_data(ray)) if as_json else as_text(ray))
     return 0

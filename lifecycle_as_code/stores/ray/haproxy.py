@@ -52,9 +52,10 @@ class UnknownConfigurationError(Exception):
     """Ray's configuration isn't the one that is hardened here."""
 
 
-def harden(config: str, *, max_body: int = MAX_BODY, certificate: str = "") -> str:
+def harden(config: str, *, max_body: int = MAX_BODY, listen: str = "", certificate: str = "") -> str:
     """Ray's `haproxy.cfg` with limits, without listeners beside the data port, and without what tells about
-    endpoints. `certificate`: a PEM file that the data port serves TLS with, its key beside it in `….key`.
+    endpoints. `listen`: an address and port for TLS beside the data port; `certificate`: a PEM file, with its
+    key beside it in `….key`.
 
     UnknownConfigurationError where Ray's configuration isn't as expected.
     """
@@ -84,12 +85,14 @@ def harden(config: str, *, max_body: int = MAX_BODY, certificate: str = "") -> s
                 continue
             case "frontend http_frontend", ["bind", _]:
                 changes.add("bind")
-                tls = f" ssl crt {certificate} ssl-min-ver TLSv1.2 alpn http/1.1" if certificate else ""
-                lines += [f"{line}{tls} proto h1", *_frontend(max_body)]
+                lines.append(f"{line} proto h1")
+                if listen:
+                    lines.append(f"    bind {listen} ssl crt {certificate} ssl-min-ver TLSv1.2 alpn http/1.1")
+                lines += _frontend(max_body)
                 continue
             case "backend default_backend", ["http-request", "return", *_]:
                 changes.add("unknown path")
-                lines += _unknown_path("use_backend " in config)
+                lines += _unknown_path("\n    use_backend " in config)
                 continue
             case _, ["log" | "option", "global" | "httplog"]:
                 continue
@@ -155,12 +158,23 @@ def _json(body: str) -> str:
     return f'content-type application/json string "{escaped}"'
 
 
-def write_launcher(directory: Path, binary: str, *, max_body: int = MAX_BODY, certificate: str = "") -> Path:
-    """The program in `directory` that hardens Ray's configuration and becomes the HAProxy at `binary`."""
+def write_launcher(
+    directory: Path, binary: str, *, max_body: int = MAX_BODY, tls: tuple[str, Path, Path] | None = None
+) -> Path:
+    """The program in `directory` that hardens Ray's configuration and becomes the HAProxy at `binary`.
+
+    `tls`: the address and port to listen on, the files of the certificate and of its key. HAProxy reads them
+    anew at each start: with each change of an app.
+    """
     from shlex import quote
 
     path = directory / "haproxy"
-    arguments = [sys.executable, "-IS", __file__, str(directory), binary, str(max_body), certificate]
+    listen, certificate = "", directory / "cert.pem"
+    if tls is not None:
+        listen, own, key = tls
+        certificate.symlink_to(own.resolve())
+        certificate.with_name("cert.pem.key").symlink_to(key.resolve())
+    arguments = [sys.executable, "-IS", __file__, str(directory), binary, str(max_body), listen]
     path.write_text(f'#!/bin/sh\nexec {" ".join(map(quote, arguments))} "$@"\n')
     path.chmod(0o700)
     return path
@@ -168,11 +182,12 @@ def write_launcher(directory: Path, binary: str, *, max_body: int = MAX_BODY, ce
 
 def main(arguments: list[str]) -> None:
     """Harden the configuration that follows `-f`, and become HAProxy with the arguments that Ray gave."""
-    directory, binary, max_body, certificate, *given = arguments
+    directory, binary, max_body, listen, *given = arguments
+    certificate = os.path.join(directory, "cert.pem")
     path = given[given.index("-f") + 1]
     try:
         with open(path) as f:
-            text = harden(f.read(), max_body=int(max_body), certificate=certificate)
+            text = harden(f.read(), max_body=int(max_body), listen=listen, certificate=certificate)
     except UnknownConfigurationError as e:
         message = f"lac doesn't know how to harden this release's HAProxy configuration; {e}"
         with open(os.path.join(directory, PROBLEM), "w") as f:

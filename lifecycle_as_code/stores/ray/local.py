@@ -128,6 +128,7 @@ def up(
     *,
     num_cpus: int | None = None,
     environment: Mapping[str, str] | None = None,
+    tls: tuple[str, Path, Path] | None = None,
     timeout: float = 180.0,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> LocalRay:
@@ -135,12 +136,15 @@ def up(
 
     `num_cpus`: how many CPUs Ray may allocate; by default as many as the machine has, and at least eight.
     `environment`: the variables that references name, which replicas get beside those of `environment`.
+    `tls`: where others reach the endpoints (address and port), and the files of a certificate and its key.
     `timeout` in seconds. LacError `ray-missing` without the `local` extra, `ray-start-failed` with the end of
     Ray's log.
     """
     if (running := status(directory)) is not None:
         return running
     _require_ray()
+    if tls is not None:
+        _check_certificate(*tls[1:])
     directory.mkdir(parents=True, exist_ok=True)
     with _lock(directory):
         # another `up` may have finished while this one waited
@@ -148,7 +152,7 @@ def up(
             return running
         down_leftovers(directory)
         on_progress("starting Ray")
-        ray, process = _start(directory, num_cpus, environment or {})
+        ray, process = _start(directory, num_cpus, environment or {}, tls)
         try:
             _await(ray, process, directory, time.monotonic() + timeout)
         except BaseException:
@@ -227,13 +231,16 @@ def _session(record: LocalRay) -> list[int]:
 
 
 def _start(
-    directory: Path, num_cpus: int | None, environment: Mapping[str, str]
+    directory: Path,
+    num_cpus: int | None,
+    environment: Mapping[str, str],
+    tls: tuple[str, Path, Path] | None,
 ) -> tuple[LocalRay, subprocess.Popen[bytes]]:
     secret = token(directory) or secrets.token_hex(32)
     write_private(directory / TOKEN, secret)
     temp_dir = private_directory()
     try:
-        launcher = haproxy.write_launcher(Path(temp_dir), _find_haproxy())
+        launcher = haproxy.write_launcher(Path(temp_dir), _find_haproxy(), tls=tls)
         with _one_at_a_time():
             taken = {port for ray in running() for port in ray.ports}
             last = _last_ports(directory)
@@ -265,6 +272,23 @@ def _start(
         shutil.rmtree(temp_dir, ignore_errors=True)
         raise
     return ray, process
+
+
+def _check_certificate(certificate: Path, key: Path) -> None:
+    """LacError `bad-certificate` where HAProxy couldn't use them."""
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError) as e:
+        raise LacError(
+            Diagnostic(
+                "bad-certificate",
+                "the local Ray can't use the TLS certificate",
+                f"{certificate}, {key}: {getattr(e, 'strerror', None) or type(e).__name__}",
+                hint="`local:` in lac.yaml needs a certificate and its key without a password, as PEM files",
+            )
+        ) from None
 
 
 def _find_haproxy() -> str:

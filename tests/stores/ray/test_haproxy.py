@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -112,12 +113,14 @@ class Proxy:
 
 
 @contextmanager
-def proxy(directory: Path, *, certificate: str = "", maxconn: int = 4096) -> Iterator[Proxy]:
+def proxy(
+    directory: Path, *, tls: tuple[str, Path, Path] | None = None, maxconn: int = 4096
+) -> Iterator[Proxy]:
     """HAProxy as Ray starts it: with the launcher in its place."""
     data, backend = free_ports(0, 0)
     config = directory / "haproxy.cfg"
     config.write_text(rays_config(directory, data, backend, maxconn=maxconn))
-    launcher = haproxy.write_launcher(directory, BINARY, max_body=100_000, certificate=certificate)
+    launcher = haproxy.write_launcher(directory, BINARY, max_body=100_000, tls=tls)
     with ExitStack() as started:
         replica = started.enter_context(
             subprocess.Popen([sys.executable, "-IS", "-c", BACKEND, str(backend)])
@@ -302,3 +305,22 @@ def test_a_reload_takes_the_port_over(tmp_path: Path) -> None:
                 )
             finally:
                 next_one.send_signal(signal.SIGKILL)
+
+
+def test_endpoints_answer_over_tls_beside_the_loopback_port(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "own.pem", tmp_path / "own.key"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", key, "-out", certificate]
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject, *files]
+    subprocess.run(make, check=True, capture_output=True)
+    (port,) = free_ports(0)
+    context = ssl.create_default_context(cafile=str(certificate))
+    with proxy(tmp_path, tls=(f"127.0.0.1:{port}", certificate, key)) as running:
+        with httpx.Client(base_url=f"https://localhost:{port}", verify=context, trust_env=False) as http:
+            assert http.post(INVOCATIONS, content=b"{}").text.endswith("2")
+            assert http.get("/-/routes").status_code == 404
+        assert running.http.post(INVOCATIONS, content=b"{}").text.endswith("2")
+        old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+        with socket.create_connection(("127.0.0.1", port)) as plain, pytest.raises(ssl.SSLError):
+            old.wrap_socket(plain, server_hostname="localhost")
