@@ -45,6 +45,7 @@ PORTS = "ray.ports"
 DASHBOARD_PORT = 8265
 DATA_PORT = 8000
 
+_ATTEMPTS = 3
 # how long a killed process may take to be gone; one that hangs in the kernel stays, whatever we do
 _KILL_SECONDS = 10.0
 
@@ -152,12 +153,17 @@ def up(
             return running
         down_leftovers(directory)
         on_progress("starting Ray")
-        ray, process = _start(directory, num_cpus, environment or {}, tls)
-        try:
-            _await(ray, process, directory, time.monotonic() + timeout)
-        except BaseException:
-            down_leftovers(directory)
-            raise
+        for attempt in range(_ATTEMPTS):
+            ray, process = _start(directory, num_cpus, environment or {}, tls)
+            try:
+                _await(ray, process, directory, time.monotonic() + timeout)
+                break
+            except BaseException as e:
+                down_leftovers(directory)
+                # another program may have taken a port that was free when it was chosen
+                lost = isinstance(e, LacError) and free_ports(*ray.ports) != list(ray.ports)
+                if not lost or attempt == _ATTEMPTS - 1:
+                    raise
         ray = replace(ray, ready=True)
         _record(ray)
         on_progress(f"Ray answers at {ray.address}")

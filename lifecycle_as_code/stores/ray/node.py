@@ -62,14 +62,8 @@ class Node:
         p = self.ports
         return [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
-            *(
-                "--node-ip-address",
-                "127.0.0.1",
-                "--port",
-                f"{p.gcs}",
-                "--ray-client-server-port",
-                f"{p.client}",
-            ),
+            *("--node-ip-address", "127.0.0.1", "--port", f"{p.gcs}"),
+            *("--ray-client-server-port", f"{p.client}"),
             *("--include-dashboard", "true", "--dashboard-host", "127.0.0.1"),
             *("--dashboard-port", f"{p.dashboard}", "--dashboard-agent-listen-port", f"{p.agent}"),
             *("--dashboard-agent-grpc-port", f"{p.agent_grpc}", "--runtime-env-agent-port", f"{p.env_agent}"),
@@ -94,6 +88,8 @@ class Node:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.token_file),
             "RAY_USAGE_STATS_ENABLED": "0",
+            # no port: the dashboard's own metrics ask for no token
+            "DASHBOARD_METRIC_PORT": "-1",
             # Ray's default is 15, the nicest: requests would wait for everything else
             "RAY_worker_niceness": "0",
             "RAY_DEDUP_LOGS": "1",
