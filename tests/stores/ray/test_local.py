@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -92,6 +93,8 @@ def test_every_ray_of_the_user_is_known_also_when_its_stack_is_deleted(tmp_path:
 
 def test_a_ray_whose_supervisor_was_killed_is_known_and_ended(tmp_path: Path) -> None:
     ray, process = started(tmp_path, "sleep 60 & sleep 60")
+    while len(left(ray)) < 3:
+        time.sleep(0.01)
     process.kill()
     process.wait()
     assert local.status(tmp_path) is None
