@@ -140,6 +140,19 @@ class Stack:
         return commit_warning(self.directory, self._session.environ)
 
     @property
+    def local_tls(self) -> tuple[str, Path, Path] | None:
+        """Where a local Ray's endpoints answer over TLS, with the files of the certificate and its key."""
+        return self._connections.local_tls
+
+    @property
+    def replica_environment(self) -> dict[str, str]:
+        """The variables of the process's environment that a local Ray's replicas get: those that references
+        in the manifests name."""
+        names = self._connections.replica_variables(self.desired)
+        environ = self._session.environ
+        return {name: environ[name] for name in sorted(names) if name in environ}
+
+    @property
     def warnings(self) -> tuple[Diagnostic, ...]:
         """The warnings about the manifests."""
         return self.desired.warnings

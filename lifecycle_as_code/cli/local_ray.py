@@ -24,6 +24,34 @@ def state_directory(options: Options) -> Path:
     return directory / ".lac"
 
 
+def all_as_data() -> dict[str, Any]:
+    """Every local Ray of this user, as plain data without tokens."""
+    from ..stores.ray import local
+
+    rays = []
+    for ray in local.running():
+        data = as_data(ray)
+        del data["running"]
+        rays.append({"state": local.state(ray), "stack": stack_of(ray), **data})
+    return {"rays": rays}
+
+
+def all_as_text() -> str:
+    """Every local Ray of this user, with the stack that it belongs to."""
+    from ..stores.ray import local
+
+    rays = local.running()
+    return "\n".join(f"{as_text(ray, local.state(ray))}\n  stack      {stack_of(ray)}" for ray in rays)
+
+
+def stack_of(ray: LocalRay) -> str:
+    """The stack's directory, which may be gone."""
+    directory = Path(ray.directory).parent if ray.directory else None
+    if directory is None:
+        return "unknown"
+    return str(directory) if directory.is_dir() else f"{directory} (deleted)"
+
+
 def as_data(ray: LocalRay | None) -> dict[str, Any]:
     """The running Ray, or None, as plain data without its token."""
     if ray is None:
@@ -31,10 +59,12 @@ def as_data(ray: LocalRay | None) -> dict[str, Any]:
     return {"running": True, "address": ray.address, "endpoints": ray.endpoint_url, "pid": ray.pid}
 
 
-def as_text(ray: LocalRay) -> str:
+def as_text(ray: LocalRay, state: str = "running") -> str:
     """Its process and addresses, line by line."""
+    if not ray.address:
+        return f"Ray is {state}, session {ray.pid}."
     return (
-        f"Ray is running, process {ray.pid}.\n"
+        f"Ray is {state}, process {ray.pid}.\n"
         f"  dashboard  {ray.address}\n"
         f"  endpoints  {ray.endpoint_url}/serving-endpoints/<name>/invocations"
     )

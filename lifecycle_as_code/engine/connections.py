@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..kinds.base import Site
-from ..model.diagnostics import Diagnostic, refuse
+from ..kinds.serving_endpoint import ServingEndpoint
+from ..model.diagnostics import Diagnostic, LacError, refuse
 from ..model.events import Event
 from ..model.snapshot import Desired
 from ..model.spec import Store
+from ..serving.references import names_in
 from ..stores.mlflow.bootstrap import create_database, empty_store
 from ..stores.mlflow.schema_check import check_schema, check_workspace
 from ..stores.sql.store import Role, SqlStore, open_store, reading
@@ -132,14 +134,54 @@ class Connections:
         """The directory of this machine's own state, such as the local Ray's."""
         return self.settings.directory / ".lac"
 
-    def start_ray(self, stop: Callable[[], bool]) -> Iterator[Event]:
-        """Start the stack's own loopback Ray, where `serve: local` names one and none runs."""
+    def start_ray(
+        self, desired: Desired, environ: Mapping[str, str], stop: Callable[[], bool]
+    ) -> Iterator[Event]:
+        """Start the stack's own loopback Ray, where `serve: local` names one and none runs. LacError
+        `ray-environment` where one runs that lacks a variable which the manifests name."""
         serve = self.settings.serve
-        if serve is not None and serve.local:
-            from ..stores.ray import local
+        if serve is None or not serve.local:
+            return
+        from ..stores.ray import local
 
-            if local.status(self.local_state) is None:
-                yield from run_in_background(lambda tell: local.up(self.local_state, on_progress=tell), stop)
+        names = self.replica_variables(desired)
+        if (running := local.status(self.local_state)) is not None:
+            if missing := sorted(names.difference(running.variables)):
+                raise LacError(_missing(missing))
+            return
+        variables = {name: environ[name] for name in names if name in environ}
+        yield from run_in_background(
+            lambda tell: local.up(
+                self.local_state, environment=variables, tls=self.local_tls, on_progress=tell
+            ),
+            stop,
+        )
+
+    @property
+    def local_tls(self) -> tuple[str, Path, Path] | None:
+        """Where a local Ray's endpoints answer over TLS, with the certificate and its key."""
+        options, base = self.settings.local, self.settings.directory
+        return None if options is None else (options.listen, base / options.tls_cert, base / options.tls_key)
+
+    def replica_variables(self, desired: Desired) -> frozenset[str]:
+        """The environment variables to which references in the endpoints and in `auth_store` lead: those that
+        a local Ray's replicas get from lac's own environment."""
+        auth = self.settings.auth_store
+        values = [auth.reference or ""] if auth else []
+        for spec in desired.objects.values():
+            if isinstance(spec, ServingEndpoint):
+                values += [v for entity in spec.served_entities for v in entity.environment_vars.values()]
+        return frozenset().union(*map(names_in, values))
+
+
+def _missing(names: Sequence[str]) -> Diagnostic:
+    listed = ", ".join(f"`{name}`" for name in names)
+    return Diagnostic(
+        "ray-environment",
+        "the local Ray was started without variables that the manifests name",
+        f"Its replicas can't resolve {listed}.",
+        hint="set the variables, then run `lac down` and `lac apply`",
+    )
 
 
 def _create(store: SqlStore, tell: Callable[[str], None]) -> None:

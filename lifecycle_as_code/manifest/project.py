@@ -24,6 +24,7 @@ from .settings import (
     DriftFile,
     EvidenceFile,
     GuardsFile,
+    LocalFile,
     ProjectFile,
     Serve,
     Settings,
@@ -111,6 +112,7 @@ def _project(
         limits=Limits(guards.max_deletion_share, guards.max_deletions),
         drift_ignore=reader.part("drift", DriftFile).ignore,
         evidence_seconds=reader.part("evidence", EvidenceFile).seconds,
+        local=reader.local(),
         environments=frozenset(environments),
         default_permission=reader.default_permission(),
         include=tuple(pattern for pattern, _ in include),
@@ -253,6 +255,10 @@ class _Reader:
         level = self._holder("default_permission").get("default_permission")
         # an invalid level is reported with the whole file
         return level if isinstance(level, str) else DEFAULT_PERMISSION
+
+    def local(self) -> LocalFile | None:
+        """How other machines reach a local Ray's endpoints; None where they don't."""
+        return self.part("local", LocalFile) if isinstance(self._holder("local").get("local"), Map) else None
 
     def part(self, key: str, part: type[P]) -> P:
         """A setting with fields of its own; its defaults if there is none or a problem was reported."""

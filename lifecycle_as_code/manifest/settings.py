@@ -57,6 +57,18 @@ class EvidenceFile(Part):
     """How many seconds reading all models' files may take. Plans mark files of slower stores as not read."""
 
 
+class LocalFile(Part):
+    """Where other machines reach the endpoints of `serve: local`: over TLS. By default no other machine does.
+    A change takes effect with `lac down` and `lac up`."""
+
+    listen: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:\[\]*-]+:[0-9]{1,5}$")]
+    """The address and port to listen on, such as `0.0.0.0:8443`."""
+    tls_cert: str
+    """The certificate and its chain: a PEM file, relative to this file."""
+    tls_key: str
+    """The certificate's key: a PEM file."""
+
+
 class EnvironmentFile(Part):
     """Settings that each environment may override."""
 
@@ -71,6 +83,8 @@ class EnvironmentFile(Part):
     `grant_default_workspace_access`."""
     serve: str | ServeFile | None = None
     """Ray: `local` for this machine, the address of a cluster's dashboard, `none`, or a mapping."""
+    local: LocalFile | None = None
+    """TLS for the endpoints of `serve: local`."""
     workspace: str | None = None
     """MLflow's workspace; `default` by default."""
     guards: GuardsFile | None = None
@@ -135,6 +149,7 @@ class Settings:
     limits: Limits = Limits()
     drift_ignore: tuple[str, ...] = ()
     evidence_seconds: float = 20.0
+    local: LocalFile | None = None
     environments: frozenset[str] = frozenset()
     default_permission: str = DEFAULT_PERMISSION
     include: tuple[str, ...] = ()

@@ -6,6 +6,9 @@ import os
 import re
 from collections.abc import Mapping
 
+LOCAL_RAY = "LAC_LOCAL_RAY"
+"""The variable that every process of a local Ray has: which one it belongs to."""
+
 _REFERENCE = re.compile(r"\{\{\s*env\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}", re.ASCII)
 
 
@@ -14,16 +17,26 @@ def is_reference(value: str) -> bool:
     return _REFERENCE.fullmatch(value) is not None
 
 
+def names_in(value: str) -> frozenset[str]:
+    """The variables that the references in `value` name."""
+    return frozenset(_REFERENCE.findall(value))
+
+
 def resolve(value: str, environment: Mapping[str, str] = os.environ) -> str:
     """`value` with each reference replaced. LookupError names the variable that isn't set, never a value."""
 
     def look_up(match: re.Match[str]) -> str:
         name = match[1]
         if name not in environment:
-            raise LookupError(f"environment variable {name} is not set on this node")
+            raise LookupError(f"environment variable {name} is not set on this node{_way_out(environment)}")
         return environment[name]
 
     return _REFERENCE.sub(look_up, value)
+
+
+def _way_out(environment: Mapping[str, str]) -> str:
+    """A local Ray's processes get the variables that the manifests named when it started."""
+    return "; set it, then run `lac down` and `lac apply`" if LOCAL_RAY in environment else ""
 
 
 def resolve_all(values: Mapping[str, str], environment: Mapping[str, str] = os.environ) -> dict[str, str]:

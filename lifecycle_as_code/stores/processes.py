@@ -73,18 +73,48 @@ def session_of(pid: int) -> int | None:
 
 def carries(pid: int, name: str, value: str) -> bool:
     """Whether the environment that `pid` started with has `name` set to `value`."""
-    variable = f"{name}={value}"
+    return variable(pid, name) == value
+
+
+def variable(pid: int, name: str) -> str | None:
+    """`name` in the environment that `pid` started with; None if unset or the process isn't ours."""
+    return _value(_environment(pid), name)
+
+
+def carrying(name: str) -> dict[int, str]:
+    """This user's processes whose environment had `name` set when they started, each with its value."""
+    if _PROC.is_dir():
+        own = [int(p.name) for p in _PROC.iterdir() if p.name.isdigit() and _owner(p) == os.getuid()]
+        values = {pid: variable(pid, name) for pid in own}
+    else:
+        rows = (row.split(maxsplit=1) for row in _ps("-xwwE", "-o", "pid=,command=").splitlines())
+        values = {int(row[0]): _value(row[1].split(), name) for row in rows if len(row) == 2}
+    return {pid: value for pid, value in values.items() if value is not None}
+
+
+def _environment(pid: int) -> list[str]:
+    if _PROC.is_dir():
+        try:
+            return os.fsdecode((_PROC / str(pid) / "environ").read_bytes()).split("\0")
+        except OSError:
+            return []
+    # macOS has no /proc; its `ps -E` shows the environment of one's own processes
+    return _ps("-wwE", "-o", "command=", "-p", str(pid)).split()
+
+
+def _value(entries: Iterable[str], name: str) -> str | None:
+    return next((e.removeprefix(f"{name}=") for e in entries if e.startswith(f"{name}=")), None)
+
+
+def _owner(process: Path) -> int | None:
     try:
-        return variable.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return process.stat().st_uid
     except OSError:
-        # macOS has no /proc; its `ps -E` shows the environment of one's own processes
-        reply = subprocess.run(
-            ["ps", "-wwE", "-o", "command=", "-p", str(pid)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return variable in reply.stdout
+        return None
+
+
+def _ps(*arguments: str) -> str:
+    return subprocess.run(["ps", *arguments], capture_output=True, text=True, check=False).stdout
 
 
 def send(pids: Iterable[int], number: signal.Signals) -> None:

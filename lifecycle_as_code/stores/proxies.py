@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Final
@@ -38,18 +37,6 @@ def without_loopback(environ: Mapping[str, str], *beside: str) -> dict[str, str]
     own = [host.strip() for name in names for host in environ.get(name, "").split(",")]
     hosts = ",".join(dict.fromkeys([*filter(None, own), *LOOPBACK, *filter(None, beside)]))
     return dict.fromkeys(names, hosts)
-
-
-def own_address() -> str:
-    """This machine's address to others, which Ray's processes use among themselves; empty without a network.
-    Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            # as Ray does: the address that the kernel would send it from
-            probe.connect(("8.8.8.8", 53))
-        except OSError:
-            return ""
-        return str(probe.getsockname()[0])
 
 
 def _host(address: str) -> str:

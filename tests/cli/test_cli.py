@@ -30,6 +30,7 @@ from lifecycle_as_code.model.snapshot import Desired, Record
 from lifecycle_as_code.model.spec import Address, Key, Spec, Store, parse_address
 from lifecycle_as_code.planning.drift import Drift
 from lifecycle_as_code.planning.ordering import build_steps, link_changes, sort_changes
+from lifecycle_as_code.stores.processes import start_time
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -889,6 +890,29 @@ def test_the_local_ray_needs_a_stack_but_not_a_valid_one(tmp_path: Path, capsys:
     assert run(["-C", str(tmp_path), "status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"format_version": "1.2", "running": False}
     assert run(["-C", str(tmp_path), "down"]) == 0
+    # its replicas get the variables that the manifests name
+    assert run(["-C", str(tmp_path), "up"]) == 1
+
+
+def test_every_local_ray_is_listed_where_no_stack_is(tmp_path: Path, capsys: Said) -> None:
+    environ = {**os.environ, "LAC_LOCAL_RAY": str(tmp_path)}
+    with subprocess.Popen(["sleep", "60"], env=environ, start_new_session=True) as process:
+        ray = {"address": "http://127.0.0.1:1", "data_port": 2, "pid": process.pid, "mark": str(tmp_path)}
+        ray |= {"started": start_time(process.pid), "temp_dir": str(tmp_path), "directory": "/gone/.lac"}
+        (tmp_path / "ray.json").write_text(json.dumps(ray))
+        assert run(["-C", str(tmp_path / "nothing"), "status", "--all"]) == 0
+        assert f"Ray is running, process {process.pid}." in (said := capsys.readouterr().out)
+        assert "stack      /gone (deleted)" in said
+        assert run(["status", "--all", "--json"]) == 0
+        rays = json.loads(capsys.readouterr().out)["rays"]
+        process.kill()
+    assert {
+        "state": "running",
+        "stack": "/gone (deleted)",
+        "address": "http://127.0.0.1:1",
+        "endpoints": "http://127.0.0.1:2",
+        "pid": process.pid,
+    } in rays
 
 
 # --- a terminal

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +28,8 @@ from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.events import Event, Failed, Finished
 from lifecycle_as_code.model.plan import Action
 from lifecycle_as_code.model.spec import Spec
+from lifecycle_as_code.stores import processes
+from lifecycle_as_code.stores.ray import local
 from lifecycle_as_code.stores.ray.apps import Mark, describe_owner, owns
 
 SERVE = Serve(local=False, address="http://paper")
@@ -254,3 +258,30 @@ def test_mlflows_writers_go_on_while_ray_rolls_out(bench: Bench, paper: Paper) -
     assert [e.complete for e in events if isinstance(e, Finished)] == [True]
     assert len(times) > 5
     assert max(times) < WRITES
+
+
+def test_a_ray_that_lacks_a_variable_which_the_manifests_name_says_how_to_get_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, fresh_sqlite(tmp_path), serve=Serve(local=True))
+    keys = {"KEY": "{{ env.OPENAI_API_KEY }}", "TEAM": "risk", "ZONE": "{{ env.ZONE }}"}
+    entity = ServedEntity(name="a", entity_name="a", entity_version=1, environment_vars=keys)
+    stack = bench.stack([ServingEndpoint(name="a", served_entities=(entity,), auth="none")])
+    connections = stack._connections
+    assert connections.replica_variables(stack.desired) == {"OPENAI_API_KEY", "ZONE"}
+    running = local.LocalRay(
+        address="http://127.0.0.1:1",
+        data_port=1,
+        temp_dir="",
+        mark="",
+        variables=("ZONE",),
+        pid=os.getpid(),
+        started=processes.start_time(os.getpid()) or "",
+    )
+    (tmp_path / ".lac").mkdir()
+    (tmp_path / ".lac" / local.RECORD).write_text(json.dumps(asdict(running)))
+    with pytest.raises(LacError) as raised:
+        list(connections.start_ray(stack.desired, {"OPENAI_API_KEY": "secret"}, lambda: False))
+    (problem,) = raised.value.diagnostics
+    assert problem.code == "ray-environment"
+    assert "`OPENAI_API_KEY`" in problem.detail
+    assert "`ZONE`" not in problem.detail
+    assert "lac down" in problem.hint

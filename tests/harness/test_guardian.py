@@ -65,7 +65,8 @@ PARTS = {
 """,
     "ray": """
     from lifecycle_as_code.stores.ray import local
-    local.up(tmp_path / ".lac")
+    from support.shared import marks
+    local.up(tmp_path / ".lac", environment=marks())
 """,
 }
 

@@ -16,10 +16,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 from support.endpoint_users import PASSWORD, make_auth_database
+from support.guardian import TEMPORARY
 from support.ray_fixture import COLUMNS, SECRET, SPLIT, Load, Models, RayForTests
+from support.shared import marks
 
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.stores import processes
@@ -208,8 +211,37 @@ def test_an_entity_cannot_be_reached_past_its_endpoint(ray: RayForTests) -> None
             assert "predictions" not in reply.text
 
 
+@pytest.mark.usefixtures("served")
+def test_ray_listens_on_loopback_but_for_calls_between_replicas_which_need_its_token(
+    ray: RayForTests,
+) -> None:
+    members = [pid for pid in processes.living() if processes.session_of(pid) == ray.ray.pid]
+    outside = {address for pid in members for address in _listeners(pid) if not _is_loopback(address[0])}
+    replicas = {pid for name in ray.cluster.applications() for pid in pids(ray, name)}
+    assert outside == {address for pid in replicas for address in _listeners(pid) if address[0] == ANY}
+    for _, port in outside:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call = channel.unary_unary("/ray.serve.ASGIService/HandleRequest")
+            with pytest.raises(grpc.RpcError) as refused:
+                call(b"", timeout=30)
+            assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+ANY = "0" * 32
+
+
+def _is_loopback(address: str) -> bool:
+    """By the last four bytes, in the machine's order: also of an IPv6 address that stands for one."""
+    return address.endswith("0100007F")
+
+
 def _listening(pid: int | None) -> set[int]:
-    """The TCP ports on which a process listens, by Linux' tables."""
+    """The TCP ports on which a process listens."""
+    return {port for _, port in _listeners(pid)}
+
+
+def _listeners(pid: int | None) -> set[tuple[str, int]]:
+    """The addresses and ports on which a process listens, by Linux' tables."""
     sockets = {link.readlink().name for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
     inodes = {name[8:-1] for name in sockets if name.startswith("socket:[")}
     rows = [
@@ -217,7 +249,8 @@ def _listening(pid: int | None) -> set[int]:
         for table in ("tcp", "tcp6")
         for row in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
     ]
-    return {int(row[1].rsplit(":", 1)[1], 16) for row in rows if row[3] == "0A" and row[9] in inodes}
+    addresses = [row[1].rsplit(":", 1) for row in rows if row[3] == "0A" and row[9] in inodes]
+    return {(address, int(port, 16)) for address, port in addresses}
 
 
 def test_a_version_comes_takes_the_traffic_and_goes_again_and_no_request_fails(
@@ -252,7 +285,9 @@ def test_a_model_that_cannot_load_fails_alone_and_says_why(
 ) -> None:
     served.begin()
     bad = entity("/nonexistent/model", 2)
-    unset = entity(models.iris_1, 3, environment_vars={"KEY": "{{ env.NOT_SET_ANYWHERE }}"})
+    # set where `lac up` ran, and declared nowhere
+    assert os.environ[TEMPORARY]
+    unset = entity(models.iris_1, 3, environment_vars={"KEY": f"{{{{ env.{TEMPORARY} }}}}"})
     apps = {a["name"]: a for a in (entity_app(STACK, "iris", e) for e in (bad, unset))}
     told: list[str] = []
     with Load(ray.url("iris")) as load:
@@ -261,7 +296,8 @@ def test_a_model_that_cannot_load_fails_alone_and_says_why(
         ray.cluster.merge({}, apps, owner=STACK)
     problems = [(app := found[name]) and app.problem for name in apps]
     assert "No such artifact: 'model'" in str(problems[0])
-    assert "KEY: environment variable NOT_SET_ANYWHERE is not set on this node" in str(problems[1])
+    assert f"KEY: environment variable {TEMPORARY} is not set on this node" in str(problems[1])
+    assert "set it, then run `lac down` and `lac apply`" in str(problems[1])
     assert 'File "' not in str(problems)
     assert told.count("DEPLOY_FAILED") == 2
     assert load.failed == []
@@ -436,7 +472,7 @@ def test_two_rays_on_one_machine_dont_disturb_each_other_and_a_killed_one_leaves
     served.begin()
     # it takes as long as a Ray needs to start, which isn't to wait for thousands of answers
     with Load(ray.url("iris"), pause=0.5) as load:
-        other = local.up(second_ray)
+        other = local.up(second_ray, environment=marks())
         assert local.up(second_ray) == other == local.status(second_ray)
         assert other.address != ray.ray.address
         with local.connect(second_ray, other) as cluster:

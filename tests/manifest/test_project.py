@@ -270,3 +270,14 @@ def test_a_variable_file_with_problems(
 def test_a_variable_file_that_is_not_there(errors: Errors) -> None:
     (found,) = errors({}, var_files=["nowhere.yaml"])
     assert (found.code, found.detail) == ("unreadable-file", "`nowhere.yaml`: No such file or directory.")
+
+
+@pytest.mark.parametrize("listen", ["8443", "0.0.0.0", "http://a:8443", "0.0.0.0:8443 mode http", "*:x"])
+def test_a_local_ray_listens_on_an_address_and_a_port(listen: str, read: Read) -> None:
+    text = "name: a\nserve: local\nlocal: {{listen: '{}', tls_cert: c.pem, tls_key: k.pem}}\n"
+    local = read({"lac.yaml": text.format("[::]:8443")}).settings.local
+    assert local is not None
+    assert local.listen == "[::]:8443"
+    with pytest.raises(LacError) as raised:
+        read({"lac.yaml": text.format(listen)})
+    assert [problem.code for problem in raised.value.diagnostics] == ["bad-value"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lifecycle_as_code.serving.references import is_reference, resolve, resolve_all
+from lifecycle_as_code.serving.references import LOCAL_RAY, is_reference, names_in, resolve, resolve_all
 
 NODE = {"A": "one", "B": "two {{ env.A }}"}
 
@@ -49,3 +49,13 @@ def test_all_that_is_missing_is_told_at_once_and_no_value_is() -> None:
     assert "K: environment variable X" in str(raised.value)
     assert "L: environment variable Y" in str(raised.value)
     assert "one" not in str(raised.value)
+
+
+def test_a_local_ray_says_how_it_gets_a_variable() -> None:
+    with pytest.raises(LookupError, match="X is not set on this node; set it, then run `lac down`"):
+        resolve("{{ env.X }}", {**NODE, LOCAL_RAY: "/private"})
+
+
+def test_the_variables_that_a_value_refers_to() -> None:
+    assert names_in("{{ env.A }}-{{env.B}}-{{ var.C }}") == {"A", "B"}
+    assert names_in("plain") == frozenset()

@@ -50,6 +50,7 @@ class Bench:
             auth_store=self.auth_store and SimpleNamespace(value=self.auth_store, reference=None),
             workspace="default",
             serve=self.serve,
+            local=None,
             limits=self.limits,
             drift_ignore=(),
             default_permission="READ",

@@ -15,6 +15,7 @@ from lifecycle_as_code.stores.ray import local
 from lifecycle_as_code.stores.ray.client import Cluster
 from lifecycle_as_code.stores.ray.local import LocalRay
 from support.mlflow_fixture import SERVICES
+from support.shared import marks
 
 SECRET = "value-of-the-nodes-own-variable"
 
@@ -43,7 +44,7 @@ class RayForTests:
 def ray(tmp_path_factory: pytest.TempPathFactory) -> RayForTests:
     """A loopback Ray for all tests that need one."""
     directory = tmp_path_factory.mktemp("ray") / ".lac"
-    running = local.up(directory, environment={"NODE_SECRET": SECRET})
+    running = local.up(directory, environment={"NODE_SECRET": SECRET, **marks()})
     until_done = SERVICES["ray"]
     until_done.callback(local.down, directory)
     cluster = until_done.enter_context(local.connect(directory, running))

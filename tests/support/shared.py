@@ -20,6 +20,12 @@ SPARED = "TEST_RUN_SPARED"
 """The variable of processes that end by themselves, and are better not interrupted: an installation."""
 
 
+def marks() -> dict[str, str]:
+    """The variables by which the processes of this run are known: what starts in an environment of its own
+    needs them."""
+    return {name: value for name, value in os.environ.items() if name.startswith(MARK)}
+
+
 def _memory() -> str | None:
     """Where files are in memory, if there is plenty: databases come and go by the hundred, and a disk is what
     they would wait for. None for the system's own place of temporary files."""

@@ -6,19 +6,27 @@ import click
 
 from ..display import json_option
 from ..group import Verb
-from ..local_ray import as_data, as_text, state_directory
+from ..local_ray import all_as_data, all_as_text, as_data, as_text, state_directory
 from ..options import Options
 from ..output import say
 
 
 @click.command(cls=Verb)
+@click.option("--all", "every", is_flag=True, help="List every local Ray that you started on this machine.")
 @json_option
 @click.pass_obj
-def command(options: Options, as_json: bool) -> int:
-    """Show whether this stack's Ray is running on this machine, and its addresses."""
+def command(options: Options, every: bool, as_json: bool) -> int:
+    """Show whether this stack's Ray is running on this machine, and its addresses.
+
+    `--all` needs no stack: it lists the Ray of each of your stacks, including stacks whose directory was
+    deleted. `lac down --all` stops them.
+    """
     from ...stores.ray import local
     from ...views import json
 
+    if every:
+        say(json.document(all_as_data()) if as_json else all_as_text() or "No local Ray is running.")
+        return 0
     ray = local.status(state_directory(options))
     if as_json:
         say(json.document(as_data(ray)))

@@ -8,6 +8,7 @@ from ..group import Verb
 from ..local_ray import as_data, as_text, state_directory
 from ..options import Options
 from ..output import note, say
+from ..stacks import open_stack
 
 
 @click.command(cls=Verb)
@@ -17,10 +18,20 @@ from ..output import note, say
 def command(options: Options, num_cpus: int | None, as_json: bool) -> int:
     """Start this stack's Ray on this machine, on loopback addresses only. Does nothing if it is running.
 
-    With `serve: local` in lac.yaml, `lac apply` starts it, too."""
+    With `serve: local` in lac.yaml, `lac apply` starts it, too. Replicas get a few variables of the
+    environment, such as PATH, HOME and LANG, and those that the manifests name as `{{ env.NAME }}`.
+    """
     from ...stores.ray import local
     from ...views import json
 
-    ray = local.up(state_directory(options), num_cpus=num_cpus, on_progress=note)
+    directory = state_directory(options)
+    stack = open_stack(options)
+    ray = local.up(
+        directory,
+        num_cpus=num_cpus,
+        environment=stack.replica_environment,
+        tls=stack.local_tls,
+        on_progress=note,
+    )
     say(json.document(as_data(ray)) if as_json else as_text(ray))
     return 0

