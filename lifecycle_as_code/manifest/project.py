@@ -112,7 +112,7 @@ def _project(
         limits=Limits(guards.max_deletion_share, guards.max_deletions),
         drift_ignore=reader.part("drift", DriftFile).ignore,
         evidence_seconds=reader.part("evidence", EvidenceFile).seconds,
-        local=reader.local(),
+        local=reader.find_part("local", LocalFile),
         environments=frozenset(environments),
         default_permission=reader.default_permission(),
         include=tuple(pattern for pattern, _ in include),
@@ -256,16 +256,16 @@ class _Reader:
         # an invalid level is reported with the whole file
         return level if isinstance(level, str) else DEFAULT_PERMISSION
 
-    def local(self) -> LocalFile | None:
-        """How other machines reach a local Ray's endpoints; None where they don't."""
-        return self.part("local", LocalFile) if isinstance(self._holder("local").get("local"), Map) else None
-
     def part(self, key: str, part: type[P]) -> P:
         """A setting with fields of its own; its defaults if there is none or a problem was reported."""
+        return self.find_part(key, part) or part()
+
+    def find_part(self, key: str, part: type[P]) -> P | None:
+        """A setting with fields of its own; None if there is none or a problem was reported."""
         holder = self._holder(key)
         node = holder.get(key)
         if not isinstance(node, Map):
-            return part()
+            return None
         # its form is checked with the whole file; read again for the values alone
         values = read_part(node, part, key, holder, key, Report(self._report.file))
         try:
@@ -277,7 +277,7 @@ class _Reader:
                 at = self._report.source(place)
                 if at not in {p.at for p in self._report.problems}:
                     self._report.add("bad-value", place, f"`{key}.{name}`: {item['msg']}.")
-            return part()
+            return None
 
     def include(self) -> tuple[tuple[str, Source], ...]:
         """The patterns with their places; by default everything."""

@@ -96,6 +96,9 @@ def harden(config: str, *, max_body: int = MAX_BODY, listen: str = "", certifica
                 continue
             case _, ["log" | "option", "global" | "httplog"]:
                 continue
+            case _, ["server", *_, "backup"]:
+                # Ray's own proxy, in which requests wait for a replica without end
+                continue
             case _, ["bind" | "listen" | "frontend" | "stats", *_]:
                 if line.split("#")[0].strip() not in _KNOWN and words[:2] != ["stats", "timeout"]:
                     raise UnknownConfigurationError(f"unexpected line: {line.strip()}")
