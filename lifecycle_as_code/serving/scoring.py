@@ -10,6 +10,7 @@ An answer is what `mlflow models serve` would have given, by one of three ways:
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from lifecycle_as_code.serving.columns import Columns, Tensor
     from lifecycle_as_code.serving.native import Predict
 
+_logger = logging.getLogger(__name__)
+
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
 
@@ -28,8 +31,7 @@ EVENT_STREAM = "text/event-stream"
 INLINE_LIMIT = 0.002
 
 _JSON_TYPES = {JSON, f"{JSON}; charset=utf-8", f"{JSON};charset=utf-8"}
-# integers beyond 64 bits become floats in orjson and stay integers in json
-_HUGE_INTEGER = re.compile(rb"\d{19}")
+_MANY_DIGITS = re.compile(rb"\d{19,}")
 
 
 class Answer(NamedTuple):
@@ -57,9 +59,17 @@ class Scorer:
         self._model = model
         self._schema = model.metadata.get_input_schema()
         self._pace = _Pace()
-        self._table, self._predict, self._enforced = _find_ways(model, self._schema)
-        if self._table and self._predict and not self._agrees(self._table):
-            self._predict = None
+        self._table: Columns | Tensor | None = None
+        self._predict: Predict | None = None
+        self._enforced: PyFuncModel | None = None
+        try:
+            self._table, self._predict, self._enforced = _find_ways(model, self._schema)
+            if self._table and self._predict and not self._agrees(self._table):
+                self._predict = None
+        except Exception as e:
+            # a flavor of another version: what MLflow does with it is still right
+            _logger.warning("Requests take MLflow's own way: %s: %s", type(e).__name__, e)
+            self._predict = self._enforced = None
 
     @classmethod
     def load(cls, model_uri: str) -> Scorer:
@@ -214,7 +224,9 @@ class _Pace:
         self._wall[size.bit_length()] = min(seconds, self.estimate(size) * 1.25)
 
 
-def _find_ways(model: PyFuncModel, schema: Any) -> tuple[Columns | Tensor | None, Predict | None, Any]:
+def _find_ways(
+    model: PyFuncModel, schema: Any
+) -> tuple[Columns | Tensor | None, Predict | None, PyFuncModel | None]:
     """How a plain request is read, what predicts from an array, and the model without enforcement."""
     from lifecycle_as_code.serving import columns, native
 
@@ -267,13 +279,21 @@ def _read_json(body: bytes) -> dict[str, Any] | bytes:
     """The object in `body`; `body` itself where MLflow must judge: no object, or not what orjson takes."""
     import orjson
 
-    if _HUGE_INTEGER.search(body):
+    if _has_huge_integer(body):
         return body
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         return body
     return value if isinstance(value, dict) else body
+
+
+def _has_huge_integer(body: bytes) -> bool:
+    """Whether orjson might make a float of what stays an integer in json: one beyond 64 bits."""
+    return any(
+        body[m.start() - 1 : m.start()] != b"." and body[m.end() : m.end() + 1] not in (b".", b"e", b"E")
+        for m in _MANY_DIGITS.finditer(body)
+    )
 
 
 def _refusal(e: Any) -> Answer:

@@ -64,7 +64,7 @@ TABLES = {
         "split",
         [[0.5, 2**60 + 2**36 + 1, 1, 2, True, 0]],
     ),
-    "records become columns of 64 bits": ("tree, single precision", "inputs", [[1.5, 2.5, 0.5, 1.0]]),
+    "records of 32 bits": ("tree, single precision", "inputs", [[1.5, 2.5, 0.5, 1.0]]),
     "integers as they are": ("lightgbm, fine integers", "split", [[2**24], [2**24 + 1]]),
     "a long cut short": ("linear, integers", "split", [[1, 2, 2.5, 3]]),
     "an integer of 32 bits that isn't": ("linear, mixed types", "split", [[0.5, 1, 1, 2**33, True, 0]]),
