@@ -126,10 +126,13 @@ class Scorer:
         from mlflow.exceptions import MlflowException
         from mlflow.pyfunc import scoring_server
 
-        data: Any = _read_json(body) if content_type.partition(";")[0].strip() == JSON else body
+        data: Any = body
         model, schema = self._model, self._schema
-        if (prepared := self._prepare(data)) is not None:
-            data, model, schema = prepared, self._enforced, None
+        if content_type.partition(";")[0].strip() == JSON:
+            if (prepared := self._prepare(body)) is not None:
+                data, model, schema = prepared, self._enforced, None
+            else:
+                data = _read_json(body)
         try:
             reply = scoring_server.invocations(data, content_type, model, schema)
         except MlflowException as e:
@@ -139,21 +142,21 @@ class Scorer:
             return error(500, "INTERNAL_ERROR", f"{type(e).__name__}: {e}")
         return Answer(reply.status, reply.mimetype, reply.response.encode())
 
-    def _prepare(self, data: Any) -> dict[str, Any] | None:
-        """The request with its table as a DataFrame that needs no enforcement."""
-        if self._enforced is None or not isinstance(data, dict):
+    def _prepare(self, body: bytes) -> dict[str, Any] | None:
+        """The request with its table as a DataFrame, free of huge integers, that needs no enforcement."""
+        import orjson
+
+        if self._enforced is None:
             return None
-        request = {key: value for key, value in data.items() if key != "params"}
         try:
+            request = orjson.loads(body)
+            params = {"params": request.pop("params")} if "params" in request else {}
             frame = self._table.frame(request)  # type: ignore[union-attr]
         except Exception:
             return None
-        if frame is None:
+        if frame is None or (params and _has_huge_integer(body)):
             return None
-        return {
-            "dataframe_split": {"data": frame},
-            **({"params": data["params"]} if "params" in data else {}),
-        }
+        return {"dataframe_split": {"data": frame}, **params}
 
     def _agrees(self, table: Columns | Tensor) -> bool:
         """Whether both ways give the same answers to generated rows and to the model's input example."""

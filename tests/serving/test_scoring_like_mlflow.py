@@ -36,7 +36,7 @@ def test_generated_requests_get_the_answers_of_mlflows_server(
 ) -> None:
     from mlflow.pyfunc import scoring_server
 
-    count = 600 if request.config.getoption("--everywhere") else 60
+    count = 600 if request.config.getoption("--everywhere") else 50
     model = flavors.load(MODELS[name], tmp_path / "model")
     bodies = list(flavors.requests(model, seed=zlib.crc32(name.encode()), count=count))
     theirs = asyncio.run(ask(scoring_server.init(model), bodies))
