@@ -62,7 +62,7 @@ class Columns:
                 return self._split(table)
             case "dataframe_records" | "instances" if isinstance(table, list):
                 return self._records(table)
-            # from records MLflow infers the types anew, and refuses 64 bits for 32
+            # here pandas infers the types anew, and doesn't promise to leave 32 bits at that
             case "inputs" if isinstance(table, list) and all(
                 d in (np.float64, np.int64) for d in self._dtypes
             ):

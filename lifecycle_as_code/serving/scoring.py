@@ -10,6 +10,7 @@ An answer is what `mlflow models serve` would have given, by one of three ways:
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from lifecycle_as_code.serving.columns import Columns, Tensor
     from lifecycle_as_code.serving.native import Predict
 
+_logger = logging.getLogger(__name__)
+
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
 
@@ -31,8 +34,7 @@ INLINE_LIMIT = 0.002
 _EXCERPT = 500
 
 _JSON_TYPES = {JSON, f"{JSON}; charset=utf-8", f"{JSON};charset=utf-8"}
-# integers beyond 64 bits become floats in orjson and stay integers in json
-_HUGE_INTEGER = re.compile(rb"\d{19}")
+_MANY_DIGITS = re.compile(rb"\d{19,}")
 
 
 class Answer(NamedTuple):
@@ -60,9 +62,17 @@ class Scorer:
         self._model = model
         self._schema = model.metadata.get_input_schema()
         self._pace = _Pace()
-        self._table, self._predict, self._enforced = _find_ways(model, self._schema)
-        if self._table and self._predict and not self._agrees(self._table):
-            self._predict = None
+        self._table: Columns | Tensor | None = None
+        self._predict: Predict | None = None
+        self._enforced: PyFuncModel | None = None
+        try:
+            self._table, self._predict, self._enforced = _find_ways(model, self._schema)
+            if self._table and self._predict and not self._agrees(self._table):
+                self._predict = None
+        except Exception as e:
+            # a flavor of another version: what MLflow does with it is still right
+            _logger.warning("Requests take MLflow's own way: %s: %s", type(e).__name__, e)
+            self._predict = self._enforced = None
 
     @classmethod
     def load(cls, model_uri: str) -> Scorer:
@@ -133,10 +143,13 @@ class Scorer:
         from mlflow.exceptions import MlflowException
         from mlflow.pyfunc import scoring_server
 
-        data: Any = _read_json(body) if content_type.partition(";")[0].strip() == JSON else body
+        data: Any = body
         model, schema = self._model, self._schema
-        if (prepared := self._prepare(data)) is not None:
-            data, model, schema = prepared, self._enforced, None
+        if content_type.partition(";")[0].strip() == JSON:
+            if (prepared := self._prepare(body)) is not None:
+                data, model, schema = prepared, self._enforced, None
+            else:
+                data = _read_json(body)
         try:
             reply = scoring_server.invocations(data, content_type, model, schema)
         except MlflowException as e:
@@ -146,21 +159,21 @@ class Scorer:
             return error(500, "INTERNAL_ERROR", f"{type(e).__name__}: {e}")
         return Answer(reply.status, reply.mimetype, reply.response.encode())
 
-    def _prepare(self, data: Any) -> dict[str, Any] | None:
-        """The request with its table as a DataFrame that needs no enforcement."""
-        if self._enforced is None or not isinstance(data, dict):
+    def _prepare(self, body: bytes) -> dict[str, Any] | None:
+        """The request with its table as a DataFrame, free of huge integers, that needs no enforcement."""
+        import orjson
+
+        if self._enforced is None:
             return None
-        request = {key: value for key, value in data.items() if key != "params"}
         try:
+            request = orjson.loads(body)
+            params = {"params": request.pop("params")} if "params" in request else {}
             frame = self._table.frame(request)  # type: ignore[union-attr]
         except Exception:
             return None
-        if frame is None:
+        if frame is None or (params and _has_huge_integer(body)):
             return None
-        return {
-            "dataframe_split": {"data": frame},
-            **({"params": data["params"]} if "params" in data else {}),
-        }
+        return {"dataframe_split": {"data": frame}, **params}
 
     def _agrees(self, table: Columns | Tensor) -> bool:
         """Whether both ways give the same answers to generated rows and to the model's input example."""
@@ -231,7 +244,9 @@ class _Pace:
         self._wall[size.bit_length()] = min(seconds, self.estimate(size) * 1.25)
 
 
-def _find_ways(model: PyFuncModel, schema: Any) -> tuple[Columns | Tensor | None, Predict | None, Any]:
+def _find_ways(
+    model: PyFuncModel, schema: Any
+) -> tuple[Columns | Tensor | None, Predict | None, PyFuncModel | None]:
     """How a plain request is read, what predicts from an array, and the model without enforcement."""
     from lifecycle_as_code.serving import columns, native
 
@@ -284,13 +299,21 @@ def _read_json(body: bytes) -> dict[str, Any] | bytes:
     """The object in `body`; `body` itself where MLflow must judge: no object, or not what orjson takes."""
     import orjson
 
-    if _HUGE_INTEGER.search(body):
+    if _has_huge_integer(body):
         return body
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         return body
     return value if isinstance(value, dict) else body
+
+
+def _has_huge_integer(body: bytes) -> bool:
+    """Whether orjson might make a float of what stays an integer in json: one beyond 64 bits."""
+    return any(
+        body[m.start() - 1 : m.start()] != b"." and body[m.end() : m.end() + 1] not in (b".", b"e", b"E")
+        for m in _MANY_DIGITS.finditer(body)
+    )
 
 
 def _refusal(e: Any) -> Answer:

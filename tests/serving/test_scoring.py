@@ -225,3 +225,11 @@ def test_a_model_that_predicts_otherwise_from_an_array_keeps_to_pyfunc(line: Any
     scorer = Scorer(odd)
     assert scorer._predict is None
     assert json.loads(scorer.score(ROW, JSON).body)["predictions"] == pytest.approx([2.5])
+
+
+def test_many_digits_after_the_point_are_no_huge_integer() -> None:
+    from lifecycle_as_code.serving import scoring
+
+    assert isinstance(scoring._read_json(b'{"a": [0.00012345678901234567, 1234567890123456789.5]}'), dict)
+    assert isinstance(scoring._read_json(b'{"a": [0.5,1234567890123456789]}'), bytes)
+    assert isinstance(scoring._read_json(b'{"a": -123456789012345678901234567890}'), bytes)

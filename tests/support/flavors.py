@@ -62,6 +62,19 @@ def _sklearn(
     return save
 
 
+def _fine_integers(path: Path) -> None:
+    """LightGBM over integers that differ by less than a float32 can tell."""
+    import lightgbm
+    import mlflow.lightgbm
+    import pandas as pd
+    from mlflow.models import infer_signature
+
+    frame = pd.DataFrame({"x0": 2**24 + np.arange(120) % 2})
+    options = {"objective": "regression", "min_data_in_bin": 1, "verbose": -1}
+    model = lightgbm.train(options, lightgbm.Dataset(frame, frame["x0"] - 2**24), 5)
+    mlflow.lightgbm.save_model(model, path, signature=infer_signature(frame), **_SAVE)
+
+
 def _booster(flavor: str, sklearn_api: bool, dtypes: list[str] | None = None) -> Callable[[Path], None]:
     def save(path: Path) -> None:
         from mlflow.models import infer_signature
@@ -187,6 +200,7 @@ def flavors() -> dict[str, Flavor]:
         "lightgbm": Flavor(_booster("lightgbm", False)),
         "lightgbm, classifier": Flavor(_booster("lightgbm", True)),
         "lightgbm, integers": Flavor(_booster("lightgbm", False, ["int64", "int32"])),
+        "lightgbm, fine integers": Flavor(_fine_integers),
         "onnx": Flavor(_onnx(False)),
         "onnx, classifier": Flavor(_onnx(True)),
         "onnx, tensor": Flavor(_onnx(False, tensor=True)),
