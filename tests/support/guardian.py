@@ -8,6 +8,7 @@ fixture has to come to its end for it.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -20,7 +21,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lifecycle_as_code.serving.references import LOCAL_RAY
 from lifecycle_as_code.stores import processes
+from lifecycle_as_code.stores.ray.local import RECORD
 from support.shared import DIRECTORY, MARK, SPARED, make_directory
 
 if TYPE_CHECKING:
@@ -103,7 +106,7 @@ def watch(mark: str, directory: Path, controller: int) -> None:
             said, before = said + os.read(0, 100), said
             if said == before:
                 break
-    members = Members(mark, outside)
+    members = Members(mark, outside, directory)
     members.end()
     for path in members.directories:
         shutil.rmtree(path, ignore_errors=True)
@@ -115,9 +118,11 @@ class Members:
     """The run's live processes. They carry its mark; Ray's and PostgreSQL's overwrite their environment, and
     are known by a session that one with the mark belongs to, or by their parents."""
 
-    def __init__(self, mark: str, outside: int) -> None:
-        """`outside`: the session that the run began in, with a terminal's shell and all else."""
+    def __init__(self, mark: str, outside: int, home: Path | None = None) -> None:
+        """`outside`: the session that the run began in, with a terminal's shell and all else. `home`: the
+        run's directory; the local Ray of a stack below it is the run's, with or without the mark."""
         self._mark = mark
+        self._home = home
         self._outside = outside
         # a session keeps its number as long as it has members, whoever of them ended
         self._sessions: set[int] = set()
@@ -130,6 +135,7 @@ class Members:
         sessions = {pid: processes.session_of(pid) or 0 for pid in parents}
         spared = {os.getpid(), *(pid for pid in parents if processes.carries(pid, SPARED, "1"))}
         members = {pid for pid in parents if processes.carries(pid, self._mark, "1")} - spared
+        members |= {pid for pid, ray in processes.carrying(LOCAL_RAY).items() if self._owns(ray)} & {*parents}
         while True:
             self._sessions |= {sessions[pid] for pid in members} - {self._outside, 0}
             more = {pid for pid in parents if parents[pid] in members or sessions[pid] in self._sessions}
@@ -137,6 +143,13 @@ class Members:
                 self.directories |= {path for pid in members for path in find_ray_directories(pid)}
                 return {pid: parents[pid] for pid in members}
             members |= more - spared
+
+    def _owns(self, ray: str) -> bool:
+        try:
+            record = json.loads((Path(ray) / RECORD).read_text())
+        except (OSError, ValueError):
+            return False
+        return self._home is not None and Path(record["directory"]).is_relative_to(self._home)
 
     def end(self) -> None:
         """Ask those first whom no other member would end, then don't ask."""

@@ -25,6 +25,7 @@ _QUIET = {
     "RAY_raylet_report_resources_period_milliseconds": "500",
     "RAY_DASHBOARD_AGENT_LOOP_MONITOR_ENABLED": "0",
     "REPORTER_UPDATE_INTERVAL_MS": "30000",
+    "METRICS_RECORD_INTERVAL_S": "600",
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "10000",
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.3",
     # else one waits for each CPU; a worker that a task has left is used again within a second

@@ -38,7 +38,7 @@ def test_replicas_get_the_variables_that_manifests_name() -> None:
     environment = NODE.environment(USERS, {"AWS_SECRET_ACCESS_KEY": "secret"})
     assert environment["AWS_SECRET_ACCESS_KEY"] == "secret"
     left = set(environment) - {*passed(USERS), "AWS_SECRET_ACCESS_KEY", "PYTHONPATH", "no_proxy", "NO_PROXY"}
-    rays = ("RAY_", "REPORTER_UPDATE_INTERVAL_MS", "DASHBOARD_METRIC_PORT")
+    rays = ("RAY_", "REPORTER_", "METRICS_RECORD_", "DASHBOARD_METRIC_PORT")
     assert [name for name in left if not name.startswith(rays)] == []
 
 

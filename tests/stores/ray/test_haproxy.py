@@ -229,6 +229,15 @@ def test_no_replica_is_a_503_that_asks_for_another_try(tmp_path: Path) -> None:
     assert line.endswith("hdr Retry-After 1")
 
 
+def test_an_endpoint_that_haproxy_does_not_know_yet_is_no_404(tmp_path: Path) -> None:
+    config = rays_config(tmp_path, 8000, 30000)
+    first = re.sub(r"\n    use_backend .*", "", config)
+    assert first != config
+    rule = re.compile(r"http-request return status 503 .* if \{ path_beg /serving-endpoints/ \}")
+    assert rule.search(haproxy.harden(first))
+    assert not rule.search(haproxy.harden(config))
+
+
 @pytest.mark.parametrize(
     "begun",
     [b"POST /x HTTP/1.1\r\nHost: a\r\n", b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx"],
