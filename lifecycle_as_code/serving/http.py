@@ -94,7 +94,9 @@ def app(answer: Callable[[Request], Awaitable[Reply]]) -> Callable[..., Awaitabl
 
 async def _send(reply: Reply, send: Send, *, with_body: bool) -> None:
     status, media_type, body = reply.answer
-    headers = [(b"content-type", media_type.encode())]
+    # as Starlette does it for MLflow's server
+    charset = "; charset=utf-8" if media_type.startswith("text/") and "charset=" not in media_type else ""
+    headers = [(b"content-type", (media_type + charset).encode())]
     if reply.events is None:
         headers.append((b"content-length", b"%d" % len(body)))
     headers += [(name.encode(), value.encode()) for name, value in reply.headers]

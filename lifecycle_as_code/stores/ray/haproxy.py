@@ -26,8 +26,15 @@ REQUEST_SECONDS = 10
 """How long a request's head, and the first 15 KiB of its body, may take to arrive."""
 IDLE_SECONDS = 60
 """How long a client may send nothing: within a body, or between requests."""
+WAIT_SECONDS = 10
+"""How long a request waits where no replica is ready."""
 PROBLEM = "haproxy.problem"
 """The file beside the launcher that says why HAProxy wasn't started."""
+
+UNAVAILABLE = "unavailable.http"
+"""The file beside the launcher with the answer for requests that waited in vain."""
+
+_FALLBACK = "-fallback"
 
 # that of callers would change how Ray routes or ends a request
 _RAYS_HEADERS = (
@@ -52,16 +59,31 @@ class UnknownConfigurationError(Exception):
     """Ray's configuration isn't the one that is hardened here."""
 
 
-def harden(config: str, *, max_body: int = MAX_BODY, listen: str = "", certificate: str = "") -> str:
+def harden(
+    config: str,
+    *,
+    unavailable: str = UNAVAILABLE,
+    max_body: int = MAX_BODY,
+    listen: str = "",
+    certificate: str = "",
+) -> str:
     """Ray's `haproxy.cfg` with limits, without listeners beside the data port, and without what tells about
-    endpoints. `listen`: an address and port for TLS beside the data port; `certificate`: a PEM file, with its
-    key beside it in `….key`.
+    endpoints. `unavailable`: a file with the whole answer for requests that waited in vain. `listen`: an
+    address and port for TLS beside the data port; `certificate`: a PEM file, with its key beside it in
+    `….key`.
 
     UnknownConfigurationError where Ray's configuration isn't as expected.
     """
     lines: list[str] = []
     changes = set()
     section = ""
+    # backends with Ray's own proxy behind them
+    fallbacks = {
+        section.split()[0]: server
+        for section in config.split("\nbackend ")[1:]
+        for server in section.splitlines()
+        if server.split()[:1] == ["server"] and server.endswith(" backup")
+    }
     for line in config.splitlines():
         words = line.split()
         if words and not line[0].isspace():
@@ -96,13 +118,17 @@ def harden(config: str, *, max_body: int = MAX_BODY, listen: str = "", certifica
                 continue
             case _, ["log" | "option", "global" | "httplog"]:
                 continue
+            case "frontend http_frontend", ["use_backend", name, "if", condition] if name in fallbacks:
+                lines.append(f"    use_backend {name}{_FALLBACK} if {condition} {{ nbsrv({name}) eq 0 }}")
             case _, ["server", *_, "backup"]:
-                # Ray's own proxy, in which requests wait for a replica without end
+                # requests wait there for a replica without end: below, with an end
                 continue
             case _, ["bind" | "listen" | "frontend" | "stats", *_]:
                 if line.split("#")[0].strip() not in _KNOWN and words[:2] != ["stats", "timeout"]:
                     raise UnknownConfigurationError(f"unexpected line: {line.strip()}")
         lines.append(line)
+    for name, server in fallbacks.items():
+        lines += _fallback(name, server.removesuffix(" backup"), unavailable)
     if missing := _CHANGES - changes:
         raise UnknownConfigurationError(f"missing: {', '.join(sorted(missing))}")
     return "\n".join(lines) + "\n"
@@ -147,6 +173,14 @@ def _unknown_path(knows_endpoints: bool) -> Iterable[str]:
     yield f"    http-request return status 404 {_json(_detail('Not Found'))}"
 
 
+def _fallback(name: str, server: str, unavailable: str) -> Iterable[str]:
+    """Where requests go while no replica is ready: for moments in an update, or until one is replaced."""
+    yield f"backend {name}{_FALLBACK}"
+    yield f"    timeout server {WAIT_SECONDS}s"
+    yield f"    errorfile 504 {unavailable}"
+    yield server
+
+
 def _error(code: str, message: str) -> str:
     return f'{{"error_code": "{code}", "message": "{message}"}}'
 
@@ -172,6 +206,11 @@ def write_launcher(
     from shlex import quote
 
     path = directory / "haproxy"
+    body = _error(*_ERRORS[503])
+    head = f"Content-Type: application/json\r\nRetry-After: 1\r\nContent-Length: {len(body)}"
+    (directory / UNAVAILABLE).write_bytes(
+        f"HTTP/1.1 503 Service Unavailable\r\n{head}\r\n\r\n{body}".encode()
+    )
     listen, certificate = "", directory / "cert.pem"
     if tls is not None:
         listen, own, key = tls
@@ -190,7 +229,13 @@ def main(arguments: list[str]) -> None:
     path = given[given.index("-f") + 1]
     try:
         with open(path) as f:
-            text = harden(f.read(), max_body=int(max_body), listen=listen, certificate=certificate)
+            text = harden(
+                f.read(),
+                unavailable=os.path.join(directory, UNAVAILABLE),
+                max_body=int(max_body),
+                listen=listen,
+                certificate=certificate,
+            )
     except UnknownConfigurationError as e:
         message = f"lac doesn't know how to harden this release's HAProxy configuration; {e}"
         with open(os.path.join(directory, PROBLEM), "w") as f:

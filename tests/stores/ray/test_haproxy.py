@@ -50,8 +50,8 @@ ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Echo).serve_forever()
 """
 
 
-def rays_config(directory: Path, data: int, backend: int, *, maxconn: int = 4096) -> str:
-    """What Ray's own template gives for one endpoint."""
+def rays_config(directory: Path, data: int, backend: int, *, maxconn: int = 4096, rays: int = 9) -> str:
+    """What Ray's own template gives for one endpoint. `rays`: the port of Ray's own proxy."""
     values = {
         "socket_path": f"{directory}/s",
         "maxconn": maxconn,
@@ -78,11 +78,12 @@ def rays_config(directory: Path, data: int, backend: int, *, maxconn: int = 4096
     config = {**values, **dict.fromkeys((*nothing, "close_spread_time_s", "retries"))}
     server = {"name": "replica", "host": "127.0.0.1", "port": backend}
     endpoint = {"name": "http-lac.fraud", "path_prefix": "/serving-endpoints/fraud", "servers": [server]}
+    endpoint["fallback_server"] = {"name": "rays", "host": "127.0.0.1", "port": rays}
     times = [
         f"timeout_{name}_s" for name in ("connect", "server", "client", "http_request", "queue", "tunnel")
     ]
     endpoint |= dict.fromkeys([*times, "timeout_http_keep_alive_s"])
-    health = {"health_path": "/-/healthz", "default_server_directive": "default-server inter 5s"}
+    health = {"health_path": "/-/healthz", "default_server_directive": "default-server inter 200ms fall 1"}
     routes = {"status": 200, "routes_content_type": "application/json", "routes_message": "all the names"}
     info = {"healthy": True, "status": 200, "health_message": "success"}
     jinja = Environment()
@@ -104,6 +105,7 @@ class Proxy:
 
     port: int
     process: subprocess.Popen[bytes]
+    replica: subprocess.Popen[bytes]
     http: httpx.Client
 
     def connect(self, sent: bytes) -> socket.socket:
@@ -114,12 +116,12 @@ class Proxy:
 
 @contextmanager
 def proxy(
-    directory: Path, *, tls: tuple[str, Path, Path] | None = None, maxconn: int = 4096
+    directory: Path, *, tls: tuple[str, Path, Path] | None = None, maxconn: int = 4096, rays: int = 9
 ) -> Iterator[Proxy]:
     """HAProxy as Ray starts it: with the launcher in its place."""
     data, backend = free_ports(0, 0)
     config = directory / "haproxy.cfg"
-    config.write_text(rays_config(directory, data, backend, maxconn=maxconn))
+    config.write_text(rays_config(directory, data, backend, maxconn=maxconn, rays=rays))
     launcher = haproxy.write_launcher(directory, BINARY, max_body=100_000, tls=tls)
     with ExitStack() as started:
         replica = started.enter_context(
@@ -133,7 +135,7 @@ def proxy(
         until_it_listens(data)
         address = f"http://127.0.0.1:{data}"
         http = started.enter_context(httpx.Client(base_url=address, trust_env=False, timeout=30))
-        yield Proxy(data, process, http)
+        yield Proxy(data, process, replica, http)
 
 
 def until_it_listens(port: int) -> None:
@@ -227,6 +229,46 @@ def test_no_replica_is_a_503_that_asks_for_another_try(tmp_path: Path) -> None:
     config = haproxy.harden(rays_config(tmp_path, 8000, 30000))
     (line,) = (line for line in config.splitlines() if "http-error status 503" in line)
     assert line.endswith("hdr Retry-After 1")
+
+
+def test_a_request_without_a_replica_waits_behind_rays_proxy_and_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = tmp_path / "quick.py"
+    quick.write_text(Path(haproxy.__file__).read_text().replace("WAIT_SECONDS = 10", "WAIT_SECONDS = 1"))
+    monkeypatch.setattr(haproxy, "__file__", str(quick))
+    # it takes connections, and never answers
+    with (
+        socket.create_server(("127.0.0.1", 0)) as rays,
+        proxy(tmp_path, rays=rays.getsockname()[1]) as running,
+    ):
+        assert running.http.post(INVOCATIONS, content=b"{}").status_code == 200
+        running.replica.kill()
+        running.replica.wait()
+        for _ in range(100):
+            reply = running.http.post(INVOCATIONS, content=b"{}")
+            if asked := rays_was_asked(rays):
+                break
+        assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
+        assert reply.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
+        assert asked
+
+
+def rays_was_asked(rays: socket.socket) -> bool:
+    """Whether a connection waits or waited there that is no check of HAProxy's, which sends nothing."""
+    rays.settimeout(0.01)
+    while True:
+        try:
+            connection, _ = rays.accept()
+        except TimeoutError:
+            return False
+        with connection:
+            connection.settimeout(0.01)
+            try:
+                if connection.recv(1):
+                    return True
+            except OSError:
+                continue
 
 
 def test_an_endpoint_that_haproxy_does_not_know_yet_is_no_404(tmp_path: Path) -> None:
