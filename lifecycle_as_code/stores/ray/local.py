@@ -247,6 +247,8 @@ def _start(
     temp_dir = private_directory()
     try:
         launcher = haproxy.write_launcher(Path(temp_dir), _find_haproxy(), tls=tls)
+        if not os.access(launcher, os.X_OK):
+            raise _start_error(f"{temp_dir} is mounted `noexec`: set TMPDIR to another place.", directory)
         with _one_at_a_time():
             taken = {port for ray in running() for port in ray.ports}
             last = _last_ports(directory)
