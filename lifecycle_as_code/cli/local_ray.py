@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from .options import Options
 from .output import failure
 
 if TYPE_CHECKING:
+    from ..stores.ray.health import EndpointHealth
     from ..stores.ray.local import LocalRay
 
 
@@ -50,6 +52,24 @@ def stack_of(ray: LocalRay) -> str:
     if directory is None:
         return "unknown"
     return str(directory) if directory.is_dir() else f"{directory} (deleted)"
+
+
+def find_endpoints(options: Options, ray: LocalRay) -> tuple[EndpointHealth, ...]:
+    """How the endpoints on the stack's Ray fare."""
+    from ..stores.ray import local
+
+    return local.find_endpoints(state_directory(options), ray)
+
+
+def health_as_text(ray: LocalRay, endpoints: Sequence[EndpointHealth]) -> str:
+    """A line for each endpoint, and a warning for each that other machines reach without a user."""
+    lines = [f"  {one.name}  {one.status}" + (f": {one.problem}" if one.problem else "") for one in endpoints]
+    lines += [
+        f"warning: anyone who reaches {ray.listen} may use `{one.name}`: it has `auth: none`."
+        for one in endpoints
+        if one.is_open and ray.listen
+    ]
+    return "\n".join(lines)
 
 
 def as_data(ray: LocalRay | None) -> dict[str, Any]:

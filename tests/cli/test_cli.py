@@ -17,6 +17,7 @@ from typing import Annotated, Any, ClassVar
 
 import pytest
 from sqlalchemy import create_engine, text
+from support.fake_ray import paper_ray
 from support.mlflow_fixture import fresh_sqlite
 
 from lifecycle_as_code import __version__
@@ -31,6 +32,7 @@ from lifecycle_as_code.model.spec import Address, Key, Spec, Store, parse_addres
 from lifecycle_as_code.planning.drift import Drift
 from lifecycle_as_code.planning.ordering import build_steps, link_changes, sort_changes
 from lifecycle_as_code.stores.processes import start_time
+from lifecycle_as_code.stores.ray.apps import ingress_app
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -892,6 +894,42 @@ def test_the_local_ray_needs_a_stack_but_not_a_valid_one(tmp_path: Path, capsys:
     assert run(["-C", str(tmp_path), "down"]) == 0
     # its replicas get the variables that the manifests name
     assert run(["-C", str(tmp_path), "up"]) == 1
+
+
+def test_status_asks_every_endpoint_itself(tmp_path: Path, capsys: Said) -> None:
+    (tmp_path / "lac.yaml").write_text("name: here\n")
+    (tmp_path / ".lac").mkdir()
+    with paper_ray() as paper, subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+        for name, weight in (("good", 100), ("mute", 0)):
+            row = {"name": "a", "app": f"lac.{name}.a.0", "weight": weight}
+            spec = {"apps": {"a": row["app"]}}
+            config = ingress_app("here", name, targets=[row], auth={"mode": "none"}, spec=spec)
+            paper.paper.apps[config["name"]] = config
+        ray = {
+            "address": paper.address,
+            "data_port": int(paper.address.rsplit(":", 1)[1]),
+            "pid": process.pid,
+        }
+        ray |= {
+            "started": start_time(process.pid),
+            "temp_dir": str(tmp_path),
+            "mark": "",
+            "listen": "0.0.0.0:1",
+        }
+        (tmp_path / ".lac" / "ray.json").write_text(json.dumps(ray))
+        assert run(["-C", str(tmp_path), "status"]) == 0
+        said = capsys.readouterr().out.splitlines()
+        assert run(["-C", str(tmp_path), "status", "--json"]) == 0
+        rows = json.loads(capsys.readouterr().out)["serving_endpoints"]
+        process.kill()
+    assert "  good  RUNNING" in said
+    silence = "it doesn't answer: /serving-endpoints/mute/ping answers 404"
+    assert f"  mute  RUNNING: {silence}" in said
+    assert "warning: anyone who reaches 0.0.0.0:1 may use `good`: it has `auth: none`." in said
+    assert [(row["name"], row["status"], row["problem"]) for row in rows] == [
+        ("good", "RUNNING", None),
+        ("mute", "RUNNING", silence),
+    ]
 
 
 def test_every_local_ray_is_listed_where_no_stack_is(tmp_path: Path, capsys: Said) -> None:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from ..display import json_option
 from ..group import Verb
-from ..local_ray import all_as_data, all_as_text, as_data, as_text, state_directory
+from ..local_ray import (
+    all_as_data,
+    all_as_text,
+    as_data,
+    as_text,
+    find_endpoints,
+    health_as_text,
+    state_directory,
+)
 from ..options import Options
 from ..output import say
 
@@ -16,8 +26,9 @@ from ..output import say
 @json_option
 @click.pass_obj
 def command(options: Options, every: bool, as_json: bool) -> int:
-    """Show whether this stack's Ray is running on this machine, and its addresses.
+    """Show whether this stack's Ray is running on this machine, its addresses, and how its endpoints fare.
 
+    Each endpoint is asked at the address that its callers use.
     `--all` needs no stack: it lists the Ray of each of your stacks, including stacks whose directory was
     deleted. `lac down --all` stops them.
     """
@@ -28,8 +39,16 @@ def command(options: Options, every: bool, as_json: bool) -> int:
         say(json.document(all_as_data()) if as_json else all_as_text() or "No local Ray is running.")
         return 0
     ray = local.status(state_directory(options))
+    if ray is None:
+        message = "This stack's Ray is not running. Run `lac up` to start it."
+        say(json.document(as_data(None)) if as_json else message)
+        return 0
+    if not as_json:
+        say(as_text(ray))
+    endpoints = find_endpoints(options, ray)
     if as_json:
-        say(json.document(as_data(ray)))
-    else:
-        say(as_text(ray) if ray else "This stack's Ray is not running. Run `lac up` to start it.")
+        rows = [asdict(one) for one in endpoints]
+        say(json.document({**as_data(ray), "serving_endpoints": rows, "listen": ray.listen or None}))
+    elif endpoints:
+        say(health_as_text(ray, endpoints))
     return 0

@@ -128,12 +128,11 @@ def facts_of(here: LiveEndpoint, silence: str | None) -> dict[str, Any]:
     isn't what a healthy endpoint answers."""
     apps = {**here.entities} | ({here.ingress.name: here.ingress} if here.ingress else {})
     problems = {name: app.problem for name, app in sorted(apps.items()) if app.problem}
-    illness = [f"{name} lost replicas: {app.illness}" for name, app in sorted(apps.items()) if app.illness]
-    illness += [f"it doesn't answer: {silence}"] if silence else []
+    illness = here.illness(silence)
     return {
         "owner": here.owner,
         "status": here.ingress.status if here.ingress else MISSING,
         "apps": {name: app.status for name, app in sorted(apps.items())},
         **({"problems": problems} if problems else {}),
-        **({HEALTH: "; ".join(illness)} if illness else {}),
+        **({HEALTH: illness} if illness else {}),
     }

@@ -131,6 +131,14 @@ class LiveEndpoint:
         """Whether traffic was moved here and the ingress hasn't failed: then it ought to answer."""
         return bool(self.committed) and self.ingress is not None and self.ingress.problem is None
 
+    def illness(self, silence: str | None) -> str | None:
+        """How it is worse than its spec tells; None where it is well. `silence`: what its own address
+        answered, where that isn't what a healthy endpoint answers."""
+        apps = {**self.entities, **({self.ingress.name: self.ingress} if self.ingress else {})}
+        lines = [f"{name} lost replicas: {app.illness}" for name, app in sorted(apps.items()) if app.illness]
+        lines += [f"it doesn't answer: {silence}"] if silence else []
+        return "; ".join(lines) or None
+
     @property
     def names(self) -> list[str]:
         """Every app of the endpoint."""

@@ -31,6 +31,7 @@ from ...serving.references import LOCAL_RAY
 from .. import processes
 from . import haproxy
 from .client import APPLICATIONS, Cluster
+from .health import EndpointHealth, find_health
 from .node import Node, Ports
 from .ports import free_ports
 from .private import private_directory, write_private
@@ -59,6 +60,7 @@ class LocalRay:
     `temp_dir`: the parent of all its files and sockets, which only its owner can enter. `mark`: the value of
     `LAC_LOCAL_RAY` in its processes' environment. `directory`: the `.lac/` that owns it. `variables`: the
     declared ones that its replicas got. `ports`: all that it was given. `ready`: its API has answered.
+    `listen`: the address and port where other machines reach the endpoints; empty where they don't.
     """
 
     address: str
@@ -71,6 +73,7 @@ class LocalRay:
     variables: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
     ready: bool = True
+    listen: str = ""
 
     @property
     def endpoint_url(self) -> str:
@@ -98,7 +101,15 @@ def token(directory: Path) -> str | None:
 
 def connect(directory: Path, ray: LocalRay) -> Cluster:
     """A handle on the directory's Ray, with its token, that has Serve answer on loopback alone."""
-    return Cluster(ray.address, token(directory), http_options=_http_options(ray))
+    return Cluster(
+        ray.address, token(directory), data_address=ray.endpoint_url, http_options=_http_options(ray)
+    )
+
+
+def find_endpoints(directory: Path, ray: LocalRay) -> tuple[EndpointHealth, ...]:
+    """How the endpoints of the directory's Ray fare. LacError where its API doesn't answer."""
+    with connect(directory, ray) as cluster:
+        return find_health(cluster)
 
 
 def _http_options(ray: LocalRay) -> dict[str, Any]:
@@ -274,6 +285,7 @@ def _start(
                 variables=tuple(sorted(environment)),
                 ports=ports,
                 ready=False,
+                listen=tls[0] if tls else "",
             )
             _record(ray)
     except BaseException:
