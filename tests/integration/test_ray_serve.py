@@ -253,6 +253,96 @@ def _listeners(pid: int | None) -> set[tuple[str, int]]:
     return {(address, int(port, 16)) for address, port in addresses}
 
 
+@pytest.fixture(scope="module")
+def held(ray: RayForTests, models: Models) -> str:
+    """An endpoint whose ingress holds its model: one request at a time, and one that waits."""
+    obedient = entity(models.obedient, max_ongoing_requests=1, max_queued_requests=1)
+    ingress = ingress_app(
+        STACK,
+        "held",
+        primary=obedient,
+        targets=[target(STACK, "held", obedient, 100)],
+        auth={"mode": "none"},
+        spec={},
+    )
+    deploy(ray, ingress)
+    assert ray.cluster.probe("held", revision=revision(ingress), timeout=WAIT) is None
+    return "held"
+
+
+ONE_ROW = {"dataframe_records": [{"a": 1.0}]}
+
+
+def test_a_full_queue_is_a_503_at_once_and_not_a_wait(ray: RayForTests, held: str) -> None:
+    replies: list[httpx.Response] = []
+
+    def ask() -> None:
+        body = {**ONE_ROW, "params": {"sleep": 5.0}}
+        replies.append(httpx.post(ray.url(held), json=body, timeout=60))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # in the order in which they came
+    assert [reply.status_code for reply in replies] == [503, 503, 200, 200]
+    assert "Retry-After" in replies[0].headers
+
+
+def test_a_model_that_would_end_its_process_answers_with_an_error_and_lives(
+    ray: RayForTests, held: str
+) -> None:
+    before = pids(ray, f"lac.{held}")
+    bad = httpx.post(ray.url(held), json={**ONE_ROW, "params": {"exit": True}}, timeout=30)
+    assert (bad.status_code, bad.json()["error_code"]) == (500, "INTERNAL_ERROR")
+    assert httpx.post(ray.url(held), json=ONE_ROW, timeout=30).status_code == 200
+    assert pids(ray, f"lac.{held}") == before
+
+
+@pytest.mark.parametrize("endpoint", ["held", "obeying"], ids=["in the ingress", "in an app of its own"])
+@pytest.mark.usefixtures("served", "held")
+def test_a_model_streams_server_sent_events(ray: RayForTests, endpoint: str) -> None:
+    with httpx.stream("POST", ray.url(endpoint), json={**ONE_ROW, "stream": True}, timeout=30) as reply:
+        assert reply.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+        assert reply.headers["X-Served-Entity"] == "champion"
+        events = list(reply.iter_lines())
+    assert [event for event in events if event] == [
+        'data: {"number": 0, "rows": 1}',
+        'data: {"number": 1, "rows": 1}',
+        'data: {"number": 2, "rows": 1}',
+        "data: [DONE]",
+    ]
+
+
+def test_what_an_endpoint_does_not_have_is_refused_by_the_book(ray: RayForTests, held: str) -> None:
+    def status(method: str, path: str, **request: Any) -> tuple[int, str | None]:
+        reply = httpx.request(method, ray.url(held, path), timeout=30, **request)
+        return reply.status_code, reply.headers.get("Allow")
+
+    assert status("POST", "served-entities/nobody/invocations", json=ONE_ROW) == (404, None)
+    assert status("GET", "served-entities/nobody/ping") == (404, None)
+    assert status("GET", "served-entities/champion/ping") == (200, None)
+    assert status("PUT", "invocations") == (405, "POST")
+    assert status("POST", "ping") == (405, "GET, HEAD")
+    assert status("HEAD", "ping") == (200, None)
+    assert status("GET", "elsewhere") == (404, None)
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "x",
+        "Sec-WebSocket-Version": "13",
+    }
+    assert status("GET", "invocations", headers=upgrade) == (400, None)
+
+    def endless() -> Iterator[bytes]:
+        # in chunks, so that nobody knows the length before
+        for _ in range(80):
+            yield b" " * 2**20
+
+    assert status("POST", "invocations", content=endless())[0] == 413
+
+
 def test_a_version_comes_takes_the_traffic_and_goes_again_and_no_request_fails(
     ray: RayForTests, served: Served
 ) -> None:

@@ -375,3 +375,87 @@ def killed(directory: str, store: str, models: tuple[str, str, str], version: in
 def _world_of(models: Models, version: int) -> list[Spec]:
     here = endpoint("killed", (entity("killed"), 100))
     return [*model("killed", models.iris_1, models.iris_2, champion=version), here]
+
+
+# --- twenty rollouts under constant load
+
+
+FATES = ("good", "slow", "import", "crash loading", "crash predicting", "wrong answer")
+"""What becomes of a version once it is served."""
+
+
+def log_fate(home: Path, fate: str) -> str:
+    """Where a python model lies that this becomes of. What it does, it does in a replica alone."""
+    import mlflow
+    import pandas as pd
+
+    class Fate(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow is untyped
+        def load_context(self, context: Any) -> None:
+            import os
+            import time
+
+            if os.environ.get("_MLFLOW_IS_IN_SERVING_ENVIRONMENT") != "true":
+                return
+            if fate == "slow":
+                time.sleep(10)
+            elif fate == "import":
+                import nonexistent_package  # noqa: F401
+            elif fate == "crash loading":
+                os._exit(1)
+
+        def predict(self, context: Any, model_input: Any, params: Any = None) -> list[float]:
+            import os
+
+            if os.environ.get("_MLFLOW_IS_IN_SERVING_ENVIRONMENT") == "true":
+                if fate == "crash predicting":
+                    os._exit(1)
+                if fate == "wrong answer":
+                    raise ValueError("not for this world")
+            return [0.0] * len(model_input)
+
+    rows = SPLIT["dataframe_split"]
+    example = pd.DataFrame(rows["data"], columns=rows["columns"])
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow.db")
+    try:
+        model = mlflow.pyfunc.log_model(
+            name="fate", python_model=Fate(), input_example=example, pip_requirements=[]
+        )
+    finally:
+        mlflow.set_tracking_uri(before)
+    return str(
+        mlflow.artifacts.download_artifacts(model.model_uri, tracking_uri=f"sqlite:///{home}/mlflow.db")
+    )
+
+
+@pytest.mark.everywhere
+def test_no_request_fails_through_twenty_rollouts_of_which_most_fail(
+    served: Bench, ray: RayForTests, models: Models, tmp_path: Path
+) -> None:
+    """Alternately in the ingress' place and with a challenger beside it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        places = [models.iris_1, *(log_fate(tmp_path, fate) for fate in FATES)]
+
+    def world(version: int, share: int) -> list[Spec]:
+        shares = (entity("fated"), share), (entity("fated", "other", entity_version=1), 100 - share)
+        here = endpoint("fated", *(shares if share < 100 else shares[:1]))
+        return [*model("fated", *places, champion=version), here]
+
+    def good(version: int) -> bool:
+        return version == 1 or FATES[version - 2] in ("good", "slow")
+
+    converge(served.stack(world(1, 100)))
+    serving = 1
+    began = time.monotonic()
+    with Load(ray.url("fated")) as load:
+        for number in range(20):
+            version, share = 1 + (number * 5 + 1) % len(places), 70 if number % 3 == 2 else 100
+            _, events = converge(served.stack(world(version, share)))
+            assert (of(events, Failed) == []) == good(version), (number, version)
+            serving = version if good(version) else serving
+        # the rest of ten minutes
+        time.sleep(max(0.0, 600 - (time.monotonic() - began)))
+    print(f"{sum(load.answered.values())} requests, longest {load.longest:.2f} s, {load.failed[:3]}")
+    assert load.failed == []
+    assert versions(ray, "fated") == {(200, str(serving))}

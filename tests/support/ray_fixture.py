@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import warnings
 from collections import Counter
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ class Load:
     def __init__(self, url: str, pause: float = 0.05) -> None:
         self.answered: Counter[tuple[str, str]] = Counter()
         self.failed: list[object] = []
+        self.longest = 0.0
         self._url = url
         self._pause = pause
         self._end = threading.Event()
@@ -76,11 +78,13 @@ class Load:
         with httpx.Client(timeout=60, trust_env=False) as http:
             # a pause, so that what is under test gets the machine, too
             while not self._end.wait(self._pause):
+                began = time.monotonic()
                 try:
                     reply = http.post(self._url, json=SPLIT)
                 except httpx.HTTPError as e:
                     self.failed.append(e)
                     continue
+                self.longest = max(self.longest, time.monotonic() - began)
                 if reply.status_code == 200:
                     which = (reply.headers["X-Served-Entity"], reply.headers["X-Served-Entity-Version"])
                     self.answered[which] += 1
@@ -121,7 +125,13 @@ def _train(home: Path) -> Models:
             time.sleep(told["sleep"])
             if told["fail"]:
                 raise ValueError("told to fail")
+            if told["exit"]:
+                raise SystemExit(1)
             return {"rows": [told["factor"] * len(model_input)], "secret": [os.environ.get("SECRET", "")]}
+
+        def predict_stream(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # mlflow is untyped
+            for number in range(3):
+                yield {"number": number, "rows": len(model_input)}
 
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow.db")
@@ -136,7 +146,9 @@ def _train(home: Path) -> Models:
             logged = mlflow.sklearn.log_model(model, name="iris", input_example=data.head(2), **needs)
             uris.append(logged.artifact_path)
         frame = pd.DataFrame({"a": [1.0]})
-        signature = infer_signature(frame, frame, params={"sleep": 0.0, "factor": 1.0, "fail": False})
+        signature = infer_signature(
+            frame, frame, params={"sleep": 0.0, "factor": 1.0, "fail": False, "exit": False}
+        )
         logged = mlflow.pyfunc.log_model(
             name="obedient", python_model=Obedient(), signature=signature, **needs
         )
