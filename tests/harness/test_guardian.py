@@ -128,9 +128,11 @@ def running(home: Path, part: str) -> Iterator[Callable[[], Inner]]:
 
 
 def lead(terminal: int) -> None:
-    """Become the terminal's leader, as a shell's job is. Ctrl-C counts, whatever started this run."""
+    """Become the terminal's leader, as a shell's job is. Ctrl-C and the end of the terminal count,
+    whatever started this run."""
     os.login_tty(terminal)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def close_terminal(inner: Inner) -> None:
