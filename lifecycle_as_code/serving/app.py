@@ -168,7 +168,9 @@ class Ingress:
                 return Reply(answer, ((REVISION_HEADER, table.revision),))
             case "GET" | "HEAD", ["version"]:
                 return Reply(Answer(200, JSON, _mlflow_version()))
-            case "GET" | "HEAD", ["served-entities", name, "ping"] if target := self._table.find(name):
+            case "GET" | "HEAD", ["served-entities", name, "ping"]:
+                if (target := self._table.find(name)) is None:
+                    return http.NOT_FOUND
                 return _reply(Answer(200 if await self._is_up(target.app) else 503, JSON, b"\n"), target)
             case _, ["invocations"] | ["served-entities", _, "invocations"]:
                 return http.wrong_method("POST")

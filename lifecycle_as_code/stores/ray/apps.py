@@ -230,6 +230,7 @@ def _options(entity: ServedEntity) -> dict[str, Any]:
         "graceful_shutdown_timeout_s": max(_SHUTDOWN, entity.timeout or 0.0),
         "max_ongoing_requests": entity.max_ongoing_requests,
         "max_queued_requests": entity.max_queued_requests,
+        "backpressure_config": {"retry_after_s": 1},
     }
     if fewest == most:
         options["num_replicas"] = fewest
