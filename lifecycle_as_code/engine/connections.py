@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..kinds.base import Site
-from ..kinds.serving_endpoint import ServingEndpoint
 from ..model.diagnostics import Diagnostic, LacError, refuse
 from ..model.events import Event
 from ..model.snapshot import Desired
@@ -169,8 +168,7 @@ class Connections:
         auth = self.settings.auth_store
         values = [auth.reference or ""] if auth else []
         for spec in desired.objects.values():
-            if isinstance(spec, ServingEndpoint):
-                values += [v for entity in spec.served_entities for v in entity.environment_vars.values()]
+            values += spec.replica_values()
         return frozenset().union(*map(names_in, values))
 
 

@@ -207,6 +207,10 @@ class Spec(Part):
         those wait for this object's warm-up, not the other way round."""
         return iter(())
 
+    def replica_values(self) -> Iterator[str]:
+        """The values of environment variables that its replicas get, references among them."""
+        return iter(())
+
     def stands_for(self) -> Mapping[str, Address | None]:
         """The model versions that callers reach through this object, by the part that refers to them: a
         served entity's name, or empty for the object itself. None for a version that isn't known yet."""

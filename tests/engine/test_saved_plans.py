@@ -942,7 +942,7 @@ def test_an_endpoint_that_changed_since_is_out_of_date(
 ) -> None:
     converge(served.stack(served_fraud(1)))
     data = saved(served.stack(served_fraud(2)))
-    paper.sick.update(name for name in paper.apps if name != "lac.fraud")
+    paper.broken.add("lac.fraud")
     assert "serving_endpoint.fraud: " in str(refusal(served.stack(), data))
-    paper.sick.clear()
+    paper.broken.clear()
     assert done(applied(served.stack(), data))

@@ -255,6 +255,11 @@ serving_endpoints:
             if alias := alias_of(entity):
                 yield Address("model_alias", (entity.entity_name, alias))
 
+    def replica_values(self) -> Iterator[str]:
+        """Of every served entity."""
+        for entity in self.served_entities:
+            yield from entity.environment_vars.values()
+
     def stands_for(self) -> Mapping[str, Address | None]:
         """The version of each served entity; None where it isn't resolved."""
         return {

@@ -271,8 +271,9 @@ def _await_apps(cluster: Cluster, names: Mapping[str, Move], tell: Tell) -> Mapp
     changing = set()
 
     def progress(app: Application) -> None:
-        # an app that goes on running is no news
-        if app.status != "RUNNING" or app.name in changing:
+        # an ingress that goes on running is no news
+        is_ingress = app.name == ingress_name(names[app.name].name)
+        if app.status != "RUNNING" or app.name in changing or not is_ingress:
             tell(f"{_what(app.name, names[app.name])} is {app.status}")
         changing.add(app.name)
 

@@ -233,12 +233,10 @@ def _after(times: int) -> Callable[[], bool]:
 
 
 def test_an_apply_tells_what_comes_up(served: Bench) -> None:
-    _, events = converge(served.stack(served_fraud(1)))
+    converge(served.stack(served_fraud(1)))
+    _, events = converge(served.stack(served_fraud(2)))
     told = [e.message for e in events if isinstance(e, Progress)]
-    assert told == [
-        "fraud: champion v1 is RUNNING",
-        "fraud: switching traffic",
-    ]
+    assert told == ["fraud: champion v2 is RUNNING", "fraud: switching traffic"]
 
 
 def test_an_endpoint_that_is_taken_over_plans_as_empty_and_follows_its_alias_again(served: Bench) -> None:

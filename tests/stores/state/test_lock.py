@@ -260,7 +260,7 @@ def served(version: int) -> list[Spec]:
 
 @pytest.mark.any_store
 @LOST
-@pytest.mark.parametrize("puts", [1, 2, 3, 4])
+@pytest.mark.parametrize("puts", [1, 2, 3])
 def test_who_loses_the_lock_during_a_rollout_touches_no_app_any_more(
     bench: Bench, paper: Paper, puts: int, lose: Callable[[Bench, str], None]
 ) -> None:
