@@ -168,7 +168,7 @@ class Scorer:
         try:
             request = orjson.loads(body)
             params = {"params": request.pop("params")} if "params" in request else {}
-            frame = self._table.frame(request)  # type: ignore[union-attr]
+            frame = self._table.frame(request)  # type: ignore[union-attr]  # `_enforced` has a table
         except Exception:
             return None
         if frame is None or (params and _has_huge_integer(body)):

@@ -214,7 +214,7 @@ def test_a_python_model_isnt_answered_inline(model: Any) -> None:
 def test_a_model_that_predicts_otherwise_from_an_array_keeps_to_pyfunc(line: Any) -> None:
     import copy
 
-    class ByType(type(line.get_raw_model())):  # type: ignore[misc]
+    class ByType(type(line.get_raw_model())):  # type: ignore[misc]  # its class is known when it runs
         def predict(self, table: Any) -> Any:
             return super().predict(table) + hasattr(table, "columns")
 

@@ -87,7 +87,7 @@ def test_a_model_that_cant_stream_is_asked_for_one_answer(tmp_path: Path) -> Non
     import mlflow.pyfunc
 
     class Silent(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
-        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # mlflow is untyped
             return "no"
 
     scorer = Scorer(chat_models.load(Silent, tmp_path / "model"))

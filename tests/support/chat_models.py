@@ -19,7 +19,7 @@ from mlflow.types.llm import ChatMessage as Message
 from mlflow.types.responses import ResponsesAgentRequest, ResponsesAgentResponse, ResponsesAgentStreamEvent
 
 
-class Chat(mlflow.pyfunc.ChatModel):  # type: ignore[misc]
+class Chat(mlflow.pyfunc.ChatModel):  # type: ignore[misc]  # mlflow is untyped
     """A ChatModel that repeats what it hears."""
 
     def predict(self, context: Any, messages: list[Message], params: Any) -> ChatCompletionResponse:
@@ -38,7 +38,7 @@ class Chat(mlflow.pyfunc.ChatModel):  # type: ignore[misc]
             yield ChatCompletionChunk(choices=[choice], model="echo", created=1)
 
 
-class Agent(mlflow.pyfunc.ChatAgent):  # type: ignore[misc]
+class Agent(mlflow.pyfunc.ChatAgent):  # type: ignore[misc]  # mlflow is untyped
     """A ChatAgent that repeats what it hears."""
 
     def predict(self, messages: Any, context: Any = None, custom_inputs: Any = None) -> ChatAgentResponse:
@@ -54,7 +54,7 @@ class Agent(mlflow.pyfunc.ChatAgent):  # type: ignore[misc]
             yield ChatAgentChunk(delta=ChatAgentMessage(role="assistant", content=word, id="1"))
 
 
-class Responses(mlflow.pyfunc.ResponsesAgent):  # type: ignore[misc]
+class Responses(mlflow.pyfunc.ResponsesAgent):  # type: ignore[misc]  # mlflow is untyped
     """A ResponsesAgent that repeats what it hears."""
 
     def predict(self, request: ResponsesAgentRequest) -> ResponsesAgentResponse:
@@ -68,13 +68,13 @@ class Responses(mlflow.pyfunc.ResponsesAgent):  # type: ignore[misc]
             yield ResponsesAgentStreamEvent(**self.create_text_delta(word, "1"))
 
 
-class Words(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class Words(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow is untyped
     """A PythonModel without a signature that streams."""
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # mlflow is untyped
         return model_input["messages"]
 
-    def predict_stream(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    def predict_stream(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # mlflow is untyped
         for word in model_input["messages"][-1]["content"].split():
             if word == "fail":
                 raise ValueError("no more words")

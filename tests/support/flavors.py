@@ -124,7 +124,7 @@ def _python(path: Path) -> None:
     from mlflow.models import infer_signature
 
     class Sum(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
-        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # mlflow is untyped
             if (model_input["x0"] > 4).any():
                 raise ValueError(f"{dict(model_input.dtypes)}")
             numbers = model_input.drop(columns="city").to_numpy(float)

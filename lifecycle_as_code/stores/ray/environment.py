@@ -15,7 +15,7 @@ from typing import Final
 
 from ...model.redaction import without_credentials
 
-PASSED: Final = frozenset(
+VARIABLES: Final = frozenset(
     (
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"),
         *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VIRTUAL_ENV"),
@@ -33,15 +33,15 @@ PROXIES: Final = frozenset(("http_proxy", "https_proxy", "all_proxy", "no_proxy"
 """Passed in either case, except an address with a password."""
 
 
-def passed(environ: Mapping[str, str]) -> dict[str, str]:
+def select_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables of `environ` that a local Ray gets without being declared."""
-    return {name: value for name, value in environ.items() if _is_passed(name, value)}
+    return {name: value for name, value in environ.items() if _is_harmless(name, value)}
 
 
-def _is_passed(name: str, value: str) -> bool:
+def _is_harmless(name: str, value: str) -> bool:
     if name.lower() in PROXIES:
         return without_credentials(value) == value
-    return name in PASSED or name.startswith(PREFIXES)
+    return name in VARIABLES or name.startswith(PREFIXES)
 
 
 def python_path(environ: Mapping[str, str]) -> str:

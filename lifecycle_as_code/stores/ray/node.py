@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..proxies import without_loopback
 from . import haproxy
-from .environment import passed, python_path
+from .environment import python_path, select_variables
 
 # logical ones, which Ray counts and doesn't enforce: a rollout needs room for two versions of each entity
 _CPUS = 8
@@ -79,7 +79,7 @@ class Node:
 
     def environment(self, environ: Mapping[str, str], declared: Mapping[str, str]) -> dict[str, str]:
         """Everything that Ray's processes, and so the replicas, find in their environment."""
-        given = {**passed(environ), **declared}
+        given = {**select_variables(environ), **declared}
         return {
             **given,
             **without_loopback(given),

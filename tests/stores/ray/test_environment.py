@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lifecycle_as_code.stores.ray.environment import passed
+from lifecycle_as_code.stores.ray.environment import select_variables
 from lifecycle_as_code.stores.ray.node import Node, Ports
 
 PORTS = Ports(*range(20_000, 20_000 + len(Ports._fields)))
@@ -26,7 +26,7 @@ USERS = {
 
 
 def test_replicas_get_what_programs_need_and_nothing_else() -> None:
-    assert passed(USERS) == {
+    assert select_variables(USERS) == {
         "PATH": "/bin",
         "HOME": "/home/ann",
         "LC_ALL": "C.UTF-8",
@@ -37,19 +37,25 @@ def test_replicas_get_what_programs_need_and_nothing_else() -> None:
 def test_replicas_get_the_variables_that_manifests_name() -> None:
     environment = NODE.environment(USERS, {"AWS_SECRET_ACCESS_KEY": "secret"})
     assert environment["AWS_SECRET_ACCESS_KEY"] == "secret"
-    left = set(environment) - {*passed(USERS), "AWS_SECRET_ACCESS_KEY", "PYTHONPATH", "no_proxy", "NO_PROXY"}
+    left = set(environment) - {
+        *select_variables(USERS),
+        "AWS_SECRET_ACCESS_KEY",
+        "PYTHONPATH",
+        "no_proxy",
+        "NO_PROXY",
+    }
     rays = ("RAY_", "REPORTER_", "METRICS_RECORD_", "DASHBOARD_METRIC_PORT")
     assert [name for name in left if not name.startswith(rays)] == []
 
 
 def test_no_variable_of_the_user_decides_where_ray_puts_its_sockets_or_whom_it_trusts() -> None:
     users = NODE.environment({**USERS, "RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "disabled"})
-    assert users == NODE.environment({}, {}) | passed(USERS)
+    assert users == NODE.environment({}, {}) | select_variables(USERS)
 
 
-def test_a_proxy_is_passed_unless_its_address_has_a_password() -> None:
+def test_a_proxy_is_harmless_unless_its_address_has_a_password() -> None:
     proxies = {
         "https_proxy": "http://proxy.example:3128",
         "HTTP_PROXY": "http://ann:secret@proxy.example:3128",
     }
-    assert passed(proxies) == {"https_proxy": "http://proxy.example:3128"}
+    assert select_variables(proxies) == {"https_proxy": "http://proxy.example:3128"}
