@@ -218,7 +218,9 @@ def start(directory: Path, until_done: ExitStack) -> list[Target]:
         rest = (str(port), places["native"]) if name == "bare" else ("-p", str(port))
         session = until_done.enter_context(server(directory, port, *command, *rest))
         targets.append(Target(name, f"http://127.0.0.1:{port}/invocations", session))
-    return targets + [
+    # an entity in an app of its own, which the ingress calls
+    hop = Target("hop", f"{endpoints}/split/served-entities/b/invocations", ray["pid"])
+    return [*targets, hop] + [
         Target(name, f"{endpoints}/{name}/invocations", ray["pid"], sign_in if name == "basic" else "")
         for name in ("one", "basic", "split", "python")
     ]

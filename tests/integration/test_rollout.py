@@ -418,14 +418,13 @@ def log_fate(home: Path, fate: str) -> str:
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow.db")
     try:
+        mlflow.set_experiment(experiment_id=mlflow.create_experiment(fate, f"{home}/artifacts"))
         model = mlflow.pyfunc.log_model(
             name="fate", python_model=Fate(), input_example=example, pip_requirements=[]
         )
     finally:
         mlflow.set_tracking_uri(before)
-    return str(
-        mlflow.artifacts.download_artifacts(model.model_uri, tracking_uri=f"sqlite:///{home}/mlflow.db")
-    )
+    return str(model.artifact_path)
 
 
 @pytest.mark.everywhere
