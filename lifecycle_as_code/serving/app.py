@@ -44,13 +44,23 @@ _RETRIES = 2
 
 def entity(args: dict[str, Any]) -> serve.Application:
     """The app of one served entity. `args`: `model_uri`, `environment_vars`, `tracking_uri`? and marks."""
+    _check_format(args)
     return serve.deployment(Entity, name="entity", max_constructor_retry_count=_RETRIES).bind(args)
 
 
 def ingress(args: dict[str, Any]) -> serve.Application:
     """The app of one endpoint. `args`: `endpoint`, `stack`, and in `primary` those of the entity that it
     holds, with its `app`; the rest is its deployment's `user_config`."""
+    _check_format(args)
     return serve.deployment(Ingress, name="ingress", max_constructor_retry_count=_RETRIES).bind(args)
+
+
+def _check_format(args: dict[str, Any]) -> None:
+    if args.get("lac") != routing.FORMAT:
+        raise RuntimeError(
+            "The cluster's nodes have another release of lac than the one that applies. "
+            "Install the same one on both."
+        )
 
 
 class Model:

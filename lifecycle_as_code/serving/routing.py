@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+FORMAT = 2
+"""The form of the apps' arguments and configs. Raised when a node's replicas can't work by those of another
+release: it changes the names of all apps."""
+
 # MLflow's own limit for a request (MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT), in seconds
 TIMEOUT = 60.0
 

@@ -25,6 +25,7 @@ from support.ray_fixture import COLUMNS, SECRET, SPLIT, Load, Models, RayForTest
 from support.shared import marks
 
 from lifecycle_as_code.model.diagnostics import LacError
+from lifecycle_as_code.serving import routing
 from lifecycle_as_code.stores import processes
 from lifecycle_as_code.stores.ray import local
 from lifecycle_as_code.stores.ray.apps import (
@@ -450,7 +451,7 @@ def test_an_endpoint_lets_in_who_may_use_it(ray: RayForTests, served: Served, au
 
 def test_what_others_run_stays_as_it_is_and_their_names_are_theirs(ray: RayForTests) -> None:
     theirs = front("foreign", [])
-    foreign = {**theirs, "name": "somebody-elses", "args": {"endpoint": "foreign"}}
+    foreign = {**theirs, "name": "somebody-elses", "args": {"endpoint": "foreign", "lac": routing.FORMAT}}
     # as their own tool would: by its own PUT of everything
     instance = ray.cluster._get("/api/serve/applications/")
     everything = [a["deployed_app_config"] for a in instance["applications"].values()]
@@ -532,6 +533,15 @@ def test_what_goes_wrong_has_a_code_a_way_out_and_no_token(
     assert raised.value.diagnostics[0].code == code
     assert raised.value.diagnostics[0].hint
     assert "nobody-may-see" not in str(raised.value)
+
+
+def test_nodes_with_another_release_say_so(ray: RayForTests) -> None:
+    app = front("skewed", [])
+    app["args"]["lac"] = routing.FORMAT + 1
+    ray.cluster.merge({"lac.skewed": app}, owner=STACK)
+    found = ray.cluster.wait(["lac.skewed"], WAIT)["lac.skewed"]
+    ray.cluster.merge({}, ["lac.skewed"], owner=STACK)
+    assert "another release of lac" in str(found and found.problem)
 
 
 def test_ray_refuses_what_is_no_app(ray: RayForTests) -> None:

@@ -17,8 +17,6 @@ from typing import Any
 
 from ...serving import routing
 
-# raised when replicas of an earlier release can't work beside an ingress of this one: it changes every hash
-FORMAT = 2
 ROUTE = "/serving-endpoints"
 # Ray's own default, in seconds
 _SHUTDOWN = 20.0
@@ -134,7 +132,7 @@ def ingress_app(
     to be stored in `Application.config` (`user_config`). Without a primary it only forwards. Another primary
     or another `attempt` makes Ray start new replicas, and stop the former ones when those serve.
     """
-    args: dict[str, Any] = {"lac": FORMAT, "stack": owner, "endpoint": endpoint, "attempt": attempt}
+    args: dict[str, Any] = {"lac": routing.FORMAT, "stack": owner, "endpoint": endpoint, "attempt": attempt}
     options: dict[str, Any] = {"num_replicas": 1, "ray_actor_options": {"num_cpus": 0, "num_gpus": 0}}
     if primary is not None:
         app = entity_name(owner, endpoint, primary)
@@ -154,7 +152,7 @@ def ingress_app(
                 # a line for each request costs more than most predictions
                 "logging_config": {"enable_access_log": False},
                 "user_config": {
-                    "lac": FORMAT,
+                    "lac": routing.FORMAT,
                     "stack": owner,
                     "spec": dict(spec),
                     "targets": [dict(t) for t in targets],
@@ -193,7 +191,7 @@ def revision(config: Mapping[str, Any]) -> str:
 def _args(owner: str, endpoint: str, entity: ServedEntity) -> dict[str, Any]:
     """What a replica is made from. A change of it restarts replicas."""
     args: dict[str, Any] = {
-        "lac": FORMAT,
+        "lac": routing.FORMAT,
         "stack": owner,
         "endpoint": endpoint,
         "name": entity.name,
