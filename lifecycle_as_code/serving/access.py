@@ -38,7 +38,9 @@ _RENEWAL = 0.5
 # MLflow refuses the password that it once shipped for admins (_is_disabled_legacy_admin_login)
 _LEGACY_ADMIN_PASSWORD = "password1234"
 _CACHE_SIZE = 4096
-_QUEUE_SIZE = 64
+# how many strangers may wait: they hold places of the replica's `max_ongoing_requests`, 64 by default, and
+# those who are known need the rest
+_QUEUE_SIZE = 32
 # the hash of no known password: refusing an unknown user takes as long as refusing a known one
 _NOBODY = "scrypt:32768:8:1$lNqGlMuGbEbUsAxj$" + "0" * 128
 
