@@ -83,8 +83,11 @@ def as_text(ray: LocalRay, state: str = "running") -> str:
     """Its process and addresses, line by line."""
     if not ray.address:
         return f"Ray is {state}, session {ray.pid}."
+    over_tls = (
+        f"\n  over TLS   https://{ray.listen}/serving-endpoints/<name>/invocations" if ray.listen else ""
+    )
     return (
         f"Ray is {state}, process {ray.pid}.\n"
         f"  dashboard  {ray.address}\n"
-        f"  endpoints  {ray.endpoint_url}/serving-endpoints/<name>/invocations"
+        f"  endpoints  {ray.endpoint_url}/serving-endpoints/<name>/invocations{over_tls}"
     )

@@ -38,7 +38,9 @@ _RENEWAL = 0.5
 # MLflow refuses the password that it once shipped for admins (_is_disabled_legacy_admin_login)
 _LEGACY_ADMIN_PASSWORD = "password1234"
 _CACHE_SIZE = 4096
-_QUEUE_SIZE = 64
+# how many strangers may wait, where the settings don't say it: they hold places of the replica's
+# `max_ongoing_requests`, 64 by default, and those who are known need the rest
+_QUEUE_SIZE = 32
 # the hash of no known password: refusing an unknown user takes as long as refusing a known one
 _NOBODY = "scrypt:32768:8:1$lNqGlMuGbEbUsAxj$" + "0" * 128
 
@@ -67,7 +69,8 @@ class Gate:
     """The access check of one endpoint.
 
     `settings`: `{"mode": "none"}` lets everyone in; `{"mode": "basic", "database", "endpoint", "ttl"}` asks
-    the database, a SQLAlchemy URL that may hold `{{ env.NAME }}`. Anything else lets nobody in.
+    the database, a SQLAlchemy URL that may hold `{{ env.NAME }}`. Anything else lets nobody in. `waiting`:
+    how many strangers may wait at once.
     """
 
     def __init__(self, settings: dict[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
@@ -75,6 +78,7 @@ class Gate:
         self._database = str(settings.get("database") or "")
         self._endpoint = str(settings.get("endpoint") or "")
         self._ttl = min(float(settings.get("ttl", MAX_TTL)), MAX_TTL)
+        self._waiting = int(settings.get("waiting", _QUEUE_SIZE))
         self._clock = clock
         self._key = secrets.token_bytes(32)
         # separate, so that a flood of wrong passwords doesn't evict the right ones; good ones stay beyond
@@ -126,7 +130,7 @@ class Gate:
     ) -> asyncio.Future[_Entry] | None:
         """The answer that is being asked for. None where too many strangers wait."""
         if (question := self._asking.get(key)) is None:
-            if known is None and len(self._asking) >= _QUEUE_SIZE:
+            if known is None and len(self._asking) >= self._waiting:
                 return None
             threads = self._strangers if known is None else self._known
             former = known.password_hash if known else ""

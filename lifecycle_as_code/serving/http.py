@@ -5,6 +5,7 @@ An endpoint's requests are small and many. Starlette's objects would cost as muc
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,6 +14,10 @@ from lifecycle_as_code.serving.scoring import JSON, Answer, error
 
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of a request's body; more are refused with 413."""
+
+BODY_SECONDS = 10.0
+"""How long a body may take to arrive; and a second more for each `BODY_RATE` bytes that have arrived."""
+BODY_RATE = 32 * 1024
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -31,6 +36,9 @@ _TOO_LARGE = Reply(
     error(413, "REQUEST_TOO_LARGE", f"A request's body may have {MAX_BODY // 1024**2} MiB."),
     # the rest of the body isn't read
     (("Connection", "close"),),
+)
+_TOO_SLOW = Reply(
+    error(408, "BAD_REQUEST", "The request's body arrives too slowly."), (("Connection", "close"),)
 )
 _CUT_SHORT = Reply(error(400, "BAD_REQUEST", "The client left before its request was complete."))
 
@@ -57,22 +65,27 @@ class Request:
         return None
 
     async def body(self) -> bytes | Reply:
-        """The whole body, or the reply to give when it is too large."""
+        """The whole body, or the reply to give when it is too large, or takes a place for too long."""
         length = self.header(b"content-length")
         if length is not None and length.isdecimal() and int(length) > MAX_BODY:
             return _TOO_LARGE
         parts: list[bytes] = []
         size = 0
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                return _CUT_SHORT
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > MAX_BODY:
-                return _TOO_LARGE
-            if not message.get("more_body"):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+        end = asyncio.get_running_loop().time() + BODY_SECONDS
+        try:
+            while True:
+                async with asyncio.timeout_at(end + size / BODY_RATE):
+                    message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    return _CUT_SHORT
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > MAX_BODY:
+                    return _TOO_LARGE
+                if not message.get("more_body"):
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
+        except TimeoutError:
+            return _TOO_SLOW
 
 
 def app(answer: Callable[[Request], Awaitable[Reply]]) -> Callable[..., Awaitable[None]]:

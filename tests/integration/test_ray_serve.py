@@ -218,6 +218,8 @@ def test_ray_listens_on_loopback_but_for_calls_between_replicas_which_need_its_t
 ) -> None:
     members = [pid for pid in processes.living() if processes.session_of(pid) == ray.ray.pid]
     outside = {address for pid in members for address in _listeners(pid) if not _is_loopback(address[0])}
+    # the autoscaler's metrics, for everybody
+    assert 44217 not in {port for pid in members for port in _listening(pid)}
     replicas = {pid for name in ray.cluster.applications() for pid in pids(ray, name)}
     assert outside == {address for pid in replicas for address in _listeners(pid) if address[0] == ANY}
     for _, port in outside:

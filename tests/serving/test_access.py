@@ -132,11 +132,12 @@ def test_who_calls_again_and_again_never_waits_for_the_database(tmp_path: Path) 
     assert asyncio.run(story()) == [True, False]
 
 
+@pytest.mark.parametrize(("more", "room"), [({}, 32), ({"waiting": 4}, 4)])
 def test_a_known_caller_does_not_queue_behind_strangers(
-    database: Path, monkeypatch: pytest.MonkeyPatch
+    database: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, int], room: int
 ) -> None:
     now = [0.0]
-    gate = Gate(settings(database), clock=lambda: now[0])
+    gate = Gate(settings(database, **more), clock=lambda: now[0])
     ask, release = gate._ask, threading.Event()
 
     def slow(user: str, password: str, former: str) -> Any:
@@ -146,17 +147,20 @@ def test_a_known_caller_does_not_queue_behind_strangers(
 
     monkeypatch.setattr(gate, "_ask", slow)
 
-    async def story() -> tuple[Any, list[Any]]:
+    async def story() -> tuple[Any, int, list[Any]]:
         assert await gate.check(basic("user")) is None
         now[0] = 31.0
         strangers = [asyncio.ensure_future(gate.check(basic("user", f"wrong-{n}"))) for n in range(100)]
         await asyncio.sleep(0)
         known = await gate.check(basic("user"))
+        waiting = sum(not stranger.done() for stranger in strangers)
         release.set()
-        return known, await asyncio.gather(*strangers)
+        return known, waiting, await asyncio.gather(*strangers)
 
-    known, strangers = asyncio.run(story())
+    known, waiting, strangers = asyncio.run(story())
     assert known is None
+    # a replica's places are never all theirs
+    assert waiting == room
     # those who queue, and those for whom there is no more room
     assert {answer.status for answer in strangers} == {401, 503}
 

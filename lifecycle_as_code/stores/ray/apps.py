@@ -138,6 +138,9 @@ def ingress_app(
         app = entity_name(owner, endpoint, primary)
         args["primary"] = {"app": app, **_args(owner, endpoint, primary)}
         options = _options(primary)
+        if auth.get("mode") == "basic" and primary.max_ongoing_requests:
+            # half of a replica's places: those who are known need the rest
+            auth = {**auth, "waiting": max(1, primary.max_ongoing_requests // 2)}
     return {
         "name": ingress_name(endpoint),
         "route_prefix": route(endpoint),

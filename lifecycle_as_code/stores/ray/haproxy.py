@@ -69,8 +69,7 @@ def harden(
 ) -> str:
     """Ray's `haproxy.cfg` with limits, without listeners beside the data port, and without what tells about
     endpoints. `unavailable`: a file with the whole answer for requests that waited in vain. `listen`: an
-    address and port for TLS beside the data port; `certificate`: a PEM file, with its key beside it in
-    `….key`.
+    address and port for TLS beside the data port; `certificate`: a PEM file with its key.
 
     UnknownConfigurationError where Ray's configuration isn't as expected.
     """
@@ -200,8 +199,8 @@ def write_launcher(
 ) -> Path:
     """The program in `directory` that hardens Ray's configuration and becomes the HAProxy at `binary`.
 
-    `tls`: the address and port to listen on, the files of the certificate and of its key. HAProxy reads them
-    anew at each start: with each change of an app.
+    `tls`: the address and port to listen on, the files of the certificate and of its key. They are read anew
+    at each start of HAProxy: with each change of an app.
     """
     from shlex import quote
 
@@ -222,10 +221,34 @@ def write_launcher(
     return path
 
 
+def take_certificate(directory: str) -> str:
+    """The file with the certificate and its key, taken from the links in `directory`.
+
+    While those can't be used, as in the middle of a renewal, it stays the last one that could: without one
+    HAProxy doesn't start, neither for TLS nor for the data port.
+    """
+    import ssl
+
+    link, kept = os.path.join(directory, "cert.pem"), os.path.join(directory, "kept.pem")
+    partial = f"{kept}.{os.getpid()}"
+    try:
+        with open(partial, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as f:
+            for path in (link, f"{link}.key"):
+                with open(path) as source:
+                    f.write(f"{source.read()}\n")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(partial, password="")
+        os.replace(partial, kept)
+    except (OSError, ValueError) as e:
+        if os.path.exists(partial):
+            os.unlink(partial)
+        print(f"The TLS certificate can't be used, the one before stays: {e}", file=sys.stderr)
+    return kept
+
+
 def main(arguments: list[str]) -> None:
     """Harden the configuration that follows `-f`, and become HAProxy with the arguments that Ray gave."""
     directory, binary, max_body, listen, *given = arguments
-    certificate = os.path.join(directory, "cert.pem")
+    certificate = take_certificate(directory) if listen else ""
     path = given[given.index("-f") + 1]
     try:
         with open(path) as f:

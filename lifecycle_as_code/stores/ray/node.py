@@ -89,8 +89,9 @@ class Node:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.token_file),
             "RAY_USAGE_STATS_ENABLED": "0",
-            # no port: the dashboard's own metrics ask for no token
+            # no ports: the metrics of the dashboard and of the autoscaler's monitor ask for no token
             "DASHBOARD_METRIC_PORT": "-1",
+            "AUTOSCALER_METRIC_PORT": "-1",
             # Ray's default is 15, the nicest: requests would wait for everything else
             "RAY_worker_niceness": "0",
             "RAY_DEDUP_LOGS": "1",

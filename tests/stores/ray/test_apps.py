@@ -53,3 +53,9 @@ def test_a_config_tells_whose_it_is() -> None:
     assert [mark(c) for c in (None, {}, {"args": {}}, {"args": {"stack": "s", "endpoint": "e"}})] == [
         None
     ] * 4
+
+
+def test_strangers_never_take_all_the_places_of_a_replica() -> None:
+    few = replace(ENTITY, max_ongoing_requests=8)
+    ingress = ingress_app("s", "e", targets=[], auth={"mode": "basic"}, spec={}, primary=few)
+    assert ingress["deployments"][0]["user_config"]["auth"] == {"mode": "basic", "waiting": 4}

@@ -44,8 +44,13 @@ def test_replicas_get_the_variables_that_manifests_name() -> None:
         "no_proxy",
         "NO_PROXY",
     }
-    rays = ("RAY_", "REPORTER_", "METRICS_RECORD_", "DASHBOARD_METRIC_PORT")
+    rays = ("RAY_", "REPORTER_", "METRICS_RECORD_", "DASHBOARD_METRIC_PORT", "AUTOSCALER_METRIC_PORT")
     assert [name for name in left if not name.startswith(rays)] == []
+
+
+def test_what_asks_for_no_token_gets_no_port() -> None:
+    environment = NODE.environment(USERS, {})
+    assert (environment["DASHBOARD_METRIC_PORT"], environment["AUTOSCALER_METRIC_PORT"]) == ("-1", "-1")
 
 
 def test_no_variable_of_the_user_decides_where_ray_puts_its_sockets_or_whom_it_trusts() -> None:
@@ -53,7 +58,7 @@ def test_no_variable_of_the_user_decides_where_ray_puts_its_sockets_or_whom_it_t
     assert users == NODE.environment({}, {}) | select_variables(USERS)
 
 
-def test_a_proxy_is_harmless_unless_its_address_has_a_password() -> None:
+def test_a_proxy_is_passed_on_unless_its_address_has_a_password() -> None:
     proxies = {
         "https_proxy": "http://proxy.example:3128",
         "HTTP_PROXY": "http://ann:secret@proxy.example:3128",

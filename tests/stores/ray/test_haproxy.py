@@ -359,12 +359,39 @@ def test_a_reload_takes_the_port_over(tmp_path: Path) -> None:
                 next_one.send_signal(signal.SIGKILL)
 
 
-def test_endpoints_answer_over_tls_beside_the_loopback_port(tmp_path: Path) -> None:
-    certificate, key = tmp_path / "own.pem", tmp_path / "own.key"
+def make_certificate(directory: Path) -> tuple[Path, Path]:
+    certificate, key = directory / "own.pem", directory / "own.key"
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     files = ["-keyout", key, "-out", certificate]
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject, *files]
     subprocess.run(make, check=True, capture_output=True)
+    return certificate, key
+
+
+def test_half_a_renewed_certificate_keeps_the_former_one(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    context = ssl.create_default_context(cafile=str(certificate))
+    (port,) = free_ports(0)
+    with proxy(tmp_path, tls=(f"127.0.0.1:{port}", certificate, key)) as running:
+        subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
+        config = tmp_path / "haproxy.cfg"
+        (backend,) = re.findall(r"server replica 127.0.0.1:(\d+)", config.read_text())
+        config.write_text(rays_config(tmp_path, running.port, int(backend)))
+        former = ["-sf", str(running.process.pid), "-x", tmp_path / "s"]
+        with subprocess.Popen([tmp_path / "haproxy", "-db", "-f", config, *former]) as next_one:
+            try:
+                assert running.process.wait(30) == 0
+                with httpx.Client(verify=context, trust_env=False) as http:
+                    assert http.get(f"https://localhost:{port}/-/healthz").status_code == 200
+            finally:
+                next_one.send_signal(signal.SIGKILL)
+    kept = tmp_path / "kept.pem"
+    assert kept.stat().st_mode & 0o077 == 0
+    assert not list(tmp_path.glob("kept.pem.*"))
+
+
+def test_endpoints_answer_over_tls_beside_the_loopback_port(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
     (port,) = free_ports(0)
     context = ssl.create_default_context(cafile=str(certificate))
     with proxy(tmp_path, tls=(f"127.0.0.1:{port}", certificate, key)) as running:
