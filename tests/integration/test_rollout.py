@@ -41,6 +41,7 @@ from lifecycle_as_code.model.spec import Spec
 from lifecycle_as_code.stores import processes
 from lifecycle_as_code.stores.ray import local
 from lifecycle_as_code.stores.ray.apps import owner, owns
+from lifecycle_as_code.stores.ray.local import LOCAL_RAY
 from lifecycle_as_code.stores.state import store_id
 
 
@@ -394,7 +395,8 @@ def log_fate(home: Path, fate: str) -> str:
             import os
             import time
 
-            if os.environ.get("_MLFLOW_IS_IN_SERVING_ENVIRONMENT") != "true":
+            # in a replica alone: MLflow itself loads and asks a model that is logged with an example
+            if LOCAL_RAY not in os.environ:
                 return
             if fate == "slow":
                 time.sleep(10)
@@ -406,7 +408,7 @@ def log_fate(home: Path, fate: str) -> str:
         def predict(self, context: Any, model_input: Any, params: Any = None) -> list[float]:
             import os
 
-            if os.environ.get("_MLFLOW_IS_IN_SERVING_ENVIRONMENT") == "true":
+            if LOCAL_RAY in os.environ:
                 if fate == "crash predicting":
                     os._exit(1)
                 if fate == "wrong answer":
