@@ -53,3 +53,9 @@ def test_a_config_tells_whose_it_is() -> None:
     assert [mark(c) for c in (None, {}, {"args": {}}, {"args": {"stack": "s", "endpoint": "e"}})] == [
         None
     ] * 4
+
+
+def test_ray_looks_for_dead_replicas_often() -> None:
+    ingress = ingress_app("s", "e", targets=[], auth={"mode": "none"}, spec={}, primary=ENTITY)
+    for app in (ingress, entity_app("s", "e", ENTITY)):
+        assert app["deployments"][0]["health_check_period_s"] <= 2
