@@ -40,7 +40,7 @@ def command(options: Options, every: bool, as_json: bool) -> int:
         return 0
     ray = local.status(state_directory(options))
     if ray is None:
-        message = "This stack's Ray is not running. Run `lac up` to start it."
+        message = "This stack's Ray is not running on this machine. With `serve: local`, `lac up` starts it."
         say(json.document(as_data(None)) if as_json else message)
         return 0
     if not as_json:

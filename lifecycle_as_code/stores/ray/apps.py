@@ -20,6 +20,8 @@ from ...serving import routing
 ROUTE = "/serving-endpoints"
 # Ray's own default, in seconds
 _SHUTDOWN = 20.0
+_HEALTH_CHECK = 2.0
+"""Seconds between Ray's checks of a replica. By Ray's default, 10, calls to a dead one wait that long."""
 
 AppConfig = dict[str, Any]
 
@@ -229,6 +231,7 @@ def _options(entity: ServedEntity) -> dict[str, Any]:
         "ray_actor_options": {"num_cpus": entity.num_cpus, "num_gpus": entity.num_gpus},
         # a leaving replica finishes its requests, which may take as long as any request
         "graceful_shutdown_timeout_s": max(_SHUTDOWN, entity.timeout or 0.0),
+        "health_check_period_s": _HEALTH_CHECK,
         "max_ongoing_requests": entity.max_ongoing_requests,
         "max_queued_requests": entity.max_queued_requests,
         "backpressure_config": {"retry_after_s": 1},

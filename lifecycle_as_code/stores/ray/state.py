@@ -79,9 +79,9 @@ class Application:
 
     @property
     def illness(self) -> str | None:
-        """Ray's message while it replaces replicas that it lost, which it does by itself; None when all are
-        well."""
-        return self._message if self.status == "UNHEALTHY" else None
+        """The first line of Ray's message while it replaces replicas that it lost, which it does by itself;
+        None when all are well."""
+        return self._message.splitlines()[0] if self.status == "UNHEALTHY" else None
 
     @property
     def _message(self) -> str:

@@ -59,3 +59,9 @@ def test_strangers_never_take_all_the_places_of_a_replica() -> None:
     few = replace(ENTITY, max_ongoing_requests=8)
     ingress = ingress_app("s", "e", targets=[], auth={"mode": "basic"}, spec={}, primary=few)
     assert ingress["deployments"][0]["user_config"]["auth"] == {"mode": "basic", "waiting": 4}
+
+
+def test_ray_looks_for_dead_replicas_often() -> None:
+    ingress = ingress_app("s", "e", targets=[], auth={"mode": "none"}, spec={}, primary=ENTITY)
+    for app in (ingress, entity_app("s", "e", ENTITY)):
+        assert app["deployments"][0]["health_check_period_s"] <= 2
