@@ -33,7 +33,7 @@ class Reply(NamedTuple):
 
 NOT_FOUND = Reply(Answer(404, JSON, b'{"detail":"Not Found"}'))
 _TOO_LARGE = Reply(
-    error(413, "REQUEST_TOO_LARGE", f"A request's body may have {MAX_BODY // 1024**2} MiB."),
+    error(413, "RESOURCE_LIMIT_EXCEEDED", f"A request's body may have {MAX_BODY // 1024**2} MiB."),
     # the rest of the body isn't read
     (("Connection", "close"),),
 )
