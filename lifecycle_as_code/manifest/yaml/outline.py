@@ -87,7 +87,9 @@ class Outline:
         matches: list[re.Match[str]] = []
         done = 0
         for scalar in sorted(scalars, key=lambda scalar: scalar.start):
-            start = self._text.find("\n", scalar.start) if scalar.style in BLOCK else scalar.start
+            # a block at the end of the text may have no line below its first
+            below = self._text.find("\n", scalar.start) % (len(self._text) + 1)
+            start = below if scalar.style in BLOCK else scalar.start
             matches += _COMMENT.finditer(self._text, done, max(done, start))
             done = scalar.end
         return [*matches, *_COMMENT.finditer(self._text, done)]

@@ -180,7 +180,7 @@ def test_the_layout_is(text: str, wanted: str) -> None:
 
 
 REFUSED = {
-    "a: |1  # b": "a comment would be lost or reordered",
+    "- \n\n# c1\n- |1": "a comment would be lost or reordered",
     'a: "b\u2028c"\n': "line 1 has an invisible line break",
     "a: b\rc: d\n": "line 1 has an invisible line break",
     "a: &id001\n  b: c\n": "the formatted text would have another meaning",
@@ -339,6 +339,10 @@ def columns(node: Node, text: str) -> Iterator[tuple[int, int]]:
 
 
 NOTE = re.compile(r"#[- ]?c[1-8]")
+
+
+def test_a_comment_beside_a_block_without_lines_is_kept() -> None:
+    assert format_text("a: |1  # b") == "a: |1  # b\n"
 
 
 @settings(max_examples=200)
