@@ -343,20 +343,24 @@ def test_the_program_starts_without_the_package_and_its_dependencies(tmp_path: P
 
 
 def test_a_reload_takes_the_port_over(tmp_path: Path) -> None:
-    with proxy(tmp_path) as running:
-        config = tmp_path / "haproxy.cfg"
-        (backend,) = re.findall(r"server replica 127.0.0.1:(\d+)", config.read_text())
-        config.write_text(rays_config(tmp_path, running.port, int(backend)))
-        former = ["-sf", str(running.process.pid), "-x", tmp_path / "s"]
-        with subprocess.Popen([tmp_path / "haproxy", "-db", "-f", config, *former]) as next_one:
-            try:
-                assert running.process.wait(30) == 0
-                assert (
-                    httpx.get(f"http://127.0.0.1:{running.port}/-/healthz", trust_env=False).status_code
-                    == 200
-                )
-            finally:
-                next_one.send_signal(signal.SIGKILL)
+    with proxy(tmp_path) as running, reload(tmp_path, running):
+        reply = httpx.get(f"http://127.0.0.1:{running.port}/-/healthz", trust_env=False)
+        assert reply.status_code == 200
+
+
+@contextmanager
+def reload(directory: Path, running: Proxy) -> Iterator[None]:
+    """Another HAProxy in the place of the one that runs, as Ray does it when an app changes."""
+    config = directory / "haproxy.cfg"
+    (backend,) = re.findall(r"server replica 127.0.0.1:(\d+)", config.read_text())
+    config.write_text(rays_config(directory, running.port, int(backend)))
+    former = ["-sf", str(running.process.pid), "-x", directory / "s"]
+    with subprocess.Popen([directory / "haproxy", "-db", "-f", config, *former]) as successor:
+        try:
+            assert running.process.wait(30) == 0
+            yield
+        finally:
+            successor.send_signal(signal.SIGKILL)
 
 
 def make_certificate(directory: Path) -> tuple[Path, Path]:
@@ -374,17 +378,8 @@ def test_half_a_renewed_certificate_keeps_the_former_one(tmp_path: Path) -> None
     (port,) = free_ports(0)
     with proxy(tmp_path, tls=(f"127.0.0.1:{port}", certificate, key)) as running:
         subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
-        config = tmp_path / "haproxy.cfg"
-        (backend,) = re.findall(r"server replica 127.0.0.1:(\d+)", config.read_text())
-        config.write_text(rays_config(tmp_path, running.port, int(backend)))
-        former = ["-sf", str(running.process.pid), "-x", tmp_path / "s"]
-        with subprocess.Popen([tmp_path / "haproxy", "-db", "-f", config, *former]) as next_one:
-            try:
-                assert running.process.wait(30) == 0
-                with httpx.Client(verify=context, trust_env=False) as http:
-                    assert http.get(f"https://localhost:{port}/-/healthz").status_code == 200
-            finally:
-                next_one.send_signal(signal.SIGKILL)
+        with reload(tmp_path, running), httpx.Client(verify=context, trust_env=False) as http:
+            assert http.get(f"https://localhost:{port}/-/healthz").status_code == 200
     kept = tmp_path / "kept.pem"
     assert kept.stat().st_mode & 0o077 == 0
     assert not list(tmp_path.glob("kept.pem.*"))
