@@ -29,7 +29,7 @@ VERSION_1 = (
     " token VARCHAR(36) NOT NULL, fence INTEGER NOT NULL, since INTEGER NOT NULL, expires INTEGER NOT NULL)",
     "INSERT INTO lac_meta (key, value) VALUES ('schema_version', '1')",
 )
-OURS = ("lac_meta", "lac_records", "lac_lock", "lac_applies", "lac_changes")
+OURS = ("lac_meta", "lac_records", "lac_lock", "lac_applies", "lac_changes", "lac_tokens")
 
 
 def aged(bench: Bench) -> None:
