@@ -126,13 +126,13 @@ class Entity:
     def __init__(self, args: dict[str, Any]) -> None:
         self._model = Model(args)
 
-    async def score(self, body: bytes, content_type: str | None) -> tuple[int, str, bytes, int | None]:
-        """Answer one request: (status, media type, body, rows)."""
+    async def score(self, body: bytes, content_type: str | None) -> tuple[int, str, bytes]:
+        """Answer one request: (status, media type, body)."""
         return await self._model.score(body, content_type)
 
     async def stream(
         self, body: bytes, content_type: str | None
-    ) -> AsyncIterator[tuple[int, str, bytes, int | None] | bytes]:
+    ) -> AsyncIterator[tuple[int, str, bytes] | bytes]:
         """Answer one request in parts, as `Model.stream` does."""
         async for part in self._model.stream(body, content_type):
             yield part

@@ -12,7 +12,7 @@ from lifecycle_as_code.serving import llm, routing
 from lifecycle_as_code.serving.caller import ANONYMOUS, Caller
 from lifecycle_as_code.serving.http import Reply, Request
 from lifecycle_as_code.serving.llm import Outcome, Tokens
-from lifecycle_as_code.serving.scoring import Answer
+from lifecycle_as_code.serving.scoring import Answer, count_rows
 
 if TYPE_CHECKING:
     from lifecycle_as_code.serving.front import Front
@@ -119,7 +119,7 @@ class Exchange:
             target.entity_version if target else 0,
             answer.status,
             (time.perf_counter() - self._start) * 1000,
-            answer.rows,
+            None if tokens else count_rows(answer),
             tokens.prompt if tokens else None,
             tokens.completion if tokens else None,
             _read_trace_id(self._request),

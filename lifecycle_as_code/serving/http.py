@@ -116,7 +116,7 @@ def app(
 
 
 async def _send(reply: Reply, send: Send, *, with_body: bool) -> None:
-    status, media_type, body, _ = reply.answer
+    status, media_type, body = reply.answer
     # as Starlette does it for MLflow's server
     charset = "; charset=utf-8" if media_type.startswith("text/") and "charset=" not in media_type else ""
     headers = [(b"content-type", (media_type + charset).encode())]

@@ -32,19 +32,19 @@ INLINE_LIMIT = 0.002
 
 # bytes of a wrong answer that an error repeats
 _EXCERPT = 500
+# bytes of an answer whose predictions are counted
+_COUNT_LIMIT = 1024 * 1024
 
 _JSON_TYPES = {JSON, f"{JSON}; charset=utf-8", f"{JSON};charset=utf-8"}
 _MANY_DIGITS = re.compile(rb"\d{19,}")
 
 
 class Answer(NamedTuple):
-    """What goes back to the client. A plain tuple: it crosses from replica to replica with each request.
-    `rows`: how many predictions it has; None where that isn't known or has no meaning."""
+    """What goes back to the client. A plain tuple: it crosses from replica to replica with each request."""
 
     status: int
     media_type: str
     body: bytes
-    rows: int | None = None
 
 
 def error(status: int, code: str, message: str) -> Answer:
@@ -136,7 +136,7 @@ class Scorer:
                 return None
             predictions = self._predict(x)
             # json and not orjson: MLflow's spaces, exponents and NaN
-            return Answer(200, JSON, json.dumps({"predictions": _plain(predictions)}).encode(), len(x))
+            return Answer(200, JSON, json.dumps({"predictions": _plain(predictions)}).encode())
         except Exception:
             # whether it is an error, and which, is MLflow's to say
             return None
@@ -159,8 +159,7 @@ class Scorer:
         # a model may raise SystemExit, KeyboardInterrupt or CancelledError: no reason to end the replica
         except BaseException as e:
             return error(500, "INTERNAL_ERROR", f"{type(e).__name__}: {e}")
-        rows = _count_rows(reply.response) if reply.status == 200 else None
-        return Answer(reply.status, reply.mimetype, reply.response.encode(), rows)
+        return Answer(reply.status, reply.mimetype, reply.response.encode())
 
     def _prepare(self, body: bytes) -> dict[str, Any] | None:
         """The request with its table as a DataFrame, free of huge integers, that needs no enforcement."""
@@ -188,7 +187,7 @@ class Scorer:
             seconds = time.thread_time() - start
             if answer is None:
                 continue
-            if answer[:3] != self._by_pyfunc(body, JSON)[:3]:
+            if answer != self._by_pyfunc(body, JSON):
                 return False
             self._pace.add_cpu(len(body), seconds)
             same += 1
@@ -285,12 +284,14 @@ def _sample_requests(model: PyFuncModel, table: Columns | Tensor) -> Iterator[by
         yield orjson.dumps(table.sample(rows))
 
 
-def _count_rows(response: str) -> int | None:
-    """The number of predictions in MLflow's JSON; None for another form of them."""
+def count_rows(answer: Answer) -> int | None:
+    """The number of predictions in an answer; None where it has none, or is too long to look at."""
     import orjson
 
+    if answer.status != 200 or answer.media_type != JSON or len(answer.body) > _COUNT_LIMIT:
+        return None
     try:
-        predictions = orjson.loads(response)["predictions"]
+        predictions = orjson.loads(answer.body)["predictions"]
     except (ValueError, TypeError, KeyError):
         return None
     return len(predictions) if isinstance(predictions, list) else None
