@@ -22,7 +22,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from lifecycle_as_code.serving import http, references, routing
-from lifecycle_as_code.serving.access import Gate
+from lifecycle_as_code.serving.access import CHALLENGES, Gate
 from lifecycle_as_code.serving.http import Reply, Request
 from lifecycle_as_code.serving.scoring import EVENT_STREAM, JSON, Answer, Scorer, error
 
@@ -189,8 +189,9 @@ class Ingress:
         return http.NOT_FOUND
 
     async def _invoke(self, request: Request, name: str | None) -> Reply:
-        if refusal := await self._gate.check(request.header(b"authorization")):
-            return _reply(refusal)
+        caller = await self._gate.check(request.header(b"authorization"))
+        if isinstance(caller, Answer):
+            return _reply(caller)
         body = await request.body()
         if isinstance(body, Reply):
             return body
@@ -258,7 +259,7 @@ def _reply(answer: Answer, target: routing.Target | None = None) -> Reply:
     if target is not None:
         headers = [(ENTITY_HEADER, target.name), (VERSION_HEADER, str(target.entity_version))]
     if answer.status == 401:
-        headers.append(("WWW-Authenticate", 'Basic realm="mlflow"'))
+        headers.extend(CHALLENGES)
     if answer.status == 503:
         headers.append(("Retry-After", "1"))
     return Reply(answer, tuple(headers))
