@@ -9,6 +9,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from lifecycle_as_code.serving import llm, routing
+from lifecycle_as_code.serving.access import CHALLENGES
 from lifecycle_as_code.serving.caller import ANONYMOUS, Caller
 from lifecycle_as_code.serving.http import Reply, Request
 from lifecycle_as_code.serving.llm import Outcome, Tokens
@@ -138,7 +139,7 @@ def make_reply(
         if target.entity_version:
             headers.append((VERSION_HEADER, str(target.entity_version)))
     if answer.status == 401:
-        headers.append(("WWW-Authenticate", 'Basic realm="mlflow"'))
+        headers.extend(CHALLENGES)
     if answer.status == 503 and retry_after is None:
         retry_after = 1
     if retry_after is not None:

@@ -41,7 +41,7 @@ def _parse_lifetime(ctx: click.Context, param: click.Parameter, value: str) -> f
     "endpoints",
     multiple=True,
     metavar="NAME",
-    help="Limit the token to this endpoint. May be repeated.  [default: every endpoint that the user may use]",
+    help="Limit the token to this endpoint. May be repeated.  [default: all that the user may use]",
 )
 @click.option(
     "--expires",
