@@ -1,6 +1,6 @@
 """A language model of ours behind OpenAI's protocol: bytes in, status and bytes out, like `scoring.Scorer`.
 
-One thread runs the model, one request at a time, in the order in which they came. For each, torch uses all CPUs
+One thread runs the model, one request at a time and in their order. For each, torch uses all CPUs
 of the entity: Ray passes `num_cpus` on as `OMP_NUM_THREADS`. More replicas answer more callers at once.
 """
 
