@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..kinds.base import Site
+from ..manifest.settings import Connection
 from ..model.diagnostics import Diagnostic, LacError, refuse
 from ..model.events import Event
+from ..model.redaction import without_credentials
 from ..model.snapshot import Desired
 from ..model.spec import Store
-from ..serving.references import names_in
+from ..serving.references import names_in, secrets_in
 from ..stores.mlflow.bootstrap import create_database, empty_store
 from ..stores.mlflow.schema_check import check_schema, check_workspace
 from ..stores.sql.store import Role, SqlStore, open_store, reading
@@ -96,12 +98,39 @@ class Connections:
 
     def site(self, store_id: str) -> Site:
         """The site of this stack's endpoints, without any password. `store_id`: the registry's own id."""
-        auth = self.settings.auth_store
-        address = ""
-        if auth is not None:
-            address = auth.reference or self._store(auth.value, "auth").shareable
-        serve = self.settings.serve
-        return Site(self.settings.name, address, serve.runtime_env if serve else {}, store_id)
+        settings = self.settings
+        auth = settings.auth_store
+        serve = settings.serve
+        return Site(
+            settings.name,
+            "" if auth is None else auth.reference or self._store(auth.value, "auth").shareable,
+            serve.runtime_env if serve else {},
+            store_id,
+            settings.secrets,
+            self._shareable(self.usage_store),
+            self._shareable(settings.rate_limit_store),
+        )
+
+    @property
+    def usage_store(self) -> Connection | None:
+        """Where endpoints record their usage: beside a local Ray by default."""
+        settings = self.settings
+        if settings.usage_store is None and settings.serve is not None and settings.serve.local:
+            return Connection("sqlite:///.lac/usage.db")
+        return settings.usage_store
+
+    def _shareable(self, store: Connection | None) -> str:
+        """A store's address as replicas may have it: a reference or a URL, with files by their absolute
+        paths; empty if it holds a password."""
+        if store is None:
+            return ""
+        if store.reference:
+            return store.reference
+        for scheme in ("sqlite:///", "file://"):
+            if store.value.startswith(scheme):
+                path = self.settings.directory / store.value.removeprefix(scheme)
+                return f"{scheme}{path}"
+        return store.value if without_credentials(store.value) == store.value else ""
 
     def names(self, ids: Mapping[str, str]) -> dict[str, dict[str, str]]:
         """The stores as a saved plan names them. `ids`: the databases' own, by role."""
@@ -165,11 +194,14 @@ class Connections:
     def replica_variables(self, desired: Desired) -> frozenset[str]:
         """The environment variables to which references in the endpoints and in `auth_store` lead: those that
         a local Ray's replicas get from lac's own environment."""
-        auth = self.settings.auth_store
-        values = [auth.reference or ""] if auth else []
+        settings = self.settings
+        stores = (settings.auth_store, settings.usage_store, settings.rate_limit_store)
+        values = [store.reference or "" for store in stores if store]
         for spec in desired.objects.values():
             values += spec.replica_values()
-        return frozenset().union(*map(names_in, values))
+        secrets = frozenset().union(*map(secrets_in, values))
+        variables = {str(settings.secrets[name].get("env", "")) for name in secrets & settings.secrets.keys()}
+        return frozenset().union(*map(names_in, values), variables - {""})
 
 
 def _missing(names: Sequence[str]) -> Diagnostic:

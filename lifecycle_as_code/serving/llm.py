@@ -81,6 +81,37 @@ def event(data: Any) -> bytes:
     return b"data: " + orjson.dumps(data) + b"\n\n"
 
 
+def read_request(body: bytes) -> dict[str, Any] | Answer:
+    """A request's JSON object, or the error to answer."""
+    import orjson
+
+    try:
+        payload = orjson.loads(body)
+    except ValueError:
+        return error(400, "BAD_REQUEST", "The request's body is not valid JSON.")
+    if not isinstance(payload, dict):
+        return error(400, "BAD_REQUEST", "The request's body must be a JSON object.")
+    return payload
+
+
+def read(body: bytes) -> dict[str, Any]:
+    """An answer's JSON object; empty where it isn't one."""
+    import orjson
+
+    try:
+        payload = orjson.loads(body)
+    except ValueError:
+        return {}
+    return payload if isinstance(payload, dict) else {}
+
+
+def write(payload: Mapping[str, Any]) -> bytes:
+    """The JSON of a request or an answer."""
+    import orjson
+
+    return orjson.dumps(payload)
+
+
 STREAM_HEAD = Answer(200, EVENT_STREAM, b"")
 """The head of an answer that comes in events."""
 

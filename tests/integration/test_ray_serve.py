@@ -31,6 +31,7 @@ from lifecycle_as_code.stores.ray import local
 from lifecycle_as_code.stores.ray.apps import (
     AppConfig,
     ServedEntity,
+    Settings,
     entity_app,
     entity_name,
     ingress_app,
@@ -57,7 +58,7 @@ def front(
 ) -> AppConfig:
     targets = [target(STACK, endpoint, e, weight) for e, weight in weights]
     return ingress_app(
-        STACK, endpoint, targets=targets, auth=auth or {"mode": "none"}, spec={"for": endpoint}
+        STACK, endpoint, targets=targets, settings=Settings(auth or {"mode": "none"}), spec={"for": endpoint}
     )
 
 
@@ -265,7 +266,7 @@ def held(ray: RayForTests, models: Models) -> str:
         "held",
         primary=obedient,
         targets=[target(STACK, "held", obedient, 100)],
-        auth={"mode": "none"},
+        settings=Settings({"mode": "none"}),
         spec={},
     )
     deploy(ray, ingress)
