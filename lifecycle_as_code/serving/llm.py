@@ -53,16 +53,20 @@ class Outcome(NamedTuple):
     retry_after: float | None = None
 
 
-def error(status: int, code: str, message: str) -> Answer:
-    """An error that both the `openai` client and MLflow's clients read. `code`: one of MLflow's."""
+def error(status: int, code: str, message: str, *, param: str | None = None, openai_code: str = "") -> Answer:
+    """An error that both the `openai` client and MLflow's clients read.
+
+    `code` is one of MLflow's, and `openai_code` OpenAI's where that has one of its own. `param` names the
+    request's parameter that is to blame.
+    """
     import orjson
 
     body = {
         "error": {
             "message": message,
             "type": _TYPES.get(status, "api_error"),
-            "param": None,
-            "code": code.lower(),
+            "param": param,
+            "code": openai_code or code.lower(),
         },
         "error_code": code,
         "message": message,

@@ -1,0 +1,1 @@
+"""Open language models in the replica's own process: chats, completions and embeddings on CPU."""
