@@ -81,6 +81,9 @@ class EnvironmentFile(Part):
     `MLFLOW_AUTH_CONFIG_PATH` names. `READ` by default, as in MLflow. lac only reads it, to show who gains or
     loses access. Use `NO_PERMISSIONS` for a server with workspaces enabled and without
     `grant_default_workspace_access`."""
+    usage_store: str | None = None
+    """Where endpoints write their usage and payloads: `sqlite:///<path>` (relative to this file),
+    `postgresql://…`, or `parquet:///<folder>`. By default `sqlite:///.lac/usage.db` with `serve: local`."""
     serve: str | ServeFile | None = None
     """Ray: `local` for this machine, the address of a cluster's dashboard, `none`, or a mapping."""
     local: LocalFile | None = None
@@ -150,6 +153,7 @@ class Settings:
     drift_ignore: tuple[str, ...] = ()
     evidence_seconds: float = 20.0
     local: LocalFile | None = None
+    usage_store: Connection | None = None
     environments: frozenset[str] = frozenset()
     default_permission: str = DEFAULT_PERMISSION
     include: tuple[str, ...] = ()
