@@ -107,17 +107,9 @@ class Connections:
             serve.runtime_env if serve else {},
             store_id,
             settings.secrets,
-            self._shareable(self.usage_store),
+            self._shareable(settings.usage_store),
             self._shareable(settings.rate_limit_store),
         )
-
-    @property
-    def usage_store(self) -> Connection | None:
-        """Where endpoints record their usage: beside a local Ray by default."""
-        settings = self.settings
-        if settings.usage_store is None and settings.serve is not None and settings.serve.local:
-            return Connection("sqlite:///.lac/usage.db")
-        return settings.usage_store
 
     def _shareable(self, store: Connection | None) -> str:
         """A store's address as replicas may have it: a reference or a URL, with files by their absolute
