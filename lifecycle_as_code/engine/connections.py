@@ -118,7 +118,7 @@ class Connections:
             return ""
         if store.reference:
             return store.reference
-        for scheme in ("sqlite:///", "file://"):
+        for scheme in ("sqlite:///", "parquet://", "file://"):
             if store.value.startswith(scheme):
                 path = self.settings.directory / store.value.removeprefix(scheme)
                 return f"{scheme}{path}"

@@ -32,7 +32,7 @@ from lifecycle_as_code.serving.scoring import EVENT_STREAM, JSON, Answer, Scorer
 
 if TYPE_CHECKING:
     from lifecycle_as_code.serving.guardrails import Guardrails
-    from lifecycle_as_code.serving.language import LanguageModel
+    from lifecycle_as_code.serving.language.model import LanguageModel
     from lifecycle_as_code.serving.limits import Refusal
 
 _logger = logging.getLogger(__name__)
@@ -111,9 +111,9 @@ class Model:
 def _load(location: str, args: dict[str, Any]) -> Scorer | LanguageModel:
     if not (task := args.get("task")):
         return Scorer.load(location)
-    from lifecycle_as_code.serving.language import LanguageModel
+    from lifecycle_as_code.serving.language.model import LanguageModel
 
-    return LanguageModel.load(location, task)
+    return LanguageModel.load(location, task, str(args.get("entity_name") or ""))
 
 
 class Entity:
@@ -315,7 +315,8 @@ class Ingress:
         streams: bool,
     ) -> tuple[Outcome, AsyncGenerator[bytes, None] | None]:
         """One entity's answer: whole, or its head and the events that follow."""
-        events: AsyncGenerator[Any, None] | None = None
+        # its first item is the head, the others are events
+        events: Any = None
         try:
             async with asyncio.timeout(target.timeout):
                 if (proxy := front.proxies.get(target.app)) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping
@@ -28,6 +29,10 @@ _CUT = 499
 """The status of a request whose client left, as nginx and Ray have it."""
 _MAX_STREAM = 1024 * 1024
 """Bytes of a stream that are kept for the inference table."""
+
+
+# the loop itself keeps no task alive
+_CHARGES: set[asyncio.Future[None]] = set()
 
 
 class Exchange:
@@ -105,7 +110,9 @@ class Exchange:
     def _record(self, front: Front, request_id: str, answer: Answer, target: routing.Target | None) -> None:
         tokens = self.tokens
         if tokens is not None and front.limits is not None:
-            front.limits.charge_later(self.caller, tokens.total)
+            charge = asyncio.ensure_future(front.limits.charge(self.caller, tokens.total))
+            _CHARGES.add(charge)
+            charge.add_done_callback(_CHARGES.discard)
         if front.log is None:
             return
         from lifecycle_as_code.serving.usage import Record
