@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -176,6 +177,39 @@ class Connections:
             ),
             stop,
         )
+
+    def warn_of_missing_secrets(self, desired: Desired, environ: Mapping[str, str]) -> Iterator[Diagnostic]:
+        """Variables and files that this machine lacks and the endpoints on its local Ray need. Commands are
+        not run."""
+        serve = self.settings.serve
+        if serve is None or not serve.local:
+            return
+        from ..stores.ray import local
+
+        running = local.status(self.local_state)
+        known = environ if running is None else frozenset(running.variables)
+        for address, spec in desired.objects.items():
+            values = list(spec.replica_values())
+            missing = {
+                f"environment variable {name} is not set"
+                for value in values
+                for name in names_in(value) - {*known}
+            }
+            for name in {name for value in values for name in secrets_in(value)}:
+                match self.settings.secrets.get(name):
+                    case {"env": str(variable)} if variable not in known:
+                        missing.add(f"secret {name}: environment variable {variable} is not set")
+                    case {"file": str(path)} if not os.access(path, os.R_OK):
+                        missing.add(f"secret {name}: file {path} can't be read")
+            if missing:
+                yield Diagnostic(
+                    "missing-secret",
+                    "a node lacks what an endpoint needs",
+                    f"{address} on this machine, where its local Ray runs: {'; '.join(sorted(missing))}.",
+                    hint="provide it; otherwise the rollout fails and is undone",
+                    at=desired.places.get(address),
+                    severity="warning",
+                )
 
     @property
     def local_tls(self) -> tuple[str, Path, Path] | None:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 ENTITY_HEADER = "X-Served-Entity"
 VERSION_HEADER = "X-Served-Entity-Version"
-ID_HEADER = "X-Request-Id"
 
 _TRACE = ("traceparent", "tracestate")
 """W3C's trace context, which goes on to the provider."""
@@ -75,7 +74,6 @@ class Exchange:
         if front.log is None and not is_counted:
             return reply._replace(events=events)
         request_id = _read_id(self._request) or uuid.uuid4().hex
-        reply = reply._replace(headers=(*reply.headers, (ID_HEADER, request_id)))
         if events is not None:
             return reply._replace(events=self._watch(front, request_id, answer.status, target, events))
         if self.tokens is None and target is not None and target.task and answer.status == 200:
