@@ -17,6 +17,7 @@ import asyncio
 import email.utils
 import logging
 import math
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -106,7 +107,9 @@ class ExternalModel:
         return f"ExternalModel({self._provider}, {self._dialect.model})"
 
     async def check(self) -> None:
-        """LookupError, with a message to show, where this node lacks a key or a package."""
+        """LookupError, with a message to show, where this node lacks a key or a package. It loads what the
+        first request would wait for."""
+        await self._transport.load()
         await self._dialect.check()
 
     async def close(self) -> None:
@@ -130,6 +133,7 @@ class ExternalModel:
         if payload.get("stream") is not True or self._dialect.task == "llm/v1/embeddings":
             yield await self._answer(payload, trace)
             return
+        await self._transport.load()
         begun = await self._begin(payload, trace)
         if isinstance(begun, Outcome):
             yield begun
@@ -186,6 +190,7 @@ class ExternalModel:
     async def _answer(self, payload: Payload, trace: Mapping[str, str]) -> Outcome:
         if "stream" in payload or "stream_options" in payload:
             payload = {k: v for k, v in payload.items() if k not in ("stream", "stream_options")}
+        await self._transport.load()
         end = time.monotonic() + self._timeout
         try:
             async with asyncio.timeout(self._timeout):
@@ -328,8 +333,9 @@ class ExternalModel:
             case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
                 return 502, f"{self._provider} can't be reached: its certificate isn't trusted"
             case aiohttp.ClientConnectorError():
-                reason = e.os_error.strerror or "no connection"
-                return 502, f"{self._provider} can't be reached: {self._clean(reason)}"
+                # not its own words: they have the address
+                reason = os.strerror(e.errno) if e.errno and e.errno > 0 else "no connection"
+                return 502, f"{self._provider} can't be reached: {reason}"
             case aiohttp.ClientError() | OSError():
                 return 502, f"{self._provider} broke the connection off"
         # the type alone: the text may hold what was sent
