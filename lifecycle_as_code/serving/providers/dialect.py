@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -149,10 +148,14 @@ def load(text: bytes) -> Payload:
     return value
 
 
+_loaded: set[str] = set()
+"""Packages whose modules are imported."""
+
+
 async def load_package(package: str, modules: Sequence[str], extra: str) -> None:
     """Import modules, which takes long enough to be noticed on a busy loop. LookupError where the package is
     missing on this node."""
-    if modules[-1] in sys.modules:
+    if package in _loaded:
         return
     try:
         for module in modules:
@@ -160,6 +163,7 @@ async def load_package(package: str, modules: Sequence[str], extra: str) -> None
     except ImportError:
         way_out = f"pip install 'lifecycle-as-code[{extra}]'"
         raise LookupError(f"the package {package} is missing on this node: {way_out}") from None
+    _loaded.add(package)
 
 
 def wants_usage(payload: Payload) -> bool:
@@ -262,6 +266,7 @@ def embedding_answer(model: str, vectors: Sequence[Sequence[float]], tokens: int
     """Embeddings in OpenAI's shape: numbers, or base64 of 32-bit floats where a caller asks for that, as
     the `openai` client does."""
     import base64
+    import sys
     from array import array
 
     import orjson
