@@ -34,7 +34,7 @@ SLOW = 0.15
 CHAT, COMPLETIONS, EMBEDDINGS = "llm/v1/chat", "llm/v1/completions", "llm/v1/embeddings"
 
 ERRORS = {"400": 400, "401": 401, "403": 403, "404": 404, "429": 429, "429-long": 429, "500": 500, "529": 529}
-FAULTS = [*ERRORS, "malformed", "redirect", "cut", "slow", "hang", "reset"]
+FAULTS = [*ERRORS, "malformed", "redirect", "cut", "slow", "hang", "reset", "stall"]
 
 
 @dataclass
@@ -55,6 +55,7 @@ class Provider:
     dripping: bool = False
     """A stream goes on until the client leaves."""
     refuses_stream_options: bool = False
+    knows_streams: bool = True
 
     @property
     def settings(self) -> Callable[..., dict[str, Any]]:
@@ -247,6 +248,8 @@ async def _answer(provider: Provider, request: web.Request) -> web.StreamRespons
             # so that what was written arrives before the reset
             await asyncio.sleep(0.02)
             _abort(request)
+        if fault == "stall" and number == len(parts) // 2:
+            await asyncio.sleep(60)
         if provider.dripping and number == len(parts) // 2:
             while True:
                 await asyncio.sleep(0.005)
@@ -380,7 +383,7 @@ def _openai(provider: Provider, request: web.Request, data: dict[str, Any]) -> w
         words = {key: {"content": text} if text else {}} if is_chat else {"text": text or ""}
         return {"index": 0, **words, "finish_reason": reason}
 
-    if not data.get("stream"):
+    if not (data.get("stream") and provider.knows_streams):
         kind = "chat.completion" if is_chat else "text_completion"
         choices = [choice(ANSWER, "stop", "message")]
         return web.json_response({**head, "object": kind, "choices": choices, "usage": USAGE})

@@ -244,7 +244,7 @@ class ExternalModel:
                 call = await self._dialect.prepare(payload, stream)
                 response = await self._transport.post(
                     call.url,
-                    {**trace, **call.headers},
+                    {**_context(trace), **call.headers},
                     call.body,
                     silence=self._timeout if stream else None,
                 )
@@ -326,6 +326,10 @@ class ExternalModel:
                 return e.status, f"{self._provider}: {self._clean(str(e)) or 'the answer is broken'}"
             case TooLongError():
                 return 502, f"{self._provider} gave an answer that is too long"
+            case aiohttp.ConnectionTimeoutError():
+                return 502, f"{self._provider} can't be reached: it took too long"
+            case aiohttp.ClientConnectorDNSError():
+                return 502, f"{self._provider} can't be reached: its name isn't known"
             case TimeoutError():
                 return 504, f"{self._provider} went silent"
             case aiohttp.InvalidURL():
@@ -382,6 +386,11 @@ def read_request(body: bytes, task: Task) -> Payload | Answer:
     if value and isinstance(value, list if field == "messages" else str | list):
         return payload
     return _bad_request(f"This endpoint's task is {task}: the body must have `{field}`.")
+
+
+def _context(trace: Mapping[str, str]) -> dict[str, str]:
+    """W3C's trace context, and none of the caller's other headers."""
+    return {name: trace[name] for name in ("traceparent", "tracestate") if name in trace}
 
 
 def _bad_request(message: str) -> Answer:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import json
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +117,7 @@ def test_a_fault_has_one_outcome(kind: str, fault: str, caplog: pytest.LogCaptur
     if fault in ("401", "403") and kind.startswith("bedrock"):
         # AWS answers 403 to outdated keys
         times = 2
-    caplog.set_level(logging.DEBUG, "lifecycle_as_code")
+    caplog.set_level(logging.DEBUG)
 
     async def story() -> None:
         async with external(kind, fault=fault) as (provider, ours):
@@ -203,6 +205,54 @@ def test_the_first_token_has_a_time_of_its_own() -> None:
     asyncio.run(story())
 
 
+def test_a_stream_that_goes_silent_ends_with_an_error() -> None:
+    async def story() -> None:
+        async with external("openai", fault="stall", timeout=0.2) as (provider, ours):
+            reply = await stream(ours)
+            assert (reply.status, reply.done, reply.error) == (200, False, "openai went silent")
+            await asyncio.wait_for(provider.left.wait(), 5)
+
+    asyncio.run(story())
+
+
+def test_a_provider_that_knows_no_streams_answers_at_once() -> None:
+    async def story() -> None:
+        async with external("custom", knows_streams=False) as (_, ours):
+            reply = await stream(ours)
+            assert (reply.status, reply.events, reply.text) == (200, [], ANSWER)
+
+    asyncio.run(story())
+
+
+def test_a_provider_s_time_to_come_again_is_understood() -> None:
+    in_a_minute = email.utils.formatdate(time.time() + 60, usegmt=True)
+    for headers, low, high in (
+        ({"Retry-After": "2.5"}, 2.5, 2.5),
+        ({"Retry-After": "-1"}, 0, 0),
+        ({"Retry-After": in_a_minute}, 57, 61),
+        ({"retry-after-ms": "1500", "Retry-After": "2"}, 1.5, 1.5),
+    ):
+        seconds = model._seconds(headers)
+        assert seconds is not None
+        assert low <= seconds <= high
+    assert all(model._seconds({"Retry-After": text}) is None for text in ("soon", "inf", "nan"))
+
+
+def test_a_key_in_an_address_is_hidden_too() -> None:
+    async def story() -> None:
+        async with external("custom", fault="400") as (provider, _):
+            settings = provider.settings()
+            url = "{{ env.URL }}"
+            settings["custom_provider_config"] = {"custom_provider_url": url}
+            secrets = Secrets(environment={"URL": f"{provider.url}/v1?key={CANARY}"})
+            ours = ExternalModel(settings, secrets, **LIMITS)
+            await ours._dialect.check()
+            assert CANARY not in ours._clean(f"what is {provider.url}/v1?key={CANARY}?")
+            await ours.close()
+
+    asyncio.run(story())
+
+
 def test_a_provider_that_knows_no_stream_options_gets_none() -> None:
     async def story() -> None:
         async with external("custom", refuses_stream_options=True) as (provider, ours):
@@ -258,9 +308,11 @@ def test_200_streams_run_at_once() -> None:
 def test_the_trace_goes_with_a_call_and_no_header_of_the_caller_replaces_a_credential() -> None:
     async def story() -> None:
         async with external("openai") as (provider, ours):
-            trace = {"traceparent": "00-1-2-01", "Authorization": "Bearer other"}
+            trace = {"traceparent": "00-1-2-01", "authorization": "Bearer other", "X-Other": "x"}
             assert (await ours.answer(ask(), trace)).answer.status == 200
-            assert provider.requests[0]["headers"]["traceparent"] == "00-1-2-01"
+            headers = provider.requests[0]["headers"]
+            assert headers["traceparent"] == "00-1-2-01"
+            assert "X-Other" not in headers
 
     asyncio.run(story())
 

@@ -15,7 +15,12 @@ from support.providers import ANSWER, CHAT, COMPLETIONS, USAGE
 
 from lifecycle_as_code.serving.llm import DONE
 from lifecycle_as_code.serving.providers import anthropic, bedrock, openai
-from lifecycle_as_code.serving.providers.dialect import BadRequestError, BrokenAnswerError, Splitter
+from lifecycle_as_code.serving.providers.dialect import (
+    MAX_EVENT,
+    BadRequestError,
+    BrokenAnswerError,
+    Splitter,
+)
 from lifecycle_as_code.serving.providers.keys import Keys
 from lifecycle_as_code.serving.providers.transport import Transport
 from lifecycle_as_code.serving.references import Secrets
@@ -23,6 +28,7 @@ from lifecycle_as_code.serving.references import Secrets
 PIXEL = "iVBORw0KGgo="
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Bonn"}'}}
+BAD_CALL = {"function": {"name": "f", "arguments": "["}}
 USER = {"role": "user", "content": "Hi"}
 
 CHAT_OF_ALL_SORTS: dict[str, Any] = {
@@ -169,10 +175,7 @@ def test_a_parameter_as_anthropic_has_it(more: dict[str, Any], expected: dict[st
             "an address or base64",
         ),
         ({"tools": [{"type": "retrieval"}]}, "of type `function`"),
-        (
-            {"messages": [USER, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "["}}]}]},
-            "aren't a JSON object",
-        ),
+        ({"messages": [USER, {"role": "assistant", "tool_calls": [BAD_CALL]}]}, "aren't a JSON object"),
         ({"messages": [USER, {"role": "assistant", "tool_calls": [{}]}]}, "needs a `function`"),
     ],
 )  # fmt: skip
@@ -252,11 +255,12 @@ def test_mlflow_s_gateway_translates_plain_chats_the_same_way() -> None:
             message["content"] = [{"type": "text", "text": message["content"]}]
     assert anthropic.request(payload) == theirs
 
+    use = {"type": "tool_use", "id": "c1", "name": "f", "input": {"a": 1}}
     message = {
         "id": "msg_1",
         "model": "claude",
         "role": "assistant",
-        "content": [{"type": "text", "text": "Hm."}, {"type": "tool_use", "id": "c1", "name": "f", "input": {"a": 1}}],
+        "content": [{"type": "text", "text": "Hm."}, use],
         "stop_reason": "tool_use",
         "usage": {"input_tokens": 4, "output_tokens": 3, "cache_read_input_tokens": 3},
     }  # fmt: skip
@@ -325,17 +329,17 @@ def test_an_error_in_a_stream_ends_it() -> None:
     frame = providers.frame(
         {"message": "slow down"}, exception_type="throttlingException", message_type="exception"
     )
+    assert not frames.feed(frame[:9])
     with pytest.raises(BrokenAnswerError, match="slow down") as e:
-        frames.feed(frame[:9])
         frames.feed(frame[9:])
     assert e.value.status == 429
 
 
 def test_an_event_without_an_end_is_not_gathered_for_ever() -> None:
     splitter = Splitter()
+    splitter.feed(b"x" * MAX_EVENT)
     with pytest.raises(BrokenAnswerError, match="too long"):
-        for _ in range(70):
-            splitter.feed(b"x" * 65536)
+        splitter.feed(b"x")
 
 
 @pytest.mark.parametrize(
