@@ -24,6 +24,7 @@ from lifecycle_as_code.serving.providers.dialect import (
     chat_answer,
     embedding_answer,
     load,
+    load_package,
     texts_in,
     tool_call,
     usage_of,
@@ -45,6 +46,7 @@ from lifecycle_as_code.serving.providers.messages import (
 EMBEDDERS = ("amazon", "cohere")
 """Makers of models for embeddings."""
 
+_MODULES = ("botocore.auth", "botocore.awsrequest", "botocore.session", "botocore.eventstream")
 _COHERE_BATCH = 96
 _TOKENS = "x-amzn-bedrock-input-token-count"
 
@@ -148,7 +150,7 @@ class Bedrock(Dialect):
 
     async def _credentials(self) -> Any:
         """The manifest's keys, or else the node's own: botocore looks for them as every AWS client does."""
-        _botocore()
+        await load_package("botocore", _MODULES, "bedrock")
         from botocore.credentials import Credentials
         from botocore.session import Session
 
@@ -179,17 +181,6 @@ class Bedrock(Dialect):
         signed = AWSRequest("POST", url, headers, data)
         SigV4Auth(credentials, "bedrock", region).add_auth(signed)
         return dict(signed.headers.items())
-
-
-def _botocore() -> None:
-    """LookupError where the package is missing."""
-    try:
-        import botocore  # noqa: F401
-    except ImportError:
-        raise LookupError(
-            "Amazon Bedrock needs the package botocore on every node: "
-            "pip install 'lifecycle-as-code[bedrock]'"
-        ) from None
 
 
 def request(payload: Payload) -> Payload:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -146,6 +148,24 @@ def load(text: bytes) -> Payload:
     return value
 
 
+_loaded: set[str] = set()
+"""Packages whose modules are imported."""
+
+
+async def load_package(package: str, modules: Sequence[str], extra: str) -> None:
+    """Import modules, which takes long enough to be noticed on a busy loop. LookupError where the package is
+    missing on this node."""
+    if package in _loaded:
+        return
+    try:
+        for module in modules:
+            await asyncio.to_thread(importlib.import_module, module)
+    except ImportError:
+        way_out = f"pip install 'lifecycle-as-code[{extra}]'"
+        raise LookupError(f"the package {package} is missing on this node: {way_out}") from None
+    _loaded.add(package)
+
+
 def wants_usage(payload: Payload) -> bool:
     """Whether the caller asked for an event with the usage alone."""
     options = payload.get("stream_options")
@@ -243,8 +263,8 @@ def tool_call(identity: str, name: str, arguments: Any) -> Payload:
 
 
 def embedding_answer(model: str, vectors: Sequence[Sequence[float]], tokens: int, payload: Payload) -> bytes:
-    """Embeddings in OpenAI's shape: numbers, or base64 of 32-bit floats for a caller who asks for that, as the
-    `openai` client does."""
+    """Embeddings in OpenAI's shape: numbers, or base64 of 32-bit floats where a caller asks for that, as
+    the `openai` client does."""
     import base64
     import sys
     from array import array

@@ -37,9 +37,12 @@ class Keys:
         return bool(_at(self._config, field))
 
     async def text(self, field: str, default: str = "") -> str:
-        """A field that may be shown, its references replaced."""
-        value = _at(self._config, field)
-        return await self._secrets.resolve(str(value)) if value else default
+        """A field that may be shown; what its references stand for may not, for an address can hold a key."""
+        value = str(_at(self._config, field) or "")
+        text = await self._secrets.resolve(value)
+        if text != value:
+            self.conceal(text)
+        return text or default
 
     async def secret(self, field: str) -> str:
         """A field that may not. LookupError where it is missing or its reference doesn't resolve."""

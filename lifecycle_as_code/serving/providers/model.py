@@ -17,6 +17,7 @@ import asyncio
 import email.utils
 import logging
 import math
+import os
 import random
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -106,7 +107,9 @@ class ExternalModel:
         return f"ExternalModel({self._provider}, {self._dialect.model})"
 
     async def check(self) -> None:
-        """LookupError, with a message to show, where this node lacks a key or a package."""
+        """LookupError, with a message to show, where this node lacks a key or a package. It loads what the
+        first request would wait for."""
+        await self._transport.load()
         await self._dialect.check()
 
     async def close(self) -> None:
@@ -130,6 +133,7 @@ class ExternalModel:
         if payload.get("stream") is not True or self._dialect.task == "llm/v1/embeddings":
             yield await self._answer(payload, trace)
             return
+        await self._transport.load()
         begun = await self._begin(payload, trace)
         if isinstance(begun, Outcome):
             yield begun
@@ -186,6 +190,7 @@ class ExternalModel:
     async def _answer(self, payload: Payload, trace: Mapping[str, str]) -> Outcome:
         if "stream" in payload or "stream_options" in payload:
             payload = {k: v for k, v in payload.items() if k not in ("stream", "stream_options")}
+        await self._transport.load()
         end = time.monotonic() + self._timeout
         try:
             async with asyncio.timeout(self._timeout):
@@ -239,7 +244,7 @@ class ExternalModel:
                 call = await self._dialect.prepare(payload, stream)
                 response = await self._transport.post(
                     call.url,
-                    {**trace, **call.headers},
+                    {**_context(trace), **call.headers},
                     call.body,
                     silence=self._timeout if stream else None,
                 )
@@ -321,6 +326,10 @@ class ExternalModel:
                 return e.status, f"{self._provider}: {self._clean(str(e)) or 'the answer is broken'}"
             case TooLongError():
                 return 502, f"{self._provider} gave an answer that is too long"
+            case aiohttp.ConnectionTimeoutError():
+                return 502, f"{self._provider} can't be reached: it took too long"
+            case aiohttp.ClientConnectorDNSError():
+                return 502, f"{self._provider} can't be reached: its name isn't known"
             case TimeoutError():
                 return 504, f"{self._provider} went silent"
             case aiohttp.InvalidURL():
@@ -328,8 +337,9 @@ class ExternalModel:
             case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
                 return 502, f"{self._provider} can't be reached: its certificate isn't trusted"
             case aiohttp.ClientConnectorError():
-                reason = e.os_error.strerror or "no connection"
-                return 502, f"{self._provider} can't be reached: {self._clean(reason)}"
+                # not its own words: they have the address
+                reason = os.strerror(e.errno) if e.errno and e.errno > 0 else "no connection"
+                return 502, f"{self._provider} can't be reached: {reason}"
             case aiohttp.ClientError() | OSError():
                 return 502, f"{self._provider} broke the connection off"
         # the type alone: the text may hold what was sent
@@ -376,6 +386,11 @@ def read_request(body: bytes, task: Task) -> Payload | Answer:
     if value and isinstance(value, list if field == "messages" else str | list):
         return payload
     return _bad_request(f"This endpoint's task is {task}: the body must have `{field}`.")
+
+
+def _context(trace: Mapping[str, str]) -> dict[str, str]:
+    """W3C's trace context, and none of the caller's other headers."""
+    return {name: trace[name] for name in ("traceparent", "tracestate") if name in trace}
 
 
 def _bad_request(message: str) -> Answer:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.request import getproxies, proxy_bypass
@@ -31,6 +33,11 @@ class Transport:
         self._session: ClientSession | None = None
         self._drains: set[asyncio.Task[None]] = set()
 
+    async def load(self) -> None:
+        """Import aiohttp, which takes long enough to be noticed on a busy loop."""
+        if "aiohttp" not in sys.modules:
+            await asyncio.to_thread(importlib.import_module, "aiohttp")
+
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes, *, silence: float | None = None
     ) -> ClientResponse:
@@ -39,6 +46,7 @@ class Transport:
         `silence`: seconds without a byte after which reading raises TimeoutError. aiohttp.ClientError or
         OSError where the provider can't be reached.
         """
+        await self.load()
         import aiohttp
         from yarl import URL
 
@@ -46,12 +54,14 @@ class Transport:
             self._session = _session()
         # as it is: a signature covers these very bytes
         target = URL(url, encoded=True)
+        if target.scheme not in ("http", "https") or not target.host:
+            raise aiohttp.InvalidURL(url)
         return await self._session.post(
             target,
             headers=headers,
             data=body,
             allow_redirects=False,
-            proxy=_proxy(target.scheme, target.host or ""),
+            proxy=_proxy(target.scheme, target.host),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=silence),
         )
 

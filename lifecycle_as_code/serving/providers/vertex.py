@@ -20,12 +20,14 @@ from lifecycle_as_code.serving.providers.dialect import (
     Payload,
     embedding_answer,
     load,
+    load_package,
     texts_in,
 )
 from lifecycle_as_code.serving.providers.keys import Keys
 from lifecycle_as_code.serving.providers.openai import PATHS, PassThrough
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+_MODULES = ("google.oauth2.service_account", "google.auth.transport.requests")
 _ANTHROPIC_VERSION = "vertex-2023-10-16"
 _BATCH = 100
 """Texts a call; Gemini's models for embeddings take one."""
@@ -82,15 +84,9 @@ class Google:
 
     async def _load(self) -> None:
         """The manifest's service account, or else the node's own credentials."""
-        try:
-            import google.auth
-            import requests  # noqa: F401
-            from google.oauth2.service_account import Credentials
-        except ImportError:
-            raise LookupError(
-                "Vertex AI needs the package google-auth on every node: "
-                "pip install 'lifecycle-as-code[vertex]'"
-            ) from None
+        await load_package("google-auth", _MODULES, "vertex")
+        import google.auth
+        from google.oauth2.service_account import Credentials
 
         if not self._keys.has("private_key"):
             if self._credentials is None:
