@@ -48,13 +48,21 @@ class Losses(NamedTuple):
 
 
 def make_private(directory: Path) -> None:
-    """Make `directory` for this user alone. OSError where it is somebody else's, or can't be made."""
+    """Make `directory` for this user alone. OSError where it is somebody else's, lies in somebody else's
+    directory below one like /tmp, or can't be made."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = directory.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise PermissionError(f"{directory} belongs to another user")
     if status.st_mode & 0o077:
         directory.chmod(0o700)
+    others = None
+    for parent in directory.parents:
+        status = parent.lstat()
+        if status.st_mode & stat.S_ISVTX and others:
+            raise PermissionError(f"{others} belongs to another user")
+        if status.st_uid not in (0, os.geteuid()):
+            others = parent
 
 
 class _Segment:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import logging
 import random
+import re
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -44,6 +46,7 @@ _LONGEST_PAUSE = 30.0
 _LOG_SECONDS = 60.0
 # what a client may send as an id
 _MAX_ID = 128
+_TRACE = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
 
 class Record(NamedTuple):
@@ -334,6 +337,25 @@ def _exclude_from_records(value: Any, names: frozenset[str]) -> Any:
     return value
 
 
-def clean_id(text: str | None) -> str:
-    """A client's `X-Request-Id` as it may be kept: printable and short; empty for another one."""
-    return text if text and len(text) <= _MAX_ID and text.isprintable() and text.isascii() else ""
+def make_request_id(header: str | None) -> str:
+    """A request's id: the client's `X-Request-Id` where that is printable and short, otherwise a new one."""
+    if header and len(header) <= _MAX_ID and header.isascii() and header.isprintable():
+        return header
+    return secrets.token_hex(16)
+
+
+def read_trace_id(traceparent: str | None) -> str:
+    """The trace's id in a `traceparent` header (https://www.w3.org/TR/trace-context/); empty without one."""
+    match = _TRACE.fullmatch(traceparent) if traceparent else None
+    return match[1] if match and match[1] != "0" * 32 else ""
+
+
+def count_rows(answer: bytes) -> int | None:
+    """The predictions in an answer of MLflow's scoring protocol; None where it isn't a list of them."""
+    if not answer.startswith(b'{"predictions"'):
+        return None
+    try:
+        predictions = orjson.loads(answer)["predictions"]
+    except ValueError:
+        return None
+    return len(predictions) if isinstance(predictions, list) else None

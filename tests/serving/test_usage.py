@@ -21,7 +21,7 @@ from sqlalchemy import create_engine, make_url, text
 from support.mlflow_fixture import drop_postgres, fresh_postgres
 
 from lifecycle_as_code.serving import spool, usage
-from lifecycle_as_code.serving.usage import Record, UsageLog, clean_id, exclude_columns
+from lifecycle_as_code.serving.usage import Record, UsageLog, exclude_columns
 
 NOW = int(time.time() * 1000)
 DAY = 86_400_000
@@ -416,9 +416,58 @@ def test_a_database_of_ours_is_private(tmp_path: Path) -> None:
     assert os.stat(tmp_path / "new" / "usage.db").st_mode & 0o077 == 0
 
 
-IDS = {"3f1b-7a7e": "3f1b-7a7e", None: "", "": "", "a\nb": "", "x" * 129: "", "ö": ""}
+IDS = {"3f1b-7a7e": True, None: False, "": False, "a\nb": False, "x" * 129: False, "ö": False}
 
 
 @pytest.mark.parametrize(("given", "kept"), IDS.items())
-def test_a_clients_id_is_kept_only_if_it_looks_like_one(given: str | None, kept: str) -> None:
-    assert clean_id(given) == kept
+def test_a_clients_id_is_kept_only_if_it_looks_like_one(given: str | None, kept: bool) -> None:
+    made = usage.make_request_id(given)
+    assert (made == given) == kept
+    assert kept or len(made) == 32
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACES = {
+    f"00-{TRACE}-00f067aa0ba902b7-01": TRACE,
+    f"01-{TRACE}-00f067aa0ba902b7-01-more": TRACE,
+    f"ff-{TRACE}-00f067aa0ba902b7-01": "",
+    f"00-{'0' * 32}-00f067aa0ba902b7-01": "",
+    f"00-{TRACE.upper()}-00f067aa0ba902b7-01": "",
+    f"00-{TRACE}": "",
+    None: "",
+}
+
+
+@pytest.mark.parametrize(("header", "expected"), TRACES.items())
+def test_a_trace_is_known_by_its_id(header: str | None, expected: str) -> None:
+    assert usage.read_trace_id(header) == expected
+
+
+ANSWERS = {
+    b'{"predictions": [1, 2, 3]}': 3,
+    b'{"predictions": {"a": [1]}}': None,
+    b'{"predictions": [1': None,
+    b'{"error_code": "x"}': None,
+}
+
+
+@pytest.mark.parametrize(("answer", "rows"), ANSWERS.items())
+def test_rows_are_counted_in_the_answer(answer: bytes, rows: int | None) -> None:
+    assert usage.count_rows(answer) == rows
+
+
+def test_a_directory_below_somebody_elses_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    public = tmp_path / "tmp"
+    public.mkdir()
+    public.chmod(0o1777)
+    (public / "theirs" / "ours").mkdir(parents=True)
+    spool.make_private(public / "theirs" / "ours")
+    uid = os.geteuid()
+    monkeypatch.setattr(spool.os, "geteuid", lambda: uid + 1)
+    with pytest.raises(PermissionError):
+        spool.make_private(public / "theirs" / "ours")
+    monkeypatch.undo()
+    if uid == 0:
+        os.chown(public / "theirs", 12345, 12345)
+        with pytest.raises(PermissionError):
+            spool.make_private(public / "theirs" / "ours")
