@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -90,22 +91,33 @@ class Model:
         answer = self._scorer.score_inline(body, content_type)
         if answer is not None:
             return answer
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._scorer.score, body, content_type)
+        cancelled, loop = threading.Event(), asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(
+                self._threads, self._scorer.score, body, content_type, cancelled
+            )
+        finally:
+            # after a timeout, or once the client has left, nobody waits for the answer
+            cancelled.set()
 
     async def stream(self, body: bytes, content_type: str | None) -> AsyncIterator[Answer | bytes]:
         """The answer in parts: its head, with the whole body unless that is an event stream, then events."""
         if not self._scorer.streams(body):
             yield await self.score(body, content_type)
             return
-        loop = asyncio.get_running_loop()
-        outcome = await loop.run_in_executor(self._threads, self._scorer.stream, body, content_type)
-        if isinstance(outcome, Answer):
-            yield outcome
-            return
-        yield Answer(200, EVENT_STREAM, b"")
-        while (event := await loop.run_in_executor(self._threads, next, outcome, None)) is not None:
-            yield event
+        cancelled, loop = threading.Event(), asyncio.get_running_loop()
+        try:
+            outcome = await loop.run_in_executor(
+                self._threads, self._scorer.stream, body, content_type, cancelled
+            )
+            if isinstance(outcome, Answer):
+                yield outcome
+                return
+            yield Answer(200, EVENT_STREAM, b"")
+            while (event := await loop.run_in_executor(self._threads, next, outcome, None)) is not None:
+                yield event
+        finally:
+            cancelled.set()
 
 
 def _load(location: str, args: dict[str, Any]) -> Scorer | LanguageModel:
@@ -113,7 +125,7 @@ def _load(location: str, args: dict[str, Any]) -> Scorer | LanguageModel:
         return Scorer.load(location)
     from lifecycle_as_code.serving.language.model import LanguageModel
 
-    return LanguageModel.load(location, task, str(args.get("entity_name") or ""))
+    return LanguageModel.load(location, task, str(args.get("entity_name") or args.get("name") or ""))
 
 
 class Entity:

@@ -149,15 +149,7 @@ class LanguageModel:
 
     def streams(self, body: bytes) -> bool:
         """Whether the request says `"stream": true`. Then call `stream`."""
-        import orjson
-
-        if b'"stream"' not in body:
-            return False
-        try:
-            request = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            return False
-        return isinstance(request, dict) and request.get("stream") is True
+        return b'"stream"' in body and llm.read(body).get("stream") is True
 
     def stream(
         self, body: bytes, content_type: str | None, cancelled: threading.Event | None = None
@@ -364,16 +356,12 @@ def _base64(row: Any) -> str:
 
 
 def _json(value: dict[str, Any]) -> Answer:
-    import orjson
-
-    return Answer(200, JSON, orjson.dumps(value))
+    return Answer(200, JSON, llm.write(value))
 
 
 def _failure(e: BaseException) -> Answer:
     return llm.error(500, "INTERNAL_ERROR", f"{type(e).__name__}: {e}")
 
 
-def _error(e: BaseException) -> Any:
-    import orjson
-
-    return orjson.loads(_failure(e).body)
+def _error(e: BaseException) -> dict[str, Any]:
+    return llm.read(_failure(e).body)

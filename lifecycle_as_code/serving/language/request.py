@@ -139,14 +139,9 @@ _SHAPES: Mapping[llm.Task, type[Chat | Completion | Embedding]] = {
 
 def read(task: llm.Task, body: bytes) -> Chat | Completion | Embedding | Answer:
     """The request in `body`, or the 400 that says what is wrong with it."""
-    import orjson
-
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as e:
-        return llm.error(400, "BAD_REQUEST", f"The request's body isn't valid JSON: {e}")
-    if not isinstance(value, dict):
-        return llm.error(400, "BAD_REQUEST", "The request's body must be a JSON object.")
+    value = llm.read_request(body)
+    if isinstance(value, Answer):
+        return value
     value = _without_nulls(value)
     for name in [*value]:
         if name in _WITHOUT_EFFECT:

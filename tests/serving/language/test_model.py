@@ -158,6 +158,17 @@ def test_a_completion_has_16_tokens_by_default(completions: LanguageModel) -> No
     assert ask(completions, prompt=PROMPT, temperature=0)["usage"]["completion_tokens"] == 16
 
 
+def test_a_completion_goes_on_where_its_prompt_ends(encoder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    # its words have no spaces of their own
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    words = Generator(tiny_models.chat_model(tokenizer), tokenizer)
+    model = LanguageModel(words, "llm/v1/completions", "words")
+    text = ask(model, prompt="good morning,", seed=1, max_tokens=16)["choices"][0]["text"]
+    assert text.startswith(" ")
+
+
 def test_the_models_end_ends_an_answer(folder: Path) -> None:
     model = LanguageModel.load(str(folder), "llm/v1/completions")
     tokens = greedy_tokens(model, generator(model).encode_text(PROMPT), 12)
@@ -175,7 +186,9 @@ def test_a_seed_repeats_an_answer(chat: LanguageModel) -> None:
         return content
 
     assert text(seed=1) == text(seed=1) != text(seed=2)
-    assert text() != text()
+    # and leaves all others to chance
+    assert text() != text(seed=1) != text()
+    assert len({(text(seed=1), text()) for _ in range(2)}) == 2
     assert text(temperature=1.5, top_p=1e-9, seed=1) == text(temperature=0)
 
 
