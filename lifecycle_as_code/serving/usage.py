@@ -179,7 +179,8 @@ class UsageLog:
         for log in self._logs:
             self._drain(store, log.table, log.spool)
         now = self._clock()
-        if now >= self._next_adoption:
+        # at the end, too: it may be the last front of its endpoint
+        if now >= self._next_adoption or self._closing:
             for log in self._logs:
                 for orphan in adopt(self._directory, log.spool.kind):
                     self._drain(store, log.table, orphan)
