@@ -129,12 +129,7 @@ def test_a_chat_is_what_transformers_generates(chat: LanguageModel) -> None:
     }
 
 
-def test_a_chat_without_a_limit_fills_the_context(
-    chat: LanguageModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # it never ends by itself
-    monkeypatch.setattr(generator(chat), "_ends", set())
-    monkeypatch.setattr(generator(chat)._model.generation_config, "eos_token_id", None)
+def test_a_chat_without_a_limit_fills_the_context(chat: LanguageModel) -> None:
     answer = ask(chat, model="mine", messages=HELLO, temperature=0)
     assert answer["usage"]["total_tokens"] == tiny_models.CONTEXT
     assert answer["choices"][0]["finish_reason"] == "length"
