@@ -34,6 +34,7 @@ from .model.selector import VersionSelector
 from .model.snapshot import Desired, Record
 from .model.spec import Address, Spec
 from .model.token import NewToken, Token
+from .model.usage import By, Usage
 from .planning.comparison import Side, States
 from .planning.drift import Drift
 from .planning.explanation import Explanation
@@ -220,6 +221,11 @@ class Stack:
         """The plan that undoes an apply, or the last change of one object; endpoints that follow a restored
         alias go back with it. `what`: an apply's id or the beginning of it, or the object's address."""
         return rollback.plan_rollback(self._session, what, allow=allow)
+
+    def read_usage(self, endpoint: str = "", *, by: By, since_ms: int, until_ms: int) -> Usage:
+        """How much the endpoints of the usage store, or one of them, were used in a span of time (ms since
+        1970), in groups. LacError where the stack has no usage store, or it can't be read."""
+        return queries.read_usage(self._session, endpoint, by=by, since_ms=since_ms, until_ms=until_ms)
 
     # --- promotions
 

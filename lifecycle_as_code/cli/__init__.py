@@ -40,6 +40,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "import": ("import_", "Import live objects and write their YAML."),
         "state": ("state", "List, show or remove records."),
         "token": ("token", "Create, list or revoke bearer tokens for endpoints."),
+        "usage": ("usage", "Show how much the endpoints were used."),
         "force-unlock": ("force_unlock", "Release a stuck lock on the stack."),
     },
     "Reference": {

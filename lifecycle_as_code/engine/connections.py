@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -107,17 +108,9 @@ class Connections:
             serve.runtime_env if serve else {},
             store_id,
             settings.secrets,
-            self._shareable(self.usage_store),
+            self._shareable(settings.usage_store),
             self._shareable(settings.rate_limit_store),
         )
-
-    @property
-    def usage_store(self) -> Connection | None:
-        """Where endpoints record their usage: beside a local Ray by default."""
-        settings = self.settings
-        if settings.usage_store is None and settings.serve is not None and settings.serve.local:
-            return Connection("sqlite:///.lac/usage.db")
-        return settings.usage_store
 
     def _shareable(self, store: Connection | None) -> str:
         """A store's address as replicas may have it: a reference or a URL, with files by their absolute
@@ -126,7 +119,7 @@ class Connections:
             return ""
         if store.reference:
             return store.reference
-        for scheme in ("sqlite:///", "file://"):
+        for scheme in ("sqlite:///", "parquet://", "file://"):
             if store.value.startswith(scheme):
                 path = self.settings.directory / store.value.removeprefix(scheme)
                 return f"{scheme}{path}"
@@ -184,6 +177,39 @@ class Connections:
             ),
             stop,
         )
+
+    def warn_of_missing_secrets(self, desired: Desired, environ: Mapping[str, str]) -> Iterator[Diagnostic]:
+        """Variables and files that this machine lacks and the endpoints on its local Ray need. Commands are
+        not run."""
+        serve = self.settings.serve
+        if serve is None or not serve.local:
+            return
+        from ..stores.ray import local
+
+        running = local.status(self.local_state)
+        known = environ if running is None else frozenset(running.variables)
+        for address, spec in desired.objects.items():
+            values = list(spec.replica_values())
+            missing = {
+                f"environment variable {name} is not set"
+                for value in values
+                for name in names_in(value) - {*known}
+            }
+            for name in {name for value in values for name in secrets_in(value)}:
+                match self.settings.secrets.get(name):
+                    case {"env": str(variable)} if variable not in known:
+                        missing.add(f"secret {name}: environment variable {variable} is not set")
+                    case {"file": str(path)} if not os.access(path, os.R_OK):
+                        missing.add(f"secret {name}: file {path} can't be read")
+            if missing:
+                yield Diagnostic(
+                    "missing-secret",
+                    "a node lacks what an endpoint needs",
+                    f"{address} on this machine, where its local Ray runs: {'; '.join(sorted(missing))}.",
+                    hint="provide it; otherwise the rollout fails and is undone",
+                    at=desired.places.get(address),
+                    severity="warning",
+                )
 
     @property
     def local_tls(self) -> tuple[str, Path, Path] | None:

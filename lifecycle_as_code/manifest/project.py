@@ -39,6 +39,8 @@ from .yaml.report import Report, TooManyError, guess, quote
 from .yaml.text import START, unstorable
 
 STORE: Final = "sqlite:///mlflow.db"
+USAGE_STORE: Final = "sqlite:///.lac/usage.db"
+"""Where the endpoints of a local Ray write their usage."""
 INCLUDE: Final = ("**/*.yaml", "**/*.yml", "**/*.yaml.j2", "**/*.yml.j2")
 UNNAMED: Final = "default"
 """The value of `environment` in templates if none is selected."""
@@ -101,6 +103,8 @@ def _project(
     reader = _Reader(root, own, Renderer(variables, choices.environment or UNNAMED), choices.environ, report)
     include = reader.include()
     guards = reader.part("guards", GuardsFile)
+    serve = reader.serve()
+    usage_default = Connection(USAGE_STORE) if serve is not None and serve.local else None
     settings = Settings(
         name=str(values.get("name", "")),
         directory=directory,
@@ -108,17 +112,17 @@ def _project(
         workspace=reader.text("workspace") or "default",
         store=reader.connection("store") or Connection(STORE),
         auth_store=reader.connection("auth_store"),
-        serve=reader.serve(),
+        serve=serve,
         variables=variables,
         limits=Limits(guards.max_deletion_share, guards.max_deletions),
         drift_ignore=reader.part("drift", DriftFile).ignore,
         evidence_seconds=reader.part("evidence", EvidenceFile).seconds,
         local=reader.find_part("local", LocalFile),
+        usage_store=reader.connection("usage_store") or usage_default,
         environments=frozenset(environments),
         default_permission=reader.default_permission(),
         include=tuple(pattern for pattern, _ in include),
         secrets=reader.secrets(),
-        usage_store=reader.connection("usage_store"),
         rate_limit_store=reader.connection("rate_limit_store"),
     )
     return Project(settings, reader.renderer, include)

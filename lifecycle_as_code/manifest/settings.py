@@ -109,6 +109,9 @@ class EnvironmentFile(Part):
     `MLFLOW_AUTH_CONFIG_PATH` names. `READ` by default, as in MLflow. lac only reads it, to show who gains or
     loses access. Use `NO_PERMISSIONS` for a server with workspaces enabled and without
     `grant_default_workspace_access`."""
+    usage_store: str | None = None
+    """Where endpoints write their usage and payloads: `sqlite:///<path>` (relative to this file),
+    `postgresql://…`, or `parquet:///<folder>`. By default `sqlite:///.lac/usage.db` with `serve: local`."""
     serve: str | ServeFile | None = None
     """Ray: `local` for this machine, the address of a cluster's dashboard, `none`, or a mapping."""
     local: LocalFile | None = None
@@ -117,9 +120,6 @@ class EnvironmentFile(Part):
     """MLflow's workspace; `default` by default."""
     secrets: Mapping[str, Mapping[str, SecretFile]] | None = None
     """Where endpoints' `{{secrets/scope/key}}` come from, by scope and key."""
-    usage_store: str | None = None
-    """Where endpoints write a row for each request: `sqlite:///<path>`, `postgresql://…`, or a folder of
-    Parquet files, `file:///<path>`. With `serve: local` by default `sqlite:///.lac/usage.db`."""
     rate_limit_store: str | None = None
     """Where several replicas of an endpoint count requests together: `redis://…`, `sqlite:///<path>` or
     `postgresql://…`."""
@@ -186,9 +186,9 @@ class Settings:
     drift_ignore: tuple[str, ...] = ()
     evidence_seconds: float = 20.0
     local: LocalFile | None = None
+    usage_store: Connection | None = None
     environments: frozenset[str] = frozenset()
     default_permission: str = DEFAULT_PERMISSION
     include: tuple[str, ...] = ()
     secrets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    usage_store: Connection | None = None
     rate_limit_store: Connection | None = None

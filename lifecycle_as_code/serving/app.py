@@ -29,11 +29,12 @@ from lifecycle_as_code.serving.exchange import make_reply as _reply
 from lifecycle_as_code.serving.front import Front
 from lifecycle_as_code.serving.http import Reply, Request
 from lifecycle_as_code.serving.llm import Outcome
+from lifecycle_as_code.serving.metrics import Metrics
 from lifecycle_as_code.serving.scoring import EVENT_STREAM, JSON, Answer, Scorer, error
 
 if TYPE_CHECKING:
     from lifecycle_as_code.serving.guardrails import Guardrails
-    from lifecycle_as_code.serving.language import LanguageModel
+    from lifecycle_as_code.serving.language.model import LanguageModel
     from lifecycle_as_code.serving.limits import Refusal
 
 _logger = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ class Model:
 def _load(location: str, args: dict[str, Any]) -> Scorer | LanguageModel:
     if not (task := args.get("task")):
         return Scorer.load(location)
-    from lifecycle_as_code.serving.language import LanguageModel
+    from lifecycle_as_code.serving.language.model import LanguageModel
 
     return LanguageModel.load(location, task, str(args.get("entity_name") or args.get("name") or ""))
 
@@ -165,6 +166,7 @@ class Ingress:
         primary = args.get("primary")
         self._primary = str(primary["app"]) if primary else None
         self._model = Model(primary) if primary else None
+        self._metrics = Metrics(self._endpoint)
         self._closings: set[asyncio.Future[None]] = set()
 
     def __serve_build_asgi_app__(self) -> Callable[..., Awaitable[None]]:
@@ -204,6 +206,7 @@ class Ingress:
     async def _close(self) -> None:
         """The end of the replica: what isn't written yet is written."""
         await self._release(self._front, None)
+        await asyncio.to_thread(self._metrics.close)
 
     async def _answer(self, request: Request) -> Reply:
         """Answer one request below the endpoint's route."""
@@ -234,13 +237,15 @@ class Ingress:
 
     async def _invoke(self, request: Request, name: str | None, task: str | None = None) -> Reply:
         """Access, limits, the body, and a served entity; then its answer."""
-        exchange = Exchange(request, self._endpoint)
+        exchange = Exchange(request, self._endpoint, self._metrics)
         front = self._front
         caller = await front.gate.check(request.header(b"authorization"))
         if isinstance(caller, Answer):
-            return _reply(caller)
+            return exchange.end(front, Outcome(caller))
         exchange.caller = caller
         if front.limits is not None and (refusal := await front.limits.take(caller)) is not None:
+            self._metrics.count_limited()
+            exchange.note("limit")
             return exchange.end(front, _refuse(refusal, front.table.task))
         body = await request.body()
         if isinstance(body, Reply):
@@ -263,7 +268,7 @@ class Ingress:
             outcome, events = await self._ask(front, candidate, body, content_type, exchange, streams)
             if outcome.answer.status not in _FALLBACK_STATUSES:
                 break
-            exchange.note_fallback()
+            exchange.note("fallback")
         return exchange.end(front, outcome, candidate, events)
 
     async def _complete(
@@ -298,7 +303,7 @@ class Ingress:
             outcome, events = await self._ask(front, candidate, body, JSON, exchange, streams)
             if outcome.answer.status not in _FALLBACK_STATUSES:
                 break
-            exchange.note_fallback()
+            exchange.note("fallback")
         if guard is not None and outcome.answer.status == 200:
             if events is not None:
                 events = guard.watch(events)
@@ -327,7 +332,8 @@ class Ingress:
         streams: bool,
     ) -> tuple[Outcome, AsyncGenerator[bytes, None] | None]:
         """One entity's answer: whole, or its head and the events that follow."""
-        events: AsyncGenerator[Any, None] | None = None
+        # its first item is the head, the others are events
+        events: Any = None
         try:
             async with asyncio.timeout(target.timeout):
                 if (proxy := front.proxies.get(target.app)) is not None:

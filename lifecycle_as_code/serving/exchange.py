@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from lifecycle_as_code.serving import llm, routing
+from lifecycle_as_code.serving import llm, routing, usage
 from lifecycle_as_code.serving.access import CHALLENGES
-from lifecycle_as_code.serving.caller import ANONYMOUS, Caller
+from lifecycle_as_code.serving.caller import Caller
 from lifecycle_as_code.serving.http import Reply, Request
 from lifecycle_as_code.serving.llm import Outcome, Tokens
-from lifecycle_as_code.serving.scoring import Answer, count_rows
+from lifecycle_as_code.serving.scoring import Answer
 
 if TYPE_CHECKING:
     from lifecycle_as_code.serving.front import Front
+    from lifecycle_as_code.serving.metrics import Metrics
 
 ENTITY_HEADER = "X-Served-Entity"
 VERSION_HEADER = "X-Served-Entity-Version"
-ID_HEADER = "X-Request-Id"
 
 _TRACE = ("traceparent", "tracestate")
 """W3C's trace context, which goes on to the provider."""
@@ -30,18 +30,33 @@ _MAX_STREAM = 1024 * 1024
 """Bytes of a stream that are kept for the inference table."""
 
 
+# the loop itself keeps no task alive
+_CHARGES: set[asyncio.Future[None]] = set()
+
+
 class Exchange:
     """A request on its way. `caller`, `request_body` and `tokens` are filled in as they become known;
     `outcomes` are marks for its record: `fallback`, `guardrail`, `limit`."""
 
-    __slots__ = ("_endpoint", "_request", "_start", "_time", "caller", "outcomes", "request_body", "tokens")
+    __slots__ = (
+        "_endpoint",
+        "_metrics",
+        "_request",
+        "_start",
+        "_time_ms",
+        "caller",
+        "outcomes",
+        "request_body",
+        "tokens",
+    )
 
-    def __init__(self, request: Request, endpoint: str) -> None:
+    def __init__(self, request: Request, endpoint: str, metrics: Metrics) -> None:
         self._request = request
         self._endpoint = endpoint
+        self._metrics = metrics
         self._start = time.perf_counter()
-        self._time = time.time()
-        self.caller: Caller = ANONYMOUS
+        self._time_ms = int(time.time() * 1000)
+        self.caller: Caller | None = None
         self.request_body: bytes | None = None
         self.tokens: Tokens | None = None
         self.outcomes: list[str] = []
@@ -51,10 +66,15 @@ class Exchange:
         """The headers of the trace that the request belongs to."""
         return {name: value for name in _TRACE if (value := self._request.header(name.encode()))}
 
-    def note_fallback(self) -> None:
-        """The entity that was asked failed, and another one may be asked."""
-        if "fallback" not in self.outcomes:
-            self.outcomes.append("fallback")
+    def note(self, outcome: str) -> None:
+        """Mark the record."""
+        if outcome not in self.outcomes:
+            self.outcomes.append(outcome)
+
+    def note_guardrail(self, rules: Sequence[str]) -> None:
+        """These rules blocked or masked a text."""
+        self.note("guardrail")
+        self._metrics.count_guardrail(rules)
 
     def end(
         self,
@@ -63,25 +83,19 @@ class Exchange:
         target: routing.Target | None = None,
         events: AsyncGenerator[bytes, None] | None = None,
     ) -> Reply:
-        """The reply, and the record of the exchange once its last event is sent."""
+        """The reply; the exchange is recorded, once its last event is sent."""
         answer, retry_after = outcome
         reply = make_reply(answer, target, retry_after)
-        is_counted = bool(target and target.task) and front.limits is not None
-        if front.log is None and not is_counted:
-            return reply._replace(events=events)
-        request_id = _read_id(self._request) or uuid.uuid4().hex
-        reply = reply._replace(headers=(*reply.headers, (ID_HEADER, request_id)))
         if events is not None:
-            return reply._replace(events=self._watch(front, request_id, answer.status, target, events))
+            return reply._replace(events=self._watch(front, answer.status, target, events))
         if self.tokens is None and target is not None and target.task and answer.status == 200:
             self.tokens = llm.read_tokens(answer.body)
-        self._record(front, request_id, answer, target)
+        self._record(front, answer, target)
         return reply
 
     async def _watch(
         self,
         front: Front,
-        request_id: str,
         status: int,
         target: routing.Target | None,
         events: AsyncGenerator[bytes, None],
@@ -100,33 +114,37 @@ class Exchange:
             status = _CUT
             raise
         finally:
-            self._record(front, request_id, Answer(status, "", bytes(body)), target)
+            self._record(front, Answer(status, "", bytes(body)), target)
 
-    def _record(self, front: Front, request_id: str, answer: Answer, target: routing.Target | None) -> None:
+    def _record(self, front: Front, answer: Answer, target: routing.Target | None) -> None:
         tokens = self.tokens
-        if tokens is not None and front.limits is not None:
-            front.limits.charge_later(self.caller, tokens.total)
-        if front.log is None:
-            return
-        from lifecycle_as_code.serving.usage import Record
-
-        record = Record(
-            int(self._time * 1000),
-            request_id,
-            self.caller.name,
+        if tokens is not None and front.limits is not None and self.caller is not None:
+            charge = asyncio.ensure_future(front.limits.charge(self.caller, tokens.total))
+            _CHARGES.add(charge)
+            charge.add_done_callback(_CHARGES.discard)
+        header = self._request.header
+        log = front.log
+        record = usage.Record(
+            self._time_ms,
+            "" if log is None else usage.make_request_id(header(b"x-request-id")),
+            self.caller.name if self.caller else "",
             self._endpoint,
             target.name if target else "",
             target.entity_name if target else "",
             target.entity_version if target else 0,
             answer.status,
             (time.perf_counter() - self._start) * 1000,
-            None if tokens else count_rows(answer),
+            usage.count_rows(answer.body) if answer.status == 200 else None,
             tokens.prompt if tokens else None,
             tokens.completion if tokens else None,
-            _read_trace_id(self._request),
+            "" if log is None else usage.read_trace_id(header(b"traceparent")),
             " ".join(self.outcomes),
         )
-        front.log.add(record, self.request_body, answer.body)
+        self._metrics.count(record)
+        # who isn't known can't fill the table
+        if log is not None and self.caller is not None:
+            log.add(record, self.request_body, answer.body)
+            self._metrics.set_lost(log.lost)
 
 
 def make_reply(
@@ -145,15 +163,3 @@ def make_reply(
     if retry_after is not None:
         headers.append(("Retry-After", str(max(1, round(retry_after)))))
     return Reply(answer, tuple(headers))
-
-
-def _read_id(request: Request) -> str:
-    from lifecycle_as_code.serving.usage import clean_id
-
-    return clean_id(request.header(b"x-request-id"))
-
-
-def _read_trace_id(request: Request) -> str:
-    """The trace's id in `traceparent` (W3C Trace Context, section 3.2); empty without one."""
-    parts = (request.header(b"traceparent") or "").split("-")
-    return parts[1] if len(parts) >= 4 and len(parts[1]) == 32 and parts[1].isalnum() else ""

@@ -151,7 +151,7 @@ def _make_proxy(target: routing.Target) -> ExternalModel:
     return ExternalModel(
         target.external_model,
         Secrets(target.secrets),
-        timeout=target.timeout,
+        timeout=target.timeout or routing.TIMEOUT,
         first_token_timeout=target.first_token_timeout,
         max_retries=target.max_retries,
     )

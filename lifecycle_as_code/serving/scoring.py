@@ -33,8 +33,6 @@ INLINE_LIMIT = 0.002
 
 # bytes of a wrong answer that an error repeats
 _EXCERPT = 500
-# bytes of an answer whose predictions are counted
-_COUNT_LIMIT = 1024 * 1024
 
 _JSON_TYPES = {JSON, f"{JSON}; charset=utf-8", f"{JSON};charset=utf-8"}
 _MANY_DIGITS = re.compile(rb"\d{19,}")
@@ -288,19 +286,6 @@ def _sample_requests(model: PyFuncModel, table: Columns | Tensor) -> Iterator[by
         yield f'{{"dataframe_split": {to_json(orient="split")}}}'.encode()
     for rows in (1, 8):
         yield orjson.dumps(table.sample(rows))
-
-
-def count_rows(answer: Answer) -> int | None:
-    """The number of predictions in an answer; None where it has none, or is too long to look at."""
-    import orjson
-
-    if answer.status != 200 or answer.media_type != JSON or len(answer.body) > _COUNT_LIMIT:
-        return None
-    try:
-        predictions = orjson.loads(answer.body)["predictions"]
-    except (ValueError, TypeError, KeyError):
-        return None
-    return len(predictions) if isinstance(predictions, list) else None
 
 
 def _plain(predictions: Any) -> Any:

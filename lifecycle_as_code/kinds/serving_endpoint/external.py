@@ -65,7 +65,7 @@ class OpenaiConfig(Part):
     """For `azuread`: the application."""
     microsoft_entra_client_secret: Secret | None = None
     """For `azuread`: the application's secret."""
-    microsoft_entra_authority: Url | None = None
+    microsoft_entra_login_base: Url | None = None
     """For `azuread`: the sign-in service; Microsoft's by default."""
 
     @model_validator(mode="after")

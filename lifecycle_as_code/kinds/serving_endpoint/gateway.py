@@ -41,8 +41,30 @@ class RateLimit(Part):
     @property
     def subject(self) -> tuple[str, str, str, str]:
         """What it counts, for whom, and in which period: two limits of one subject contradict each other."""
-        unit = "calls" if self.calls is not None else "tokens"
-        return self.key, self.principal or "", unit, self.renewal_period
+        return self.key, self.principal or "", self.unit, self.renewal_period
+
+    @property
+    def unit(self) -> Literal["calls", "tokens"]:
+        """What it limits."""
+        return "calls" if self.calls is not None else "tokens"
+
+    @property
+    def amount(self) -> int:
+        """How many of them."""
+        return (self.calls if self.calls is not None else self.tokens) or 0
+
+    def describe(self) -> str:
+        """What it counts, in words: `calls per minute of each user`."""
+        match self.key:
+            case "endpoint":
+                whose = "of all callers"
+            case "user" if self.principal is None:
+                whose = "of each user"
+            case "user_group":
+                whose = f"of role {self.principal}"
+            case _:
+                whose = f"of {self.principal}"
+        return f"{self.unit} per {self.renewal_period} {whose}"
 
 
 class Pii(Part):

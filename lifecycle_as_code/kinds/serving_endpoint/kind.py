@@ -27,6 +27,7 @@ from .checks import (
     warn_of_capacity,
     warn_of_ill_endpoints,
     warn_of_public_endpoints,
+    warn_of_tighter_limits,
     warn_of_unusable_endpoints,
 )
 from .impact import impacts
@@ -46,6 +47,7 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
         yield from warn_of_ill_endpoints(world)
         yield from warn_of_public_endpoints(world)
         yield from warn_of_unusable_endpoints(world)
+        yield from warn_of_tighter_limits(world)
         yield from warn_of_capacity(world)
 
     def impacts(self, plan: Plan, recorded: Recorded, live: Live) -> Iterator[Impact]:
