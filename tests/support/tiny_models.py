@@ -35,8 +35,8 @@ def chat_tokenizer(template: str | None = TEMPLATE) -> Any:
     )
 
 
-def chat_model(tokenizer: Any) -> Any:
-    """A Llama of 40,000 weights."""
+def chat_model(tokenizer: Any, context: int = CONTEXT) -> Any:
+    """A Llama of 40,000 weights. Where it chooses the likeliest token, it never comes to an end by itself."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -47,18 +47,22 @@ def chat_model(tokenizer: Any) -> Any:
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=4,
-        max_position_embeddings=CONTEXT,
+        max_position_embeddings=context,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    return LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config)
+    if tokenizer.eos_token_id is not None:
+        with torch.no_grad():
+            model.lm_head.weight[tokenizer.eos_token_id].zero_()
+    return model
 
 
-def save_chat_folder(path: Path, template: str | None = TEMPLATE) -> Path:
+def save_chat_folder(path: Path, template: str | None = TEMPLATE, context: int = CONTEXT) -> Path:
     """A folder as the hub has them."""
     tokenizer = chat_tokenizer(template)
     tokenizer.save_pretrained(path)
-    chat_model(tokenizer).save_pretrained(path)
+    chat_model(tokenizer, context).save_pretrained(path)
     return path
 
 

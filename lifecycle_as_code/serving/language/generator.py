@@ -54,7 +54,6 @@ class Generator:
         self._model = model
         self._tokenizer = tokenizer
         self.context = _context(model.config, tokenizer)
-        self._lock = threading.Lock()
         defaults = model.generation_config
         self._ends = _token_ids(defaults.eos_token_id) | _token_ids(tokenizer.eos_token_id)
         kept = {name: getattr(defaults, name, None) for name in _DEFAULTS}
@@ -109,10 +108,8 @@ class Generator:
         return tokens or ([first] if first is not None else [])
 
     def _encode(self, text: str, *, special: bool) -> list[int]:
-        # a tokenizer switches truncation and padding for all its callers at once
-        with self._lock:
-            encoding = self._tokenizer(text, add_special_tokens=special, verbose=False)
-        return list(encoding["input_ids"])
+        # the first call switches truncation and padding off for good, so that threads may share the tokenizer
+        return list(self._tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
 
     def generate(
         self,

@@ -185,6 +185,8 @@ class LanguageModel:
         if isinstance(request, Answer | Embedding):
             return request
         assert isinstance(self._engine, Generator)
+        if too_long := self._check_size(request):
+            return too_long
         try:
             if isinstance(request, Chat):
                 prompts = [self._engine.encode_chat(request.messages)]
@@ -200,6 +202,23 @@ class LanguageModel:
             if too_long := self._check_length(request, len(prompt)):
                 return too_long
         return request, prompts
+
+    def _check_size(self, request: Chat | Completion | Embedding) -> Answer | None:
+        """A refusal of what can't fit: to count its tokens would take minutes of CPU."""
+        match request:
+            case Chat():
+                name, size = "messages", sum(len(message.content) for message in request.messages)
+            case Completion():
+                name, size = "prompt", max(map(len, request.prompt))
+            case Embedding():
+                name, size = "input", max(map(len, request.input))
+        if self._engine.context is None or size <= self._engine.context * _CHARACTERS:
+            return None
+        return refusal(
+            name,
+            f"The model's context has {self._engine.context} tokens. The request has {size} characters.",
+            "context_length_exceeded",
+        )
 
     def _check_length(self, request: Chat | Completion, tokens: int) -> Answer | None:
         context, wanted = self._engine.context, _max_tokens(request)
@@ -231,11 +250,10 @@ class LanguageModel:
                     if cancelled.is_set():
                         break
                     room = engine.context - len(prompt) if engine.context else _ENDLESS
-                    limit = min(_max_tokens(request) or room, room)
                     end = engine.generate(
                         prompt,
                         request,
-                        limit,
+                        _max_tokens(request) or room,
                         emit(index),
                         cancelled,
                         continues=isinstance(request, Completion),
@@ -252,6 +270,8 @@ class LanguageModel:
     def _embed(self, request: Embedding, cancelled: threading.Event) -> Answer:
         engine = self._engine
         assert isinstance(engine, Embedder)
+        if too_long := self._check_size(request):
+            return too_long
         try:
             counts = engine.count_tokens(request.input)
             if engine.context and max(counts) > engine.context:
@@ -286,6 +306,8 @@ class LanguageModel:
 
 _ENDLESS = 4096
 """Tokens of an answer by a model that doesn't say how long its context is."""
+_CHARACTERS = 32
+"""More than a token has in any text but one of blanks alone: four are usual."""
 
 
 def _events(

@@ -129,12 +129,7 @@ def test_a_chat_is_what_transformers_generates(chat: LanguageModel) -> None:
     }
 
 
-def test_a_chat_without_a_limit_fills_the_context(
-    chat: LanguageModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # it never ends by itself
-    monkeypatch.setattr(generator(chat), "_ends", set())
-    monkeypatch.setattr(generator(chat)._model.generation_config, "eos_token_id", None)
+def test_a_chat_without_a_limit_fills_the_context(chat: LanguageModel) -> None:
     answer = ask(chat, model="mine", messages=HELLO, temperature=0)
     assert answer["usage"]["total_tokens"] == tiny_models.CONTEXT
     assert answer["choices"][0]["finish_reason"] == "length"
@@ -376,6 +371,13 @@ def test_what_exceeds_the_context_is_refused(chat: LanguageModel, completions: L
     ):
         assert error["code"] == "context_length_exceeded"
         assert f"{tiny_models.CONTEXT} tokens" in error["message"]
+    # far too long to be counted
+    for error in (
+        refusal(chat, messages=[{"role": "user", "content": "good " * 2**20}]),
+        refusal(completions, prompt=["good", "good " * 2**20]),
+    ):
+        assert error["code"] == "context_length_exceeded"
+        assert "5242880 characters" in error["message"]
     tokens = len(generator(completions).encode_text(PROMPT))
     fitting = ask(completions, prompt=PROMPT, temperature=0, max_tokens=tiny_models.CONTEXT - tokens)
     assert fitting["usage"]["total_tokens"] == tiny_models.CONTEXT
@@ -436,6 +438,7 @@ def test_a_text_that_would_be_cut_is_refused(embeddings: LanguageModel) -> None:
     assert ask(embeddings, input="good " * 14)["usage"]["total_tokens"] == 16
     error = refusal(embeddings, input=["good", "good " * 15])
     assert (error["param"], error["code"]) == ("input", "context_length_exceeded")
+    assert "5242880 characters" in refusal(embeddings, input="good " * 2**20)["message"]
 
 
 def test_a_registered_sentence_transformer_embeds_by_its_own_pipeline(encoder: Path, tmp_path: Path) -> None:
