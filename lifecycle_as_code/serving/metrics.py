@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -36,8 +37,10 @@ BOUNDARIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 """The upper ends of the histogram's buckets, in seconds."""
 
 PERIOD = 1.0
-# a flush tells Ray of no more latencies than this, at about 4 µs each
+# a flush tells Ray of no more latencies than this, at about 3 µs each, so many at a time
 _MOST_LATENCIES = 20_000
+_BURST = 100
+_PAUSE = 0.002
 
 
 class Metrics:
@@ -115,7 +118,10 @@ class Metrics:
         for (name, labels), number in counts.items():
             self._add(name, labels, number)
         tags: dict[tuple[str, int], dict[str, str]] = {}
-        for entity, version, ms in latencies:
+        for number, (entity, version, ms) in enumerate(latencies):
+            if number % _BURST == 0 and not self._end.is_set():
+                # requests get the interpreter in between
+                time.sleep(_PAUSE)
             if (entity, version) not in tags:
                 values = (self._endpoint, entity, str(version))
                 tags[entity, version] = dict(zip(LATENCY_LABELS, values, strict=True))

@@ -132,10 +132,15 @@ class SqlStore:
         self._address = address
         self._engine: Engine | None = None
         self._ready: set[str] = set()
+        self._inode = 0
 
     @contextmanager
     def _transaction(self, table: Table) -> Iterator[Connection]:
-        self._engine = self._engine or self._open()
+        if self._engine is not None and self._inode != self._find_inode():
+            # somebody removed or replaced the file: what is written to the open one would be lost
+            self.close()
+        if self._engine is None:
+            self._engine = self._open()
         name = self._quote(table)
         try:
             with self._engine.begin() as db:
@@ -150,25 +155,36 @@ class SqlStore:
 
     def _open(self) -> Engine:
         from sqlalchemy import create_engine, event
-        from sqlalchemy.pool import NullPool
+        from sqlalchemy.pool import QueuePool
 
+        # one connection that stays open: closing SQLite's last one copies its whole log into the file
+        pool: dict[str, Any] = {"pool_size": 1, "max_overflow": 0, "pool_pre_ping": True}
         if self._backend == "sqlite":
             # rows name people: for this user alone, as SQLite's other files then are
             path = Path(self._address.database or "")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
-            engine = create_engine(self._address, connect_args={"timeout": 20}, poolclass=NullPool)
+            self._inode = self._find_inode()
+            options = {"timeout": 20, "check_same_thread": False}
+            engine = create_engine(self._address, connect_args=options, poolclass=QueuePool, **pool)
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", lambda db: db.exec_driver_sql("BEGIN IMMEDIATE"))
             return engine
         return create_engine(
             self._address.set(drivername="postgresql+psycopg"),
-            pool_size=1,
-            max_overflow=0,
-            pool_pre_ping=True,
             # a pooler hands each transaction to another session
             connect_args={"connect_timeout": 5, "prepare_threshold": None},
+            **pool,
         )
+
+    def _find_inode(self) -> int:
+        """Which file SQLite's is; 0 where there is none."""
+        if self._backend != "sqlite":
+            return 0
+        try:
+            return os.stat(self._address.database or "").st_ino
+        except OSError:
+            return 0
 
     def _make(self, db: Connection, table: Table) -> None:
         from sqlalchemy import text
@@ -270,6 +286,8 @@ class SqlStore:
         """Close connections."""
         if self._engine is not None:
             self._engine.dispose()
+        self._engine = None
+        self._ready.clear()
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:

@@ -409,6 +409,28 @@ def test_a_store_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
     assert len(leftovers(tmp_path)) == 2
 
 
+def test_a_database_that_is_removed_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "usage.db"
+    log = open_log(f"sqlite:///{path}", tmp_path)
+    log.add(record(0))
+    wait_for(lambda: path.exists() and count_rows(path) == 1)
+    for file in tmp_path.glob("usage.db*"):
+        file.unlink()
+    log.add(record(1))
+    log.close()
+    assert [row["request_id"] for row in rows(f"sqlite:///{path}")] == ["r1"]
+
+
+def count_rows(path: Path) -> int:
+    with sqlite3.connect(path) as db:
+        try:
+            (number,) = db.execute("SELECT count(*) FROM lac_usage").fetchone()
+        except sqlite3.OperationalError:
+            return 0
+    db.close()
+    return int(number)
+
+
 def test_a_database_of_ours_is_private(tmp_path: Path) -> None:
     log = open_log(f"sqlite:///{tmp_path}/new/usage.db", tmp_path)
     log.add(record())
