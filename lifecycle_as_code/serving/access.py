@@ -237,7 +237,7 @@ class Gate:
                 room = 0 if self._is_failing() else len(self._asking) + 1
             elif isinstance(credential, _Jwt) and isinstance(self._issuer, Issuer):
                 # they may wait for the issuer: others neither wait with them nor find all places taken
-                threads, room = self._issuer.threads, self._waiting // 2
+                threads, room = self._issuer.threads, max(self._waiting // 2, 1)
             if len(self._asking) >= room:
                 return None
             loop = asyncio.get_running_loop()
