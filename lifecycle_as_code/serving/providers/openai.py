@@ -132,7 +132,7 @@ class AzureOpenAI(OpenAI):
 
     async def headers(self) -> dict[str, str]:
         """The key, or a token."""
-        if (await self.keys.text("openai_api_type")).lower() != "azuread":
+        if self.keys.word("openai_api_type") != "azuread":
             return {"api-key": await self.keys.secret("openai_api_key")}
         if not self.keys.has("microsoft_entra_client_id"):
             # a token that the operator renews
@@ -182,7 +182,7 @@ class AzureOpenAI(OpenAI):
             self._token = str(token["access_token"])
             self._expires = time.monotonic() + float(token["expires_in"]) - _EARLY
         except (ValueError, KeyError, TypeError):
-            raise BrokenAnswerError("Microsoft Entra gave no token") from None
+            raise BrokenAnswerError("Microsoft Entra returned no token") from None
         self.keys.conceal(self._token)
 
 

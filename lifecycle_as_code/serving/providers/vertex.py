@@ -69,7 +69,7 @@ class Google:
                     await asyncio.to_thread(credentials.refresh, Request())
                 except RefreshError as e:
                     if e.retryable:
-                        raise BrokenAnswerError("Google gave no token", 503) from None
+                        raise BrokenAnswerError("Google returned no token", 503) from None
                     raise CredentialsError from None
                 except TransportError:
                     raise BrokenAnswerError("Google's token service can't be reached", 503) from None

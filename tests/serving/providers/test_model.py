@@ -204,7 +204,7 @@ def test_the_first_token_has_a_time_of_its_own() -> None:
         async with external("openai", fault="slow", first_token_timeout=0.02) as (_, ours):
             assert (await answer(ours, ask())).status == 200
             reply = await stream(ours)
-            assert (reply.status, reply.error) == (504, "openai gave no answer within 0.02 s")
+            assert (reply.status, reply.error) == (504, "openai did not answer within 0.02 s")
 
     asyncio.run(story())
 
@@ -213,7 +213,7 @@ def test_a_stream_that_goes_silent_ends_with_an_error() -> None:
     async def story() -> None:
         async with external("openai", fault="stall", timeout=0.2) as (provider, ours):
             reply = await stream(ours)
-            assert (reply.status, reply.done, reply.error) == (200, False, "openai went silent")
+            assert (reply.status, reply.done, reply.error) == (200, False, "openai stopped sending data")
             await asyncio.wait_for(provider.left.wait(), 5)
 
     asyncio.run(story())
@@ -393,7 +393,7 @@ def test_an_answer_that_is_too_long_is_cut_off(monkeypatch: pytest.MonkeyPatch) 
     async def story() -> None:
         async with external("openai") as (_, ours):
             monkeypatch.setattr(transport.read, "__defaults__", (20,))
-            assert (await answer(ours, ask())).error == "openai gave an answer that is too long"
+            assert (await answer(ours, ask())).error == "openai returned an answer over 64 MiB"
 
     asyncio.run(story())
 
