@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .engine import git, ownership, promotion, queries, rollback, saved_plans
+from .engine import git, ownership, promotion, queries, rollback, saved_plans, tokens
 from .engine.actor import commit_warning
 from .engine.apply.run import apply_plan
 from .engine.background import StopRequest
@@ -33,6 +33,8 @@ from .model.plan import Plan
 from .model.selector import VersionSelector
 from .model.snapshot import Desired, Record
 from .model.spec import Address, Spec
+from .model.token import NewToken, Token
+from .model.usage import By, Usage
 from .planning.comparison import Side, States
 from .planning.drift import Drift
 from .planning.explanation import Explanation
@@ -220,6 +222,11 @@ class Stack:
         alias go back with it. `what`: an apply's id or the beginning of it, or the object's address."""
         return rollback.plan_rollback(self._session, what, allow=allow)
 
+    def read_usage(self, endpoint: str = "", *, by: By, since_ms: int, until_ms: int) -> Usage:
+        """How much the endpoints of the usage store, or one of them, were used in a span of time (ms since
+        1970), in groups. LacError where the stack has no usage store, or it can't be read."""
+        return queries.read_usage(self._session, endpoint, by=by, since_ms=since_ms, until_ms=until_ms)
+
     # --- promotions
 
     def promote(
@@ -304,6 +311,25 @@ class Stack:
         only. `write` gets the YAML, if any, before anything is recorded; an error that it raises ends the
         import."""
         return ownership.import_objects(self._session, addresses, write=write, take_over=take_over)
+
+    # --- bearer tokens for endpoints
+
+    def create_token(
+        self, user: str, *, seconds: float, endpoints: Sequence[str] = (), description: str = ""
+    ) -> NewToken:
+        """Make a bearer token that lets an MLflow user into `endpoints`, by default into every endpoint that
+        the user may use. It expires after `seconds`, at most 366 days. Only its hash is stored. LacError
+        where MLflow has no such user."""
+        return tokens.create_token(self._session, user, seconds, endpoints, description)
+
+    def tokens(self) -> tuple[Token, ...]:
+        """Every bearer token in the auth database, the first one first, without its value."""
+        return tokens.read_tokens(self._session)
+
+    def revoke_tokens(self, ids: Sequence[str]) -> None:
+        """Revoke bearer tokens. Endpoints refuse them within 30 seconds. LacError where there is none of
+        that id; then nothing is revoked."""
+        tokens.revoke_tokens(self._session, ids)
 
 
 def _html(item: Plan | Drift) -> str:

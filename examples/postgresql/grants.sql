@@ -1,8 +1,8 @@
 -- What `lac` needs on MLflow's PostgreSQL database, for two roles that own nothing there:
 --
---   lac_plan   validate, plan, drift, show, history, rollback, state list
+--   lac_plan   validate, plan, drift, show, history, rollback, state list, token list
 --              reads only
---   lac_apply  apply, destroy, import, state rm, force-unlock
+--   lac_apply  apply, destroy, import, state rm, force-unlock, token create, token revoke
 --              writes MLflow's rows and the lac_* tables
 --
 -- Run it as the owner of MLflow's tables or as a superuser, in the schema that they are in, after
@@ -54,6 +54,12 @@ GRANT USAGE ON SEQUENCE
 -- `REVOKE CREATE ON SCHEMA public FROM lac_apply` takes the right back until an upgrade of lac asks for it
 GRANT CREATE ON SCHEMA public TO lac_apply;
 ALTER DEFAULT PRIVILEGES FOR ROLE lac_apply IN SCHEMA public GRANT SELECT ON TABLES TO lac_plan;
+
+-- endpoints: a role of their own in the address that `auth_store:` refers to reads the users' password hashes
+-- and the grants; once the lac_* tables are there, also the tokens, and it may note when they were last used:
+--
+--   GRANT SELECT ON users, roles, role_permissions, user_role_assignments TO lac_serve;
+--   GRANT SELECT, UPDATE (last_used_ms) ON lac_tokens TO lac_serve;
 
 -- after large applies the planner's statistics are renewed; before PostgreSQL 17 only the owner may do that,
 -- and autovacuum does it some minutes later

@@ -39,6 +39,8 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "graph": ("graph", "Show the dependency graph."),
         "import": ("import_", "Import live objects and write their YAML."),
         "state": ("state", "List, show or remove records."),
+        "token": ("token", "Create, list or revoke bearer tokens for endpoints."),
+        "usage": ("usage", "Show how much the endpoints were used."),
         "force-unlock": ("force_unlock", "Release a stuck lock on the stack."),
     },
     "Reference": {

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..model.plan import Plan
     from ..stack import Stack
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,11 @@ class ApplyOptions:
     as_json: bool
 
 
-def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
-    """A duration in Terraform's notation: `10s`, `3m`, `1h30m`, `500ms`, `0`."""
-    if value != "0" and not re.fullmatch(r"(\d+(\.\d+)?(ms|s|m|h))+", value):
-        raise click.BadParameter(f"`{value}` is not a duration such as 10s, 3m or 1h30m", ctx, param)
-    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)(ms|s|m|h)", value))
+def parse_duration(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    """Seconds of a duration in Terraform's notation, and days: `10s`, `3m`, `1h30m`, `500ms`, `30d`, `0`."""
+    if value != "0" and not re.fullmatch(r"(\d+(\.\d+)?(ms|s|m|h|d))+", value):
+        raise click.BadParameter(f"`{value}` is not a duration such as 10s, 3m, 1h30m or 30d", ctx, param)
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)(ms|s|m|h|d)", value))
 
 
 def apply_options(function: Callable[..., int]) -> Callable[..., int]:
@@ -53,7 +53,7 @@ def apply_options(function: Callable[..., int]) -> Callable[..., int]:
     @click.option("--no-input", is_flag=True, help="Fail instead of asking for approval.")
     @click.option(
         "--lock-timeout",
-        callback=_seconds,
+        callback=parse_duration,
         default="0",
         metavar="DURATION",
         help="How long to wait for the stack's lock, such as 10s or 3m.",

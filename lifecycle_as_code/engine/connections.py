@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..kinds.base import Site
+from ..manifest.settings import Connection
 from ..model.diagnostics import Diagnostic, LacError, refuse
 from ..model.events import Event
+from ..model.redaction import without_credentials
 from ..model.snapshot import Desired
 from ..model.spec import Store
-from ..serving.references import names_in
+from ..serving.references import names_in, secrets_in
 from ..stores.mlflow.bootstrap import create_database, empty_store
 from ..stores.mlflow.schema_check import check_schema, check_workspace
 from ..stores.sql.store import Role, SqlStore, open_store, reading
@@ -96,12 +99,31 @@ class Connections:
 
     def site(self, store_id: str) -> Site:
         """The site of this stack's endpoints, without any password. `store_id`: the registry's own id."""
-        auth = self.settings.auth_store
-        address = ""
-        if auth is not None:
-            address = auth.reference or self._store(auth.value, "auth").shareable
-        serve = self.settings.serve
-        return Site(self.settings.name, address, serve.runtime_env if serve else {}, store_id)
+        settings = self.settings
+        auth = settings.auth_store
+        serve = settings.serve
+        return Site(
+            settings.name,
+            "" if auth is None else auth.reference or self._store(auth.value, "auth").shareable,
+            serve.runtime_env if serve else {},
+            store_id,
+            settings.secrets,
+            self._shareable(settings.usage_store),
+            self._shareable(settings.rate_limit_store),
+        )
+
+    def _shareable(self, store: Connection | None) -> str:
+        """A store's address as replicas may have it: a reference or a URL, with files by their absolute
+        paths; empty if it holds a password."""
+        if store is None:
+            return ""
+        if store.reference:
+            return store.reference
+        for scheme in ("sqlite:///", "parquet://", "file://"):
+            if store.value.startswith(scheme):
+                path = self.settings.directory / store.value.removeprefix(scheme)
+                return f"{scheme}{path}"
+        return store.value if without_credentials(store.value) == store.value else ""
 
     def names(self, ids: Mapping[str, str]) -> dict[str, dict[str, str]]:
         """The stores as a saved plan names them. `ids`: the databases' own, by role."""
@@ -156,6 +178,39 @@ class Connections:
             stop,
         )
 
+    def warn_of_missing_secrets(self, desired: Desired, environ: Mapping[str, str]) -> Iterator[Diagnostic]:
+        """Variables and files that this machine lacks and the endpoints on its local Ray need. Commands are
+        not run."""
+        serve = self.settings.serve
+        if serve is None or not serve.local:
+            return
+        from ..stores.ray import local
+
+        running = local.status(self.local_state)
+        known = environ if running is None else frozenset(running.variables)
+        for address, spec in desired.objects.items():
+            values = list(spec.replica_values())
+            missing = {
+                f"environment variable {name} is not set"
+                for value in values
+                for name in names_in(value) - {*known}
+            }
+            for name in {name for value in values for name in secrets_in(value)}:
+                match self.settings.secrets.get(name):
+                    case {"env": str(variable)} if variable not in known:
+                        missing.add(f"secret {name}: environment variable {variable} is not set")
+                    case {"file": str(path)} if not os.access(path, os.R_OK):
+                        missing.add(f"secret {name}: file {path} can't be read")
+            if missing:
+                yield Diagnostic(
+                    "missing-secret",
+                    "a node lacks what an endpoint needs",
+                    f"{address} on this machine, where its local Ray runs: {'; '.join(sorted(missing))}.",
+                    hint="provide it; otherwise the rollout fails and is undone",
+                    at=desired.places.get(address),
+                    severity="warning",
+                )
+
     @property
     def local_tls(self) -> tuple[str, Path, Path] | None:
         """Where a local Ray's endpoints answer over TLS, with the certificate and its key."""
@@ -165,11 +220,14 @@ class Connections:
     def replica_variables(self, desired: Desired) -> frozenset[str]:
         """The environment variables to which references in the endpoints and in `auth_store` lead: those that
         a local Ray's replicas get from lac's own environment."""
-        auth = self.settings.auth_store
-        values = [auth.reference or ""] if auth else []
+        settings = self.settings
+        stores = (settings.auth_store, settings.usage_store, settings.rate_limit_store)
+        values = [store.reference or "" for store in stores if store]
         for spec in desired.objects.values():
             values += spec.replica_values()
-        return frozenset().union(*map(names_in, values))
+        secrets = frozenset().union(*map(secrets_in, values))
+        variables = {str(settings.secrets[name].get("env", "")) for name in secrets & settings.secrets.keys()}
+        return frozenset().union(*map(names_in, values), variables - {""})
 
 
 def _missing(names: Sequence[str]) -> Diagnostic:

@@ -7,17 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..manifest.edit import places_of
-from ..model.diagnostics import LacError, Source
+from ..model.diagnostics import Diagnostic, LacError, Source
 from ..model.diff import Path as FieldPath
 from ..model.diff import restrict_to_owned
 from ..model.history import Apply
 from ..model.history import find_state as recorded_at
 from ..model.snapshot import Desired, Observed, Record
 from ..model.spec import Address, Spec
+from ..model.usage import By, Usage
 from ..planning.comparison import Side, States
 from ..planning.drift import Drift, make_drift, pending_only
 from ..planning.explanation import Explanation, explain_change, paths
 from ..planning.rollback import find_apply
+from ..stores.usage import read_usage as count_usage
 from .plan import make_plan
 from .refresh import naming, observe, resolve_snapshots, take_snapshots
 from .session import Session
@@ -44,6 +46,22 @@ def read_history(session: Session, address: Address | None = None) -> list[Apply
     """The stack's applies, or those that changed one object."""
     with session.connections.reading() as (ledger, _), ledger.reading() as db:
         return ledger.read_history(db, session.specs, address)
+
+
+def read_usage(session: Session, endpoint: str, *, by: By, since_ms: int, until_ms: int) -> Usage:
+    """How much the endpoints, or one of them, were used. LacError where the stack has no usage store."""
+    store = session.settings.usage_store
+    if store is None:
+        raise LacError(
+            Diagnostic(
+                "no-usage-store",
+                "the stack has no usage store",
+                "lac.yaml doesn't set `usage_store:`, so no endpoint can record its usage.",
+                hint="add `usage_store: postgresql://…` to lac.yaml",
+            )
+        )
+    base = session.settings.directory
+    return count_usage(store.value, base, by=by, since_ms=since_ms, until_ms=until_ms, endpoint=endpoint)
 
 
 def read_object(session: Session, address: Address) -> ObjectState:

@@ -70,7 +70,8 @@ def take_snapshots(
     ]
     problems += [problem for address, problem in selected.problems if address in part.objects]
     desired = replace(desired, choices=tuple(c for c in desired.choices if c.address in part.objects))
-    live = replace(live, diagnostics=(*warnings, *dict.fromkeys(problems), *live.diagnostics))
+    lacking = session.connections.warn_of_missing_secrets(part, session.environ)
+    live = replace(live, diagnostics=(*warnings, *lacking, *dict.fromkeys(problems), *live.diagnostics))
     if not refresh:
         return Snapshots(desired, recorded, as_recorded(recorded, live), renames.origins, store_ids)
     with session.connections.cluster() as cluster:

@@ -83,13 +83,17 @@ class Site:
     `auth_database`: MLflow's auth database as a replica reaches it, a URL without password or a
     reference `{{ env.NAME }}`; empty where the stack has none. `runtime_env`: Ray's, passed through.
     `store`: the registry's own id, since stacks of one name in several stores may share a cluster; empty
-    where it has none yet.
+    where it has none yet. `secrets`: where `{{secrets/scope/key}}` comes from, by `scope/key`. `usage_store`,
+    `rate_limit_store`: their addresses as `auth_database`'s.
     """
 
     stack: str
     auth_database: str = ""
     runtime_env: Mapping[str, Any] = field(default_factory=dict)
     store: str = ""
+    secrets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    usage_store: str = ""
+    rate_limit_store: str = ""
 
     @property
     def owner(self) -> str:

@@ -34,6 +34,9 @@ from .yaml.report import Report, guess, quote
 SECRET_FIELDS: Final = frozenset({"environment_vars", "env_vars"})
 """Mappings whose values may be secrets."""
 
+REFERENCE_FIELDS: Final = SECRET_FIELDS | {"external_model"}
+"""Mappings whose values may be references, which the nodes look up."""
+
 Convert = Callable[[Any, Any, Any, Report], Any]
 
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")

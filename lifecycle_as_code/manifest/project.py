@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ..model.diagnostics import Diagnostic, LacError, Source, in_file_order, refuse, warnings_in
 from ..model.plan import Limits
 from ..model.spec import P
-from ..serving.references import is_reference
+from ..serving.references import is_reference, secrets_in
 from .convert import read_part, read_untyped
 from .placeholders import warn_of_placeholders
 from .settings import (
@@ -26,6 +26,7 @@ from .settings import (
     GuardsFile,
     LocalFile,
     ProjectFile,
+    SecretFile,
     Serve,
     Settings,
 )
@@ -38,6 +39,8 @@ from .yaml.report import Report, TooManyError, guess, quote
 from .yaml.text import START, unstorable
 
 STORE: Final = "sqlite:///mlflow.db"
+USAGE_STORE: Final = "sqlite:///.lac/usage.db"
+"""Where the endpoints of a local Ray write their usage."""
 INCLUDE: Final = ("**/*.yaml", "**/*.yml", "**/*.yaml.j2", "**/*.yml.j2")
 UNNAMED: Final = "default"
 """The value of `environment` in templates if none is selected."""
@@ -100,6 +103,8 @@ def _project(
     reader = _Reader(root, own, Renderer(variables, choices.environment or UNNAMED), choices.environ, report)
     include = reader.include()
     guards = reader.part("guards", GuardsFile)
+    serve = reader.serve()
+    usage_default = Connection(USAGE_STORE) if serve is not None and serve.local else None
     settings = Settings(
         name=str(values.get("name", "")),
         directory=directory,
@@ -107,15 +112,18 @@ def _project(
         workspace=reader.text("workspace") or "default",
         store=reader.connection("store") or Connection(STORE),
         auth_store=reader.connection("auth_store"),
-        serve=reader.serve(),
+        serve=serve,
         variables=variables,
         limits=Limits(guards.max_deletion_share, guards.max_deletions),
         drift_ignore=reader.part("drift", DriftFile).ignore,
         evidence_seconds=reader.part("evidence", EvidenceFile).seconds,
         local=reader.find_part("local", LocalFile),
+        usage_store=reader.connection("usage_store") or usage_default,
         environments=frozenset(environments),
         default_permission=reader.default_permission(),
         include=tuple(pattern for pattern, _ in include),
+        secrets=reader.secrets(),
+        rate_limit_store=reader.connection("rate_limit_store"),
     )
     return Project(settings, reader.renderer, include)
 
@@ -250,6 +258,22 @@ class _Reader:
             self._report.add("bad-value", holder.place(key), detail)
         return address.value
 
+    def secrets(self) -> dict[str, dict[str, Any]]:
+        """The sources of secrets, by `scope/key`; the selected environment's scopes beside the stack's."""
+        sources: dict[str, dict[str, Any]] = {}
+        for level in reversed(self._levels):
+            scopes = level.get("secrets")
+            for scope, keys in scopes.items() if isinstance(scopes, Map) else ():
+                for key in keys if isinstance(keys, Map) else ():
+                    if (secret := self._part(keys, key, SecretFile)) is not None:
+                        name = f"{scope}/{key}"
+                        if secrets_in(f"{{{{secrets/{name}}}}}") != {name}:
+                            detail = f"{quote(name)} can't be the name of a secret."
+                            hint = "use letters, digits, `_`, `.` and `-`"
+                            self._report.add("bad-value", keys.place_of_key(key), detail, hint)
+                        sources[name] = secret.source
+        return sources
+
     def default_permission(self) -> str:
         """The level that MLflow's server gives without a grant."""
         level = self._holder("default_permission").get("default_permission")
@@ -262,7 +286,9 @@ class _Reader:
 
     def find_part(self, key: str, part: type[P]) -> P | None:
         """A setting with fields of its own; None if there is none or a problem was reported."""
-        holder = self._holder(key)
+        return self._part(self._holder(key), key, part)
+
+    def _part(self, holder: Map, key: str, part: type[P]) -> P | None:
         node = holder.get(key)
         if not isinstance(node, Map):
             return None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..model.plan import Limits
 from ..model.redaction import without_credentials
@@ -69,6 +69,34 @@ class LocalFile(Part):
     """The certificate's key: a PEM file."""
 
 
+class SecretFile(Part):
+    """Where a secret comes from on the nodes that use it: exactly one of the three."""
+
+    env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """A variable of the node's environment. A new value needs a new start of the node's Ray."""
+    file: str | None = None
+    """A file on the node, by its absolute path; read again once a minute."""
+    command: tuple[str, ...] | None = None
+    """A command on the node and its arguments, without a shell, that prints the secret; run again once a
+    minute while the secret is in use."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if len(self.source) != 1:
+            raise ValueError("a secret has exactly one of `env`, `file` and `command`")
+        if self.file is not None and not self.file.startswith("/"):
+            raise ValueError(f"`file` is an absolute path, not {self.file!r}")
+        if self.command is not None and not all(self.command):
+            raise ValueError("`command` has an empty word")
+        return self
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """As nodes read it."""
+        values = {"env": self.env, "file": self.file, "command": self.command and list(self.command)}
+        return {name: value for name, value in values.items() if value}
+
+
 class EnvironmentFile(Part):
     """Settings that each environment may override."""
 
@@ -81,12 +109,20 @@ class EnvironmentFile(Part):
     `MLFLOW_AUTH_CONFIG_PATH` names. `READ` by default, as in MLflow. lac only reads it, to show who gains or
     loses access. Use `NO_PERMISSIONS` for a server with workspaces enabled and without
     `grant_default_workspace_access`."""
+    usage_store: str | None = None
+    """Where endpoints write their usage and payloads: `sqlite:///<path>` (relative to this file),
+    `postgresql://…`, or `parquet:///<folder>`. By default `sqlite:///.lac/usage.db` with `serve: local`."""
     serve: str | ServeFile | None = None
     """Ray: `local` for this machine, the address of a cluster's dashboard, `none`, or a mapping."""
     local: LocalFile | None = None
     """TLS for the endpoints of `serve: local`."""
     workspace: str | None = None
     """MLflow's workspace; `default` by default."""
+    secrets: Mapping[str, Mapping[str, SecretFile]] | None = None
+    """Where endpoints' `{{secrets/scope/key}}` come from, by scope and key."""
+    rate_limit_store: str | None = None
+    """Where several replicas of an endpoint count requests together: `redis://…`, `sqlite:///<path>` or
+    `postgresql://…`."""
     guards: GuardsFile | None = None
     """How much one plan may delete without `--allow`."""
     drift: DriftFile | None = None
@@ -150,6 +186,9 @@ class Settings:
     drift_ignore: tuple[str, ...] = ()
     evidence_seconds: float = 20.0
     local: LocalFile | None = None
+    usage_store: Connection | None = None
     environments: frozenset[str] = frozenset()
     default_permission: str = DEFAULT_PERMISSION
     include: tuple[str, ...] = ()
+    secrets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rate_limit_store: Connection | None = None

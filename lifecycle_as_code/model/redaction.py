@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from ..serving.tokens import PATTERN
+
 _SHAPES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
     (what, re.compile(shape))
     for what, shape in (
@@ -19,6 +21,7 @@ _SHAPES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
         ("a Google API key", r"\bAIza[0-9A-Za-z_-]{30,}"),
         ("a Hugging Face token", r"\bhf_[A-Za-z0-9]{20,}"),
         ("a Databricks token", r"\bdapi[0-9a-f]{32}"),
+        ("a token of lac", PATTERN),
         ("a JSON web token", r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
         ("an address with a password", r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@]*:[^\s/@{]+@"),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar, cast, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeVar, cast, get_args, get_origin
 from urllib.parse import unquote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, PlainSerializer
@@ -313,7 +313,21 @@ def construct(part: type[P], data: Mapping[str, Any]) -> P:
             values[field_name] = tuple(construct(inner, item) if inner else item for item in value)
         elif inner and isinstance(value, Mapping):
             values[field_name] = construct(inner, value)
+    for field_name, inner in _alternatives(part).items():
+        if isinstance(value := values.get(field_name), Mapping):
+            values[field_name] = construct(inner, value)
     return cast(P, part.model_construct(**values))
+
+
+@cache
+def _alternatives(part: type[Part]) -> Mapping[str, type[Part]]:
+    """The fields that hold a word or, in its place, a Part: `auth: basic`, or its settings."""
+    result: dict[str, type[Part]] = {}
+    for name, info in part.model_fields.items():
+        members = get_args(info.annotation)
+        if any(get_origin(member) is Literal for member in members):
+            result.update((name, member) for member in members if _is_part(member))
+    return result
 
 
 @cache

@@ -1,9 +1,9 @@
 """The two Ray Serve apps of an endpoint, as builders: `ingress` answers HTTP, `entity` holds a model.
 
-An ingress answers `/serving-endpoints/<name>/…`, checks access and picks an entity by weight. It holds the
-model of one entity, the primary, in its own process: a request for that one takes no further hop. A request
-for another entity goes to that entity's app, its bytes unparsed. Targets, weights and access settings are
-the ingress' `user_config`, which changes without a restart.
+An ingress answers `/serving-endpoints/<name>/…`, checks access and limits, and picks an entity by weight. It
+holds the model of one entity, the primary, in its own process: a request for that one takes no further hop.
+A request for another entity goes to that entity's app, its bytes unparsed, or to the provider that runs the
+model. Targets, weights and settings are the ingress' `user_config`, which changes without a restart.
 
 An entity app is immutable: its name holds a hash of what it serves, and it has no route.
 """
@@ -13,23 +13,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import ray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from lifecycle_as_code.serving import http, references, routing
-from lifecycle_as_code.serving.access import Gate
+from lifecycle_as_code.serving import http, llm, references, routing
+from lifecycle_as_code.serving.exchange import Exchange
+from lifecycle_as_code.serving.exchange import make_reply as _reply
+from lifecycle_as_code.serving.front import Front
 from lifecycle_as_code.serving.http import Reply, Request
+from lifecycle_as_code.serving.llm import Outcome
+from lifecycle_as_code.serving.metrics import Metrics
 from lifecycle_as_code.serving.scoring import EVENT_STREAM, JSON, Answer, Scorer, error
+
+if TYPE_CHECKING:
+    from lifecycle_as_code.serving.guardrails import Guardrails
+    from lifecycle_as_code.serving.language.model import LanguageModel
+    from lifecycle_as_code.serving.limits import Refusal
 
 _logger = logging.getLogger(__name__)
 
-ENTITY_HEADER = "X-Served-Entity"
-VERSION_HEADER = "X-Served-Entity-Version"
 REVISION_HEADER = "X-Endpoint-Revision"
 
 # how long new entities may take to answer their first ping before traffic is switched regardless, in seconds
@@ -40,6 +49,8 @@ _PING_AGE = 1.0
 _THREADS = 64
 """As many predictions run at once; `max_ongoing_requests` may be less."""
 _RETRIES = 2
+_FALLBACK_STATUSES = frozenset((429, 500, 502, 503, 504))
+"""Answers in whose place another entity is asked, where the endpoint falls back."""
 
 
 def entity(args: dict[str, Any]) -> serve.Application:
@@ -64,14 +75,16 @@ def _check_format(args: dict[str, Any]) -> None:
 
 
 class Model:
-    """A model in this process, and the threads that predict with it."""
+    """A model in this process, and the threads that predict with it. `args`: an entity's; with a `task` it
+    is a language model."""
 
     def __init__(self, args: dict[str, Any]) -> None:
         # before mlflow is imported and the model's libraries read them
-        os.environ.update(references.resolve_all(args.get("environment_vars") or {}))
+        variables = args.get("environment_vars") or {}
+        os.environ.update(references.resolve_all(variables, os.environ, args.get("secrets")))
         if tracking_uri := args.get("tracking_uri"):
             os.environ["MLFLOW_TRACKING_URI"] = references.resolve(tracking_uri)
-        self._scorer = Scorer.load(references.resolve(args["model_uri"]))
+        self._scorer = _load(references.resolve(args["model_uri"]), args)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lac-predict")
 
     async def score(self, body: bytes, content_type: str | None) -> Answer:
@@ -79,22 +92,41 @@ class Model:
         answer = self._scorer.score_inline(body, content_type)
         if answer is not None:
             return answer
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._scorer.score, body, content_type)
+        cancelled, loop = threading.Event(), asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(
+                self._threads, self._scorer.score, body, content_type, cancelled
+            )
+        finally:
+            # after a timeout, or once the client has left, nobody waits for the answer
+            cancelled.set()
 
     async def stream(self, body: bytes, content_type: str | None) -> AsyncIterator[Answer | bytes]:
         """The answer in parts: its head, with the whole body unless that is an event stream, then events."""
         if not self._scorer.streams(body):
             yield await self.score(body, content_type)
             return
-        loop = asyncio.get_running_loop()
-        outcome = await loop.run_in_executor(self._threads, self._scorer.stream, body, content_type)
-        if isinstance(outcome, Answer):
-            yield outcome
-            return
-        yield Answer(200, EVENT_STREAM, b"")
-        while (event := await loop.run_in_executor(self._threads, next, outcome, None)) is not None:
-            yield event
+        cancelled, loop = threading.Event(), asyncio.get_running_loop()
+        try:
+            outcome = await loop.run_in_executor(
+                self._threads, self._scorer.stream, body, content_type, cancelled
+            )
+            if isinstance(outcome, Answer):
+                yield outcome
+                return
+            yield Answer(200, EVENT_STREAM, b"")
+            while (event := await loop.run_in_executor(self._threads, next, outcome, None)) is not None:
+                yield event
+        finally:
+            cancelled.set()
+
+
+def _load(location: str, args: dict[str, Any]) -> Scorer | LanguageModel:
+    if not (task := args.get("task")):
+        return Scorer.load(location)
+    from lifecycle_as_code.serving.language.model import LanguageModel
+
+    return LanguageModel.load(location, task, str(args.get("entity_name") or args.get("name") or ""))
 
 
 class Entity:
@@ -125,45 +157,56 @@ class Entity:
 
 @serve.ingress()
 class Ingress:
-    """A replica of an endpoint's front. One reference to an immutable routing table is all its state."""
+    """A replica of an endpoint's front. One reference to an immutable `Front` is all its state."""
 
     def __init__(self, args: dict[str, Any]) -> None:
         self._endpoint = str(args["endpoint"])
-        self._table = routing.Table()
-        self._gate = Gate({})
-        self._auth: dict[str, Any] = {}
-        self._handles: dict[str, DeploymentHandle[Any]] = {}
+        self._front = Front()
         self._pings: dict[str, tuple[float, asyncio.Future[bool]]] = {}
         primary = args.get("primary")
         self._primary = str(primary["app"]) if primary else None
         self._model = Model(primary) if primary else None
+        self._metrics = Metrics(self._endpoint)
+        self._closings: set[asyncio.Future[None]] = set()
 
     def __serve_build_asgi_app__(self) -> Callable[..., Awaitable[None]]:
         """The ASGI app of this replica, which Ray asks for after the constructor."""
-        return http.app(self._answer)
+        return http.app(self._answer, self._close)
 
     async def reconfigure(self, config: dict[str, Any]) -> None:
-        """Take new targets, weights and access settings. Never raises: Ray would remove a healthy replica.
+        """Take new targets, weights and settings. Never raises: Ray would remove a healthy replica.
 
-        Handles to new apps are made and pinged first; then table and gate are replaced in one step.
+        Handles to new apps are made and pinged first; then the front is replaced in one step.
         """
         try:
-            table = routing.read(config)
-            handles = {
-                t.app: self._handles.get(t.app) or DeploymentHandle("entity", t.app)
-                for t in table.targets
-                if t.app != self._primary
-            }
-            fresh = [handle for app, handle in handles.items() if app not in self._handles]
+            former = self._front
+            # off the event loop: a provider's dialect may be imported
+            front = await asyncio.to_thread(Front.read, self._endpoint, config, former, self._primary)
+            fresh = [handle for app, handle in front.handles.items() if app not in former.handles]
             if fresh:
                 await asyncio.wait([asyncio.ensure_future(_ping(h)) for h in fresh], timeout=_WARM_UP)
-            auth = dict(config.get("auth") or {})
-            gate = self._gate if auth == self._auth else Gate(auth)
-            self._handles, self._table, self._gate, self._auth = handles, table, gate, auth
+            self._front = front
+            await self._release(former, front)
         except Exception:
             _logger.exception(
                 "Endpoint %s keeps its configuration: the new one can't be used", self._endpoint
             )
+
+    async def _release(self, former: Front, front: Front | None) -> None:
+        """Close what only the former front used. Requests that use it still are finished first."""
+        kept = {id(proxy) for proxy in front.proxies.values()} if front else set()
+        for proxy in former.proxies.values():
+            if id(proxy) not in kept:
+                closing = asyncio.ensure_future(proxy.close())
+                self._closings.add(closing)
+                closing.add_done_callback(self._closings.discard)
+        if former.log is not None and (front is None or front.log is not former.log):
+            await asyncio.to_thread(former.log.close)
+
+    async def _close(self) -> None:
+        """The end of the replica: what isn't written yet is written."""
+        await self._release(self._front, None)
+        await asyncio.to_thread(self._metrics.close)
 
     async def _answer(self, request: Request) -> Reply:
         """Answer one request below the endpoint's route."""
@@ -172,73 +215,204 @@ class Ingress:
                 return await self._invoke(request, None)
             case "POST", ["served-entities", name, "invocations"]:
                 return await self._invoke(request, name)
+            case "POST", ["v1", *route] if (task := llm.ROUTES.get("/".join(route))) is not None:
+                return await self._invoke(request, None, task)
             case "GET" | "HEAD", ["ping" | "health"]:
-                table = self._table
+                table = self._front.table
                 answer = Answer(200 if table.serves else 404, JSON, b"\n")
                 return Reply(answer, ((REVISION_HEADER, table.revision),))
             case "GET" | "HEAD", ["version"]:
                 return Reply(Answer(200, JSON, _mlflow_version()))
             case "GET" | "HEAD", ["served-entities", name, "ping"]:
-                if (target := self._table.find(name)) is None:
+                if (target := self._front.table.find(name)) is None:
                     return http.NOT_FOUND
-                return _reply(Answer(200 if await self._is_up(target.app) else 503, JSON, b"\n"), target)
+                return _reply(await self._ping(target), target)
             case _, ["invocations"] | ["served-entities", _, "invocations"]:
+                return http.wrong_method("POST")
+            case _, ["v1", *route] if "/".join(route) in llm.ROUTES:
                 return http.wrong_method("POST")
             case _, ["ping" | "health" | "version"] | ["served-entities", _, "ping"]:
                 return http.wrong_method("GET, HEAD")
         return http.NOT_FOUND
 
-    async def _invoke(self, request: Request, name: str | None) -> Reply:
-        if refusal := await self._gate.check(request.header(b"authorization")):
-            return _reply(refusal)
+    async def _invoke(self, request: Request, name: str | None, task: str | None = None) -> Reply:
+        """Access, limits, the body, and a served entity; then its answer."""
+        exchange = Exchange(request, self._endpoint, self._metrics)
+        front = self._front
+        caller = await front.gate.check(request.header(b"authorization"))
+        if isinstance(caller, Answer):
+            return exchange.end(front, Outcome(caller))
+        exchange.caller = caller
+        if front.limits is not None and (refusal := await front.limits.take(caller)) is not None:
+            self._metrics.count_limited()
+            exchange.note("limit")
+            return exchange.end(front, _refuse(refusal, front.table.task))
         body = await request.body()
         if isinstance(body, Reply):
             return body
         # after the body: while it arrives, the traffic may be switched and an entity removed
-        target = self._table.pick() if name is None else self._table.find(name)
+        front = self._front
+        target = front.table.pick() if name is None else front.table.find(name)
         if target is None:
             if name is not None:
                 return http.NOT_FOUND
             return _reply(_unavailable("No served entity is available yet."))
+        if target.task:
+            return await self._complete(front, exchange, target, body, task, fixed=name is not None)
+        if task is not None:
+            return http.NOT_FOUND
+        exchange.request_body = body
         content_type = request.header(b"content-type")
-        events = None
+        streams = b'"stream"' in body
+        for candidate in _candidates(front, target, fixed=name is not None):
+            outcome, events = await self._ask(front, candidate, body, content_type, exchange, streams)
+            if outcome.answer.status not in _FALLBACK_STATUSES:
+                break
+            exchange.note("fallback")
+        return exchange.end(front, outcome, candidate, events)
+
+    async def _complete(
+        self,
+        front: Front,
+        exchange: Exchange,
+        target: routing.Target,
+        body: bytes,
+        task: str | None,
+        *,
+        fixed: bool,
+    ) -> Reply:
+        """The answer of a language model: between guardrails, and by others in order where it fails."""
+        if task is not None and task != target.task:
+            message = f"This endpoint's task is {target.task}; call its route."
+            return exchange.end(front, Outcome(llm.error(400, "INVALID_PARAMETER_VALUE", message)))
+        payload = llm.read_request(body)
+        if isinstance(payload, Answer):
+            return exchange.end(front, Outcome(payload))
+        guard = front.guardrails
+        if guard is not None:
+            finding = guard.check_request(payload)
+            if finding.blocked is not None:
+                exchange.outcomes.append("guardrail")
+                return exchange.end(front, Outcome(_blocked("request", finding.blocked)))
+            if finding.masked:
+                payload = finding.payload
+                body = llm.write(payload)
+        exchange.request_body = body
+        streams = payload.get("stream") is True
+        for candidate in _candidates(front, target, fixed=fixed):
+            outcome, events = await self._ask(front, candidate, body, JSON, exchange, streams)
+            if outcome.answer.status not in _FALLBACK_STATUSES:
+                break
+            exchange.note("fallback")
+        if guard is not None and outcome.answer.status == 200:
+            if events is not None:
+                events = guard.watch(events)
+            else:
+                outcome = self._check_answer(guard, outcome, exchange)
+        return exchange.end(front, outcome, candidate, events)
+
+    def _check_answer(self, guard: Guardrails, outcome: Outcome, exchange: Exchange) -> Outcome:
+        tokens = llm.read_tokens(outcome.answer.body)
+        finding = guard.check_answer(llm.read(outcome.answer.body))
+        if finding.blocked is not None:
+            exchange.outcomes.append("guardrail")
+            exchange.tokens = tokens
+            return Outcome(_blocked("answer", finding.blocked))
+        if finding.masked:
+            return Outcome(Answer(200, JSON, llm.write(finding.payload)))
+        return outcome
+
+    async def _ask(
+        self,
+        front: Front,
+        target: routing.Target,
+        body: bytes,
+        content_type: str | None,
+        exchange: Exchange,
+        streams: bool,
+    ) -> tuple[Outcome, AsyncGenerator[bytes, None] | None]:
+        """One entity's answer: whole, or its head and the events that follow."""
+        # its first item is the head, the others are events
+        events: Any = None
         try:
             async with asyncio.timeout(target.timeout):
-                if b'"stream"' in body:
-                    events = self._stream(target, body, content_type)
-                    answer = Answer(*await anext(events))
+                if (proxy := front.proxies.get(target.app)) is not None:
+                    if not streams:
+                        return await proxy.answer(body, exchange.trace), None
+                    events = proxy.stream(body, exchange.trace)
+                    outcome = await anext(events)
+                elif streams:
+                    events = self._stream(front, target, body, content_type)
+                    outcome = Outcome(Answer(*await anext(events)))
                 elif self._model is not None and target.app == self._primary:
-                    answer = await self._model.score(body, content_type)
+                    return Outcome(await self._model.score(body, content_type)), None
                 else:
-                    handle = self._handles[target.app]
-                    answer = Answer(*await handle.score.remote(body, content_type))
+                    handle = front.handles[target.app]
+                    return Outcome(Answer(*await handle.score.remote(body, content_type))), None
+            if outcome.answer.media_type == EVENT_STREAM:
+                return outcome, events
+            await events.aclose()
+            return outcome, None
         except TimeoutError:
             # MLflow's server: this text, under this media type
             answer = Answer(504, JSON, b"Request processing time exceeded limit")
+            if target.task:
+                answer = llm.error(504, "DEADLINE_EXCEEDED", "The model took too long to answer.")
         except Exception as e:
             _logger.warning("%s couldn't answer: %s", target.app, e)
             answer = _unavailable(f"Served entity {target.name} can't answer at the moment.")
-        reply = _reply(answer, target)
-        return reply._replace(events=events) if answer.media_type == EVENT_STREAM else reply
+        if events is not None:
+            await events.aclose()
+        return Outcome(answer), None
 
-    def _stream(self, target: routing.Target, body: bytes, content_type: str | None) -> AsyncIterator[Any]:
+    async def _stream(
+        self, front: Front, target: routing.Target, body: bytes, content_type: str | None
+    ) -> AsyncGenerator[Any, None]:
         """The parts of an answer, from this process or from the entity's app."""
         if self._model is not None and target.app == self._primary:
-            return self._model.stream(body, content_type)
-        handle = self._handles[target.app].options(stream=True)
-        parts: AsyncIterator[Any] = handle.stream.remote(body, content_type)
-        return aiter(parts)
+            parts: AsyncIterator[Any] = self._model.stream(body, content_type)
+            async for part in parts:
+                yield part
+            return
+        response = front.handles[target.app].options(stream=True).stream.remote(body, content_type)
+        try:
+            async for part in response:
+                yield part
+        finally:
+            response.cancel()
+
+    async def _ping(self, target: routing.Target) -> Answer:
+        """Whether an entity can answer. Only while it is on trial the answer says what is missing: anyone may
+        ask."""
+        if (proxy := self._front.proxies.get(target.app)) is None:
+            return Answer(200 if await self._is_up(target.app) else 503, JSON, b"\n")
+        try:
+            await proxy.check()
+        except Exception as e:
+            _logger.warning("%s can't answer: %s", target.app, e)
+            node = ray.get_runtime_context().get_node_id()[:8]
+            reason = (
+                f"{e.args[0]} (node {node})" if target.trial and isinstance(e, LookupError) else "not ready"
+            )
+            return error(503, "TEMPORARILY_UNAVAILABLE", reason)
+        return Answer(200, JSON, b"\n")
 
     async def _is_up(self, app: str) -> bool:
         """Whether an entity answers; the last answer counts for a second, however many ask."""
         if app == self._primary:
             return True
+        handles = self._front.handles
         asked, answer = self._pings.get(app, (0.0, None))
         if answer is None or time.monotonic() > asked + _PING_AGE:
-            answer = asyncio.ensure_future(_ping(self._handles[app]))
-            self._pings = {name: ping for name, ping in self._pings.items() if name in self._handles}
+            answer = asyncio.ensure_future(_ping(handles[app]))
+            self._pings = {name: ping for name, ping in self._pings.items() if name in handles}
             self._pings[app] = time.monotonic(), answer
         return await asyncio.shield(answer)
+
+
+def _candidates(front: Front, target: routing.Target, *, fixed: bool) -> list[routing.Target]:
+    """The entities that are asked, in turn. `fixed`: the caller named one."""
+    return [target, *front.table.successors(target)] if front.falls_back and not fixed else [target]
 
 
 async def _ping(handle: DeploymentHandle[Any]) -> bool:
@@ -253,15 +427,14 @@ def _unavailable(message: str) -> Answer:
     return error(503, "TEMPORARILY_UNAVAILABLE", message)
 
 
-def _reply(answer: Answer, target: routing.Target | None = None) -> Reply:
-    headers: list[tuple[str, str]] = []
-    if target is not None:
-        headers = [(ENTITY_HEADER, target.name), (VERSION_HEADER, str(target.entity_version))]
-    if answer.status == 401:
-        headers.append(("WWW-Authenticate", 'Basic realm="mlflow"'))
-    if answer.status == 503:
-        headers.append(("Retry-After", "1"))
-    return Reply(answer, tuple(headers))
+def _refuse(refusal: Refusal, task: str) -> Outcome:
+    code = "RESOURCE_EXHAUSTED" if refusal.status == 429 else "TEMPORARILY_UNAVAILABLE"
+    make = llm.error if task else error
+    return Outcome(make(refusal.status, code, refusal.message), refusal.retry_after)
+
+
+def _blocked(text: str, rule: str) -> Answer:
+    return llm.error(400, "GUARDRAIL_BLOCKED", f"A guardrail of this endpoint blocked the {text}: {rule}.")
 
 
 def _mlflow_version() -> bytes:

@@ -6,7 +6,8 @@ An endpoint's requests are small and many. Starlette's objects would cost as muc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ class Reply(NamedTuple):
 
     answer: Answer
     headers: tuple[tuple[str, str], ...] = ()
-    events: AsyncIterator[bytes] | None = None
+    events: AsyncGenerator[bytes, None] | None = None
 
 
 NOT_FOUND = Reply(Answer(404, JSON, b'{"detail":"Not Found"}'))
@@ -88,8 +89,17 @@ class Request:
             return _TOO_SLOW
 
 
-def app(answer: Callable[[Request], Awaitable[Reply]]) -> Callable[..., Awaitable[None]]:
-    """An ASGI app that answers each request by one call. It refuses websockets."""
+async def _nothing() -> None:
+    pass
+
+
+def app(
+    answer: Callable[[Request], Awaitable[Reply]], close: Callable[[], Awaitable[None]] = _nothing
+) -> Callable[..., Awaitable[None]]:
+    """An ASGI app that answers each request by one call, and ends with `close`. It refuses websockets.
+
+    The server cancels the call, or the events that it returned, when the client leaves.
+    """
 
     async def respond(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -100,7 +110,7 @@ def app(answer: Callable[[Request], Awaitable[Reply]]) -> Callable[..., Awaitabl
             await receive()
             await send({"type": "websocket.close"})
         else:
-            await _live(receive, send)
+            await _live(receive, send, close)
 
     return respond
 
@@ -115,15 +125,18 @@ async def _send(reply: Reply, send: Send, *, with_body: bool) -> None:
     headers += [(name.encode(), value.encode()) for name, value in reply.headers]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     if reply.events is not None:
-        async for event in reply.events:
-            await send({"type": "http.response.body", "body": event, "more_body": True})
+        async with aclosing(reply.events) as events:
+            async for event in events:
+                await send({"type": "http.response.body", "body": event, "more_body": True})
     await send({"type": "http.response.body", "body": body if with_body else b""})
 
 
-async def _live(receive: Receive, send: Send) -> None:
-    """ASGI's lifespan: there is nothing to start or to stop."""
+async def _live(receive: Receive, send: Send, close: Callable[[], Awaitable[None]]) -> None:
+    """ASGI's lifespan: there is nothing to start."""
     while True:
         message = await receive()
+        if message["type"] == "lifespan.shutdown":
+            await close()
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return

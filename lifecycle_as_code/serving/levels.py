@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal, NamedTuple, get_args
@@ -43,6 +44,8 @@ class ResourceType(StrEnum):
 RESOURCE_TYPE = ResourceType.SERVING_ENDPOINT
 WORKSPACE = "default"
 """The one MLflow workspace whose roles count for endpoints."""
+HIDDEN_ROLE = re.compile(r"__user_([0-9]+)__")
+"""The role that holds a user's own grants, by the user's id: made by MLflow's API, and never by hand."""
 
 
 class Grant(NamedTuple):

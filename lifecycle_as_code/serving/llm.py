@@ -53,16 +53,20 @@ class Outcome(NamedTuple):
     retry_after: float | None = None
 
 
-def error(status: int, code: str, message: str) -> Answer:
-    """An error that both the `openai` client and MLflow's clients read. `code`: one of MLflow's."""
+def error(status: int, code: str, message: str, *, param: str | None = None, openai_code: str = "") -> Answer:
+    """An error that both the `openai` client and MLflow's clients read.
+
+    `code` is one of MLflow's, and `openai_code` OpenAI's where that has one of its own. `param` names the
+    request's parameter that is to blame.
+    """
     import orjson
 
     body = {
         "error": {
             "message": message,
             "type": _TYPES.get(status, "api_error"),
-            "param": None,
-            "code": code.lower(),
+            "param": param,
+            "code": openai_code or code.lower(),
         },
         "error_code": code,
         "message": message,
@@ -75,6 +79,37 @@ def event(data: Any) -> bytes:
     import orjson
 
     return b"data: " + orjson.dumps(data) + b"\n\n"
+
+
+def read_request(body: bytes) -> dict[str, Any] | Answer:
+    """A request's JSON object, or the error to answer."""
+    import orjson
+
+    try:
+        payload = orjson.loads(body)
+    except ValueError:
+        return error(400, "BAD_REQUEST", "The request's body is not valid JSON.")
+    if not isinstance(payload, dict):
+        return error(400, "BAD_REQUEST", "The request's body must be a JSON object.")
+    return payload
+
+
+def read(body: bytes) -> dict[str, Any]:
+    """An answer's JSON object; empty where it isn't one."""
+    import orjson
+
+    try:
+        payload = orjson.loads(body)
+    except ValueError:
+        return {}
+    return payload if isinstance(payload, dict) else {}
+
+
+def write(payload: Mapping[str, Any]) -> bytes:
+    """The JSON of a request or an answer."""
+    import orjson
+
+    return orjson.dumps(payload)
 
 
 STREAM_HEAD = Answer(200, EVENT_STREAM, b"")

@@ -7,7 +7,7 @@ import json
 import random
 from bisect import bisect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
@@ -21,7 +21,11 @@ TIMEOUT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One entity app behind an endpoint. A weight of 0 gets no traffic and can be addressed by name."""
+    """One served entity behind an endpoint. A weight of 0 gets no traffic and can be addressed by name.
+
+    `app` is its app's name, or the name of its row where a provider runs the model: `external_model`. `task`:
+    what a language model does. `trial`: nobody decided yet that it serves.
+    """
 
     name: str
     app: str
@@ -29,6 +33,12 @@ class Target:
     entity_version: int
     weight: int = 0
     timeout: float | None = TIMEOUT
+    task: str = ""
+    external_model: Mapping[str, Any] | None = None
+    first_token_timeout: float | None = None
+    max_retries: int = 0
+    secrets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,15 @@ class Table:
     targets: tuple[Target, ...] = ()
     revision: str = ""
     limits: tuple[int, ...] = ()
+
+    @property
+    def task(self) -> str:
+        """What the endpoint's language models do; empty for other models. They all do the same."""
+        return self.targets[0].task if self.targets else ""
+
+    def successors(self, target: Target) -> list[Target]:
+        """The other targets that serve, in the manifest's order: they answer where `target` fails."""
+        return [other for other in self.targets if other.app != target.app and not other.trial]
 
     @property
     def serves(self) -> bool:
@@ -67,6 +86,12 @@ def read(config: dict[str, Any]) -> Table:
             entity_version=int(t["entity_version"]),
             weight=int(t["weight"]),
             timeout=TIMEOUT if t.get("timeout") is None else float(t["timeout"]),
+            task=str(t.get("task") or ""),
+            external_model=t.get("external_model"),
+            first_token_timeout=t.get("first_token_timeout"),
+            max_retries=int(t.get("max_retries") or 0),
+            secrets=dict(t.get("secrets") or {}),
+            trial=bool(t.get("trial")),
         )
         for t in config.get("targets") or ()
     )

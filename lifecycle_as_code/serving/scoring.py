@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -99,9 +100,12 @@ class Scorer:
                 )
         return scorer
 
-    def score(self, body: bytes, content_type: str | None) -> Answer:
+    def score(
+        self, body: bytes, content_type: str | None, cancelled: threading.Event | None = None
+    ) -> Answer:
         """Answer one request. Raises nothing that a request or the model can cause.
 
+        `cancelled` is for models that can stop on the way; a pyfunc model can't.
         A missing content type is 415 here; MLflow's server fails on it with a bare 500.
         """
         start = time.thread_time()
@@ -198,7 +202,9 @@ class Scorer:
         request = _read_json(body)
         return isinstance(request, dict) and request.get("stream") is True
 
-    def stream(self, body: bytes, content_type: str | None) -> Answer | Iterator[bytes]:
+    def stream(
+        self, body: bytes, content_type: str | None, cancelled: threading.Event | None = None
+    ) -> Answer | Iterator[bytes]:
         """The server-sent events of the model's `predict_stream`, by the protocol of MLflow's agent server.
 
         `data: {…}` for each chunk, `data: {"error": …}` where the model fails on the way, and `data: [DONE]`

@@ -78,6 +78,13 @@ A promotion (`lac promote --json`): `address`, `version`, `before`, `live`, `fil
 The results of policy tests (`lac policy test --json`): `tests`, each with `file`, `name`, `passed`, `wrong`
 and `verdicts`, and `failed`, their number.
 
+The usage of endpoints (`lac usage --json`):
+
+    {"format_version": "1.2", "by": "endpoint", "endpoint": "", "since_ms": …, "until_ms": …,
+     "rows": [{"key": "fraud", "requests": 9, "client_errors": 1, "server_errors": 0, "p50_ms": 1.5,
+               "p95_ms": 9.1, "rows": 9, "prompt_tokens": 0, "completion_tokens": 0}],
+     "losses": [{"endpoint": "fraud", "table": "lac_usage", "lost": 3, "first_ms": …, "last_ms": …}]}
+
 A command that fails: `{"format_version": "1.2", "diagnostics": […]}`.
 """
 
@@ -91,6 +98,7 @@ from typing import TYPE_CHECKING, Any
 from ..model.diagnostics import Diagnostic, in_file_order
 from ..model.events import Event, Finished
 from ..model.plan import Plan
+from ..model.usage import Usage
 from ..planning.drift import Drift
 from ..planning.encoding import as_plain, change_data, fields_data, place_data, plan_data
 from ..planning.explanation import Explanation
@@ -161,6 +169,11 @@ def explanation(item: Explanation) -> str:
             "last": last,
         }
     )
+
+
+def usage(item: Usage) -> str:
+    """How much endpoints were used."""
+    return document(fields_data(item))
 
 
 def trials(results: Iterable[Trial]) -> str:

@@ -32,7 +32,7 @@ from lifecycle_as_code.model.spec import Address, Key, Spec, Store, parse_addres
 from lifecycle_as_code.planning.drift import Drift
 from lifecycle_as_code.planning.ordering import build_steps, link_changes, sort_changes
 from lifecycle_as_code.stores.processes import start_time
-from lifecycle_as_code.stores.ray.apps import ingress_app
+from lifecycle_as_code.stores.ray.apps import Settings, ingress_app
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -903,7 +903,7 @@ def test_status_asks_every_endpoint_itself(tmp_path: Path, capsys: Said) -> None
         for name, weight in (("good", 100), ("mute", 0)):
             row = {"name": "a", "app": f"lac.{name}.a.0", "weight": weight}
             spec = {"apps": {"a": row["app"]}}
-            config = ingress_app("here", name, targets=[row], auth={"mode": "none"}, spec=spec)
+            config = ingress_app("here", name, targets=[row], settings=Settings({"mode": "none"}), spec=spec)
             paper.paper.apps[config["name"]] = config
         ray = {
             "address": paper.address,

@@ -190,6 +190,18 @@ def test_unlocking_needs_no_more(desk: Desk, tmp_path: Path) -> None:
         desk.writer.lac("force-unlock", "--force", "a-lock")
 
 
+def test_tokens_need_no_more(desk: Desk) -> None:
+    args = ("token", "create", "--user", "ann", "--expires", "1d")
+    assert desk.writer.lac(*args).stdout.startswith("lac_")
+    assert "active   ann  every endpoint" in desk.reader.lac("token", "list").stdout
+    with desk.owner.connect() as db:
+        token_id = db.scalar(text("SELECT token_id FROM lac_tokens"))
+    for command in (args, ("token", "revoke", token_id)):
+        assert "error[store-forbidden]" in desk.reader.lac(*command, expect=1).stderr
+    desk.writer.lac("token", "revoke", token_id)
+    assert "revoked  ann" in desk.reader.lac("token", "list", "--all").stdout
+
+
 def test_importing_needs_no_more(desk: Desk) -> None:
     client = MlflowClient(desk.store, desk.store)
     client.create_registered_model("theirs", tags={"a": "b"})

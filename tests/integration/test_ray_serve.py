@@ -19,18 +19,20 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from support.endpoint_users import PASSWORD, make_auth_database
+from support.endpoint_users import PASSWORD, add_token, make_auth_database
 from support.guardian import TEMPORARY
 from support.ray_fixture import COLUMNS, SECRET, SPLIT, Load, Models, RayForTests
 from support.shared import marks
 
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.serving import routing
+from lifecycle_as_code.serving.tokens import make_token
 from lifecycle_as_code.stores import processes
 from lifecycle_as_code.stores.ray import local
 from lifecycle_as_code.stores.ray.apps import (
     AppConfig,
     ServedEntity,
+    Settings,
     entity_app,
     entity_name,
     ingress_app,
@@ -57,7 +59,7 @@ def front(
 ) -> AppConfig:
     targets = [target(STACK, endpoint, e, weight) for e, weight in weights]
     return ingress_app(
-        STACK, endpoint, targets=targets, auth=auth or {"mode": "none"}, spec={"for": endpoint}
+        STACK, endpoint, targets=targets, settings=Settings(auth or {"mode": "none"}), spec={"for": endpoint}
     )
 
 
@@ -265,7 +267,7 @@ def held(ray: RayForTests, models: Models) -> str:
         "held",
         primary=obedient,
         targets=[target(STACK, "held", obedient, 100)],
-        auth={"mode": "none"},
+        settings=Settings({"mode": "none"}),
         spec={},
     )
     deploy(ray, ingress)
@@ -441,10 +443,32 @@ def test_an_endpoint_lets_in_who_may_use_it(ray: RayForTests, served: Served, au
         ask("denied").status_code,
         ask("user").status_code,
     ] == [401, 401, 403, 403, 200]
-    assert ask(None).headers["WWW-Authenticate"] == 'Basic realm="mlflow"'
+    challenges = ask(None).headers.get_list("WWW-Authenticate")
+    assert challenges == ['Basic realm="mlflow"', 'Bearer realm="mlflow"']
     assert ask("denied").json() == {"error_code": "PERMISSION_DENIED", "message": "Permission denied"}
     by_name = "served-entities/champion/invocations"
     assert [ask(None, path=by_name).status_code, ask("user", path=by_name).status_code] == [401, 200]
+    url = auth["database"]
+    good = add_token(url, "user", ["fraud", "churn"])
+    bearers = {
+        good: 200,
+        add_token(url, "admin"): 200,
+        good[:-1]: 401,
+        make_token(): 401,
+        add_token(url, "user", sql="revoked_ms = 1"): 401,
+        add_token(url, "user", sql="expires_ms = 1"): 401,
+        add_token(url, "nobody"): 403,
+        add_token(url, "denied"): 403,
+        add_token(url, "user", ["churn"]): 403,
+        "eyJhbGciOiJub25lIn0.e30.": 401,
+    }
+    for path in ("invocations", by_name):
+        answers = [
+            httpx.post(ray.url("iris", path), json=SPLIT, headers={"Authorization": f"Bearer {value}"})
+            for value in bearers
+        ]
+        assert [answer.status_code for answer in answers] == [*bearers.values()]
+        assert not any(value in answer.text for answer in answers for value in bearers)
     # an unreadable database: closed, and health still told
     serve(ray, "iris", (served.first, 100), auth={**auth, "database": "sqlite:////nonexistent/a.db"})
     assert ask("user").status_code == 503

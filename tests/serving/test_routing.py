@@ -53,5 +53,7 @@ def test_what_is_no_table_raises(broken: dict[str, object]) -> None:
 
 
 def test_both_sides_of_the_wire_name_a_revision_alike() -> None:
-    app = apps.ingress_app("s", "é", targets=[], auth={"mode": "none"}, spec={"ü": 1.5, "a": None})
+    app = apps.ingress_app(
+        "s", "é", targets=[], settings=apps.Settings({"mode": "none"}), spec={"ü": 1.5, "a": None}
+    )
     assert apps.revision(app) == routing.revision(apps.user_config(app))

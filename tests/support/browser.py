@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 
-from support.shared import MARK, SPARED, directory, once
+from support.debian import INSTALL_SECONDS, START_SECONDS, explain_failure, install_package
+from support.shared import directory, once
 
 COMMANDS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 APPLICATIONS = ("Google Chrome", "Chromium")
@@ -29,8 +29,6 @@ CACHED = (
 
 DOWNLOADS = "https://cdn.playwright.dev"
 REACH_SECONDS = 5.0
-INSTALL_SECONDS = 300.0
-START_SECONDS = 60.0
 
 NAME = "browser"
 WAY_OUT = (
@@ -50,7 +48,7 @@ def provide_browser() -> tuple[str, str]:
     if path := find_browser():
         return path, f"Browser: {path}"
     reasons = []
-    for what, install in (("Playwright's Chromium", _download), ("Debian's package", _install_package)):
+    for what, install in (("Playwright's Chromium", _download), ("Debian's package", _install)):
         began = time.monotonic()
         reason = install()
         if not reason:
@@ -83,7 +81,7 @@ def _places() -> Iterator[str]:
 
 def _starts(path: str) -> bool:
     """Not where a library is missing, as after a download onto a bare machine, or a snap's stub stands in."""
-    return os.access(path, os.X_OK) and not _fails([path, "--version"], START_SECONDS)
+    return os.access(path, os.X_OK) and not explain_failure([path, "--version"], START_SECONDS)
 
 
 def _download() -> str:
@@ -93,47 +91,10 @@ def _download() -> str:
         httpx.head(source, timeout=REACH_SECONDS)
     except httpx.HTTPError as error:
         return f"{source} can't be reached ({error})"
-    return _fails(
+    return explain_failure(
         [sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"], INSTALL_SECONDS
     )
 
 
-def _install_package() -> str:
-    """Why Debian's package isn't there now, or nothing."""
-    if not shutil.which("apt-get"):
-        return "there is no apt-get"
-    root: list[str] = []
-    if os.geteuid() != 0:
-        root = ["sudo", "-n"]
-        if not shutil.which("sudo") or _fails([*root, "true"], START_SECONDS):
-            return "only root may install it"
-    apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
-    install = [*apt, "install", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120"]
-    return (
-        _fails([*apt, "update"], INSTALL_SECONDS)
-        or _fails([*install, "--download-only", "chromium"], INSTALL_SECONDS)
-        # dpkg that is interrupted has to be repaired by hand
-        or _fails([*install, "chromium"], INSTALL_SECONDS, spared=True)
-    )
-
-
-def _fails(command: Sequence[str], seconds: float, *, spared: bool = False) -> str:
-    """Why the command fails, in one line, or nothing. `spared`: the end of the tests doesn't end it."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(MARK)}
-    try:
-        subprocess.run(
-            command,
-            env=environment | {SPARED: "1"} if spared else None,
-            start_new_session=spared,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=True,
-        )
-    except subprocess.CalledProcessError as error:
-        lines = (error.stderr or error.stdout).strip().splitlines()
-        return lines[-1] if lines else f"exit code {error.returncode}"
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    return ""
+def _install() -> str:
+    return install_package("chromium")

@@ -73,8 +73,11 @@ class Paper(Cluster):
         self.probed()
         ingress = self.apps[f"lac.{endpoint}"]
         if entity is not None:
-            rows = {row["app"] for row in user_config(ingress)["targets"]}
-            assert entity in rows & {*self.apps, primary_args(ingress).get("app")}
+            rows = {row["app"]: row for row in user_config(ingress)["targets"]}
+            assert entity in rows
+            # a model at a provider has no app
+            held = {*self.apps, primary_args(ingress).get("app")}
+            assert "external_model" in rows[entity] or entity in held
         return "no answer" if (entity or endpoint) in self.deaf else None
 
     def _status(self, config: Mapping[str, Any]) -> dict[str, str]:

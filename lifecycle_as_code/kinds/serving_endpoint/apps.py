@@ -8,10 +8,12 @@ from typing import Any, Final
 from ...model.snapshot import HEALTH
 from ...model.spec import construct
 from ...stores.ray.apps import ServedEntity as EntityApp
-from ...stores.ray.apps import primary_args
+from ...stores.ray.apps import Settings, primary_args
 from ...stores.ray.endpoint import Endpoint, LiveEndpoint
 from ...stores.ray.state import Application
-from .spec import Route, ServedEntity, ServingEndpoint, TrafficConfig
+from .external import ExternalModel
+from .gateway import AiGateway, compact
+from .spec import Auth, Route, ServedEntity, ServingEndpoint, TrafficConfig, places_of, unless_default
 
 MISSING: Final = "MISSING"
 """Our status of an app that should exist and doesn't; all others are Ray's."""
@@ -22,38 +24,49 @@ _REMEMBERED_FOR: Final = 30
 
 def as_apps(owner: str, spec: ServingEndpoint) -> Endpoint:
     """A resolved spec as its owner's apps on Ray."""
-    auth: dict[str, Any] = {"mode": spec.auth}
-    if spec.auth == "basic":
-        auth |= {"database": spec.auth_database, "endpoint": spec.name, "ttl": _REMEMBERED_FOR}
     return Endpoint(
         owner,
         spec.name,
         tuple(entity_as_app(spec, entity) for entity in spec.served_entities),
         {route.served_entity_name: route.traffic_percentage for route in spec.traffic_config.routes},
-        auth,
+        Settings(_access(spec), spec.gateway.written(), spec.usage_store, spec.rate_limit_store),
         spec.model_dump(warnings="none", include={"description", "tags", "served_entities"}),
         spec.runtime_env,
     )
 
 
+def _access(spec: ServingEndpoint) -> dict[str, Any]:
+    """The settings of `serving.access.Gate`."""
+    if not spec.requires_users:
+        return {"mode": "none"}
+    access = {"database": spec.auth_database, "endpoint": spec.name, "ttl": _REMEMBERED_FOR}
+    return {"mode": "basic", **access, **(compact(spec.auth) if isinstance(spec.auth, Auth) else {})}
+
+
 def entity_as_app(spec: ServingEndpoint, entity: ServedEntity) -> EntityApp:
     version = entity.entity_version
+    external = entity.external_model
     return EntityApp(
         name=entity.name,
-        entity_name=entity.entity_name,
+        entity_name=external.name if external else entity.model or entity.source or "",
         # only an unresolved spec has an alias, such as a foreign record: it is no app of ours
         entity_version=version if isinstance(version, int) else 0,
         model_uri=entity.location or "",
         environment_vars=entity.environment_vars,
-        runtime_env=spec.runtime_env,
+        runtime_env={} if external else spec.runtime_env,
         num_cpus=entity.num_cpus,
         num_gpus=entity.num_gpus,
         min_replicas=entity.min_replicas,
         max_replicas=entity.max_replicas or entity.min_replicas,
-        max_ongoing_requests=entity.max_ongoing_requests,
+        max_ongoing_requests=entity.max_ongoing_requests or places_of(entity),
         max_queued_requests=entity.max_queued_requests,
         timeout=entity.timeout,
         attempt=entity.redeployed,
+        task=entity.kind_of_task or "",
+        external_model=external.written() if external else None,
+        first_token_timeout=entity.first_token_timeout,
+        max_retries=entity.max_retries,
+        secrets=entity.secrets,
     )
 
 
@@ -79,8 +92,11 @@ def as_spec(here: LiveEndpoint) -> ServingEndpoint:
         update={
             "served_entities": tuple(entities),
             "traffic_config": TrafficConfig.model_construct(routes=tuple(routes)),
-            "auth": auth.get("mode", "none"),
+            "auth": _read_access(auth),
             "auth_database": auth.get("database", ""),
+            "ai_gateway": construct(AiGateway, gateway) if (gateway := here.config.get("gateway")) else None,
+            "usage_store": here.config.get("usage_store", ""),
+            "rate_limit_store": here.config.get("rate_limit_store", ""),
             "runtime_env": ingress.get("runtime_env") or {},
             "state": _state(here.ingress),
             "leftovers": here.leftovers,
@@ -88,9 +104,16 @@ def as_spec(here: LiveEndpoint) -> ServingEndpoint:
     )
 
 
+def _read_access(auth: Mapping[str, Any]) -> Any:
+    settings = {name: auth[name] for name in Auth.model_fields if name in auth}
+    return construct(Auth, settings) if settings else auth.get("mode", "none")
+
+
 def _live_entity(
     noted: ServedEntity, here: LiveEndpoint, name: str, row: Mapping[str, Any] | None
 ) -> ServedEntity:
+    if noted.external_model is not None:
+        return _live_proxy(noted, row)
     app = here.ingress if name == here.primary else here.entities.get(name)
     values: dict[str, Any] = {"state": _state(app)}
     if row is not None:
@@ -102,8 +125,8 @@ def _live_entity(
         scaling = deployment.get("autoscaling_config") or {}
         fixed = deployment.get("num_replicas")
         values |= {
-            "entity_name": args.get("entity_name", noted.entity_name),
-            "entity_version": args.get("entity_version", noted.entity_version),
+            "task": args.get("task"),
+            "secrets": args.get("secrets", {}),
             "location": args.get("model_uri", noted.location),
             "environment_vars": args.get("environment_vars", noted.environment_vars),
             "redeployed": args.get("attempt", 0),
@@ -111,10 +134,27 @@ def _live_entity(
             "num_gpus": options.get("num_gpus", noted.num_gpus),
             "min_replicas": scaling.get("min_replicas", fixed),
             "max_replicas": scaling.get("max_replicas", fixed),
-            "max_ongoing_requests": deployment.get("max_ongoing_requests", noted.max_ongoing_requests),
             "max_queued_requests": deployment.get("max_queued_requests", noted.max_queued_requests),
         }
+        # an ingress with models at providers has places for their requests, too
+        if app is not here.ingress or not any("external_model" in row for row in here.targets):
+            values["max_ongoing_requests"] = unless_default(noted, deployment.get("max_ongoing_requests"))
+        if noted.entity_name is not None:
+            values |= {
+                name: args.get(name, getattr(noted, name)) for name in ("entity_name", "entity_version")
+            }
     return noted.model_copy(update=values)
+
+
+def _live_proxy(noted: ServedEntity, row: Mapping[str, Any] | None) -> ServedEntity:
+    """A model at a provider: its row is all that there is of it."""
+    if row is None:
+        return noted.model_copy(update={"state": MISSING})
+    names = ("timeout", "first_token_timeout", "max_retries", "secrets")
+    values = {name: row.get(name, getattr(noted, name)) for name in names}
+    return noted.model_copy(
+        update={**values, "external_model": construct(ExternalModel, row.get("external_model") or {})}
+    )
 
 
 def _state(app: Application | None) -> str | None:

@@ -111,7 +111,8 @@ def _capacity(
 
 @dataclass(frozen=True, slots=True)
 class _Needs:
-    """The resources of the replicas that always run. The ingress' are its primary entity's."""
+    """The resources of the replicas that always run. The ingress' are its primary entity's; a model at a
+    provider needs none."""
 
     replicas: int = 0
     cpus: float = 0.0
@@ -121,10 +122,11 @@ class _Needs:
     def of(cls, spec: ServingEndpoint | None) -> _Needs:
         if spec is None:
             return cls()
+        hosted = [entity for entity in spec.served_entities if entity.external_model is None]
         return cls(
-            sum(e.min_replicas for e in spec.served_entities),
-            sum(e.min_replicas * e.num_cpus for e in spec.served_entities),
-            sum(e.min_replicas * e.num_gpus for e in spec.served_entities),
+            sum(e.min_replicas for e in hosted),
+            sum(e.min_replicas * e.num_cpus for e in hosted),
+            sum(e.min_replicas * e.num_gpus for e in hosted),
         )
 
 

@@ -64,6 +64,29 @@ def warn_of_unusable_endpoints(world: PlanContext) -> Iterator[Diagnostic]:
             )
 
 
+def warn_of_tighter_limits(world: PlanContext) -> Iterator[Diagnostic]:
+    """Endpoints in the plan whose callers may ask less than before."""
+    for change, after in _endpoints_after(world):
+        if not isinstance(change.before, ServingEndpoint):
+            continue
+        former = {limit.subject: limit for limit in change.before.gateway.rate_limits}
+        tighter = []
+        for limit in after.gateway.rate_limits:
+            before = former.get(limit.subject)
+            if before is None or limit.amount < before.amount:
+                was = "no limit" if before is None else f"{before.amount:,}"
+                tighter.append(f"{limit.describe()}: {was} → {limit.amount:,}")
+        if tighter:
+            yield Diagnostic(
+                "tighter-limits",
+                "callers may ask less of an endpoint than before",
+                f"{change.address}: {'; '.join(tighter)}.",
+                hint="callers beyond a limit get 429; `lac usage` shows how much they ask",
+                at=change.at,
+                severity="warning",
+            )
+
+
 def warn_of_capacity(world: PlanContext) -> Iterator[Diagnostic]:
     """Whether the cluster has room for the new replicas beside the old ones, until those retire."""
     free = world.live.facts.get(RESOURCES)

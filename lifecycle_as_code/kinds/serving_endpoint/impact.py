@@ -99,7 +99,7 @@ class _Scene:
             *_own(changes, recorded, live, onward),
             *_of_others(plan, recorded, live, onward),
         ):
-            for model in {side.entity_name for side in (served.before, served.after) if side is not None}:
+            for model in {side.model for side in (served.before, served.after) if side is not None}:
                 by_model[model].append(served)
             by_endpoint[served.endpoint].append(served)
         return cls(changes, by_model, by_endpoint)
@@ -163,7 +163,7 @@ def _rename_models(spec: ServingEndpoint | None, onward: Mapping[str, str]) -> S
     if spec is None or not any(entity.entity_name in onward for entity in spec.served_entities):
         return spec
     entities = tuple(
-        entity.model_copy(update={"entity_name": onward.get(entity.entity_name, entity.entity_name)})
+        entity.model_copy(update={"entity_name": onward.get(entity.model, entity.entity_name)})
         for entity in spec.served_entities
     )
     return spec.model_copy(update={"served_entities": entities})
@@ -194,7 +194,7 @@ def _of_others(plan: Plan, recorded: Recorded, live: Live, onward: Mapping[str, 
             continue
         stack = str(seen.facts.get("owner", "")).partition("@")[0]
         loads = any(
-            entity.location and stored.get((entity.entity_name, entity.entity_version)) == entity.location
+            entity.location and stored.get((entity.model, entity.entity_version)) == entity.location
             for entity in spec.served_entities
         )
         if recorded.others.get(address) == stack or (address not in others and loads):

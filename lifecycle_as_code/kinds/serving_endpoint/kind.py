@@ -15,7 +15,7 @@ from ...model.review import Impact
 from ...model.snapshot import Live, Observed, Recorded
 from ...model.spec import Address, Spec
 from ...planning.guards import PlanContext
-from ...serving.references import is_reference
+from ...serving.references import is_reference, secrets_in
 from ...stores.ray import rollout
 from ...stores.ray.apps import describe_owner, entity_name, ingress_name, owns
 from ...stores.ray.endpoint import Endpoint, live_endpoints
@@ -27,10 +27,11 @@ from .checks import (
     warn_of_capacity,
     warn_of_ill_endpoints,
     warn_of_public_endpoints,
+    warn_of_tighter_limits,
     warn_of_unusable_endpoints,
 )
 from .impact import impacts
-from .spec import Route, ServedEntity, ServingEndpoint, TrafficConfig, alias_of
+from .spec import Route, ServedEntity, ServingEndpoint, TrafficConfig, alias_of, unless_default
 
 if TYPE_CHECKING:
     from ...stores.ray.client import Cluster
@@ -46,6 +47,7 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
         yield from warn_of_ill_endpoints(world)
         yield from warn_of_public_endpoints(world)
         yield from warn_of_unusable_endpoints(world)
+        yield from warn_of_tighter_limits(world)
         yield from warn_of_capacity(world)
 
     def impacts(self, plan: Plan, recorded: Recorded, live: Live) -> Iterator[Impact]:
@@ -79,10 +81,11 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
         """Aliases pinned; locations, traffic and the stack's own settings filled in."""
         for address, spec in desired.items():
             live = expected.get(address)
-            if (problem := _foreign(address, live, site)) or (problem := _lockless(spec, site)):
+            if problem := _foreign(address, live, site) or _lockless(spec, site) or _storeless(spec, site):
                 yield address, problem
                 continue
             unknown = [p for e in spec.served_entities if (p := _unknown(address, e, expected))]
+            unknown += sourceless(spec, site.secrets)
             for problem in unknown:
                 yield address, problem
             if not unknown:
@@ -117,10 +120,7 @@ def _settle(
     site: Site, spec: ServingEndpoint, live: Observed | None, expected: Mapping[Address, Observed]
 ) -> ServingEndpoint:
     runtime_env, references = _without_references(site.runtime_env)
-    entities = tuple(
-        e.model_copy(update={"environment_vars": {**references, **e.environment_vars}}) if references else e
-        for e in (_pin(entity, expected) for entity in spec.served_entities)
-    )
+    entities = tuple(_equip(site, _pin(entity, expected), references) for entity in spec.served_entities)
     routes = spec.traffic_config.routes or (
         Route(served_entity_name=entities[0].name, traffic_percentage=100),
     )
@@ -128,7 +128,9 @@ def _settle(
         update={
             "served_entities": entities,
             "traffic_config": TrafficConfig(routes=routes),
-            "auth_database": site.auth_database if spec.auth == "basic" else "",
+            "auth_database": site.auth_database if spec.requires_users else "",
+            "usage_store": site.usage_store if spec.gateway.keeps_rows else "",
+            "rate_limit_store": site.rate_limit_store if spec.gateway.rate_limits else "",
             "runtime_env": runtime_env,
         }
     )
@@ -148,6 +150,15 @@ def _without_references(runtime_env: Mapping[str, Any]) -> tuple[Mapping[str, An
     return {**runtime_env, "env_vars": left}, references
 
 
+def _equip(site: Site, entity: ServedEntity, variables: Mapping[str, str]) -> ServedEntity:
+    """The entity with the stack's variables and the sources of its secrets. A model at a provider runs in the
+    endpoint's own process, which has no variables of its own."""
+    if entity.external_model is None and variables:
+        entity = entity.model_copy(update={"environment_vars": {**variables, **entity.environment_vars}})
+    names = sorted({name for value in entity.replica_values() for name in secrets_in(value)})
+    return entity.model_copy(update={"secrets": {n: site.secrets[n] for n in names if n in site.secrets}})
+
+
 def _pin(entity: ServedEntity, expected: Mapping[Address, Observed]) -> ServedEntity:
     """The entity with a version number in place of an alias, the location of the files, and `max_replicas`.
 
@@ -156,11 +167,11 @@ def _pin(entity: ServedEntity, expected: Mapping[Address, Observed]) -> ServedEn
     alias = alias_of(entity)
     version = entity.entity_version
     if alias is not None:
-        pointer: Any = expected[Address("model_alias", (entity.entity_name, alias))].spec
+        pointer: Any = expected[Address("model_alias", (entity.model, alias))].spec
         version = pointer.version
     stored: Spec | None = None
     if isinstance(version, int) and (
-        observed := expected.get(Address("model_version", (entity.entity_name, version)))
+        observed := expected.get(Address("model_version", (entity.model, version)))
     ):
         stored = observed.spec
     location = getattr(stored, "storage_location", None) or getattr(stored, "source", None)
@@ -168,8 +179,10 @@ def _pin(entity: ServedEntity, expected: Mapping[Address, Observed]) -> ServedEn
         update={
             "entity_version": version,
             "follows": None if alias is None else f"@{alias}",
-            "location": location,
+            "location": location or entity.source,
+            "min_replicas": 0 if entity.scale_to_zero_enabled else entity.min_replicas,
             "max_replicas": entity.max_replicas or entity.min_replicas,
+            "max_ongoing_requests": unless_default(entity, entity.max_ongoing_requests),
         }
     )
 
@@ -200,7 +213,7 @@ def _unknown(
     address: Address, entity: ServedEntity, expected: Mapping[Address, Observed]
 ) -> Diagnostic | None:
     alias = alias_of(entity)
-    if alias is None or Address("model_alias", (entity.entity_name, alias)) in expected:
+    if alias is None or Address("model_alias", (entity.model, alias)) in expected:
         return None
     known = [str(a.key[1]) for a in expected if a.kind == "model_alias" and a.key[0] == entity.entity_name]
     return Diagnostic(
@@ -212,15 +225,53 @@ def _unknown(
 
 
 def _lockless(spec: ServingEndpoint, site: Site) -> Diagnostic | None:
-    if spec.auth == "none" or site.auth_database:
+    if not spec.requires_users or site.auth_database:
         return None
     return Diagnostic(
         "no-auth-store",
         "the endpoint requires auth, but no auth database is configured",
-        f"{spec.address} has `auth: basic`, and lac.yaml has no `auth_store`.",
+        f"{spec.address} checks MLflow's users, and lac.yaml has no `auth_store`.",
         hint='set `auth_store:` in lac.yaml, as a reference (`"{{ env.NAME }}"`) if its address has a '
         "password; or allow everyone with `auth: none`",
     )
+
+
+def _storeless(spec: ServingEndpoint, site: Site) -> Diagnostic | None:
+    gateway = spec.gateway
+    if gateway.keeps_rows and not site.usage_store:
+        return Diagnostic(
+            "no-usage-store",
+            "the endpoint records its usage, but no store is configured",
+            f"{spec.address} has usage tracking or an inference table, and lac.yaml has no `usage_store`.",
+            hint='set `usage_store:` in lac.yaml, as a reference (`"{{ env.NAME }}"`) if its address has a '
+            "password",
+        )
+    several = [e.name for e in spec.served_entities if (e.max_replicas or e.min_replicas) > 1]
+    if gateway.rate_limits and several and not site.rate_limit_store:
+        return Diagnostic(
+            "no-rate-limit-store",
+            "several replicas can't count requests together",
+            f"{spec.address} has rate limits, `{several[0]}` has several replicas, and lac.yaml has no "
+            "`rate_limit_store`.",
+            hint="set `rate_limit_store:` in lac.yaml to a Redis or SQL database, or have one replica",
+        )
+    return None
+
+
+def sourceless(spec: ServingEndpoint, secrets: Mapping[str, Any]) -> Iterator[Diagnostic]:
+    """An error for each secret of an endpoint that lac.yaml doesn't map to a source."""
+    for entity in spec.served_entities:
+        for name in sorted({n for value in entity.replica_values() for n in secrets_in(value)}):
+            if name not in secrets:
+                scope, _, key = name.partition("/")
+                yield Diagnostic(
+                    "unknown-secret",
+                    "a served entity names a secret without a source",
+                    f"{spec.address}: `{entity.name}` names `{{{{secrets/{name}}}}}`, which lac.yaml doesn't "
+                    "map.",
+                    hint=did_you_mean(name, secrets)
+                    or f"add it to lac.yaml: `secrets: {{{scope}: {{{key}: {{env: NAME}}}}}}`",
+                )
 
 
 def _foreign(address: Address, live: Observed | None, site: Site) -> Diagnostic | None:

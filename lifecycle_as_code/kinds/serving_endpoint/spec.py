@@ -26,8 +26,11 @@ from ...model.spec import (
     find_fields,
 )
 from ...serving.levels import ResourceType
+from ...serving.llm import Task
 from ...serving.references import is_reference
 from ...stores.mlflow import rules
+from .external import ExternalModel, Url
+from .gateway import AiGateway, compact
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -76,23 +79,44 @@ def _variables(variables: Mapping[str, str]) -> Mapping[str, str]:
     return MappingProxyType(variables)
 
 
+def _source(text: str) -> str:
+    if not (text.startswith(("/", "hf://"))):
+        raise ValueError("an absolute path on the nodes, or `hf://<organization>/<model>`")
+    return text
+
+
 class ServedEntity(Part):
-    """One version of a registered model behind the endpoint."""
+    """One model behind the endpoint: a version of a registered model, or a model at a provider
+    (`external_model`), or a language model's files (`source`)."""
 
     name: Annotated[str, AfterValidator(_name)]
     """The name in the endpoint's answers and routes, such as `champion`."""
-    entity_name: Annotated[str, AfterValidator(rules.validator(rules.model_name))]
-    """The registered model."""
+    entity_name: Annotated[str, AfterValidator(rules.validator(rules.model_name))] | None = None
+    """The registered model. Needs `entity_version`."""
     entity_version: Annotated[
         Annotated[int, Field(ge=1, le=rules.LAST_VERSION)]
         | Annotated[str, AfterValidator(_check_alias)]
-        | VersionSelector,
+        | VersionSelector
+        | None,
         AfterValidator(_shorten_alias),
         Selects("entity_name", "registered_model", "model_alias"),
-    ]
+    ] = None
     """A version number; an alias such as `"@champion"`, with which the endpoint moves; or a selector, of
     which `{alias: champion}` means the same as `"@champion"`. The plan resolves it to a number; the cluster
     never asks the registry."""
+    external_model: ExternalModel | None = None
+    """A model at a provider, such as OpenAI. The endpoint's own process asks the provider."""
+    task: Task | None = None
+    """What a language model does: the endpoint then answers in OpenAI's shape. For registered models of the
+    flavors `transformers` and `sentence_transformers`, and for `source`."""
+    source: Annotated[str, AfterValidator(_source)] | None = None
+    """A language model's files without a registered model: an absolute path on the nodes, or `hf://` and a
+    name at Hugging Face. Needs `task`."""
+    workload_size: Literal["Small", "Medium", "Large"] | None = None
+    """Databricks' sizes: 4, 16 or 64 requests at once in a replica, in place of `max_ongoing_requests`."""
+    scale_to_zero_enabled: bool = False
+    """Whether the last replica stops when no request has come for a while. The next request waits until one
+    has started."""
     min_replicas: Annotated[int, Field(ge=1)] = 1
     """The least number of replicas."""
     max_replicas: Annotated[int, Field(ge=1)] | None = None
@@ -102,12 +126,17 @@ class ServedEntity(Part):
     """CPUs that Ray reserves for a replica. Ray doesn't enforce the limit."""
     num_gpus: Annotated[float, Field(ge=0), AfterValidator(_quantity), AfterValidator(_gpus)] = 0.0
     """GPUs that Ray reserves for a replica: a part of one GPU, or whole GPUs."""
-    max_ongoing_requests: Annotated[int, Field(ge=1)] = 64
-    """The most requests that a replica handles at once, slow ones in threads of their own; more wait."""
+    max_ongoing_requests: Annotated[int, Field(ge=1)] | None = None
+    """The most requests that a replica handles at once, slow ones in threads of their own; more wait.
+    Default: 64; 1000 for a model at a provider."""
     max_queued_requests: Annotated[int, Field(ge=-1)] = 1000
     """The most requests that wait for a replica; others get 503 at once, with `Retry-After`. -1: no limit."""
     timeout: Annotated[float, Field(gt=0)] = 60.0
     """Seconds until a request is answered with 504. The default is that of MLflow's server."""
+    first_token_timeout: Annotated[float, Field(gt=0)] | None = None
+    """For a model at a provider: seconds until a stream's first token must have come."""
+    max_retries: Annotated[int, Field(ge=0, le=10)] = 2
+    """For a model at a provider: how often a request that failed before its first token is repeated."""
     environment_vars: Annotated[
         Mapping[str, str], AfterValidator(_variables), PlainSerializer(dict, return_type=dict)
     ] = {}
@@ -122,21 +151,88 @@ class ServedEntity(Part):
     """Ray's status of the app where it isn't healthy; otherwise None."""
     redeployed: Annotated[int, Derived()] = 0
     """The number of times that the entity was redeployed unchanged because its app had failed."""
+    secrets: Annotated[
+        Mapping[str, Mapping[str, Any]],
+        AfterValidator(MappingProxyType),
+        PlainSerializer(dict, return_type=dict),
+        Derived(),
+    ] = {}
+    """Where the secrets that it names come from, by `secrets:` in lac.yaml: a variable, file or command."""
 
     @model_validator(mode="after")
     def _replicas(self) -> ServedEntity:
         if self.max_replicas is not None and self.max_replicas < self.min_replicas:
             raise ValueError(f"`max_replicas` is less than `min_replicas`, {self.min_replicas}")
+        if self.workload_size is not None and self.max_ongoing_requests is not None:
+            raise ValueError("`workload_size` and `max_ongoing_requests` exclude each other")
         return self
+
+    @model_validator(mode="after")
+    def _model(self) -> ServedEntity:
+        fields = ServedEntity.model_fields
+        ways = [way for way in ("entity_name", "external_model", "source") if getattr(self, way) is not None]
+        if not ways:
+            raise ValueError("a served entity needs `entity_name` and `entity_version`, or `external_model`")
+        if len(ways) > 1:
+            raise ValueError(f"`{ways[0]}` and `{ways[1]}` exclude each other")
+        if (self.entity_name is None) != (self.entity_version is None):
+            needed = "entity_version" if self.entity_version is None else "entity_name"
+            raise ValueError(f"a served entity needs `{needed}`, too")
+        if self.source is not None and self.task is None:
+            raise ValueError("`source` needs `task`, such as `task: llm/v1/chat`")
+        if self.external_model is None:
+            if self.first_token_timeout is not None:
+                raise ValueError("`first_token_timeout` is for `external_model` alone")
+        elif spare := [name for name in _HOSTED if getattr(self, name) != fields[name].default]:
+            raise ValueError(f"`{spare[0]}` has no meaning for `external_model`: its provider runs it")
+        return self
+
+    @property
+    def model(self) -> str:
+        """The registered model's name; empty for a model without one."""
+        return self.entity_name or ""
+
+    @property
+    def kind_of_task(self) -> Task | None:
+        """What a language model does, wherever it runs; None for another model."""
+        return self.external_model.task if self.external_model is not None else self.task
+
+    def replica_values(self) -> Iterator[str]:
+        """Values that its replicas look up, references among them."""
+        yield from self.environment_vars.values()
+        if self.external_model is not None:
+            yield from self.external_model.values()
 
     def written(self) -> dict[str, Any]:
         """As a manifest would have it."""
         values = self.model_dump(warnings="none", exclude=set(find_fields(ServedEntity, Derived)))
         values["entity_version"] = self.follows or self.entity_version
-        if self.max_replicas == self.min_replicas:
+        if self.max_replicas == max(self.min_replicas, 1):
             values["max_replicas"] = None
+        if self.scale_to_zero_enabled:
+            values["min_replicas"] = 1
+        if self.external_model is not None:
+            values["external_model"] = self.external_model.written()
         fields = ServedEntity.model_fields
         return {n: v for n, v in values.items() if fields[n].is_required() or v != fields[n].default}
+
+
+_HOSTED: Final = ("num_cpus", "num_gpus", "environment_vars", "scale_to_zero_enabled", "task")
+"""Fields about replicas that hold a model."""
+
+_SIZES: Final[Mapping[str, int]] = {"Small": 4, "Medium": 16, "Large": 64}
+
+
+def places_of(entity: ServedEntity) -> int:
+    """The requests that a replica handles at once where `max_ongoing_requests` doesn't say it."""
+    if entity.workload_size is not None:
+        return _SIZES[entity.workload_size]
+    return 1000 if entity.external_model is not None else 64
+
+
+def unless_default(entity: ServedEntity, places: int | None) -> int | None:
+    """The requests that a replica handles at once; None where that is the default, as specs have it."""
+    return None if places == places_of(entity) else places
 
 
 class Route(Part):
@@ -153,6 +249,27 @@ class TrafficConfig(Part):
 
     routes: Annotated[tuple[Route, ...], ByKey("served_entity_name")] = ()
     """One route for each served entity; the percentages add up to 100."""
+
+
+class Oidc(Part):
+    """An OpenID Connect issuer, whose tokens sign MLflow's users in."""
+
+    issuer: Url
+    """The issuer's address, as in its tokens."""
+    audience: str
+    """The audience that a token must be for."""
+    username_claim: str = "email"
+    """The claim with the name of the MLflow user."""
+
+
+class Auth(Part):
+    """Access by MLflow's users, with settings."""
+
+    oidc: Oidc | None = None
+    """Bearer tokens of this issuer are accepted, too."""
+    grace: Annotated[float, Field(ge=0, le=3600)] = 0.0
+    """Seconds for which users who were let in before are still let in while the auth database doesn't answer;
+    then they get 503."""
 
 
 class ServingEndpoint(Spec):
@@ -183,7 +300,16 @@ serving_endpoints:
         - {served_entity_name: challenger, traffic_percentage: 10}
     description: Scores card payments.
     tags: {team: risk}
-    auth: none
+    auth:
+      oidc: {issuer: "https://login.example", audience: fraud, username_claim: email}
+      grace: 60
+    ai_gateway:
+      rate_limits:
+        - {calls: 6000, renewal_period: minute}
+        - {calls: 100, key: user, renewal_period: minute}
+      usage_tracking_config: {enabled: true}
+      inference_table_config: {enabled: true, sampling_fraction: 0.1, exclude_columns: [card]}
+      fallback_config: {enabled: true}
 """
     store: ClassVar[Store] = Store.SERVE
     trait = Trait.ENDPOINT
@@ -201,12 +327,19 @@ serving_endpoints:
     """The endpoint's purpose."""
     tags: Tags = {}
     """Labels. The stack manages the declared keys and leaves all others alone."""
-    auth: Literal["basic", "none"] = "basic"
+    auth: Literal["basic", "none"] | Auth = "basic"
     """Who may use the endpoint. `basic`: users of MLflow's auth database with a role that may `USE` it, and
-    MLflow's administrators. `none`: everyone who can reach the cluster."""
+    MLflow's administrators; by password, or by a token that `lac token create` made. `none`: everyone who can
+    reach the cluster. A mapping: as `basic`, with the settings in it."""
+    ai_gateway: AiGateway | None = None
+    """Rate limits, guardrails, usage tracking and fallback."""
 
     auth_database: Annotated[str, Derived()] = ""
     """The auth database's address for the endpoint, without a password."""
+    usage_store: Annotated[str, Derived()] = ""
+    """The store of usage rows for the endpoint, without a password."""
+    rate_limit_store: Annotated[str, Derived()] = ""
+    """The store of the counts of rate limits for several replicas, without a password."""
     runtime_env: Annotated[
         Mapping[str, Any],
         AfterValidator(MappingProxyType),
@@ -242,31 +375,56 @@ serving_endpoints:
             raise ValueError(f"the routes' percentages add up to {total}, not to 100")
         return self
 
+    @model_validator(mode="after")
+    def _tasks(self) -> ServingEndpoint:
+        tasks = {entity.name: entity.kind_of_task for entity in self.served_entities}
+        if len({*tasks.values()}) > 1:
+            first, *_, last = tasks
+            raise ValueError(
+                f"the served entities of an endpoint have one task; "
+                f"`{first}` has {tasks[first] or 'none'}, `{last}` {tasks[last] or 'none'}"
+            )
+        gateway = self.ai_gateway
+        if gateway and gateway.guardrails and None in tasks.values():
+            raise ValueError("`guardrails` read the texts of language models, which have a `task`")
+        return self
+
+    @property
+    def requires_users(self) -> bool:
+        """Whether the endpoint checks access."""
+        return self.auth != "none"
+
+    @property
+    def gateway(self) -> AiGateway:
+        """What it does beside answering; nothing by default."""
+        return self.ai_gateway or AiGateway()
+
     def refs(self) -> Iterator[Address]:
         """The versions that it serves, where they are resolved, and the aliases that it follows."""
         for entity in self.served_entities:
             if isinstance(entity.entity_version, int):
-                yield Address("model_version", (entity.entity_name, entity.entity_version))
+                yield Address("model_version", (entity.model, entity.entity_version))
         yield from self.follows()
 
     def follows(self) -> Iterator[Address]:
         """The aliases that say which versions it serves."""
         for entity in self.served_entities:
             if alias := alias_of(entity):
-                yield Address("model_alias", (entity.entity_name, alias))
+                yield Address("model_alias", (entity.model, alias))
 
     def replica_values(self) -> Iterator[str]:
         """Of every served entity."""
         for entity in self.served_entities:
-            yield from entity.environment_vars.values()
+            yield from entity.replica_values()
 
     def stands_for(self) -> Mapping[str, Address | None]:
         """The version of each served entity; None where it isn't resolved."""
         return {
-            entity.name: Address("model_version", (entity.entity_name, entity.entity_version))
+            entity.name: Address("model_version", (entity.model, entity.entity_version))
             if isinstance(entity.entity_version, int)
             else None
             for entity in self.served_entities
+            if entity.entity_name is not None
         }
 
     def renamed(self, before: Address, after: Address) -> Self:
@@ -282,6 +440,10 @@ serving_endpoints:
         routes = self.traffic_config.routes
         if routes and not (len(routes) == 1 and routes[0].traffic_percentage == 100):
             values["traffic_config"] = {"routes": [route.model_dump(warnings="none") for route in routes]}
+        if isinstance(self.auth, Auth):
+            values["auth"] = compact(self.auth)
+        if self.ai_gateway is not None:
+            values["ai_gateway"] = self.ai_gateway.written()
         return values
 
 

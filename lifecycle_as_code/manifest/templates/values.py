@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ...serving.references import is_reference
-from ..convert import SECRET_FIELDS
+from ..convert import REFERENCE_FIELDS
 from ..value_errors import REFUSED
 from ..yaml.nodes import Map, Seq, graft
 from ..yaml.report import Report, guess
@@ -118,7 +118,7 @@ def _check_name(name: str, attribute: str | None, names: Mapping[str, Any]) -> N
         detail = f"`{use}` would put an environment variable of this machine into the plan."
         hint = (
             "use a variable: `var.…`, set with `LAC_VAR_…`; `env` is allowed in lac.yaml's connection "
-            "settings, and as the whole value of an endpoint's environment variable"
+            "settings, and as the whole value of an endpoint's environment variable or key"
         )
         raise TemplateError(detail, hint, code="env-not-allowed")
     if name == "env" and attribute is not None and attribute not in names["env"]:
@@ -131,8 +131,8 @@ def _check_name(name: str, attribute: str | None, names: Mapping[str, Any]) -> N
 class TreeRenderer:
     """Renders the templates in the values of one file's tree, in place.
 
-    A value under `environment_vars` that is exactly `{{ env.NAME }}` stays as it is: the cluster resolves the
-    reference.
+    A value under `environment_vars` or `external_model` that is exactly `{{ env.NAME }}` or
+    `{{secrets/scope/key}}` stays as it is: the cluster resolves the reference.
     """
 
     def __init__(self, renderer: Renderer, report: Report) -> None:
@@ -154,7 +154,7 @@ class TreeRenderer:
             return
         entries: Any = node.items() if isinstance(node, Map) else enumerate(node)
         for key, value in entries:
-            is_secret = secret or key in SECRET_FIELDS
+            is_secret = secret or key in REFERENCE_FIELDS
             if isinstance(value, Map | Seq):
                 self.render(value, is_secret)
             elif isinstance(value, str) and has_template(value) and not (is_secret and is_reference(value)):

@@ -20,7 +20,7 @@ import math
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +129,7 @@ class ExternalModel:
             return Outcome(payload)
         return await self._answer(payload, trace)
 
-    async def stream(self, body: bytes, trace: Mapping[str, str]) -> AsyncIterator[Outcome | bytes]:
+    async def stream(self, body: bytes, trace: Mapping[str, str]) -> AsyncGenerator[Outcome | bytes, None]:
         """The parts of an answer: its head, which is the whole answer unless it is `llm.STREAM_HEAD`; then
         events. Closing the iterator ends the provider's work."""
         payload = read_request(body, self._dialect.task)

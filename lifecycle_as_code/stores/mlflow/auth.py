@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from sqlalchemy import Column, Connection, Table, select
 from ...model.access import ALL, AccessState, Role
 from ...model.diagnostics import Diagnostic
 from ...model.spec import Address
-from ...serving.levels import WORKSPACE, Grant, ResourceType
+from ...serving.levels import HIDDEN_ROLE, WORKSPACE, Grant, ResourceType
 from ..sql import rows
 from .prompts import prompt_names
 from .tables import (
@@ -26,13 +25,10 @@ from .tables import (
     users,
 )
 
-_HIDDEN: Final = re.compile(r"__user_([0-9]+)__")
-
 
 def hidden_user(role: str) -> int | None:
-    """The id of the user whose own grants this role holds; None for any other role. MLflow: `__user_<id>__`,
-    made by its API for one user's grants, and never by hand."""
-    match = _HIDDEN.fullmatch(role)
+    """The id of the user whose own grants this role holds; None for any other role."""
+    match = HIDDEN_ROLE.fullmatch(role)
     return int(match[1]) if match else None
 
 

@@ -5,6 +5,8 @@ An endpoint's ingress `lac.<endpoint>` is the app with its route. Its targets, w
 Every other entity is an immutable app of its own, named `lac.<endpoint>.<entity>.<hash>` by what it serves.
 The hash covers what Ray can't change without restarting replicas; the rest (replicas, ongoing requests,
 timeouts, weights) changes in place.
+A model at a provider has no app: its settings are a row of the ingress' `user_config`, and the process that
+answers HTTP asks the provider.
 Every config carries the mark `lac` and its owner, so that a GET alone identifies it: the stack and its
 store, since stacks with the same name in several stores may share a cluster.
 """
@@ -31,8 +33,11 @@ class ServedEntity:
     """One served entity, resolved: a version number and a place to load from, no alias.
 
     `environment_vars` hold plain values or `{{ env.NAME }}`, looked up on the node. `timeout` in seconds.
-    `min_replicas == max_replicas` is a fixed number, otherwise Ray scales between them. `attempt`: how many
-    times the same entity was restarted because its app had failed.
+    `min_replicas == max_replicas` is a fixed number, otherwise Ray scales between them, from none where
+    `min_replicas` is 0. `attempt`: how many times the same entity was restarted because its app had failed.
+    `task`: what a language model does (`serving.llm.Task`). `external_model`: Databricks' block, for a model
+    at a provider. `secrets`: the sources of the references in it, or in `environment_vars`
+    (`serving.references.Sources`).
     """
 
     name: str
@@ -50,6 +55,35 @@ class ServedEntity:
     max_queued_requests: int | None = None
     timeout: float | None = None
     attempt: int = 0
+    task: str = ""
+    external_model: Mapping[str, Any] | None = None
+    first_token_timeout: float | None = None
+    max_retries: int = 0
+    secrets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def is_hosted(self) -> bool:
+        """Whether replicas of the cluster hold the model; otherwise a provider does."""
+        return self.external_model is None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an ingress does beside answering, as its replicas read it. All of it changes in place.
+
+    `auth` as `serving.access.Gate` reads it; `gateway`: Databricks' `ai_gateway`; the stores are URLs without
+    password, or references.
+    """
+
+    auth: Mapping[str, Any] = field(default_factory=dict)
+    gateway: Mapping[str, Any] = field(default_factory=dict)
+    usage_store: str = ""
+    rate_limit_store: str = ""
+
+    def as_config(self) -> dict[str, Any]:
+        """The part of the `user_config` that holds them; nothing for what isn't set."""
+        parts = {name: getattr(self, name) for name in ("gateway", "usage_store", "rate_limit_store")}
+        return {"auth": dict(self.auth), **{name: part for name, part in parts.items() if part}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +141,7 @@ def entity_app(owner: str, endpoint: str, entity: ServedEntity) -> AppConfig:
 
 def target(owner: str, endpoint: str, entity: ServedEntity, weight: int) -> dict[str, Any]:
     """One row of an ingress' targets. A weight of 0 is reachable by name and gets no traffic."""
-    return {
+    row: dict[str, Any] = {
         "name": entity.name,
         "app": entity_name(owner, endpoint, entity),
         "entity_name": entity.entity_name,
@@ -115,6 +149,16 @@ def target(owner: str, endpoint: str, entity: ServedEntity, weight: int) -> dict
         "weight": weight,
         "timeout": entity.timeout,
     }
+    if entity.task:
+        row["task"] = entity.task
+    if entity.external_model is not None:
+        row |= {
+            "external_model": dict(entity.external_model),
+            "first_token_timeout": entity.first_token_timeout,
+            "max_retries": entity.max_retries,
+            "secrets": {name: dict(source) for name, source in entity.secrets.items()},
+        }
+    return row
 
 
 def ingress_app(
@@ -122,27 +166,33 @@ def ingress_app(
     endpoint: str,
     *,
     targets: Sequence[Mapping[str, Any]],
-    auth: Mapping[str, Any],
+    settings: Settings,
     spec: Mapping[str, Any],
     primary: ServedEntity | None = None,
+    proxies: Sequence[ServedEntity] = (),
     runtime_env: Mapping[str, Any] | None = None,
     attempt: int = 0,
 ) -> AppConfig:
     """The config of an endpoint's ingress, with as many replicas and resources as its primary entity wants.
 
-    `targets` as `target` makes them, `auth` as `serving.access.Gate` reads it, `spec` any JSON object that is
-    to be stored in `Application.config` (`user_config`). Without a primary it only forwards. Another primary
-    or another `attempt` makes Ray start new replicas, and stop the former ones when those serve.
+    `targets` as `target` makes them, `spec` any JSON object that is to be stored in `Application.config`
+    (`user_config`). Without a primary it only forwards, to other apps or to the providers of `proxies`.
+    Another primary or another `attempt` makes Ray start new replicas, and stop the former ones when those
+    serve.
     """
     args: dict[str, Any] = {"lac": routing.FORMAT, "stack": owner, "endpoint": endpoint, "attempt": attempt}
-    options: dict[str, Any] = {"num_replicas": 1, "ray_actor_options": {"num_cpus": 0, "num_gpus": 0}}
+    options = _forwarding_options(proxies)
     if primary is not None:
         app = entity_name(owner, endpoint, primary)
         args["primary"] = {"app": app, **_args(owner, endpoint, primary)}
         options = _options(primary)
-        if auth.get("mode") == "basic" and primary.max_ongoing_requests:
-            # half of a replica's places: those who are known need the rest
-            auth = {**auth, "waiting": max(1, primary.max_ongoing_requests // 2)}
+        if proxies and primary.max_ongoing_requests:
+            options["max_ongoing_requests"] = sum(e.max_ongoing_requests or 0 for e in (primary, *proxies))
+    config = settings.as_config()
+    places = options.get("max_ongoing_requests")
+    if settings.auth.get("mode") == "basic" and places:
+        # half of a replica's places: those who are known need the rest
+        config["auth"]["waiting"] = max(1, places // 2)
     return {
         "name": ingress_name(endpoint),
         "route_prefix": route(endpoint),
@@ -161,7 +211,7 @@ def ingress_app(
                     "stack": owner,
                     "spec": dict(spec),
                     "targets": [dict(t) for t in targets],
-                    "auth": dict(auth),
+                    **config,
                 },
             }
         ],
@@ -209,6 +259,12 @@ def _args(owner: str, endpoint: str, entity: ServedEntity) -> dict[str, Any]:
         args["tracking_uri"] = entity.tracking_uri
     if entity.attempt:
         args["attempt"] = entity.attempt
+    if entity.task:
+        args |= {"task": entity.task, "num_cpus": entity.num_cpus}
+    if entity.secrets:
+        args["secrets"] = {name: dict(source) for name, source in entity.secrets.items()}
+    if entity.external_model is not None:
+        args["external_model"] = dict(entity.external_model)
     return args
 
 
@@ -222,6 +278,16 @@ def _immutable_config(owner: str, endpoint: str, entity: ServedEntity) -> dict[s
         # numbers of replicas change in place; Ray restarts them all when scaling as such comes or goes
         "scales": entity.min_replicas != entity.max_replicas,
     }
+
+
+def _forwarding_options(proxies: Sequence[ServedEntity]) -> dict[str, Any]:
+    """The options of an ingress without a model: waiting for others takes no CPU of its own."""
+    if not proxies:
+        return {"num_replicas": 1, "ray_actor_options": {"num_cpus": 0, "num_gpus": 0}}
+    options = _options(max(proxies, key=lambda entity: (entity.max_replicas, entity.min_replicas)))
+    options["ray_actor_options"] = {"num_cpus": 0, "num_gpus": 0}
+    options["max_ongoing_requests"] = sum(entity.max_ongoing_requests or 0 for entity in proxies)
+    return options
 
 
 def _options(entity: ServedEntity) -> dict[str, Any]:

@@ -266,7 +266,7 @@ class Cluster:
                     reply = http.get(base + path)
                     reported = reply.headers.get("X-Endpoint-Revision")
                     if reply.status_code != 200 and not (revision and reported == revision):
-                        problem = f"{path} answers {reply.status_code}"
+                        problem = f"{path} answers {reply.status_code}{_reason(reply)}"
                     elif revision and reported != revision:
                         problem = "the ingress doesn't use its new configuration yet"
                     else:
@@ -363,6 +363,15 @@ def _one_at_a_time(address: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _reason(reply: httpx.Response) -> str:
+    """What an endpoint says of its error, in words."""
+    try:
+        message = reply.json()["message"]
+    except (ValueError, TypeError, KeyError):
+        return ""
+    return f": {message}" if isinstance(message, str) else ""
 
 
 def _describe_address(address: str) -> str:

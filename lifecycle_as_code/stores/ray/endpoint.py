@@ -16,6 +16,7 @@ from typing import Any
 from .apps import (
     AppConfig,
     ServedEntity,
+    Settings,
     entity_app,
     entity_name,
     ingress_app,
@@ -36,24 +37,32 @@ class Endpoint:
     name: str
     entities: tuple[ServedEntity, ...]
     weights: Mapping[str, int]
-    auth: Mapping[str, Any]
+    settings: Settings
     notes: Mapping[str, Any] = field(default_factory=dict)
     runtime_env: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def apps(self) -> dict[str, ServedEntity]:
-        """Its entities by the names of their apps, the primary's too."""
+    def names(self) -> dict[str, ServedEntity]:
+        """Its entities by the names of their rows, which are those of their apps where they have one."""
         return {entity_name(self.owner, self.name, entity): entity for entity in self.entities}
 
     @property
-    def primary(self) -> ServedEntity:
-        """The entity with the most traffic, the first one of several: the ingress holds its model."""
-        return max(self.entities, key=lambda entity: self.weights.get(entity.name, 0))
+    def apps(self) -> dict[str, ServedEntity]:
+        """Its entities that the cluster hosts by the names of their apps, the primary's too."""
+        return {name: entity for name, entity in self.names.items() if entity.is_hosted}
 
     @property
-    def primary_app(self) -> str:
+    def primary(self) -> ServedEntity | None:
+        """The entity whose model the ingress holds: of those that always run, the one with the most traffic,
+        the first one of several. None where there is none."""
+        resident = [entity for entity in self.entities if entity.is_hosted and entity.min_replicas]
+        return max(resident, key=lambda entity: self.weights.get(entity.name, 0), default=None)
+
+    @property
+    def primary_app(self) -> str | None:
         """The name of the primary's app, which it has while it is on trial."""
-        return entity_name(self.owner, self.name, self.primary)
+        primary = self.primary
+        return None if primary is None else entity_name(self.owner, self.name, primary)
 
     def configs(self) -> dict[str, AppConfig]:
         """The configs of its entities' apps by name, when the traffic has moved: all but the primary's."""
@@ -64,21 +73,21 @@ class Endpoint:
         }
 
     def targets(self, *, weighted: bool) -> list[dict[str, Any]]:
-        """Its rows in the ingress' table, with their weights or with none yet."""
-        return [
-            target(self.owner, self.name, e, self.weights.get(e.name, 0) if weighted else 0)
-            for e in self.entities
-        ]
+        """Its rows in the ingress' table, with their weights or with none yet: then they are on trial."""
+        if weighted:
+            return [target(self.owner, self.name, e, self.weights.get(e.name, 0)) for e in self.entities]
+        return [{**target(self.owner, self.name, e, 0), "trial": True} for e in self.entities]
 
     def ingress(self, attempt: int, *, weighted: bool = True) -> AppConfig:
         """Its ingress once the traffic has moved, or as it starts, without traffic and notes."""
-        notes = {**self.notes, "apps": {entity.name: app for app, entity in self.apps.items()}}
+        notes = {**self.notes, "apps": {entity.name: name for name, entity in self.names.items()}}
         return ingress_app(
             self.owner,
             self.name,
             primary=self.primary,
             targets=self.targets(weighted=weighted),
-            auth=self.auth,
+            settings=self.settings,
+            proxies=[entity for entity in self.entities if not entity.is_hosted],
             # as JSON gives it back
             spec=json.loads(json.dumps(notes)) if weighted else {},
             runtime_env=self.runtime_env,
@@ -153,7 +162,7 @@ class LiveEndpoint:
         return count + (self.ingress.problem is not None)
 
     def ingress_with(self, endpoint: Endpoint) -> AppConfig | None:
-        """The ingress as it is, plus the apps of `endpoint`'s entities without traffic. None for an ingress
+        """The ingress as it is, plus the rows of `endpoint`'s entities without traffic. None for an ingress
         that failed: former replicas may still answer, and only its replacement can mend it."""
         if self.ingress is None or self.ingress.config is None or not self.committed:
             return endpoint.ingress(self.attempt, weighted=False)

@@ -21,6 +21,7 @@ from .state import Application
 DEPLOY_TIMEOUT = 600.0
 """Seconds until new apps must run. Long: a node may have to be started, and an environment installed."""
 PROBE_TIMEOUT = 60.0
+PROXY_TIMEOUT = 15.0
 GONE_TIMEOUT = 180.0
 _TIMES = 3
 """How often apps are put again after another deployer has removed them."""
@@ -111,7 +112,7 @@ def cut_over(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> Problems:
 
     def edit(move: Move) -> Edit:
         # the trial is over: its room is needed for the ingress' new replicas
-        trial = {move.after.primary_app} if move.after else set()
+        trial = {move.after.primary_app or ""} if move.after else set()
         here = endpoints.get(move.name)
         serving = here.committed.values() if here else ()
         return Edit({ingress_name(move.name): configs[move.name]}, trial - {*serving})
@@ -293,8 +294,10 @@ def _what(app: str, move: Move) -> str:
     """An app as people know it, by the entity that it holds: `fraud: champion v4`."""
     if move.after is None:
         return move.name
-    entity = move.after.apps.get(app, move.after.primary)
-    return f"{move.name}: {entity.name} v{entity.entity_version}"
+    entity = move.after.names.get(app, move.after.primary)
+    if entity is None:
+        return f"{move.name}: its front"
+    return f"{move.name}: {entity.name}" + (f" v{entity.entity_version}" if entity.entity_version else "")
 
 
 def _probe_new(cluster: Cluster, move: Move, endpoints: Mapping[str, LiveEndpoint], tell: Tell) -> str | None:
@@ -304,8 +307,11 @@ def _probe_new(cluster: Cluster, move: Move, endpoints: Mapping[str, LiveEndpoin
         # it runs, so it has loaded; nobody can ask for it through an ingress that failed
         return None
     serving = set(here.committed.values()) if here else set()
-    for app in sorted((move.after.apps if move.after else {}).keys() - serving):
-        problem = cluster.probe(move.name, entity=app, timeout=PROBE_TIMEOUT, pulse=lambda: tell(""))
+    names = move.after.names if move.after else {}
+    for app in sorted(names.keys() - serving):
+        # a model at a provider has nothing to load: it lacks a secret, or is ready
+        seconds = PROBE_TIMEOUT if names[app].is_hosted else PROXY_TIMEOUT
+        problem = cluster.probe(move.name, entity=app, timeout=seconds, pulse=lambda: tell(""))
         if problem is not None:
-            return f"{_what(app, move)}: after {PROBE_TIMEOUT:.0f} s, {problem}"
+            return f"{_what(app, move)}: after {seconds:.0f} s, {problem}"
     return None

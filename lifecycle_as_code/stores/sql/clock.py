@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, Connection, literal_column, select
 
+from ...serving.clock import milliseconds
+
 
 def clock_s(db: Connection) -> ColumnElement[int]:
     """The database's clock in whole seconds since 1970, as part of a statement."""
@@ -14,8 +16,4 @@ def clock_s(db: Connection) -> ColumnElement[int]:
 
 def clock_ms(db: Connection) -> int:
     """Milliseconds since 1970 by the database's clock."""
-    if db.dialect.name == "postgresql":
-        now = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
-    else:
-        now = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
-    return int(db.execute(select(literal_column(now))).scalar_one())
+    return int(db.execute(select(literal_column(milliseconds(db.dialect.name)))).scalar_one())

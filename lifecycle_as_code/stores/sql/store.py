@@ -23,7 +23,7 @@ from sqlalchemy.pool import NullPool
 from ...model.diagnostics import Diagnostic, LacError
 from .errors import ENCODE, LOCKED, DatabaseError, diagnose, report, unknown_option
 
-Role = Literal["tracking", "auth"]
+Role = Literal["tracking", "auth", "usage"]
 Dialect = Literal["sqlite", "postgresql"]
 
 SUPPORTED = "`sqlite:///<path>` and `postgresql://<user>@<host>/<database>`"
@@ -279,7 +279,7 @@ def _why_not(scheme: str) -> str:
 
 
 def _unsupported_store(role: Role, what: str, why: str) -> Diagnostic:
-    setting = "store" if role == "tracking" else "auth_store"
+    setting = {"tracking": "store", "auth": "auth_store", "usage": "usage_store"}[role]
     return Diagnostic(
         "unsupported-store",
         "this kind of store isn't supported",

@@ -29,8 +29,9 @@ from ...model.spec import P, Part, construct, plain
 from ..sql.errors import CONFLICT, report
 from . import upgrades
 
-SCHEMA_VERSION: Final = 2
-"""1: records and a lease. 2: marks of protection, history, who holds the lock and since when.
+SCHEMA_VERSION: Final = 3
+"""1: records and a lease. 2: marks of protection, history, who holds the lock and since when. 3: tokens, of
+which there are any in the auth database alone.
 
 A change of a table below needs a new version, and a step to it in `upgrades`."""
 
@@ -82,6 +83,8 @@ locks: Final = Table(
 # as version 2 made them: a change of one needs a declaration here, and leaves the step's alone
 applies: Final = upgrades.applies.to_metadata(metadata)
 changes: Final = upgrades.changes.to_metadata(metadata)
+# as version 3 made it
+tokens: Final = upgrades.tokens.to_metadata(metadata)
 
 STORE_ID: Final = "store_id"
 _VERSION: Final = "schema_version"

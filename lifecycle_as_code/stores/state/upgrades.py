@@ -91,5 +91,39 @@ def _to_2(db: Connection) -> None:
         )
 
 
-UPGRADES: Final[Mapping[int, Callable[[Connection], None]]] = {1: _to_2}
+# made by the step to version 3
+
+_metadata_3: Final = MetaData()
+
+tokens: Final = Table(
+    "lac_tokens",
+    _metadata_3,
+    # random, and no secret
+    Column("token_id", String(12), primary_key=True),
+    # SHA-256 of the token, in hexadecimal: the token itself is nowhere
+    Column("token_hash", String(64), nullable=False, unique=True),
+    # MLflow's user by both: who deletes a user and makes another one of the same name makes another id
+    Column("user_id", Integer, nullable=False),
+    Column("username", String(255), nullable=False),
+    # `serving.tokens.mark_user`, on SQLite alone: it may give a deleted user's id to the next one
+    Column("user_mark", String(64)),
+    # JSON: a list of names; NULL for every endpoint that the user may use
+    Column("endpoints", Text),
+    Column("description", Text, nullable=False),
+    # the actor, for people
+    Column("created_by", String(256), nullable=False),
+    # milliseconds since 1970 by this database's clock
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("revoked_ms", BigInteger),
+    # by the endpoints, at most once a minute
+    Column("last_used_ms", BigInteger),
+)
+
+
+def _to_3(db: Connection) -> None:
+    _metadata_3.create_all(db)
+
+
+UPGRADES: Final[Mapping[int, Callable[[Connection], None]]] = {1: _to_2, 2: _to_3}
 """By the version that a step starts from."""

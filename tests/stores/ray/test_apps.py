@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from lifecycle_as_code.stores.ray.apps import Mark, ServedEntity, entity_app, entity_name, ingress_app, mark
+from lifecycle_as_code.stores.ray.apps import (
+    Mark,
+    ServedEntity,
+    Settings,
+    entity_app,
+    entity_name,
+    ingress_app,
+    mark,
+)
 
 ENTITY = ServedEntity("champion", "fraud", 3, "/models/3", environment_vars={"A": "{{ env.A }}"})
 
@@ -47,7 +55,7 @@ def test_stacks_and_endpoints_dont_share_entities() -> None:
 
 
 def test_a_config_tells_whose_it_is() -> None:
-    ingress = ingress_app("s", "e", targets=[], auth={"mode": "none"}, spec={})
+    ingress = ingress_app("s", "e", targets=[], settings=Settings({"mode": "none"}), spec={})
     assert mark(entity_app("s", "e", ENTITY)) == Mark("s", "e", "champion")
     assert mark(ingress) == Mark("s", "e", None)
     assert [mark(c) for c in (None, {}, {"args": {}}, {"args": {"stack": "s", "endpoint": "e"}})] == [
@@ -57,11 +65,11 @@ def test_a_config_tells_whose_it_is() -> None:
 
 def test_strangers_never_take_all_the_places_of_a_replica() -> None:
     few = replace(ENTITY, max_ongoing_requests=8)
-    ingress = ingress_app("s", "e", targets=[], auth={"mode": "basic"}, spec={}, primary=few)
+    ingress = ingress_app("s", "e", targets=[], settings=Settings({"mode": "basic"}), spec={}, primary=few)
     assert ingress["deployments"][0]["user_config"]["auth"] == {"mode": "basic", "waiting": 4}
 
 
 def test_ray_looks_for_dead_replicas_often() -> None:
-    ingress = ingress_app("s", "e", targets=[], auth={"mode": "none"}, spec={}, primary=ENTITY)
+    ingress = ingress_app("s", "e", targets=[], settings=Settings({"mode": "none"}), spec={}, primary=ENTITY)
     for app in (ingress, entity_app("s", "e", ENTITY)):
         assert app["deployments"][0]["health_check_period_s"] <= 2

@@ -9,7 +9,7 @@ from support.ray_replies import app, instance
 
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.stores.ray import merge, state
-from lifecycle_as_code.stores.ray.apps import ServedEntity, entity_app, ingress_app
+from lifecycle_as_code.stores.ray.apps import ServedEntity, Settings, entity_app, ingress_app
 
 ENTITY = ServedEntity("champion", "fraud", 3, "/models/3", environment_vars={"A": "{{ env.A }}"})
 
@@ -55,8 +55,8 @@ def test_an_app_that_appeared_between_our_read_and_our_write_is_rescued() -> Non
 
 
 def test_every_name_and_route_of_others_is_told_at_once() -> None:
-    ours = ingress_app("s", "mine", targets=[], auth={}, spec={})
-    foreign = ingress_app("t", "yours", targets=[], auth={}, spec={})
+    ours = ingress_app("s", "mine", targets=[], settings=Settings(), spec={})
+    foreign = ingress_app("t", "yours", targets=[], settings=Settings(), spec={})
     found = state.applications(
         instance(
             app("lac.yours", deployed_app_config=foreign, route_prefix=foreign["route_prefix"]),

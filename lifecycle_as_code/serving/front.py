@@ -1,0 +1,157 @@
+"""Everything that a replica of an ingress answers by, read from one `user_config` and replaced as a whole.
+
+What a new configuration has in common with the former one is kept: the connections to providers, the counts
+of rate limits, the remembered answers of the access check.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray.serve.handle import DeploymentHandle
+
+from lifecycle_as_code.serving import routing
+from lifecycle_as_code.serving.access import Gate
+from lifecycle_as_code.serving.references import Secrets
+
+if TYPE_CHECKING:
+    from lifecycle_as_code.serving.guardrails import Guardrails
+    from lifecycle_as_code.serving.limits import Limits
+    from lifecycle_as_code.serving.providers import ExternalModel
+    from lifecycle_as_code.serving.usage import UsageLog
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """`settings`: by part, what that part was made from. `limits`, `guardrails` and `log` are None where the
+    endpoint has none. `proxies`: the models at providers, by the names of their rows."""
+
+    table: routing.Table = field(default_factory=routing.Table)
+    gate: Gate = field(default_factory=lambda: Gate({}))
+    limits: Limits | None = None
+    guardrails: Guardrails | None = None
+    log: UsageLog | None = None
+    keeps_bodies: bool = False
+    falls_back: bool = False
+    handles: Mapping[str, DeploymentHandle[Any]] = field(default_factory=dict)
+    proxies: Mapping[str, ExternalModel] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, endpoint: str, config: Mapping[str, Any], former: Front, primary: str | None) -> Front:
+        """The front of this `user_config`. `primary`: the app of the entity that this process holds. Raises
+        whatever a bad configuration causes."""
+        table = routing.read(dict(config))
+        gateway: Mapping[str, Any] = config.get("gateway") or {}
+        settings: dict[str, Any] = {
+            "auth": dict(config.get("auth") or {}),
+            "limits": _limit_settings(config, gateway),
+            "guardrails": gateway.get("guardrails"),
+            "log": _log_settings(endpoint, config, gateway),
+            "proxies": {t.app: _proxy_settings(t) for t in table.targets if t.external_model is not None},
+        }
+
+        def is_same(part: str) -> bool:
+            return part in former.settings and former.settings[part] == settings[part]
+
+        known = former.settings.get("proxies") or {}
+        return cls(
+            table,
+            former.gate if is_same("auth") else Gate(settings["auth"]),
+            former.limits if is_same("limits") else _make_limits(settings["limits"], endpoint),
+            former.guardrails if is_same("guardrails") else _make_guardrails(settings["guardrails"]),
+            former.log if is_same("log") else _make_log(settings["log"]),
+            bool(settings["log"] and settings["log"].get("payloads") is not None),
+            bool((gateway.get("fallback_config") or {}).get("enabled")),
+            {
+                t.app: former.handles.get(t.app) or DeploymentHandle("entity", t.app)
+                for t in table.targets
+                if t.app != primary and t.external_model is None
+            },
+            {
+                t.app: former.proxies[t.app]
+                if known.get(t.app) == settings["proxies"][t.app] and t.app in former.proxies
+                else _make_proxy(t)
+                for t in table.targets
+                if t.external_model is not None
+            },
+            settings,
+        )
+
+
+def _limit_settings(config: Mapping[str, Any], gateway: Mapping[str, Any]) -> dict[str, Any] | None:
+    if not gateway.get("rate_limits"):
+        return None
+    return {
+        "rate_limits": gateway["rate_limits"],
+        "store": config.get("rate_limit_store") or "",
+        "failure_mode": gateway.get("rate_limit_failure_mode", "open"),
+    }
+
+
+def _log_settings(
+    endpoint: str, config: Mapping[str, Any], gateway: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    parts = {"usage": "usage_tracking_config", "payloads": "inference_table_config"}
+    on = {part: block for part, key in parts.items() if (block := gateway.get(key)) and block.get("enabled")}
+    return {"store": config.get("usage_store") or "", "endpoint": endpoint, **on} if on else None
+
+
+def _proxy_settings(target: routing.Target) -> dict[str, Any]:
+    return {
+        "settings": target.external_model,
+        "secrets": target.secrets,
+        "timeout": target.timeout,
+        "first_token_timeout": target.first_token_timeout,
+        "max_retries": target.max_retries,
+    }
+
+
+def _make_limits(settings: dict[str, Any] | None, endpoint: str) -> Limits | None:
+    if settings is None:
+        return None
+    from lifecycle_as_code.serving.limits import Limits
+
+    return Limits(settings, endpoint)
+
+
+def _make_guardrails(settings: Mapping[str, Any] | None) -> Guardrails | None:
+    if not settings:
+        return None
+    from lifecycle_as_code.serving.guardrails import Guardrails
+
+    return Guardrails(settings)
+
+
+def _make_log(settings: dict[str, Any] | None) -> UsageLog | None:
+    if settings is None:
+        return None
+    from lifecycle_as_code.serving.usage import UsageLog
+
+    return UsageLog(settings, spool_directory(settings["endpoint"], settings["store"]))
+
+
+def spool_directory(endpoint: str, store: str) -> Path:
+    """Where this user's replicas of the endpoint on this node keep what isn't in that store yet. Outside of
+    Ray's own directory, which a stopped Ray takes along."""
+    key = hashlib.sha256(f"{endpoint}\n{store}".encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"lac-usage-{os.getuid()}" / key
+
+
+def _make_proxy(target: routing.Target) -> ExternalModel:
+    from lifecycle_as_code.serving.providers import ExternalModel
+
+    assert target.external_model is not None
+    return ExternalModel(
+        target.external_model,
+        Secrets(target.secrets),
+        timeout=target.timeout or routing.TIMEOUT,
+        first_token_timeout=target.first_token_timeout,
+        max_retries=target.max_retries,
+    )

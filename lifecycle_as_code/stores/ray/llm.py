@@ -1,0 +1,149 @@
+"""A language model on GPUs as an app of `ray.serve.llm` (vLLM): its config. Pure.
+
+**Never run on a GPU.** The configs were checked against Ray 2.60's own schema classes (`LLMConfig`,
+`ServeDeploySchema`), the engine's arguments against Ray's documentation and issues alone: whether vLLM starts
+with them, nobody has seen.
+
+The app is Ray's own (`ray.serve.llm:build_openai_app`), without a route: what reaches it has passed an
+ingress. Its args are Ray's and have no room for lac's mark: it stands in `experimental_configs`, where Ray
+only looks for keys that it knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...serving import routing
+from .apps import AppConfig, ServedEntity, entity_name
+
+MARK = "lac"
+"""The key in `experimental_configs` with the owner, the endpoint and the entity."""
+
+_HUB = "hf://"
+_BUCKETS = ("s3://", "gs://", "abfss://", "azure://")
+_DOWNLOADS = "/tmp/lac-tokenizers"
+# vLLM's own share of a GPU's memory
+_MEMORY = 0.9
+
+
+def serves_on_gpu(entity: ServedEntity) -> bool:
+    """Whether a served entity is one for `ray.serve.llm`: a language model of ours that wants GPUs."""
+    return bool(entity.task) and entity.is_hosted and entity.num_gpus > 0
+
+
+def llm_app(
+    owner: str, endpoint: str, entity: ServedEntity, accelerator_type: str | None = None
+) -> AppConfig:
+    """The config of a served entity's app. `accelerator_type`: one of Ray's names, such as `L4` or `H100`.
+
+    ValueError for a location that vLLM can't read, and for references in `environment_vars`: the replicas are
+    vLLM's, and Ray's config would hold what they stand for.
+    """
+    return {
+        "name": entity_name(owner, endpoint, entity),
+        "route_prefix": None,
+        "import_path": "ray.serve.llm:build_openai_app",
+        "runtime_env": dict(entity.runtime_env),
+        "args": {"llm_configs": [_config(owner, endpoint, entity, accelerator_type)]},
+    }
+
+
+def read_mark(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The owner (`stack`), the endpoint and the entity's `name` in an app's config; empty without them."""
+    args = config.get("args")
+    configs = args.get("llm_configs") if isinstance(args, Mapping) else None
+    first = configs[0] if isinstance(configs, list) and configs else {}
+    mark: Mapping[str, Any] = (first.get("experimental_configs") or {}).get(MARK) or {}
+    return mark
+
+
+def _config(owner: str, endpoint: str, entity: ServedEntity, accelerator_type: str | None) -> dict[str, Any]:
+    """An `LLMConfig`."""
+    loading, engine = _location(entity)
+    if entity.task == "llm/v1/embeddings":
+        # vLLM no longer knows its former `task: embed` (ray-project/ray#64466)
+        engine |= {"runner": "pooling", "convert": "embed"}
+    config: dict[str, Any] = {
+        "model_loading_config": {"model_id": entity.entity_name or entity.name, **loading},
+        "llm_engine": "vLLM",
+        "engine_kwargs": {
+            **engine,
+            # as on CPU: no code of the model's, no pickled weights
+            "trust_remote_code": False,
+            "load_format": "safetensors",
+            "tensor_parallel_size": max(1, int(entity.num_gpus)),
+        },
+        "deployment_config": _deployment(entity),
+        "runtime_env": _runtime_env(entity),
+        "experimental_configs": {
+            MARK: {
+                "lac": routing.FORMAT,
+                "stack": owner,
+                "endpoint": endpoint,
+                "name": entity.name,
+                "entity_name": entity.entity_name,
+                "entity_version": entity.entity_version,
+                "attempt": entity.attempt,
+            }
+        },
+    }
+    if accelerator_type is not None:
+        config["accelerator_type"] = accelerator_type
+    if entity.num_gpus < 1:
+        config["placement_group_config"] = {"bundle_per_worker": {"CPU": 1, "GPU": entity.num_gpus}}
+        config["engine_kwargs"]["gpu_memory_utilization"] = round(_MEMORY * entity.num_gpus, 4)
+    return config
+
+
+def _location(entity: ServedEntity) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Where Ray and vLLM find the files: of `model_loading_config`, and of `engine_kwargs`."""
+    uri = entity.model_uri.rstrip("/")
+    if uri.startswith(_HUB):
+        name, _, revision = uri.removeprefix(_HUB).partition("@")
+        pin = {"revision": revision, "tokenizer_revision": revision} if revision else {}
+        return {"model_source": name}, pin
+    uri = uri.removeprefix("file://")
+    if not uri.startswith(("/", *_BUCKETS)):
+        raise ValueError(
+            f"vLLM can't load {entity.name} from {entity.model_uri}: it reads hf://, paths on the nodes, and "
+            f"{', '.join(_BUCKETS)}"
+        )
+    if not entity.entity_version:
+        return {"model_source": uri}, {}
+    # the folders of MLflow's flavors
+    if entity.task == "llm/v1/embeddings":
+        return {"model_source": f"{uri}/model.sentence_transformer"}, {}
+    if uri.startswith("/"):
+        return {"model_source": f"{uri}/model"}, {"tokenizer": f"{uri}/components/tokenizer"}
+    folder = f"{_DOWNLOADS}/{entity.entity_name}/{entity.entity_version}"
+    tokenizer = {"bucket_uri": f"{uri}/components/tokenizer", "destination_path": folder}
+    return {"model_source": {"bucket_uri": f"{uri}/model", "extra_files": [tokenizer]}}, {"tokenizer": folder}
+
+
+def _deployment(entity: ServedEntity) -> dict[str, Any]:
+    """The options of the deployment that asks the engine; the GPUs belong to the engine's workers."""
+    options: dict[str, Any] = {
+        "ray_actor_options": {"num_cpus": entity.num_cpus},
+        "max_ongoing_requests": entity.max_ongoing_requests,
+        "max_queued_requests": entity.max_queued_requests,
+        "graceful_shutdown_timeout_s": entity.timeout,
+    }
+    if entity.min_replicas == entity.max_replicas:
+        options["num_replicas"] = entity.min_replicas
+    else:
+        options["autoscaling_config"] = {
+            "min_replicas": entity.min_replicas,
+            "max_replicas": entity.max_replicas,
+        }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _runtime_env(entity: ServedEntity) -> dict[str, Any]:
+    variables = dict(entity.environment_vars)
+    if references := sorted(name for name, value in variables.items() if "{{" in value):
+        raise ValueError(
+            f"{entity.name}: {references[0]} is a reference, which replicas of vLLM can't look up. Set the "
+            "variable on the nodes themselves; HF_TOKEN is passed on."
+        )
+    return {**entity.runtime_env, "env_vars": {**entity.runtime_env.get("env_vars", {}), **variables}}
