@@ -48,6 +48,7 @@ class Provider:
     fault: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
     """Path, headers and JSON of each request for an answer."""
+    token_status: int = 200
     tokens: int = 0
     """How many tokens its token service has made."""
     left: asyncio.Event = field(default_factory=asyncio.Event)
@@ -268,6 +269,8 @@ def _abort(request: web.Request) -> None:
 
 async def _token(provider: Provider, request: web.Request) -> web.Response:
     form = parse_qs((await request.read()).decode())
+    if provider.token_status != 200:
+        return web.json_response({"error": "unavailable"}, status=provider.token_status)
     if form["grant_type"] == ["client_credentials"]:
         if form["client_secret"] != [provider.key] or form["client_id"] != ["client"]:
             return web.json_response({"error": "invalid_client"}, status=401)

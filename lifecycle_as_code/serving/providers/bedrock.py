@@ -155,11 +155,8 @@ class Bedrock(Dialect):
         from botocore.session import Session
 
         if self.keys.has("aws_access_key_id"):
-            token = None
-            if self.keys.has("aws_session_token"):
-                token = await self.keys.secret("aws_session_token")
             identity = await self.keys.secret("aws_access_key_id")
-            return Credentials(identity, await self.keys.secret("aws_secret_access_key"), token)
+            return Credentials(identity, await self.keys.secret("aws_secret_access_key"))
 
         def look_up() -> Any:
             self._node = self._node or Session().get_credentials()

@@ -192,9 +192,44 @@ def test_tokens_are_fetched_once() -> None:
     async def story() -> None:
         for kind in ("azuread", "vertex"):
             async with external(kind) as (provider, ours):
-                for _ in range(3):
-                    assert (await answer(ours, ask())).status == 200
+                replies = await asyncio.gather(*(answer(ours, ask()) for _ in range(5)))
+                assert [reply.status for reply in [*replies, await answer(ours, ask())]] == [200] * 6
                 assert provider.tokens == 1
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "expected", "message"),
+    [
+        ("azuread", 401, 502, "openai refused the endpoint's credentials"),
+        ("azuread", 503, 503, "openai: Microsoft Entra returned no token"),
+        ("vertex", 400, 502, "google-cloud-vertex-ai refused the endpoint's credentials"),
+    ],
+)
+def test_a_token_service_may_fail(kind: str, status: int, expected: int, message: str) -> None:
+    async def story() -> None:
+        async with external(kind, token_status=status, max_retries=0) as (provider, ours):
+            replies = await asyncio.gather(answer(ours, ask()), stream(ours))
+            assert [(reply.status, reply.error) for reply in replies] == [(expected, message)] * 2
+            provider.token_status = 200
+            ours._renewed = -1e9
+            assert (await answer(ours, ask())).text == ANSWER
+
+    asyncio.run(story())
+
+
+def test_a_service_account_that_is_none_is_named_and_not_repeated() -> None:
+    async def story() -> None:
+        async with external("vertex") as (provider, _):
+            for text in (CANARY, json.dumps({"private_key": CANARY})):
+                secrets = Secrets(environment={"SERVICE_ACCOUNT": text})
+                ours = ExternalModel(provider.settings(), secrets, **LIMITS)
+                with pytest.raises(LookupError, match="private_key isn't the JSON of a service") as e:
+                    await ours.check()
+                assert CANARY not in repr(e.value)
+                assert (await answer(ours, ask())).status == 500
+                await ours.close()
 
     asyncio.run(story())
 
