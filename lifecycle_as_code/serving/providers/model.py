@@ -247,7 +247,10 @@ class ExternalModel:
             retry_after = None
             refused = outdated = False
             try:
-                call = await self._dialect.prepare(payload, stream)
+                try:
+                    call = await self._dialect.prepare(payload, stream)
+                except (TypeError, ValueError, AttributeError, KeyError) as e:
+                    raise BadRequestError("the request isn't in the shape of OpenAI's API") from e
                 response = await self._transport.post(
                     call.url,
                     {**_context(trace), **call.headers},
