@@ -49,6 +49,7 @@ _PING_AGE = 1.0
 _THREADS = 64
 """As many predictions run at once; `max_ongoing_requests` may be less."""
 _RETRIES = 2
+_EXCERPT = 300
 _FALLBACK_STATUSES = frozenset((429, 500, 502, 503, 504))
 """Answers in whose place another entity is asked, where the endpoint falls back."""
 
@@ -162,6 +163,8 @@ class Ingress:
     def __init__(self, args: dict[str, Any]) -> None:
         self._endpoint = str(args["endpoint"])
         self._front = Front()
+        # why the latest configuration isn't used; it names no secret, since none is resolved yet
+        self._refusal = ""
         self._pings: dict[str, tuple[float, asyncio.Future[bool]]] = {}
         primary = args.get("primary")
         self._primary = str(primary["app"]) if primary else None
@@ -185,9 +188,10 @@ class Ingress:
             fresh = [handle for app, handle in front.handles.items() if app not in former.handles]
             if fresh:
                 await asyncio.wait([asyncio.ensure_future(_ping(h)) for h in fresh], timeout=_WARM_UP)
-            self._front = front
+            self._front, self._refusal = front, ""
             await self._release(former, front)
-        except Exception:
+        except Exception as e:
+            self._refusal = f"it can't use its new configuration: {type(e).__name__}: {e}"[:_EXCERPT]
             _logger.exception(
                 "Endpoint %s keeps its configuration: the new one can't be used", self._endpoint
             )
@@ -225,7 +229,7 @@ class Ingress:
                 return Reply(Answer(200, JSON, _mlflow_version()))
             case "GET" | "HEAD", ["served-entities", name, "ping"]:
                 if (target := self._front.table.find(name)) is None:
-                    return http.NOT_FOUND
+                    return _reply(_unavailable(self._refusal)) if self._refusal else http.NOT_FOUND
                 return _reply(await self._ping(target), target)
             case _, ["invocations"] | ["served-entities", _, "invocations"]:
                 return http.wrong_method("POST")

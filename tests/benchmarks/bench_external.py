@@ -110,10 +110,9 @@ async def read_stream(http: aiohttp.ClientSession, url: str) -> list[float]:
         assert reply.status == 200, await reply.text()
         async for line in reply.content:
             now = time.monotonic_ns()
-            if line.startswith(b"data: {") and (choices := json.loads(line[6:])["choices"]):
-                # the endpoint may add a first event with the role alone
-                if sent := choices[0]["delta"].get("content"):
-                    ages.append((now - int(sent)) / 1e6)
+            choices = json.loads(line[6:])["choices"] if line.startswith(b"data: {") else []
+            # the endpoint may add a first event with the role alone
+            ages += [(now - int(sent)) / 1e6 for c in choices if (sent := c["delta"].get("content"))]
     return ages
 
 
