@@ -29,7 +29,7 @@ ANSWER = "".join(WORDS)
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 CANARY = "sk-canary-7f3a9c51e0"
 """The key of every provider; it may appear in no answer, log or repr."""
-SLOW = 0.15
+SLOW = 0.05
 """Seconds that a slow provider takes to begin."""
 CHAT, COMPLETIONS, EMBEDDINGS = "llm/v1/chat", "llm/v1/completions", "llm/v1/embeddings"
 
@@ -48,6 +48,7 @@ class Provider:
     fault: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
     """Path, headers and JSON of each request for an answer."""
+    token_status: int = 200
     tokens: int = 0
     """How many tokens its token service has made."""
     left: asyncio.Event = field(default_factory=asyncio.Event)
@@ -56,6 +57,8 @@ class Provider:
     """A stream goes on until the client leaves."""
     refuses_stream_options: bool = False
     knows_streams: bool = True
+    lingers: bool = False
+    """The transfer ends a while after the last event."""
 
     @property
     def settings(self) -> Callable[..., dict[str, Any]]:
@@ -210,7 +213,7 @@ async def _answer(provider: Provider, request: web.Request) -> web.StreamRespons
         return _error(provider, 403 if "bedrock" in provider.kind else 401, "bad key")
     fault = provider.faults.pop(0) if provider.faults else provider.fault
     if fault in ERRORS:
-        headers = {"429": {"Retry-After": "0"}, "429-long": {"Retry-After": "3600"}}.get(fault, {})
+        headers = {"429": {"Retry-After": "0"}, "429-long": {"Retry-After": "12"}}.get(fault, {})
         return _error(provider, ERRORS[fault], f"no, not with {_credential(provider)}", headers)
     if fault == "redirect":
         raise web.HTTPTemporaryRedirect("/elsewhere")
@@ -254,6 +257,8 @@ async def _answer(provider: Provider, request: web.Request) -> web.StreamRespons
             while True:
                 await asyncio.sleep(0.005)
                 await response.write(part)
+    if provider.lingers:
+        await asyncio.sleep(0.02)
     return response
 
 
@@ -264,6 +269,8 @@ def _abort(request: web.Request) -> None:
 
 async def _token(provider: Provider, request: web.Request) -> web.Response:
     form = parse_qs((await request.read()).decode())
+    if provider.token_status != 200:
+        return web.json_response({"error": "unavailable"}, status=provider.token_status)
     if form["grant_type"] == ["client_credentials"]:
         if form["client_secret"] != [provider.key] or form["client_id"] != ["client"]:
             return web.json_response({"error": "invalid_client"}, status=401)

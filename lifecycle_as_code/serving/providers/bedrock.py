@@ -86,7 +86,7 @@ class Bedrock(Dialect):
         """One signed call."""
         import orjson
 
-        action, body = await self._ask(payload, stream)
+        action, body = self._ask(payload, stream)
         region = await self._region()
         base = await self.keys.text("aws_endpoint_url", f"https://bedrock-runtime.{region}.amazonaws.com")
         # an inference profile's name has `:` and `/`
@@ -127,13 +127,13 @@ class Bedrock(Dialect):
         self._node = None
 
     def _is_cohere(self) -> bool:
-        return "cohere." in self.model
+        return self.keys.word("bedrock_provider") == "cohere"
 
-    async def _ask(self, payload: Payload, stream: bool) -> tuple[str, Payload]:
+    def _ask(self, payload: Payload, stream: bool) -> tuple[str, Payload]:
         if self.task != "llm/v1/embeddings":
             return "converse-stream" if stream else "converse", request(payload)
-        maker = await self.keys.text("bedrock_provider")
-        if maker.lower() not in EMBEDDERS:
+        maker = self.keys.word("bedrock_provider")
+        if maker not in EMBEDDERS:
             raise BadRequestError(f"models of {maker} at Amazon Bedrock have no embeddings")
         texts = texts_in(payload)
         dimensions = payload.get("dimensions")
@@ -155,11 +155,8 @@ class Bedrock(Dialect):
         from botocore.session import Session
 
         if self.keys.has("aws_access_key_id"):
-            token = None
-            if self.keys.has("aws_session_token"):
-                token = await self.keys.secret("aws_session_token")
             identity = await self.keys.secret("aws_access_key_id")
-            return Credentials(identity, await self.keys.secret("aws_secret_access_key"), token)
+            return Credentials(identity, await self.keys.secret("aws_secret_access_key"))
 
         def look_up() -> Any:
             self._node = self._node or Session().get_credentials()

@@ -57,7 +57,7 @@ class Parser(ABC):
     def end(self) -> Sequence[bytes]:
         """The events left at the end of the provider's bytes. BrokenAnswerError where the end is missing."""
         if not self.done:
-            raise BrokenAnswerError("the stream ended before the answer did")
+            raise BrokenAnswerError("the stream ended before the answer was complete")
         return ()
 
 

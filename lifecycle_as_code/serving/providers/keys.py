@@ -36,6 +36,10 @@ class Keys:
         """Whether the block gives the field."""
         return bool(_at(self._config, field))
 
+    def word(self, field: str) -> str:
+        """A field of a fixed choice of words, in lower case."""
+        return str(_at(self._config, field) or "").lower()
+
     async def text(self, field: str, default: str = "") -> str:
         """A field that may be shown; what its references stand for may not, for an address can hold a key."""
         value = str(_at(self._config, field) or "")

@@ -38,7 +38,13 @@ from lifecycle_as_code.serving.providers.dialect import (
     load,
 )
 from lifecycle_as_code.serving.providers.keys import Keys, Secrets
-from lifecycle_as_code.serving.providers.transport import TooLongError, Transport, read, read_error
+from lifecycle_as_code.serving.providers.transport import (
+    MAX_ANSWER,
+    TooLongError,
+    Transport,
+    read,
+    read_error,
+)
 from lifecycle_as_code.serving.scoring import JSON, Answer
 
 if TYPE_CHECKING:
@@ -241,7 +247,10 @@ class ExternalModel:
             retry_after = None
             refused = outdated = False
             try:
-                call = await self._dialect.prepare(payload, stream)
+                try:
+                    call = await self._dialect.prepare(payload, stream)
+                except (TypeError, ValueError, AttributeError, KeyError) as e:
+                    raise BadRequestError("the request isn't in the shape of OpenAI's API") from e
                 response = await self._transport.post(
                     call.url,
                     {**_context(trace), **call.headers},
@@ -267,7 +276,7 @@ class ExternalModel:
                     return self._refusal(status, detail)
                 retry_after = _seconds(response.headers)
                 outdated = status in self._dialect.renewal
-                message = f"{self._provider} answered {status}{self._words(detail)}"
+                message = f"{self._provider} returned {status}{self._words(detail)}"
             if refused:
                 if outdated and not renewed and self._renew(before):
                     renewed = True
@@ -299,17 +308,17 @@ class ExternalModel:
         try:
             return Outcome(Answer(200, JSON, self._dialect.read(bodies, payload)))
         except Exception:
-            return self._error(502, f"{self._provider} gave an answer that can't be read")
+            return self._error(502, f"{self._provider} returned an unreadable answer")
 
     def _refusal(self, status: int, detail: bytes) -> Outcome:
         """A refusal that another try wouldn't change."""
         if 300 <= status < 400:
-            return self._error(502, f"{self._provider} answered with a redirect, which isn't followed")
-        message = f"{self._provider} answered {status}{self._words(detail)}"
+            return self._error(502, f"{self._provider} returned a redirect, which is not followed")
+        message = f"{self._provider} returned {status}{self._words(detail)}"
         return self._error(status if 400 <= status < 500 else 502, message)
 
     def _late(self, limit: float) -> Outcome:
-        return self._error(504, f"{self._provider} gave no answer within {limit:g} s")
+        return self._error(504, f"{self._provider} did not answer within {limit:g} s")
 
     def _damage(self, e: Exception) -> tuple[int, str]:
         """The status and the words for what went wrong with an answer."""
@@ -323,15 +332,15 @@ class ExternalModel:
             case CredentialsError():
                 return 502, f"{self._provider} refused the endpoint's credentials"
             case BrokenAnswerError():
-                return e.status, f"{self._provider}: {self._clean(str(e)) or 'the answer is broken'}"
+                return e.status, f"{self._provider}: {self._clean(str(e)) or 'it reported an error'}"
             case TooLongError():
-                return 502, f"{self._provider} gave an answer that is too long"
+                return 502, f"{self._provider} returned an answer over {MAX_ANSWER // 1024**2} MiB"
             case aiohttp.ConnectionTimeoutError():
-                return 502, f"{self._provider} can't be reached: it took too long"
+                return 502, f"{self._provider} can't be reached: connecting timed out"
             case aiohttp.ClientConnectorDNSError():
-                return 502, f"{self._provider} can't be reached: its name isn't known"
+                return 502, f"{self._provider} can't be reached: its host name can't be resolved"
             case TimeoutError():
-                return 504, f"{self._provider} went silent"
+                return 504, f"{self._provider} stopped sending data"
             case aiohttp.InvalidURL():
                 return 500, f"{self._provider} can't be called: its URL is invalid"
             case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
@@ -341,10 +350,10 @@ class ExternalModel:
                 reason = os.strerror(e.errno) if e.errno and e.errno > 0 else "no connection"
                 return 502, f"{self._provider} can't be reached: {reason}"
             case aiohttp.ClientError() | OSError():
-                return 502, f"{self._provider} broke the connection off"
+                return 502, f"{self._provider} closed the connection"
         # the type alone: the text may hold what was sent
         _logger.error("%s: %s", self, type(e).__name__)
-        return 502, f"{self._provider} gave an answer that can't be read"
+        return 502, f"{self._provider} returned an unreadable answer"
 
     def _error(self, status: int, message: str, retry_after: float | None = None) -> Outcome:
         code = _CODES.get(status, _CODES[400] if status < 500 else _CODES[500])

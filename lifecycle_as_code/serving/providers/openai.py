@@ -5,6 +5,7 @@ Cohere is one by its Compatibility API (https://docs.cohere.com/docs/compatibili
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from abc import abstractmethod
@@ -115,8 +116,11 @@ class OpenAI(PassThrough):
 class AzureOpenAI(OpenAI):
     """OpenAI's models at Azure, by a key (`azure`) or a token of Microsoft Entra (`azuread`)."""
 
-    _token = ""
-    _expires = 0.0
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._token = ""
+        self._expires = 0.0
+        self._renewal = asyncio.Lock()
 
     async def address(self) -> str:
         """The task's route below the deployment."""
@@ -132,21 +136,18 @@ class AzureOpenAI(OpenAI):
 
     async def headers(self) -> dict[str, str]:
         """The key, or a token."""
-        if (await self.keys.text("openai_api_type")).lower() != "azuread":
+        if self.keys.word("openai_api_type") != "azuread":
             return {"api-key": await self.keys.secret("openai_api_key")}
-        if not self.keys.has("microsoft_entra_client_id"):
-            # a token that the operator renews
-            return {"Authorization": f"Bearer {await self.keys.secret('openai_api_key')}"}
-        if time.monotonic() > self._expires:
-            await self._renew()
+        async with self._renewal:
+            if time.monotonic() > self._expires:
+                await self._renew()
         return {"Authorization": f"Bearer {self._token}"}
 
     async def check(self) -> None:
         """LookupError where a credential is missing; no token is fetched."""
         await self.address()
-        if self.keys.has("microsoft_entra_client_id"):
-            await self.keys.text("microsoft_entra_client_id")
-            await self.keys.secret("microsoft_entra_client_secret")
+        if self.keys.word("openai_api_type") == "azuread":
+            await self._form()
             await self._tenant()
         else:
             await self.keys.secret("openai_api_key")
@@ -154,6 +155,14 @@ class AzureOpenAI(OpenAI):
     def forget(self) -> None:
         """Fetch a token for the next call."""
         self._expires = 0.0
+
+    async def _form(self) -> dict[str, str]:
+        return {
+            "grant_type": "client_credentials",
+            "client_id": await self.keys.text("microsoft_entra_client_id"),
+            "client_secret": await self.keys.secret("microsoft_entra_client_secret"),
+            "scope": "https://cognitiveservices.azure.com/.default",
+        }
 
     async def _tenant(self) -> str:
         if tenant := await self.keys.text("microsoft_entra_tenant_id"):
@@ -163,16 +172,10 @@ class AzureOpenAI(OpenAI):
     async def _renew(self) -> None:
         """https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow"""
         login = await self.keys.text("microsoft_entra_login_base", "https://login.microsoftonline.com")
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": await self.keys.text("microsoft_entra_client_id"),
-            "client_secret": await self.keys.secret("microsoft_entra_client_secret"),
-            "scope": "https://cognitiveservices.azure.com/.default",
-        }
         response = await self.transport.post(
             f"{login.rstrip('/')}/{quote(await self._tenant(), safe='')}/oauth2/v2.0/token",
             {"Content-Type": "application/x-www-form-urlencoded"},
-            urlencode(form).encode(),
+            urlencode(await self._form()).encode(),
         )
         body = await read(response, _PARSED)
         if 400 <= response.status < 500:
@@ -182,7 +185,7 @@ class AzureOpenAI(OpenAI):
             self._token = str(token["access_token"])
             self._expires = time.monotonic() + float(token["expires_in"]) - _EARLY
         except (ValueError, KeyError, TypeError):
-            raise BrokenAnswerError("Microsoft Entra gave no token") from None
+            raise BrokenAnswerError("Microsoft Entra returned no token", 503) from None
         self.keys.conceal(self._token)
 
 

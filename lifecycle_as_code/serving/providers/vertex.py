@@ -7,6 +7,7 @@ https://cloud.google.com/vertex-ai/generative-ai/docs/migrate/openai/overview. T
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -29,6 +30,7 @@ from lifecycle_as_code.serving.providers.openai import PATHS, PassThrough
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _MODULES = ("google.oauth2.service_account", "google.auth.transport.requests")
 _ANTHROPIC_VERSION = "vertex-2023-10-16"
+_TOKEN_SECONDS = 10
 _BATCH = 100
 """Texts a call; Gemini's models for embeddings take one."""
 
@@ -40,7 +42,7 @@ class Google:
         self._keys = keys
         self._account = ""
         self._credentials: Any = None
-        self._renewal = asyncio.Lock()
+        self._fetch: tuple[Any, asyncio.Future[Any]] | None = None
 
     async def check(self) -> None:
         """LookupError where google-auth, a field or the key is missing; no token is fetched."""
@@ -58,23 +60,9 @@ class Google:
 
     async def headers(self) -> dict[str, str]:
         """A token, new if need be."""
-        await self._load()
-        from google.auth.exceptions import GoogleAuthError, RefreshError, TransportError
-        from google.auth.transport.requests import Request
-
-        async with self._renewal:
-            credentials = self._credentials
-            if not credentials.valid:
-                try:
-                    await asyncio.to_thread(credentials.refresh, Request())
-                except RefreshError as e:
-                    if e.retryable:
-                        raise BrokenAnswerError("Google gave no token", 503) from None
-                    raise CredentialsError from None
-                except TransportError:
-                    raise BrokenAnswerError("Google's token service can't be reached", 503) from None
-                except GoogleAuthError:
-                    raise CredentialsError from None
+        credentials = await self._load()
+        if not credentials.valid:
+            await self._refresh(credentials)
         self._keys.conceal(credentials.token)
         return {"Content-Type": "application/json", "Authorization": f"Bearer {credentials.token}"}
 
@@ -82,22 +70,33 @@ class Google:
         """Fetch a token for the next call."""
         self._credentials = None
 
-    async def _load(self) -> None:
-        """The manifest's service account, or else the node's own credentials."""
+    async def _refresh(self, credentials: Any) -> None:
+        """One fetch for all requests that need the token, in a thread that none of them can end."""
+        from google.auth.exceptions import GoogleAuthError, TransportError
+        from google.auth.transport.requests import Request
+
+        if self._fetch is None or self._fetch[0] is not credentials:
+            request = functools.partial(Request(), timeout=_TOKEN_SECONDS)
+            begun = asyncio.ensure_future(asyncio.to_thread(credentials.refresh, request))
+            # where every request has left by then
+            begun.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._fetch = credentials, begun
+        fetch = self._fetch[1]
+        try:
+            await asyncio.shield(fetch)
+        except GoogleAuthError as e:
+            if isinstance(e, TransportError) or e.retryable:
+                raise BrokenAnswerError("Google's token service is not available", 503) from None
+            raise CredentialsError from None
+        finally:
+            if fetch.done():
+                self._fetch = None
+
+    async def _load(self) -> Any:
+        """The service account; with another key, another account."""
         await load_package("google-auth", _MODULES, "vertex")
-        import google.auth
         from google.oauth2.service_account import Credentials
 
-        if not self._keys.has("private_key"):
-            if self._credentials is None:
-                try:
-                    default = await asyncio.to_thread(google.auth.default, scopes=_SCOPES)
-                except google.auth.exceptions.DefaultCredentialsError:
-                    raise LookupError(
-                        "this node has no Google Cloud credentials, and the manifest names none"
-                    ) from None
-                self._credentials = default[0]
-            return
         account = await self._keys.secret("private_key")
         if self._credentials is None or account != self._account:
             try:
@@ -110,6 +109,7 @@ class Google:
                     "google_cloud_vertex_ai_config.private_key isn't the JSON of a service account's key"
                 ) from None
             self._account = account
+        return self._credentials
 
 
 def _host(region: str) -> str:

@@ -185,6 +185,31 @@ def test_what_can_t_be_translated_is_refused(more: dict[str, Any], message: str)
             translate({"messages": [USER], **more})
 
 
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "bedrock"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"messages": [{"role": "user", "content": 5}]},
+        {"messages": [USER, {"role": "assistant", "tool_calls": 5}]},
+        {"tools": 5},
+        {"stop": 5},
+        {"stream_options": 5},
+    ],
+    ids=lambda more: next(iter(more)),
+)
+def test_a_value_of_another_type_is_the_caller_s_mistake(kind: str, more: dict[str, Any]) -> None:
+    """A provider that speaks OpenAI's dialect says so itself."""
+
+    async def story() -> None:
+        async with external(kind) as (provider, ours):
+            replies = await answer(ours, ask(**more)), await stream(ours, **more)
+            assert {reply.status for reply in replies} <= {200, 400}
+            assert kind == "openai" or "stream_options" in more or not provider.requests
+            assert all("OpenAI's API" in reply.error for reply in replies if reply.status == 400)
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize(
     ("kind", "more", "message"),
     [
