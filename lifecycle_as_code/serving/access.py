@@ -23,12 +23,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lifecycle_as_code.serving.answer import Answer, error
 from lifecycle_as_code.serving.caller import ANONYMOUS, Caller
 from lifecycle_as_code.serving.clock import milliseconds
 from lifecycle_as_code.serving.levels import HIDDEN_ROLE, WORKSPACE, Grant, may_use, resolve
 from lifecycle_as_code.serving.oidc import MAX_TOKEN, Issuer, Refusal
 from lifecycle_as_code.serving.references import resolve as resolve_references
-from lifecycle_as_code.serving.scoring import Answer, error
 from lifecycle_as_code.serving.tokens import PREFIX, hash_token, is_token, mark_user
 
 if TYPE_CHECKING:

@@ -24,13 +24,14 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from lifecycle_as_code.serving import http, llm, references, routing
+from lifecycle_as_code.serving.answer import EVENT_STREAM, JSON, Answer, error
 from lifecycle_as_code.serving.exchange import Exchange
 from lifecycle_as_code.serving.exchange import make_reply as _reply
 from lifecycle_as_code.serving.front import Front
 from lifecycle_as_code.serving.http import Reply, Request
 from lifecycle_as_code.serving.llm import Outcome
 from lifecycle_as_code.serving.metrics import Metrics
-from lifecycle_as_code.serving.scoring import EVENT_STREAM, JSON, Answer, Scorer, error
+from lifecycle_as_code.serving.scoring import Scorer
 
 if TYPE_CHECKING:
     from lifecycle_as_code.serving.guardrails import Guardrails

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from lifecycle_as_code.serving import llm, routing, usage
 from lifecycle_as_code.serving.access import CHALLENGES
+from lifecycle_as_code.serving.answer import Answer
 from lifecycle_as_code.serving.caller import Caller
 from lifecycle_as_code.serving.http import Reply, Request
 from lifecycle_as_code.serving.llm import Outcome, Tokens
-from lifecycle_as_code.serving.scoring import Answer
 
 if TYPE_CHECKING:
     from lifecycle_as_code.serving.front import Front

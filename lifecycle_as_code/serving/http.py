@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from lifecycle_as_code.serving.scoring import JSON, Answer, error
+from lifecycle_as_code.serving.answer import JSON, Answer, error
 
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of a request's body; more are refused with 413."""

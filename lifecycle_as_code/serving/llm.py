@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from lifecycle_as_code.serving.scoring import EVENT_STREAM, JSON, Answer
+from lifecycle_as_code.serving.answer import EVENT_STREAM, JSON, Answer
 
 Task = Literal["llm/v1/chat", "llm/v1/completions", "llm/v1/embeddings"]
 """Databricks' and MLflow's names of what a language model does."""

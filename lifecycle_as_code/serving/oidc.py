@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from lifecycle_as_code.serving.scoring import Answer, error
+from lifecycle_as_code.serving.answer import Answer, error
 
 _logger = logging.getLogger(__name__)
 

@@ -15,7 +15,9 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from lifecycle_as_code.serving.answer import JSON, Answer, error
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-JSON = "application/json"
-EVENT_STREAM = "text/event-stream"
-
 # how long an answer may take on the event loop, in seconds
 INLINE_LIMIT = 0.002
 
@@ -36,21 +35,6 @@ _EXCERPT = 500
 
 _JSON_TYPES = {JSON, f"{JSON}; charset=utf-8", f"{JSON};charset=utf-8"}
 _MANY_DIGITS = re.compile(rb"\d{19,}")
-
-
-class Answer(NamedTuple):
-    """What goes back to the client. A plain tuple: it crosses from replica to replica with each request."""
-
-    status: int
-    media_type: str
-    body: bytes
-
-
-def error(status: int, code: str, message: str) -> Answer:
-    """An error in the shape of MLflow's: `{"error_code": …, "message": …}`."""
-    import orjson
-
-    return Answer(status, JSON, orjson.dumps({"error_code": code, "message": message}))
 
 
 class Scorer:

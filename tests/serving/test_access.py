@@ -28,8 +28,8 @@ from support.oidc import AUDIENCE, LoopbackIssuer, ec_key, rsa_key, serving_issu
 
 from lifecycle_as_code.serving import access, oidc
 from lifecycle_as_code.serving.access import Gate
+from lifecycle_as_code.serving.answer import Answer
 from lifecycle_as_code.serving.caller import ANONYMOUS, Caller
-from lifecycle_as_code.serving.scoring import Answer
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,9 @@ from support import flavors
 from support.mlflow_server import ask
 
 from lifecycle_as_code.serving import native
+from lifecycle_as_code.serving.answer import JSON
 from lifecycle_as_code.serving.columns import Columns
-from lifecycle_as_code.serving.scoring import JSON, Scorer
+from lifecycle_as_code.serving.scoring import Scorer
 
 if TYPE_CHECKING:
     from pathlib import Path

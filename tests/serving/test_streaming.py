@@ -12,7 +12,8 @@ import pytest
 from support import chat_models
 from support.mlflow_server import ask
 
-from lifecycle_as_code.serving.scoring import JSON, Answer, Scorer
+from lifecycle_as_code.serving.answer import JSON, Answer
+from lifecycle_as_code.serving.scoring import Scorer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -226,7 +226,21 @@ class ExternalModel(Part):
         for name in _CONFIGS.values():
             if name != needed and getattr(self, name) is not None:
                 raise ValueError(f"`{name}` doesn't belong to `provider: {self.provider}`")
+        if self.task == "llm/v1/embeddings" and not self._embeds():
+            raise ValueError(f"`provider: {self.provider}` has no embeddings for `{self.name}`")
         return self
+
+    def _embeds(self) -> bool:
+        """Whether the provider makes embeddings by such models."""
+        match self.provider:
+            case "anthropic":
+                return False
+            case "amazon-bedrock":
+                config = self.amazon_bedrock_config
+                return config is not None and config.bedrock_provider in ("amazon", "cohere")
+            case "google-cloud-vertex-ai":
+                return not self.name.startswith("claude")
+        return True
 
     def written(self) -> dict[str, Any]:
         """As a manifest would have it, which is also how the endpoint's replicas read it."""

@@ -17,11 +17,11 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from lifecycle_as_code.serving import llm
+from lifecycle_as_code.serving.answer import JSON, Answer
 from lifecycle_as_code.serving.language import source as sources
 from lifecycle_as_code.serving.language.embedder import Embedder
 from lifecycle_as_code.serving.language.generator import End, Generator, TemplateError
 from lifecycle_as_code.serving.language.request import Chat, Completion, Embedding, Message, read, refusal
-from lifecycle_as_code.serving.scoring import JSON, Answer
 
 _logger = logging.getLogger(__name__)
 

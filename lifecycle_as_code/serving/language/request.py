@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from lifecycle_as_code.serving import llm
-from lifecycle_as_code.serving.scoring import Answer
+from lifecycle_as_code.serving.answer import Answer
 
 MAX_INPUTS = 2048
 """Prompts, or texts to embed, in one request: OpenAI's limit for embeddings."""

@@ -25,6 +25,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lifecycle_as_code.serving import llm
+from lifecycle_as_code.serving.answer import JSON, Answer
 from lifecycle_as_code.serving.llm import Outcome, Task
 from lifecycle_as_code.serving.providers import anthropic, bedrock, openai, vertex
 from lifecycle_as_code.serving.providers.completions import Completions
@@ -45,7 +46,6 @@ from lifecycle_as_code.serving.providers.transport import (
     read,
     read_error,
 )
-from lifecycle_as_code.serving.scoring import JSON, Answer
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse

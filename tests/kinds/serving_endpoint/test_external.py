@@ -130,6 +130,14 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"provider": "openai", "openai_config": {"openai_api_key_plaintext": "sk-canary"}},
         "openai_api_key_plaintext",
     ),
+    "embeddings of Anthropic's": (
+        {"provider": "anthropic", **CONFIGS["anthropic"], "task": "llm/v1/embeddings"},
+        "`provider: anthropic` has no embeddings for `m`",
+    ),
+    "embeddings of Anthropic's at Amazon": (
+        {"provider": "amazon-bedrock", **CONFIGS["amazon-bedrock"], "task": "llm/v1/embeddings"},
+        "`provider: amazon-bedrock` has no embeddings for `m`",
+    ),
     "an unknown task": ({**CONFIGS["openai"], "provider": "openai", "task": "llm/v1/chats"}, "llm/v1/chat"),
     "an unknown provider": ({"provider": "palm"}, "openai"),
     "not an address": (

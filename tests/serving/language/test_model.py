@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from support import tiny_models
 
+from lifecycle_as_code.serving.answer import JSON, Answer
 from lifecycle_as_code.serving.language import source
 from lifecycle_as_code.serving.language.generator import Generator
 from lifecycle_as_code.serving.language.model import EventStream, LanguageModel
-from lifecycle_as_code.serving.scoring import JSON, Answer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

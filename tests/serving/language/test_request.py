@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from lifecycle_as_code.serving.answer import Answer
 from lifecycle_as_code.serving.language.request import Chat, Completion, Embedding, read
 from lifecycle_as_code.serving.llm import Task
-from lifecycle_as_code.serving.scoring import Answer
 
 HELLO = [{"role": "user", "content": "hello"}]
 LEAST: dict[Task, dict[str, Any]] = {
