@@ -18,14 +18,14 @@ from lifecycle_as_code.serving.detection import (
     KEYWORDS,
     Keywords,
     Pattern,
-    PersonalData,
     Rule,
     Scanner,
+    find_personal_data,
     validate_pattern,
 )
 from lifecycle_as_code.serving.guardrails import CODE, Guardrails, refuse_request
 
-PII = PersonalData(block=False)
+PII = find_personal_data(block=False)
 CARD = "4111 1111 1111 1111"
 IBAN = "DE89 3704 0044 0532 0130 00"
 
@@ -107,7 +107,7 @@ def test_a_masked_keyword_leaves_the_rest_as_it_was() -> None:
     ],
 )
 def test_personal_data_is_masked(text: str, masked: str) -> None:
-    assert scan([PII], text)[0] == masked.replace("<IP>", "<IP_ADDRESS>")
+    assert scan(PII, text)[0] == masked.replace("<IP>", "<IP_ADDRESS>")
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_personal_data_is_masked(text: str, masked: str) -> None:
     ],
 )
 def test_what_only_looks_like_it_is_left_alone(text: str) -> None:
-    assert scan([PII], text) == (text, None)
+    assert scan(PII, text) == (text, None)
 
 
 # --- patterns
@@ -188,7 +188,7 @@ def test_a_pattern_of_res_syntax_is_fine(regex: str, has_re2: bool, monkeypatch:
 
 def test_an_expression_that_would_take_forever_elsewhere_is_linear() -> None:
     # Python's own engine would not come back from either
-    rules = [Pattern("bad", r"(?:a+)+b", block=True), Pattern("worse", r"(?:x|x?)+y", block=True), PII]
+    rules = [Pattern("bad", r"(?:a+)+b", block=True), Pattern("worse", r"(?:x|x?)+y", block=True), *PII]
     text = "a" * 20_000 + "x" * 20_000 + "1" * 20_000 + "4111 " * 4_000
     assert scan(rules, *[text[at : at + 2048] for at in range(0, len(text), 2048)])[1] is None
 
@@ -202,7 +202,7 @@ RULES: list[Rule] = [
     Pattern("E", r"(?:foo|\Bbar|\b-x)\d*", block=False, max_length=9),
     Pattern("L", r"(?m)^line \d$", block=False, max_length=12),
     Pattern("I", r"(?i)Hello,? [a-z]+", block=False, max_length=16),
-    PII,
+    *PII,
 ]
 WORDS = [
     *[
