@@ -304,8 +304,8 @@ class Redis:
             url,
             socket_connect_timeout=PATIENCE,
             socket_timeout=PATIENCE,
-            # one more attempt: the server may have closed a connection that was idle
-            retry=retry(back_off(), 1),
+            # once: what is away is tried again beside the requests, and nothing is counted twice
+            retry=retry(back_off(), 0),
         )
         self._client = storage.get_connection()
         self._script = self._client.register_script(_SCRIPT)

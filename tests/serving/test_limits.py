@@ -237,6 +237,14 @@ def test_tokens_are_refused_once_they_are_used_up(store: str) -> None:
     asyncio.run(play())
 
 
+def test_calls_that_come_together_all_start_on_what_is_left_of_a_budget(store: str) -> None:
+    async def play() -> list[bool]:
+        limits = make(row(5, measure="tokens"), store=store)
+        return [answer is None for answer in await asyncio.gather(*(limits.take(ANN) for _ in range(8)))]
+
+    assert asyncio.run(play()) == [True] * 8
+
+
 def test_a_budget_of_tokens_that_is_used_up_costs_no_calls(store: str) -> None:
     async def play() -> int:
         limits = make(row(3), row(10, measure="tokens", key="user"), store=store)
@@ -398,6 +406,31 @@ def test_while_a_store_is_away_one_warning_a_minute_says_how_many_went_on(
         "requests go on; 61 were not counted so far",
     ]
     assert PASSWORD not in caplog.text
+
+
+def test_a_connection_that_was_closed_while_it_was_idle_is_made_anew(lone: RedisServer) -> None:
+    async def play() -> list[int]:
+        limits = make(row(2), store=lone.url, failure_mode="closed")
+        allowed = await count(limits, ANN, 1)
+        lone.send("CLIENT", "KILL", "TYPE", "normal")
+        return [allowed, await count(limits, ANN, 2)]
+
+    assert asyncio.run(play()) == [1, 1]
+
+
+def test_calls_that_come_while_the_store_hangs_are_answered_with_those_that_wait(lone: RedisServer) -> None:
+    async def play() -> list[Any]:
+        limits = make(row(2), store=lone.url, failure_mode="open")
+        await limits.take(ANN)
+        lone.send("CLIENT", "PAUSE", "20000")
+        first = asyncio.ensure_future(limits.take(ANN))
+        await asyncio.sleep(0.1)
+        second = asyncio.ensure_future(limits.take(BEN))
+        done, _ = await asyncio.wait([first, second], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(0)
+        return [len(done), second.done(), limits.uncounted]
+
+    assert asyncio.run(play()) == [2, True, 2]
 
 
 def test_a_store_that_hangs_costs_the_first_request_half_a_second_and_the_others_nothing(
