@@ -90,6 +90,15 @@ def test_without_endpoints_nothing_is_loaded_that_is_for_them(verb: str, stack: 
     assert not (NEVER | {"httpx"}) & loaded_by(stack, verb)
 
 
+def test_usage_is_counted_without_what_runs_on_the_cluster(stack: Path) -> None:
+    with (stack / "lac.yaml").open("a") as file:
+        file.write("usage_store: sqlite:///mlflow.db\n")
+    found = loaded_by(stack, "usage")
+    assert not (NEVER | {"orjson", "pyarrow", "lifecycle_as_code.serving.spool"}) & found
+    assert "lifecycle_as_code.stores.usage" in found
+    assert "lifecycle_as_code.stores.usage" not in loaded_by(stack, "plan")
+
+
 def test_what_compares_is_loaded_only_where_something_differs(stack: Path) -> None:
     """DeepDiff costs more than a whole plan without differences."""
     assert not (NEVER | {"deepdiff"}) & loaded_by(stack, "apply", "--auto-approve")

@@ -76,7 +76,12 @@ def as_data(ray: LocalRay | None) -> dict[str, Any]:
     """The running Ray, or None, as plain data without its token."""
     if ray is None:
         return {"running": False}
-    return {"running": True, "address": ray.address, "endpoints": ray.endpoint_url, "pid": ray.pid}
+    data = {"running": True, "address": ray.address, "endpoints": ray.endpoint_url, "pid": ray.pid}
+    return {**data, "metrics": _metrics_url(ray)} if ray.metrics_port else data
+
+
+def _metrics_url(ray: LocalRay) -> str:
+    return f"http://127.0.0.1:{ray.metrics_port}/metrics"
 
 
 def as_text(ray: LocalRay, state: str = "running") -> str:
@@ -86,8 +91,9 @@ def as_text(ray: LocalRay, state: str = "running") -> str:
     over_tls = (
         f"\n  over TLS   https://{ray.listen}/serving-endpoints/<name>/invocations" if ray.listen else ""
     )
+    metrics = f"\n  metrics    {_metrics_url(ray)}" if ray.metrics_port else ""
     return (
         f"Ray is {state}, process {ray.pid}.\n"
         f"  dashboard  {ray.address}\n"
-        f"  endpoints  {ray.endpoint_url}/serving-endpoints/<name>/invocations{over_tls}"
+        f"  endpoints  {ray.endpoint_url}/serving-endpoints/<name>/invocations{over_tls}{metrics}"
     )

@@ -19,7 +19,6 @@ from ..planning.comparison import Side, States
 from ..planning.drift import Drift, make_drift, pending_only
 from ..planning.explanation import Explanation, explain_change, paths
 from ..planning.rollback import find_apply
-from ..stores.usage import read_usage as count_usage
 from .plan import make_plan
 from .refresh import naming, observe, resolve_snapshots, take_snapshots
 from .session import Session
@@ -50,6 +49,9 @@ def read_history(session: Session, address: Address | None = None) -> list[Apply
 
 def read_usage(session: Session, endpoint: str, *, by: By, since_ms: int, until_ms: int) -> Usage:
     """How much the endpoints, or one of them, were used. LacError where the stack has no usage store."""
+    # imported here: no other command needs it
+    from ..stores.usage import read_usage as count_usage
+
     store = session.settings.usage_store
     if store is None:
         raise LacError(

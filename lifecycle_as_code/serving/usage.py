@@ -9,14 +9,17 @@ writes.
 from __future__ import annotations
 
 import logging
+import os
 import random
 import re
 import secrets
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import orjson
 
@@ -336,6 +339,13 @@ def _exclude_from_records(value: Any, names: frozenset[str]) -> Any:
     if isinstance(value, dict):
         return {name: item for name, item in value.items() if name not in names}
     return value
+
+
+def find_directory(stack: str, endpoint: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where an endpoint's spools lie on this node: below `LAC_SPOOL_DIR`, or this user's place in the
+    directory for temporary files."""
+    base = environ.get("LAC_SPOOL_DIR") or f"{tempfile.gettempdir()}/lac-spool-{os.geteuid()}"
+    return Path(base, quote(stack, safe=""), quote(endpoint, safe=""))
 
 
 def make_request_id(header: str | None) -> str:

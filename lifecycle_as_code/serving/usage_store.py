@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
-from lifecycle_as_code.serving.spool import Losses
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection, Engine
+
+    from lifecycle_as_code.serving.spool import Losses
 
 SCHEMA_VERSION = 1
 LOSSES = "lac_usage_losses"

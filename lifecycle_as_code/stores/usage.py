@@ -5,6 +5,7 @@ Parquet files are loaded into a SQLite in memory, so that one query counts them 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -153,8 +154,6 @@ def _load(db: Connection, place: Path, since_ms: int) -> bool:
         for rows in _read_file(file):
             db.exec_driver_sql(insert, rows)
     for file in (place / LOSSES).glob("*.json"):
-        import json
-
         db.execute(
             text(f"INSERT INTO {LOSSES} VALUES (:name, :endpoint, :lost, :first_ms, :last_ms)"),
             json.loads(file.read_text()),

@@ -54,7 +54,14 @@ def test_the_least_that_a_stack_needs(read: Read) -> None:
     assert settings.default_permission == "READ"
     assert settings.auth_store is None
     assert settings.serve is None
+    assert settings.usage_store is None
     assert settings.directory == Path.cwd()
+
+
+def test_a_local_ray_has_a_usage_store_unless_another_is_named(read: Read) -> None:
+    local = read({"lac.yaml": "name: payments\nserve: local\n"}).settings.usage_store
+    assert local
+    assert local.value == "sqlite:///.lac/usage.db"
 
 
 @pytest.mark.parametrize("environment", [None, "dev", "bare"])

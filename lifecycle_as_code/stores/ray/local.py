@@ -61,6 +61,7 @@ class LocalRay:
     `LAC_LOCAL_RAY` in its processes' environment. `directory`: the `.lac/` that owns it. `variables`: the
     declared ones that its replicas got. `ports`: all that it was given. `ready`: its API has answered.
     `listen`: the address and port where other machines reach the endpoints; empty where they don't.
+    `metrics_port`: where Prometheus metrics are on 127.0.0.1; 0 where they aren't exported.
     """
 
     address: str
@@ -74,6 +75,7 @@ class LocalRay:
     ports: tuple[int, ...] = ()
     ready: bool = True
     listen: str = ""
+    metrics_port: int = 0
 
     @property
     def endpoint_url(self) -> str:
@@ -141,6 +143,7 @@ def up(
     num_cpus: int | None = None,
     environment: Mapping[str, str] | None = None,
     tls: tuple[str, Path, Path] | None = None,
+    metrics_port: int = 0,
     timeout: float = 180.0,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> LocalRay:
@@ -149,6 +152,7 @@ def up(
     `num_cpus`: how many CPUs Ray may allocate; by default as many as the machine has, and at least eight.
     `environment`: the variables that references name, which replicas get beside those of `environment`.
     `tls`: where others reach the endpoints (address and port), and the files of a certificate and its key.
+    `metrics_port`: where Prometheus metrics are on loopback, without a token; 0 for nowhere.
     `timeout` in seconds. LacError `ray-missing` without the `local` extra, `ray-start-failed` with the end of
     Ray's log.
     """
@@ -165,7 +169,7 @@ def up(
         down_leftovers(directory)
         on_progress("starting Ray")
         for attempt in range(_ATTEMPTS):
-            ray, process = _start(directory, num_cpus, environment or {}, tls)
+            ray, process = _start(directory, num_cpus, environment or {}, tls, metrics_port)
             try:
                 _await(ray, process, directory, time.monotonic() + timeout)
                 break
@@ -252,6 +256,7 @@ def _start(
     num_cpus: int | None,
     environment: Mapping[str, str],
     tls: tuple[str, Path, Path] | None,
+    metrics_port: int,
 ) -> tuple[LocalRay, subprocess.Popen[bytes]]:
     secret = token(directory) or secrets.token_hex(32)
     write_private(directory / TOKEN, secret)
@@ -263,8 +268,12 @@ def _start(
         with _one_at_a_time():
             taken = {port for ray in running() for port in ray.ports}
             last = _last_ports(directory)
-            ports = Ports(*free_ports(*last, *[0] * (len(Ports._fields) - len(last)), taken=taken))
-            node = Node(temp_dir, ports, (directory / TOKEN).resolve(), launcher)
+            wishes = Ports(*last, *[0] * (len(Ports._fields) - len(last)))
+            ports = Ports(*free_ports(*wishes._replace(metrics=metrics_port), taken=taken))
+            if metrics_port not in (0, ports.metrics):
+                raise _start_error(f"Port {metrics_port}, for its metrics, isn't free.", directory)
+            token_file = (directory / TOKEN).resolve()
+            node = Node(temp_dir, ports, token_file, launcher, metrics=metrics_port > 0)
             with (directory / LOG).open("wb") as log:
                 process = subprocess.Popen(
                     node.command(num_cpus),
@@ -286,6 +295,7 @@ def _start(
                 ports=ports,
                 ready=False,
                 listen=tls[0] if tls else "",
+                metrics_port=metrics_port,
             )
             _record(ray)
     except BaseException:

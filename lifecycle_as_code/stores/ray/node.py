@@ -18,8 +18,6 @@ _CPUS = 8
 
 # what idle processes do by default: reports for graphs and tables, some of them ten times a second
 _QUIET = {
-    "RAY_enable_metrics_collection": "0",
-    "RAY_metrics_report_interval_ms": "60000",
     "RAY_task_events_report_interval_ms": "0",
     "RAY_event_stats": "0",
     "RAY_raylet_report_resources_period_milliseconds": "500",
@@ -31,6 +29,10 @@ _QUIET = {
     # else one waits for each CPU; a worker that a task has left is used again within a second
     "RAY_num_workers_soft_limit": "1",
 }
+
+# on a port of loopback that asks for no token, so that it is only opened where somebody wants it
+_METRICS = {"RAY_enable_metrics_collection": "1", "RAY_metrics_report_interval_ms": "10000"}
+_NO_METRICS = {"RAY_enable_metrics_collection": "0", "RAY_metrics_report_interval_ms": "60000"}
 
 
 class Ports(NamedTuple):
@@ -51,12 +53,14 @@ class Ports(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Node:
     """`temp_dir`: a private directory (`private`). `token_file`: an absolute path. `launcher`: the program
-    that Ray starts in HAProxy's place."""
+    that Ray starts in HAProxy's place. `metrics`: whether Ray exports Prometheus metrics at its port for
+    them."""
 
     temp_dir: str
     ports: Ports
     token_file: Path
     launcher: Path
+    metrics: bool = False
 
     def command(self, num_cpus: int | None) -> list[str]:
         """`ray start`, without the log monitor, which serving doesn't use."""
@@ -96,6 +100,7 @@ class Node:
             "RAY_worker_niceness": "0",
             "RAY_DEDUP_LOGS": "1",
             **_QUIET,
+            **(_METRICS if self.metrics else _NO_METRICS),
             **self._serve(),
         }
 

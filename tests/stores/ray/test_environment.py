@@ -53,6 +53,14 @@ def test_what_asks_for_no_token_gets_no_port() -> None:
     assert (environment["DASHBOARD_METRIC_PORT"], environment["AUTOSCALER_METRIC_PORT"]) == ("-1", "-1")
 
 
+def test_metrics_are_exported_only_where_somebody_wants_them() -> None:
+    exported = [
+        Node("/private", PORTS, Path("/token"), Path("/haproxy"), metrics=metrics).environment({}, {})
+        for metrics in (False, True)
+    ]
+    assert [e["RAY_enable_metrics_collection"] for e in exported] == ["0", "1"]
+
+
 def test_no_variable_of_the_user_decides_where_ray_puts_its_sockets_or_whom_it_trusts() -> None:
     users = NODE.environment({**USERS, "RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "disabled"})
     assert users == NODE.environment({}, {}) | select_variables(USERS)
