@@ -1,7 +1,7 @@
 """A language model on GPUs, as an endpoint's ingress asks it: Ray's `LLMServer` with vLLM behind an `entity`.
 
-**Never run on a GPU**, nor with vLLM, which needs one. Written after Ray 2.60's `OpenAiIngress`, whose place it
-takes: that one answers HTTP itself, and a request to it hasn't passed the endpoint's access check.
+**Never run on a GPU**, nor with vLLM, which needs one. Written after Ray 2.60's `OpenAiIngress`, and in its
+place: that one answers HTTP itself, and a request to it hasn't passed the endpoint's access check.
 """
 
 from __future__ import annotations
