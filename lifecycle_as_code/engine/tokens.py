@@ -21,6 +21,7 @@ from .session import Session
 
 MAX_DAYS: Final = 366
 """The longest life of a token, in days: GitHub's for an organisation's tokens."""
+_LONGEST: Final = 256
 _ENDPOINT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
 
@@ -36,6 +37,15 @@ def create_token(
                 "the token's lifetime is out of range",
                 f"A token lives between 1 second and {MAX_DAYS} days.",
                 hint="give a lifetime such as `30d` or `12h`",
+            )
+        )
+    if len(description) > _LONGEST or not description.isprintable():
+        raise LacError(
+            Diagnostic(
+                "invalid-description",
+                "the token's description is not accepted",
+                f"A description is one line of at most {_LONGEST} printable characters.",
+                hint="shorten it, or remove invisible characters",
             )
         )
     with _writing(session) as db:

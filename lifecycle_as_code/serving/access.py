@@ -231,17 +231,15 @@ class Gate:
         """The answer that is being asked for. None where too many strangers wait, or the database has just
         failed."""
         if (question := self._asking.get(key)) is None:
-            threads = self._known
+            threads, room = self._strangers, self._waiting
             if known is not None:
-                if self._is_failing():
-                    return None
-            elif len(self._asking) >= self._waiting:
-                return None
+                threads = self._known
+                room = 0 if self._is_failing() else len(self._asking) + 1
             elif isinstance(credential, _Jwt) and isinstance(self._issuer, Issuer):
-                # it may wait for the issuer, others must not
-                threads = self._issuer.threads
-            else:
-                threads = self._strangers
+                # they may wait for the issuer: others neither wait with them nor find all places taken
+                threads, room = self._issuer.threads, max(self._waiting // 2, 1)
+            if len(self._asking) >= room:
+                return None
             loop = asyncio.get_running_loop()
             # a password's hash takes some 100 ms of CPU: never on the event loop
             question = asyncio.ensure_future(loop.run_in_executor(threads, self._ask, credential, known))

@@ -89,9 +89,10 @@ class Issuer:
         self._audience = str(settings.get("audience") or "")
         self._claim = str(settings.get("username_claim") or USERNAME_CLAIM)
         self._jwks_url = str(settings.get("jwks_url") or "")
-        for name, url in (("issuer", self._issuer), ("jwks_url", self._jwks_url)):
-            if (url or name == "issuer") and (problem := check_url(url)):
-                raise ValueError(f"{name}: {problem}")
+        if problem := check_url(self._issuer):
+            raise ValueError(f"issuer: {problem}")
+        if self._jwks_url and (problem := check_url(self._jwks_url.partition("?")[0])):
+            raise ValueError(f"jwks_url: {problem}")
         if not self._audience:
             raise ValueError("audience: it is empty")
         self._clock = clock

@@ -438,8 +438,12 @@ def test_the_last_use_is_recorded_at_most_once_a_minute(users_url: str) -> None:
     assert first[2] is None
     (created,) = execute(users_url, "SELECT max(created_ms) FROM lac_tokens")
     assert all(used is not None and used >= created[0] - 1 for used in first[:2])
-    # another replica, in the same minute
-    asyncio.run(use(gate_on(users_url), *headers))
+    # another replica, in the same minute: it has nothing to write, and would not overwrite
+    other = gate_on(users_url)
+    value = headers[0].removeprefix("Bearer ")
+    assert other._ask(access._Token(value), None).use == ""
+    (token_id,) = execute(users_url, "SELECT token_id FROM lac_tokens WHERE last_used_ms IS NOT NULL")[:1]
+    other._uses._write([*token_id])
     assert last_uses(users_url) == first
     execute(users_url, "UPDATE lac_tokens SET last_used_ms = last_used_ms - 60000")
     asyncio.run(use(gate_on(users_url), *headers))
@@ -571,6 +575,10 @@ def test_what_a_stranger_sends_never_counts_as_a_failure_for_others(tmp_path: Pa
     assert status(gate, basic("us\0er")) == 401
     assert gate._failure == float("-inf")
     drop_postgres(url)
+    # whatever else it may be
+    away = Gate(settings(tmp_path / "away.db"))
+    assert status(away, basic("user")) == 503
+    assert away._failure == float("-inf")
 
 
 # --- an OIDC issuer's tokens
@@ -668,6 +676,31 @@ def test_password_and_tokens_of_lac_count_beside_an_issuers(tmp_path: Path, issu
     gate = Gate(settings(path, oidc=issuer.settings))
     token = add_token(f"sqlite:///{path}", "user")
     assert [status(gate, h) for h in (basic("user"), bearer(token), bearer(issuer.sign("user")))] == [200] * 3
+
+
+def test_what_cannot_be_good_makes_nobody_ask_the_issuer(database: Path, own_issuer: LoopbackIssuer) -> None:
+    gate = Gate(settings(database, oidc=own_issuer.settings))
+    for token in (unsigned(own_issuer), own_issuer.sign_with_public_key("user"), "a.b.c", "x" * 20000):
+        assert status(gate, bearer(token)) == 401
+    assert not own_issuer.requests
+
+
+def test_while_the_issuer_hangs_other_strangers_are_let_in(
+    database: Path, own_issuer: LoopbackIssuer
+) -> None:
+    gate = Gate(settings(database, oidc=own_issuer.settings, waiting=4))
+    own_issuer.answers.clear()
+
+    async def story() -> tuple[int, int, list[int]]:
+        tokens = [own_issuer.sign("user", jti=str(number)) for number in range(5)]
+        waiting = [asyncio.ensure_future(gate.check(bearer(token))) for token in tokens]
+        await asyncio.sleep(0)
+        stranger = code(await gate.check(basic("user")))
+        pending = sum(not each.done() for each in waiting)
+        own_issuer.answers.set()
+        return stranger, pending, sorted(map(code, await asyncio.gather(*waiting)))
+
+    assert asyncio.run(story()) == (200, 2, [200, 200, 503, 503, 503])
 
 
 def test_a_new_key_is_found_and_an_old_one_ends(database: Path, own_issuer: LoopbackIssuer) -> None:

@@ -33,6 +33,12 @@ def ec_key(_number: int = 0) -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
+def _set_event() -> threading.Event:
+    event = threading.Event()
+    event.set()
+    return event
+
+
 @dataclass
 class LoopbackIssuer:
     """`keys` by their ids: what is published. `requests` counts by path. `is_up` False: it answers 503."""
@@ -41,6 +47,8 @@ class LoopbackIssuer:
     keys: dict[str, Any] = field(default_factory=lambda: {"rsa": rsa_key(), "ec": ec_key()})
     requests: Counter[str] = field(default_factory=Counter)
     is_up: bool = True
+    answers: threading.Event = field(default_factory=_set_event)
+    """Cleared, it hangs."""
     named: str = ""
     """The issuer of the discovery document, where it isn't this one."""
 
@@ -101,6 +109,7 @@ def serving_issuer() -> Iterator[LoopbackIssuer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             issuer.requests[self.path] += 1
+            issuer.answers.wait(60)
             document = issuer.document(self.path)
             body = json.dumps(document).encode()
             self.send_response(503 if not issuer.is_up else 404 if document is None else 200)

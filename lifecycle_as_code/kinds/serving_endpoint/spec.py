@@ -27,9 +27,10 @@ from ...model.spec import (
 )
 from ...serving.levels import ResourceType
 from ...serving.llm import Task
+from ...serving.oidc import check_url
 from ...serving.references import is_reference
 from ...stores.mlflow import rules
-from .external import ExternalModel, Url
+from .external import ExternalModel
 from .gateway import AiGateway, compact
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
@@ -251,15 +252,23 @@ class TrafficConfig(Part):
     """One route for each served entity; the percentages add up to 100."""
 
 
+def _issuer(url: str) -> str:
+    if problem := check_url(url):
+        raise ValueError(problem)
+    return url
+
+
 class Oidc(Part):
     """An OpenID Connect issuer, whose tokens sign MLflow's users in."""
 
-    issuer: Url
-    """The issuer's address, as in its tokens."""
+    issuer: Annotated[str, AfterValidator(_issuer)]
+    """The issuer's address, as in its tokens: `https`, or `http` on this machine."""
     audience: str
     """The audience that a token must be for."""
     username_claim: str = "email"
     """The claim with the name of the MLflow user."""
+    jwks_url: Annotated[str, AfterValidator(_issuer)] | None = None
+    """The address of the issuer's keys, if its discovery document doesn't name it."""
 
 
 class Auth(Part):
@@ -273,8 +282,8 @@ class Auth(Part):
 
 
 class ServingEndpoint(Spec):
-    """A URL that serves the predictions of one model version, or of several by their shares of the
-    traffic."""
+    """A URL that serves one model, or several by their shares of the traffic: versions of registered models,
+    models at providers, language models."""
 
     kind: ClassVar[str] = "serving_endpoint"
     section: ClassVar[str] = "serving_endpoints"
@@ -320,7 +329,7 @@ serving_endpoints:
     name: Annotated[str, Key(), AfterValidator(_name)]
     """Part of the URL: `/serving-endpoints/<name>/invocations`. Unique in the cluster, across stacks."""
     served_entities: Annotated[tuple[ServedEntity, ...], ByKey("name"), Field(min_length=1)]
-    """The model versions that answer."""
+    """The models that answer."""
     traffic_config: TrafficConfig = TrafficConfig()
     """Shares of the requests. May be omitted with a single served entity."""
     description: str = ""

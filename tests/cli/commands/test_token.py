@@ -121,7 +121,10 @@ def test_tokens_are_revoked_all_or_none(capsys: Said) -> None:
 
 
 def test_the_list_is_for_people(stack: Path, capsys: Said) -> None:
-    create(capsys, "--endpoint", "fraud", "--description", "CI\x1b[2J")
+    create(capsys, "--endpoint", "fraud", "--description", "CI")
+    with sqlite3.connect(stack / "basic_auth.db") as db:
+        # another program's doing
+        db.execute("UPDATE lac_tokens SET description = 'CI' || char(27) || '[2J'")
     assert run(["token", "list"]) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"[0-9a-f]{12}  active   user  fraud", first)
@@ -145,6 +148,22 @@ REFUSALS: dict[str, tuple[list[str], str, str]] = {
     "no duration": (["--user", "user", "--expires", "soon"], "usage", "30d"),
     "too long": (["--user", "user", "--expires", "367d"], "invalid-expiry", "366 days"),
     "nothing": (["--user", "user", "--expires", "0"], "invalid-expiry", "366 days"),
+    "a description that is no text": (
+        ["--user", "user", "--expires", "1d", "--description", "a\udcff"],
+        "invalid-description",
+        "printable",
+    ),
+    "a description of two lines": (
+        ["--user", "user", "--expires", "1d", "--description", "a\nb"],
+        "invalid-description",
+        "one line",
+    ),
+    "a long description": (
+        ["--user", "user", "--expires", "1d", "--description", "x" * 257],
+        "invalid-description",
+        "256",
+    ),
+    "a user that is no text": (["--user", "a\udcff", "--expires", "1d"], "no-such-user", "known: admin"),
     "an address for an endpoint": (
         ["--user", "user", "--expires", "1d", "--endpoint", "http://x/fraud"],
         "invalid-endpoint",
