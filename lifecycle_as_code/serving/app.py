@@ -57,18 +57,19 @@ _FALLBACK_STATUSES = frozenset((429, 500, 502, 503, 504))
 
 def entity(args: dict[str, Any]) -> serve.Application:
     """The app of one served entity. `args`: `model_uri`, `environment_vars`, `tracking_uri`? and marks."""
-    _check_format(args)
+    check_format(args)
     return serve.deployment(Entity, name="entity", max_constructor_retry_count=_RETRIES).bind(args)
 
 
 def ingress(args: dict[str, Any]) -> serve.Application:
     """The app of one endpoint. `args`: `endpoint`, `stack`, and in `primary` those of the entity that it
     holds, with its `app`; the rest is its deployment's `user_config`."""
-    _check_format(args)
+    check_format(args)
     return serve.deployment(Ingress, name="ingress", max_constructor_retry_count=_RETRIES).bind(args)
 
 
-def _check_format(args: dict[str, Any]) -> None:
+def check_format(args: dict[str, Any]) -> None:
+    """RuntimeError for the config of another release, whose args may mean something else."""
     if args.get("lac") != routing.FORMAT:
         raise RuntimeError(
             "The cluster's nodes have another release of lac than the one that applies. "

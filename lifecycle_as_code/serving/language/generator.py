@@ -66,16 +66,25 @@ class Generator:
 
     @classmethod
     def load(cls, files: Files) -> Generator:
-        """Load safetensors, as the type that they are stored in. Runs no code of the model's."""
+        """Load safetensors, as the type that they are stored in. Runs no code of the model's.
+
+        ValueError where weights are missing: transformers would make them up.
+        """
         silence_libraries()
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         options = {"trust_remote_code": False, "local_files_only": True}
         tokenizer = AutoTokenizer.from_pretrained(files.tokenizer, **options)
-        model = AutoModelForCausalLM.from_pretrained(
-            files.model, use_safetensors=True, dtype="auto", **options
+        model, report = AutoModelForCausalLM.from_pretrained(
+            files.model, use_safetensors=True, dtype="auto", output_loading_info=True, **options
         )
+        if missing := sorted(report["missing_keys"]):
+            raise ValueError(
+                f"{files.name} has no weights for {missing[0]}"
+                f"{f' and {len(missing) - 1} other parts' if len(missing) > 1 else ''} of a "
+                f"{type(model).__name__}. Is it a model that generates text?"
+            )
         # torch starts every process with the same seed: replicas would all draw the same
         torch.seed()
         return cls(model.eval(), tokenizer)

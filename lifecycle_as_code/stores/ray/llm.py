@@ -1,30 +1,26 @@
-"""A language model on GPUs as an app of `ray.serve.llm` (vLLM): its config. Pure.
+"""A language model on GPUs as a Ray Serve app around `ray.serve.llm` (vLLM): its config. Pure.
 
 **Never run on a GPU.** The configs were checked against Ray 2.60's own schema classes (`LLMConfig`,
 `ServeDeploySchema`), the engine's arguments against Ray's documentation and issues alone: whether vLLM starts
 with them, nobody has seen.
 
-The app is Ray's own (`ray.serve.llm:build_openai_app`), without a route: what reaches it has passed an
-ingress. Its args are Ray's and have no room for lac's mark: it stands in `experimental_configs`, where Ray
-only looks for keys that it knows.
+An app has two deployments: `entity` (`serving.vllm`), which an ingress asks as it asks any entity, and Ray's
+`LLMServer`, whose workers have the GPUs. Its args are those of any entity, and in `llm` an `LLMConfig`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from ...serving import routing
-from .apps import AppConfig, ServedEntity, entity_name
-
-MARK = "lac"
-"""The key in `experimental_configs` with the owner, the endpoint and the entity."""
+from .apps import AppConfig, ServedEntity, entity_app
 
 _HUB = "hf://"
 _BUCKETS = ("s3://", "gs://", "abfss://", "azure://")
 _DOWNLOADS = "/tmp/lac-tokenizers"
 # vLLM's own share of a GPU's memory
 _MEMORY = 0.9
+# requests at once in a replica of `LLMServer`, by Ray's default
+_PLACES = 1_000_000_000
 
 
 def serves_on_gpu(entity: ServedEntity) -> bool:
@@ -40,25 +36,23 @@ def llm_app(
     ValueError for a location that vLLM can't read, and for references in `environment_vars`: the replicas are
     vLLM's, and Ray's config would hold what they stand for.
     """
+    config = entity_app(owner, endpoint, entity)
+    # it only passes on
+    front = {
+        "name": "entity",
+        "num_replicas": 1,
+        "ray_actor_options": {"num_cpus": 0, "num_gpus": 0},
+        "max_ongoing_requests": (entity.max_ongoing_requests or _PLACES) * max(1, entity.max_replicas),
+    }
     return {
-        "name": entity_name(owner, endpoint, entity),
-        "route_prefix": None,
-        "import_path": "ray.serve.llm:build_openai_app",
-        "runtime_env": dict(entity.runtime_env),
-        "args": {"llm_configs": [_config(owner, endpoint, entity, accelerator_type)]},
+        **config,
+        "import_path": "lifecycle_as_code.serving.vllm:entity",
+        "args": {**config["args"], "llm": _config(entity, accelerator_type)},
+        "deployments": [front],
     }
 
 
-def read_mark(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The owner (`stack`), the endpoint and the entity's `name` in an app's config; empty without them."""
-    args = config.get("args")
-    configs = args.get("llm_configs") if isinstance(args, Mapping) else None
-    first = configs[0] if isinstance(configs, list) and configs else {}
-    mark: Mapping[str, Any] = (first.get("experimental_configs") or {}).get(MARK) or {}
-    return mark
-
-
-def _config(owner: str, endpoint: str, entity: ServedEntity, accelerator_type: str | None) -> dict[str, Any]:
+def _config(entity: ServedEntity, accelerator_type: str | None) -> dict[str, Any]:
     """An `LLMConfig`."""
     loading, engine = _location(entity)
     if entity.task == "llm/v1/embeddings":
@@ -76,17 +70,6 @@ def _config(owner: str, endpoint: str, entity: ServedEntity, accelerator_type: s
         },
         "deployment_config": _deployment(entity),
         "runtime_env": _runtime_env(entity),
-        "experimental_configs": {
-            MARK: {
-                "lac": routing.FORMAT,
-                "stack": owner,
-                "endpoint": endpoint,
-                "name": entity.name,
-                "entity_name": entity.entity_name,
-                "entity_version": entity.entity_version,
-                "attempt": entity.attempt,
-            }
-        },
     }
     if accelerator_type is not None:
         config["accelerator_type"] = accelerator_type

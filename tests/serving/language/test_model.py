@@ -503,6 +503,11 @@ def test_a_chat_needs_a_template(tmp_path: Path) -> None:
     assert ask(LanguageModel.load(str(path), "llm/v1/completions"), prompt=PROMPT)
 
 
+def test_weights_are_never_made_up(encoder: Path) -> None:
+    with pytest.raises(ValueError, match=r"tiny-encoder has no weights for cls.*BertLMHeadModel"):
+        LanguageModel.load(str(encoder), "llm/v1/completions")
+
+
 def test_a_model_that_loads_and_cant_answer_doesnt_load(folder: Path, tmp_path: Path) -> None:
     path = shutil.copytree(folder, tmp_path / "m")
     (path / "chat_template.jinja").write_text("{{ raise_exception('never') }}")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from lifecycle_as_code.stores.ray.apps import ServedEntity, entity_name
-from lifecycle_as_code.stores.ray.llm import llm_app, read_mark, serves_on_gpu
+from lifecycle_as_code.stores.ray.apps import Mark, ServedEntity, entity_app, mark
+from lifecycle_as_code.stores.ray.llm import llm_app, serves_on_gpu
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -87,30 +87,30 @@ def test_rays_own_classes_accept_the_config(changed: dict[str, Any], expected: d
     app = llm_app("shop", "chat", replace(ENTITY, **changed), "L4")
     assert json.loads(json.dumps(app)) == app
     ServeDeploySchema.model_validate({"applications": [app]})
-    [config] = app["args"]["llm_configs"]
+    config = app["args"]["llm"]
     accepted = LLMConfig.model_validate(config)
     assert accepted.accelerator_type == "L4"
     assert accepted.engine_kwargs["load_format"] == "safetensors"
     assert accepted.engine_kwargs["trust_remote_code"] is False
     for name, value in expected.items():
-        assert value in find(app, name), name
+        assert value in find(config, name), name
 
 
 def test_an_unknown_accelerator_is_rays_to_refuse() -> None:
     from ray.llm._internal.serve.core.configs.llm_config import LLMConfig
 
-    [config] = llm_app("shop", "chat", ENTITY, "abacus")["args"]["llm_configs"]
+    config = llm_app("shop", "chat", ENTITY, "abacus")["args"]["llm"]
     with pytest.raises(ValueError, match="Unsupported accelerator type: abacus"):
         LLMConfig.model_validate(config)
 
 
-def test_it_has_no_route_and_says_whose_it_is() -> None:
-    app = llm_app("shop@12345678", "chat", ENTITY)
-    assert app["route_prefix"] is None
-    assert app["name"] == entity_name("shop@12345678", "chat", ENTITY)
-    mark = read_mark(app)
-    assert (mark["stack"], mark["endpoint"], mark["name"]) == ("shop@12345678", "chat", "champion")
-    assert not any(read_mark(config) for config in ({}, {"args": {}}, {"args": {"llm_configs": []}}))
+def test_it_is_an_app_like_any_entity_s() -> None:
+    app, plain = llm_app("shop@12345678", "chat", ENTITY), entity_app("shop@12345678", "chat", ENTITY)
+    assert mark(app) == Mark("shop@12345678", "chat", "champion")
+    assert {**app["args"], "llm": None} == {**plain["args"], "llm": None}
+    assert (app["name"], app["route_prefix"]) == (plain["name"], None)
+    # its workers have the GPUs
+    assert app["deployments"][0]["ray_actor_options"] == {"num_cpus": 0, "num_gpus": 0}
 
 
 @pytest.mark.parametrize("uri", ["models:/llama/3", "mlflow-artifacts:/1/m", "runs:/1/model", "dbfs:/models"])
