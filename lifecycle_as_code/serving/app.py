@@ -298,7 +298,7 @@ class Ingress:
         if guard is not None:
             finding = guard.check_request(payload)
             if finding.blocked is not None:
-                exchange.outcomes.append("guardrail")
+                exchange.note("guardrail")
                 return exchange.end(front, Outcome(_blocked("request", finding.blocked)))
             if finding.masked:
                 payload = finding.payload
@@ -321,7 +321,7 @@ class Ingress:
         tokens = llm.read_tokens(outcome.answer.body)
         finding = guard.check_answer(llm.read(outcome.answer.body))
         if finding.blocked is not None:
-            exchange.outcomes.append("guardrail")
+            exchange.note("guardrail")
             exchange.tokens = tokens
             return Outcome(_blocked("answer", finding.blocked))
         if finding.masked:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -71,11 +71,6 @@ class Exchange:
         if outcome not in self.outcomes:
             self.outcomes.append(outcome)
 
-    def note_guardrail(self, rules: Sequence[str]) -> None:
-        """These rules blocked or masked a text."""
-        self.note("guardrail")
-        self._metrics.count_guardrail(rules)
-
     def end(
         self,
         front: Front,
@@ -141,6 +136,8 @@ class Exchange:
             " ".join(self.outcomes),
         )
         self._metrics.count(record)
+        if front.guardrails is not None:
+            self._metrics.set_guardrails(front.guardrails.counts)
         # who isn't known can't fill the table
         if log is not None and self.caller is not None:
             log.add(record, self.request_body, answer.body)

@@ -19,10 +19,11 @@ from __future__ import annotations
 import copy
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from lifecycle_as_code.serving import llm
+from lifecycle_as_code.serving.answer import Answer
 from lifecycle_as_code.serving.detection import (
     MAX_LENGTH,
     Keywords,
@@ -31,7 +32,6 @@ from lifecycle_as_code.serving.detection import (
     Scanner,
     find_personal_data,
 )
-from lifecycle_as_code.serving.scoring import Answer
 
 _logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Guardrails:
                 choice.pop("logprobs", None)
         return finding
 
-    async def watch(self, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def watch(self, events: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
         """Check the events of an answer that comes in parts. A blocked one ends with `finish_reason:
         content_filter`, and so does the provider's request."""
         if not self._output:

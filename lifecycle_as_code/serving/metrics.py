@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,7 +26,10 @@ COUNTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     "lac_rows_total": ("Rows that were scored.", ("endpoint", "entity", "version")),
     "lac_limited_total": ("Requests that a rate limit refused.", ("endpoint",)),
-    "lac_guardrail_total": ("Requests that a guardrail blocked or masked, by rule.", ("endpoint", "rule")),
+    "lac_guardrail_total": (
+        "How often each rule of a guardrail acted.",
+        ("endpoint", "rule"),
+    ),
     "lac_usage_lost_total": ("Usage records and payloads that were lost.", ("endpoint",)),
 }
 """Every counter with its description and labels."""
@@ -54,6 +57,8 @@ class Metrics:
         self._counts: Counter[tuple[str, tuple[str, ...]]] = Counter()
         self._latencies: list[tuple[str, int, float]] = []
         self._lost = 0
+        self._guardrails: Counter[tuple[str, str, str]] | None = None
+        self._acted: Counter[tuple[str, str, str]] = Counter()
         self._metrics: dict[str, Any] = {}
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lac-metrics", daemon=True)
@@ -80,11 +85,16 @@ class Metrics:
         with self._lock:
             self._counts["lac_limited_total", ()] += 1
 
-    def count_guardrail(self, rules: Sequence[str]) -> None:
-        """Count a request that these rules blocked or masked."""
+    def set_guardrails(self, counts: Counter[tuple[str, str, str]]) -> None:
+        """How often each rule acted in this front so far (`Guardrails.counts`)."""
         with self._lock:
-            for rule in rules:
-                self._counts["lac_guardrail_total", (rule,)] += 1
+            if counts is not self._guardrails:
+                # rules that were changed count from the beginning
+                self._guardrails, self._acted = counts, Counter()
+            for key, number in counts.items():
+                if more := number - self._acted[key]:
+                    self._counts["lac_guardrail_total", (key[1],)] += more
+                    self._acted[key] = number
 
     def set_lost(self, number: int) -> None:
         """The usage records and payloads that this front has lost so far (`UsageLog.lost`)."""

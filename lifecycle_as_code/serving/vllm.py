@@ -13,8 +13,8 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from lifecycle_as_code.serving import llm
+from lifecycle_as_code.serving.answer import JSON, Answer
 from lifecycle_as_code.serving.app import check_format
-from lifecycle_as_code.serving.scoring import JSON, Answer
 
 _METHODS = {
     "llm/v1/chat": ("chat", "ChatCompletionRequest"),

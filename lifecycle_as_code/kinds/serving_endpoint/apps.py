@@ -121,6 +121,10 @@ def _live_entity(
     if app is not None and app.config is not None:
         args = primary_args(app.config) if app is here.ingress else app.config.get("args") or {}
         deployment = (app.config.get("deployments") or [{}])[0]
+        if on_gpu := args.get("llm"):
+            # the deployment with vLLM's workers; how many GPUs each has is part of the app's name
+            deployment = {**(on_gpu.get("deployment_config") or {})}
+            deployment["ray_actor_options"] = {"num_gpus": noted.num_gpus, **deployment["ray_actor_options"]}
         options = deployment.get("ray_actor_options") or {}
         scaling = deployment.get("autoscaling_config") or {}
         fixed = deployment.get("num_replicas")

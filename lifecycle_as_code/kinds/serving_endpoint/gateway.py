@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ...model.spec import ByKey, Part
+from ...serving.detection import validate_pattern
 
 Behavior = Literal["NONE", "BLOCK", "MASK"]
 
@@ -74,12 +75,18 @@ class Pii(Part):
     """`BLOCK` refuses the text, `MASK` replaces the data by its sort, such as `<EMAIL>`."""
 
 
+def _expression(text: str) -> str:
+    if problem := validate_pattern(text):
+        raise ValueError(problem)
+    return text
+
+
 class Pattern(Part):
     """A regular expression, in RE2's syntax: no look-around, no back-references."""
 
     name: Annotated[str, Field(min_length=1)]
     """A name for callers, counts and logs: what matched is repeated nowhere."""
-    regex: Annotated[str, Field(min_length=1)]
+    regex: Annotated[str, AfterValidator(_expression)]
     """The expression."""
     behavior: Literal["BLOCK", "MASK"] = "BLOCK"
     """`BLOCK` refuses the text, `MASK` replaces the match by `<NAME>`."""

@@ -19,6 +19,7 @@ from ...serving.references import is_reference, secrets_in
 from ...stores.ray import rollout
 from ...stores.ray.apps import describe_owner, entity_name, ingress_name, owns
 from ...stores.ray.endpoint import Endpoint, live_endpoints
+from ...stores.ray.llm import llm_app, serves_on_gpu
 from ...stores.ray.rollout import Move, Problems
 from ..base import Observation, Report, Rollout, ServeKind, Site, StoredForms
 from .apps import MISSING, as_apps, as_spec, entity_as_app, facts_of
@@ -86,10 +87,13 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
                 continue
             unknown = [p for e in spec.served_entities if (p := _unknown(address, e, expected))]
             unknown += sourceless(spec, site.secrets)
+            if not unknown:
+                settled = _settle(site, spec, live, expected)
+                unknown = [*_unfit(site, settled)]
+                if not unknown:
+                    yield address, settled
             for problem in unknown:
                 yield address, problem
-            if not unknown:
-                yield address, _settle(site, spec, live, expected)
 
     def names(self, site: Site, change: Change) -> tuple[str, ...]:
         """The ingress and the apps of the entities, the primary's among them: it is on trial for a while."""
@@ -256,6 +260,22 @@ def _storeless(spec: ServingEndpoint, site: Site) -> Diagnostic | None:
             hint="set `rate_limit_store:` in lac.yaml to a Redis or SQL database, or have one replica",
         )
     return None
+
+
+def _unfit(site: Site, spec: ServingEndpoint) -> Iterator[Diagnostic]:
+    """An error for each language model on GPUs that vLLM couldn't load."""
+    for entity in spec.served_entities:
+        app = entity_as_app(spec, entity)
+        if serves_on_gpu(app):
+            try:
+                llm_app(site.owner, spec.name, app)
+            except ValueError as problem:
+                yield Diagnostic(
+                    "unfit-for-gpu",
+                    "a language model can't be served on GPUs",
+                    f"{spec.address}: {problem}.",
+                    hint="change what the detail names, or remove `num_gpus` to serve it on CPUs",
+                )
 
 
 def sourceless(spec: ServingEndpoint, secrets: Mapping[str, Any]) -> Iterator[Diagnostic]:

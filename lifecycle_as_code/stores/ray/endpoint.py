@@ -17,7 +17,6 @@ from .apps import (
     AppConfig,
     ServedEntity,
     Settings,
-    entity_app,
     entity_name,
     ingress_app,
     ingress_name,
@@ -26,6 +25,7 @@ from .apps import (
     target,
     user_config,
 )
+from .llm import hosting_app, serves_on_gpu
 from .state import Application
 
 
@@ -54,8 +54,12 @@ class Endpoint:
     @property
     def primary(self) -> ServedEntity | None:
         """The entity whose model the ingress holds: of those that always run, the one with the most traffic,
-        the first one of several. None where there is none."""
-        resident = [entity for entity in self.entities if entity.is_hosted and entity.min_replicas]
+        the first one of several. None where there is none, or vLLM runs it."""
+        resident = [
+            entity
+            for entity in self.entities
+            if entity.is_hosted and entity.min_replicas and not serves_on_gpu(entity)
+        ]
         return max(resident, key=lambda entity: self.weights.get(entity.name, 0), default=None)
 
     @property
@@ -67,7 +71,7 @@ class Endpoint:
     def configs(self) -> dict[str, AppConfig]:
         """The configs of its entities' apps by name, when the traffic has moved: all but the primary's."""
         return {
-            app: entity_app(self.owner, self.name, entity)
+            app: hosting_app(self.owner, self.name, entity)
             for app, entity in self.apps.items()
             if app != self.primary_app
         }
@@ -190,7 +194,7 @@ class LiveEndpoint:
                 form = replace(entity, min_replicas=1, max_replicas=1)
             else:
                 form = roomy(formerly.get(app), entity)
-            configs[app] = {**entity_app(endpoint.owner, self.name, form), "name": app}
+            configs[app] = {**hosting_app(endpoint.owner, self.name, form), "name": app}
         return configs
 
     def ingress_without(self) -> AppConfig:

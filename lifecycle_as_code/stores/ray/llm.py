@@ -28,6 +28,12 @@ def serves_on_gpu(entity: ServedEntity) -> bool:
     return bool(entity.task) and entity.is_hosted and entity.num_gpus > 0
 
 
+def hosting_app(owner: str, endpoint: str, entity: ServedEntity) -> AppConfig:
+    """The config of a served entity's app, wherever its model runs."""
+    make = llm_app if serves_on_gpu(entity) else entity_app
+    return make(owner, endpoint, entity)
+
+
 def llm_app(
     owner: str, endpoint: str, entity: ServedEntity, accelerator_type: str | None = None
 ) -> AppConfig:

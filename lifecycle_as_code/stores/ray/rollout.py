@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...model.diagnostics import Diagnostic, LacError
-from .apps import AppConfig, entity_app, ingress_name, owns, revision
+from .apps import AppConfig, ingress_name, owns, revision
 from .client import Cluster
 from .endpoint import Endpoint, LiveEndpoint, live_endpoints
+from .llm import hosting_app
 from .state import Application
 
 DEPLOY_TIMEOUT = 600.0
@@ -90,7 +91,7 @@ def undo(cluster: Cluster, moves: Sequence[Move], tell: Tell) -> None:
         before = move.before.apps if move.before else {}
         serving = here.entities.keys() - {*here.leftovers}
         put |= {
-            app: entity_app(move.owner, move.name, before[app])
+            app: hosting_app(move.owner, move.name, before[app])
             for app in serving & move.after.apps.keys() & before.keys()
         }
         put[ingress_name(move.name)] = here.ingress_without()
