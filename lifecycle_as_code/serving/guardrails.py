@@ -19,7 +19,8 @@ from __future__ import annotations
 import copy
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 from lifecycle_as_code.serving import llm
@@ -89,27 +90,27 @@ class Guardrails:
                 choice.pop("logprobs", None)
         return finding
 
-    async def watch(self, events: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    async def watch(self, events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         """Check the events of an answer that comes in parts. A blocked one ends with `finish_reason:
         content_filter`, and so does the provider's request."""
         if not self._output:
-            async for event in events:
-                yield event
+            async with aclosing(events):
+                async for event in events:
+                    yield event
             return
         stream = _Stream(self._output)
         try:
-            async for part in events:
-                for event in stream.split(part):
-                    for checked in stream.feed(event):
-                        yield checked
-                    if stream.blocked:
-                        return
+            async with aclosing(events):
+                async for part in events:
+                    for event in stream.split(part):
+                        for checked in stream.feed(event):
+                            yield checked
+                        if stream.blocked:
+                            return
             for checked in stream.finish():
                 yield checked
         finally:
             self._add("output", stream.scanners())
-            if close := getattr(events, "aclose", None):
-                await close()
 
     def _check(
         self, side: str, rules: list[Rule], payload: Any, find_paths: Callable[[Any], list[_Path]]

@@ -187,7 +187,7 @@ def chat(house: House) -> str:
     return "chat"
 
 
-MASKED = ANSWER.replace("there", "<GREETING>")
+MASKED = ANSWER.replace("there", "<greeting>")
 
 
 def test_the_openai_client_gets_answers_streams_and_usage(house: House, chat: str) -> None:

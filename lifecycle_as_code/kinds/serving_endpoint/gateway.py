@@ -89,7 +89,7 @@ class Pattern(Part):
     regex: Annotated[str, AfterValidator(_expression)]
     """The expression."""
     behavior: Literal["BLOCK", "MASK"] = "BLOCK"
-    """`BLOCK` refuses the text, `MASK` replaces the match by `<NAME>`."""
+    """`BLOCK` refuses the text, `MASK` replaces the match by `<name>`."""
 
 
 class Guard(Part):
