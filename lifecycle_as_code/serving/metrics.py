@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,10 +48,11 @@ _PAUSE = 0.002
 
 class Metrics:
     """The metrics of one endpoint in one of its fronts. `count` and the others are for any thread, and raise
-    nothing."""
+    nothing. `lost`: says how many usage records and payloads the front's log has lost (`UsageLog.lost`)."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, lost: Callable[[], int] = lambda: 0) -> None:
         self._endpoint = endpoint
+        self._find_lost = lost
         self._lock = threading.Lock()
         self._requests: Counter[tuple[str, int, int]] = Counter()
         self._counts: Counter[tuple[str, tuple[str, ...]]] = Counter()
@@ -96,13 +97,6 @@ class Metrics:
                     self._counts["lac_guardrail_total", (key[1],)] += more
                     self._acted[key] = number
 
-    def set_lost(self, number: int) -> None:
-        """The usage records and payloads that this front has lost so far (`UsageLog.lost`)."""
-        with self._lock:
-            if number > self._lost:
-                self._counts["lac_usage_lost_total", ()] += number - self._lost
-                self._lost = number
-
     def close(self, timeout: float = 1.0) -> None:
         """Tell Ray of the last counts. Blocks for at most `timeout` seconds."""
         self._end.set()
@@ -123,6 +117,11 @@ class Metrics:
             requests, self._requests = self._requests, Counter()
             counts, self._counts = self._counts, Counter()
             latencies, self._latencies = self._latencies, []
+        lost = self._find_lost()
+        # a new log begins at 0
+        if increase := lost - self._lost if lost >= self._lost else lost:
+            self._add("lac_usage_lost_total", (), increase)
+        self._lost = lost
         for (entity, version, status), number in requests.items():
             self._add("lac_requests_total", (entity, str(version), str(status)), number)
         for (name, labels), number in counts.items():

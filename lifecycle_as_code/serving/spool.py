@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import re
 import secrets
 import stat
 import struct
@@ -31,6 +32,7 @@ SEGMENT = 1024 * 1024
 LIMIT = 256 * 1024 * 1024
 """Bytes that a kind's spools may take in one directory, for each process that adds."""
 
+_ID = re.compile("[0-9a-f]{16}")
 _LOSSES = struct.Struct("<qqq")
 
 
@@ -281,7 +283,7 @@ class Orphan:
 def adopt(directory: Path, kind: str) -> Iterator[Orphan]:
     """The spools of `kind` whose processes have ended, one after another, each closed after its turn."""
     for mark in sorted(directory.glob(f"*.{kind}")):
-        if mark.name.startswith("."):
+        if not _ID.fullmatch(mark.stem):
             continue
         try:
             descriptor = os.open(mark, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)

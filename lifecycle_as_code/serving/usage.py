@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -47,6 +48,7 @@ _ADOPTION_SECONDS = 15.0
 _RETENTION_SECONDS = 3600.0
 _LONGEST_PAUSE = 30.0
 _LOG_SECONDS = 60.0
+_SETTINGS = ".settings.json"
 # what a client may send as an id
 _MAX_ID = 128
 _TRACE = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
@@ -92,6 +94,8 @@ class UsageLog:
         self.endpoint = str(settings.get("endpoint") or "")
         self._address = str(settings.get("store") or "")
         self._directory = Path(directory)
+        # as given: what it refers to stays in the environment
+        self._settings = orjson.dumps(dict(settings))
         self._clock = clock
         self._store: Store | None = None
         self._next_adoption = self._next_retention = self._next_message = 0.0
@@ -178,6 +182,7 @@ class UsageLog:
     def _work(self) -> None:
         for log in self._logs:
             log.spool.open()
+        self._leave_settings()
         store = self._store = self._store or open_store(references.resolve(self._address))
         for log in self._logs:
             self._drain(store, log.table, log.spool)
@@ -198,6 +203,16 @@ class UsageLog:
         for log in self._logs:
             if log.spool.problem:
                 self._complain(log.spool.problem)
+
+    def _leave_settings(self) -> None:
+        """For `write_leftovers`, beside the spools."""
+        path = self._directory / _SETTINGS
+        with suppress(OSError):
+            if self._settings and not (path.exists() and path.read_bytes() == self._settings):
+                temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+                temporary.write_bytes(self._settings)
+                temporary.rename(path)
+            self._settings = b""
 
     def _drain(self, store: Store, table: Table, spool: Spool | Orphan) -> None:
         self._tell(store, table, spool.id, spool.losses)
@@ -339,6 +354,14 @@ def _exclude_from_records(value: Any, names: frozenset[str]) -> Any:
     if isinstance(value, dict):
         return {name: item for name, item in value.items() if name not in names}
     return value
+
+
+def write_leftovers(directory: Path, timeout: float = CLOSE_SECONDS) -> None:
+    """Write what the ended processes of endpoints with a place below `directory` have left, for at most
+    `timeout` seconds for each endpoint. What can't be written stays. For a process that isn't a front."""
+    for path in sorted(directory.rglob(_SETTINGS)):
+        if any(path.parent.glob("[!.]*")):
+            UsageLog(orjson.loads(path.read_bytes()), path.parent).close(timeout)
 
 
 def find_directory(stack: str, endpoint: str, environ: Mapping[str, str] = os.environ) -> Path:

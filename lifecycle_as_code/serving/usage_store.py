@@ -340,7 +340,10 @@ class ParquetStore:
                 ranges = written.get(day, ())
                 fresh = [row for row in chosen if not any(a <= row[0] <= b for a, b in ranges)]
                 if fresh:
-                    columns = [[spool] * len(fresh), *map(list, zip(*fresh, strict=True))]
+                    # another release of lac may have spooled more or fewer values
+                    width = len(table.columns) + 1
+                    values = [[*row, *[None] * (width - len(row))][:width] for row in fresh]
+                    columns = [[spool] * len(fresh), *map(list, zip(*values, strict=True))]
                     try:
                         batch = pa.record_batch(columns, schema=schema)
                     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as e:

@@ -99,8 +99,8 @@ def _read_row(group: Mapping[Any, Any], by: By) -> UsageRow:
     sums = ("rows", "prompt_tokens", "completion_tokens")
     return UsageRow(
         key=str(key),
-        p50_ms=float(group["p50_ms"]),
-        p95_ms=float(group["p95_ms"]),
+        p50_ms=float(group["p50_ms"] or 0),
+        p95_ms=float(group["p95_ms"] or 0),
         # PostgreSQL's sums are decimals, and NULL where all is NULL
         **{name: int(group[name] or 0) for name in (*names, *sums)},
     )

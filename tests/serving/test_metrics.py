@@ -37,15 +37,17 @@ def record(entity: str = "champion", version: int = 3, **values: Any) -> Record:
 
 
 def test_ray_is_told_of_every_request_once(told: Counter[tuple[str, ...]]) -> None:
-    counting = Metrics("fraud")
+    lost = [3, 3, 5, 0, 1]
+    counting = Metrics("fraud", lambda: lost.pop(0) if len(lost) > 1 else lost[0])
+    for _ in range(3):
+        counting._flush()
     for _ in range(100):
         counting.count(record(latency_ms=500.0, rows=2))
     counting.count(record("gpt", 0, status=503, prompt_tokens=7, completion_tokens=9))
     counting.count_limited()
     counting.count_guardrail(["pii", "keywords"])
-    for lost in (3, 3, 5):
-        counting.set_lost(lost)
     counting.close()
+    counting._flush()
     assert told == {
         ("lac_requests_total", "fraud", "champion", "3", "200"): 100,
         ("lac_requests_total", "fraud", "gpt", "0", "503"): 1,
@@ -57,7 +59,7 @@ def test_ray_is_told_of_every_request_once(told: Counter[tuple[str, ...]]) -> No
         ("lac_limited_total", "fraud"): 1,
         ("lac_guardrail_total", "fraud", "pii"): 1,
         ("lac_guardrail_total", "fraud", "keywords"): 1,
-        ("lac_usage_lost_total", "fraud"): 5,
+        ("lac_usage_lost_total", "fraud"): 6,
     }
 
 

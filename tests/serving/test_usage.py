@@ -72,7 +72,7 @@ def open_log(url: str, directory: Path, **more: Any) -> UsageLog:
 
 
 def leftovers(directory: Path) -> list[str]:
-    return sorted(path.name for path in (directory / "spool").iterdir())
+    return sorted(path.name for path in (directory / "spool").glob("[!.]*"))
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -157,6 +157,22 @@ def store_losses(url: str) -> list[dict[str, Any]]:
     return rows(url, "lac_usage_losses", by="lost")
 
 
+def test_what_killed_processes_left_is_written_without_a_front(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # on the replica's node the variable isn't set
+    process = adder("{{ env.USAGE_STORE }}", tmp_path, 10)
+    wait_for((tmp_path / "spool" / ".settings.json").exists)
+    kill(process)
+    monkeypatch.setenv("USAGE_STORE", f"sqlite:///{tmp_path}/usage.db")
+    for _ in range(2):
+        usage.write_leftovers(tmp_path)
+    expected = [f"{process.pid}-{n}" for n in range(10)]
+    assert [row["request_id"] for row in rows(f"sqlite:///{tmp_path}/usage.db")] == expected
+    assert leftovers(tmp_path) == []
+    assert b"usage.db" not in (tmp_path / "spool" / ".settings.json").read_bytes()
+
+
 def test_lines_that_are_written_again_after_a_crash_are_kept_once(store: str, tmp_path: Path) -> None:
     log = open_log(store, tmp_path)
     for number in range(3):
@@ -170,6 +186,7 @@ def test_lines_that_are_written_again_after_a_crash_are_kept_once(store: str, tm
     base.with_name(f"{base.name}.00000001").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     open_log(store, tmp_path).close()
     assert [row["request_id"] for row in rows(store)] == ["r0", "r1", "r2", "r3"]
+    assert store_losses(store) == []
     assert leftovers(tmp_path) == []
 
 
@@ -184,6 +201,19 @@ def test_a_line_that_was_cut_off_is_counted(store: str, tmp_path: Path) -> None:
     assert [row["request_id"] for row in rows(store)] == ["r1"]
     [loss] = store_losses(store)
     assert (loss["spool"], loss["endpoint"], loss["lost"]) == (identity, "fraud", 1)
+
+
+def test_lines_of_another_release_and_strange_files_hold_nothing_up(store: str, tmp_path: Path) -> None:
+    directory = tmp_path / "spool"
+    directory.mkdir(mode=0o700)
+    (directory / "notes.usage").write_text("not ours")
+    base = directory / f"{7:016x}.usage"
+    base.write_bytes(b"")
+    older, newer = [1, *record(1)][:6], [2, *record(2), "more"]
+    base.with_name(f"{base.name}.00000001").write_text(f"{json.dumps(older)}\n{json.dumps(newer)}\n")
+    open_log(store, tmp_path).close()
+    assert [(row["request_id"], row["status"]) for row in rows(store)] == [("r1", None), ("r2", 200)]
+    assert leftovers(tmp_path) == ["notes.usage"]
 
 
 def test_several_processes_write_one_store_at_once(store: str, tmp_path: Path) -> None:

@@ -29,7 +29,9 @@ def _head(item: Usage, paint: Paint) -> str:
 
 
 def _table(item: Usage, paint: Paint, width: int, bars: bool) -> str:
-    groups = item.rows[:_MOST_ROWS]
+    # of hours the last ones, of other groups the largest
+    timed = item.by in ("day", "hour")
+    groups = item.rows[-_MOST_ROWS:] if timed else item.rows[:_MOST_ROWS]
     total = [
         sum(getattr(r, name) for r in item.rows) for name in ("rows", "prompt_tokens", "completion_tokens")
     ]
@@ -54,7 +56,7 @@ def _table(item: Usage, paint: Paint, width: int, bars: bool) -> str:
         bar = ""
         if draws:
             filled = _draw(row.requests / largest) if row else ""
-            bar = f"  {paint(pad(filled, _BAR), 'cyan')}"
+            bar = f"  {paint(filled, 'cyan')}{' ' * (_BAR - len(filled))}"
         texts = [text.rjust(size) for text, size in zip(line[1:], widths[1:], strict=True)]
         if row is not None and row.server_errors:
             texts[1] = paint(texts[1], "red")
@@ -64,7 +66,7 @@ def _table(item: Usage, paint: Paint, width: int, bars: bool) -> str:
         text = f"{key}  {texts[0]}{bar}  {'  '.join(texts[1:])}".rstrip()
         lines.append(paint(text, "faint") if row is None and number == 0 else text)
     if more := len(item.rows) - len(groups):
-        lines.append(f"… and {more:,} more")
+        lines.append(f"… and {more:,} {'earlier' if timed else 'more'}")
     return "\n".join(lines)
 
 

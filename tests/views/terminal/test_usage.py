@@ -75,6 +75,12 @@ def test_many_groups_are_cut_off_with_their_number() -> None:
     assert usage(item).splitlines()[-4].startswith("… and 10 more")
 
 
+def test_of_many_hours_the_last_are_shown() -> None:
+    item = replace(ITEM, by="hour", rows=tuple(replace(CHAT, key=f"hour {n:02d}") for n in range(60)))
+    lines = usage(item).splitlines()
+    assert (lines[3][:7], lines[-4]) == ("hour 10", "… and 10 earlier")
+
+
 def test_programs_get_everything() -> None:
     document = json.loads(json_view.usage(ITEM))
     assert document["rows"][0] == {
