@@ -472,6 +472,10 @@ def _client_package(url: str) -> str:
 
 
 def _import_packages(url: str) -> None:
-    names = ("limits.storage", "orjson", _client_package(url)) if _is_redis(url) else ("sqlalchemy",)
-    for name in names:
-        import_module(name)
+    if _is_redis(url):
+        for name in ("limits.storage", "orjson", _client_package(url)):
+            import_module(name)
+    else:
+        from sqlalchemy import make_url
+
+        make_url(url).get_dialect().import_dbapi()

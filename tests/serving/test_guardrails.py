@@ -247,6 +247,10 @@ texts = st.one_of(
 )
 
 
+# alone, for what one holds back hides what another lets through
+RULE_SETS = [RULES, RULES[:1], RULES[1:5], PII, *([rule] for rule in RULES[1:])]
+
+
 @st.composite
 def cuts(draw: st.DrawFn) -> tuple[str, list[str]]:
     text = draw(texts)
@@ -259,12 +263,13 @@ def cuts(draw: st.DrawFn) -> tuple[str, list[str]]:
 @example((CARD, list(CARD)))
 @example(("fe80::1.5", ["fe80::1.", "5"]))
 @example(("a\u200bdog", ["a\u200b", "dog"]))
-@example(("xbar", ["x", "bar"]))
+@example(("xbar", list("xbar")))
 def test_a_stream_however_it_is_cut_gives_the_same_as_the_whole(case: tuple[str, list[str]]) -> None:
     text, parts = case
-    whole = scan(RULES, text)
-    assert scan(RULES, *parts) == whole
-    assert scan(RULES, *text) == whole
+    for rules in RULE_SETS:
+        whole = scan(rules, text)
+        assert scan(rules, *parts) == whole
+        assert scan(rules, *text) == whole
 
 
 @given(st.text(max_size=20), st.text(max_size=20), st.integers(1, 5))
@@ -401,11 +406,12 @@ def play(guard: Guardrails, events: Iterable[bytes]) -> tuple[list[Any], bool]:
         finally:
             is_closed = True
 
-    async def collect() -> list[bytes]:
-        return [event async for event in guard.watch(source())]
+    async def collect() -> tuple[list[bytes], bool]:
+        # the loop's end closes it in any case
+        return [event async for event in guard.watch(source())], is_closed
 
-    out = asyncio.run(collect())
-    return [json.loads(e[5:]) if e != llm.DONE else "DONE" for e in out], is_closed
+    out, was_closed = asyncio.run(collect())
+    return [json.loads(e[5:]) if e != llm.DONE else "DONE" for e in out], was_closed
 
 
 def contents(events: list[Any], index: int = 0) -> str:
@@ -518,7 +524,9 @@ def test_without_rules_for_answers_a_stream_passes_as_it_is() -> None:
 
 def test_log_probabilities_are_left_out_of_a_checked_stream() -> None:
     event = {
-        "choices": [{"index": 0, "delta": {"content": "secr"}, "logprobs": {"content": [{"token": "secr"}]}}]
+        "choices": [
+            {"index": 0, "delta": {"content": "a secr"}, "logprobs": {"content": [{"token": "secr"}]}}
+        ]
     }
     out, _ = play(masking("output"), [llm.event(event), delta("et!")])
     assert "secr" not in json.dumps(out)

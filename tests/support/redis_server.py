@@ -33,6 +33,11 @@ class RedisServer:
     def url(self) -> str:
         return f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
 
+    @property
+    def pid(self) -> int:
+        """The process's number, 0 before the start."""
+        return self._process.pid if self._process else 0
+
     def start(self) -> None:
         """Return when it answers."""
         words = [find_redis(), "--bind", "127.0.0.1", "--port", str(self.port), "--requirepass", PASSWORD]
