@@ -147,6 +147,11 @@ class Stack:
         return self._connections.local_tls
 
     @property
+    def metrics_port(self) -> int:
+        """Where a local Ray's Prometheus metrics are on 127.0.0.1; 0 for nowhere."""
+        return self._connections.metrics_port
+
+    @property
     def replica_environment(self) -> dict[str, str]:
         """The variables of the process's environment that a local Ray's replicas get: those that references
         in the manifests name."""

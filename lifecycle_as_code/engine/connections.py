@@ -173,7 +173,11 @@ class Connections:
         variables = {name: environ[name] for name in names if name in environ}
         yield from run_in_background(
             lambda tell: local.up(
-                self.local_state, environment=variables, tls=self.local_tls, on_progress=tell
+                self.local_state,
+                environment=variables,
+                tls=self.local_tls,
+                metrics_port=self.metrics_port,
+                on_progress=tell,
             ),
             stop,
         )
@@ -215,7 +219,14 @@ class Connections:
     def local_tls(self) -> tuple[str, Path, Path] | None:
         """Where a local Ray's endpoints answer over TLS, with the certificate and its key."""
         options, base = self.settings.local, self.settings.directory
-        return None if options is None else (options.listen, base / options.tls_cert, base / options.tls_key)
+        if options is None or not (options.listen and options.tls_cert and options.tls_key):
+            return None
+        return options.listen, base / options.tls_cert, base / options.tls_key
+
+    @property
+    def metrics_port(self) -> int:
+        """Where a local Ray's metrics are; 0 for nowhere."""
+        return self.settings.local.metrics_port or 0 if self.settings.local else 0
 
     def replica_variables(self, desired: Desired) -> frozenset[str]:
         """The environment variables to which references in the endpoints and in `auth_store` lead: those that

@@ -58,15 +58,25 @@ class EvidenceFile(Part):
 
 
 class LocalFile(Part):
-    """Where other machines reach the endpoints of `serve: local`: over TLS. By default no other machine does.
-    A change takes effect with `lac down` and `lac up`."""
+    """Options of the Ray of `serve: local`. A change takes effect with `lac down` and `lac up`."""
 
-    listen: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:\[\]*-]+:[0-9]{1,5}$")]
-    """The address and port to listen on, such as `0.0.0.0:8443`."""
-    tls_cert: str
-    """The certificate and its chain: a PEM file, relative to this file."""
-    tls_key: str
-    """The certificate's key: a PEM file."""
+    listen: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:\[\]*-]+:[0-9]{1,5}$")] | None = None
+    """Where other machines reach the endpoints, over TLS: an address and port, such as `0.0.0.0:8443`. By
+    default no other machine does."""
+    tls_cert: str | None = None
+    """The certificate and its chain: a PEM file, relative to this file. Needed with `listen`."""
+    tls_key: str | None = None
+    """The certificate's key: a PEM file. Needed with `listen`."""
+    metrics_port: Annotated[int, Field(ge=1024, le=65535)] | None = None
+    """The port on 127.0.0.1 at which Prometheus finds metrics, without a token. By default there are none."""
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        names = ("listen", "tls_cert", "tls_key")
+        missing = [name for name in names if getattr(self, name) is None]
+        if 0 < len(missing) < len(names):
+            raise ValueError(f"`listen`, `tls_cert` and `tls_key` go together; `{missing[0]}` is missing")
+        return self
 
 
 class SecretFile(Part):

@@ -34,7 +34,7 @@ from lifecycle_as_code.serving.metrics import Metrics
 from lifecycle_as_code.serving.scoring import Scorer
 
 if TYPE_CHECKING:
-    from lifecycle_as_code.serving.guardrails import Guardrails
+    from lifecycle_as_code.serving.guardrails import Finding, Guardrails
     from lifecycle_as_code.serving.language.model import LanguageModel
     from lifecycle_as_code.serving.limits import Refusal
 
@@ -51,6 +51,7 @@ _THREADS = 64
 """As many predictions run at once; `max_ongoing_requests` may be less."""
 _RETRIES = 2
 _EXCERPT = 300
+_SHORT = 16 * 1024
 _FALLBACK_STATUSES = frozenset((429, 500, 502, 503, 504))
 """Answers in whose place another entity is asked, where the endpoint falls back."""
 
@@ -171,7 +172,7 @@ class Ingress:
         primary = args.get("primary")
         self._primary = str(primary["app"]) if primary else None
         self._model = Model(primary) if primary else None
-        self._metrics = Metrics(self._endpoint)
+        self._metrics = Metrics(self._endpoint, lambda: log.lost if (log := self._front.log) else 0)
         self._closings: set[asyncio.Future[None]] = set()
 
     def __serve_build_asgi_app__(self) -> Callable[..., Awaitable[None]]:
@@ -206,6 +207,8 @@ class Ingress:
                 closing = asyncio.ensure_future(proxy.close())
                 self._closings.add(closing)
                 closing.add_done_callback(self._closings.discard)
+        if former.limits is not None and (front is None or front.limits is not former.limits):
+            former.limits.close()
         if former.log is not None and (front is None or front.log is not former.log):
             await asyncio.to_thread(former.log.close)
 
@@ -296,7 +299,7 @@ class Ingress:
             return exchange.end(front, Outcome(payload))
         guard = front.guardrails
         if guard is not None:
-            finding = guard.check_request(payload)
+            finding = await _check(guard.check_request, payload, len(body))
             if finding.blocked is not None:
                 exchange.note("guardrail")
                 return exchange.end(front, Outcome(_blocked("request", finding.blocked)))
@@ -314,12 +317,13 @@ class Ingress:
             if events is not None:
                 events = guard.watch(events)
             else:
-                outcome = self._check_answer(guard, outcome, exchange)
+                outcome = await self._check_answer(guard, outcome, exchange)
         return exchange.end(front, outcome, candidate, events)
 
-    def _check_answer(self, guard: Guardrails, outcome: Outcome, exchange: Exchange) -> Outcome:
+    async def _check_answer(self, guard: Guardrails, outcome: Outcome, exchange: Exchange) -> Outcome:
         tokens = llm.read_tokens(outcome.answer.body)
-        finding = guard.check_answer(llm.read(outcome.answer.body))
+        body = outcome.answer.body
+        finding = await _check(guard.check_answer, llm.read(body), len(body))
         if finding.blocked is not None:
             exchange.note("guardrail")
             exchange.tokens = tokens
@@ -419,6 +423,11 @@ class Ingress:
 def _candidates(front: Front, target: routing.Target, *, fixed: bool) -> list[routing.Target]:
     """The entities that are asked, in turn. `fixed`: the caller named one."""
     return [target, *front.table.successors(target)] if front.falls_back and not fixed else [target]
+
+
+async def _check(check: Callable[[Any], Finding], payload: dict[str, Any], size: int) -> Finding:
+    """What a guard says: of a long text in a thread, which costs more than a short text's check."""
+    return check(payload) if size <= _SHORT else await asyncio.to_thread(check, payload)
 
 
 async def _ping(handle: DeploymentHandle[Any]) -> bool:

@@ -141,7 +141,6 @@ class Exchange:
         # who isn't known can't fill the table
         if log is not None and self.caller is not None:
             log.add(record, self.request_body, answer.body)
-            self._metrics.set_lost(log.lost)
 
 
 def make_reply(

@@ -6,12 +6,8 @@ of rate limits, the remembered answers of the access check.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray.serve.handle import DeploymentHandle
@@ -48,6 +44,7 @@ class Front:
         """The front of this `user_config`. `primary`: the app of the entity that this process holds. Raises
         whatever a bad configuration causes."""
         table = routing.read(dict(config))
+        stack = str(config.get("stack") or "")
         gateway: Mapping[str, Any] = config.get("gateway") or {}
         settings: dict[str, Any] = {
             "auth": dict(config.get("auth") or {}),
@@ -66,7 +63,7 @@ class Front:
             former.gate if is_same("auth") else Gate(settings["auth"]),
             former.limits if is_same("limits") else _make_limits(settings["limits"], endpoint),
             former.guardrails if is_same("guardrails") else _make_guardrails(settings["guardrails"]),
-            former.log if is_same("log") else _make_log(settings["log"]),
+            former.log if is_same("log") else _make_log(settings["log"], stack),
             bool(settings["log"] and settings["log"].get("payloads") is not None),
             bool((gateway.get("fallback_config") or {}).get("enabled")),
             {
@@ -129,19 +126,12 @@ def _make_guardrails(settings: Mapping[str, Any] | None) -> Guardrails | None:
     return Guardrails(settings)
 
 
-def _make_log(settings: dict[str, Any] | None) -> UsageLog | None:
+def _make_log(settings: dict[str, Any] | None, stack: str) -> UsageLog | None:
     if settings is None:
         return None
-    from lifecycle_as_code.serving.usage import UsageLog
+    from lifecycle_as_code.serving.usage import UsageLog, find_directory
 
-    return UsageLog(settings, spool_directory(settings["endpoint"], settings["store"]))
-
-
-def spool_directory(endpoint: str, store: str) -> Path:
-    """Where this user's replicas of the endpoint on this node keep what isn't in that store yet. Outside of
-    Ray's own directory, which a stopped Ray takes along."""
-    key = hashlib.sha256(f"{endpoint}\n{store}".encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"lac-usage-{os.getuid()}" / key
+    return UsageLog(settings, find_directory(stack, settings["endpoint"]))
 
 
 def _make_proxy(target: routing.Target) -> ExternalModel:

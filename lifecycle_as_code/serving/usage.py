@@ -43,6 +43,9 @@ RETENTION_DAYS = 90
 MAX_BYTES = 64 * 1024
 """Bytes of a request, and of a response, that are kept where the settings don't say it."""
 
+SPOOL_DIRECTORY = "LAC_SPOOL_DIR"
+"""The variable with the directory below which endpoints keep what isn't in the store yet."""
+
 CLOSE_SECONDS = 5.0
 _ADOPTION_SECONDS = 15.0
 _RETENTION_SECONDS = 3600.0
@@ -367,7 +370,7 @@ def write_leftovers(directory: Path, timeout: float = CLOSE_SECONDS) -> None:
 def find_directory(stack: str, endpoint: str, environ: Mapping[str, str] = os.environ) -> Path:
     """Where an endpoint's spools lie on this node: below `LAC_SPOOL_DIR`, or this user's place in the
     directory for temporary files."""
-    base = environ.get("LAC_SPOOL_DIR") or f"{tempfile.gettempdir()}/lac-spool-{os.geteuid()}"
+    base = environ.get(SPOOL_DIRECTORY) or f"{tempfile.gettempdir()}/lac-spool-{os.geteuid()}"
     return Path(base, quote(stack, safe=""), quote(endpoint, safe=""))
 
 

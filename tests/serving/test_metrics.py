@@ -45,7 +45,11 @@ def test_ray_is_told_of_every_request_once(told: Counter[tuple[str, ...]]) -> No
         counting.count(record(latency_ms=500.0, rows=2))
     counting.count(record("gpt", 0, status=503, prompt_tokens=7, completion_tokens=9))
     counting.count_limited()
-    counting.count_guardrail(["pii", "keywords"])
+    acted = Counter({("input", "pii", "MASK"): 1})
+    counting.set_guardrails(acted)
+    acted["output", "pii", "MASK"] += 2
+    counting.set_guardrails(acted)
+    counting.set_guardrails(Counter({("input", "keywords", "BLOCK"): 1}))
     counting.close()
     counting._flush()
     assert told == {
@@ -57,7 +61,7 @@ def test_ray_is_told_of_every_request_once(told: Counter[tuple[str, ...]]) -> No
         ("lac_tokens_total", "fraud", "gpt", "0", "prompt"): 7,
         ("lac_tokens_total", "fraud", "gpt", "0", "completion"): 9,
         ("lac_limited_total", "fraud"): 1,
-        ("lac_guardrail_total", "fraud", "pii"): 1,
+        ("lac_guardrail_total", "fraud", "pii"): 3,
         ("lac_guardrail_total", "fraud", "keywords"): 1,
         ("lac_usage_lost_total", "fraud"): 6,
     }

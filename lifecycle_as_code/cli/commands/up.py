@@ -31,6 +31,7 @@ def command(options: Options, num_cpus: int | None, as_json: bool) -> int:
         num_cpus=num_cpus,
         environment=stack.replica_environment,
         tls=stack.local_tls,
+        metrics_port=stack.metrics_port,
         on_progress=note,
     )
     say(json.document(as_data(ray)) if as_json else as_text(ray))

@@ -90,6 +90,8 @@ class Pattern(Part):
     """The expression."""
     behavior: Literal["BLOCK", "MASK"] = "BLOCK"
     """`BLOCK` refuses the text, `MASK` replaces the match by `<name>`."""
+    max_length: Annotated[int, Field(ge=1, le=4096)] = 128
+    """Bytes of the longest match: what a stream may hold back."""
 
 
 class Guard(Part):
@@ -143,7 +145,7 @@ class FallbackConfig(Part):
 class AiGateway(Part):
     """Limits, guardrails, records and fallback of an endpoint."""
 
-    rate_limits: tuple[RateLimit, ...] = ()
+    rate_limits: Annotated[tuple[RateLimit, ...], Field(max_length=20)] = ()
     """How much callers may ask. All that match a request count; each refuses with 429."""
     rate_limit_failure_mode: Literal["open", "closed"] = "open"
     """While `rate_limit_store` is away: `open` lets requests through uncounted, `closed` answers 503.

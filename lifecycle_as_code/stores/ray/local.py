@@ -28,6 +28,7 @@ from typing import Any, Literal
 
 from ...model.diagnostics import Diagnostic, LacError
 from ...serving.references import LOCAL_RAY
+from ...serving.usage import SPOOL_DIRECTORY, write_leftovers
 from .. import processes
 from . import haproxy
 from .client import APPLICATIONS, Cluster
@@ -39,6 +40,7 @@ from .private import private_directory, write_private
 RECORD = "ray.json"
 TOKEN = "ray.token"
 LOG = "ray.log"
+SPOOL = "spool"
 PORTS = "ray.ports"
 """The ports of the last Ray, which the next one takes again."""
 
@@ -189,6 +191,9 @@ def down(directory: Path, *, timeout: float = 5.0) -> bool:
     """End what `up` started for this directory, and nothing else. True if something was running."""
     was_running = status(directory) is not None
     down_leftovers(directory, timeout=timeout)
+    if (spool := directory / SPOOL).is_dir():
+        # Ray ends its processes without a word to them
+        write_leftovers(spool)
     return was_running
 
 
@@ -277,7 +282,11 @@ def _start(
             with (directory / LOG).open("wb") as log:
                 process = subprocess.Popen(
                     node.command(num_cpus),
-                    env={**node.environment(os.environ, environment), LOCAL_RAY: temp_dir},
+                    env={
+                        **node.environment(os.environ, environment),
+                        LOCAL_RAY: temp_dir,
+                        SPOOL_DIRECTORY: str((directory / SPOOL).resolve()),
+                    },
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
