@@ -28,13 +28,14 @@ from lifecycle_as_code.serving.answer import EVENT_STREAM, JSON, Answer, error
 from lifecycle_as_code.serving.exchange import Exchange
 from lifecycle_as_code.serving.exchange import make_reply as _reply
 from lifecycle_as_code.serving.front import Front
+from lifecycle_as_code.serving.guardrails import Finding, refuse_answer, refuse_request
 from lifecycle_as_code.serving.http import Reply, Request
 from lifecycle_as_code.serving.llm import Outcome
 from lifecycle_as_code.serving.metrics import Metrics
 from lifecycle_as_code.serving.scoring import Scorer
 
 if TYPE_CHECKING:
-    from lifecycle_as_code.serving.guardrails import Finding, Guardrails
+    from lifecycle_as_code.serving.guardrails import Guardrails
     from lifecycle_as_code.serving.language.model import LanguageModel
     from lifecycle_as_code.serving.limits import Refusal
 
@@ -302,7 +303,7 @@ class Ingress:
             finding = await _check(guard.check_request, payload, len(body))
             if finding.blocked is not None:
                 exchange.note("guardrail")
-                return exchange.end(front, Outcome(_blocked("request", finding.blocked)))
+                return exchange.end(front, Outcome(refuse_request(finding)))
             if finding.masked:
                 payload = finding.payload
                 body = llm.write(payload)
@@ -327,7 +328,7 @@ class Ingress:
         if finding.blocked is not None:
             exchange.note("guardrail")
             exchange.tokens = tokens
-            return Outcome(_blocked("answer", finding.blocked))
+            return Outcome(refuse_answer(finding))
         if finding.masked:
             return Outcome(Answer(200, JSON, llm.write(finding.payload)))
         return outcome
@@ -446,10 +447,6 @@ def _refuse(refusal: Refusal, task: str) -> Outcome:
     code = "RESOURCE_EXHAUSTED" if refusal.status == 429 else "TEMPORARILY_UNAVAILABLE"
     make = llm.error if task else error
     return Outcome(make(refusal.status, code, refusal.message), refusal.retry_after)
-
-
-def _blocked(text: str, rule: str) -> Answer:
-    return llm.error(400, "GUARDRAIL_BLOCKED", f"A guardrail of this endpoint blocked the {text}: {rule}.")
 
 
 def _mlflow_version() -> bytes:
