@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -203,8 +204,8 @@ class Connections:
                 match self.settings.secrets.get(name):
                     case {"env": str(variable)} if variable not in known:
                         missing.add(f"secret {name}: environment variable {variable} is not set")
-                    case {"file": str(path)} if not os.access(path, os.R_OK):
-                        missing.add(f"secret {name}: file {path} can't be read")
+                    case {"file": str(path)} if problem := _file_problem(path):
+                        missing.add(f"secret {name}: file {path} {problem}")
             if missing:
                 yield Diagnostic(
                     "missing-secret",
@@ -239,6 +240,17 @@ class Connections:
         secrets = frozenset().union(*map(secrets_in, values))
         variables = {str(settings.secrets[name].get("env", "")) for name in secrets & settings.secrets.keys()}
         return frozenset().union(*map(names_in, values), variables - {""})
+
+
+def _file_problem(path: str) -> str:
+    """Why a secret's file isn't fit for use; empty if it is."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        return f"can't be read: {error.strerror}"
+    if not os.access(path, os.R_OK):
+        return "can't be read"
+    return "may be written by everyone" if mode & stat.S_IWOTH else ""
 
 
 def _missing(names: Sequence[str]) -> Diagnostic:

@@ -227,6 +227,8 @@ class Ingress:
                 return await self._invoke(request, name)
             case "POST", ["v1", *route] if (task := llm.ROUTES.get("/".join(route))) is not None:
                 return await self._invoke(request, None, task)
+            case "GET" | "HEAD", ["v1", "models"]:
+                return await self._list_models(request)
             case "GET" | "HEAD", ["ping" | "health"]:
                 table = self._front.table
                 answer = Answer(200 if table.serves else 404, JSON, b"\n")
@@ -241,9 +243,20 @@ class Ingress:
                 return http.wrong_method("POST")
             case _, ["v1", *route] if "/".join(route) in llm.ROUTES:
                 return http.wrong_method("POST")
-            case _, ["ping" | "health" | "version"] | ["served-entities", _, "ping"]:
+            case _, ["ping" | "health" | "version"] | ["served-entities", _, "ping"] | ["v1", "models"]:
                 return http.wrong_method("GET, HEAD")
         return http.NOT_FOUND
+
+    async def _list_models(self, request: Request) -> Reply:
+        """OpenAI's list of models, as some clients ask for first: the endpoint is the one that there is."""
+        front = self._front
+        caller = await front.gate.check(request.header(b"authorization"))
+        if isinstance(caller, Answer):
+            return _reply(caller)
+        if not front.table.task:
+            return http.NOT_FOUND
+        model = {"id": self._endpoint, "object": "model", "created": 0, "owned_by": "lac"}
+        return Reply(Answer(200, JSON, llm.write({"object": "list", "data": [model]})))
 
     async def _invoke(self, request: Request, name: str | None, task: str | None = None) -> Reply:
         """Access, limits, the body, and a served entity; then its answer."""

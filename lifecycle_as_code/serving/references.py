@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import re
+import stat
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -148,6 +149,8 @@ def _read(secret: str, source: Mapping[str, Any] | None, environment: Mapping[st
         case {"file": str(path)}:
             try:
                 with open(path, encoding="utf-8") as file:
+                    if os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
+                        raise LookupError(f"secret {secret}: file {path} may be written by everyone")
                     value = file.read(_MAX_SIZE)
             except (OSError, UnicodeDecodeError) as e:
                 reason = getattr(e, "strerror", None) or "it is not text"

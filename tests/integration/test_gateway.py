@@ -200,6 +200,7 @@ def test_the_openai_client_gets_answers_streams_and_usage(house: House, chat: st
     events = list(client.chat.completions.create(model="any", messages=MESSAGES, stream=True))
     assert "".join(e.choices[0].delta.content or "" for e in events if e.choices) == MASKED
     assert [e.usage.total_tokens for e in events if e.usage][-1] == 10
+    assert [model.id for model in client.models.list()] == [chat]
     # the name that the caller gives isn't the provider's
     assert {r["json"]["model"] for r in house.first.requests} == {"gpt-test"}
     invocations = httpx.post(house.ray.url(chat), json={"messages": MESSAGES}, trust_env=False)

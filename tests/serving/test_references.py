@@ -108,6 +108,13 @@ class TestSecrets:
         assert message in str(raised.value)
         assert "canary" not in str(raised.value)
 
+    def test_in_a_file_that_everyone_may_write_are_refused(self, tmp_path: Path) -> None:
+        key = tmp_path / "key"
+        key.write_text("canary")
+        key.chmod(0o666)
+        with pytest.raises(LookupError, match="may be written by everyone"):
+            resolve("{{secrets/s/k}}", NODE, {"s/k": {"file": str(key)}})
+
     def test_that_rotate_are_read_anew_after_a_minute_or_once_forgotten(self, tmp_path: Path) -> None:
         key, now = tmp_path / "key", [0.0]
         secrets = Secrets({"s/k": {"file": str(key)}}, NODE, lambda: now[0])
