@@ -147,14 +147,7 @@ def _read(secret: str, source: Mapping[str, Any] | None, environment: Mapping[st
             except LookupError as e:
                 raise LookupError(f"secret {secret}: {e.args[0]}") from None
         case {"file": str(path)}:
-            try:
-                with open(path, encoding="utf-8") as file:
-                    if os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
-                        raise LookupError(f"secret {secret}: file {path} may be written by everyone")
-                    value = file.read(_MAX_SIZE)
-            except (OSError, UnicodeDecodeError) as e:
-                reason = getattr(e, "strerror", None) or "it is not text"
-                raise LookupError(f"secret {secret}: file {path} can't be read: {reason}") from None
+            value = _read_file(secret, path)
         case {"command": [str(program), *_] as words}:
             value = _run(secret, program, list(words))
         case _:
@@ -164,6 +157,22 @@ def _read(secret: str, source: Mapping[str, Any] | None, environment: Mapping[st
     if not value:
         raise LookupError(f"secret {secret} is empty on this node")
     return value
+
+
+def _read_file(secret: str, path: str) -> str:
+    try:
+        # a FIFO would wait for its writer
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, encoding="utf-8") as file:
+            mode = os.fstat(handle).st_mode
+            if not stat.S_ISREG(mode):
+                raise LookupError(f"secret {secret}: {path} is not a regular file")
+            if mode & stat.S_IWOTH:
+                raise LookupError(f"secret {secret}: file {path} may be written by everyone")
+            return file.read(_MAX_SIZE)
+    except (OSError, UnicodeDecodeError) as e:
+        reason = getattr(e, "strerror", None) or "it is not text"
+        raise LookupError(f"secret {secret}: file {path} can't be read: {reason}") from None
 
 
 def _run(secret: str, program: str, words: list[str]) -> str:

@@ -94,11 +94,12 @@ class TestSecrets:
             (None, "secret s/k has no source in lac.yaml"),
             ({"env": "X"}, "secret s/k: environment variable X is not set on this node"),
             ({"file": "/nowhere/key"}, "file /nowhere/key can't be read: No such file or directory"),
-            ({"file": "/dev/null"}, "secret s/k is empty on this node"),
+            ({"file": "/dev/null"}, "secret s/k: /dev/null is not a regular file"),
+            ({"command": ["true"]}, "secret s/k is empty on this node"),
             ({"command": ["sh", "-c", "echo canary; echo canary >&2; exit 3"]}, "`sh` exited with 3"),
             ({"command": ["/nowhere/vault"]}, "`/nowhere/vault` can't be run: No such file or directory"),
         ],
-        ids=["no source", "no variable", "no file", "empty", "failing command", "no command"],
+        ids=["no source", "no variable", "no file", "a device", "empty", "failing command", "no command"],
     )
     def test_that_are_missing_are_told_without_a_value(
         self, source: dict[str, object] | None, message: str
