@@ -25,6 +25,8 @@ _TRACE = ("traceparent", "tracestate")
 """W3C's trace context, which goes on to the provider."""
 _CUT = 499
 """The status of a request whose client left, as nginx and Ray have it."""
+_FAILURE = b'data: {"error"'
+"""How the event of a model that failed in the middle of its answer begins."""
 _MAX_STREAM = 1024 * 1024
 """Bytes of a stream that are kept for the inference table."""
 _BYTES_PER_TOKEN = 4
@@ -99,7 +101,7 @@ class Exchange:
 
     def abort(self, error: BaseException) -> None:
         """Record an exchange that nobody gets an answer of ours to: its client left, or we failed."""
-        self._record(Answer(500 if isinstance(error, Exception) else _CUT, "", b""))
+        self._record(Answer(_status_of(error), "", b""))
 
     async def _watch(self, status: int, events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         """The events as they come, and then the record of them all."""
@@ -108,13 +110,15 @@ class Exchange:
             async with aclosing(events):
                 async for event in events:
                     self._events += 1
+                    if event.startswith(_FAILURE):
+                        status = 502
                     if b'"usage"' in event:
                         self.tokens = llm.read_tokens(event) or self.tokens
                     if self.front.keeps_bodies and len(body) < _MAX_STREAM:
                         body += event
                     yield event
-        except BaseException:
-            status = _CUT
+        except BaseException as e:
+            status = _status_of(e)
             raise
         finally:
             self._record(Answer(status, "", bytes(body)))
@@ -156,6 +160,11 @@ class Exchange:
         if not was_cut or self.target is None or not self.target.task:
             return 0
         return len(self.request_body or b"") // _BYTES_PER_TOKEN + self._events
+
+
+def _status_of(error: BaseException) -> int:
+    """Of an exchange that it ended; a client that leaves cancels what is done for it."""
+    return 500 if isinstance(error, Exception) else _CUT
 
 
 def make_reply(

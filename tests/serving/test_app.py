@@ -160,6 +160,23 @@ def test_a_stream_that_a_guardrail_ends_says_so_in_its_row(tmp_path: Path) -> No
     assert (row["status"], row["outcome"]) == (200, "guardrail")
 
 
+def test_a_stream_that_breaks_off_is_recorded_as_failed(tmp_path: Path) -> None:
+    async def scene(endpoint: Endpoint, provider: Provider) -> None:
+        await endpoint.configure(target("first", provider), **USAGE)
+        provider.fault = "cut"
+        assert "closed the connection" in await read_all(await endpoint.ask(stream=True))
+        provider.fault, provider.dripping = "", True
+        reply = await endpoint.ask(stream=True)
+        assert reply.events is not None
+        await anext(reply.events)
+        # as it is where the replica with the model is killed
+        with pytest.raises(ConnectionError):
+            await reply.events.athrow(ConnectionError())
+
+    play(scene, tmp_path)
+    assert [row["status"] for row in read_rows(tmp_path)] == [502, 500]
+
+
 def test_a_request_has_fallen_back_only_where_another_entity_was_asked(tmp_path: Path) -> None:
     async def scene(endpoint: Endpoint, provider: Provider) -> None:
         entities = [target(name, provider, max_retries=0) for name in ("first", "second")]
