@@ -174,7 +174,9 @@ class Ingress:
         self._primary = str(primary["app"]) if primary else None
         self._model = Model(primary) if primary else None
         self._metrics = Metrics(self._endpoint, lambda: log.lost if (log := self._front.log) else 0)
-        self._closings: set[asyncio.Future[None]] = set()
+        # former ones that requests still use come first
+        self._fronts = [self._front]
+        self._retirement: asyncio.Future[None] | None = None
 
     def __serve_build_asgi_app__(self) -> Callable[..., Awaitable[None]]:
         """The ASGI app of this replica, which Ray asks for after the constructor."""
@@ -193,29 +195,29 @@ class Ingress:
             if fresh:
                 await asyncio.wait([asyncio.ensure_future(_ping(h)) for h in fresh], timeout=_WARM_UP)
             self._front, self._refusal = front, ""
-            await self._release(former, front)
+            self._fronts.append(front)
+            if self._retirement is None or self._retirement.done():
+                self._retirement = asyncio.ensure_future(self._retire())
         except Exception as e:
             self._refusal = f"it can't use its new configuration: {type(e).__name__}: {e}"[:_EXCERPT]
             _logger.exception(
                 "Endpoint %s keeps its configuration: the new one can't be used", self._endpoint
             )
 
-    async def _release(self, former: Front, front: Front | None) -> None:
-        """Close what only the former front used. Requests that use it still are finished first."""
-        kept = {id(proxy) for proxy in front.proxies.values()} if front else set()
-        for proxy in former.proxies.values():
-            if id(proxy) not in kept:
-                closing = asyncio.ensure_future(proxy.close())
-                self._closings.add(closing)
-                closing.add_done_callback(self._closings.discard)
-        if former.limits is not None and (front is None or front.limits is not former.limits):
-            former.limits.close()
-        if former.log is not None and (front is None or front.log is not former.log):
-            await asyncio.to_thread(former.log.close)
+    async def _retire(self) -> None:
+        """Close what former fronts alone use, each once its requests and all earlier ones are done."""
+        while len(self._fronts) > 1:
+            await self._fronts[0].users.wait()
+            former = self._fronts.pop(0)
+            await former.close(self._fronts[0])
 
     async def _close(self) -> None:
-        """The end of the replica: what isn't written yet is written."""
-        await self._release(self._front, None)
+        """The end of the replica, whose requests are done: what isn't written yet is written."""
+        for front in self._fronts:
+            front.users.abandon()
+        if self._retirement is not None:
+            await self._retirement
+        await self._front.close()
         await asyncio.to_thread(self._metrics.close)
 
     async def _answer(self, request: Request) -> Reply:
@@ -259,80 +261,77 @@ class Ingress:
         return Reply(Answer(200, JSON, llm.write({"object": "list", "data": [model]})))
 
     async def _invoke(self, request: Request, name: str | None, task: str | None = None) -> Reply:
+        """The answer of a served entity: the one called `name`, or one by weight. It is always recorded."""
+        exchange = Exchange(request, self._endpoint, self._metrics, self._front)
+        try:
+            return await self._respond(exchange, request, name, task)
+        except BaseException as e:
+            exchange.abort(e)
+            raise
+
+    async def _respond(
+        self, exchange: Exchange, request: Request, name: str | None, task: str | None
+    ) -> Reply:
         """Access, limits, the body, and a served entity; then its answer."""
-        exchange = Exchange(request, self._endpoint, self._metrics)
-        front = self._front
+        front = exchange.front
         caller = await front.gate.check(request.header(b"authorization"))
         if isinstance(caller, Answer):
-            return exchange.end(front, Outcome(caller))
+            return exchange.end(Outcome(caller))
         exchange.caller = caller
         if front.limits is not None and (refusal := await front.limits.take(caller)) is not None:
             self._metrics.count_limited()
             exchange.note("limit")
-            return exchange.end(front, _refuse(refusal, front.table.task))
+            return exchange.end(_refuse(refusal, front.table.task))
         body = await request.body()
         if isinstance(body, Reply):
-            return body
+            return exchange.end_with(body)
         # after the body: while it arrives, the traffic may be switched and an entity removed
-        front = self._front
-        target = front.table.pick() if name is None else front.table.find(name)
+        exchange.use(self._front)
+        table = exchange.front.table
+        target = table.pick() if name is None else table.find(name)
         if target is None:
             if name is not None:
-                return http.NOT_FOUND
-            return _reply(_unavailable("No served entity is available yet."))
+                return exchange.end_with(http.NOT_FOUND)
+            return exchange.end(Outcome(_unavailable("No served entity is available yet.")))
         if target.task:
-            return await self._complete(front, exchange, target, body, task, fixed=name is not None)
+            return await self._complete(exchange, target, body, task, fixed=name is not None)
         if task is not None:
-            return http.NOT_FOUND
+            return exchange.end_with(http.NOT_FOUND)
         exchange.request_body = body
         content_type = request.header(b"content-type")
         streams = b'"stream"' in body
-        for candidate in _candidates(front, target, fixed=name is not None):
-            outcome, events = await self._ask(front, candidate, body, content_type, exchange, streams)
-            if outcome.answer.status not in _FALLBACK_STATUSES:
-                break
-            exchange.note("fallback")
-        return exchange.end(front, outcome, candidate, events)
+        return exchange.end(
+            *await self._ask_in_turn(exchange, target, body, content_type, streams, fixed=name is not None)
+        )
 
     async def _complete(
-        self,
-        front: Front,
-        exchange: Exchange,
-        target: routing.Target,
-        body: bytes,
-        task: str | None,
-        *,
-        fixed: bool,
+        self, exchange: Exchange, target: routing.Target, body: bytes, task: str | None, *, fixed: bool
     ) -> Reply:
-        """The answer of a language model: between guardrails, and by others in order where it fails."""
+        """The answer of a language model, between guardrails."""
         if task is not None and task != target.task:
             message = f"This endpoint's task is {target.task}; call its route."
-            return exchange.end(front, Outcome(llm.error(400, "INVALID_PARAMETER_VALUE", message)))
+            return exchange.end(Outcome(llm.error(400, "INVALID_PARAMETER_VALUE", message)))
         payload = llm.read_request(body)
         if isinstance(payload, Answer):
-            return exchange.end(front, Outcome(payload))
-        guard = front.guardrails
+            return exchange.end(Outcome(payload))
+        guard = exchange.front.guardrails
         if guard is not None:
             finding = await _check(guard.check_request, payload, len(body))
             if finding.blocked is not None:
                 exchange.note("guardrail")
-                return exchange.end(front, Outcome(refuse_request(finding)))
+                return exchange.end(Outcome(refuse_request(finding)))
             if finding.masked:
                 payload = finding.payload
                 body = llm.write(payload)
         exchange.request_body = body
         streams = payload.get("stream") is True
-        for candidate in _candidates(front, target, fixed=fixed):
-            outcome, events = await self._ask(front, candidate, body, JSON, exchange, streams)
-            if outcome.answer.status not in _FALLBACK_STATUSES:
-                break
-            exchange.note("fallback")
+        outcome, events = await self._ask_in_turn(exchange, target, body, JSON, streams, fixed=fixed)
         if guard is not None and outcome.answer.status == 200:
             if events is not None:
-                events = guard.watch(events)
+                events = guard.watch(events, lambda: exchange.note("guardrail"))
             else:
                 outcome = await self._check_answer(guard, outcome, exchange)
-        return exchange.end(front, outcome, candidate, events)
+        return exchange.end(outcome, events)
 
     async def _check_answer(self, guard: Guardrails, outcome: Outcome, exchange: Exchange) -> Outcome:
         tokens = llm.read_tokens(outcome.answer.body)
@@ -346,16 +345,38 @@ class Ingress:
             return Outcome(Answer(200, JSON, llm.write(finding.payload)))
         return outcome
 
-    async def _ask(
+    async def _ask_in_turn(
         self,
-        front: Front,
+        exchange: Exchange,
         target: routing.Target,
         body: bytes,
         content_type: str | None,
+        streams: bool,
+        *,
+        fixed: bool,
+    ) -> tuple[Outcome, AsyncGenerator[bytes, None] | None]:
+        """The first good answer of `target` and, where the endpoint falls back and the caller named none, of
+        the others in order; otherwise the last one's error."""
+        front = exchange.front
+        others = front.table.successors(target) if front.falls_back and not fixed else []
+        answer = await self._ask(exchange, target, body, content_type, streams)
+        for other in others:
+            if answer[0].answer.status not in _FALLBACK_STATUSES:
+                break
+            exchange.note("fallback")
+            answer = await self._ask(exchange, other, body, content_type, streams)
+        return answer
+
+    async def _ask(
+        self,
         exchange: Exchange,
+        target: routing.Target,
+        body: bytes,
+        content_type: str | None,
         streams: bool,
     ) -> tuple[Outcome, AsyncGenerator[bytes, None] | None]:
         """One entity's answer: whole, or its head and the events that follow."""
+        front, exchange.target = exchange.front, target
         # its first item is the head, the others are events
         events: Any = None
         try:
@@ -432,11 +453,6 @@ class Ingress:
             self._pings = {name: ping for name, ping in self._pings.items() if name in handles}
             self._pings[app] = time.monotonic(), answer
         return await asyncio.shield(answer)
-
-
-def _candidates(front: Front, target: routing.Target, *, fixed: bool) -> list[routing.Target]:
-    """The entities that are asked, in turn. `fixed`: the caller named one."""
-    return [target, *front.table.successors(target)] if front.falls_back and not fixed else [target]
 
 
 async def _check(check: Callable[[Any], Finding], payload: dict[str, Any], size: int) -> Finding:

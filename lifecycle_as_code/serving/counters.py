@@ -106,7 +106,7 @@ class Memory:
             self._forget(now)
         return Grant(1)
 
-    async def charge(self, charges: Iterable[Charge]) -> bool:
+    def charge(self, charges: Iterable[Charge]) -> bool:
         """Add amounts, whatever the limits."""
         now = self._clock()
         for (key, _, seconds, _), amount in charges:
@@ -114,7 +114,7 @@ class Memory:
             self._counts[key] = (used + amount, until) if until > now else (amount, now + seconds)
         return True
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Nothing to close."""
 
     def _read(self, counter: Counter, now: float) -> tuple[int, float]:
@@ -174,7 +174,7 @@ class Shared:
         self._send()
         return await future
 
-    async def charge(self, charges: Iterable[Charge]) -> bool:
+    def charge(self, charges: Iterable[Charge]) -> bool:
         """Add amounts, whatever the limits; before any call that comes later. It doesn't wait for the store,
         and says False while that is away."""
         if self._away:
@@ -185,8 +185,10 @@ class Shared:
         self._send()
         return True
 
-    def close(self) -> None:
-        """End the connections; calls that still wait get None."""
+    async def close(self) -> None:
+        """End the connections, once what waits has been counted. For the end: nothing is counted after it."""
+        if self._sender is not None:
+            await asyncio.wait([self._sender])
         self._thread.submit(self._close)
         self._thread.shutdown(wait=False)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -26,97 +25,108 @@ _TRACE = ("traceparent", "tracestate")
 """W3C's trace context, which goes on to the provider."""
 _CUT = 499
 """The status of a request whose client left, as nginx and Ray have it."""
+_FAILURE = b'data: {"error"'
+"""How the event of a model that failed in the middle of its answer begins."""
 _MAX_STREAM = 1024 * 1024
 """Bytes of a stream that are kept for the inference table."""
-
-
-# the loop itself keeps no task alive
-_CHARGES: set[asyncio.Future[None]] = set()
+_BYTES_PER_TOKEN = 4
+"""Of a request, where nobody says how many tokens it has."""
 
 
 class Exchange:
-    """A request on its way. `caller`, `request_body` and `tokens` are filled in as they become known;
-    `outcomes` are marks for its record: `fallback`, `guardrail`, `limit`."""
+    """A request on its way, which uses a front until it is recorded. `caller`, `request_body`, `target` and
+    `tokens` are filled in as they become known; `outcomes` are marks for its record: `fallback`, `guardrail`,
+    `limit`."""
 
     __slots__ = (
         "_endpoint",
+        "_events",
         "_metrics",
         "_request",
         "_start",
         "_time_ms",
         "caller",
+        "front",
         "outcomes",
         "request_body",
+        "target",
         "tokens",
     )
 
-    def __init__(self, request: Request, endpoint: str, metrics: Metrics) -> None:
+    def __init__(self, request: Request, endpoint: str, metrics: Metrics, front: Front) -> None:
         self._request = request
         self._endpoint = endpoint
         self._metrics = metrics
         self._start = time.perf_counter()
         self._time_ms = int(time.time() * 1000)
+        self._events = 0
+        self.front = front
         self.caller: Caller | None = None
         self.request_body: bytes | None = None
+        self.target: routing.Target | None = None
         self.tokens: Tokens | None = None
         self.outcomes: list[str] = []
+        front.users.enter()
 
     @property
     def trace(self) -> Mapping[str, str]:
         """The headers of the trace that the request belongs to."""
         return {name: value for name in _TRACE if (value := self._request.header(name.encode()))}
 
+    def use(self, front: Front) -> None:
+        """Go on with this front."""
+        front.users.enter()
+        self.front.users.leave()
+        self.front = front
+
     def note(self, outcome: str) -> None:
         """Mark the record."""
         if outcome not in self.outcomes:
             self.outcomes.append(outcome)
 
-    def end(
-        self,
-        front: Front,
-        outcome: Outcome,
-        target: routing.Target | None = None,
-        events: AsyncGenerator[bytes, None] | None = None,
-    ) -> Reply:
+    def end(self, outcome: Outcome, events: AsyncGenerator[bytes, None] | None = None) -> Reply:
         """The reply; the exchange is recorded, once its last event is sent."""
         answer, retry_after = outcome
-        reply = make_reply(answer, target, retry_after)
+        reply = make_reply(answer, self.target, retry_after)
         if events is not None:
-            return reply._replace(events=self._watch(front, answer.status, target, events))
-        if self.tokens is None and target is not None and target.task and answer.status == 200:
+            return reply._replace(events=self._watch(answer.status, events))
+        if self.tokens is None and self.target is not None and self.target.task and answer.status == 200:
             self.tokens = llm.read_tokens(answer.body)
-        self._record(front, answer, target)
+        return self.end_with(reply)
+
+    def end_with(self, reply: Reply) -> Reply:
+        """This very reply; the exchange is recorded."""
+        self._record(reply.answer)
         return reply
 
-    async def _watch(
-        self,
-        front: Front,
-        status: int,
-        target: routing.Target | None,
-        events: AsyncGenerator[bytes, None],
-    ) -> AsyncGenerator[bytes, None]:
+    def abort(self, error: BaseException) -> None:
+        """Record an exchange that nobody gets an answer of ours to: its client left, or we failed."""
+        self._record(Answer(_status_of(error), "", b""))
+
+    async def _watch(self, status: int, events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         """The events as they come, and then the record of them all."""
         body = bytearray()
         try:
             async with aclosing(events):
                 async for event in events:
+                    self._events += 1
+                    if event.startswith(_FAILURE):
+                        status = 502
                     if b'"usage"' in event:
                         self.tokens = llm.read_tokens(event) or self.tokens
-                    if front.keeps_bodies and len(body) < _MAX_STREAM:
+                    if self.front.keeps_bodies and len(body) < _MAX_STREAM:
                         body += event
                     yield event
-        except BaseException:
-            status = _CUT
+        except BaseException as e:
+            status = _status_of(e)
             raise
         finally:
-            self._record(front, Answer(status, "", bytes(body)), target)
+            self._record(Answer(status, "", bytes(body)))
 
-    def _record(self, front: Front, answer: Answer, target: routing.Target | None) -> None:
-        tokens = self.tokens
-        if tokens is not None and front.limits is not None and self.caller is not None:
-            charge = asyncio.ensure_future(front.limits.charge(self.caller, tokens.total))
-            _CHARGES.add(charge)
-            charge.add_done_callback(_CHARGES.discard)
+    def _record(self, answer: Answer) -> None:
+        front, target, tokens = self.front, self.target, self.tokens
+        if front.limits is not None and self.caller is not None:
+            front.limits.charge(self.caller, tokens.total if tokens else self._estimate(answer.status))
         header = self._request.header
         log = front.log
         record = usage.Record(
@@ -141,6 +151,20 @@ class Exchange:
         # who isn't known can't fill the table
         if log is not None and self.caller is not None:
             log.add(record, self.request_body, answer.body)
+        front.users.leave()
+
+    def _estimate(self, status: int) -> int:
+        """The tokens of an answer that was cut off before its usage came: otherwise leaving early would cost
+        nothing."""
+        was_cut = status == _CUT or (self._events and "guardrail" in self.outcomes)
+        if not was_cut or self.target is None or not self.target.task:
+            return 0
+        return len(self.request_body or b"") // _BYTES_PER_TOKEN + self._events
+
+
+def _status_of(error: BaseException) -> int:
+    """Of an exchange that it ended; a client that leaves cancels what is done for it."""
+    return 500 if isinstance(error, Exception) else _CUT
 
 
 def make_reply(

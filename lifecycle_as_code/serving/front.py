@@ -6,6 +6,8 @@ of rate limits, the remembered answers of the access check.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,38 @@ if TYPE_CHECKING:
     from lifecycle_as_code.serving.limits import Limits
     from lifecycle_as_code.serving.providers import ExternalModel
     from lifecycle_as_code.serving.usage import UsageLog
+
+_logger = logging.getLogger(__name__)
+
+
+class Users:
+    """The requests that use a front, by their number. For use on one event loop."""
+
+    __slots__ = ("_idle", "_number")
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def enter(self) -> None:
+        """One more."""
+        self._number += 1
+        self._idle.clear()
+
+    def leave(self) -> None:
+        """One less."""
+        self._number -= 1
+        if not self._number:
+            self._idle.set()
+
+    async def wait(self) -> None:
+        """Return once there is none. For a front that gets no more of them."""
+        await self._idle.wait()
+
+    def abandon(self) -> None:
+        """Wait for them no longer."""
+        self._idle.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +72,19 @@ class Front:
     handles: Mapping[str, DeploymentHandle[Any]] = field(default_factory=dict)
     proxies: Mapping[str, ExternalModel] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    users: Users = field(default_factory=Users)
+
+    async def close(self, successor: Front | None = None) -> None:
+        """Close what `successor` doesn't use. What isn't written yet is written."""
+        kept = {id(proxy) for proxy in successor.proxies.values()} if successor else set()
+        closings = [proxy.close() for proxy in self.proxies.values() if id(proxy) not in kept]
+        if self.limits is not None and (successor is None or successor.limits is not self.limits):
+            closings.append(self.limits.close())
+        if self.log is not None and (successor is None or successor.log is not self.log):
+            closings.append(asyncio.to_thread(self.log.close))
+        for problem in await asyncio.gather(*closings, return_exceptions=True):
+            if isinstance(problem, Exception):
+                _logger.error("A part of an endpoint can't be closed: %s", type(problem).__name__)
 
     @classmethod
     def read(cls, endpoint: str, config: Mapping[str, Any], former: Front, primary: str | None) -> Front:
@@ -61,7 +108,7 @@ class Front:
         return cls(
             table,
             former.gate if is_same("auth") else Gate(settings["auth"]),
-            former.limits if is_same("limits") else _make_limits(settings["limits"], endpoint),
+            former.limits if is_same("limits") else _make_limits(settings["limits"], endpoint, former),
             former.guardrails if is_same("guardrails") else _make_guardrails(settings["guardrails"]),
             former.log if is_same("log") else _make_log(settings["log"], stack),
             bool(settings["log"] and settings["log"].get("payloads") is not None),
@@ -110,12 +157,12 @@ def _proxy_settings(target: routing.Target) -> dict[str, Any]:
     }
 
 
-def _make_limits(settings: dict[str, Any] | None, endpoint: str) -> Limits | None:
+def _make_limits(settings: dict[str, Any] | None, endpoint: str, former: Front) -> Limits | None:
     if settings is None:
         return None
     from lifecycle_as_code.serving.limits import Limits
 
-    return Limits(settings, endpoint)
+    return Limits(settings, endpoint, former=former.limits)
 
 
 def _make_guardrails(settings: Mapping[str, Any] | None) -> Guardrails | None:

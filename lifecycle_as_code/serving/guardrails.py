@@ -90,9 +90,11 @@ class Guardrails:
                 choice.pop("logprobs", None)
         return finding
 
-    async def watch(self, events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async def watch(
+        self, events: AsyncGenerator[bytes, None], tell_block: Callable[[], None] = lambda: None
+    ) -> AsyncGenerator[bytes, None]:
         """Check the events of an answer that comes in parts. A blocked one ends with `finish_reason:
-        content_filter`, and so does the provider's request."""
+        content_filter`, and so does the provider's request; `tell_block` is called."""
         if not self._output:
             async with aclosing(events):
                 async for event in events:
@@ -111,6 +113,8 @@ class Guardrails:
                 yield checked
         finally:
             self._add("output", stream.scanners())
+            if stream.blocked:
+                tell_block()
 
     def _check(
         self, side: str, rules: list[Rule], payload: Any, find_paths: Callable[[Any], list[_Path]]

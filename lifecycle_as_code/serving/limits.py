@@ -78,8 +78,8 @@ class _Rules(NamedTuple):
 
 class _Counters(Protocol):
     async def take(self, counters: tuple[Counter, ...]) -> Grant | None: ...
-    async def charge(self, charges: Iterable[Charge]) -> bool: ...
-    def close(self) -> None: ...
+    def charge(self, charges: Iterable[Charge]) -> bool: ...
+    async def close(self) -> None: ...
 
 
 class Limits:
@@ -93,7 +93,7 @@ class Limits:
 
     Counts are exact: in one window never more calls are allowed than the limit says, and a call that is
     refused by one limit uses up none. Tokens are known after the answer: requests that are already under way
-    when a budget is used up may exceed it.
+    when a budget is used up may exceed it. What was counted in memory by the `former` limits still counts.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class Limits:
         endpoint: str,
         secrets: Secrets | None = None,
         clock: Callable[[], float] = time.monotonic,
+        former: Limits | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._limits = _read(settings.get("rate_limits") or (), endpoint)
@@ -114,6 +115,8 @@ class Limits:
         if url and self._limits:
             secrets = secrets or Secrets()
             self._counters = self._shared = Shared(lambda: secrets.resolve(url), clock)
+        elif former is not None and isinstance(former._counters, Memory):
+            self._counters = former._counters
         else:
             self._counters = Memory(clock)
         self.uncounted = 0
@@ -137,17 +140,17 @@ class Limits:
             return None
         return self._refuse(rules.limits[grant.full], grant.wait)
 
-    async def charge(self, caller: Caller, tokens: int) -> None:
+    def charge(self, caller: Caller, tokens: int) -> None:
         """Count the tokens of an answer. It doesn't wait for a shared store."""
         rules = self._rules.get(caller) or self._find(caller)
         if tokens > 0 and rules.tokens:
-            counted = await self._counters.charge([Charge(counter, tokens) for counter in rules.tokens])
+            counted = self._counters.charge([Charge(counter, tokens) for counter in rules.tokens])
             if not counted:
                 self._miss()
 
-    def close(self) -> None:
-        """End the connections to the store."""
-        self._counters.close()
+    async def close(self) -> None:
+        """End the connections to the store, once what waits has been counted."""
+        await self._counters.close()
 
     def _refuse(self, limit: _Limit, wait: float) -> Refusal:
         self.refused += 1

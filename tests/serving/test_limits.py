@@ -222,9 +222,9 @@ def test_tokens_are_refused_once_they_are_used_up(store: str) -> None:
     async def play() -> None:
         limits = make(row(100, measure="tokens", key="user"), store=store)
         assert await limits.take(ANN) is None
-        await limits.charge(ANN, 99)
+        limits.charge(ANN, 99)
         assert await limits.take(ANN) is None
-        await limits.charge(ANN, 30)
+        limits.charge(ANN, 30)
         refusal = await limits.take(ANN)
         assert refusal
         assert (refusal.status, refusal.message) == (
@@ -249,7 +249,7 @@ def test_a_budget_of_tokens_that_is_used_up_costs_no_calls(store: str) -> None:
     async def play() -> int:
         limits = make(row(3), row(10, measure="tokens", key="user"), store=store)
         assert await count(limits, ANN, 1) == 1
-        await limits.charge(ANN, 10)
+        limits.charge(ANN, 10)
         assert await count(limits, ANN, 5) == 0
         return await count(limits, CAT, 5)
 
@@ -286,7 +286,7 @@ async def main():
     print("ready", flush=True)
     sys.stdin.readline()
     print(sum(await asyncio.gather(*(connection(limits, number) for number in range(32)))))
-    limits.close()
+    await limits.close()
 
 asyncio.run(main())
 """
@@ -342,6 +342,26 @@ def test_the_keys_of_an_endpoint_lie_in_one_slot_of_a_cluster(tmp_path: Path) ->
         assert asyncio.run(play(server.url.replace("redis://", "redis+cluster://"))) == 2
 
 
+@pytest.mark.parametrize("store", ["redis", "sqlite"], indirect=True)
+def test_limits_that_close_count_what_waits(store: str) -> None:
+    async def play() -> tuple[list[bool], int]:
+        settings: dict[str, Any] = {"store": store, "failure_mode": "closed"}
+        limits = make(row(9), row(100, measure="tokens"), **settings)
+        await limits.take(ANN)
+        calls = [asyncio.ensure_future(limits.take(ANN)) for _ in range(4)]
+        await asyncio.sleep(0)
+        # these wait for the ones on their way
+        calls += [asyncio.ensure_future(limits.take(ANN)) for _ in range(2)]
+        await asyncio.sleep(0)
+        limits.charge(ANN, 99)
+        await limits.close()
+        allowed = [await call is None for call in calls]
+        successor = make(row(9), row(100, measure="tokens"), **settings)
+        return allowed, await count(successor, ANN, 9)
+
+    assert asyncio.run(play()) == ([True] * 6, 2)
+
+
 # --- a store that is away
 
 
@@ -369,7 +389,7 @@ def test_a_store_that_goes_away_and_comes_back(
                 assert refusal is None
             else:
                 assert refusal == (503, "Rate limits can't be checked at the moment.", 1)
-        await limits.charge(ANN, 5)
+        limits.charge(ANN, 5)
         assert limits.uncounted == (5 if mode == "open" else 0)
         lone.start()
         end = time.monotonic() + 10
@@ -379,7 +399,7 @@ def test_a_store_that_goes_away_and_comes_back(
             await asyncio.sleep(0.02)
         # a server that kept nothing has a new window
         assert await count(limits, ANN, 3) == 2
-        limits.close()
+        await limits.close()
 
     asyncio.run(play())
     warnings = [r.getMessage() for r in caplog.records if r.name.startswith("lifecycle")]
