@@ -10,13 +10,14 @@ from __future__ import annotations
 import collections.abc
 import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import date
 from enum import Enum
 from functools import cache
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from ..model.spec import Derived, Part, find_fields
+from ..model.spec import Derived, Part, Sensitive, find_fields
 from .value_errors import (
     REFUSED,
     bad_value,
@@ -55,7 +56,9 @@ def fields_of(part: type[Part]) -> Mapping[str, Convert]:
     derived = find_fields(part, Derived)
     return {
         # manifests have `from`, which is no name in Python
-        field.alias or name: converter(field.annotation, name in SECRET_FIELDS)
+        field.alias or name: converter(
+            field.annotation, name in SECRET_FIELDS or _is_sensitive(field.metadata)
+        )
         for name, field in part.model_fields.items()
         if name not in derived
     }
@@ -85,18 +88,21 @@ def read_fields(node: Map, part: type[Part], what: str, report: Report) -> dict[
     for name, value in node.items():
         convert = fields.get(name)
         if convert is None:
-            unknown_field(node, name, what, fields, report)
+            unknown_field(node, name, what, fields, report, part.way_outs)
         else:
             values[name] = convert(value, node, name, report)
+            if values[name] is REFUSED and (hint := part.way_outs.get(f"{name}: {value}")):
+                report.problems[-1] = replace(report.problems[-1], hint=hint)
     return values
 
 
 def converter(annotation: Any, secret: bool = False) -> Convert:
     """The function that reads a value of this type. `secret`: never repeat the value."""
+    secret = secret or _is_sensitive(getattr(annotation, "__metadata__", ()))
     annotation = _bare(annotation)
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Union or origin is types.UnionType:
-        return _union([_bare(arg) for arg in args], secret)
+        return _union(list(args), secret)
     if origin is Literal:
         return _one_of({value: value for value in args}, secret)
     if isinstance(annotation, type) and issubclass(annotation, Enum):
@@ -112,6 +118,10 @@ def converter(annotation: Any, secret: bool = False) -> Convert:
     if origin is tuple and args[1:] == (Ellipsis,):
         return _list(converter(args[0], secret))
     return read_untyped
+
+
+def _is_sensitive(metadata: Iterable[Any]) -> bool:
+    return any(isinstance(item, Sensitive) for item in metadata)
 
 
 def _bare(annotation: Any) -> Any:
@@ -156,7 +166,7 @@ def _one_of(members: Mapping[str, Any], secret: bool) -> Convert:
         if value.__class__ is Plain and value.text in members:
             return not_text(value, holder, key, report, secret)
         text = value.text if value.__class__ is Plain else value
-        if text.__class__ is not str or secret:
+        if not text or text.__class__ is not str or secret:
             return bad_value(value, holder, key, report, f"one of {choices}", secret)
         detail = f"`{name_of(key)}` is {quote(text)}; expected one of {choices}."
         report.add("bad-value", holder.place(key), detail, guess(text, members))
@@ -200,7 +210,9 @@ def _list(inner: Convert) -> Convert:
 
 def _union(members: list[Any], secret: bool) -> Convert:
     others = [member for member in members if member is not type(None)]
-    convert = converter(others[0], secret) if len(others) == 1 else _one_that_fits(others, secret)
+    convert = (
+        converter(others[0], secret) if len(others) == 1 else _one_that_fits(list(map(_bare, others)), secret)
+    )
     if len(others) == len(members):
         return convert
 

@@ -88,13 +88,16 @@ def as_spec(here: LiveEndpoint) -> ServingEndpoint:
         if app in weights
     ]
     ingress = here.ingress.config or {} if here.ingress else {}
+    gateway = construct(AiGateway, stored) if (stored := here.config.get("gateway")) else None
+    order = [str(row.get("name")) for app, row in weights.items() if app in committed.values()]
     return noted.model_copy(
         update={
             "served_entities": tuple(entities),
             "traffic_config": TrafficConfig.model_construct(routes=tuple(routes)),
             "auth": _read_access(auth),
             "auth_database": auth.get("database", ""),
-            "ai_gateway": construct(AiGateway, gateway) if (gateway := here.config.get("gateway")) else None,
+            "ai_gateway": gateway,
+            "fallback_order": ", ".join(order) if gateway and gateway.falls_back else "",
             "usage_store": here.config.get("usage_store", ""),
             "rate_limit_store": here.config.get("rate_limit_store", ""),
             "runtime_env": ingress.get("runtime_env") or {},

@@ -135,6 +135,7 @@ def _settle(
             "auth_database": site.auth_database if spec.requires_users else "",
             "usage_store": site.usage_store if spec.gateway.keeps_rows else "",
             "rate_limit_store": site.rate_limit_store if spec.gateway.rate_limits else "",
+            "fallback_order": ", ".join(e.name for e in entities) if spec.gateway.falls_back else "",
             "runtime_env": runtime_env,
         }
     )

@@ -209,7 +209,7 @@ def test_a_limit_that_limits_nothing_is_refused(limit: dict[str, Any], message: 
 
 def test_two_limits_of_the_same_callers_contradict_each_other() -> None:
     one = {"calls": 1, "renewal_period": "minute"}
-    with pytest.raises(ValidationError, match="two rate limits count the same calls in the same period"):
+    with pytest.raises(ValidationError, match="two rate limits count calls per minute of all callers"):
         AiGateway.model_validate({"rate_limits": (one, {**one, "calls": 2})})
 
 
@@ -285,6 +285,20 @@ def test_a_gateway_to_providers_is_one_app_that_reads_back_as_it_was_meant(paper
     assert paper.apps == {}
 
 
+def test_the_order_of_entities_counts_where_they_answer_for_each_other(paper: Paper) -> None:
+    entities = proxy("a"), proxy("b", model=external("cohere"))
+    for gateway, count in (({}, 0), ({"fallback_config": {"enabled": True}}, 1)):
+        roll_out(paper, settled(endpoint(*entities, ai_gateway=gateway)))
+        after = settled(endpoint(*reversed(entities), ai_gateway=gateway))
+        found = live(paper)
+        assert found
+        assert [change.name for change in diff(found.spec, after)] == ["fallback_order"] * count
+        roll_out(paper, after)
+        assert diff(live(paper).spec, after) == ()  # type: ignore[union-attr]  # None fails the test as well
+    rows = paper.apps["lac.chat"]["deployments"][0]["user_config"]["targets"]
+    assert [row["name"] for row in rows] == ["b", "a"]
+
+
 def test_a_provider_changes_without_a_restart(paper: Paper) -> None:
     first = settled(endpoint(proxy()))
     roll_out(paper, first)
@@ -292,6 +306,24 @@ def test_a_provider_changes_without_a_restart(paper: Paper) -> None:
     roll_out(paper, after := settled(endpoint(proxy(model=external("cohere")))))
     assert paper.apps["lac.chat"]["args"] == args
     assert diff(live(paper).spec, after) == ()  # type: ignore[union-attr]  # None fails the test as well
+
+
+@pytest.mark.parametrize("auth", ["none", "basic", {}, {"grace": 0.0}, {"grace": 5.0}, AUTH])
+@pytest.mark.parametrize(
+    "gateway",
+    [
+        {},
+        {"rate_limits": ()},
+        {"rate_limit_failure_mode": "open"},
+        {"usage_tracking_config": {}},
+        {"guardrails": {"input": {"pii": {}}}},
+        {"fallback_config": {"enabled": False}},
+    ],
+)
+def test_settings_that_say_nothing_leave_the_plan_empty(paper: Paper, gateway: Any, auth: Any) -> None:
+    spec = settled(endpoint(proxy(), ai_gateway=gateway, auth=auth))
+    roll_out(paper, spec)
+    assert diff(live(paper).spec, spec) == ()  # type: ignore[union-attr]  # None fails the test as well
 
 
 @pytest.mark.parametrize(
@@ -368,10 +400,13 @@ def test_a_plan_says_which_limits_get_tighter() -> None:
         rows = [{"calls": c, "key": k, "principal": p, "renewal_period": "minute"} for c, k, p in limits]
         return {"rate_limits": tuple(rows)}
 
-    before = settled(endpoint(proxy(), ai_gateway=gateway((100, "endpoint", None), (10, "user", "ann"))))
+    before = settled(
+        endpoint(proxy(), auth="basic", ai_gateway=gateway((100, "endpoint", None), (10, "user", "ann")))
+    )
     after = settled(
         endpoint(
             proxy(),
+            auth="basic",
             ai_gateway=gateway((2000, "endpoint", None), (5, "user", "ann"), (7, "user_group", "interns")),
         )
     )
@@ -379,7 +414,8 @@ def test_a_plan_says_which_limits_get_tighter() -> None:
     world = PlanContext({ADDRESS: after}, Recorded(), Live(), {ADDRESS: change}, {})
     (warning,) = [d for d in KIND.check(world) if d.code == "tighter-limits"]
     assert (
-        "calls per minute of ann: 10 → 5; calls per minute of role interns: no limit → 7." in warning.detail
+        "calls per minute of user ann: 10 → 5; calls per minute of role interns: no limit → 7."
+        in warning.detail
     )
     back = Change(ADDRESS, KIND.spec.store, Action.UPDATE, "", after, before)
     world = PlanContext({ADDRESS: before}, Recorded(), Live(), {ADDRESS: back}, {})
