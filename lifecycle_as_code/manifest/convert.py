@@ -71,10 +71,12 @@ def required_of(part: type[Part]) -> frozenset[str]:
     return frozenset(needed & fields_of(part).keys())
 
 
-def read_part(node: Any, part: type[Part], what: str, holder: Any, key: Any, report: Report) -> Any:
+def read_part(
+    node: Any, part: type[Part], what: str, holder: Any, key: Any, report: Report, secret: bool = False
+) -> Any:
     """A mapping as the values of `part`'s fields. `what` names it in problems."""
     if node.__class__ is not Map:
-        return bad_value(node, holder, key, report, "a mapping", secret=False)
+        return bad_value(node, holder, key, report, "a mapping", secret)
     values = read_fields(node, part, what, report)
     for name in sorted(required_of(part) - node.keys()):
         missing_field(node, name, what, report)
@@ -112,11 +114,11 @@ def converter(annotation: Any, secret: bool = False) -> Convert:
     if annotation in SCALARS:
         return _scalar(annotation, secret)
     if _is_part(annotation):
-        return _best_of([annotation])
+        return _best_of([annotation], secret)
     if origin is collections.abc.Mapping:
         return _mapping(converter(args[1], secret), secret)
     if origin is tuple and args[1:] == (Ellipsis,):
-        return _list(converter(args[0], secret))
+        return _list(converter(args[0], secret), secret)
     return read_untyped
 
 
@@ -175,13 +177,13 @@ def _one_of(members: Mapping[str, Any], secret: bool) -> Convert:
     return read
 
 
-def _best_of(parts: list[type[Part]]) -> Convert:
+def _best_of(parts: list[type[Part]], secret: bool) -> Convert:
     """The part with the most of a mapping's keys."""
 
     def read(value: Any, holder: Any, key: Any, report: Report) -> Any:
         names = value.keys() if value.__class__ is Map else set()
         best = max(parts, key=lambda part: len(fields_of(part).keys() & names))
-        return read_part(value, best, words_of(best.__name__), holder, key, report)
+        return read_part(value, best, words_of(best.__name__), holder, key, report, secret)
 
     return read
 
@@ -198,10 +200,10 @@ def _mapping(inner: Convert, secret: bool) -> Convert:
     return read
 
 
-def _list(inner: Convert) -> Convert:
+def _list(inner: Convert, secret: bool) -> Convert:
     def read(value: Any, holder: Any, key: Any, report: Report) -> Any:
         if value.__class__ is not Seq:
-            return bad_value(value, holder, key, report, "a list", secret=False)
+            return bad_value(value, holder, key, report, "a list", secret)
         items = tuple(inner(item, value, index, report) for index, item in enumerate(value))
         return REFUSED if REFUSED in items else items
 
@@ -229,7 +231,7 @@ def _one_that_fits(members: list[Any], secret: bool) -> Convert:
     choices = [choice for member in members if get_origin(member) is Literal for choice in get_args(member)]
     parts = [member for member in members if _is_part(member)]
     choose = _one_of({choice: choice for choice in choices}, secret)
-    read_best = _best_of(parts)
+    read_best = _best_of(parts, secret)
     read_list = next((converter(member, secret) for member in members if get_origin(member) is tuple), None)
     expected = " or ".join(
         [SCALARS[member] for member in scalars]
