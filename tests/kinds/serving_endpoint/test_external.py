@@ -338,8 +338,14 @@ def test_settings_that_say_nothing_leave_the_plan_empty(paper: Paper, gateway: A
         lambda config: config.update(usage_store="sqlite:////elsewhere.db"),
         lambda config: config["targets"][0].update(secrets={}),
         lambda config: config["targets"].pop(0),
+        lambda config: config["auth"].update(mode="none"),
+        lambda config: config["auth"].update(endpoint="other"),
+        lambda config: config["targets"].reverse(),
     ],
-    ids=["timeout", "model", "guardrails", "limit", "auth", "issuer", "usage", "secrets", "row"],
+    ids=[
+        *("timeout", "model", "guardrails", "limit", "auth", "issuer", "usage", "secrets", "row"),
+        *("no auth", "other grants", "order"),
+    ],
 )
 def test_what_somebody_else_changed_is_drift(paper: Paper, edit: Any) -> None:
     spec = settled(endpoint(proxy(), proxy("b"), ai_gateway=GATEWAY, auth=AUTH))
@@ -348,6 +354,26 @@ def test_what_somebody_else_changed_is_drift(paper: Paper, edit: Any) -> None:
     found = live(paper)
     assert found
     assert diff(found.spec, spec)
+
+
+@pytest.mark.parametrize("hosted", [False, True])
+@pytest.mark.parametrize("field", ["num_replicas", "max_queued_requests", "max_ongoing_requests"])
+def test_the_size_of_a_front_that_somebody_else_changed_is_drift(
+    paper: Paper, field: str, hosted: bool
+) -> None:
+    own = ServedEntity(name="own", source="/models/chat", task="llm/v1/chat")
+    spec = settled(endpoint(proxy(min_replicas=2), own if hosted else proxy("b", max_queued_requests=7)))
+    roll_out(paper, spec)
+    paper.apps["lac.chat"]["deployments"][0][field] += 1
+    found = live(paper)
+    assert found
+    entity = "own" if hosted else "small"
+    name = field if field.startswith("max") else "replicas"
+    assert {change.name.replace("min_", "").replace("max_r", "r") for change in diff(found.spec, spec)} == {
+        f"served_entities.{entity}.{name}"
+    }
+    roll_out(paper, spec)
+    assert diff(live(paper).spec, spec) == ()  # type: ignore[union-attr]  # None fails the test as well
 
 
 def test_a_custom_model_beside_a_provider_is_held_by_the_ingress_and_has_its_places(paper: Paper) -> None:
