@@ -15,13 +15,12 @@ from ..kinds.base import Site
 from ..manifest.settings import Connection
 from ..model.diagnostics import Diagnostic, LacError, refuse
 from ..model.events import Event
-from ..model.redaction import without_credentials
 from ..model.snapshot import Desired
 from ..model.spec import Store
 from ..serving.references import names_in, secrets_in
 from ..stores.mlflow.bootstrap import create_database, empty_store
 from ..stores.mlflow.schema_check import check_schema, check_workspace
-from ..stores.sql.store import Role, SqlStore, open_store, reading
+from ..stores.sql.store import Role, SqlStore, holds_secret, open_store, reading
 from .background import run_in_background
 from .ledger import Ledger
 
@@ -109,22 +108,23 @@ class Connections:
             serve.runtime_env if serve else {},
             store_id,
             settings.secrets,
-            self._shareable(settings.usage_store),
-            self._shareable(settings.rate_limit_store),
+            self._shareable(settings.usage_store, "usage"),
+            self._shareable(settings.rate_limit_store, "limits"),
         )
 
-    def _shareable(self, store: Connection | None) -> str:
+    def _shareable(self, store: Connection | None, role: Role) -> str:
         """A store's address as replicas may have it: a reference or a URL, with files by their absolute
-        paths; empty if it holds a password."""
+        paths; empty if it holds a secret. LacError for a store of another sort."""
         if store is None:
             return ""
         if store.reference:
             return store.reference
-        for scheme in ("sqlite:///", "parquet://", "file://"):
-            if store.value.startswith(scheme):
-                path = self.settings.directory / store.value.removeprefix(scheme)
-                return f"{scheme}{path}"
-        return store.value if without_credentials(store.value) == store.value else ""
+        scheme, _, rest = store.value.partition("://")
+        if role == "usage" and scheme in ("parquet", "file"):
+            return f"{scheme}://{self.settings.directory / rest}"
+        if role == "limits" and scheme in ("redis", "rediss", "valkey", "valkeys"):
+            return "" if holds_secret(store.value) else store.value
+        return self._store(store.value, role).shareable
 
     def names(self, ids: Mapping[str, str]) -> dict[str, dict[str, str]]:
         """The stores as a saved plan names them. `ids`: the databases' own, by role."""

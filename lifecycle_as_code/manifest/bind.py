@@ -145,7 +145,7 @@ class Binder:
                 detail = f"`{name}` comes from the object around this {shape.what}."
                 report.add("unknown-field", node.place_of_key(name), detail, "remove it")
             elif name not in shape.known:
-                unknown_field(node, name, shape.what, shape.known, report)
+                unknown_field(node, name, shape.what, shape.known, report, shape.spec.way_outs)
         for name in sorted(shape.required - node.keys()):
             missing_field(node, name, shape.what, report)
         spec = _validate(shape.spec, values, node, report, before)
@@ -279,8 +279,10 @@ def _explain(
         if earlier and sort in ("missing", "extra_forbidden", "too_short"):
             continue
         source = report.source(mark)
-        refused = value is REFUSED or (loc and values.get(loc[0]) is REFUSED)
-        if refused or loc in above or source in places:
+        if value is REFUSED or _is_refused(values, loc) or loc in above or source in places:
+            continue
+        if isinstance(value, Map) and sort == "literal_error":
+            # of the union's other branch
             continue
         if isinstance(value, Map) and any(report.source(value.place_of_key(key)) in unknown for key in value):
             continue
@@ -292,6 +294,19 @@ def _explain(
             by_place[source] = of_type, problem("bad-value", detail, at=source)
     for _, diagnostic in by_place.values():
         report.note(diagnostic)
+
+
+def _is_refused(values: Any, loc: tuple[Any, ...]) -> bool:
+    """Whether the value at pydantic's location, or one around it, was refused. Steps that aren't in `values`
+    are pydantic's own."""
+    for step in loc:
+        if values is REFUSED:
+            return True
+        if (isinstance(values, Mapping) and step in values) or (
+            isinstance(values, tuple) and step in range(len(values))
+        ):
+            values = values[step]
+    return values is REFUSED
 
 
 def _follow(node: Map, loc: tuple[Any, ...]) -> tuple[Mark, Any, str, bool, tuple[Any, ...]]:
@@ -314,4 +329,4 @@ def _follow(node: Map, loc: tuple[Any, ...]) -> tuple[Mark, Any, str, bool, tupl
             return holder.place_of_key(path[-1]), path[-1], ".".join(path), False, steps
         elif not path:
             path.append(str(step))
-    return mark, here, ".".join(path) or "this item", not SECRET_FIELDS.isdisjoint(steps), steps
+    return mark, here, ".".join(path), not SECRET_FIELDS.isdisjoint(steps), steps

@@ -10,13 +10,14 @@ from __future__ import annotations
 import collections.abc
 import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import date
 from enum import Enum
 from functools import cache
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from ..model.spec import Derived, Part, find_fields
+from ..model.spec import Derived, Part, Sensitive, find_fields
 from .value_errors import (
     REFUSED,
     bad_value,
@@ -55,7 +56,9 @@ def fields_of(part: type[Part]) -> Mapping[str, Convert]:
     derived = find_fields(part, Derived)
     return {
         # manifests have `from`, which is no name in Python
-        field.alias or name: converter(field.annotation, name in SECRET_FIELDS)
+        field.alias or name: converter(
+            field.annotation, name in SECRET_FIELDS or _is_sensitive(field.metadata)
+        )
         for name, field in part.model_fields.items()
         if name not in derived
     }
@@ -68,10 +71,12 @@ def required_of(part: type[Part]) -> frozenset[str]:
     return frozenset(needed & fields_of(part).keys())
 
 
-def read_part(node: Any, part: type[Part], what: str, holder: Any, key: Any, report: Report) -> Any:
+def read_part(
+    node: Any, part: type[Part], what: str, holder: Any, key: Any, report: Report, secret: bool = False
+) -> Any:
     """A mapping as the values of `part`'s fields. `what` names it in problems."""
     if node.__class__ is not Map:
-        return bad_value(node, holder, key, report, "a mapping", secret=False)
+        return bad_value(node, holder, key, report, "a mapping", secret)
     values = read_fields(node, part, what, report)
     for name in sorted(required_of(part) - node.keys()):
         missing_field(node, name, what, report)
@@ -85,18 +90,21 @@ def read_fields(node: Map, part: type[Part], what: str, report: Report) -> dict[
     for name, value in node.items():
         convert = fields.get(name)
         if convert is None:
-            unknown_field(node, name, what, fields, report)
+            unknown_field(node, name, what, fields, report, part.way_outs)
         else:
             values[name] = convert(value, node, name, report)
+            if values[name] is REFUSED and (hint := part.way_outs.get(f"{name}: {value}")):
+                report.problems[-1] = replace(report.problems[-1], hint=hint)
     return values
 
 
 def converter(annotation: Any, secret: bool = False) -> Convert:
     """The function that reads a value of this type. `secret`: never repeat the value."""
+    secret = secret or _is_sensitive(getattr(annotation, "__metadata__", ()))
     annotation = _bare(annotation)
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Union or origin is types.UnionType:
-        return _union([_bare(arg) for arg in args], secret)
+        return _union(list(args), secret)
     if origin is Literal:
         return _one_of({value: value for value in args}, secret)
     if isinstance(annotation, type) and issubclass(annotation, Enum):
@@ -106,12 +114,16 @@ def converter(annotation: Any, secret: bool = False) -> Convert:
     if annotation in SCALARS:
         return _scalar(annotation, secret)
     if _is_part(annotation):
-        return _best_of([annotation])
+        return _best_of([annotation], secret)
     if origin is collections.abc.Mapping:
         return _mapping(converter(args[1], secret), secret)
     if origin is tuple and args[1:] == (Ellipsis,):
-        return _list(converter(args[0], secret))
+        return _list(converter(args[0], secret), secret)
     return read_untyped
+
+
+def _is_sensitive(metadata: Iterable[Any]) -> bool:
+    return any(isinstance(item, Sensitive) for item in metadata)
 
 
 def _bare(annotation: Any) -> Any:
@@ -156,7 +168,7 @@ def _one_of(members: Mapping[str, Any], secret: bool) -> Convert:
         if value.__class__ is Plain and value.text in members:
             return not_text(value, holder, key, report, secret)
         text = value.text if value.__class__ is Plain else value
-        if text.__class__ is not str or secret:
+        if not text or text.__class__ is not str or secret:
             return bad_value(value, holder, key, report, f"one of {choices}", secret)
         detail = f"`{name_of(key)}` is {quote(text)}; expected one of {choices}."
         report.add("bad-value", holder.place(key), detail, guess(text, members))
@@ -165,13 +177,13 @@ def _one_of(members: Mapping[str, Any], secret: bool) -> Convert:
     return read
 
 
-def _best_of(parts: list[type[Part]]) -> Convert:
+def _best_of(parts: list[type[Part]], secret: bool) -> Convert:
     """The part with the most of a mapping's keys."""
 
     def read(value: Any, holder: Any, key: Any, report: Report) -> Any:
         names = value.keys() if value.__class__ is Map else set()
         best = max(parts, key=lambda part: len(fields_of(part).keys() & names))
-        return read_part(value, best, words_of(best.__name__), holder, key, report)
+        return read_part(value, best, words_of(best.__name__), holder, key, report, secret)
 
     return read
 
@@ -188,10 +200,10 @@ def _mapping(inner: Convert, secret: bool) -> Convert:
     return read
 
 
-def _list(inner: Convert) -> Convert:
+def _list(inner: Convert, secret: bool) -> Convert:
     def read(value: Any, holder: Any, key: Any, report: Report) -> Any:
         if value.__class__ is not Seq:
-            return bad_value(value, holder, key, report, "a list", secret=False)
+            return bad_value(value, holder, key, report, "a list", secret)
         items = tuple(inner(item, value, index, report) for index, item in enumerate(value))
         return REFUSED if REFUSED in items else items
 
@@ -200,7 +212,9 @@ def _list(inner: Convert) -> Convert:
 
 def _union(members: list[Any], secret: bool) -> Convert:
     others = [member for member in members if member is not type(None)]
-    convert = converter(others[0], secret) if len(others) == 1 else _one_that_fits(others, secret)
+    convert = (
+        converter(others[0], secret) if len(others) == 1 else _one_that_fits(list(map(_bare, others)), secret)
+    )
     if len(others) == len(members):
         return convert
 
@@ -217,7 +231,7 @@ def _one_that_fits(members: list[Any], secret: bool) -> Convert:
     choices = [choice for member in members if get_origin(member) is Literal for choice in get_args(member)]
     parts = [member for member in members if _is_part(member)]
     choose = _one_of({choice: choice for choice in choices}, secret)
-    read_best = _best_of(parts)
+    read_best = _best_of(parts, secret)
     read_list = next((converter(member, secret) for member in members if get_origin(member) is tuple), None)
     expected = " or ".join(
         [SCALARS[member] for member in scalars]

@@ -31,7 +31,7 @@ from .settings import (
     Settings,
 )
 from .templates import Renderer, TreeRenderer, has_template
-from .value_errors import bad_value, name_of
+from .value_errors import REFUSED, bad_value, describe_error, name_of
 from .variables import Variables
 from .yaml.nodes import Map, Mark, Seq
 from .yaml.reader import parse
@@ -293,16 +293,19 @@ class _Reader:
         if not isinstance(node, Map):
             return None
         # its form is checked with the whole file; read again for the values alone
-        values = read_part(node, part, key, holder, key, Report(self._report.file))
+        self._tree.render(node)
+        again = Report(self._report.file)
+        values = read_part(node, part, key, holder, key, again)
+        if again.problems or REFUSED in values.values():
+            return None
         try:
             return part.model_validate(values)
         except ValidationError as error:
             for item in error.errors(include_url=False, include_input=False):
-                name = str(item["loc"][0]) if item["loc"] else key
+                name = str(item["loc"][0]) if item["loc"] else ""
                 place = node.place(name) if name in node else node.at
-                at = self._report.source(place)
-                if at not in {p.at for p in self._report.problems}:
-                    self._report.add("bad-value", place, f"`{key}.{name}`: {item['msg']}.")
+                path = f"{key}.{name}" if name else key
+                self._report.add("bad-value", place, describe_error(item, None, path, False))
             return None
 
     def include(self) -> tuple[tuple[str, Source], ...]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ..model.plan import Limits
 from ..model.redaction import without_credentials
-from ..model.spec import Part
+from ..model.spec import Part, Sensitive
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
@@ -82,11 +82,15 @@ class LocalFile(Part):
 class SecretFile(Part):
     """Where a secret comes from on the nodes that use it: exactly one of the three."""
 
+    way_outs: ClassVar[Mapping[str, str]] = {
+        "value": "lac.yaml holds no secret: name the place where nodes find it, by `env`, `file` or `command`"
+    }
+
     env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     """A variable of the node's environment. A new value needs a new start of the node's Ray."""
-    file: str | None = None
+    file: Annotated[str, Sensitive()] | None = None
     """A file on the node, by its absolute path; read again once a minute."""
-    command: tuple[str, ...] | None = None
+    command: Annotated[tuple[str, ...], Sensitive()] | None = None
     """A command on the node and its arguments, without a shell, that prints the secret; run again once a
     minute while the secret is in use."""
 
@@ -95,7 +99,7 @@ class SecretFile(Part):
         if len(self.source) != 1:
             raise ValueError("a secret has exactly one of `env`, `file` and `command`")
         if self.file is not None and not self.file.startswith("/"):
-            raise ValueError(f"`file` is an absolute path, not {self.file!r}")
+            raise ValueError("`file` is an absolute path")
         if self.command is not None and not all(self.command):
             raise ValueError("`command` has an empty word")
         return self
@@ -128,7 +132,7 @@ class EnvironmentFile(Part):
     """TLS for the endpoints of `serve: local`."""
     workspace: str | None = None
     """MLflow's workspace; `default` by default."""
-    secrets: Mapping[str, Mapping[str, SecretFile]] | None = None
+    secrets: Annotated[Mapping[str, Mapping[str, SecretFile]], Sensitive()] | None = None
     """Where endpoints' `{{secrets/scope/key}}` come from, by scope and key."""
     rate_limit_store: str | None = None
     """Where several replicas of an endpoint count requests together: `redis://…`, `sqlite:///<path>` or

@@ -6,6 +6,7 @@ No error repeats a secret.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from ..model.spec import Address, Spec, parse_address
@@ -16,10 +17,27 @@ REFUSED: Final[Any] = object()
 """The mark of a value whose problem is already reported."""
 
 
-def unknown_field(node: Map, name: str, what: str, known: Collection[str], report: Report) -> None:
-    """Report a key that is not a field of `what`."""
+def unknown_field(
+    node: Map,
+    name: str,
+    what: str,
+    known: Collection[str],
+    report: Report,
+    way_outs: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Report a key that is not a field of `what`. `way_outs`: the hints for some of them."""
     detail = f"{quote(name)} is not a field of {what}."
-    report.add("unknown-field", node.place_of_key(name), detail, guess(name, known))
+    reference = name.removesuffix("_plaintext")
+    if name in way_outs:
+        hint = way_outs[name]
+    elif reference != name and reference in known:
+        hint = (
+            f'no manifest holds a key: write `{reference}: "{{{{secrets/scope/key}}}}"`, and map that under '
+            "`secrets` in lac.yaml"
+        )
+    else:
+        hint = guess(name, known)
+    report.add("unknown-field", node.place_of_key(name), detail, hint)
 
 
 def missing_field(node: Map, name: str, what: str, report: Report) -> None:
@@ -88,6 +106,8 @@ def bad_value(value: Any, holder: Any, key: Any, report: Report, expected: str, 
             actual = "a mapping"
         case Seq():
             actual = "a list"
+            if expected == "a mapping" and value and all(isinstance(i, Map) and "key" in i for i in value):
+                hint = "write it as `{key: value}`"
         case Plain(text=""):
             actual, hint = "empty", "write a value, or remove the field"
         case Plain():
@@ -119,13 +139,15 @@ def words_of(name: str) -> str:
 
 
 def describe_error(error: Any, value: Any, path: str, secret: bool) -> str:
-    """One of pydantic's errors as a sentence that begins with the field. Kinds' own texts stay."""
+    """One of pydantic's errors as a sentence that begins with the field; `path` is empty for the item itself.
+    Kinds' own texts stay."""
+    name = f"`{path}`" if path else "This item"
     if secret:
-        return f"`{path}`: the value is not allowed here."
+        return f"{name}: the value is not allowed here."
     if error["type"] == "value_error":
-        return f"`{path}`: {str(error['ctx']['error']).rstrip('.')}."
+        return f"{name}: {str(error['ctx']['error']).rstrip('.')}."
     # "Input should be …", "String should have …": the field is named already
     rest = error["msg"].partition(" ")[2] if " should " in error["msg"] else error["msg"]
     text = value.text if isinstance(value, Plain) else value
     subject = quote(text) if isinstance(text, str) else "it"
-    return f"`{path}`: {subject} {rest.rstrip('.')}."
+    return f"{name}: {subject} {rest.rstrip('.')}."

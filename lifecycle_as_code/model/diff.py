@@ -154,10 +154,9 @@ def _read_field(spec: type[Part], field: str, value: Part) -> Any:
 def _as_maps(spec: type[Part], data: dict[str, Any]) -> dict[str, Any]:
     mapped = dict(data)
     for field, by in find_markers(spec, ByKey):
-        if isinstance(items := data.get(field), list | tuple):
-            mapped[field] = {
-                item[by.field]: {k: v for k, v in item.items() if k != by.field} for item in items
-            }
+        inner, _ = shapes(spec)[field]
+        if inner is not None and isinstance(items := data.get(field), list | tuple):
+            mapped[field] = {by.name(item, inner): by.rest(item) for item in items}
     for field, (inner, many) in shapes(spec).items():
         if inner is not None and not many and isinstance(data.get(field), dict):
             mapped[field] = _as_maps(inner, data[field])

@@ -97,13 +97,28 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class ByKey:
-    """Marks a list without order; `field` identifies its items."""
+    """Marks a list without order; `field` identifies its items: a field of theirs, or a property, which
+    depends on the fields `covers`."""
 
     field: str
+    covers: tuple[str, ...] = ()
+
+    def name(self, item: Mapping[str, Any], part: type[Part]) -> str:
+        """The identity of an item of this class, which is given as plain data."""
+        is_field = self.field in part.model_fields
+        return str(item[self.field] if is_field else getattr(construct(part, item), self.field))
+
+    def rest(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """What isn't part of an item's identity."""
+        return {name: value for name, value in item.items() if name not in (self.field, *self.covers)}
 
 
 class Unordered:
     """Marks a list of plain values without order, which is compared value by value."""
+
+
+class Sensitive:
+    """Marks a text that may be a secret: no error repeats it."""
 
 
 class OwnedKeys:
@@ -161,6 +176,10 @@ class Part(BaseModel):
     """A part of a Spec, such as a served entity. Frozen, strict, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True)
+
+    way_outs: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Hints for fields that it doesn't have and that people bring along from elsewhere, and for values that a
+    field doesn't have: `provider: palm`."""
 
 
 class Spec(Part):

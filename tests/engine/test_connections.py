@@ -23,7 +23,7 @@ from lifecycle_as_code.kinds.model_alias import ModelAlias
 from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.registered_model import RegisteredModel
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint
-from lifecycle_as_code.manifest.settings import Serve
+from lifecycle_as_code.manifest.settings import Connection, Serve, Settings
 from lifecycle_as_code.model.diagnostics import LacError
 from lifecycle_as_code.model.events import Event, Failed, Finished
 from lifecycle_as_code.model.plan import Action
@@ -285,3 +285,69 @@ def test_a_ray_that_lacks_a_variable_which_the_manifests_name_says_how_to_get_it
     assert "`OPENAI_API_KEY`" in problem.detail
     assert "`ZONE`" not in problem.detail
     assert "lac down" in problem.hint
+
+
+def site_stores(directory: Path, usage: Connection | None, limits: Connection | None) -> tuple[str, str]:
+    settings = Settings(
+        *("tests", directory, None, "default", Connection("sqlite:///mlflow.db"), None, None, {}),
+        usage_store=usage,
+        rate_limit_store=limits,
+    )
+    site = Connections(settings).site("")
+    return site.usage_store, site.rate_limit_store
+
+
+@pytest.mark.parametrize(
+    ("url", "known"),
+    [
+        ("sqlite:///usage.db", "sqlite:///{here}/usage.db"),
+        ("postgresql://h/db?sslmode=require", "postgresql+psycopg://h/db?sslmode=require"),
+        ("postgresql://lac@h/db", "postgresql+psycopg://lac@h/db"),
+        ("postgresql://lac:canary@h/db", ""),
+        ("postgresql://h/db?password=canary", ""),
+    ],
+)
+def test_replicas_know_a_store_by_its_whole_address_or_not_at_all(
+    url: str, known: str, tmp_path: Path
+) -> None:
+    known = known.format(here=tmp_path)
+    assert site_stores(tmp_path, Connection(url), Connection(url)) == (known, known)
+
+
+@pytest.mark.parametrize(
+    ("url", "known"),
+    [
+        ("rediss://h:6380/0?ssl_cert_reqs=none", "rediss://h:6380/0?ssl_cert_reqs=none"),
+        ("redis://lac@h/0", "redis://lac@h/0"),
+        ("redis://:canary@h/0", ""),
+        ("redis://h/0?password=canary", ""),
+    ],
+)
+def test_replicas_know_a_redis_by_its_whole_address_or_not_at_all(
+    url: str, known: str, tmp_path: Path
+) -> None:
+    assert site_stores(tmp_path, None, Connection(url)) == ("", known)
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://u:canary@h/db", "redis://:canary@h", "usage.db", "sqlite://usage.db"]
+)
+def test_a_usage_store_of_another_sort_is_refused_before_anything_is_sent(url: str, tmp_path: Path) -> None:
+    with pytest.raises(LacError) as caught:
+        site_stores(tmp_path, Connection(url), None)
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "unsupported-store"
+    assert "usage_store" in problem.detail
+    assert "parquet" in problem.hint
+    assert "canary" not in str(problem)
+
+
+@pytest.mark.parametrize("url", ["memcached://u:canary@h", "parquet:///x", "mysql://u:canary@h/db"])
+def test_a_store_of_limits_of_another_sort_is_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises(LacError) as caught:
+        site_stores(tmp_path, None, Connection(url))
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "unsupported-store"
+    assert "rate_limit_store" in problem.detail
+    assert "redis" in problem.hint
+    assert "canary" not in str(problem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,17 @@ def test_only_the_chosen_environment_s_variables_must_be_set(read: Read, errors:
         ("name: a\ndefault_permission: DENY", "2:21 bad-value", "`NO_PERMISSIONS`"),
         ("name: a\nevidence: {seconds: 0}", "2:21 bad-value", "`evidence.seconds`"),
         ("name: a\ndefault_permission: read", "2:21 bad-value", "`READ`"),
+        ("name: a\nlocal: {metrics_port: 80}", "2:23 bad-value", ""),
+        ("name: a\nsecrets: {a: sk-canary}", "2:14 bad-value", ""),
+        ("name: a\nsecrets: {a: {b: sk-canary}}", "2:18 bad-value", ""),
+        ("name: a\nsecrets: {a: {b: {value: sk-canary}}}", "2:19 unknown-field", "holds no secret"),
+        ("name: a\nsecrets: {a: {b: {file: sk-canary}}}", "2:18 bad-value", ""),
+        ("name: a\nsecrets: {a: {b: {env: sk-canary}}}", "2:24 bad-value", ""),
+        ("name: a\nsecrets: {a: {b: {command: sk-canary}}}", "2:28 bad-value", ""),
+        ("name: a\nsecrets: {a: {b: {command: [get, 1]}}}", "2:34 quote-it", ""),
+        ("name: a\nsecrets: {a: {b: {}}}", "2:18 bad-value", ""),
+        ("name: a\nsecrets: {a: {b: {env: '{{ env.CANARY }}'}}}", "2:24 env-not-allowed", ""),
+        ("name: a\nstore: '{{secrets/a/b}}'", "2:8 secret-not-allowed", "below `external_model`"),
         ("name: a\nserve: ftp://head", "2:8 bad-value", "`local`, `none` or an address"),
         ("name: a\nserve: {token: x}", "2:8 missing-field", "needs `address`"),
         ("name: a\nserve: {address: head}", "2:18 bad-value", "an address such as"),
@@ -174,6 +186,15 @@ def test_what_may_be_wrong_in_lac_yaml(text: str, place: str, says: str, errors:
     assert found.at
     assert f"{found.at.line}:{found.at.column} {found.code}" == place
     assert says in f"{found.detail} {found.hint}"
+    assert "canary" not in found.detail
+    # in lac's words, not in those of the library that checks types
+    assert not re.search("Input|Value error|String should", found.detail)
+
+
+def test_the_place_of_a_secret_may_depend_on_variables(read: Read) -> None:
+    source = "{command: [vault, '{{ var.v }}', '{{ environment }}']}"
+    text = f"name: a\nvariables: {{v: kv}}\nsecrets: {{a: {{b: {source}}}}}"
+    assert read({"lac.yaml": text}).settings.secrets == {"a/b": {"command": ["vault", "kv", "default"]}}
 
 
 def test_an_environment_that_is_not_declared(errors: Errors) -> None:

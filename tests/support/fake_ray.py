@@ -45,9 +45,11 @@ class PaperRay:
             case [endpoint, "served-entities", name, "ping"] if config := self.paper.apps.get(
                 f"lac.{endpoint}"
             ):
-                here = {row["app"] for row in self._table(config) if name in (row["name"], row["app"])}
+                rows = [row for row in self._table(config) if name in (row["name"], row["app"])]
+                # a model at a provider has no app
+                here = {row["app"] for row in rows if "external_model" not in row}
                 running = {*self.paper.apps, primary_args(config).get("app")}
-                return 200 if here and here <= running else 404, {}, {}
+                return 200 if rows and here <= running else 404, {}, {}
             case _ if path == APPLICATIONS:
                 return 200, {}, self.paper._get(path)
         return 404, {}, {}

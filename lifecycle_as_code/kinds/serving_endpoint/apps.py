@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ...model.snapshot import HEALTH
 from ...model.spec import construct
 from ...stores.ray.apps import ServedEntity as EntityApp
-from ...stores.ray.apps import Settings, primary_args
+from ...stores.ray.apps import Settings, front_of, primary_args
 from ...stores.ray.endpoint import Endpoint, LiveEndpoint
 from ...stores.ray.state import Application
 from .external import ExternalModel
@@ -78,8 +78,9 @@ def as_spec(here: LiveEndpoint) -> ServingEndpoint:
         {**here.notes, "name": here.name, "served_entities": here.notes.get("served_entities", ())},
     )
     weights = {row.get("app"): row for row in here.targets}
+    proxies = [entity for entity in noted.served_entities if entity.external_model is not None]
     entities = [
-        _live_entity(entity, here, app := committed.get(entity.name, ""), weights.get(app))
+        _live_entity(entity, here, app := committed.get(entity.name, ""), weights.get(app), proxies)
         for entity in noted.served_entities
     ]
     routes = [
@@ -88,13 +89,16 @@ def as_spec(here: LiveEndpoint) -> ServingEndpoint:
         if app in weights
     ]
     ingress = here.ingress.config or {} if here.ingress else {}
+    gateway = construct(AiGateway, stored) if (stored := here.config.get("gateway")) else None
+    order = [str(row.get("name")) for app, row in weights.items() if app in committed.values()]
     return noted.model_copy(
         update={
             "served_entities": tuple(entities),
             "traffic_config": TrafficConfig.model_construct(routes=tuple(routes)),
-            "auth": _read_access(auth),
+            "auth": _read_access(auth, here.name),
             "auth_database": auth.get("database", ""),
-            "ai_gateway": construct(AiGateway, gateway) if (gateway := here.config.get("gateway")) else None,
+            "ai_gateway": gateway,
+            "fallback_order": ", ".join(order) if gateway and gateway.falls_back else "",
             "usage_store": here.config.get("usage_store", ""),
             "rate_limit_store": here.config.get("rate_limit_store", ""),
             "runtime_env": ingress.get("runtime_env") or {},
@@ -104,16 +108,31 @@ def as_spec(here: LiveEndpoint) -> ServingEndpoint:
     )
 
 
-def _read_access(auth: Mapping[str, Any]) -> Any:
+def _read_access(auth: Mapping[str, Any], endpoint: str) -> Any:
+    mode = auth.get("mode", "none")
+    if mode != "basic":
+        return mode
+    if (other := auth.get("endpoint", endpoint)) != endpoint:
+        # no value of a manifest's
+        return f"basic, with the grants on {other}"
     settings = {name: auth[name] for name in Auth.model_fields if name in auth}
-    return construct(Auth, settings) if settings else auth.get("mode", "none")
+    return construct(Auth, settings) if settings else mode
+
+
+def _places(entity: ServedEntity) -> int:
+    return entity.max_ongoing_requests or places_of(entity)
 
 
 def _live_entity(
-    noted: ServedEntity, here: LiveEndpoint, name: str, row: Mapping[str, Any] | None
+    noted: ServedEntity,
+    here: LiveEndpoint,
+    name: str,
+    row: Mapping[str, Any] | None,
+    proxies: Sequence[ServedEntity],
 ) -> ServedEntity:
     if noted.external_model is not None:
-        return _live_proxy(noted, row)
+        is_front = here.primary is None and noted is front_of(proxies)
+        return _live_proxy(noted, row, _front_options(noted, here, proxies) if is_front else {})
     app = here.ingress if name == here.primary else here.entities.get(name)
     values: dict[str, Any] = {"state": _state(app)}
     if row is not None:
@@ -140,9 +159,11 @@ def _live_entity(
             "max_replicas": scaling.get("max_replicas", fixed),
             "max_queued_requests": deployment.get("max_queued_requests", noted.max_queued_requests),
         }
-        # an ingress with models at providers has places for their requests, too
-        if app is not here.ingress or not any("external_model" in row for row in here.targets):
-            values["max_ongoing_requests"] = unless_default(noted, deployment.get("max_ongoing_requests"))
+        places = deployment.get("max_ongoing_requests")
+        if app is here.ingress and places:
+            # it has places for requests to providers, too
+            places -= sum(map(_places, proxies))
+        values["max_ongoing_requests"] = unless_default(noted, places)
         if noted.entity_name is not None:
             values |= {
                 name: args.get(name, getattr(noted, name)) for name in ("entity_name", "entity_version")
@@ -150,14 +171,38 @@ def _live_entity(
     return noted.model_copy(update=values)
 
 
-def _live_proxy(noted: ServedEntity, row: Mapping[str, Any] | None) -> ServedEntity:
-    """A model at a provider: its row is all that there is of it."""
+def _front_options(
+    noted: ServedEntity, here: LiveEndpoint, proxies: Sequence[ServedEntity]
+) -> dict[str, Any]:
+    """What Ray has of the entity whose replicas are those of an ingress without a model."""
+    config = here.ingress.config if here.ingress else None
+    if config is None:
+        return {}
+    deployment = config["deployments"][0]
+    scaling, fixed = deployment.get("autoscaling_config") or {}, deployment.get("num_replicas")
+    places = deployment.get("max_ongoing_requests", 0) - sum(map(_places, proxies)) + _places(noted)
+    return {
+        "min_replicas": scaling.get("min_replicas", fixed),
+        "max_replicas": scaling.get("max_replicas", fixed),
+        "max_queued_requests": deployment.get("max_queued_requests", noted.max_queued_requests),
+        "max_ongoing_requests": unless_default(noted, places),
+    }
+
+
+def _live_proxy(
+    noted: ServedEntity, row: Mapping[str, Any] | None, options: Mapping[str, Any]
+) -> ServedEntity:
+    """A model at a provider: its row is all that there is of it, beside the ingress' `options`."""
     if row is None:
         return noted.model_copy(update={"state": MISSING})
     names = ("timeout", "first_token_timeout", "max_retries", "secrets")
     values = {name: row.get(name, getattr(noted, name)) for name in names}
     return noted.model_copy(
-        update={**values, "external_model": construct(ExternalModel, row.get("external_model") or {})}
+        update={
+            **options,
+            **values,
+            "external_model": construct(ExternalModel, row.get("external_model") or {}),
+        }
     )
 
 

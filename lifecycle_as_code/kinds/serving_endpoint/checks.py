@@ -75,7 +75,7 @@ def warn_of_tighter_limits(world: PlanContext) -> Iterator[Diagnostic]:
             before = former.get(limit.subject)
             if before is None or limit.amount < before.amount:
                 was = "no limit" if before is None else f"{before.amount:,}"
-                tighter.append(f"{limit.describe()}: {was} → {limit.amount:,}")
+                tighter.append(f"{limit.subject}: {was} → {limit.amount:,}")
         if tighter:
             yield Diagnostic(
                 "tighter-limits",

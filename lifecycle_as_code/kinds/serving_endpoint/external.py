@@ -3,12 +3,14 @@ addresses for which that has no field are lac's own."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from ...model.spec import Part
+from ...model.spec import Part, Sensitive
 from ...serving.llm import Task
 from ...serving.references import is_reference
 
@@ -31,17 +33,44 @@ def _secret(text: str) -> str:
 
 
 def _address(text: str) -> str:
-    if not (text.startswith(("https://", "http://")) or is_reference(text)):
-        raise ValueError("an address begins with `https://` or `http://`")
+    """No message repeats the value: plans, records and Ray's config would show a password in it."""
+    if is_reference(text):
+        return text
+    try:
+        parts = urlsplit(text)
+        # the port raises for no number
+        fits = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits or any(char.isspace() for char in text):
+        raise ValueError("an address begins with `https://` or `http://` and a host")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError(
+            "an address in a manifest has no user, query or fragment; write one that has as a reference: "
+            "`{{secrets/scope/key}}` or `{{ env.NAME }}`"
+        )
     return text
 
 
+def _header(text: str) -> str:
+    if not _HEADER.fullmatch(text):
+        raise ValueError("not a header's name, such as `X-API-Key`")
+    return text
+
+
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
 Secret = Annotated[
-    str, AfterValidator(_secret), WithJsonSchema({"type": "string", "pattern": r"^\{\{.*\}\}$"})
+    str,
+    AfterValidator(_secret),
+    Sensitive(),
+    WithJsonSchema({"type": "string", "pattern": r"^\{\{.*\}\}$"}),
 ]
 """A reference to a secret, as a whole; the node that answers looks it up."""
-Url = Annotated[str, AfterValidator(_address)]
+Url = Annotated[str, AfterValidator(_address), Sensitive()]
 """An HTTP address; of loopback and private networks too."""
+Word = Annotated[str, Field(min_length=1)]
+"""A text that isn't empty."""
 
 
 class OpenaiConfig(Part):
@@ -53,15 +82,15 @@ class OpenaiConfig(Part):
     """`azure`: Azure by key. `azuread`: Azure by Microsoft Entra."""
     openai_api_base: Url | None = None
     """The API's address. Required for Azure: `https://<resource>.openai.azure.com`."""
-    openai_api_version: str | None = None
+    openai_api_version: Word | None = None
     """Azure's API version, a date. Required for Azure."""
-    openai_deployment_name: str | None = None
+    openai_deployment_name: Word | None = None
     """Azure's deployment. Required for Azure."""
-    openai_organization: str | None = None
+    openai_organization: Word | None = None
     """OpenAI's organization."""
-    microsoft_entra_tenant_id: str | None = None
+    microsoft_entra_tenant_id: Word | None = None
     """For `azuread`: the tenant."""
-    microsoft_entra_client_id: str | None = None
+    microsoft_entra_client_id: Word | None = None
     """For `azuread`: the application."""
     microsoft_entra_client_secret: Secret | None = None
     """For `azuread`: the application's secret."""
@@ -77,6 +106,13 @@ class OpenaiConfig(Part):
         }[self.openai_api_type]
         if missing := [name for name in needs if getattr(self, name) is None]:
             raise ValueError(f"`openai_api_type: {self.openai_api_type}` needs `{missing[0]}`")
+        others = {
+            "openai": (*_AZURE[1:], *_ENTRA, "microsoft_entra_login_base"),
+            "azure": (*_ENTRA, "microsoft_entra_login_base"),
+            "azuread": ("openai_api_key",),
+        }[self.openai_api_type]
+        if spare := [name for name in others if getattr(self, name) is not None]:
+            raise ValueError(f"`{spare[0]}` has no meaning for `openai_api_type: {self.openai_api_type}`")
         return self
 
 
@@ -100,7 +136,11 @@ class AnthropicConfig(Part):
 class AmazonBedrockConfig(Part):
     """Amazon Bedrock. Without keys: the node's own AWS credentials."""
 
-    aws_region: str
+    way_outs: ClassVar[Mapping[str, str]] = {
+        "instance_profile_arn": "remove it: without keys, a node's own AWS credentials count"
+    }
+
+    aws_region: Word
     """The region."""
     bedrock_provider: Literal["anthropic", "cohere", "ai21labs", "amazon"]
     """The maker of the model."""
@@ -130,9 +170,9 @@ class CohereConfig(Part):
 class GoogleCloudVertexAiConfig(Part):
     """Google Cloud's Vertex AI."""
 
-    project_id: str
+    project_id: Word
     """The project."""
-    region: str
+    region: Word
     """The region."""
     private_key: Secret
     """A service account's key: the JSON file's content."""
@@ -152,7 +192,7 @@ class DatabricksModelServingConfig(Part):
 class ApiKeyAuth(Part):
     """A key in a header."""
 
-    key: str
+    key: Annotated[str, AfterValidator(_header)]
     """The header's name, such as `X-API-Key`."""
     value: Secret
     """The header's value."""
@@ -197,7 +237,18 @@ _CONFIGS: Final[Mapping[str, str]] = {
 class ExternalModel(Part):
     """A model that a provider runs. Needs the settings of its provider."""
 
-    name: Annotated[str, Field(min_length=1)]
+    way_outs: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(
+            ("provider: palm", "palm_config"),
+            "Google has shut PaLM down: use `provider: google-cloud-vertex-ai`",
+        ),
+        **dict.fromkeys(
+            ("provider: ai21labs", "ai21labs_config"),
+            "use `custom` with AI21's address, or `amazon-bedrock` with `bedrock_provider: ai21labs`",
+        ),
+    }
+
+    name: Word
     """The provider's name of the model, such as `gpt-4o-mini`."""
     task: Task
     """What the model does: `llm/v1/chat`, `llm/v1/completions` or `llm/v1/embeddings`."""

@@ -3,14 +3,27 @@ names are those of Databricks' `ai_gateway`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from collections import Counter
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from ...model.spec import ByKey, Part
+from ...model.spec import ByKey, Part, Unordered
 from ...serving.detection import validate_pattern
 
 Behavior = Literal["NONE", "BLOCK", "MASK"]
+
+
+def _sort_texts(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Without order and repetition, which mean nothing."""
+    if any(not text.strip() for text in texts):
+        raise ValueError("an item is blank")
+    return tuple(sorted({*texts}))
+
+
+Texts = Annotated[tuple[str, ...], AfterValidator(_sort_texts), Unordered()]
+"""Texts in any order."""
 
 
 class RateLimit(Part):
@@ -24,7 +37,7 @@ class RateLimit(Part):
     key: Literal["endpoint", "user", "user_group", "service_principal"] = "endpoint"
     """What is counted: all requests; those of each user, or of the user `principal`; of the MLflow role
     `principal`; or of the service `principal`, a user like any other to MLflow."""
-    principal: str | None = None
+    principal: Annotated[str, Field(min_length=1)] | None = None
     """The user, role or service. A user's own limit replaces the one for each user."""
     renewal_period: Literal["minute", "hour", "day"]
     """The period, which begins with its first request."""
@@ -40,9 +53,19 @@ class RateLimit(Part):
         return self
 
     @property
-    def subject(self) -> tuple[str, str, str, str]:
-        """What it counts, for whom, and in which period: two limits of one subject contradict each other."""
-        return self.key, self.principal or "", self.unit, self.renewal_period
+    def subject(self) -> str:
+        """What it counts, in words: `calls per minute of each user`. Two limits of one subject contradict
+        each other."""
+        match self.key:
+            case "endpoint":
+                whose = "of all callers"
+            case "user" if self.principal is None:
+                whose = "of each user"
+            case "user_group":
+                whose = f"of role {self.principal}"
+            case _:
+                whose = f"of user {self.principal}"
+        return f"{self.unit} per {self.renewal_period} {whose}"
 
     @property
     def unit(self) -> Literal["calls", "tokens"]:
@@ -53,19 +76,6 @@ class RateLimit(Part):
     def amount(self) -> int:
         """How many of them."""
         return (self.calls if self.calls is not None else self.tokens) or 0
-
-    def describe(self) -> str:
-        """What it counts, in words: `calls per minute of each user`."""
-        match self.key:
-            case "endpoint":
-                whose = "of all callers"
-            case "user" if self.principal is None:
-                whose = "of each user"
-            case "user_group":
-                whose = f"of role {self.principal}"
-            case _:
-                whose = f"of {self.principal}"
-        return f"{self.unit} per {self.renewal_period} {whose}"
 
 
 class Pii(Part):
@@ -99,10 +109,22 @@ class Guard(Part):
 
     pii: Pii | None = None
     """Personal data."""
-    invalid_keywords: tuple[str, ...] = ()
+    invalid_keywords: Texts = ()
     """Words that block a text, whatever their case."""
     patterns: Annotated[tuple[Pattern, ...], ByKey("name")] = ()
     """Regular expressions that block a text or are masked in it. lac's own field."""
+
+    way_outs: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("safety", "valid_topics"),
+        "remove it: no model judges the texts here; use `pii`, `invalid_keywords` and `patterns`",
+    )
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        for name, count in Counter(pattern.name for pattern in self.patterns).items():
+            if count > 1:
+                raise ValueError(f"pattern `{name}` is listed twice")
+        return self
 
 
 class Guardrails(Part):
@@ -124,13 +146,18 @@ class UsageTrackingConfig(Part):
 class InferenceTableConfig(Part):
     """Requests and answers themselves, in `usage_store` of lac.yaml."""
 
+    way_outs: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("catalog_name", "schema_name", "table_name_prefix"),
+        "remove it: the rows go to `usage_store` in lac.yaml",
+    )
+
     enabled: bool = False
     """Whether they are written."""
     sampling_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """The share of requests that is written."""
     max_bytes: Annotated[int, Field(ge=1, le=16 * 1024 * 1024)] = 64 * 1024
     """The most bytes of a request and of an answer; longer ones are cut, and marked so."""
-    exclude_columns: tuple[str, ...] = ()
+    exclude_columns: Texts = ()
     """Columns that are left out of requests."""
 
 
@@ -145,7 +172,11 @@ class FallbackConfig(Part):
 class AiGateway(Part):
     """Limits, guardrails, records and fallback of an endpoint."""
 
-    rate_limits: Annotated[tuple[RateLimit, ...], Field(max_length=20)] = ()
+    rate_limits: Annotated[
+        tuple[RateLimit, ...],
+        ByKey("subject", covers=("key", "principal", "renewal_period")),
+        Field(max_length=20),
+    ] = ()
     """How much callers may ask. All that match a request count; each refuses with 429."""
     rate_limit_failure_mode: Literal["open", "closed"] = "open"
     """While `rate_limit_store` is away: `open` lets requests through uncounted, `closed` answers 503.
@@ -161,10 +192,10 @@ class AiGateway(Part):
 
     @model_validator(mode="after")
     def _limits(self) -> Self:
-        subjects: set[tuple[str, str, str, str]] = set()
+        subjects: set[str] = set()
         for limit in self.rate_limits:
             if limit.subject in subjects:
-                raise ValueError(f"two rate limits count the same {limit.subject[2]} in the same period")
+                raise ValueError(f"two rate limits count {limit.subject}")
             subjects.add(limit.subject)
         return self
 

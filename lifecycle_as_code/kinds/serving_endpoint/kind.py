@@ -135,6 +135,7 @@ def _settle(
             "auth_database": site.auth_database if spec.requires_users else "",
             "usage_store": site.usage_store if spec.gateway.keeps_rows else "",
             "rate_limit_store": site.rate_limit_store if spec.gateway.rate_limits else "",
+            "fallback_order": ", ".join(e.name for e in entities) if spec.gateway.falls_back else "",
             "runtime_env": runtime_env,
         }
     )
@@ -234,7 +235,7 @@ def _lockless(spec: ServingEndpoint, site: Site) -> Diagnostic | None:
     return Diagnostic(
         "no-auth-store",
         "the endpoint requires auth, but no auth database is configured",
-        f"{spec.address} checks MLflow's users, and lac.yaml has no `auth_store`.",
+        f"{spec.address} checks MLflow's users, and lac.yaml has no `auth_store` that replicas may know.",
         hint='set `auth_store:` in lac.yaml, as a reference (`"{{ env.NAME }}"`) if its address has a '
         "password; or allow everyone with `auth: none`",
     )
@@ -246,7 +247,8 @@ def _storeless(spec: ServingEndpoint, site: Site) -> Diagnostic | None:
         return Diagnostic(
             "no-usage-store",
             "the endpoint records its usage, but no store is configured",
-            f"{spec.address} has usage tracking or an inference table, and lac.yaml has no `usage_store`.",
+            f"{spec.address} has usage tracking or an inference table, and lac.yaml has no `usage_store` "
+            "that replicas may know.",
             hint='set `usage_store:` in lac.yaml, as a reference (`"{{ env.NAME }}"`) if its address has a '
             "password",
         )
@@ -256,8 +258,9 @@ def _storeless(spec: ServingEndpoint, site: Site) -> Diagnostic | None:
             "no-rate-limit-store",
             "several replicas can't count requests together",
             f"{spec.address} has rate limits, `{several[0]}` has several replicas, and lac.yaml has no "
-            "`rate_limit_store`.",
-            hint="set `rate_limit_store:` in lac.yaml to a Redis or SQL database, or have one replica",
+            "`rate_limit_store` that they may know.",
+            hint="set `rate_limit_store:` in lac.yaml to a Redis or SQL database, as a reference "
+            '(`"{{ env.NAME }}"`) if its address has a password; or have one replica',
         )
     return None
 

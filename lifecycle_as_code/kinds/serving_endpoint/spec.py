@@ -30,10 +30,11 @@ from ...serving.llm import Task
 from ...serving.oidc import check_url
 from ...serving.references import is_reference
 from ...stores.mlflow import rules
-from .external import ExternalModel
+from .external import ExternalModel, Word
 from .gateway import AiGateway, compact
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_HUB: Final = re.compile(r"hf://(?:[\w.-]+/)?[\w.-]+(?:@[\w./-]+)?", re.ASCII)
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -58,8 +59,10 @@ def _gpus(number: float) -> float:
 
 
 def _check_alias(text: str) -> str:
-    problem = rules.alias(text[1:]) if text.startswith("@") else "a version is a number or `@` and an alias"
-    if problem:
+    if not text.startswith("@"):
+        way_out = "; remove the quotes" if text.isdecimal() else ""
+        raise ValueError(f"a version is a number or `@` and an alias{way_out}")
+    if problem := rules.alias(text[1:]):
         raise ValueError(problem)
     return text
 
@@ -81,7 +84,7 @@ def _variables(variables: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _source(text: str) -> str:
-    if not (text.startswith(("/", "hf://"))):
+    if not (text.startswith("/") or _HUB.fullmatch(text)):
         raise ValueError("an absolute path on the nodes, or `hf://<organization>/<model>`")
     return text
 
@@ -89,6 +92,20 @@ def _source(text: str) -> str:
 class ServedEntity(Part):
     """One model behind the endpoint: a version of a registered model, or a model at a provider
     (`external_model`), or a language model's files (`source`)."""
+
+    way_outs: ClassVar[Mapping[str, str]] = {
+        "model_name": "use `entity_name`",
+        "model_version": "use `entity_version`",
+        "workload_type": "use `num_cpus` and `num_gpus`",
+        "min_provisioned_concurrency": "use `min_replicas` and `workload_size`",
+        "max_provisioned_concurrency": "use `max_replicas` and `workload_size`",
+        "instance_profile_arn": "remove it: replicas have their nodes' credentials, and `environment_vars`",
+        "burst_scaling_enabled": "remove it: replicas scale up to `max_replicas`",
+        **dict.fromkeys(
+            ("min_provisioned_throughput", "max_provisioned_throughput", "provisioned_model_units"),
+            "use `min_replicas` and `max_replicas`",
+        ),
+    }
 
     name: Annotated[str, AfterValidator(_name)]
     """The name in the endpoint's answers and routes, such as `champion`."""
@@ -166,6 +183,8 @@ class ServedEntity(Part):
             raise ValueError(f"`max_replicas` is less than `min_replicas`, {self.min_replicas}")
         if self.workload_size is not None and self.max_ongoing_requests is not None:
             raise ValueError("`workload_size` and `max_ongoing_requests` exclude each other")
+        if self.scale_to_zero_enabled and self.min_replicas > 1:
+            raise ValueError("`scale_to_zero_enabled` and `min_replicas` exclude each other")
         return self
 
     @model_validator(mode="after")
@@ -173,7 +192,9 @@ class ServedEntity(Part):
         fields = ServedEntity.model_fields
         ways = [way for way in ("entity_name", "external_model", "source") if getattr(self, way) is not None]
         if not ways:
-            raise ValueError("a served entity needs `entity_name` and `entity_version`, or `external_model`")
+            raise ValueError(
+                "a served entity needs `entity_name` and `entity_version`, or `external_model`, or `source`"
+            )
         if len(ways) > 1:
             raise ValueError(f"`{ways[0]}` and `{ways[1]}` exclude each other")
         if (self.entity_name is None) != (self.entity_version is None):
@@ -182,8 +203,9 @@ class ServedEntity(Part):
         if self.source is not None and self.task is None:
             raise ValueError("`source` needs `task`, such as `task: llm/v1/chat`")
         if self.external_model is None:
-            if self.first_token_timeout is not None:
-                raise ValueError("`first_token_timeout` is for `external_model` alone")
+            for name in ("first_token_timeout", "max_retries"):
+                if getattr(self, name) != fields[name].default:
+                    raise ValueError(f"`{name}` is for `external_model` alone")
         elif spare := [name for name in _HOSTED if getattr(self, name) != fields[name].default]:
             raise ValueError(f"`{spare[0]}` has no meaning for `external_model`: its provider runs it")
         return self
@@ -263,9 +285,9 @@ class Oidc(Part):
 
     issuer: Annotated[str, AfterValidator(_issuer)]
     """The issuer's address, as in its tokens: `https`, or `http` on this machine."""
-    audience: str
+    audience: Word
     """The audience that a token must be for."""
-    username_claim: str = "email"
+    username_claim: Word = "email"
     """The claim with the name of the MLflow user."""
     jwks_url: Annotated[str, AfterValidator(_issuer)] | None = None
     """The address of the issuer's keys, if its discovery document doesn't name it."""
@@ -281,10 +303,31 @@ class Auth(Part):
     then they get 503."""
 
 
+def _shorten_auth(auth: Any) -> Any:
+    """Settings that say nothing are `basic`, as Ray's config gives them back."""
+    return "basic" if auth == Auth() else auth
+
+
+def _shorten_gateway(gateway: AiGateway | None) -> AiGateway | None:
+    return None if gateway == AiGateway() else gateway
+
+
 class ServingEndpoint(Spec):
     """A URL that serves one model, or several by their shares of the traffic: versions of registered models,
     models at providers, language models."""
 
+    way_outs: ClassVar[Mapping[str, str]] = {
+        "config": "write its fields, such as `served_entities`, right below the endpoint",
+        "served_models": "use `served_entities`, with `entity_name` and `entity_version`",
+        "rate_limits": "write them below `ai_gateway`",
+        "auto_capture_config": "use `ai_gateway: {inference_table_config: {enabled: true}}`",
+        "telemetry_config": "use `ai_gateway: {usage_tracking_config: {enabled: true}}`",
+        "route_optimized": "remove it: requests reach the endpoint's replicas directly",
+        **dict.fromkeys(
+            ("budget_policy_id", "email_notifications", "provider_config", "timeouts"),
+            "remove it: nothing here does that",
+        ),
+    }
     kind: ClassVar[str] = "serving_endpoint"
     section: ClassVar[str] = "serving_endpoints"
     example = """\
@@ -336,11 +379,11 @@ serving_endpoints:
     """The endpoint's purpose."""
     tags: Tags = {}
     """Labels. The stack manages the declared keys and leaves all others alone."""
-    auth: Literal["basic", "none"] | Auth = "basic"
+    auth: Annotated[Literal["basic", "none"] | Auth, AfterValidator(_shorten_auth)] = "basic"
     """Who may use the endpoint. `basic`: users of MLflow's auth database with a role that may `USE` it, and
     MLflow's administrators; by password, or by a token that `lac token create` made. `none`: everyone who can
     reach the cluster. A mapping: as `basic`, with the settings in it."""
-    ai_gateway: AiGateway | None = None
+    ai_gateway: Annotated[AiGateway | None, AfterValidator(_shorten_gateway)] = None
     """Rate limits, guardrails, usage tracking and fallback."""
 
     auth_database: Annotated[str, Derived()] = ""
@@ -349,6 +392,9 @@ serving_endpoints:
     """The store of usage rows for the endpoint, without a password."""
     rate_limit_store: Annotated[str, Derived()] = ""
     """The store of the counts of rate limits for several replicas, without a password."""
+    fallback_order: Annotated[str, Derived()] = ""
+    """With fallback: the served entities in the order in which they answer in another's place. It is the only
+    thing that their order means."""
     runtime_env: Annotated[
         Mapping[str, Any],
         AfterValidator(MappingProxyType),
@@ -396,6 +442,18 @@ serving_endpoints:
         gateway = self.ai_gateway
         if gateway and gateway.guardrails and None in tasks.values():
             raise ValueError("`guardrails` read the texts of language models, which have a `task`")
+        if (
+            gateway
+            and gateway.guardrails
+            and gateway.guardrails.output
+            and "llm/v1/embeddings" in tasks.values()
+        ):
+            raise ValueError("`guardrails.output` reads texts, and answers of `llm/v1/embeddings` have none")
+        for limit in gateway.rate_limits if gateway else ():
+            if limit.unit == "tokens" and None in tasks.values():
+                raise ValueError("a rate limit on `tokens` is for language models, which have a `task`")
+            if limit.principal is not None and not self.requires_users:
+                raise ValueError("a rate limit with `principal` needs users, and `auth: none` asks for none")
         return self
 
     @property

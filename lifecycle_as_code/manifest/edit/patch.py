@@ -261,6 +261,9 @@ def _change_value(
         amend(document, node, before, after, inner)
         return
     key = dict(find_markers(part, ByKey)).get(name) if part else None
+    if key is not None and inner is not None and key.field not in inner.model_fields:
+        # the text has no such field to find an item by
+        key = None
     unordered = part is not None and name in find_fields(part, Unordered)
     if node.sort != "list" or not (key or unordered):
         document.put(node, plain_data(after))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from ...model.diagnostics import LacError
@@ -51,8 +52,8 @@ def _sort(data: Mapping[str, Any], part: type[Part]) -> dict[str, Any]:
         inner, _ = inside.get(name, (None, False))
         if isinstance(value, list | tuple):
             items = [_sort(i, inner) if inner and isinstance(i, Mapping) else i for i in value]
-            if name in by_key:
-                items.sort(key=lambda item: str(item.get(by_key[name].field)))
+            if inner is not None and (key := by_key.get(name)):
+                items.sort(key=partial(key.name, part=inner))
             elif name in unordered:
                 items.sort(key=str)
             result[name] = items

@@ -121,6 +121,14 @@ def _check_name(name: str, attribute: str | None, names: Mapping[str, Any]) -> N
             "settings, and as the whole value of an endpoint's environment variable or key"
         )
         raise TemplateError(detail, hint, code="env-not-allowed")
+    if name == "secrets":
+        hint = (
+            "write `{{secrets/scope/key}}`, mapped by `secrets` in lac.yaml, as the whole value of an "
+            "endpoint's environment variable or of a field below `external_model`; in a *.j2 file, between "
+            "`{% raw %}` and `{% endraw %}`"
+        )
+        detail = "This is no place for a secret, or the reference is not the whole value."
+        raise TemplateError(detail, hint, code="secret-not-allowed")
     if name == "env" and attribute is not None and attribute not in names["env"]:
         raise TemplateError(f"The environment variable `{attribute}` is not set.", code="env-not-set")
     if name == "var" and attribute is not None and attribute not in names["var"]:

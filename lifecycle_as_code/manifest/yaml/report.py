@@ -35,6 +35,7 @@ SUMMARIES = {
     "not-a-mapping": "file has no sections",
     "not-utf-8": "file is not UTF-8 text",
     "quote-it": "ambiguous value without quotes",
+    "secret-not-allowed": "secrets are not allowed here",
     "several-documents": "file has more than one document",
     "tag-refused": "YAML tags are not supported",
     "template-error": "template can't be rendered",

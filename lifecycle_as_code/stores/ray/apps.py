@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from ...serving import routing
 
@@ -280,11 +280,28 @@ def _immutable_config(owner: str, endpoint: str, entity: ServedEntity) -> dict[s
     }
 
 
+class Scales(Protocol):
+    """An entity with numbers of replicas."""
+
+    @property
+    def min_replicas(self) -> int: ...
+    @property
+    def max_replicas(self) -> int | None: ...
+
+
+E = TypeVar("E", bound=Scales)
+
+
+def front_of(proxies: Sequence[E]) -> E:
+    """The entity at a provider whose number of replicas is that of an ingress without a model."""
+    return max(proxies, key=lambda entity: (entity.max_replicas or 0, entity.min_replicas))
+
+
 def _forwarding_options(proxies: Sequence[ServedEntity]) -> dict[str, Any]:
     """The options of an ingress without a model: waiting for others takes no CPU of its own."""
     if not proxies:
         return {"num_replicas": 1, "ray_actor_options": {"num_cpus": 0, "num_gpus": 0}}
-    options = _options(max(proxies, key=lambda entity: (entity.max_replicas, entity.min_replicas)))
+    options = _options(front_of(proxies))
     options["ray_actor_options"] = {"num_cpus": 0, "num_gpus": 0}
     options["max_ongoing_requests"] = sum(entity.max_ongoing_requests or 0 for entity in proxies)
     return options

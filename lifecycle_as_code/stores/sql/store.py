@@ -23,10 +23,11 @@ from sqlalchemy.pool import NullPool
 from ...model.diagnostics import Diagnostic, LacError
 from .errors import ENCODE, LOCKED, DatabaseError, diagnose, report, unknown_option
 
-Role = Literal["tracking", "auth", "usage"]
+Role = Literal["tracking", "auth", "usage", "limits"]
 Dialect = Literal["sqlite", "postgresql"]
 
 SUPPORTED = "`sqlite:///<path>` and `postgresql://<user>@<host>/<database>`"
+_FURTHER = {"usage": ", and `parquet:///<folder>`", "limits": ", and `redis://<host>/<number>`"}
 BUSY_SECONDS = 20.0
 """How long a writer waits for another one on SQLite. MLflow: `PRAGMA busy_timeout = 20000`."""
 POSTGRES = frozenset({"postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2"})
@@ -63,7 +64,7 @@ class SqlStore:
         """The address for other processes' configuration; empty if it holds a secret."""
         if self.dialect == "sqlite":
             return self.uri
-        return "" if self.url.password or any(map(_is_secret, self.url.query)) else self.uri
+        return "" if holds_secret(self.uri) else self.uri
 
 
 def open_store(url: str, *, role: Role, base: Path, read_only: bool = False) -> SqlStore:
@@ -241,6 +242,12 @@ def _without_password(url: URL) -> str:
     return public.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
+def holds_secret(url: str) -> bool:
+    """Whether a database's or Redis' address holds a password or another secret."""
+    address = make_url(url)
+    return bool(address.password) or any(map(_is_secret, address.query))
+
+
 def _is_secret(option: str) -> bool:
     """Whether libpq's connection option holds a secret: `sslpassword`, `oauth_client_secret`,
     `scram_client_key`. https://www.postgresql.org/docs/current/libpq-connect.html"""
@@ -279,10 +286,15 @@ def _why_not(scheme: str) -> str:
 
 
 def _unsupported_store(role: Role, what: str, why: str) -> Diagnostic:
-    setting = {"tracking": "store", "auth": "auth_store", "usage": "usage_store"}[role]
+    setting = {
+        "tracking": "store",
+        "auth": "auth_store",
+        "usage": "usage_store",
+        "limits": "rate_limit_store",
+    }[role]
     return Diagnostic(
         "unsupported-store",
         "this kind of store isn't supported",
         f"`{setting}:` is {what}. {why}",
-        hint=f"supported today: {SUPPORTED}",
+        hint=f"supported today: {SUPPORTED}{_FURTHER.get(role, '')}",
     )

@@ -209,7 +209,7 @@ def test_a_limit_that_limits_nothing_is_refused(limit: dict[str, Any], message: 
 
 def test_two_limits_of_the_same_callers_contradict_each_other() -> None:
     one = {"calls": 1, "renewal_period": "minute"}
-    with pytest.raises(ValidationError, match="two rate limits count the same calls in the same period"):
+    with pytest.raises(ValidationError, match="two rate limits count calls per minute of all callers"):
         AiGateway.model_validate({"rate_limits": (one, {**one, "calls": 2})})
 
 
@@ -285,6 +285,20 @@ def test_a_gateway_to_providers_is_one_app_that_reads_back_as_it_was_meant(paper
     assert paper.apps == {}
 
 
+def test_the_order_of_entities_counts_where_they_answer_for_each_other(paper: Paper) -> None:
+    entities = proxy("a"), proxy("b", model=external("cohere"))
+    for gateway, count in (({}, 0), ({"fallback_config": {"enabled": True}}, 1)):
+        roll_out(paper, settled(endpoint(*entities, ai_gateway=gateway)))
+        after = settled(endpoint(*reversed(entities), ai_gateway=gateway))
+        found = live(paper)
+        assert found
+        assert [change.name for change in diff(found.spec, after)] == ["fallback_order"] * count
+        roll_out(paper, after)
+        assert diff(live(paper).spec, after) == ()  # type: ignore[union-attr]  # None fails the test as well
+    rows = paper.apps["lac.chat"]["deployments"][0]["user_config"]["targets"]
+    assert [row["name"] for row in rows] == ["b", "a"]
+
+
 def test_a_provider_changes_without_a_restart(paper: Paper) -> None:
     first = settled(endpoint(proxy()))
     roll_out(paper, first)
@@ -292,6 +306,24 @@ def test_a_provider_changes_without_a_restart(paper: Paper) -> None:
     roll_out(paper, after := settled(endpoint(proxy(model=external("cohere")))))
     assert paper.apps["lac.chat"]["args"] == args
     assert diff(live(paper).spec, after) == ()  # type: ignore[union-attr]  # None fails the test as well
+
+
+@pytest.mark.parametrize("auth", ["none", "basic", {}, {"grace": 0.0}, {"grace": 5.0}, AUTH])
+@pytest.mark.parametrize(
+    "gateway",
+    [
+        {},
+        {"rate_limits": ()},
+        {"rate_limit_failure_mode": "open"},
+        {"usage_tracking_config": {}},
+        {"guardrails": {"input": {"pii": {}}}},
+        {"fallback_config": {"enabled": False}},
+    ],
+)
+def test_settings_that_say_nothing_leave_the_plan_empty(paper: Paper, gateway: Any, auth: Any) -> None:
+    spec = settled(endpoint(proxy(), ai_gateway=gateway, auth=auth))
+    roll_out(paper, spec)
+    assert diff(live(paper).spec, spec) == ()  # type: ignore[union-attr]  # None fails the test as well
 
 
 @pytest.mark.parametrize(
@@ -306,8 +338,14 @@ def test_a_provider_changes_without_a_restart(paper: Paper) -> None:
         lambda config: config.update(usage_store="sqlite:////elsewhere.db"),
         lambda config: config["targets"][0].update(secrets={}),
         lambda config: config["targets"].pop(0),
+        lambda config: config["auth"].update(mode="none"),
+        lambda config: config["auth"].update(endpoint="other"),
+        lambda config: config["targets"].reverse(),
     ],
-    ids=["timeout", "model", "guardrails", "limit", "auth", "issuer", "usage", "secrets", "row"],
+    ids=[
+        *("timeout", "model", "guardrails", "limit", "auth", "issuer", "usage", "secrets", "row"),
+        *("no auth", "other grants", "order"),
+    ],
 )
 def test_what_somebody_else_changed_is_drift(paper: Paper, edit: Any) -> None:
     spec = settled(endpoint(proxy(), proxy("b"), ai_gateway=GATEWAY, auth=AUTH))
@@ -316,6 +354,26 @@ def test_what_somebody_else_changed_is_drift(paper: Paper, edit: Any) -> None:
     found = live(paper)
     assert found
     assert diff(found.spec, spec)
+
+
+@pytest.mark.parametrize("hosted", [False, True])
+@pytest.mark.parametrize("field", ["num_replicas", "max_queued_requests", "max_ongoing_requests"])
+def test_the_size_of_a_front_that_somebody_else_changed_is_drift(
+    paper: Paper, field: str, hosted: bool
+) -> None:
+    own = ServedEntity(name="own", source="/models/chat", task="llm/v1/chat")
+    spec = settled(endpoint(proxy(min_replicas=2), own if hosted else proxy("b", max_queued_requests=7)))
+    roll_out(paper, spec)
+    paper.apps["lac.chat"]["deployments"][0][field] += 1
+    found = live(paper)
+    assert found
+    entity = "own" if hosted else "small"
+    name = field if field.startswith("max") else "replicas"
+    assert {change.name.replace("min_", "").replace("max_r", "r") for change in diff(found.spec, spec)} == {
+        f"served_entities.{entity}.{name}"
+    }
+    roll_out(paper, spec)
+    assert diff(live(paper).spec, spec) == ()  # type: ignore[union-attr]  # None fails the test as well
 
 
 def test_a_custom_model_beside_a_provider_is_held_by_the_ingress_and_has_its_places(paper: Paper) -> None:
@@ -368,10 +426,13 @@ def test_a_plan_says_which_limits_get_tighter() -> None:
         rows = [{"calls": c, "key": k, "principal": p, "renewal_period": "minute"} for c, k, p in limits]
         return {"rate_limits": tuple(rows)}
 
-    before = settled(endpoint(proxy(), ai_gateway=gateway((100, "endpoint", None), (10, "user", "ann"))))
+    before = settled(
+        endpoint(proxy(), auth="basic", ai_gateway=gateway((100, "endpoint", None), (10, "user", "ann")))
+    )
     after = settled(
         endpoint(
             proxy(),
+            auth="basic",
             ai_gateway=gateway((2000, "endpoint", None), (5, "user", "ann"), (7, "user_group", "interns")),
         )
     )
@@ -379,7 +440,8 @@ def test_a_plan_says_which_limits_get_tighter() -> None:
     world = PlanContext({ADDRESS: after}, Recorded(), Live(), {ADDRESS: change}, {})
     (warning,) = [d for d in KIND.check(world) if d.code == "tighter-limits"]
     assert (
-        "calls per minute of ann: 10 → 5; calls per minute of role interns: no limit → 7." in warning.detail
+        "calls per minute of user ann: 10 → 5; calls per minute of role interns: no limit → 7."
+        in warning.detail
     )
     back = Change(ADDRESS, KIND.spec.store, Action.UPDATE, "", after, before)
     world = PlanContext({ADDRESS: before}, Recorded(), Live(), {ADDRESS: back}, {})
