@@ -30,7 +30,7 @@ def entity(args: dict[str, Any]) -> serve.Application:
     from ray.serve.llm import LLMConfig, build_llm_deployment
 
     config = LLMConfig.model_validate(args["llm"])
-    server = build_llm_deployment(config)
+    server = build_llm_deployment(config, override_serve_options={"name": llm.ENGINE})
     return serve.deployment(VllmEntity, name="entity").bind(server, args["task"], config.model_id)
 
 
