@@ -57,7 +57,8 @@ class VllmEntity:
         has_begun = is_done = False
         async for part in self._ask(body):
             if isinstance(part, Answer):
-                yield part
+                # its head is gone: an error can only be an event
+                yield llm.event(llm.read(part.body)) if has_begun else part
                 return
             if not has_begun:
                 yield llm.STREAM_HEAD
