@@ -190,6 +190,26 @@ def test_a_seed_repeats_an_answer(chat: LanguageModel) -> None:
 # stop sequences
 
 
+def test_the_smallest_temperature_is_greedy(chat: LanguageModel) -> None:
+    answers = [
+        ask(chat, messages=HELLO, temperature=temperature, max_tokens=6)["choices"]
+        for temperature in (0, 1e-300, 1e-45, 1e-6)
+    ]
+    assert answers == answers[:1] * 4
+
+
+def test_a_token_that_only_the_tokenizer_knows_is_refused(tmp_path: Path) -> None:
+    tokenizer = tiny_models.chat_tokenizer()
+    model = tiny_models.chat_model(tokenizer)
+    tokenizer.add_tokens(["<image>"])
+    tokenizer.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path)
+    chat = LanguageModel.load(str(tmp_path), "llm/v1/chat")
+    error = refusal(chat, messages=[{"role": "user", "content": "an <image>"}])
+    assert error["message"] == f"prompt: the model doesn't know token {len(tokenizer) - 1} of its tokenizer."
+    assert ask(chat, messages=HELLO, max_tokens=1)["usage"]["completion_tokens"] == 1
+
+
 def test_a_stop_sequence_across_tokens_is_never_shown(completions: LanguageModel) -> None:
     request = {"prompt": PROMPT, "temperature": 0, "max_tokens": 40}
     text = ask(completions, **request)["choices"][0]["text"]
