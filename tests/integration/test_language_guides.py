@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from mlflow import MlflowClient
 from support.ray_fixture import RayForTests
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -98,10 +99,14 @@ def test_open_models_from_nothing_and_a_promotion_under_load(ray: RayForTests, t
     text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
     assert text == answer["choices"][0]["message"]["content"]
     assert answer["usage"]["completion_tokens"] == 12
-    # the next version takes over while streams run
-    run(ray, "make.py", directory=here)
+    # the next version, of the same files, takes over while streams run
+    store = f"sqlite:///{here}/mlflow.db"
+    source = MlflowClient(store, store).get_model_version("tiny-chat", "1").source
     models = here / "models.yaml"
-    models.write_text(models.read_text().replace("champion: 1", "champion: 2"))
+    versions = json.dumps([{"version": 2, "source": source}])
+    models.write_text(
+        models.read_text().replace("champion: 1", "champion: 2") + f"    versions: {versions}\n"
+    )
     with Streams(ray) as load:
         run(ray, "lac", "apply", "--auto-approve", directory=here)
     assert load.problems == []
