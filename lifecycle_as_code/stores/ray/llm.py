@@ -65,11 +65,15 @@ def llm_app(
 def _config(entity: ServedEntity, accelerator_type: str | None) -> dict[str, Any]:
     """An `LLMConfig`."""
     loading, engine = _location(entity)
+    # as on CPU: a caller learns the name of a folder or a repository, not where it is
+    folder = entity.model_uri.rstrip("/")
+    source = loading["model_source"] if folder.startswith(_HUB) else folder.rpartition("/")[2]
+    model = entity.entity_name if entity.entity_version else source
     if entity.task == "llm/v1/embeddings":
         # vLLM no longer knows its former `task: embed` (ray-project/ray#64466)
         engine |= {"runner": "pooling", "convert": "embed"}
     config: dict[str, Any] = {
-        "model_loading_config": {"model_id": entity.entity_name or entity.name, **loading},
+        "model_loading_config": {"model_id": model, **loading},
         "llm_engine": "vLLM",
         "engine_kwargs": {
             **engine,

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from support.fake_cluster import Paper
 
 from lifecycle_as_code.kinds.base import Site
+from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint, ServingEndpoints
 from lifecycle_as_code.kinds.serving_endpoint.apps import as_apps
 from lifecycle_as_code.kinds.serving_endpoint.external import ExternalModel
@@ -394,6 +395,20 @@ def test_a_language_model_on_gpus_reads_back_as_it_was_meant_after_every_change(
     found = live(paper)
     assert found
     assert {d.path[-1] for d in diff(found.spec, spec)} >= {"max_replicas"}
+
+
+def test_only_a_version_that_exists_can_be_unfit_for_gpus() -> None:
+    entity = ServedEntity(name="own", entity_name="llama", entity_version=7, task="llm/v1/chat", num_gpus=1)
+    (result,) = settle(endpoint(entity))
+    assert isinstance(result, ServingEndpoint), result
+    elsewhere = ModelVersion(model="llama", version=7, source="dbfs:/models/llama")
+    expected = {elsewhere.address: Observed(elsewhere)}
+    ((_, problem),) = KIND.settle(SITE, {ADDRESS: endpoint(entity)}, expected)
+    assert isinstance(problem, Diagnostic)
+    assert problem.code == "unfit-for-gpu"
+    assert problem.detail.endswith(
+        "it reads hf://, paths on the nodes, and s3://, gs://, abfss://, azure://."
+    )
 
 
 def test_a_secret_without_a_source_is_an_error_that_says_where_to_add_it() -> None:

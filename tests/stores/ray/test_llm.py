@@ -21,6 +21,10 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {},
         {"model_source": "/models/llama/3/model", "tokenizer": "/models/llama/3/components/tokenizer"},
     ),
+    "a registered model at a file's address": (
+        {"model_uri": "file:///models/llama/3"},
+        {"model_source": "/models/llama/3/model", "model_id": "llama"},
+    ),
     "a registered model in a bucket": (
         {"model_uri": "s3://models/llama/3/"},
         {
@@ -31,15 +35,15 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "a name of the hub": (
         {"model_uri": "hf://acme/llama", "entity_name": "", "entity_version": 0},
-        {"model_source": "acme/llama", "model_id": "champion"},
+        {"model_source": "acme/llama", "model_id": "acme/llama"},
     ),
     "a revision of the hub": (
         {"model_uri": "hf://acme/llama@v2", "entity_version": 0},
         {"model_source": "acme/llama", "revision": "v2", "tokenizer_revision": "v2"},
     ),
     "a folder": (
-        {"model_uri": "file:///models/llama", "entity_version": 0},
-        {"model_source": "/models/llama"},
+        {"model_uri": "/models/llama", "entity_name": "/models/llama", "entity_version": 0},
+        {"model_source": "/models/llama", "model_id": "llama"},
     ),
     "embeddings": (
         {"task": "llm/v1/embeddings"},
