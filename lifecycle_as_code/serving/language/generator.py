@@ -86,9 +86,7 @@ class Generator:
         )
         if missing := sorted(report["missing_keys"]):
             raise ValueError(
-                f"{files.name} has no weights for {missing[0]}"
-                f"{f' and {len(missing) - 1} other parts' if len(missing) > 1 else ''} of a "
-                f"{type(model).__name__}. Is it a model that generates text?"
+                describe_missing(missing, model, files.name) + ". Is it a model that generates text?"
             )
         # torch starts every process with the same seed: replicas would all draw the same
         torch.seed()
@@ -211,6 +209,12 @@ def _context(config: Any, tokenizer: Any) -> int | None:
 
 def _token_ids(value: int | list[int] | None) -> set[int]:
     return set() if value is None else {value} if isinstance(value, int) else {*value}
+
+
+def describe_missing(keys: list[str], model: Any, name: str) -> str:
+    """That a model has no weights for these of its parts, in words."""
+    others = f" and {len(keys) - 1} other parts" if len(keys) > 1 else ""
+    return f"{name} has no weights for {keys[0]}{others} of a {type(model).__name__}"
 
 
 def silence_libraries() -> None:

@@ -528,6 +528,21 @@ def test_weights_are_never_made_up(encoder: Path) -> None:
         LanguageModel.load(str(encoder), "llm/v1/completions")
 
 
+@pytest.mark.parametrize("pipeline", [True, False])
+def test_an_encoders_weights_are_never_made_up(encoder: Path, tmp_path: Path, pipeline: bool) -> None:
+    folder = tmp_path / "tiny-encoder"
+    shutil.copytree(encoder, folder)
+    if pipeline:
+        from sentence_transformers import SentenceTransformer
+
+        SentenceTransformer(str(encoder), device="cpu").save_pretrained(str(folder))
+    LanguageModel.load(str(folder), "llm/v1/embeddings")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+    with pytest.raises(ValueError, match=r"tiny-encoder has no weights for .* other parts of a BertModel\.$"):
+        LanguageModel.load(str(folder), "llm/v1/embeddings")
+
+
 def test_a_model_that_loads_and_cant_answer_doesnt_load(folder: Path, tmp_path: Path) -> None:
     path = shutil.copytree(folder, tmp_path / "m")
     (path / "chat_template.jinja").write_text("{{ raise_exception('never') }}")
