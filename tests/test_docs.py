@@ -13,8 +13,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import asdict
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ from support.stage import BLOCK, Stage, clear_environment, file_name, make_datab
 from support.terminal import draw_svg, read_svg, run_on_terminal
 
 from lifecycle_as_code.cli.commands import schema
+from lifecycle_as_code.stores import processes
+from lifecycle_as_code.stores.ray import local
+from lifecycle_as_code.stores.ray.local import LocalRay
 
 ROOT = Path(__file__).parent.parent
 STORIES = ROOT / "tests" / "scenarios"
@@ -192,7 +196,25 @@ def on_a_cluster(stage: Stage, until_done: ExitStack) -> None:
     }
 
 
-SETS = {"postgresql": on_postgresql, "ray-cluster": on_a_cluster}
+def on_a_local_ray(stage: Stage, until_done: ExitStack) -> None:
+    """Databases, and a Ray on paper that `serve: local` starts."""
+    on_sqlite(stage, until_done)
+    ray = until_done.enter_context(paper_ray())
+
+    def up(directory: Path, *, environment: Mapping[str, str], **_: Any) -> LocalRay:
+        pid, port = os.getpid(), int(ray.address.rpartition(":")[2])
+        started = processes.start_time(pid) or ""
+        own = str(directory)
+        record = LocalRay(ray.address, port, pid, started, own, own, own, variables=tuple(environment))
+        directory.mkdir(exist_ok=True)
+        (directory / local.RECORD).write_text(json.dumps(asdict(record)))
+        until_done.callback((directory / local.RECORD).unlink)
+        return record
+
+    stage.environment.setattr(local, "up", up)
+
+
+SETS = {"postgresql": on_postgresql, "ray-cluster": on_a_cluster, "external-models": on_a_local_ray}
 """What a guide needs around it."""
 
 

@@ -6,15 +6,16 @@ python ask.py
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
 import httpx
 
-status = subprocess.run(
-    [sys.executable, "-m", "lifecycle_as_code", "status", "--json"], capture_output=True, check=True
-)
-address = f"{json.loads(status.stdout)['endpoints']}/serving-endpoints/chat/v1/chat/completions"
+if (base := os.environ.get("ENDPOINTS")) is None:
+    status = [sys.executable, "-m", "lifecycle_as_code", "status", "--json"]
+    base = json.loads(subprocess.run(status, capture_output=True, check=True).stdout)["endpoints"]
+address = f"{base}/serving-endpoints/chat/v1/chat/completions"
 request = {
     "model": "tiny-chat",
     "messages": [{"role": "user", "content": "good morning"}],

@@ -129,7 +129,7 @@ class EnvironmentFile(Part):
     serve: str | ServeFile | None = None
     """Ray: `local` for this machine, the address of a cluster's dashboard, `none`, or a mapping."""
     local: LocalFile | None = None
-    """TLS for the endpoints of `serve: local`."""
+    """Options of the Ray of `serve: local`: TLS and metrics."""
     workspace: str | None = None
     """MLflow's workspace; `default` by default."""
     secrets: Annotated[Mapping[str, Mapping[str, SecretFile]], Sensitive()] | None = None

@@ -131,7 +131,9 @@ def _load(location: str, args: dict[str, Any]) -> Scorer | LanguageModel:
         return Scorer.load(location)
     from lifecycle_as_code.serving.language.model import LanguageModel
 
-    return LanguageModel.load(location, task, str(args.get("entity_name") or args.get("name") or ""))
+    # without a version `entity_name` is a place on the node, which is none of a caller's business
+    name = str(args.get("entity_name") or "") if args.get("entity_version") else ""
+    return LanguageModel.load(location, task, name)
 
 
 class Entity:

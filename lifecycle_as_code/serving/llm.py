@@ -21,6 +21,9 @@ ROUTES: Mapping[str, Task] = {
 }
 """OpenAI's routes below `/v1/`."""
 
+ENGINE = "engine"
+"""The deployment of an entity's app that has vLLM's workers."""
+
 DONE = b"data: [DONE]\n\n"
 """The last event of a stream."""
 

@@ -30,7 +30,7 @@ def entity(args: dict[str, Any]) -> serve.Application:
     from ray.serve.llm import LLMConfig, build_llm_deployment
 
     config = LLMConfig.model_validate(args["llm"])
-    server = build_llm_deployment(config)
+    server = build_llm_deployment(config, override_serve_options={"name": llm.ENGINE})
     return serve.deployment(VllmEntity, name="entity").bind(server, args["task"], config.model_id)
 
 
@@ -57,7 +57,8 @@ class VllmEntity:
         has_begun = is_done = False
         async for part in self._ask(body):
             if isinstance(part, Answer):
-                yield part
+                # its head is gone: an error can only be an event
+                yield llm.event(llm.read(part.body)) if has_begun else part
                 return
             if not has_begun:
                 yield llm.STREAM_HEAD

@@ -37,7 +37,7 @@ def client(ray: RayForTests, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     near, far = (
         ServedEntity(
             name,
-            "",
+            str(folder),
             0,
             str(folder),
             task="llm/v1/chat",
@@ -78,6 +78,15 @@ def test_a_chat_is_answered_whole_and_as_a_stream(client: openai.OpenAI) -> None
     assert whole.usage is not None
     assert whole.usage.completion_tokens == 8
     assert parts[-1].usage == whole.usage
+
+
+@pytest.mark.usefixtures("client")
+def test_a_caller_learns_the_name_of_a_folder_and_not_its_place(ray: RayForTests) -> None:
+    body = {"messages": HELLO, "max_tokens": 1}
+    for entity in ("near", "far"):
+        url = ray.url(ENDPOINT, f"served-entities/{entity}/invocations")
+        answer = httpx.post(url, json=body, timeout=WAIT, trust_env=False)
+        assert answer.json()["model"] == "tiny-chat"
 
 
 def ask(ray: RayForTests, entity: str, **more: Any) -> int:

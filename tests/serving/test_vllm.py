@@ -84,6 +84,13 @@ def test_an_error_keeps_its_status() -> None:
         assert (status, json.loads(body)["message"]) == (400, "too long")
 
 
+def test_an_error_in_a_stream_is_an_event_and_no_end() -> None:
+    error = ErrorResponse(error=Problem(message="the engine died", code=500))
+    head, first, last = stream(Server("data: a\n\n", error))
+    assert (head.status, first) == (200, b"data: a\n\n")
+    assert json.loads(last.removeprefix(b"data: "))["error"]["message"] == "the engine died"
+
+
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"messages": 3}'])
 def test_what_is_no_request_is_refused(body: bytes) -> None:
     assert ask(Server(), body)[0] == 400

@@ -46,10 +46,10 @@ class PaperRay:
                 f"lac.{endpoint}"
             ):
                 rows = [row for row in self._table(config) if name in (row["name"], row["app"])]
-                # a model at a provider has no app
-                here = {row["app"] for row in rows if "external_model" not in row}
                 running = {*self.paper.apps, primary_args(config).get("app")}
-                return 200 if rows and here <= running else 404, {}, {}
+                # a model at a provider has no app
+                up = all(row["app"] in running or "external_model" in row for row in rows)
+                return 200 if rows and up else 404, {}, {}
             case _ if path == APPLICATIONS:
                 return 200, {}, self.paper._get(path)
         return 404, {}, {}

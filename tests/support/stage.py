@@ -104,7 +104,8 @@ class Stage:
 
     def shell(self, line: str) -> str:
         """What one line of a console prints, with what must vary made equal."""
-        line, _, pipe = line.partition(" | tail -n ")
+        line, _, file = line.replace("$PWD", str(self.directory)).partition(" > ")
+        line, pipe, lines = re.fullmatch(r"(.*?)(?: \| (head|tail) -n (\d+))?", line).groups()  # type: ignore[union-attr]  # it matches every line
         for text, place in self.places.items():
             line = line.replace(text, place)
         # one stream it is anyway
@@ -117,7 +118,11 @@ class Stage:
                 return ""
             output, code = (COMMANDS | self.commands)[words[0]](words[1:])
         if pipe:
-            output, code = "".join(output.splitlines(keepends=True)[-int(pipe) :]), 0
+            part = slice(int(lines)) if pipe == "head" else slice(-int(lines), None)
+            output, code = "".join(output.splitlines(keepends=True)[part]), 0
+        if file:
+            (self.directory / file).write_text(output)
+            return ""
         for text, place in self.places.items():
             output = output.replace(place, text)
         for pattern, equal in (
@@ -174,6 +179,11 @@ def cat(args: list[str]) -> tuple[str, int]:
     return "".join(Path(arg).read_text() for arg in args), 0
 
 
+def echo(args: list[str]) -> tuple[str, int]:
+    """The words."""
+    return " ".join(args) + "\n", 0
+
+
 def rm(args: list[str]) -> tuple[str, int]:
     """Files go."""
     for arg in args:
@@ -215,4 +225,4 @@ def python(args: list[str]) -> tuple[str, int]:
         return out.getvalue(), 0
 
 
-COMMANDS: dict[str, Command] = {"lac": lac, "cat": cat, "rm": rm, "sed": sed, "python": python}
+COMMANDS: dict[str, Command] = {"lac": lac, "cat": cat, "echo": echo, "rm": rm, "sed": sed, "python": python}

@@ -32,6 +32,11 @@ store: sqlite:///mlflow.db
 
 # for serving endpoints: a Ray on this machine (`lac up`), or the address of a cluster's dashboard
 # serve: local
+
+# for `{{{{secrets/openai/api_key}}}}` in endpoints: where each node finds it (`env`, `file` or `command`)
+# secrets:
+#   openai:
+#     api_key: {{env: OPENAI_API_KEY}}
 """
 
 _MODELS = """\

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ...model.snapshot import HEALTH
 from ...model.spec import construct
+from ...serving.llm import ENGINE
 from ...stores.ray.apps import ServedEntity as EntityApp
 from ...stores.ray.apps import Settings, front_of, primary_args
 from ...stores.ray.endpoint import Endpoint, LiveEndpoint
@@ -131,7 +132,9 @@ def _live_entity(
     proxies: Sequence[ServedEntity],
 ) -> ServedEntity:
     if noted.external_model is not None:
-        is_front = here.primary is None and noted is front_of(proxies)
+        # beside entities that the cluster hosts, the front may have as many replicas as those
+        is_alone = here.primary is None and not here.entities
+        is_front = is_alone and noted is front_of(proxies)
         return _live_proxy(noted, row, _front_options(noted, here, proxies) if is_front else {})
     app = here.ingress if name == here.primary else here.entities.get(name)
     values: dict[str, Any] = {"state": _state(app)}
@@ -140,10 +143,9 @@ def _live_entity(
     if app is not None and app.config is not None:
         args = primary_args(app.config) if app is here.ingress else app.config.get("args") or {}
         deployment = (app.config.get("deployments") or [{}])[0]
-        if on_gpu := args.get("llm"):
-            # the deployment with vLLM's workers; how many GPUs each has is part of the app's name
-            deployment = {**(on_gpu.get("deployment_config") or {})}
-            deployment["ray_actor_options"] = {"num_gpus": noted.num_gpus, **deployment["ray_actor_options"]}
+        if args.get("llm"):
+            # the deployment with vLLM's workers; what each of them has is part of the app's name
+            deployment = next((d for d in app.config["deployments"] if d["name"] == ENGINE), {})
         options = deployment.get("ray_actor_options") or {}
         scaling = deployment.get("autoscaling_config") or {}
         fixed = deployment.get("num_replicas")

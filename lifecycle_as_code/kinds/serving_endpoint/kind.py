@@ -269,7 +269,8 @@ def _unfit(site: Site, spec: ServingEndpoint) -> Iterator[Diagnostic]:
     """An error for each language model on GPUs that vLLM couldn't load."""
     for entity in spec.served_entities:
         app = entity_as_app(spec, entity)
-        if serves_on_gpu(app):
+        # a version that doesn't exist has no location, and another error
+        if serves_on_gpu(app) and app.model_uri:
             try:
                 llm_app(site.owner, spec.name, app)
             except ValueError as problem:

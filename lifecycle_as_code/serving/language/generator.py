@@ -29,6 +29,10 @@ _DEFAULTS = (
 )
 
 
+# as vLLM's: what is below is greedy, and a number that is smaller still overflows
+_GREEDY = 1e-5
+
+
 class TemplateError(ValueError):
     """The chat template refuses the messages; the text is the template's own."""
 
@@ -45,7 +49,7 @@ class Generator:
     """A loaded model. `encode_*` may be called from several threads, `generate` from one at a time.
 
     The attribute `context` is the number of tokens that prompt and answer may have together; None where the
-    model doesn't say.
+    model doesn't say. `vocabulary`: tokens from this number on are unknown to the model.
     """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
@@ -54,6 +58,7 @@ class Generator:
         self._model = model
         self._tokenizer = tokenizer
         self.context = _context(model.config, tokenizer)
+        self.vocabulary: int = model.get_input_embeddings().weight.shape[0]
         defaults = model.generation_config
         self._ends = _token_ids(defaults.eos_token_id) | _token_ids(tokenizer.eos_token_id)
         kept = {name: getattr(defaults, name, None) for name in _DEFAULTS}
@@ -81,9 +86,7 @@ class Generator:
         )
         if missing := sorted(report["missing_keys"]):
             raise ValueError(
-                f"{files.name} has no weights for {missing[0]}"
-                f"{f' and {len(missing) - 1} other parts' if len(missing) > 1 else ''} of a "
-                f"{type(model).__name__}. Is it a model that generates text?"
+                describe_missing(missing, model, files.name) + ". Is it a model that generates text?"
             )
         # torch starts every process with the same seed: replicas would all draw the same
         torch.seed()
@@ -184,7 +187,7 @@ class Generator:
             return value if value is not None else default if default is not None else otherwise
 
         temperature = choose(request.temperature, "temperature", 1.0)
-        if temperature == 0:
+        if temperature < _GREEDY:
             return GenerationConfig(max_new_tokens=limit, do_sample=False)
         return GenerationConfig(
             max_new_tokens=limit,
@@ -206,6 +209,12 @@ def _context(config: Any, tokenizer: Any) -> int | None:
 
 def _token_ids(value: int | list[int] | None) -> set[int]:
     return set() if value is None else {value} if isinstance(value, int) else {*value}
+
+
+def describe_missing(keys: list[str], model: Any, name: str) -> str:
+    """That a model has no weights for these of its parts, in words."""
+    others = f" and {len(keys) - 1} other parts" if len(keys) > 1 else ""
+    return f"{name} has no weights for {keys[0]}{others} of a {type(model).__name__}"
 
 
 def silence_libraries() -> None:

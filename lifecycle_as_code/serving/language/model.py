@@ -199,6 +199,9 @@ class LanguageModel:
         for prompt in prompts:
             if not prompt:
                 return refusal("prompt", "it has no tokens.")
+            if max(prompt) >= self._engine.vocabulary:
+                # tokens that were added to the tokenizer alone
+                return refusal("prompt", f"the model doesn't know token {max(prompt)} of its tokenizer.")
             if too_long := self._check_length(request, len(prompt)):
                 return too_long
         return request, prompts

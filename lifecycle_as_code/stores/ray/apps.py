@@ -14,7 +14,7 @@ store, since stacks with the same name in several stores may share a cluster.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from ...serving import routing
@@ -22,6 +22,8 @@ from ...serving import routing
 ROUTE = "/serving-endpoints"
 # Ray's own default, in seconds
 _SHUTDOWN = 20.0
+# as of an entity that doesn't say how many requests it takes at once
+_PLACES = 64
 _HEALTH_CHECK = 2.0
 """Seconds between Ray's checks of a replica. By Ray's default, 10, calls to a dead one wait that long."""
 
@@ -169,25 +171,30 @@ def ingress_app(
     settings: Settings,
     spec: Mapping[str, Any],
     primary: ServedEntity | None = None,
-    proxies: Sequence[ServedEntity] = (),
+    forwarded: Sequence[ServedEntity] = (),
     runtime_env: Mapping[str, Any] | None = None,
     attempt: int = 0,
 ) -> AppConfig:
     """The config of an endpoint's ingress, with as many replicas and resources as its primary entity wants.
 
     `targets` as `target` makes them, `spec` any JSON object that is to be stored in `Application.config`
-    (`user_config`). Without a primary it only forwards, to other apps or to the providers of `proxies`.
+    (`user_config`). `forwarded`: the models at providers, or all entities where none is the primary; it has
+    places for their requests, too.
     Another primary or another `attempt` makes Ray start new replicas, and stop the former ones when those
     serve.
     """
     args: dict[str, Any] = {"lac": routing.FORMAT, "stack": owner, "endpoint": endpoint, "attempt": attempt}
-    options = _forwarding_options(proxies)
-    if primary is not None:
+    if primary is None:
+        options = forwarding_options(forwarded)
+    else:
         app = entity_name(owner, endpoint, primary)
         args["primary"] = {"app": app, **_args(owner, endpoint, primary)}
         options = _options(primary)
-        if proxies and primary.max_ongoing_requests:
-            options["max_ongoing_requests"] = sum(e.max_ongoing_requests or 0 for e in (primary, *proxies))
+        if forwarded and primary.max_ongoing_requests:
+            options["max_ongoing_requests"] = sum(e.max_ongoing_requests or 0 for e in (primary, *forwarded))
+    # a leaving replica finishes its requests, whoever answers them
+    patience = [_SHUTDOWN, *(row.get("timeout") or 0.0 for row in targets)]
+    options["graceful_shutdown_timeout_s"] = max(patience)
     config = settings.as_config()
     places = options.get("max_ongoing_requests")
     if settings.auth.get("mode") == "basic" and places:
@@ -293,18 +300,31 @@ E = TypeVar("E", bound=Scales)
 
 
 def front_of(proxies: Sequence[E]) -> E:
-    """The entity at a provider whose number of replicas is that of an ingress without a model."""
+    """The entity with the most replicas, the first one of several: an ingress without a model has as many."""
     return max(proxies, key=lambda entity: (entity.max_replicas or 0, entity.min_replicas))
 
 
-def _forwarding_options(proxies: Sequence[ServedEntity]) -> dict[str, Any]:
-    """The options of an ingress without a model: waiting for others takes no CPU of its own."""
-    if not proxies:
-        return {"num_replicas": 1, "ray_actor_options": {"num_cpus": 0, "num_gpus": 0}}
-    options = _options(front_of(proxies))
-    options["ray_actor_options"] = {"num_cpus": 0, "num_gpus": 0}
-    options["max_ongoing_requests"] = sum(entity.max_ongoing_requests or 0 for entity in proxies)
-    return options
+def forwarding_options(entities: Sequence[ServedEntity]) -> dict[str, Any]:
+    """The options of a deployment without a model, which asks these entities: waiting for others takes no CPU
+    of its own. It never scales to zero, and has a place for each request that they have one for."""
+    resources = {"ray_actor_options": {"num_cpus": 0, "num_gpus": 0}}
+    if not entities:
+        return {"num_replicas": 1, **resources}
+    most = front_of([*map(_replicas_in_front, entities)])
+    return {**_options(most), **resources, "max_ongoing_requests": sum(map(_places, entities))}
+
+
+def _replicas_in_front(entity: ServedEntity) -> ServedEntity:
+    """The entity with the replicas that what asks it has: one that the cluster hosts scales alone."""
+    if not entity.is_hosted:
+        return entity
+    always = max(1, entity.min_replicas)
+    return replace(entity, min_replicas=always, max_replicas=always)
+
+
+def _places(entity: ServedEntity) -> int:
+    """The requests that an entity answers at once; for a provider, those of one front."""
+    return (entity.max_ongoing_requests or _PLACES) * (max(1, entity.max_replicas) if entity.is_hosted else 1)
 
 
 def _options(entity: ServedEntity) -> dict[str, Any]:

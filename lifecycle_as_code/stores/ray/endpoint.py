@@ -91,7 +91,7 @@ class Endpoint:
             primary=self.primary,
             targets=self.targets(weighted=weighted),
             settings=self.settings,
-            proxies=[entity for entity in self.entities if not entity.is_hosted],
+            forwarded=[entity for entity in self.entities if not (self.primary and entity.is_hosted)],
             # as JSON gives it back
             spec=json.loads(json.dumps(notes)) if weighted else {},
             runtime_env=self.runtime_env,

@@ -4,23 +4,24 @@
 `ServeDeploySchema`), the engine's arguments against Ray's documentation and issues alone: whether vLLM starts
 with them, nobody has seen.
 
-An app has two deployments: `entity` (`serving.vllm`), which an ingress asks as it asks any entity, and Ray's
-`LLMServer`, whose workers have the GPUs. Its args are those of any entity, and in `llm` an `LLMConfig`.
+An app has two deployments: `entity` (`serving.vllm`), which an ingress asks as it asks any entity, and
+`engine`, Ray's `LLMServer`, whose workers have the GPUs. Its args are those of any entity, and in `llm` an
+`LLMConfig`. Whatever changes in place is in the app's `deployments`: when an app's args change, Ray restarts
+all replicas, and stops former ones before new ones have loaded the model.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .apps import AppConfig, ServedEntity, entity_app
+from ...serving.llm import ENGINE
+from .apps import AppConfig, ServedEntity, entity_app, forwarding_options
 
 _HUB = "hf://"
 _BUCKETS = ("s3://", "gs://", "abfss://", "azure://")
 _DOWNLOADS = "/tmp/lac-tokenizers"
 # vLLM's own share of a GPU's memory
 _MEMORY = 0.9
-# requests at once in a replica of `LLMServer`, by Ray's default
-_PLACES = 1_000_000_000
 
 
 def serves_on_gpu(entity: ServedEntity) -> bool:
@@ -43,29 +44,36 @@ def llm_app(
     vLLM's, and Ray's config would hold what they stand for.
     """
     config = entity_app(owner, endpoint, entity)
-    # it only passes on
-    front = {
-        "name": "entity",
-        "num_replicas": 1,
-        "ray_actor_options": {"num_cpus": 0, "num_gpus": 0},
-        "max_ongoing_requests": (entity.max_ongoing_requests or _PLACES) * max(1, entity.max_replicas),
-    }
+    # the GPUs belong to the engine's workers, and its health is vLLM's to check
+    own = ("ray_actor_options", "health_check_period_s")
+    (options,) = config["deployments"]
+    engine = {**{name: value for name, value in options.items() if name not in own}, "name": ENGINE}
+    if scaling := engine.get("autoscaling_config"):
+        # by Ray's default a replica ought to have two requests, of those that vLLM answers together
+        engine["autoscaling_config"] = {
+            **scaling,
+            "target_ongoing_requests": max(1, (entity.max_ongoing_requests or 0) // 2),
+        }
     return {
         **config,
         "import_path": "lifecycle_as_code.serving.vllm:entity",
         "args": {**config["args"], "llm": _config(entity, accelerator_type)},
-        "deployments": [front],
+        "deployments": [{"name": "entity", **forwarding_options([entity])}, engine],
     }
 
 
 def _config(entity: ServedEntity, accelerator_type: str | None) -> dict[str, Any]:
     """An `LLMConfig`."""
     loading, engine = _location(entity)
+    # as on CPU: a caller learns the name of a folder or a repository, not where it is
+    folder = entity.model_uri.rstrip("/")
+    source = loading["model_source"] if folder.startswith(_HUB) else folder.rpartition("/")[2]
+    model = entity.entity_name if entity.entity_version else source
     if entity.task == "llm/v1/embeddings":
         # vLLM no longer knows its former `task: embed` (ray-project/ray#64466)
         engine |= {"runner": "pooling", "convert": "embed"}
     config: dict[str, Any] = {
-        "model_loading_config": {"model_id": entity.entity_name or entity.name, **loading},
+        "model_loading_config": {"model_id": model, **loading},
         "llm_engine": "vLLM",
         "engine_kwargs": {
             **engine,
@@ -74,7 +82,7 @@ def _config(entity: ServedEntity, accelerator_type: str | None) -> dict[str, Any
             "load_format": "safetensors",
             "tensor_parallel_size": max(1, int(entity.num_gpus)),
         },
-        "deployment_config": _deployment(entity),
+        "deployment_config": {"num_replicas": 1, "ray_actor_options": {"num_cpus": entity.num_cpus}},
         "runtime_env": _runtime_env(entity),
     }
     if accelerator_type is not None:
@@ -110,29 +118,11 @@ def _location(entity: ServedEntity) -> tuple[dict[str, Any], dict[str, Any]]:
     return {"model_source": {"bucket_uri": f"{uri}/model", "extra_files": [tokenizer]}}, {"tokenizer": folder}
 
 
-def _deployment(entity: ServedEntity) -> dict[str, Any]:
-    """The options of the deployment that asks the engine; the GPUs belong to the engine's workers."""
-    options: dict[str, Any] = {
-        "ray_actor_options": {"num_cpus": entity.num_cpus},
-        "max_ongoing_requests": entity.max_ongoing_requests,
-        "max_queued_requests": entity.max_queued_requests,
-        "graceful_shutdown_timeout_s": entity.timeout,
-    }
-    if entity.min_replicas == entity.max_replicas:
-        options["num_replicas"] = entity.min_replicas
-    else:
-        options["autoscaling_config"] = {
-            "min_replicas": entity.min_replicas,
-            "max_replicas": entity.max_replicas,
-        }
-    return {name: value for name, value in options.items() if value is not None}
-
-
 def _runtime_env(entity: ServedEntity) -> dict[str, Any]:
     variables = dict(entity.environment_vars)
     if references := sorted(name for name, value in variables.items() if "{{" in value):
         raise ValueError(
             f"{entity.name}: {references[0]} is a reference, which replicas of vLLM can't look up. Set the "
-            "variable on the nodes themselves; HF_TOKEN is passed on."
+            "variable on the nodes themselves; HF_TOKEN is passed on"
         )
     return {**entity.runtime_env, "env_vars": {**entity.runtime_env.get("env_vars", {}), **variables}}

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from support.fake_cluster import Paper
 
 from lifecycle_as_code.kinds.base import Site
+from lifecycle_as_code.kinds.model_version import ModelVersion
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint, ServingEndpoints
 from lifecycle_as_code.kinds.serving_endpoint.apps import as_apps
 from lifecycle_as_code.kinds.serving_endpoint.external import ExternalModel
@@ -396,6 +397,76 @@ def test_an_entity_that_scales_to_zero_has_an_app_of_its_own(paper: Paper) -> No
     assert app["deployments"][0]["autoscaling_config"] == {"min_replicas": 0, "max_replicas": 2}
     assert diff(live(paper).spec, spec) == ()  # type: ignore[union-attr]  # None fails the test as well
     assert "min_replicas" not in sleeper.written()
+
+
+def test_an_ingress_without_a_model_has_places_for_all_that_it_asks(paper: Paper) -> None:
+    sleeper = ServedEntity(
+        name="own",
+        source="/models/chat",
+        task="llm/v1/chat",
+        max_replicas=3,
+        scale_to_zero_enabled=True,
+        timeout=300.0,
+    )
+    assert roll_out(paper, settled(endpoint(sleeper))) == []
+    (ingress,) = paper.apps["lac.chat"]["deployments"]
+    # Ray's default is 5
+    assert ingress["max_ongoing_requests"] == 3 * 64
+    assert ingress["num_replicas"] == 1
+    assert ingress["graceful_shutdown_timeout_s"] == 300.0
+
+
+def test_an_ingress_waits_as_long_as_its_slowest_entity(paper: Paper) -> None:
+    own = ServedEntity(name="own", source="/models/chat", task="llm/v1/chat", timeout=5.0)
+    assert roll_out(paper, settled(endpoint(own, proxy(timeout=300.0)))) == []
+    assert paper.apps["lac.chat"]["deployments"][0]["graceful_shutdown_timeout_s"] == 300.0
+
+
+ON_GPU: dict[str, dict[str, Any]] = {
+    "more replicas": {"min_replicas": 2},
+    "scaling": {"min_replicas": 2, "max_replicas": 5, "max_ongoing_requests": 7},
+    "scaling to zero": {"max_replicas": 2, "scale_to_zero_enabled": True},
+    "a part of a GPU": {"num_gpus": 0.5},
+    "several GPUs": {"num_gpus": 4, "timeout": 5.0, "workload_size": "Small"},
+    "another model": {"source": "hf://acme/llama@v2"},
+    "variables": {"environment_vars": {"A": "b"}, "num_cpus": 0.5, "max_queued_requests": -1},
+    "on CPU": {"num_gpus": 0},
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_language_model_on_gpus_reads_back_as_it_was_meant_after_every_change(paper: Paper) -> None:
+    from ray.llm._internal.serve.core.configs.llm_config import LLMConfig
+    from ray.serve.schema import ServeDeploySchema
+
+    options = {"name": "own", "source": "/models/chat", "task": "llm/v1/chat", "num_gpus": 1}
+    for change in ({}, *ON_GPU.values(), {}):
+        spec = settled(endpoint(ServedEntity.model_validate({**options, **change}), proxy("b")))
+        assert roll_out(paper, spec) == []
+        assert diff(live(paper).spec, spec) == ()  # type: ignore[union-attr]  # None fails the test as well
+        ServeDeploySchema.model_validate({"applications": [*paper.apps.values()]})
+        for app in paper.apps.values():
+            if llm := app["args"].get("llm"):
+                LLMConfig.model_validate(llm)
+    (engine,) = (app["deployments"][1] for name, app in paper.apps.items() if name != "lac.chat")
+    engine["num_replicas"] = 9
+    found = live(paper)
+    assert found
+    assert {d.path[-1] for d in diff(found.spec, spec)} >= {"max_replicas"}
+
+
+def test_only_a_version_that_exists_can_be_unfit_for_gpus() -> None:
+    entity = ServedEntity(name="own", entity_name="llama", entity_version=7, task="llm/v1/chat", num_gpus=1)
+    (result,) = settle(endpoint(entity))
+    assert isinstance(result, ServingEndpoint), result
+    elsewhere = ModelVersion(model="llama", version=7, source="dbfs:/models/llama")
+    expected = {elsewhere.address: Observed(elsewhere)}
+    ((_, problem),) = KIND.settle(SITE, {ADDRESS: endpoint(entity)}, expected)
+    assert isinstance(problem, Diagnostic)
+    assert problem.code == "unfit-for-gpu"
+    assert problem.detail.endswith(
+        "it reads hf://, paths on the nodes, and s3://, gs://, abfss://, azure://."
+    )
 
 
 def test_a_secret_without_a_source_is_an_error_that_says_where_to_add_it() -> None:

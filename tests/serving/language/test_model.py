@@ -190,6 +190,26 @@ def test_a_seed_repeats_an_answer(chat: LanguageModel) -> None:
 # stop sequences
 
 
+def test_the_smallest_temperature_is_greedy(chat: LanguageModel) -> None:
+    answers = [
+        ask(chat, messages=HELLO, temperature=temperature, max_tokens=6)["choices"]
+        for temperature in (0, 1e-300, 1e-45, 1e-6)
+    ]
+    assert answers == answers[:1] * 4
+
+
+def test_a_token_that_only_the_tokenizer_knows_is_refused(tmp_path: Path) -> None:
+    tokenizer = tiny_models.chat_tokenizer()
+    model = tiny_models.chat_model(tokenizer)
+    tokenizer.add_tokens(["<image>"])
+    tokenizer.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path)
+    chat = LanguageModel.load(str(tmp_path), "llm/v1/chat")
+    error = refusal(chat, messages=[{"role": "user", "content": "an <image>"}])
+    assert error["message"] == f"prompt: the model doesn't know token {len(tokenizer) - 1} of its tokenizer."
+    assert ask(chat, messages=HELLO, max_tokens=1)["usage"]["completion_tokens"] == 1
+
+
 def test_a_stop_sequence_across_tokens_is_never_shown(completions: LanguageModel) -> None:
     request = {"prompt": PROMPT, "temperature": 0, "max_tokens": 40}
     text = ask(completions, **request)["choices"][0]["text"]
@@ -506,6 +526,21 @@ def test_a_chat_needs_a_template(tmp_path: Path) -> None:
 def test_weights_are_never_made_up(encoder: Path) -> None:
     with pytest.raises(ValueError, match=r"tiny-encoder has no weights for cls.*BertLMHeadModel"):
         LanguageModel.load(str(encoder), "llm/v1/completions")
+
+
+@pytest.mark.parametrize("pipeline", [True, False])
+def test_an_encoders_weights_are_never_made_up(encoder: Path, tmp_path: Path, pipeline: bool) -> None:
+    folder = tmp_path / "tiny-encoder"
+    shutil.copytree(encoder, folder)
+    if pipeline:
+        from sentence_transformers import SentenceTransformer
+
+        SentenceTransformer(str(encoder), device="cpu").save_pretrained(str(folder))
+    LanguageModel.load(str(folder), "llm/v1/embeddings")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+    with pytest.raises(ValueError, match=r"tiny-encoder has no weights for .* other parts of a BertModel\.$"):
+        LanguageModel.load(str(folder), "llm/v1/embeddings")
 
 
 def test_a_model_that_loads_and_cant_answer_doesnt_load(folder: Path, tmp_path: Path) -> None:

@@ -21,6 +21,10 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {},
         {"model_source": "/models/llama/3/model", "tokenizer": "/models/llama/3/components/tokenizer"},
     ),
+    "a registered model at a file's address": (
+        {"model_uri": "file:///models/llama/3"},
+        {"model_source": "/models/llama/3/model", "model_id": "llama"},
+    ),
     "a registered model in a bucket": (
         {"model_uri": "s3://models/llama/3/"},
         {
@@ -31,15 +35,15 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "a name of the hub": (
         {"model_uri": "hf://acme/llama", "entity_name": "", "entity_version": 0},
-        {"model_source": "acme/llama", "model_id": "champion"},
+        {"model_source": "acme/llama", "model_id": "acme/llama"},
     ),
     "a revision of the hub": (
         {"model_uri": "hf://acme/llama@v2", "entity_version": 0},
         {"model_source": "acme/llama", "revision": "v2", "tokenizer_revision": "v2"},
     ),
     "a folder": (
-        {"model_uri": "file:///models/llama", "entity_version": 0},
-        {"model_source": "/models/llama"},
+        {"model_uri": "/models/llama", "entity_name": "/models/llama", "entity_version": 0},
+        {"model_source": "/models/llama", "model_id": "llama"},
     ),
     "embeddings": (
         {"task": "llm/v1/embeddings"},
@@ -56,7 +60,10 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "scaling": (
         {"min_replicas": 0, "max_replicas": 4, "max_ongoing_requests": 8},
-        {"min_replicas": 0, "max_replicas": 4, "max_ongoing_requests": 8},
+        {
+            "autoscaling_config": {"min_replicas": 0, "max_replicas": 4, "target_ongoing_requests": 4},
+            "max_ongoing_requests": 8,
+        },
     ),
     "a fixed number": ({"min_replicas": 2, "max_replicas": 2}, {"num_replicas": 2}),
     "variables": (
@@ -88,12 +95,37 @@ def test_rays_own_classes_accept_the_config(changed: dict[str, Any], expected: d
     assert json.loads(json.dumps(app)) == app
     ServeDeploySchema.model_validate({"applications": [app]})
     config = app["args"]["llm"]
+    _, engine = app["deployments"]
     accepted = LLMConfig.model_validate(config)
     assert accepted.accelerator_type == "L4"
     assert accepted.engine_kwargs["load_format"] == "safetensors"
     assert accepted.engine_kwargs["trust_remote_code"] is False
     for name, value in expected.items():
-        assert value in find(config, name), name
+        assert value in find([config, engine], name), name
+
+
+def test_numbers_change_in_place_and_everything_else_in_an_app_beside() -> None:
+    """Ray restarts an app whose args change, and vLLM takes minutes to load a model."""
+    app = llm_app("shop", "chat", ENTITY)
+    for in_place in ({"min_replicas": 2, "max_replicas": 2}, {"max_ongoing_requests": 9}, {"timeout": 9.0}):
+        after = llm_app("shop", "chat", replace(ENTITY, **in_place))
+        assert (after["name"], after["args"]) == (app["name"], app["args"])
+        assert after["deployments"] != app["deployments"]
+    for anew in (
+        {"num_gpus": 2},
+        {"num_gpus": 0.5},
+        {"num_cpus": 1},
+        {"model_uri": "/m"},
+        {"max_replicas": 3},
+    ):
+        assert llm_app("shop", "chat", replace(ENTITY, **anew))["name"] != app["name"]
+
+
+def test_a_deployment_that_only_passes_on_is_no_narrower_than_the_engine() -> None:
+    entity = replace(ENTITY, min_replicas=0, max_replicas=3, max_ongoing_requests=10)
+    front, engine = llm_app("shop", "chat", entity)["deployments"]
+    assert (front["num_replicas"], front["max_ongoing_requests"]) == (1, 30)
+    assert front["graceful_shutdown_timeout_s"] == engine["graceful_shutdown_timeout_s"] == 120.0
 
 
 def test_an_unknown_accelerator_is_rays_to_refuse() -> None:
