@@ -11,6 +11,7 @@ from support.manifests import Files, Read
 
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.manifest.load import Manifest, load
+from lifecycle_as_code.manifest.write import write
 from lifecycle_as_code.model.diagnostics import Diagnostic, LacError
 from lifecycle_as_code.model.diff import diff, list_leaves
 
@@ -301,3 +302,20 @@ def test_the_order_of_limits_keywords_and_columns_means_nothing(read: Read) -> N
     leaves = {leaf.name: leaf.after for leaf in list_leaves(written(True))}
     assert leaves["ai_gateway.rate_limits.calls per day of all callers.calls"] == 1
     assert leaves["ai_gateway.guardrails.input.invalid_keywords"] == ("a", "b")
+
+
+def test_what_is_written_declares_the_same_with_its_references_as_they_are(read: Read) -> None:
+    text = endpoint(
+        "auth: {oidc: {issuer: 'https://h', audience: a}, grace: 5}",
+        "description: a {{ '{{' }}secrets/a/b}}",
+        "ai_gateway: {rate_limits: [{tokens: 1, key: user, principal: a, renewal_period: day}]}",
+    )
+    text += custom("entity_version: 1, environment_vars: {A: '{{ env.A }}'}").replace(
+        "serving_endpoints:", ""
+    )
+    text = text.replace("name: e\n", "name: f\n", 1)
+    objects = read({"m.yaml": text}).desired.objects
+    again = write(list(objects.values()), SPECS)
+    assert 'openai_api_key: "{{secrets/openai/key}}"' in again
+    assert 'A: "{{ env.A }}"' in again
+    assert read({"m.yaml": again}).desired.objects == objects
