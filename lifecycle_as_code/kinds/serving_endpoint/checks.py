@@ -13,7 +13,7 @@ from ...review.access.projection import derive_state, project_state
 from ...serving.levels import may_use, resolve
 from ...stores.ray.state import Resources
 from .capacity import RESOURCES, capacities, enough
-from .spec import ServingEndpoint
+from .spec import Auth, Oidc, ServingEndpoint
 
 
 def warn_of_ill_endpoints(world: PlanContext) -> Iterator[Diagnostic]:
@@ -62,6 +62,36 @@ def warn_of_unusable_endpoints(world: PlanContext) -> Iterator[Diagnostic]:
                 at=change.at,
                 severity="warning",
             )
+
+
+def warn_of_changed_access(world: PlanContext) -> Iterator[Diagnostic]:
+    """Endpoints in the plan that let other callers in than before, whatever their grants."""
+    for change, after in _endpoints_after(world):
+        before = change.before
+        if not isinstance(before, ServingEndpoint) or before.auth == after.auth or not after.requires_users:
+            continue
+        former, issuer = _issuer(before), _issuer(after)
+        effects = [] if before.requires_users else ["everyone without a grant loses access"]
+        if former != issuer:
+            effects += [f"{_describe_tokens(former)} no longer count"] if former else []
+            effects += [f"{_describe_tokens(issuer)} count from now on"] if issuer else []
+        if effects:
+            yield Diagnostic(
+                "access-changes",
+                "an endpoint lets other callers in than before",
+                f"{change.address}: {'; '.join(effects)}.",
+                hint="callers who lose access get 401 or 403",
+                at=change.at,
+                severity="warning",
+            )
+
+
+def _issuer(spec: ServingEndpoint) -> Oidc | None:
+    return spec.auth.oidc if isinstance(spec.auth, Auth) else None
+
+
+def _describe_tokens(issuer: Oidc) -> str:
+    return f"tokens of {issuer.issuer} for {issuer.audience}, with users by `{issuer.username_claim}`,"
 
 
 def warn_of_tighter_limits(world: PlanContext) -> Iterator[Diagnostic]:

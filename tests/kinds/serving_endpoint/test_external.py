@@ -448,3 +448,39 @@ def test_a_plan_says_which_limits_get_tighter() -> None:
     (warning,) = [d for d in KIND.check(world) if d.code == "tighter-limits"]
     assert "all callers: 2,000 → 100" in warning.detail
     assert "interns" not in warning.detail
+
+
+ISSUERS = {name: {"oidc": {"issuer": f"https://{name}.example", "audience": "chat"}} for name in ("a", "b")}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "effects"),
+    [
+        ("basic", {"grace": 5.0}, ""),
+        ("basic", "none", ""),
+        ("none", "basic", "everyone without a grant loses access."),
+        (
+            "basic",
+            ISSUERS["a"],
+            "tokens of https://a.example for chat, with users by `email`, count from now on.",
+        ),
+        (
+            ISSUERS["a"],
+            "basic",
+            "tokens of https://a.example for chat, with users by `email`, no longer count.",
+        ),
+        (
+            ISSUERS["a"],
+            ISSUERS["b"],
+            "tokens of https://a.example for chat, with users by `email`, no longer count; "
+            "tokens of https://b.example for chat, with users by `email`, count from now on.",
+        ),
+    ],
+)
+def test_a_plan_says_who_gets_in_by_another_sort_of_access(before: Any, after: Any, effects: str) -> None:
+    sides = [settled(endpoint(proxy(), auth=auth)) for auth in (before, after)]
+    change = Change(ADDRESS, KIND.spec.store, Action.UPDATE, "", *sides)
+    world = PlanContext({ADDRESS: sides[1]}, Recorded(), Live(), {ADDRESS: change}, {})
+    warnings = {d.code: d.detail for d in KIND.check(world)}
+    assert warnings.get("access-changes", "").removeprefix(f"{ADDRESS}: ") == effects
+    assert ("open-endpoint" in warnings) == (after == "none")
