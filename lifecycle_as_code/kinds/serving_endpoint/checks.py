@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...model.access import DEFAULT_WORKSPACE
-from ...model.diagnostics import Diagnostic
+from ...model.diagnostics import Diagnostic, did_you_mean
 from ...model.plan import Action, Change
 from ...model.snapshot import HEALTH
 from ...planning.guards import PlanContext
@@ -46,14 +46,29 @@ def warn_of_public_endpoints(world: PlanContext) -> Iterator[Diagnostic]:
 
 
 def warn_of_unusable_endpoints(world: PlanContext) -> Iterator[Diagnostic]:
-    """Endpoints in the plan that no role may use once it is applied."""
+    """Endpoints in the plan that no role may use once it is applied, and limits of users or roles that don't
+    exist then."""
     shut = [(change, after) for change, after in _endpoints_after(world) if after.auth != "none"]
     if not shut:
         return
     changes = (change for change in world.changes.values() if change.action.is_difference)
-    roles = project_state(derive_state(world.live), changes, DEFAULT_WORKSPACE).roles
+    state = project_state(derive_state(world.live), changes, DEFAULT_WORKSPACE)
+    roles = {role.name for role in state.roles if not role.own}
+    users = {str(address.key[0]) for address in world.live.referents if address.kind == "user"}
     for change, after in shut:
-        if not any(may_use(resolve(role.grants, after.name)) for role in roles):
+        for limit in after.gateway.rate_limits:
+            known = roles if limit.key == "user_group" else users
+            if limit.principal is not None and limit.principal not in known:
+                sort = "role" if limit.key == "user_group" else "user"
+                yield Diagnostic(
+                    "limits-nobody",
+                    "a rate limit names nobody",
+                    f"{change.address} limits {limit.subject}, and MLflow has no {sort} `{limit.principal}`.",
+                    hint=did_you_mean(limit.principal, known),
+                    at=change.at,
+                    severity="warning",
+                )
+        if not any(may_use(resolve(role.grants, after.name)) for role in state.roles):
             yield Diagnostic(
                 "nobody-may-use",
                 "no role may use an endpoint",

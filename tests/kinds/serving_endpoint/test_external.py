@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from support.fake_cluster import Paper
 
 from lifecycle_as_code.kinds.base import Site
+from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint, ServingEndpoints
 from lifecycle_as_code.kinds.serving_endpoint.apps import as_apps
 from lifecycle_as_code.kinds.serving_endpoint.external import ExternalModel
@@ -484,3 +485,21 @@ def test_a_plan_says_who_gets_in_by_another_sort_of_access(before: Any, after: A
     warnings = {d.code: d.detail for d in KIND.check(world)}
     assert warnings.get("access-changes", "").removeprefix(f"{ADDRESS}: ") == effects
     assert ("open-endpoint" in warnings) == (after == "none")
+
+
+def test_a_plan_warns_of_limits_of_users_and_roles_that_do_not_exist() -> None:
+    keys = ("user", "ann"), ("service_principal", "bot"), ("user_group", "analyst"), ("user_group", "new")
+    rows = [{"calls": 1, "key": key, "principal": who, "renewal_period": "day"} for key, who in keys]
+    spec = settled(endpoint(proxy(), auth="basic", ai_gateway={"rate_limits": tuple(rows)}))
+    role = Role(name="new")
+    changes = [
+        Change(ADDRESS, KIND.spec.store, Action.CREATE, "", None, spec),
+        Change(role.address, role.store, Action.CREATE, "", None, role),
+    ]
+    known = Role(name="analysts")
+    live = Live({known.address: Observed(known)}, frozenset({Address("user", ("ann",))}))
+    world = PlanContext({ADDRESS: spec}, Recorded(), live, {c.address: c for c in changes}, {})
+    found = [
+        (d.detail.rpartition(" has ")[2], d.hint) for d in KIND.check(world) if d.code == "limits-nobody"
+    ]
+    assert found == [("no user `bot`.", "known: ann"), ("no role `analyst`.", "did you mean `analysts`?")]
