@@ -210,6 +210,12 @@ class ServedEntity(Part):
             raise ValueError(f"`{spare[0]}` has no meaning for `external_model`: its provider runs it")
         return self
 
+    @classmethod
+    def upgrade(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The default of `max_ongoing_requests` was written as its number."""
+        is_former = "max_retries" not in data and data.get("max_ongoing_requests") == _PLACES
+        return {**data, "max_ongoing_requests": None} if is_former else data
+
     @property
     def model(self) -> str:
         """The registered model's name; empty for a model without one."""
@@ -243,6 +249,9 @@ class ServedEntity(Part):
 _HOSTED: Final = ("num_cpus", "num_gpus", "environment_vars", "scale_to_zero_enabled", "task")
 """Fields about replicas that hold a model."""
 
+_PLACES: Final = 64
+"""The requests that a replica handles at once, by default."""
+
 _SIZES: Final[Mapping[str, int]] = {"Small": 4, "Medium": 16, "Large": 64}
 
 
@@ -250,7 +259,7 @@ def places_of(entity: ServedEntity) -> int:
     """The requests that a replica handles at once where `max_ongoing_requests` doesn't say it."""
     if entity.workload_size is not None:
         return _SIZES[entity.workload_size]
-    return 1000 if entity.external_model is not None else 64
+    return 1000 if entity.external_model is not None else _PLACES
 
 
 def unless_default(entity: ServedEntity, places: int | None) -> int | None:
