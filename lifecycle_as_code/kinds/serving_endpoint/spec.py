@@ -135,8 +135,8 @@ class ServedEntity(Part):
     scale_to_zero_enabled: bool = False
     """Whether the last replica stops when no request has come for a while. The next request waits until one
     has started."""
-    min_replicas: Annotated[int, Field(ge=1)] = 1
-    """The least number of replicas."""
+    min_replicas: Annotated[int, Field(ge=0)] = 1
+    """The least number of replicas. None with `scale_to_zero_enabled`."""
     max_replicas: Annotated[int, Field(ge=1)] | None = None
     """The greatest number of replicas; Ray scales in between by the ongoing requests. Default:
     `min_replicas`."""
@@ -183,6 +183,8 @@ class ServedEntity(Part):
             raise ValueError(f"`max_replicas` is less than `min_replicas`, {self.min_replicas}")
         if self.workload_size is not None and self.max_ongoing_requests is not None:
             raise ValueError("`workload_size` and `max_ongoing_requests` exclude each other")
+        if not self.min_replicas and not self.scale_to_zero_enabled:
+            raise ValueError("`min_replicas: 0` needs `scale_to_zero_enabled: true`")
         if self.scale_to_zero_enabled and self.min_replicas > 1:
             raise ValueError("`scale_to_zero_enabled` and `min_replicas` exclude each other")
         return self

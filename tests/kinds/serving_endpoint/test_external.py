@@ -18,10 +18,13 @@ from lifecycle_as_code.kinds.serving_endpoint.external import ExternalModel
 from lifecycle_as_code.kinds.serving_endpoint.gateway import AiGateway
 from lifecycle_as_code.model.diagnostics import Diagnostic
 from lifecycle_as_code.model.diff import diff
-from lifecycle_as_code.model.plan import Action, Change
+from lifecycle_as_code.model.history import Actor
+from lifecycle_as_code.model.plan import Action, Change, Plan
 from lifecycle_as_code.model.snapshot import Live, Observed, Recorded
 from lifecycle_as_code.model.spec import Address, construct, plain
 from lifecycle_as_code.planning.guards import PlanContext
+from lifecycle_as_code.planning.ordering import build_steps
+from lifecycle_as_code.planning.planfile import Origin, dump, load
 
 KIND = ServingEndpoints()
 ADDRESS = Address("serving_endpoint", ("chat",))
@@ -503,3 +506,17 @@ def test_a_plan_warns_of_limits_of_users_and_roles_that_do_not_exist() -> None:
         (d.detail.rpartition(" has ")[2], d.hint) for d in KIND.check(world) if d.code == "limits-nobody"
     ]
     assert found == [("no user `bot`.", "known: ann"), ("no role `analyst`.", "did you mean `analysts`?")]
+
+
+def test_a_saved_plan_may_hold_whatever_is_served() -> None:
+    """A value that will be written must be one that a manifest may have."""
+    own: dict[str, Any] = {"source": "/models/chat", "task": "llm/v1/chat"}
+    sleeper = ServedEntity(name="sleeper", scale_to_zero_enabled=True, max_replicas=2, **own)
+    gpu = ServedEntity(name="gpu", num_gpus=1.0, workload_size="Small", **own)
+    spec = settled(endpoint(sleeper, gpu, proxy(min_replicas=2), proxy("b"), ai_gateway=GATEWAY, auth=AUTH))
+    assert ServingEndpoint.model_validate(plain(spec), strict=False) == spec
+    change = Change(ADDRESS, KIND.spec.store, Action.CREATE, "declared", None, spec)
+    plan = Plan("tests", "", (change,), build_steps((change,)))
+    origin = Origin("default", {}, "sha256:00", "2026-11-24T10:00:00+00:00", Actor("ann", "laptop"), "1.1")
+    (again,) = load(dump(plan, origin), {spec.kind: ServingEndpoint}).plan.changes
+    assert again.after == spec

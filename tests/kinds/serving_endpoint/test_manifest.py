@@ -244,6 +244,10 @@ WITHOUT_MEANING: dict[str, tuple[str, str]] = {
         custom("entity_version: 1, scale_to_zero_enabled: true, min_replicas: 2, max_replicas: 3"),
         "exclude each other",
     ),
+    "no replicas that never wake": (
+        custom("entity_version: 1, min_replicas: 0"),
+        "`min_replicas: 0` needs `scale_to_zero_enabled: true`",
+    ),
     "retries of a custom model": (
         custom("entity_version: 1, max_retries: 5"),
         "`max_retries` is for `external_model` alone",
