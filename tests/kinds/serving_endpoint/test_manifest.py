@@ -260,6 +260,10 @@ WITHOUT_MEANING: dict[str, tuple[str, str]] = {
         "serving_endpoints: [{name: e, served_entities: [{name: a, source: 'hf://', task: llm/v1/chat}]}]",
         "`hf://<organization>/<model>`",
     ),
+    "a name that nobody looks up": (
+        endpoint().replace("name: m", "name: '{{ env.MODEL }}'"),
+        "a model's name can't be a reference",
+    ),
     "a header of two lines": (
         config(
             r'custom_provider_url: "https://h", api_key_auth: {key: "A\nB", value: "{{ env.K }}"}', "custom"
