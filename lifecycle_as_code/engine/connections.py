@@ -119,8 +119,9 @@ class Connections:
         if store.reference:
             return store.reference
         scheme, _, rest = store.value.partition("://")
-        if role == "usage" and scheme in ("parquet", "file"):
-            return f"{scheme}://{self.settings.directory / rest}"
+        # `lac usage` reads it from any directory
+        if role == "usage" and scheme in ("parquet", "file") and rest.startswith("/"):
+            return store.value
         if role == "limits" and scheme in ("redis", "rediss", "valkey", "valkeys"):
             return "" if holds_secret(store.value) else store.value
         return self._store(store.value, role).shareable

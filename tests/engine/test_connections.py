@@ -330,7 +330,8 @@ def test_replicas_know_a_redis_by_its_whole_address_or_not_at_all(
 
 
 @pytest.mark.parametrize(
-    "url", ["mysql://u:canary@h/db", "redis://:canary@h", "usage.db", "sqlite://usage.db"]
+    "url",
+    ["mysql://u:canary@h/db", "redis://:canary@h", "usage.db", "sqlite://usage.db", "parquet://usage"],
 )
 def test_a_usage_store_of_another_sort_is_refused_before_anything_is_sent(url: str, tmp_path: Path) -> None:
     with pytest.raises(LacError) as caught:
