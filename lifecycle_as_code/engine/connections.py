@@ -117,14 +117,15 @@ class Connections:
         paths; empty if it holds a secret. LacError for a store of another sort."""
         if store is None:
             return ""
-        if store.reference:
-            return store.reference
         scheme, _, rest = store.value.partition("://")
-        if role == "usage" and scheme in ("parquet", "file"):
-            return f"{scheme}://{self.settings.directory / rest}"
-        if role == "limits" and scheme in ("redis", "rediss", "valkey", "valkeys"):
-            return "" if holds_secret(store.value) else store.value
-        return self._store(store.value, role).shareable
+        # `lac usage` reads it from any directory
+        if role == "usage" and scheme in ("parquet", "file") and rest.startswith("/"):
+            known = store.value
+        elif role == "limits" and scheme in ("redis", "rediss", "valkey", "valkeys"):
+            known = "" if holds_secret(store.value) else store.value
+        else:
+            known = self._store(store.value, role).shareable
+        return store.reference or known
 
     def names(self, ids: Mapping[str, str]) -> dict[str, dict[str, str]]:
         """The stores as a saved plan names them. `ids`: the databases' own, by role."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from ..model.plan import Limits
-from ..model.redaction import without_credentials
+from ..model.redaction import secret_shape, without_credentials
 from ..model.spec import Part, Sensitive
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
@@ -102,6 +102,9 @@ class SecretFile(Part):
             raise ValueError("`file` is an absolute path")
         if self.command is not None and not all(self.command):
             raise ValueError("`command` has an empty word")
+        if what := next(filter(None, map(secret_shape, self.command or ())), ""):
+            # plans, records and Ray's config show it
+            raise ValueError(f"`command` contains {what}; let it read the secret from a safe place")
         return self
 
     @property

@@ -11,6 +11,8 @@ from typing import Any
 import yaml
 
 from ..model.spec import Address, Nest, Spec
+from ..serving.references import is_reference
+from .convert import REFERENCE_FIELDS
 
 BARE = re.compile(r"[A-Za-z][A-Za-z0-9 _./@-]*[A-Za-z0-9_/]|[A-Za-z]")
 """Strings that every YAML parser reads as strings, unless they are one of `WORDS`."""
@@ -53,7 +55,29 @@ def _string(dumper: _Dumper, value: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
+class _Reference(str):
+    """A reference that stays as it is where it stands."""
+
+    __slots__ = ()
+
+
+def _reference(dumper: _Dumper, value: _Reference) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(value), style='"')
+
+
+def _mark_references(data: Any, allowed: bool = False) -> Any:
+    """Plain data with the references marked that manifests keep."""
+    if isinstance(data, Mapping):
+        return {
+            key: _mark_references(value, allowed or key in REFERENCE_FIELDS) for key, value in data.items()
+        }
+    if isinstance(data, list | tuple):
+        return [_mark_references(item, allowed) for item in data]
+    return _Reference(data) if allowed and isinstance(data, str) and is_reference(data) else data
+
+
 _Dumper.add_representer(str, _string)
+_Dumper.add_representer(_Reference, _reference)
 
 
 def _reads_as_block(value: str) -> bool:
@@ -77,13 +101,13 @@ def _escape_templates(value: str) -> str:
 def in_blocks(data: Any, column: int = 0) -> str:
     """Plain data as YAML over several lines, for indentation by `column`."""
     width = max(WIDTH - column, 40)
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width)
+    return yaml.dump(_mark_references(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width)
 
 
 def in_line(data: Any) -> str:
     """Plain data as YAML inside braces: on one line, however long."""
     options: Any = {"sort_keys": False, "allow_unicode": True, "default_flow_style": True, "width": math.inf}
-    text: str = yaml.dump([data], Dumper=_LineDumper, **options)
+    text: str = yaml.dump(_mark_references([data]), Dumper=_LineDumper, **options)
     return text[1:-2]
 
 

@@ -181,6 +181,11 @@ class Part(BaseModel):
     """Hints for fields that it doesn't have and that people bring along from elsewhere, and for values that a
     field doesn't have: `provider: palm`."""
 
+    @classmethod
+    def upgrade(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Stored data in today's form, where an earlier lac wrote it in another."""
+        return data
+
 
 class Spec(Part):
     """What a person declares about one object."""
@@ -324,7 +329,7 @@ def plain(spec: Part) -> dict[str, Any]:
 def construct(part: type[P], data: Mapping[str, Any]) -> P:
     """A spec from stored data, without validation: a foreign row or an older record can't break a plan."""
     known = part.model_fields.keys()
-    values = {name: value for name, value in data.items() if name in known}
+    values = {name: value for name, value in part.upgrade(data).items() if name in known}
     for field_name, (inner, many) in shapes(part).items():
         value = values.get(field_name)
         if many and isinstance(value, list | tuple):

@@ -321,6 +321,7 @@ def test_replicas_know_a_store_by_its_whole_address_or_not_at_all(
         ("redis://lac@h/0", "redis://lac@h/0"),
         ("redis://:canary@h/0", ""),
         ("redis://h/0?password=canary", ""),
+        ("redis://h:canary/0", ""),
     ],
 )
 def test_replicas_know_a_redis_by_its_whole_address_or_not_at_all(
@@ -330,11 +331,13 @@ def test_replicas_know_a_redis_by_its_whole_address_or_not_at_all(
 
 
 @pytest.mark.parametrize(
-    "url", ["mysql://u:canary@h/db", "redis://:canary@h", "usage.db", "sqlite://usage.db"]
+    "url",
+    ["mysql://u:canary@h/db", "redis://:canary@h", "usage.db", "sqlite://usage.db", "parquet://usage"],
 )
 def test_a_usage_store_of_another_sort_is_refused_before_anything_is_sent(url: str, tmp_path: Path) -> None:
-    with pytest.raises(LacError) as caught:
-        site_stores(tmp_path, Connection(url), None)
+    for reference in (None, "{{ env.STORE }}"):
+        with pytest.raises(LacError) as caught:
+            site_stores(tmp_path, Connection(url, reference), None)
     (problem,) = caught.value.diagnostics
     assert problem.code == "unsupported-store"
     assert "usage_store" in problem.detail
@@ -351,3 +354,9 @@ def test_a_store_of_limits_of_another_sort_is_refused(url: str, tmp_path: Path) 
     assert "rate_limit_store" in problem.detail
     assert "redis" in problem.hint
     assert "canary" not in str(problem)
+
+
+def test_a_reference_stays_one(tmp_path: Path) -> None:
+    reference = "{{ env.STORE }}"
+    store = Connection("postgresql://lac:canary@h/db", reference)
+    assert site_stores(tmp_path, store, store) == (reference, reference)

@@ -163,6 +163,11 @@ def test_only_the_chosen_environment_s_variables_must_be_set(read: Read, errors:
         ("name: a\nsecrets: {a: {b: {command: sk-canary}}}", "2:28 bad-value", ""),
         ("name: a\nsecrets: {a: {b: {command: [get, 1]}}}", "2:34 quote-it", ""),
         ("name: a\nsecrets: {a: {b: {}}}", "2:18 bad-value", ""),
+        (
+            "name: a\nsecrets: {a: {b: {command: [curl, 'https://u:canary@h']}}}",
+            "2:18 bad-value",
+            "`command` contains an address with a password",
+        ),
         ("name: a\nsecrets: {a: {b: {env: '{{ env.CANARY }}'}}}", "2:24 env-not-allowed", ""),
         ("name: a\nstore: '{{secrets/a/b}}'", "2:8 secret-not-allowed", "below `external_model`"),
         ("name: a\nserve: ftp://head", "2:8 bad-value", "`local`, `none` or an address"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...model.access import DEFAULT_WORKSPACE
-from ...model.diagnostics import Diagnostic
+from ...model.diagnostics import Diagnostic, did_you_mean
 from ...model.plan import Action, Change
 from ...model.snapshot import HEALTH
 from ...planning.guards import PlanContext
@@ -13,7 +13,7 @@ from ...review.access.projection import derive_state, project_state
 from ...serving.levels import may_use, resolve
 from ...stores.ray.state import Resources
 from .capacity import RESOURCES, capacities, enough
-from .spec import ServingEndpoint
+from .spec import Auth, Oidc, ServingEndpoint
 
 
 def warn_of_ill_endpoints(world: PlanContext) -> Iterator[Diagnostic]:
@@ -46,14 +46,29 @@ def warn_of_public_endpoints(world: PlanContext) -> Iterator[Diagnostic]:
 
 
 def warn_of_unusable_endpoints(world: PlanContext) -> Iterator[Diagnostic]:
-    """Endpoints in the plan that no role may use once it is applied."""
+    """Endpoints in the plan that no role may use once it is applied, and limits of users or roles that don't
+    exist then."""
     shut = [(change, after) for change, after in _endpoints_after(world) if after.auth != "none"]
     if not shut:
         return
     changes = (change for change in world.changes.values() if change.action.is_difference)
-    roles = project_state(derive_state(world.live), changes, DEFAULT_WORKSPACE).roles
+    state = project_state(derive_state(world.live), changes, DEFAULT_WORKSPACE)
+    roles = {role.name for role in state.roles if not role.own}
+    users = {str(address.key[0]) for address in world.live.referents if address.kind == "user"}
     for change, after in shut:
-        if not any(may_use(resolve(role.grants, after.name)) for role in roles):
+        for limit in after.gateway.rate_limits:
+            known = roles if limit.key == "user_group" else users
+            if limit.principal is not None and limit.principal not in known:
+                sort = "role" if limit.key == "user_group" else "user"
+                yield Diagnostic(
+                    "limits-nobody",
+                    "a rate limit names nobody",
+                    f"{change.address} limits {limit.subject}, and MLflow has no {sort} `{limit.principal}`.",
+                    hint=did_you_mean(limit.principal, known),
+                    at=change.at,
+                    severity="warning",
+                )
+        if not any(may_use(resolve(role.grants, after.name)) for role in state.roles):
             yield Diagnostic(
                 "nobody-may-use",
                 "no role may use an endpoint",
@@ -62,6 +77,36 @@ def warn_of_unusable_endpoints(world: PlanContext) -> Iterator[Diagnostic]:
                 at=change.at,
                 severity="warning",
             )
+
+
+def warn_of_changed_access(world: PlanContext) -> Iterator[Diagnostic]:
+    """Endpoints in the plan that let other callers in than before, whatever their grants."""
+    for change, after in _endpoints_after(world):
+        before = change.before
+        if not isinstance(before, ServingEndpoint) or before.auth == after.auth or not after.requires_users:
+            continue
+        former, issuer = _issuer(before), _issuer(after)
+        effects = [] if before.requires_users else ["everyone without a grant loses access"]
+        if former != issuer:
+            effects += [f"{_describe_tokens(former)} no longer count"] if former else []
+            effects += [f"{_describe_tokens(issuer)} count from now on"] if issuer else []
+        if effects:
+            yield Diagnostic(
+                "access-changes",
+                "an endpoint lets other callers in than before",
+                f"{change.address}: {'; '.join(effects)}.",
+                hint="callers who lose access get 401 or 403",
+                at=change.at,
+                severity="warning",
+            )
+
+
+def _issuer(spec: ServingEndpoint) -> Oidc | None:
+    return spec.auth.oidc if isinstance(spec.auth, Auth) else None
+
+
+def _describe_tokens(issuer: Oidc) -> str:
+    return f"tokens of {issuer.issuer} for {issuer.audience}, with users by `{issuer.username_claim}`,"
 
 
 def warn_of_tighter_limits(world: PlanContext) -> Iterator[Diagnostic]:

@@ -53,8 +53,14 @@ def _address(text: str) -> str:
 
 
 def _header(text: str) -> str:
-    if not _HEADER.fullmatch(text):
+    if not (_HEADER.fullmatch(text) or is_reference(text)):
         raise ValueError("not a header's name, such as `X-API-Key`")
+    return text
+
+
+def _model(text: str) -> str:
+    if is_reference(text):
+        raise ValueError("a model's name can't be a reference: plans and usage show it")
     return text
 
 
@@ -248,7 +254,7 @@ class ExternalModel(Part):
         ),
     }
 
-    name: Word
+    name: Annotated[Word, AfterValidator(_model)]
     """The provider's name of the model, such as `gpt-4o-mini`."""
     task: Task
     """What the model does: `llm/v1/chat`, `llm/v1/completions` or `llm/v1/embeddings`."""

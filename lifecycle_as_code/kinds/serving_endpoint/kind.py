@@ -26,6 +26,7 @@ from .apps import MISSING, as_apps, as_spec, entity_as_app, facts_of
 from .capacity import RESOURCES
 from .checks import (
     warn_of_capacity,
+    warn_of_changed_access,
     warn_of_ill_endpoints,
     warn_of_public_endpoints,
     warn_of_tighter_limits,
@@ -48,6 +49,7 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
         yield from warn_of_ill_endpoints(world)
         yield from warn_of_public_endpoints(world)
         yield from warn_of_unusable_endpoints(world)
+        yield from warn_of_changed_access(world)
         yield from warn_of_tighter_limits(world)
         yield from warn_of_capacity(world)
 

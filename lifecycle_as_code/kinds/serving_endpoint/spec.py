@@ -135,8 +135,8 @@ class ServedEntity(Part):
     scale_to_zero_enabled: bool = False
     """Whether the last replica stops when no request has come for a while. The next request waits until one
     has started."""
-    min_replicas: Annotated[int, Field(ge=1)] = 1
-    """The least number of replicas."""
+    min_replicas: Annotated[int, Field(ge=0)] = 1
+    """The least number of replicas. None with `scale_to_zero_enabled`."""
     max_replicas: Annotated[int, Field(ge=1)] | None = None
     """The greatest number of replicas; Ray scales in between by the ongoing requests. Default:
     `min_replicas`."""
@@ -183,6 +183,8 @@ class ServedEntity(Part):
             raise ValueError(f"`max_replicas` is less than `min_replicas`, {self.min_replicas}")
         if self.workload_size is not None and self.max_ongoing_requests is not None:
             raise ValueError("`workload_size` and `max_ongoing_requests` exclude each other")
+        if not self.min_replicas and not self.scale_to_zero_enabled:
+            raise ValueError("`min_replicas: 0` needs `scale_to_zero_enabled: true`")
         if self.scale_to_zero_enabled and self.min_replicas > 1:
             raise ValueError("`scale_to_zero_enabled` and `min_replicas` exclude each other")
         return self
@@ -209,6 +211,12 @@ class ServedEntity(Part):
         elif spare := [name for name in _HOSTED if getattr(self, name) != fields[name].default]:
             raise ValueError(f"`{spare[0]}` has no meaning for `external_model`: its provider runs it")
         return self
+
+    @classmethod
+    def upgrade(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The default of `max_ongoing_requests` was written as its number."""
+        is_former = "max_retries" not in data and data.get("max_ongoing_requests") == _PLACES
+        return {**data, "max_ongoing_requests": None} if is_former else data
 
     @property
     def model(self) -> str:
@@ -243,6 +251,9 @@ class ServedEntity(Part):
 _HOSTED: Final = ("num_cpus", "num_gpus", "environment_vars", "scale_to_zero_enabled", "task")
 """Fields about replicas that hold a model."""
 
+_PLACES: Final = 64
+"""The requests that a replica handles at once, by default."""
+
 _SIZES: Final[Mapping[str, int]] = {"Small": 4, "Medium": 16, "Large": 64}
 
 
@@ -250,7 +261,7 @@ def places_of(entity: ServedEntity) -> int:
     """The requests that a replica handles at once where `max_ongoing_requests` doesn't say it."""
     if entity.workload_size is not None:
         return _SIZES[entity.workload_size]
-    return 1000 if entity.external_model is not None else 64
+    return 1000 if entity.external_model is not None else _PLACES
 
 
 def unless_default(entity: ServedEntity, places: int | None) -> int | None:

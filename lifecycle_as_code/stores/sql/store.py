@@ -243,8 +243,11 @@ def _without_password(url: URL) -> str:
 
 
 def holds_secret(url: str) -> bool:
-    """Whether a database's or Redis' address holds a password or another secret."""
-    address = make_url(url)
+    """Whether a database's or Redis' address holds a secret; one that can't be read may."""
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):
+        return True
     return bool(address.password) or any(map(_is_secret, address.query))
 
 

@@ -12,16 +12,20 @@ from support.fake_cluster import Paper
 
 from lifecycle_as_code.kinds.base import Site
 from lifecycle_as_code.kinds.model_version import ModelVersion
+from lifecycle_as_code.kinds.role import Role
 from lifecycle_as_code.kinds.serving_endpoint import ServedEntity, ServingEndpoint, ServingEndpoints
 from lifecycle_as_code.kinds.serving_endpoint.apps import as_apps
 from lifecycle_as_code.kinds.serving_endpoint.external import ExternalModel
 from lifecycle_as_code.kinds.serving_endpoint.gateway import AiGateway
 from lifecycle_as_code.model.diagnostics import Diagnostic
 from lifecycle_as_code.model.diff import diff
-from lifecycle_as_code.model.plan import Action, Change
+from lifecycle_as_code.model.history import Actor
+from lifecycle_as_code.model.plan import Action, Change, Plan
 from lifecycle_as_code.model.snapshot import Live, Observed, Recorded
 from lifecycle_as_code.model.spec import Address, construct, plain
 from lifecycle_as_code.planning.guards import PlanContext
+from lifecycle_as_code.planning.ordering import build_steps
+from lifecycle_as_code.planning.planfile import Origin, dump, load
 
 KIND = ServingEndpoints()
 ADDRESS = Address("serving_endpoint", ("chat",))
@@ -519,3 +523,71 @@ def test_a_plan_says_which_limits_get_tighter() -> None:
     (warning,) = [d for d in KIND.check(world) if d.code == "tighter-limits"]
     assert "all callers: 2,000 → 100" in warning.detail
     assert "interns" not in warning.detail
+
+
+ISSUERS = {name: {"oidc": {"issuer": f"https://{name}.example", "audience": "chat"}} for name in ("a", "b")}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "effects"),
+    [
+        ("basic", {"grace": 5.0}, ""),
+        ("basic", "none", ""),
+        ("none", "basic", "everyone without a grant loses access."),
+        (
+            "basic",
+            ISSUERS["a"],
+            "tokens of https://a.example for chat, with users by `email`, count from now on.",
+        ),
+        (
+            ISSUERS["a"],
+            "basic",
+            "tokens of https://a.example for chat, with users by `email`, no longer count.",
+        ),
+        (
+            ISSUERS["a"],
+            ISSUERS["b"],
+            "tokens of https://a.example for chat, with users by `email`, no longer count; "
+            "tokens of https://b.example for chat, with users by `email`, count from now on.",
+        ),
+    ],
+)
+def test_a_plan_says_who_gets_in_by_another_sort_of_access(before: Any, after: Any, effects: str) -> None:
+    sides = [settled(endpoint(proxy(), auth=auth)) for auth in (before, after)]
+    change = Change(ADDRESS, KIND.spec.store, Action.UPDATE, "", *sides)
+    world = PlanContext({ADDRESS: sides[1]}, Recorded(), Live(), {ADDRESS: change}, {})
+    warnings = {d.code: d.detail for d in KIND.check(world)}
+    assert warnings.get("access-changes", "").removeprefix(f"{ADDRESS}: ") == effects
+    assert ("open-endpoint" in warnings) == (after == "none")
+
+
+def test_a_plan_warns_of_limits_of_users_and_roles_that_do_not_exist() -> None:
+    keys = ("user", "ann"), ("service_principal", "bot"), ("user_group", "analyst"), ("user_group", "new")
+    rows = [{"calls": 1, "key": key, "principal": who, "renewal_period": "day"} for key, who in keys]
+    spec = settled(endpoint(proxy(), auth="basic", ai_gateway={"rate_limits": tuple(rows)}))
+    role = Role(name="new")
+    changes = [
+        Change(ADDRESS, KIND.spec.store, Action.CREATE, "", None, spec),
+        Change(role.address, role.store, Action.CREATE, "", None, role),
+    ]
+    known = Role(name="analysts")
+    live = Live({known.address: Observed(known)}, frozenset({Address("user", ("ann",))}))
+    world = PlanContext({ADDRESS: spec}, Recorded(), live, {c.address: c for c in changes}, {})
+    found = [
+        (d.detail.rpartition(" has ")[2], d.hint) for d in KIND.check(world) if d.code == "limits-nobody"
+    ]
+    assert found == [("no user `bot`.", "known: ann"), ("no role `analyst`.", "did you mean `analysts`?")]
+
+
+def test_a_saved_plan_may_hold_whatever_is_served() -> None:
+    """A value that will be written must be one that a manifest may have."""
+    own: dict[str, Any] = {"source": "/models/chat", "task": "llm/v1/chat"}
+    sleeper = ServedEntity(name="sleeper", scale_to_zero_enabled=True, max_replicas=2, **own)
+    gpu = ServedEntity(name="gpu", num_gpus=1.0, workload_size="Small", **own)
+    spec = settled(endpoint(sleeper, gpu, proxy(min_replicas=2), proxy("b"), ai_gateway=GATEWAY, auth=AUTH))
+    assert ServingEndpoint.model_validate(plain(spec), strict=False) == spec
+    change = Change(ADDRESS, KIND.spec.store, Action.CREATE, "declared", None, spec)
+    plan = Plan("tests", "", (change,), build_steps((change,)))
+    origin = Origin("default", {}, "sha256:00", "2026-11-24T10:00:00+00:00", Actor("ann", "laptop"), "1.1")
+    (again,) = load(dump(plan, origin), {spec.kind: ServingEndpoint}).plan.changes
+    assert again.after == spec

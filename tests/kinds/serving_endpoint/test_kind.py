@@ -632,3 +632,29 @@ def test_another_stacks_endpoint_stays_theirs(paper: Paper) -> None:
     assert rollout.problem.code == "ray-not-ours"
     KIND.retire(paper, SITE, [change(paper, None)], silent)
     assert paper.apps == before
+
+
+def test_a_record_and_an_endpoint_of_an_earlier_lac_are_as_they_were(paper: Paper) -> None:
+    """It wrote the default of `max_ongoing_requests` as its number, and knew no other models than its own."""
+    spec = settled(
+        endpoint((entity(version=1), 90), (entity("other", 2, max_ongoing_requests=8), 10)), PLACES
+    )
+    former = json.loads(json.dumps(plain(spec)))
+    new = {"external_model", "task", "source", "workload_size", "scale_to_zero_enabled", "secrets"}
+    new |= {"first_token_timeout", "max_retries"}
+    former["served_entities"] = [
+        {name: value for name, value in item.items() if name not in new} for item in former["served_entities"]
+    ]
+    former["served_entities"][0]["max_ongoing_requests"] = 64
+    for name in ("ai_gateway", "usage_store", "rate_limit_store", "fallback_order"):
+        del former[name]
+    recorded = construct(ServingEndpoint, former)
+    assert diff(recorded, spec) == ()
+    assert recorded.written() == spec.written()
+    roll_out(paper, change(paper, spec))
+    notes = paper.apps["lac.fraud"]["deployments"][0]["user_config"]["spec"]
+    notes["served_entities"] = former["served_entities"]
+    found = live(paper)
+    assert found
+    assert diff(recorded, found.spec) == ()
+    assert diff(found.spec, settled(spec, {**PLACES, found.spec.address: found})) == ()

@@ -11,6 +11,7 @@ from support.manifests import Files, Read
 
 from lifecycle_as_code.kinds import KINDS
 from lifecycle_as_code.manifest.load import Manifest, load
+from lifecycle_as_code.manifest.write import write
 from lifecycle_as_code.model.diagnostics import Diagnostic, LacError
 from lifecycle_as_code.model.diff import diff, list_leaves
 
@@ -243,6 +244,10 @@ WITHOUT_MEANING: dict[str, tuple[str, str]] = {
         custom("entity_version: 1, scale_to_zero_enabled: true, min_replicas: 2, max_replicas: 3"),
         "exclude each other",
     ),
+    "no replicas that never wake": (
+        custom("entity_version: 1, min_replicas: 0"),
+        "`min_replicas: 0` needs `scale_to_zero_enabled: true`",
+    ),
     "retries of a custom model": (
         custom("entity_version: 1, max_retries: 5"),
         "`max_retries` is for `external_model` alone",
@@ -254,6 +259,10 @@ WITHOUT_MEANING: dict[str, tuple[str, str]] = {
     "a model of nobody's": (
         "serving_endpoints: [{name: e, served_entities: [{name: a, source: 'hf://', task: llm/v1/chat}]}]",
         "`hf://<organization>/<model>`",
+    ),
+    "a name that nobody looks up": (
+        endpoint().replace("name: m", "name: '{{ env.MODEL }}'"),
+        "a model's name can't be a reference",
     ),
     "a header of two lines": (
         config(
@@ -301,3 +310,20 @@ def test_the_order_of_limits_keywords_and_columns_means_nothing(read: Read) -> N
     leaves = {leaf.name: leaf.after for leaf in list_leaves(written(True))}
     assert leaves["ai_gateway.rate_limits.calls per day of all callers.calls"] == 1
     assert leaves["ai_gateway.guardrails.input.invalid_keywords"] == ("a", "b")
+
+
+def test_what_is_written_declares_the_same_with_its_references_as_they_are(read: Read) -> None:
+    text = endpoint(
+        "auth: {oidc: {issuer: 'https://h', audience: a}, grace: 5}",
+        "description: a {{ '{{' }}secrets/a/b}}",
+        "ai_gateway: {rate_limits: [{tokens: 1, key: user, principal: a, renewal_period: day}]}",
+    )
+    text += custom("entity_version: 1, environment_vars: {A: '{{ env.A }}'}").replace(
+        "serving_endpoints:", ""
+    )
+    text = text.replace("name: e\n", "name: f\n", 1)
+    objects = read({"m.yaml": text}).desired.objects
+    again = write(list(objects.values()), SPECS)
+    assert 'openai_api_key: "{{secrets/openai/key}}"' in again
+    assert 'A: "{{ env.A }}"' in again
+    assert read({"m.yaml": again}).desired.objects == objects
