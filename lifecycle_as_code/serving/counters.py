@@ -71,7 +71,7 @@ def share(group: Group, counts: Sequence[tuple[int, float]]) -> Grant:
     for counter, (used, _) in zip(group.counters, counts, strict=True):
         room = counter.limit - used
         if not counter.cost and room > 0:
-            room = calls
+            room = group.calls
         rooms.append(room)
         calls = min(calls, max(room, 0))
     if calls == group.calls:

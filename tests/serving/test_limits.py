@@ -256,6 +256,20 @@ def test_a_budget_of_tokens_that_is_used_up_costs_no_calls(store: str) -> None:
     assert asyncio.run(play()) == 2
 
 
+@pytest.mark.parametrize("key", ["user", "endpoint"])
+def test_a_refusal_names_the_limit_that_is_used_up_beside_one_of_tokens(store: str, key: str) -> None:
+    async def play() -> None:
+        rows = [row(1, key="user"), row(100, measure="tokens", period="day", key=key)]
+        limits = make(*rows, store=store)
+        assert await limits.take(ANN) is None
+        refusal = await limits.take(ANN)
+        assert refusal
+        assert refusal.message == "Rate limit exceeded: 1 call per minute for each user."
+        assert refusal.retry_after <= 60
+
+    asyncio.run(play())
+
+
 # --- exactness
 
 
