@@ -15,7 +15,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -187,15 +187,20 @@ class Ingress:
     async def reconfigure(self, config: dict[str, Any]) -> None:
         """Take new targets, weights and settings. Never raises: Ray would remove a healthy replica.
 
-        Handles to new apps are made and pinged first; then the front is replaced in one step.
+        Handles to new apps are made and pinged first, and a store of limits is connected to; then the front
+        is replaced in one step.
         """
         try:
             former = self._front
             # off the event loop: a provider's dialect may be imported
             front = await asyncio.to_thread(Front.read, self._endpoint, config, former, self._primary)
-            fresh = [handle for app, handle in front.handles.items() if app not in former.handles]
+            fresh: list[Coroutine[Any, Any, object]] = [
+                _ping(handle) for app, handle in front.handles.items() if app not in former.handles
+            ]
+            if front.limits is not None and front.limits is not former.limits:
+                fresh.append(front.limits.open())
             if fresh:
-                await asyncio.wait([asyncio.ensure_future(_ping(h)) for h in fresh], timeout=_WARM_UP)
+                await asyncio.wait([asyncio.ensure_future(one) for one in fresh], timeout=_WARM_UP)
             self._front, self._refusal = front, ""
             self._fronts.append(front)
             if self._retirement is None or self._retirement.done():

@@ -114,6 +114,9 @@ class Memory:
             self._counts[key] = (used + amount, until) if until > now else (amount, now + seconds)
         return True
 
+    async def open(self) -> None:
+        """Nothing to open."""
+
     async def close(self) -> None:
         """Nothing to close."""
 
@@ -155,6 +158,7 @@ class Shared:
         self._store: Store | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lac-limits")
         self._work: Future[list[Grant]] | None = None
+        self._finding: asyncio.Future[str] | None = None
         self._calls: dict[tuple[Counter, ...], list[asyncio.Future[Grant | None]]] = {}
         self._charges: dict[Counter, int] = {}
         self._sender: asyncio.Task[None] | None = None
@@ -185,6 +189,20 @@ class Shared:
         self._send()
         return True
 
+    async def open(self) -> None:
+        """Connect, however long it takes: otherwise the first requests, which are less patient, would find
+        the store away. Where it is, it is tried again beside the requests."""
+        while True:
+            self._send()
+            assert self._sender is not None
+            await asyncio.wait([self._sender])
+            slow: list[asyncio.Future[Any]] = [self._finding] if self._finding else []
+            if self._work is not None and not self._work.done():
+                slow.append(asyncio.wrap_future(self._work))
+            if not self._away or not slow:
+                return
+            await asyncio.gather(*(asyncio.shield(future) for future in slow), return_exceptions=True)
+
     async def close(self) -> None:
         """End the connections, once what waits has been counted. For the end: nothing is counted after it."""
         if self._sender is not None:
@@ -211,8 +229,7 @@ class Shared:
             groups = [Group(counters, len(futures)) for counters, futures in calls.items()]
             grants: list[Grant] = []
             try:
-                async with asyncio.timeout(PATIENCE):
-                    url = "" if self._store else await self._find_url()
+                url = "" if self._store else await self._find()
                 if url and not self._has_packages:
                     # not the store's time: they take most of a second on a busy machine
                     await asyncio.wrap_future(self._thread.submit(_import_packages, url))
@@ -232,6 +249,17 @@ class Shared:
                 _answer(futures, grant)
             if not self._calls and not self._charges:
                 return
+
+    async def _find(self) -> str:
+        """Where the store is. A command that says it may take longer than a request waits: it isn't begun
+        anew each time."""
+        finding = self._finding = self._finding or asyncio.ensure_future(self._find_url())
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await asyncio.shield(finding)
+        finally:
+            if finding.done():
+                self._finding = None
 
     def _count(self, url: str, groups: Sequence[Group], charges: Sequence[Charge]) -> list[Grant]:
         try:

@@ -79,6 +79,7 @@ class _Rules(NamedTuple):
 class _Counters(Protocol):
     async def take(self, counters: tuple[Counter, ...]) -> Grant | None: ...
     def charge(self, charges: Iterable[Charge]) -> bool: ...
+    async def open(self) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -147,6 +148,10 @@ class Limits:
             counted = self._counters.charge([Charge(counter, tokens) for counter in rules.tokens])
             if not counted:
                 self._miss()
+
+    async def open(self) -> None:
+        """Connect to the store before the first request does. Takes as long as that does."""
+        await self._counters.open()
 
     async def close(self) -> None:
         """End the connections to the store, once what waits has been counted."""

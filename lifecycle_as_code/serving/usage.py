@@ -145,7 +145,7 @@ class UsageLog:
                 r.entity_name,
                 r.entity_version,
             )
-            kept = self._bodies.keep(request, response)
+            kept = self._bodies.keep(request, response, is_good=r.status == 200)
             self._payloads.spool.append((*head, r.status, r.latency_ms, *kept, r.trace_id))
 
     def close(self, timeout: float = CLOSE_SECONDS) -> None:
@@ -297,9 +297,10 @@ class Bodies:
         return self._fraction >= 1.0 or random.random() < self._fraction
 
     def keep(
-        self, request: bytes | None, response: bytes | None
+        self, request: bytes | None, response: bytes | None, *, is_good: bool = True
     ) -> tuple[float, str | None, str | None, str]:
-        """The sampled fraction, both bodies as text, and which of them are cut off: `request`, `response`."""
+        """The sampled fraction, both bodies as text, and which of them are cut off: `request`, `response`.
+        `is_good`: the response isn't an error."""
         marks = []
         asked = answered = None
         if request is not None and self._excluded:
@@ -311,7 +312,10 @@ class Bodies:
         elif request is not None:
             asked, cut = self._cut(request)
             marks += ["request"] * cut
-        if response is not None:
+        if response is not None and self._excluded and not is_good:
+            # MLflow's errors repeat the rows that they are about, in words
+            marks.append("response")
+        elif response is not None:
             answered, cut = self._cut(response)
             marks += ["response"] * cut
         return self._fraction, asked, answered, " ".join(marks)

@@ -18,7 +18,7 @@ from support.mlflow_fixture import fresh_postgres
 from support.redis_server import PASSWORD, RedisServer, free_port, running_redis
 
 from lifecycle_as_code.serving.caller import ANONYMOUS, Caller
-from lifecycle_as_code.serving.counters import Charge, Counter, Database, Group, open_store
+from lifecycle_as_code.serving.counters import PATIENCE, PAUSE, Charge, Counter, Database, Group, open_store
 from lifecycle_as_code.serving.limits import Limits
 from lifecycle_as_code.serving.references import Secrets
 
@@ -271,6 +271,20 @@ def test_a_budget_of_tokens_that_is_used_up_costs_no_calls(store: str) -> None:
     assert asyncio.run(play()) == 2
 
 
+@pytest.mark.parametrize("key", ["user", "endpoint"])
+def test_a_refusal_names_the_limit_that_is_used_up_beside_one_of_tokens(store: str, key: str) -> None:
+    async def play() -> None:
+        rows = [row(1, key="user"), row(100, measure="tokens", period="day", key=key)]
+        limits = make(*rows, store=store)
+        assert await limits.take(ANN) is None
+        refusal = await limits.take(ANN)
+        assert refusal
+        assert refusal.message == "Rate limit exceeded: 1 call per minute for each user."
+        assert refusal.retry_after <= 60
+
+    asyncio.run(play())
+
+
 # --- exactness
 
 
@@ -375,6 +389,36 @@ def test_limits_that_close_count_what_waits(store: str) -> None:
         return allowed, await count(successor, ANN, 9)
 
     assert asyncio.run(play()) == ([True] * 6, 2)
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_a_command_for_a_password_may_take_longer_than_a_request_waits(opens: bool, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    script = f"echo x >> {begun}; sleep {PATIENCE * 1.5}; echo {tmp_path}/limits.db"
+    secrets = Secrets({"limits/path": {"command": ["sh", "-c", script]}})
+    settings = {
+        "rate_limits": [row(2)],
+        "store": "sqlite:///{{secrets/limits/path}}",
+        "failure_mode": "closed",
+    }
+
+    async def play() -> int:
+        limits = Limits(settings, "chat", secrets)
+        if opens:
+            # as a replica does it before its first request
+            await limits.open()
+        else:
+            assert await count(limits, ANN, 1) == 0
+            await asyncio.sleep(PAUSE)
+            # a request is what asks for the next try
+            await limits.take(ANN)
+            assert limits._shared
+            while limits._shared._away:
+                await asyncio.sleep(0.01)
+        return await count(limits, ANN, 3)
+
+    assert asyncio.run(asyncio.wait_for(play(), 30)) == 2
+    assert begun.read_text() == "x\n"
 
 
 # --- a store that is away
