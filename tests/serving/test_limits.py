@@ -202,21 +202,6 @@ def test_the_time_to_wait_is_that_of_the_limit_which_takes_longest(store: str) -
     asyncio.run(play())
 
 
-@pytest.mark.parametrize("budget", [0, 1])
-def test_a_budget_with_tokens_left_is_never_named_for_calls_that_are_used_up(store: str, budget: int) -> None:
-    rows = [row(1), row(1000, "day", "tokens")]
-
-    async def play() -> Any:
-        limits = make(*(rows if budget else rows[::-1]), store=store)
-        await limits.take(ANN)
-        await limits.charge(ANN, 1)
-        return await limits.take(ANN)
-
-    refusal = asyncio.run(play())
-    assert refusal.message == "Rate limit exceeded: 1 call per minute."
-    assert refusal.retry_after <= 60
-
-
 def test_memory_forgets_the_windows_that_are_over() -> None:
     async def play() -> int:
         clock = Clock()
