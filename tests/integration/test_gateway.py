@@ -14,8 +14,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from support.endpoint_users import ENDPOINT, PASSWORD, add_token, make_auth_data
 from support.oidc import LoopbackIssuer, serving_issuer
 from support.providers import ANSWER, CANARY, Provider, serve
 from support.ray_fixture import RayForTests
+from support.redis_server import running_redis
 
 from lifecycle_as_code.kinds.base import Site
 from lifecycle_as_code.kinds.serving_endpoint import ServingEndpoint, ServingEndpoints
@@ -66,6 +67,8 @@ class House:
     second: Provider
     issuer: LoopbackIssuer
     directory: Path
+    limits: str = ""
+    """Where several replicas count, if not in a file."""
 
     @property
     def key_file(self) -> Path:
@@ -86,7 +89,7 @@ class House:
             self.auth_url,
             secrets={"provider/key": {"file": str(self.key_file)}, "provider/none": {"env": "LAC_NOWHERE"}},
             usage_store=f"sqlite:///{self.usage}",
-            rate_limit_store=f"sqlite:///{self.directory / 'limits.db'}",
+            rate_limit_store=self.limits or f"sqlite:///{self.directory / 'limits.db'}",
         )
 
     def proxy(self, name: str, provider: Provider, key: str = KEY, **options: Any) -> dict[str, Any]:
@@ -365,9 +368,15 @@ def test_every_route_lets_in_exactly_who_may_use_it(house: House) -> None:
         house.client(ENDPOINT, "wrong").chat.completions.create(model="x", messages=MESSAGES)
 
 
-@pytest.mark.parametrize("fronts", [1, 3])
-def test_thirty_two_connections_get_exactly_the_limit(house: House, fronts: int) -> None:
-    name = f"limited-{fronts}"
+@pytest.mark.parametrize(("fronts", "store"), [(1, "memory"), (3, "sqlite"), (3, "redis")])
+def test_thirty_two_connections_get_exactly_the_limit(
+    house: House, fronts: int, store: str, tmp_path: Path
+) -> None:
+    with running_redis(tmp_path) if store == "redis" else nullcontext() as redis:
+        count_answers(replace(house, limits=redis.url if redis else ""), f"limited-{store}", fronts)
+
+
+def count_answers(house: House, name: str, fronts: int) -> None:
     gateway = {
         "rate_limits": ({"calls": 50, "renewal_period": "hour"},),
         "usage_tracking_config": {"enabled": True},

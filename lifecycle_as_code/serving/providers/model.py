@@ -36,7 +36,6 @@ from lifecycle_as_code.serving.providers.dialect import (
     Dialect,
     Parser,
     Payload,
-    load,
 )
 from lifecycle_as_code.serving.providers.keys import Keys, Secrets
 from lifecycle_as_code.serving.providers.transport import (
@@ -386,10 +385,9 @@ async def _first(response: ClientResponse, parser: Parser) -> list[bytes]:
 
 def read_request(body: bytes, task: Task) -> Payload | Answer:
     """The request of a task, or the answer to one that is none."""
-    try:
-        payload = load(body)
-    except ValueError:
-        return _bad_request("The request's body must be a JSON object.")
+    payload = llm.read_request(body)
+    if isinstance(payload, Answer):
+        return payload
     field = _FIELDS[task]
     value = payload.get(field)
     if value and isinstance(value, list if field == "messages" else str | list):
