@@ -165,6 +165,7 @@ class Gate:
         self._asking: dict[bytes, asyncio.Future[_Entry]] = {}
         self._known = ThreadPoolExecutor(1, thread_name_prefix="lac-access-known")
         self._strangers = ThreadPoolExecutor(1, thread_name_prefix="lac-access")
+        self._tokens = ThreadPoolExecutor(1, thread_name_prefix="lac-access-tokens")
         self._engine: Engine | None = None
         # when the database couldn't be read the last time, for somebody who is known
         self._failure = _NEVER
@@ -238,6 +239,9 @@ class Gate:
             elif isinstance(credential, _Jwt) and isinstance(self._issuer, Issuer):
                 # they may wait for the issuer: others neither wait with them nor find all places taken
                 threads, room = self._issuer.threads, max(self._waiting // 2, 1)
+            elif isinstance(credential, _Token):
+                # a look at a row, which needn't wait for passwords' hashes
+                threads, room = self._tokens, 2 * self._waiting
             if len(self._asking) >= room:
                 return None
             loop = asyncio.get_running_loop()

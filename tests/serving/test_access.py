@@ -183,6 +183,31 @@ def test_a_known_caller_does_not_queue_behind_strangers(
     assert {answer.status for answer in strangers} == {401, 503}
 
 
+def test_a_token_that_is_new_does_not_queue_behind_passwords(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(settings(database))
+    token = f"Bearer {add_token(f'sqlite:///{database}', 'user')}"
+    ask, release = gate._ask, threading.Event()
+
+    def slow(credential: Any, known: Any) -> Any:
+        if hasattr(credential, "password"):
+            release.wait(60)
+        return ask(credential, known)
+
+    monkeypatch.setattr(gate, "_ask", slow)
+
+    async def story() -> Any:
+        strangers = [asyncio.ensure_future(gate.check(basic("user", f"wrong-{n}"))) for n in range(100)]
+        await asyncio.sleep(0)
+        outcome = await gate.check(token)
+        release.set()
+        await asyncio.gather(*strangers)
+        return outcome
+
+    assert code(asyncio.run(story())) == 200
+
+
 def test_a_password_is_compared_again_when_mlflows_hash_of_it_has_changed(tmp_path: Path) -> None:
     path = make_auth_database(tmp_path / "auth.db")
     gate = Gate(settings(path))

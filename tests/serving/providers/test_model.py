@@ -359,8 +359,8 @@ def test_the_trace_goes_with_a_call_and_no_header_of_the_caller_replaces_a_crede
 @pytest.mark.parametrize(
     ("task", "body", "message"),
     [
-        (CHAT, b"[1", "must be a JSON object"),
-        (CHAT, b"[1]", "must be a JSON object"),
+        (CHAT, b"[1", "JSON"),
+        (CHAT, b"[1]", "JSON"),
         (CHAT, b'{"input": "x"}', "task is llm/v1/chat: the body must have `messages`"),
         (CHAT, b'{"messages": "x"}', "must have `messages`"),
         (CHAT, b'{"messages": []}', "must have `messages`"),
