@@ -7,6 +7,7 @@ Works in a copy of this example, by default `build/external-models`. `lac down` 
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import shutil
@@ -61,6 +62,8 @@ def start_provider(*words: str) -> str:
     sys.exit("the provider doesn't start")
 
 
+if importlib.util.find_spec("openai") is None:
+    sys.exit("chat.py needs OpenAI's client: run `pip install openai`")
 directory = Path(sys.argv[1] if len(sys.argv) > 1 else "build/external-models").resolve()
 if directory.exists() and any(directory.iterdir()):
     sys.exit(f"{directory} is not empty: run `lac -C {directory} down`, remove it, or name another one")
