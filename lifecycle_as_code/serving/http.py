@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ MAX_BODY = 64 * 1024 * 1024
 BODY_SECONDS = 10.0
 """How long a body may take to arrive; and a second more for each `BODY_RATE` bytes that have arrived."""
 BODY_RATE = 32 * 1024
+_DRAIN_SECONDS = 2.0
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -82,11 +83,23 @@ class Request:
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
                 if size > MAX_BODY:
+                    await self._drain()
                     return _TOO_LARGE
                 if not message.get("more_body"):
                     return parts[0] if len(parts) == 1 else b"".join(parts)
         except TimeoutError:
             return _TOO_SLOW
+
+    async def _drain(self) -> None:
+        """Drop what still comes, for a while: a reply on a connection that is closed before may get lost."""
+        size = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while size <= MAX_BODY:
+                    message = await self._receive()
+                    size += len(message.get("body", b""))
+                    if message["type"] == "http.disconnect" or not message.get("more_body"):
+                        return
 
 
 async def _nothing() -> None:

@@ -39,3 +39,17 @@ def test_a_long_body_has_as_long_as_its_length_takes(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(http, "BODY_SECONDS", 0.1)
     monkeypatch.setattr(http, "BODY_RATE", PART * 4)
     assert _read(5, 0.07) == bytes(5 * PART)
+
+
+def test_a_body_that_is_too_long_is_taken_in_before_its_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply on a connection that is closed with unread data gets lost."""
+    monkeypatch.setattr(http, "MAX_BODY", 10)
+    parts = [{"type": "http.request", "body": b"x" * 4, "more_body": n < 4} for n in range(5)]
+
+    async def receive() -> dict[str, Any]:
+        return parts.pop(0)
+
+    reply = asyncio.run(Request("POST", "/", [], receive).body())
+    assert isinstance(reply, Reply)
+    assert reply.answer.status == 413
+    assert parts == []
