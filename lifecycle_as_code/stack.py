@@ -332,8 +332,8 @@ class Stack:
         return tokens.read_tokens(self._session)
 
     def revoke_tokens(self, ids: Sequence[str]) -> None:
-        """Revoke bearer tokens. Endpoints refuse them within 30 seconds. LacError where there is none of
-        that id; then nothing is revoked."""
+        """Revoke bearer tokens. Endpoints refuse them within 30 seconds. LacError if an ID is unknown; then
+        none is revoked."""
         tokens.revoke_tokens(self._session, ids)
 
 

@@ -26,4 +26,5 @@ for _ in range(int(times[0]) if times else 1):
         print(f"{reply.headers['x-served-entity']}: {answer.choices[0].message.content}")
     except openai.APIStatusError as error:
         wait = error.response.headers.get("retry-after")
-        print(f"HTTP {error.status_code}: {error.body['message']}" + (f" (wait {wait} s)" if wait else ""))  # type: ignore[index]
+        message = error.response.json()["message"]
+        print(f"HTTP {error.status_code}: {message}" + (f" (wait {wait} s)" if wait else ""))

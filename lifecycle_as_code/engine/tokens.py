@@ -83,7 +83,7 @@ def read_tokens(session: Session) -> tuple[Token, ...]:
 
 
 def revoke_tokens(session: Session, ids: Sequence[str]) -> None:
-    """Revoke tokens by their ids, all or none of them. LacError where there is none of that id."""
+    """Revoke these tokens, all or none. LacError if an ID is unknown."""
     known = {token.token_id for token in read_tokens(session)}
     refuse(
         Diagnostic(

@@ -131,7 +131,7 @@ def _load(location: str, args: dict[str, Any]) -> Scorer | LanguageModel:
         return Scorer.load(location)
     from lifecycle_as_code.serving.language.model import LanguageModel
 
-    # without a version `entity_name` is a place on the node, which is none of a caller's business
+    # without a version `entity_name` is a path on the node, which callers must not see
     name = str(args.get("entity_name") or "") if args.get("entity_version") else ""
     return LanguageModel.load(location, task, name)
 

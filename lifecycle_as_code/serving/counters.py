@@ -145,7 +145,7 @@ class Shared:
     """Counters in a store, for use on an event loop. `find_url` says where it is, whenever it is opened; what
     it raises counts as a store that is away.
 
-    Calls that come while the store is at work wait, and go to it together: under load a request costs a
+    Calls that arrive while the store is busy wait, and go to it together: under load a request costs a
     part of a round trip. A request waits at most `PATIENCE`, and not at all while the store is known to be
     away: it is tried again beside the requests.
     """
@@ -489,7 +489,7 @@ def _lock(db: Connection, counters: Mapping[str, Counter], now: float) -> dict[s
 
 
 def open_store(url: str) -> Store:
-    """The store at a URL. ValueError where there is none of that sort, ImportError without its package."""
+    """The store at a URL. ValueError for an unsupported scheme, ImportError if its package is missing."""
     return Redis(url) if _is_redis(url) else Database(url)
 
 

@@ -46,7 +46,7 @@ class Table:
     schema: str = ""
 
 
-USAGE_COLUMNS: Mapping[str, Type] = {
+_REQUEST: Mapping[str, Type] = {
     "time_ms": "bigint",
     "request_id": "text",
     "principal": "text",
@@ -56,6 +56,9 @@ USAGE_COLUMNS: Mapping[str, Type] = {
     "entity_version": "bigint",
     "status": "bigint",
     "latency_ms": "double precision",
+}
+USAGE_COLUMNS: Mapping[str, Type] = {
+    **_REQUEST,
     "rows": "bigint",
     "prompt_tokens": "bigint",
     "completion_tokens": "bigint",
@@ -63,15 +66,7 @@ USAGE_COLUMNS: Mapping[str, Type] = {
     "outcome": "text",
 }
 PAYLOAD_COLUMNS: Mapping[str, Type] = {
-    "time_ms": "bigint",
-    "request_id": "text",
-    "principal": "text",
-    "endpoint": "text",
-    "entity": "text",
-    "entity_name": "text",
-    "entity_version": "bigint",
-    "status": "bigint",
-    "latency_ms": "double precision",
+    **_REQUEST,
     "sampling_fraction": "double precision",
     "request": "text",
     "response": "text",

@@ -581,7 +581,7 @@ def test_while_the_database_hangs_nobody_in_their_grace_waits(tmp_path: Path) ->
         # this one finds out
         assert code(await gate.check(basic("user"))) == 200
         connect = gate._connect
-        gate._connect = lambda: (release.wait(60), connect())[1]  # type: ignore[method-assign]
+        gate._connect = lambda: (release.wait(60), connect())[1]  # type: ignore[method-assign]  # a slow one
         now[0] = 33.0
         step = gate.check(basic("user")).__await__()
         with pytest.raises(StopIteration) as end:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from lifecycle_as_code.serving.providers import anthropic
 from lifecycle_as_code.serving.providers.dialect import (
+    BadRequestError,
     BrokenAnswerError,
     Call,
     CredentialsError,
@@ -200,5 +201,5 @@ class VertexEmbeddings(_Vertex):
         return embedding_answer(self.model, [r["values"] for r in results], tokens, payload)
 
     def parser(self, payload: Payload) -> Any:
-        """Embeddings have no streams."""
-        raise NotImplementedError
+        """Embeddings have no streams: BadRequestError."""
+        raise BadRequestError("Embeddings are not streamed.")

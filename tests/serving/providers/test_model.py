@@ -311,7 +311,7 @@ def test_a_client_that_leaves_ends_the_providers_work() -> None:
             assert isinstance(head, Outcome)
             assert head.answer is STREAM_HEAD
             assert isinstance(await anext(parts), bytes)
-            await parts.aclose()  # type: ignore[attr-defined]
+            await parts.aclose()
             await asyncio.wait_for(provider.left.wait(), 5)
         async with external("openai", fault="hang") as (provider, ours):
             call = asyncio.ensure_future(ours.answer(ask(), {}))
@@ -329,7 +329,7 @@ def test_a_connection_serves_one_stream_after_another() -> None:
             for _ in range(3):
                 assert (await stream(ours)).done
                 await asyncio.wait(ours._transport._drains)
-            connector: Any = ours._transport._session.connector  # type: ignore[union-attr]
+            connector: Any = ours._transport._session.connector  # type: ignore[union-attr]  # it is open by now
             assert sum(len(c) for c in connector._conns.values()) == 1
 
     asyncio.run(story())

@@ -64,7 +64,7 @@ def test_the_openai_client_reads_every_answer(kind: str) -> None:
                 await runner.setup()
                 site = web.TCPSite(runner, "127.0.0.1", 0)
                 await site.start()
-                port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+                port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]  # asyncio's server, which has sockets
                 base = f"http://127.0.0.1:{port}/v1"
                 async with openai.AsyncOpenAI(api_key="x", base_url=base, max_retries=0) as client:
                     assert await _ask(client, task) == ANSWER

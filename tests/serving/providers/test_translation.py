@@ -260,7 +260,7 @@ def test_mlflow_s_gateway_translates_plain_chats_the_same_way() -> None:
         endpoint_type=CHAT,
         model={"provider": "anthropic", "name": "claude", "config": {"anthropic_api_key": "x"}},
     )
-    tool = {"type": "function", "function": {**TOOL["function"], "description": "of a city"}}  # type: ignore[dict-item]
+    tool = {"type": "function", "function": {**TOOL["function"], "description": "of a city"}}  # type: ignore[dict-item]  # the value is a mapping
     payload = {
         "messages": [
             {"role": "system", "content": "Be brief."},
@@ -398,7 +398,7 @@ def test_a_missing_package_is_named(
         async with external(kind) as (_, ours):
             # `None` stands for a module that can't be imported
             monkeypatch.setattr("lifecycle_as_code.serving.providers.dialect._loaded", set())
-            monkeypatch.setitem(sys.modules, module, None)  # type: ignore[arg-type]
+            monkeypatch.setitem(sys.modules, module, None)  # type: ignore[arg-type]  # None: it can't be imported
             with pytest.raises(LookupError, match=message):
                 await ours.check()
             assert (await answer(ours, ask())).status == 500
