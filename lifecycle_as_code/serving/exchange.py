@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -181,5 +182,5 @@ def make_reply(
     if answer.status == 503 and retry_after is None:
         retry_after = 1
     if retry_after is not None:
-        headers.append(("Retry-After", str(max(1, round(retry_after)))))
+        headers.append(("Retry-After", str(max(1, math.ceil(retry_after)))))
     return Reply(answer, tuple(headers))

@@ -106,26 +106,28 @@ class Front:
 
         known = former.settings.get("proxies") or {}
         return cls(
-            table,
-            former.gate if is_same("auth") else Gate(settings["auth"]),
-            former.limits if is_same("limits") else _make_limits(settings["limits"], endpoint, former),
-            former.guardrails if is_same("guardrails") else _make_guardrails(settings["guardrails"]),
-            former.log if is_same("log") else _make_log(settings["log"], stack),
-            bool(settings["log"] and settings["log"].get("payloads") is not None),
-            bool((gateway.get("fallback_config") or {}).get("enabled")),
-            {
+            table=table,
+            gate=former.gate if is_same("auth") else Gate(settings["auth"]),
+            limits=former.limits if is_same("limits") else _make_limits(settings["limits"], endpoint, former),
+            guardrails=former.guardrails
+            if is_same("guardrails")
+            else _make_guardrails(settings["guardrails"]),
+            log=former.log if is_same("log") else _make_log(settings["log"], stack),
+            keeps_bodies=bool(settings["log"] and settings["log"].get("payloads") is not None),
+            falls_back=bool((gateway.get("fallback_config") or {}).get("enabled")),
+            handles={
                 t.app: former.handles.get(t.app) or DeploymentHandle("entity", t.app)
                 for t in table.targets
                 if t.app != primary and t.external_model is None
             },
-            {
+            proxies={
                 t.app: former.proxies[t.app]
                 if known.get(t.app) == settings["proxies"][t.app] and t.app in former.proxies
                 else _make_proxy(t)
                 for t in table.targets
                 if t.external_model is not None
             },
-            settings,
+            settings=settings,
         )
 
 

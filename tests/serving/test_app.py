@@ -11,6 +11,8 @@ import pytest
 from support.ingress import USAGE, Endpoint, read_all, read_rows, serving_chat, target
 from support.providers import ANSWER, Provider
 
+from lifecycle_as_code.serving.answer import JSON, Answer
+from lifecycle_as_code.serving.exchange import make_reply
 from lifecycle_as_code.serving.http import MAX_BODY
 
 Play = Callable[[Endpoint, Provider], Awaitable[Any]]
@@ -223,3 +225,9 @@ def test_an_answer_that_is_cut_off_counts_for_a_limit_of_tokens(end: str, tmp_pa
         return [*statuses, (await endpoint.ask()).answer.status]
 
     assert play(scene, tmp_path)[-1] == 429
+
+
+def test_a_caller_is_never_told_to_come_back_too_early() -> None:
+    """`Retry-After` has whole seconds."""
+    for seconds, header in ((0.2, "1"), (52.4, "53"), (60.0, "60")):
+        assert ("Retry-After", header) in make_reply(Answer(429, JSON, b""), retry_after=seconds).headers

@@ -88,7 +88,7 @@ class ServingEndpoints(ServeKind[ServingEndpoint]):
                 yield address, problem
                 continue
             unknown = [p for e in spec.served_entities if (p := _unknown(address, e, expected))]
-            unknown += sourceless(spec, site.secrets)
+            unknown += _sourceless(spec, site.secrets)
             if not unknown:
                 settled = _settle(site, spec, live, expected)
                 unknown = [*_unfit(site, settled)]
@@ -284,7 +284,7 @@ def _unfit(site: Site, spec: ServingEndpoint) -> Iterator[Diagnostic]:
                 )
 
 
-def sourceless(spec: ServingEndpoint, secrets: Mapping[str, Any]) -> Iterator[Diagnostic]:
+def _sourceless(spec: ServingEndpoint, secrets: Mapping[str, Any]) -> Iterator[Diagnostic]:
     """An error for each secret of an endpoint that lac.yaml doesn't map to a source."""
     for entity in spec.served_entities:
         for name in sorted({n for value in entity.replica_values() for n in secrets_in(value)}):
